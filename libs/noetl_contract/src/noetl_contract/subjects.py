@@ -33,6 +33,10 @@ def _token(text: str, *, empty: str) -> str:
     return _NOT_TOKEN.sub("-", text)[:_LONGEST_TOKEN].strip("-") or empty
 
 
+_SHARED_POOLS = frozenset({"", "default", "shared"})
+"""Names that mean the pool every command goes to unless it says otherwise."""
+
+
 def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:
     """Return the pool token of a command subject.
 
@@ -45,6 +49,12 @@ def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> st
         if (playbook_path or "").startswith(f"{pool}/"):
             return pool
     return "shared"
+
+
+def pool_of_workers(name: str) -> str:
+    """Return the pool whose commands workers of a pool's name take."""
+    pool = "shared" if name in _SHARED_POOLS else name
+    return pool_segment(execution_pool=pool, playbook_path=None)
 
 
 def command_subject(pool: str, *, execution_id: int) -> str:

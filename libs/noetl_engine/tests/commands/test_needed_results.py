@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, make_loop, make_playbook, make_step
-from noetl_engine.commands.needed_results import FEWEST_RESULTS, LONGEST_LIST, needed_results
+from noetl_engine.commands.needed_results import (
+    ALIASES,
+    FEWEST_RESULTS,
+    LONGEST_LIST,
+    LONGEST_TEXT,
+    needed_results,
+)
 
 RESULTS = {f"s{n}": {"n": n} for n in range(100, 100 + FEWEST_RESULTS + 1)}
 ALL = set(RESULTS)
@@ -19,14 +25,14 @@ def needed(kind: str, config: Any, scope: dict[str, Any] | None = None, **parts:
         "render_context": {"workload": {}, **flat, "ctx": flat},
         **parts,
     }
-    return needed_results(kind, context, RESULTS)
+    return needed_results(kind, context, RESULTS) - ALIASES
 
 
 def test_a_few_results_are_all_carried() -> None:
     few = dict(list(RESULTS.items())[:FEWEST_RESULTS])
     context = {"tool_config": {}, "args": {}, "render_context": few}
 
-    assert needed_results("noop", context, few) == set(few)
+    assert needed_results("noop", context, few) == set(few) | ALIASES
 
 
 def test_the_result_of_a_long_loop_is_left_out_too() -> None:
@@ -122,7 +128,7 @@ def test_values_that_stay_are_looked_through_once() -> None:
     assert set(walked) == {id(scope["many"]), id(scope["workload"])}
     walked[id(scope["many"])] = (scope["many"], True)
     context = {"tool_config": {}, "args": {}, "render_context": {**RESULTS, **scope}}
-    assert needed_results("noop", context, RESULTS, walked=walked) == ALL
+    assert needed_results("noop", context, RESULTS, walked=walked) == ALL | ALIASES
     assert needed_results("noop", context, RESULTS, own={"many"}, walked=walked) == set()
 
 
@@ -138,10 +144,9 @@ def chain(length: int, **last: Any) -> Run:
 def test_a_command_at_the_end_of_a_long_chain_is_no_larger() -> None:
     scope = chain(60).find("s60").context["render_context"]
 
-    assert set(scope) == {"catalog_id", "ctx", "execution_id", "path", "steps", "workload"}
+    assert set(scope) == {"catalog_id", "execution_id", "path", "steps", "workload"}
     assert scope["steps"] == {}
     assert scope["workload"] == {"s2": "mine"}
-    assert set(scope["ctx"]) == set(scope) - {"ctx"}
 
 
 def test_what_the_worker_renders_finds_its_results() -> None:
@@ -149,8 +154,26 @@ def test_what_the_worker_renders_finds_its_results() -> None:
     scope = chain(60, args={"x": "{{ s7.n }}"}).find("s60").context["render_context"]
 
     assert scope["s7"]["n"] == 7
-    assert set(scope["steps"]) == {"s7"}
+    assert scope["steps"] == {}
+    assert "ctx" not in scope
+
+
+def test_an_alias_that_is_read_is_carried() -> None:
+    """Whatever is read under the name of an alias; the others would be the same value again."""
+    scope = chain(60, args={"x": "{{ ctx.s7.n ~ steps.s8 }}"}).find("s60").context["render_context"]
+
+    assert set(scope["steps"]) == {"s7", "s8"}
     assert scope["ctx"]["s7"] == scope["s7"]
+
+
+@pytest.mark.parametrize(
+    "fat", [{"text": "x" * (LONGEST_TEXT + 1)}, {"body": {"rows": [1] * (LONGEST_LIST + 1)}}]
+)
+def test_a_large_result_is_carried_only_where_it_is_read(fat: dict[str, Any]) -> None:
+    scope = {"fat": fat, "thin": {"n": 1}, "steps": {}}
+    context = {"tool_config": {"x": "{{ thin }}"}, "args": {}, "render_context": scope}
+
+    assert needed_results("noop", context, ["fat", "thin"]) == {"thin"}
 
 
 def test_a_variable_with_the_name_of_a_step_stays() -> None:

@@ -217,7 +217,7 @@ def test_a_single_tool_is_rendered_with_its_arguments():
     assert command.tool_kind == "http"
     assert command.context["tool_config"] == {
         "url": "http://h/x",
-        "n": 7,
+        "n": "007",
         "http://h": 1,
         "args": {"q": "http://h"},
     }

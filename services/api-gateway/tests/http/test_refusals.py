@@ -117,8 +117,6 @@ GETS = [
     ("/api/executions?limit=ten", 400, QUERY + "limit: invalid digit found in string"),
     ("/api/executions?limit=99999999999", 400, QUERY + "limit: number too large"),
     ("/api/executions?path=a&path=b", 400, QUERY + "duplicate field `path`"),
-    ("/api/executions/1?page=0", 422, "page must be between 1 and"),
-    ("/api/executions/1/events?page_size=9", 422, "page_size must be between 10 and 2000"),
     ("/api/executions/1/events?page=x", 400, QUERY + "page: invalid digit"),
     ("/api/executions/1?include_events=maybe", 400, QUERY + "include_events: provided string"),
     ("/api/executions/x/events/stream", 400, "Invalid URL: "),

@@ -294,6 +294,22 @@ READS = [
         },
     ),
     (
+        "?page=0&page_size=5000&include=context",
+        "executions.get",
+        {
+            "execution_id": EXECUTION_ID,
+            "page": 1,
+            "page_size": 2000,
+            "include_events": True,
+            "has_command_contexts": True,
+        },
+    ),
+    (
+        "/events?page_size=2",
+        "executions.events",
+        {"execution_id": EXECUTION_ID, "page": 1, "page_size": 2},
+    ),
+    (
         "/events?since_event_id=5&event_type=call.done",
         "executions.events",
         {

@@ -35,6 +35,9 @@ from noetl_projector.sql_console.console import open_console
 from noetl_projector.sql_console.handlers import SqlHandlers
 from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
+from noetl_projector.triage.failures import FailureStore
+from noetl_projector.triage.handlers import TriageHandlers
+from noetl_projector.triage.open_work import OpenWorkStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
 from noetl_projector.waits.handlers import WaitHandlers
@@ -123,6 +126,9 @@ def _read_handlers(
     return [
         *ExecutionHandlers(executions, secrets=secrets, settings=settings).handlers(),
         *ReplayHandlers(ReplayStore(database), secrets=secrets).handlers(),
+        *TriageHandlers(
+            FailureStore(database), OpenWorkStore(database), secrets=secrets
+        ).handlers(),
         *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
         *VariableHandlers(VariableStore(database), settings=settings).handlers(),
         *WaitHandlers(WaitStore(database), secrets=secrets).handlers(),

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
     EXECUTIONS_CANCELLED,
@@ -149,10 +150,46 @@ async def test_large_contexts_are_left_out_and_said_so(ask: Ask, add_log: AddLog
     large = {"event_type": "command.issued", "context": {"text": "a b " * 500}}
     await add_log(1, [STARTED, large, large, ENDED], status="COMPLETED")
 
-    events = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body["events"]
+    asked = DetailRequest(execution_id=1, has_command_contexts=True)
+    events = (await ask(EXECUTIONS_GET, asked)).body["events"]
 
     assert [event.get("truncated") for event in events] == [True, True, None, None]
     assert events[1]["context"] is None
+
+
+async def test_a_detail_has_contexts_of_commands_only_when_asked(ask: Ask, add_log: AddLog) -> None:
+    large = {"event_type": "command.issued", "context": {"text": "a b " * 100}}
+    await add_log(1, [STARTED, large, ENDED], status="COMPLETED")
+
+    async def contexts(request: DetailRequest) -> list[bool]:
+        events = (await ask(EXECUTIONS_GET, request)).body["events"]
+        assert not any("truncated" in event for event in events)
+        return [event["context"] is not None for event in events]
+
+    assert await contexts(DetailRequest(execution_id=1)) == [True, False, False]
+    asked = DetailRequest(execution_id=1, has_command_contexts=True)
+    assert await contexts(asked) == [True, True, False]
+    assert (await ask(EXECUTIONS_EVENTS, EventsPage(execution_id=1, page=1, page_size=10))).body[
+        "events"
+    ][1]["context"] == large["context"]
+
+
+async def test_bodies_that_do_not_come_at_once_are_read_in_pieces(
+    ask: Ask, add_log: AddLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noetl_projector.executions.store._CHUNK", 300)
+    rows = [
+        {"event_type": "call.done", "context": {"n": n, "text": "x" * 200 * (n % 3)}}
+        for n in range(30)
+    ]
+    await add_log(1, rows)
+
+    page = EventsPage(execution_id=1, page=1, page_size=100)
+    events = (await ask(EXECUTIONS_EVENTS, page)).body["events"]
+
+    whole = [event["context"]["n"] for event in events if "truncated" not in event]
+    assert whole == list(range(29, 29 - len(whole), -1))
+    assert 10 < len(whole) < 30
 
 
 async def test_pages_are_descending_and_filtered(ask: Ask, add_log: AddLog) -> None:

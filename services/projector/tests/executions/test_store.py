@@ -12,8 +12,8 @@ QUERIES = Queries.load("noetl_projector.executions")
     ("statement", "arguments", "index"),
     [
         ("list_states", "NULL, NULL, NULL, 50, 0, NULL", "idx_execution_state_started"),
-        ("read_after", "5, 0, 100", "_execution_id_position_"),
-        ("read_page", "5, NULL, NULL, 100, 0", "_execution_id_position_"),
+        ("read_after", "5, 0, 100, 1000, TRUE", "_execution_id_position_"),
+        ("read_page", "5, NULL, NULL, 100, 0, 1000, TRUE", "_execution_id_position_"),
     ],
 )
 async def test_f9_a_page_is_read_from_an_index_in_its_order(

@@ -134,7 +134,7 @@ def _transport(
     settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistry, runs: Runs
 ) -> Transport:
     sealing = SealingKey()
-    identity = Identity.of_this_process(settings, public_key=sealing.public)
+    identity = Identity.of_this_process(settings, public_key=sealing.public, kinds=toolbox.kinds)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
     secrets = _secrets(settings)

@@ -6,15 +6,13 @@ from uuid import uuid4
 from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
-from noetl_contract.subjects import pool_segment
+from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.script_settings import ScriptSettings
 from noetl_worker.sql_settings import SqlSettings
 
 _MEBIBYTE = 1 << 20
-_SHARED_POOLS = frozenset({"", "default", "shared"})
-"""Names that mean the pool every command goes to unless it says otherwise."""
 
 
 class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
@@ -97,6 +95,22 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         gt=0,
         validation_alias="WORKER_HEARTBEAT_INTERVAL",
         description="Seconds between heartbeats.",
+    )
+    worker_mode: str = Field(
+        default="",
+        validation_alias="WORKER_MODE",
+        description="`subscription`: start executions for the messages of a source, and run no "
+        "commands.",
+    )
+    subscription_path: str = Field(
+        default="", description="Catalog path of the subscription, in that mode."
+    )
+    subscription_poll_seconds: float = Field(
+        default=5.0, gt=0, description="Seconds between looks at the subscription's state."
+    )
+    subscription_spool_dir: str = Field(
+        default="",
+        description="Folder below which subscriptions may keep messages on disk; empty: nowhere.",
     )
     worker_max_concurrent: int = Field(
         default=16,
@@ -234,6 +248,12 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         return merged
 
     @model_validator(mode="after")
+    def _check_mode(self) -> "Settings":
+        if self.worker_mode == "subscription" and not self.subscription_path:
+            raise ValueError("WORKER_MODE=subscription needs NOETL_SUBSCRIPTION_PATH")
+        return self
+
+    @model_validator(mode="after")
     def _check_tls(self) -> "Settings":
         if bool(self.tls_client_cert) != bool(self.tls_client_key):
             raise ValueError("NOETL_TLS_CLIENT_CERT and NOETL_TLS_CLIENT_KEY go together")
@@ -241,9 +261,7 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
 
     def pool(self) -> str:
         """Return the token of the pool whose commands we run."""
-        name = self.worker_pool_name
-        pool = "shared" if name in _SHARED_POOLS else name
-        return pool_segment(execution_pool=pool, playbook_path=None)
+        return pool_of_workers(self.worker_pool_name)
 
     def durable(self) -> DurableSpec:
         """Return the durable whose commands we run."""

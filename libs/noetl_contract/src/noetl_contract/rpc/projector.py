@@ -82,6 +82,9 @@ class DetailRequest(OnBehalf):
     since_event_id: int | None = None
     event_type: str | None = None
     include_events: bool = Field(default=True, description="counts with `page` only")
+    has_command_contexts: bool = Field(
+        default=False, description="whether `command.issued` has its context"
+    )
 
 
 class EventsPage(OnBehalf):

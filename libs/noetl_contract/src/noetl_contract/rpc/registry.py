@@ -10,10 +10,17 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules
+from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, triage
 from noetl_contract.rpc.operation import Operation
 
-_MODULES: tuple[ModuleType, ...] = (catalog, schedules, orchestrator, outbox, projector)
+_MODULES: tuple[ModuleType, ...] = (
+    catalog,
+    schedules,
+    orchestrator,
+    outbox,
+    projector,
+    triage,
+)
 
 
 @cache

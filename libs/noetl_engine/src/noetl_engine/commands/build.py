@@ -6,7 +6,7 @@ from functools import partial
 
 from noetl_contract.json import Json
 
-from noetl_engine.commands.needed_results import needed_results
+from noetl_engine.commands.needed_results import ALIASES, needed_results
 from noetl_engine.commands.rendering import (
     data_for_worker,
     render,
@@ -148,8 +148,8 @@ def build_command(
     names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
-    if len(needed) < len(results):
-        context["render_context"] = scope_of(_without(flat, set(results) - needed))
+    if len(needed) < len(results) + len(ALIASES):
+        context["render_context"] = _carried(flat, set(results) - needed, needed)
     cursor = _body(step, iteration, frame)
     limit, note = _time_limit(step), _note(tool, config)
     return BuiltCommand(step.name, kind, context, iteration, limit, cursor, note)
@@ -169,13 +169,18 @@ def _wait(
     return BuiltCommand(step.name, tool.kind, {}, iteration, _time_limit(step), wait=wait)
 
 
-def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Json]:
-    """Return the context without some steps' results."""
-    kept = {name: value for name, value in flat.items() if name not in results}
-    envelopes = kept["steps"]
+def _carried(
+    flat: Mapping[str, Json], unread: Collection[str], needed: Collection[str]
+) -> dict[str, Json]:
+    """Return the scope without results that nobody reads, each once but for needed aliases."""
+    kept = {name: value for name, value in flat.items() if name not in unread}
+    envelopes = kept.get("steps")
     if isinstance(envelopes, dict):  # and no variable or element of that name
-        kept["steps"] = {name: value for name, value in envelopes.items() if name not in results}
-    return kept
+        has_steps = "steps" in needed
+        kept["steps"] = {
+            name: value for name, value in envelopes.items() if has_steps and name not in unread
+        }
+    return scope_of(kept) if "ctx" in needed else {"workload": kept, **kept}
 
 
 def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltCommand:

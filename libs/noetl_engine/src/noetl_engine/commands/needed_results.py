@@ -15,7 +15,12 @@ from noetl_engine.state.context import Walked
 
 FEWEST_RESULTS: Final = 16
 LONGEST_LIST: Final = 64
-"""Up to these numbers, of results and of the entries of each, a command simply carries all."""
+LONGEST_TEXT: Final = 16_384
+"""Up to these sizes, of results and of the entries of each, a command simply carries all."""
+
+ALIASES: Final = frozenset({"ctx", "steps"})
+"""Names under which a command carries every result once more, if it reads them so."""
+_LEVELS: Final = 2
 
 # Kinds whose configuration is all they see; code of other kinds may look at everything.
 _READ_BY_TEMPLATES_ONLY: Final = frozenset(
@@ -49,7 +54,7 @@ def needed_results(
     own: Collection[str] = (),
     walked: Walked | None = None,
 ) -> set[str]:
-    """Return the results among ``results`` that a command's templates and code may look up.
+    """Return the results that a command's templates and code may look up, and such ``ALIASES``.
 
     Args:
         kind: The tool's kind.
@@ -60,7 +65,7 @@ def needed_results(
         walked: What is known of the other values: they are large, and the next command has the
             same ones.
     """
-    everything = set(results)
+    everything = {*results, *ALIASES}
     scope = context["render_context"]
     if len(results) <= FEWEST_RESULTS and not any(_is_long(scope.get(name)) for name in results):
         return everything
@@ -94,8 +99,16 @@ def _holds_template(value: Json, walked: Walked) -> bool:
     return found
 
 
-def _is_long(result: Json) -> bool:
-    return isinstance(result, list) and len(result) > LONGEST_LIST
+def _is_long(result: Json, levels: int = _LEVELS) -> bool:
+    """Return whether a result is worth a search: it, or a value not far inside, is large."""
+    if isinstance(result, str):
+        return len(result) > LONGEST_TEXT
+    if not isinstance(result, list | dict):
+        return False
+    if len(result) > LONGEST_LIST:
+        return True
+    inner = result if isinstance(result, list) else result.values()
+    return levels > 0 and any(_is_long(value, levels - 1) for value in inner)
 
 
 def _tools(kind: str, config: Json) -> Iterator[tuple[str, Json]]:

@@ -48,7 +48,6 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
-from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.state.failures import (
@@ -56,6 +55,7 @@ from noetl_engine.state.failures import (
     error_of,
     note_answer,
     note_failure,
+    note_undecided,
 )
 from noetl_engine.state.identity import moment_of, remember, worker_of
 from noetl_engine.state.model import (
@@ -100,7 +100,7 @@ def fold(state: State, row: EventRow) -> None:
     state.position = row.position
     note = row.note if isinstance(row.note, dict) else _NO_NOTE
     if row.event_type not in _ENGINE_ONLY or "inert" in note:
-        remember(state, row, note)
+        remember(state.recent, state.renamed, row, note)
     if "inert" not in note:
         effect = _EFFECTS.get(row.event_type, _heard)  # any other is a sign of life at least
         effect(state, row, note)
@@ -120,6 +120,9 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.parent_execution_id = row.parent_execution_id
     state.pool = meta.get("execution_pool")
     state.trace = meta.get("trace")
+    after = meta.get("after")
+    if isinstance(after, dict):
+        state.handles = [str(one) for one in after.get("handles") or ()]
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
     deadline = note.get("deadline")
@@ -145,18 +148,9 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         state.status = status
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
-        cause = cause_of(meta.get("cause"))
-        if cause is not None and cause.kind == "evaluate" and cause.step is not None:
-            _note_undecided(state, state.step(cause.step))
+        note_undecided(state, meta.get("cause"))
 
     return on_end
-
-
-def _note_undecided(state: State, step: StepState) -> None:
-    """Count a step that could not be entered as failed; one that had completed stays that."""
-    state.progress.current_step = step.name
-    if step.outcome is not Phase.COMPLETED:
-        state.set_outcome(step, Phase.FAILED)
 
 
 def _on_pause(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:

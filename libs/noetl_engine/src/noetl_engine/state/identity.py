@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
 
-from noetl_engine.state.model import REMEMBERED_EVENTS, State
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
+
+# Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
+REMEMBERED_EVENTS = 384
 
 
 def micros(moment: datetime) -> int:
@@ -57,16 +58,17 @@ def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) 
     return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())
 
 
-def remember(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+def remember(
+    recent: dict[int, int], renamed: dict[str, int], row: EventRow, note: Mapping[str, Json]
+) -> None:
     """Keep the ids of the newest worker events, late ones marked in the lowest bit."""
     late = isinstance(row.meta, dict) and row.meta.get("late") is True
     mark = fingerprint(row.event_type, command_id_of(row), worker_of(row)) << 1 | late
     sent = note.get("sent")
     if sent is not None:
-        state.renamed[f"{sent}:{mark >> 1}"] = row.event_id
-        if len(state.renamed) > REMEMBERED_EVENTS:
-            del state.renamed[next(iter(state.renamed))]
-    recent = state.recent
+        renamed[f"{sent}:{mark >> 1}"] = row.event_id
+        if len(renamed) > REMEMBERED_EVENTS:
+            del renamed[next(iter(renamed))]
     recent[row.event_id] = mark
     if len(recent) > REMEMBERED_EVENTS:
         del recent[next(iter(recent))]

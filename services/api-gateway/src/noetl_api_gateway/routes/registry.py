@@ -15,7 +15,7 @@ from noetl_api_gateway.routes.executions import (
     termination,
     variables,
 )
-from noetl_api_gateway.routes.executions.repair import rerun, restart
+from noetl_api_gateway.routes.executions.repair import failures, rerun, restart, why
 from noetl_api_gateway.routes.ingress import deliveries
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
@@ -43,6 +43,8 @@ _MODULES = (
     replay,
     rerun,
     restart,
+    failures,
+    why,
     result_lists,
     results,
     start,

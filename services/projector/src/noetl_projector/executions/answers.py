@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import sleep
 
 import orjson
 from noetl_contract.events import ExecutionStatus
@@ -77,7 +78,7 @@ def detail_answer(
     *,
     workload: Json,
     result: Json,
-    events: Sequence[JsonObject],
+    events: Sequence[Json],
     includes_events: bool,
     pagination: JsonObject,
     secrets: Sequence[str],
@@ -111,9 +112,7 @@ def has_error_text(state: State) -> bool:
     return not (state.error is None and state.cause is None and state.soft_error is None)
 
 
-def events_answer(
-    state: State, *, events: Sequence[JsonObject], pagination: JsonObject
-) -> JsonObject:
+def events_answer(state: State, *, events: Sequence[Json], pagination: JsonObject) -> JsonObject:
     """Build the answer of ``/api/executions/{id}/events``."""
     return {
         "execution_id": state.execution_id,
@@ -138,32 +137,26 @@ def pagination_of(*, page: int, page_size: int, total: int) -> JsonObject:
 
 
 def shown_events(
-    rows: Sequence[LogRow],
-    *,
-    execution_id: int,
-    max_bytes: int,
-    newest_first: bool,
-    secrets: Sequence[str],
-) -> list[JsonObject]:
-    """Build the events of an answer, secrets masked.
+    rows: Sequence[LogRow], *, execution_id: int, secrets: Sequence[str]
+) -> list[Json]:
+    """Build the events of an answer, encoded, with secrets masked.
 
-    When the contexts and results together pass ``max_bytes``, those of the older events are
-    left out and the event says ``truncated``.
+    An event whose context and result are left out says ``truncated``.
     """
-    order = rows if newest_first else tuple(reversed(rows))
-    left = max_bytes
-    bodies: list[JsonObject] = []
-    for row in order:
-        left -= len(orjson.dumps(row.context)) + len(orjson.dumps(row.result))
-        is_whole = left >= 0
-        body = _shown_event(row, execution_id=execution_id, is_whole=is_whole, secrets=secrets)
-        bodies.append(body)
-    return bodies if newest_first else bodies[::-1]
+    events: list[Json] = []
+    for row in rows:
+        body = _shown_event(row, execution_id=execution_id, secrets=secrets)
+        events.append(orjson.Fragment(orjson.dumps(body)))
+        # Long logs are built in a thread: others go first between two events.
+        sleep(0)
+    return events
 
 
-def _shown_event(
-    row: LogRow, *, execution_id: int, is_whole: bool, secrets: Sequence[str]
-) -> JsonObject:
+def _shown_body(text: str | None, secrets: Sequence[str]) -> Json:
+    return None if text is None else masked(orjson.loads(text), secrets)
+
+
+def _shown_event(row: LogRow, *, execution_id: int, secrets: Sequence[str]) -> JsonObject:
     created = rfc3339(row.created_at)
     body: JsonObject = {
         "event_id": row.event_id,
@@ -172,8 +165,8 @@ def _shown_event(
         "node_name": row.node_name,
         "status": row.status or "UNKNOWN",
         "created_at": created,
-        "context": masked(row.context, secrets) if is_whole else None,
-        "result": masked(row.result, secrets) if is_whole else None,
+        "context": _shown_body(row.context, secrets),
+        "result": _shown_body(row.result, secrets),
         "error": None if row.error is None else without(row.error, secrets),
         "catalog_id": row.catalog_id,
         "parent_execution_id": row.parent_execution_id,
@@ -185,7 +178,7 @@ def _shown_event(
     }
     if row.cause is not None:
         body["cause"] = masked(row.cause, secrets)
-    if not is_whole:
+    if not row.is_whole:
         body["truncated"] = True
     return body
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from noetl_common.bus.rpc import Encoded, Handlers, answers, encoded
 from noetl_contract.events import ExecutionStatus
@@ -16,7 +17,7 @@ from noetl_contract.http.executions.reads import (
 from noetl_contract.http.masking import masked
 from noetl_contract.http.secret_values import without
 from noetl_contract.http.workers.commands import CommandAnswer
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
@@ -60,10 +61,12 @@ from noetl_projector.executions.answers import (
     shown_events,
     status_answer,
 )
-from noetl_projector.executions.store import ExecutionStore, LogRow, State
+from noetl_projector.executions.store import Bodies, ExecutionStore, LogRow, State
 from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.settings import Settings
 
+# Characters of bodies that take a few milliseconds to build.
+_SMALL = 200_000
 # A browser rounds an id to a double: up to 64 off at today's size.
 _ROUNDING = 128
 
@@ -75,6 +78,7 @@ class ExecutionHandlers(Handlers):
         self._store = store
         self._secrets = secrets
         self._settings = settings
+        self._large_answers = asyncio.Semaphore(1)
 
     @answers(EXECUTIONS_LIST)
     async def on_list(self, request: ExecutionsPage) -> Encoded[list[ExecutionEntry]]:
@@ -106,10 +110,13 @@ class ExecutionHandlers(Handlers):
         if state.status != ExecutionStatus.RUNNING:
             result = await self._store.read_last_result(state.execution_id, position=state.position)
         if request.page is None:
-            events, pagination = await self._newest(state)
+            events, pagination = await self._newest(state, self._bodies(request))
+        elif request.include_events:
+            page = EventsPage.model_validate(request, from_attributes=True)
+            events, pagination = await self._page(state, page, self._bodies(request))
         else:
             page = EventsPage.model_validate(request, from_attributes=True)
-            events, pagination = await self._page(state, page, is_wanted=request.include_events)
+            events, pagination = await self._page(state, page, None)
         body = detail_answer(
             state,
             workload=workload,
@@ -141,7 +148,8 @@ class ExecutionHandlers(Handlers):
         state = await self._find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        events, pagination = await self._page(state, request, is_wanted=True)
+        bodies = Bodies(most=self._settings.detail_bytes_max)
+        events, pagination = await self._page(state, request, bodies)
         body = events_answer(state, events=events, pagination=pagination)
         return encoded(EXECUTIONS_EVENTS, body)
 
@@ -208,8 +216,9 @@ class ExecutionHandlers(Handlers):
             execution_id,
             position=after,
             limit=min(request.limit, self._settings.tail_events_max),
+            bodies=Bodies(most=self._settings.detail_bytes_max),
         )
-        events = await self._shown(state, rows, newest_first=False)
+        events = await self._shown(state, rows)
         body: JsonObject = {
             "events": events,
             "status": state.status,
@@ -278,19 +287,27 @@ class ExecutionHandlers(Handlers):
         state = await self._store.find_state(execution_id)
         return state or await self._store.find_log(execution_id)
 
-    async def _newest(self, state: State) -> tuple[list[JsonObject], JsonObject]:
+    def _bodies(self, request: DetailRequest) -> Bodies:
+        return Bodies(
+            most=self._settings.detail_bytes_max, has_commands=request.has_command_contexts
+        )
+
+    async def _newest(self, state: State, bodies: Bodies) -> tuple[Sequence[Json], JsonObject]:
         """Return the newest events in ascending order, and their page of the log."""
         limit = self._settings.detail_events_max
         rows = await self._store.read_after(
-            state.execution_id, position=max(0, state.position - limit), limit=limit
+            state.execution_id,
+            position=max(0, state.position - limit),
+            limit=limit,
+            bodies=bodies,
         )
-        events = await self._shown(state, rows, newest_first=False)
+        events = await self._shown(state, rows)
         return events, pagination_of(page=1, page_size=limit, total=state.position)
 
     async def _page(
-        self, state: State, request: EventsPage, *, is_wanted: bool
-    ) -> tuple[list[JsonObject], JsonObject]:
-        """Return a page in descending order."""
+        self, state: State, request: EventsPage, bodies: Bodies | None
+    ) -> tuple[Sequence[Json], JsonObject]:
+        """Return a page in descending order, without events if no bodies are wanted."""
         page, page_size, event_type = request.page, request.page_size, request.event_type
         since = request.since_event_id
         above = None if since is None else since - _ROUNDING
@@ -300,7 +317,7 @@ class ExecutionHandlers(Handlers):
                 state.execution_id, above_event_id=above, event_type=event_type
             )
         pagination = pagination_of(page=page, page_size=page_size, total=total)
-        if not is_wanted:
+        if bodies is None:
             return [], pagination
         rows = await self._store.read_page(
             state.execution_id,
@@ -308,22 +325,18 @@ class ExecutionHandlers(Handlers):
             event_type=event_type,
             limit=page_size,
             offset=(page - 1) * page_size,
+            bodies=bodies,
         )
-        return await self._shown(state, rows, newest_first=True), pagination
+        return await self._shown(state, rows), pagination
 
-    async def _shown(
-        self, state: State, rows: Sequence[LogRow], *, newest_first: bool
-    ) -> list[JsonObject]:
-        """Build events in a thread: their contexts may be large."""
+    async def _shown(self, state: State, rows: Sequence[LogRow]) -> list[Json]:
+        """Build events in a thread if their contexts are large; of those one answer at a time."""
         secrets = await self._secrets.of(state.execution_id)
-        return await asyncio.to_thread(
-            shown_events,
-            rows,
-            secrets=secrets,
-            execution_id=state.execution_id,
-            max_bytes=self._settings.detail_bytes_max,
-            newest_first=newest_first,
-        )
+        build = partial(shown_events, rows, secrets=secrets, execution_id=state.execution_id)
+        if sum(row.size for row in rows) <= _SMALL:
+            return build()
+        async with self._large_answers:
+            return await asyncio.to_thread(build)
 
 
 def _unknown(execution_id: int) -> Refusal:

@@ -9,11 +9,30 @@ SELECT
 FROM noetl.execution_state AS s;
 
 -- list: read_row
--- What readers see of a log row.
+-- What readers see of a log row, and the stored size of its bodies (context and result), which is
+-- known without reading them. Commands have their context where it was asked for.
 SELECT
     e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
-    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
+    CASE
+        WHEN asked.has_commands OR e.event_type != 'command.issued' THEN e.context
+    END AS context,
+    e.result,
+    coalesce(pg_column_size(e.result), 0)
+    + CASE
+        WHEN asked.has_commands OR e.event_type != 'command.issued'
+            THEN coalesce(pg_column_size(e.context), 0)
+        ELSE 0
+    END AS weight,
+    e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
     e.duration, CASE WHEN e.event_type LIKE '%.failed' THEN e.meta -> 'cause' END AS cause
+FROM noetl.event AS e
+CROSS JOIN (VALUES (TRUE)) AS asked (has_commands);
+
+-- list: shown_row
+-- The same of a row that was read, but for its bodies.
+SELECT
+    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
+    e.weight, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id, e.duration, e.cause
 FROM noetl.event AS e;
 
 -- name: probe
@@ -65,12 +84,38 @@ ORDER BY s.started_at DESC, s.execution_id DESC
 LIMIT $4 OFFSET $5;
 
 -- name: read_after
--- Rows of a log after a position, ascending. $1 execution id, $2 position, $3 limit
-SELECT {read_row}
+-- Rows of a log after a position, ascending. Their bodies come as text, from the newest row on as
+-- far as their stored sizes come to $4 together.
+-- $1 execution id, $2 position, $3 limit, $4 bytes, $5 whether commands have their context
+SELECT
+    {shown_row},
+    e.reach <= $4 AS is_whole,
+    CASE WHEN e.reach <= $4 THEN e.context::TEXT END AS context,
+    CASE WHEN e.reach <= $4 THEN e.result::TEXT END AS result
+FROM
+    (
+        SELECT
+            {shown_row}, e.context, e.result,
+            sum(e.weight) OVER (
+                ORDER BY e.position ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+            ) AS reach
+        FROM
+            (
+                SELECT {read_row}
+                FROM noetl.event AS e
+                CROSS JOIN (VALUES ($5::BOOLEAN)) AS asked (has_commands)
+                WHERE e.execution_id = $1 AND e.position > $2
+                ORDER BY e.position
+                LIMIT $3
+            ) AS e
+    ) AS e
+ORDER BY e.position;
+
+-- name: read_bodies
+-- Bodies of rows, as text. $1 execution id, $2 positions
+SELECT e.position, e.context::TEXT AS context, e.result::TEXT AS result
 FROM noetl.event AS e
-WHERE e.execution_id = $1 AND e.position > $2
-ORDER BY e.position
-LIMIT $3;
+WHERE e.execution_id = $1 AND e.position = ANY($2::BIGINT[]);
 
 -- name: find_position
 -- The position after an event that a reader has seen. An id that the log lacks was
@@ -88,15 +133,33 @@ SELECT coalesce(
 
 -- name: read_page
 -- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
--- $4 limit, $5 offset
-SELECT {read_row}
-FROM noetl.event AS e
-WHERE
-    e.execution_id = $1
-    AND ($2::BIGINT IS NULL OR e.event_id > $2)
-    AND ($3::TEXT IS NULL OR e.event_type = $3)
-ORDER BY e.position DESC
-LIMIT $4 OFFSET $5;
+-- $4 limit, $5 offset, $6 bytes of bodies as above, $7 whether commands have their context
+SELECT
+    {shown_row},
+    e.reach <= $6 AS is_whole,
+    CASE WHEN e.reach <= $6 THEN e.context::TEXT END AS context,
+    CASE WHEN e.reach <= $6 THEN e.result::TEXT END AS result
+FROM
+    (
+        SELECT
+            {shown_row}, e.context, e.result,
+            sum(e.weight) OVER (
+                ORDER BY e.position DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS reach
+        FROM
+            (
+                SELECT {read_row}
+                FROM noetl.event AS e
+                CROSS JOIN (VALUES ($7::BOOLEAN)) AS asked (has_commands)
+                WHERE
+                    e.execution_id = $1
+                    AND ($2::BIGINT IS NULL OR e.event_id > $2)
+                    AND ($3::TEXT IS NULL OR e.event_type = $3)
+                ORDER BY e.position DESC
+                LIMIT $4 OFFSET $5
+            ) AS e
+    ) AS e
+ORDER BY e.position DESC;
 
 -- name: count_page
 -- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null

@@ -36,7 +36,7 @@ class State:
     soft_error: Json = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class LogRow:
     """One row of a log, as readers see it; its time is UTC without a zone."""
 
@@ -47,14 +47,42 @@ class LogRow:
     node_name: str | None
     status: str | None
     created_at: datetime
-    context: Json
-    result: Json
+    context: str | None
+    """JSON text."""
+    result: str | None
+    """JSON text."""
     error: str | None
     catalog_id: int
     parent_event_id: int | None
     parent_execution_id: int | None
     duration: float | None
     cause: Json = None
+    weight: int
+    """Stored bytes of context and result."""
+    is_whole: bool
+    """Whether context and result are here; otherwise they are left out."""
+
+    @property
+    def size(self) -> int:
+        """Characters of context and result."""
+        return len(self.context or "") + len(self.result or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bodies:
+    """What is wanted of the contexts and results of rows.
+
+    Attributes:
+        most: Characters of all of them; those of older rows are left out.
+        has_commands: Whether commands have their context.
+    """
+
+    most: int
+    has_commands: bool = True
+
+
+# Stored bytes that are read at once: several times as much text.
+_CHUNK = 1 << 20
 
 
 class ExecutionStore(Store):
@@ -114,10 +142,16 @@ class ExecutionStore(Store):
         )
         return [State(**row) for row in rows]
 
-    async def read_after(self, execution_id: int, *, position: int, limit: int) -> list[LogRow]:
+    async def read_after(
+        self, execution_id: int, *, position: int, limit: int, bodies: Bodies
+    ) -> list[LogRow]:
         """Return rows after a position, ascending."""
-        rows = await self._db.fetch("read_after", execution_id, position, limit)
-        return [LogRow(**row) for row in rows]
+        found = await self._db.fetch(
+            "read_after", execution_id, position, limit, _CHUNK, bodies.has_commands
+        )
+        rows = [LogRow(**row) for row in found]
+        await self._fill(execution_id, rows[::-1], bodies.most)
+        return rows
 
     async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
         """Return the position after an event that a reader has seen (P4)."""
@@ -141,12 +175,17 @@ class ExecutionStore(Store):
         event_type: str | None,
         limit: int,
         offset: int,
+        bodies: Bodies,
     ) -> list[LogRow]:
         """Return a page of rows, descending."""
-        rows = await self._db.fetch(
-            "read_page", execution_id, above_event_id, event_type, limit, offset
+        found = await self._db.fetch(
+            "read_page",
+            *(execution_id, above_event_id, event_type, limit, offset),
+            *(_CHUNK, bodies.has_commands),
         )
-        return [LogRow(**row) for row in rows]
+        rows = [LogRow(**row) for row in found]
+        await self._fill(execution_id, rows, bodies.most)
+        return rows
 
     async def count_page(
         self, execution_id: int, *, above_event_id: int | None, event_type: str | None
@@ -197,3 +236,31 @@ class ExecutionStore(Store):
         """Return executions that run for longer than a time, oldest first."""
         rows = await self._db.fetch("find_stuck", older_than_minutes, limit)
         return [row["execution_id"] for row in rows]
+
+    async def _fill(self, execution_id: int, rows: list[LogRow], most: int) -> None:
+        """Read the bodies that did not come with their rows, newest first, as far as they fit."""
+        left, fitting = most, 0
+        for number, row in enumerate(rows):
+            if not row.is_whole:
+                await self._read_bodies(execution_id, rows[number:])
+            left -= row.size
+            if left < 0:
+                break
+            fitting = number + 1
+        for row in rows[fitting:]:
+            row.context = row.result = None
+            row.is_whole = False
+
+    async def _read_bodies(self, execution_id: int, rows: list[LogRow]) -> None:
+        """Read the next bodies, at least those of one row."""
+        weight = 0
+        asked: dict[int, LogRow] = {}
+        for row in rows:
+            weight += row.weight
+            if asked and weight > _CHUNK:
+                break
+            asked[row.position] = row
+            row.is_whole = True
+        for found in await self._db.fetch("read_bodies", execution_id, list(asked)):
+            row = asked[found["position"]]
+            row.context, row.result = found["context"], found["result"]

@@ -30,7 +30,8 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. A rebuild also rewrites rows at that position, whatever their content (P3).
+-- difference. Answers with those that have failed since. A rebuild also rewrites rows at that
+-- position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT e.execution_id, e.path, e.status, e.position
@@ -91,9 +92,28 @@ counted AS (
     ORDER BY d.path, d.status
     ON CONFLICT (path, status) DO UPDATE SET executions = c.executions + excluded.executions
     RETURNING 1
+),
+
+restarted AS (
+    UPDATE noetl.failure AS t
+    SET restarted_as = r.execution_id
+    FROM noetl.restart AS r
+    INNER JOIN fresh AS f
+        ON f.execution_id = r.execution_id
+    WHERE
+        t.execution_id = r.origin_execution_id
+        AND (t.restarted_as IS NULL OR t.restarted_as < r.execution_id)
 )
 
-SELECT count(*) FROM moved;
+SELECT
+    (SELECT count(*) FROM moved) AS moved,
+    (
+        SELECT array_agg(f.execution_id)
+        FROM fresh AS f
+        WHERE
+            f.status = 'FAILED'
+            AND ($2::BOOLEAN OR f.old_status != 'FAILED')
+    ) AS failed;
 
 -- name: read_clock
 -- This database's time.
@@ -130,6 +150,15 @@ WITH gone AS (
             SELECT FROM noetl.execution_state AS s WHERE s.execution_id = e.execution_id
         )
     RETURNING e.path, e.status, e.position
+),
+
+failures AS (
+    DELETE FROM noetl.failure AS t
+    WHERE
+        t.execution_id > $1 AND t.execution_id <= $2
+        AND NOT EXISTS (
+            SELECT FROM noetl.execution_state AS s WHERE s.execution_id = t.execution_id
+        )
 ),
 
 counted AS (

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from noetl_common.pg.database import Store
+from noetl_common.pg.database import Database, Session, Store
 from noetl_contract.http.system.internal import RebuildAnswer
+
+from noetl_projector.projection.failures import note_failures
 
 _FIRST_ID = -(1 << 63)
 _LAST_ID = (1 << 63) - 1
@@ -12,6 +14,10 @@ _LAST_ID = (1 << 63) - 1
 
 class ProjectionStore(Store):
     """One method per statement or transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._db = database.with_statements(__package__, "queries.sql", "failures.sql")
 
     async def move_executions(self, execution_ids: Sequence[int]) -> int:
         """Move rows of the read model to the positions of their logs.
@@ -21,8 +27,13 @@ class ProjectionStore(Store):
         ids = list(execution_ids)
         async with self._db.transaction() as session:
             await session.execute("add_missing_executions", ids)
-            moved = await session.fetchval("move_executions", ids, False)
-        return int(moved)
+            return await self._move(session, ids, rewrite=False)
+
+    async def _move(self, session: Session, ids: list[int], *, rewrite: bool) -> int:
+        row = await session.fetchone("move_executions", ids, rewrite)
+        if row["failed"]:
+            await note_failures(session, row["failed"])
+        return int(row["moved"])
 
     async def read_clock(self) -> datetime:
         """Return the database's time."""
@@ -49,7 +60,7 @@ class ProjectionStore(Store):
             is_last = len(ids) < limit
             last = _LAST_ID if is_last else ids[-1]
             await session.execute("add_missing_executions", ids)
-            rewritten = await session.fetchval("move_executions", ids, True)
+            rewritten = await self._move(session, ids, rewrite=True)
             removed = await session.fetchval("delete_orphans", first, last)
         return RebuildAnswer(rewritten=rewritten, removed=removed, after=None if is_last else last)
 

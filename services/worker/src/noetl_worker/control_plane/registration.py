@@ -1,6 +1,7 @@
 """The identity of a worker, and its registration with the catalog."""
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -18,18 +19,26 @@ class Identity:
     pool_name: str
     public_key: str = ""
     """Credentials may be sealed for it."""
+    kinds: tuple[str, ...] = ()
+    """The kinds of tools that it runs; empty says nothing."""
 
     @classmethod
-    def of_this_process(cls, settings: Settings, *, public_key: str = "") -> "Identity":
+    def of_this_process(
+        cls, settings: Settings, *, public_key: str = "", kinds: Iterable[str] = ()
+    ) -> "Identity":
         """Make the identity of a process; once."""
-        return cls(settings.worker_id, uuid4().hex, settings.worker_pool_name, public_key)
+        return cls(
+            settings.worker_id, uuid4().hex, settings.worker_pool_name, public_key, tuple(kinds)
+        )
 
     def registration(self) -> JsonObject:
         """Return the body of a registration."""
         runtime = {"kind": "python", "instance": self.instance}
         if self.public_key:
             runtime["worker_public_key"] = self.public_key
+        told = {"capabilities": {"tools": list(self.kinds)}} if self.kinds else {}
         return {
+            **told,
             "name": self.worker_id,
             "component_type": "worker_pool",
             "runtime": runtime,

@@ -25,21 +25,23 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
-from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _TAGS = ["executions"]
 _UNKNOWN = {404: "Execution not found: 325077236512452608"}
-_BAD_PAGE = "page_size must be between 10 and 2000, got 5"
 _EVENT_QUERY = {
-    "page": (int, "from 1"),
-    "page_size": (int, "10 to 2000, 100 if absent"),
+    "page": (int, "from 1, which smaller ones count as"),
+    "page_size": (int, "1 to 2000, 100 if absent; others count as the nearest"),
     "since_event_id": (int, "only events after about this one"),
     "event_type": (str, "exact type"),
 }
-_DETAIL_QUERY = {**_EVENT_QUERY, "include_events": (bool, "whether events are wanted")}
+_PAGED_QUERY = {**_EVENT_QUERY, "include_events": (bool, "whether events are wanted")}
+_DETAIL_QUERY = {
+    **_PAGED_QUERY,
+    "include": (str, "`context`: `command.issued` has its context, which is large"),
+}
 
 
 @get(
@@ -127,8 +129,16 @@ async def execution_events_stream(
 
 
 def _detail(sent: Sent[BaseModel]) -> DetailRequest:
+    """Ask with the contexts of commands when they are included."""
+    request = _detail_page(sent)
+    if "context" in sent.text("include", "").split(","):
+        return request.model_copy(update={"has_command_contexts": True})
+    return request
+
+
+def _detail_page(sent: Sent[BaseModel]) -> DetailRequest:
     """Ask for a page, newest event first, when a parameter of paging is given."""
-    if not any(name in sent.request.query_params for name in _DETAIL_QUERY):
+    if not any(name in sent.request.query_params for name in _PAGED_QUERY):
         return DetailRequest(execution_id=sent.id())
     page = _page(sent)
     return DetailRequest(
@@ -144,17 +154,15 @@ def _detail(sent: Sent[BaseModel]) -> DetailRequest:
 def _page(sent: Sent[BaseModel]) -> EventsPage:
     return EventsPage(
         execution_id=sent.id(),
-        page=_checked("page", sent.number("page", 1), 1, 1_000_000),
-        page_size=_checked("page_size", sent.number("page_size", 100), 10, 2000),
+        page=_clamped(sent.number("page", 1), 1_000_000),
+        page_size=_clamped(sent.number("page_size", 100), 2000),
         since_event_id=sent.number("since_event_id"),
         event_type=sent.text("event_type"),
     )
 
 
-def _checked(name: str, value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise Refusal(422, f"{name} must be between {low} and {high}, got {value}")
-    return value
+def _clamped(value: int, most: int) -> int:
+    return min(max(value, 1), most)
 
 
 ROUTES = [
@@ -172,7 +180,7 @@ ROUTES = [
         " given.",
         tags=_TAGS,
         query=_DETAIL_QUERY,
-        errors={**_UNKNOWN, 422: _BAD_PAGE},
+        errors=_UNKNOWN,
     ),
     forward(
         "GET",
@@ -205,6 +213,6 @@ ROUTES = [
         summary="Page through the events of an execution, newest first",
         tags=_TAGS,
         query=_EVENT_QUERY,
-        errors={**_UNKNOWN, 422: _BAD_PAGE},
+        errors=_UNKNOWN,
     ),
 ]

@@ -1,0 +1,109 @@
+"""`/api/failures`: failed executions that nobody has looked at yet, by what they have in common."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from noetl_contract.http.executions.start import Version
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.model import Model, example
+
+MOST_PER_REQUEST = 100
+"""Failures that one request restarts or dismisses."""
+
+FailureState = Literal["open", "dismissed", "restarted", "all"]
+"""Open is what was neither dismissed nor restarted."""
+
+Fingerprint = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class FailureGroup(Model):
+    """Failures of one step of one playbook with the same message, but for numbers and ids."""
+
+    model_config = example(
+        fingerprint="6fd1c3b0a94e7d25",
+        path="etl/nightly",
+        step="load",
+        kind="tool",
+        message="HTTP error: 503 Service Unavailable after 3 tries",
+        count=12,
+        first_at="2026-06-15T02:00:09.123456Z",
+        last_at="2026-06-15T04:12:55.000000Z",
+        execution_ids=["325077236512452608"],
+    )
+
+    fingerprint: str
+    path: str
+    step: str | None
+    kind: str
+    message: str = Field(description="of the newest one, secrets masked")
+    count: int
+    first_at: Rfc3339
+    last_at: Rfc3339
+    execution_ids: list[str] = Field(description="the newest, at most five")
+
+
+class FailureList(Model):
+    """A page of groups, those that failed last first; `is_complete` false when not all were read.
+
+    The newest 10,000 failures of each shard are grouped.
+    """
+
+    failures: list[FailureGroup]
+    is_complete: bool
+
+
+class FailureRestartRequest(Model):
+    """Restart a page of the open failures of a group, as `…/restart` does each."""
+
+    model_config = example(fingerprint="6fd1c3b0a94e7d25", limit=50)
+
+    fingerprint: Fingerprint
+    limit: int = Field(default=MOST_PER_REQUEST, ge=1, le=MOST_PER_REQUEST)
+    input: dict[str, Any] | None = None
+    version: Version | None = None
+
+
+class FailureRestart(Model):
+    """What became of one: the execution that goes on, or why there is none."""
+
+    execution_id: str
+    restarted_as: str | None = None
+    error: str | None = None
+
+
+class FailureRestartAnswer(Model):
+    """The outcomes, and whether the same request has more to do."""
+
+    model_config = example(
+        fingerprint="6fd1c3b0a94e7d25",
+        restarted=1,
+        refused=0,
+        has_more=False,
+        results=[{"execution_id": "325077236512452608", "restarted_as": "325077236512459999"}],
+    )
+
+    fingerprint: str
+    restarted: int
+    refused: int
+    has_more: bool
+    results: list[FailureRestart]
+
+
+class FailureDismissRequest(Model):
+    """Take failures off the list of open ones: a page of a group's."""
+
+    model_config = example(fingerprint="6fd1c3b0a94e7d25")
+
+    fingerprint: Fingerprint
+    limit: int = Field(default=MOST_PER_REQUEST, ge=1, le=MOST_PER_REQUEST)
+
+
+class FailureDismissAnswer(Model):
+    """How many were dismissed, and whether the same request has more to do."""
+
+    model_config = example(fingerprint="6fd1c3b0a94e7d25", dismissed=12, has_more=False)
+
+    fingerprint: str
+    dismissed: int
+    has_more: bool

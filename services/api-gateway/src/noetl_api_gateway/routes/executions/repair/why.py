@@ -1,0 +1,53 @@
+"""`GET /api/executions/{id}/why`."""
+
+from litestar import Response, get
+from litestar.params import FromPath
+from noetl_contract.access.rights import Right
+from noetl_contract.http.executions.why import WhyAnswer
+from noetl_contract.http.workers.runtimes import RuntimePoolsQuery
+from noetl_contract.rpc.catalog import RUNTIME_POOLS
+from noetl_contract.rpc.projector import ExecutionName
+from noetl_contract.rpc.triage import EXECUTIONS_WHY
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.fields import path_id
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.executions.repair.reasons import reasons_for, workers_of
+
+
+@get(
+    "/api/executions/{execution_id:str}/why",
+    opt={"needs": Right.EXECUTIONS_READ},
+    summary="Ask what an execution waits for, since when, and who could help",
+    tags=["executions"],
+    operation_class=documented(
+        None, WhyAnswer, errors={404: "Execution not found: 325077236512452608"}
+    ),
+)
+async def why(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Read its open commands, timers, children and outbox rows, and who is registered."""
+    number = path_id(execution_id)
+    work = await gateway.services.ask(
+        EXECUTIONS_WHY, ExecutionName(execution_id=number), execution_id=number
+    )
+    runtimes = []
+    if work.commands:
+        runtimes = await gateway.services.ask(RUNTIME_POOLS, RuntimePoolsQuery())
+    workers = workers_of(runtimes)
+    pools = {command.pool for command in work.commands}
+    answer = WhyAnswer(
+        execution_id=str(number),
+        status=work.status,
+        reasons=reasons_for(work, workers),
+        workers=[one for one in workers if one.pool in pools],
+        open_commands=work.command_count,
+        running_children=work.child_count,
+    )
+    return json_answer(request, answer)
+
+
+ROUTES = [why]

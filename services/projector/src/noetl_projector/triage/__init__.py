@@ -1,0 +1,1 @@
+"""For people who look after executions: what failed, and what an execution waits for."""
