@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock recorded stops
+.PHONY: setup demo check docs test bench fat-cycle chaos fuzz access-fuzz schemathesis lock recorded stops
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -23,6 +23,10 @@ test: setup
 
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
+
+# What rounds of a cycle with large results cost, and reads beside a reader of its log.
+fat-cycle: setup
+	.venv/bin/python benchmarks/fat_cycle.py $(args)
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
