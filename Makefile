@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench fat-cycle chaos fuzz access-fuzz schemathesis lock recorded stops
+.PHONY: setup demo check docs test bench fat-cycle chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -31,6 +31,10 @@ fat-cycle: setup
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 
+# Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
+triggers: setup
+	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
+
 # Kill workers between the result and the end of a command; args="--kills 200" for more.
 recorded: setup
 	.venv/bin/python tests/stopping/recorded.py $(args)
@@ -49,6 +53,10 @@ access-fuzz: setup
 # Thousands of generated requests after the OpenAPI document; args="--max-examples 100" for more.
 schemathesis: setup
 	.venv/bin/python tests/conformance/generated.py $(args)
+
+# Schedules under kills, on a clock that is moved on and on the real one; args="--minutes 10" for more.
+schedules: setup
+	.venv/bin/python tests/schedules/proof.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

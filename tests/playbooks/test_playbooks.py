@@ -113,6 +113,7 @@ EXAMPLES = {
     "branching": {"amount": 1200},
     "parallel_join": {},
     "failure_and_recovery": {},
+    "nightly": {"day": "2026-01-01"},
 }
 
 

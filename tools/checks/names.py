@@ -9,9 +9,10 @@ from findings import files, run, source_folders
 
 # First words of NATS subjects, which look like packages.
 SUBJECTS = frozenset({"noetl_audit", "noetl_dead", "noetl_hint", "noetl_ingress", "noetl_rpc"})
-# Files of readers, a key of playbooks, a path of the catalog, and a method of MCP.
+# Files of readers, keys of documents, a path of the catalog, and a method of MCP.
 NOT_OURS = frozenset(
     {
+        "message.json",
         *("identity.json", "playbook.schema.json", "playbook.yaml", "source.json"),
         *("examples/hello", "tools/call"),
     }

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import keys, logins, operate, up
+from noetl.commands import keys, logins, operate, schedules, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -27,6 +27,8 @@ app.command()(operate.env)
 app.command()(logins.nats_users)
 app.command()(logins.db_roles)
 app.add_typer(keys.app, name="key")
+app.add_typer(schedules.app, name="schedule")
+app.command()(schedules.backfill)
 
 
 def main() -> None:

@@ -74,3 +74,18 @@ async def test_without_callers_a_restarted_worker_takes_its_name_at_once(
     async with open_world(database, nats_url) as world:
         assert (await _register(world, SealingKey(), "a"))[0] == 200
         assert (await _register(world, SealingKey(), "b"))[0] == 200
+
+
+async def test_who_is_nobody_takes_no_name_of_a_caller(database: Database, nats_url: str) -> None:
+    """Over the broker a registration names no caller: a pool's login is enough to send one."""
+    own = SealingKey()
+    async with open_world(database, nats_url) as world:
+        await world.ok("credential.create", name="bank", type="t", data=CANARY)
+        await _register(world, own, "a", **_who("pool-a"))
+        stolen = await _register(world, SealingKey(), "b")
+        left = (await world.ask("runtime.deregister", **_NAME)).error
+        envelope = await world.ok("credential.sealed", identifier="bank", worker_id="w-1")
+
+    assert stolen == (403, _OTHER)
+    assert left == _OTHER
+    assert orjson.loads(own.open(envelope))["data"] == CANARY

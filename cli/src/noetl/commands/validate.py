@@ -1,4 +1,4 @@
-"""Checking playbooks without running them, here or in an editor."""
+"""Checking documents without running them, here or in an editor."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 from noetl_common.settings import PlaybookSettings
-from noetl_engine.playbook.lint import Finding, Severity, lint
-from noetl_engine.playbook.schema import json_schema
+from noetl_engine.documents import document_schema, lint_document
+from noetl_engine.playbook.lint import Finding, Severity
 
 from noetl.commands.options import JsonOption
 from noetl.stack.errors import StackError
@@ -29,7 +29,7 @@ def validate(
     unread: list[StackError] = []
     for path in files:
         try:
-            found[str(path)] = lint(_text(path), more_kinds=more_kinds)
+            found[str(path)] = lint_document(_text(path), more_kinds=more_kinds)
         except StackError as error:
             unread.append(error)
     if as_json:
@@ -43,9 +43,16 @@ def validate(
         raise typer.Exit(1)
 
 
-def schema() -> None:
-    """Print the JSON Schema of playbooks."""
-    typer.echo(json.dumps(json_schema(more_kinds=PlaybookSettings().more_kinds()), indent=2))
+def schema(
+    kind: Annotated[
+        str, typer.Argument(metavar="[KIND]", help="Kind of document: playbook or schedule.")
+    ] = "playbook",
+) -> None:
+    """Print the JSON Schema of playbooks, or of another kind of document."""
+    found = document_schema(kind, more_kinds=PlaybookSettings().more_kinds())
+    if found is None:
+        raise StackError(f"no schema of kind {kind!r}; there are: playbook, schedule")
+    typer.echo(json.dumps(found, indent=2))
 
 
 def _text(path: Path) -> str:

@@ -15,6 +15,11 @@ from noetl.stack.errors import StackError
 from noetl.stack.servers.access import TOKEN_VARIABLE
 
 _SECONDS = 35.0
+_FOR_NOW = frozenset({429, 502, 503, 504})
+
+
+class UnreachableError(StackError):
+    """The server can't be reached, or not now; the same call may be made again."""
 
 
 class Server:
@@ -54,7 +59,8 @@ class Server:
         """Return the body of the answer.
 
         Raises:
-            StackError: no answer, or a refusal; the text is its reason.
+            UnreachableError: no answer, or a refusal for now.
+            StackError: a refusal; the text is its reason.
         """
         import httpx  # noqa: PLC0415
 
@@ -63,7 +69,8 @@ class Server:
             said: Json = answer.json()
         except httpx.TransportError as error:
             why = error or type(error).__name__
-            raise StackError(f"no answer from {self._client.base_url}: {why}") from error
+            text = f"no answer from {self._client.base_url}: {why}"
+            raise UnreachableError(text) from error
         except ValueError:
             raise StackError(
                 f"{self._client.base_url} doesn't answer as a NoETL server does"
@@ -71,7 +78,8 @@ class Server:
         if answer.is_success:
             return said
         reason = said.get("error") if isinstance(said, dict) else None
-        raise StackError(refusal(answer.status_code, str(reason or answer.status_code)))
+        text = refusal(answer.status_code, str(reason or answer.status_code))
+        raise UnreachableError(text) if answer.status_code in _FOR_NOW else StackError(text)
 
 
 def refusal(status: int, reason: str) -> str:

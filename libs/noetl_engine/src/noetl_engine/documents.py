@@ -4,7 +4,10 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from noetl_engine.playbook.levels import Schema
 from noetl_engine.playbook.lint import Finding, lint
+from noetl_engine.playbook.schema import json_schema, schema_of_levels
+from noetl_engine.schedule.keys import DOCUMENT, LEVELS
 from noetl_engine.schedule.read import read_schedule
 
 _SCHEDULE: Final = re.compile(
@@ -25,3 +28,14 @@ def lint_document(text: str, *, more_kinds: Collection[str] = ()) -> list[Findin
     if is_schedule(text):
         return read_schedule(text)[1]
     return lint(text, more_kinds=more_kinds)
+
+
+def document_schema(kind: str, *, more_kinds: Collection[str] = ()) -> Schema | None:
+    """Return the JSON Schema of a kind of document, in any case; None where there is none."""
+    match kind.lower():
+        case "playbook":
+            return json_schema(more_kinds=more_kinds)
+        case "schedule":
+            return schema_of_levels("schedule", DOCUMENT, LEVELS)
+        case _:
+            return None

@@ -17,6 +17,7 @@ from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.ends.followups import followups_of
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
@@ -140,7 +141,10 @@ class Execution:
             if not self._restart(draft, message):
                 _dispatch(draft, message)
             take_kept_signals(draft)
-        return draft.finish()
+        decision = draft.finish()
+        if decision.ended is not None:
+            decision.followups = followups_of(draft, decision)
+        return decision
 
     def _restart(self, draft: Draft, message: Input) -> bool:
         """Decide what concerns the execution that this one goes on from, if it does."""

@@ -1,9 +1,10 @@
 """Inputs of decisions: events that concern an execution, and the facts around them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,
@@ -153,6 +154,7 @@ class Facts:
 
     ``workers`` is None while the path of heartbeats is down: then nobody is judged (L3).
     ``heard_since`` is what counts for workers that are not among them.
+    ``triggers`` are what ends of executions start.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
     """
 
@@ -160,4 +162,5 @@ class Facts:
     new_id: Callable[[], int]
     workers: Mapping[str, WorkerSeen] | None = None
     limits: Limits = field(default_factory=Limits)
+    triggers: Sequence[EndedTrigger] = ()
     heard_since: datetime | None = None

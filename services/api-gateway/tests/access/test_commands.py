@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from noetl_contract.access.rights import Role
+from noetl_testkit.waiting import eventually
 
 from ..conftest import EXECUTION_ID, World
 from .callers import KEYS, bearer, command_login, guarded_world, principal_of
@@ -138,6 +139,21 @@ async def test_a_command_that_is_over_reads_no_secrets(world: World) -> None:
         "The command of this login is over",
     )
     assert world.backend.requests("credential.get") == []
+
+
+async def test_a_command_that_is_not_known_yet_is_asked_about_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"/api/executions/{EXECUTION_ID}/status"
+    monkeypatch.setattr("noetl_api_gateway.access.reach._UNKNOWN_SECONDS", 0.05)
+    del world.backend.answers["command.standing"]  # 404
+    assert (await world.client.get(place, auth=LOGIN)).status_code == 401
+    world.backend.answer("command.standing", {"is_open": True, "path": "demo/hello"})
+
+    async def is_let_in() -> bool:
+        return (await world.client.get(place, auth=LOGIN)).status_code != 401
+
+    await eventually(is_let_in, what="the command is known")
 
 
 async def test_it_asks_for_secrets_as_what_it_is_and_for_its_execution(world: World) -> None:

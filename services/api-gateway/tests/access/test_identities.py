@@ -142,6 +142,32 @@ async def test_a_revoked_key_is_refused_within_a_second_on_every_edge(nats_url: 
             await eventually(is_refused, what="the key opens nothing")
 
 
+async def test_a_stream_that_is_open_ends_with_its_key(nats_url: str) -> None:
+    revoked: set[str] = set()
+    place = f"/api/executions/{EXECUTION_ID}/events/stream"
+
+    def resolve(request: dict[str, Any]) -> dict[str, Any]:
+        return {"reason": "revoked"} if request["token"] in revoked else resolve_keys(request)
+
+    async with guarded_world(nats_url) as world:
+        page = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+        world.backend.answer("executions.tail", page)
+        world.backend.answer("auth.resolve", resolve)
+        async with (
+            world.client.stream("GET", place, headers=bearer(VIEWER)) as theirs,
+            world.client.stream("GET", place, headers=bearer(ADMIN)) as ours,
+        ):
+            assert (theirs.status_code, ours.status_code) == (200, 200)
+            goes_on = asyncio.create_task(ours.aread())
+            revoked.add(VIEWER)
+            await world.backend.bus.send(ACCESS_HINT, b'{"revoked":["x"]}')
+
+            async with asyncio.timeout(5):
+                await theirs.aread()
+            assert not goes_on.done()
+            goes_on.cancel()
+
+
 async def test_a_look_up_under_way_is_not_remembered_after_a_revocation(nats_url: str) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 

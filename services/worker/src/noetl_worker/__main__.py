@@ -8,13 +8,16 @@ from noetl_common.service import run_service
 
 from noetl_worker.app import create_app
 from noetl_worker.settings import Settings
+from noetl_worker.subscriptions import app as subscriptions
 
 
 def main() -> None:
     """Run the worker until a signal comes."""
     hide_from_scripts()
+    settings = Settings()
+    is_runtime = settings.worker_mode == "subscription"
     try:
-        run_service(create_app, Settings(), name="worker")
+        run_service(subscriptions.create_app if is_runtime else create_app, settings, name="worker")
     except SystemExit as end:
         # Python would wait for its threads, and a thread that reads from a dead mount never ends.
         sys.stdout.flush()

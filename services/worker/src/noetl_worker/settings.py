@@ -96,6 +96,22 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         validation_alias="WORKER_HEARTBEAT_INTERVAL",
         description="Seconds between heartbeats.",
     )
+    worker_mode: str = Field(
+        default="",
+        validation_alias="WORKER_MODE",
+        description="`subscription`: start executions for the messages of a source, and run no "
+        "commands.",
+    )
+    subscription_path: str = Field(
+        default="", description="Catalog path of the subscription, in that mode."
+    )
+    subscription_poll_seconds: float = Field(
+        default=5.0, gt=0, description="Seconds between looks at the subscription's state."
+    )
+    subscription_spool_dir: str = Field(
+        default="",
+        description="Folder below which subscriptions may keep messages on disk; empty: nowhere.",
+    )
     worker_max_concurrent: int = Field(
         default=16,
         ge=1,
@@ -230,6 +246,12 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         if "NOETL_HTTP_HOST" not in os.environ and "http_host" not in merged:
             merged["NOETL_HTTP_HOST"] = host.strip("[]")
         return merged
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> "Settings":
+        if self.worker_mode == "subscription" and not self.subscription_path:
+            raise ValueError("WORKER_MODE=subscription needs NOETL_SUBSCRIPTION_PATH")
+        return self
 
     @model_validator(mode="after")
     def _check_tls(self) -> "Settings":

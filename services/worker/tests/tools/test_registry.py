@@ -8,7 +8,7 @@ from noetl_worker.tools.tool import ToolContext, ToolError
 
 ELSEWHERE = (
     "container", "gateway", "gcs", "iterator", "playbooks", "rhai", "secrets", "snowflake",
-    "snowflake_transfer", "subscription",
+    "snowflake_transfer",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ PAGES = next(
 )
 KINDS = (
     "artifact", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script", "shell",
-    "sleep", "wait",
+    "sleep", "subscription", "wait",
 )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     "orchestrator": (
         *_MACHINES,
         catalog.CONTENT,
+        catalog.RESOLVE,
+        catalog.TRIGGERS,
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,
     ),
@@ -57,7 +59,8 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
     "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
-    "outbox": ("cancel", "finalize"),
+    # Starts are those that ends of executions cause.
+    "outbox": ("cancel", "finalize", "execute"),
     # What schedules start, and cancel for the next firing.
     "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
@@ -192,6 +195,8 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
+        # Of the subscription runtime: messages that nothing can be started with.
+        dead_letter_subject("subscriptions"),
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]

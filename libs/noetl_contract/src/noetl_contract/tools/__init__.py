@@ -15,7 +15,7 @@ from noetl_contract.tools.executions import (
     WORKBOOK,
 )
 from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
-from noetl_contract.tools.network import HTTP, MCP, NATS
+from noetl_contract.tools.network import HTTP, MCP, NATS, SUBSCRIPTION
 from noetl_contract.tools.results import merge_labels
 from noetl_contract.tools.retries import FAILURE_KINDS, RETRY_SYNONYMS, is_retry_condition
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
@@ -49,7 +49,8 @@ _BY_NAME: Final = {
     kind.name: kind
     for kind in (
         HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, TRANSFER, NATS, SHELL,
-        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, WAIT, SLEEP, *UNSUPPORTED,
+        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION, WAIT, SLEEP,
+        *UNSUPPORTED,
     )
 }  # fmt: skip
 TOOLS: Final = {name: _BY_NAME[name] for name in TOOL_KINDS}

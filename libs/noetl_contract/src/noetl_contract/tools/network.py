@@ -91,6 +91,68 @@ NATS = ToolKind(
         },
     ),
 )
+SUBSCRIPTION = ToolKind(
+    name="subscription",
+    description="Takes messages from a source once, as many as there are up to a bound.",
+    keys=(
+        ToolKey(
+            "source",
+            KeyType.TEXT,
+            "Kind of the source.",
+            is_required=True,
+            choices=("nats", "kafka", "rabbitmq", "redis", "pubsub"),
+        ),
+        ToolKey("operation", KeyType.TEXT, "The operation.", default="poll", choices=("poll",)),
+        ToolKey("batch", KeyType.UNSIGNED, "Most messages, 1 to 1000.", default=100),
+        ToolKey(
+            "timeout_ms",
+            KeyType.UNSIGNED,
+            "Longest wait for the first message, up to 5000.",
+            default=1000,
+        ),
+        ToolKey(
+            "ack",
+            KeyType.ANY,
+            "`on_success` or `auto` settles what was taken, `manual` leaves it taken, `none` and "
+            "`peek` hand it back; true and false are `on_success` and `manual`.",
+            default="on_success",
+        ),
+        ToolKey("url", KeyType.TEXT, "Server of nats, rabbitmq and redis."),
+        ToolKey("user", KeyType.TEXT, "Login.", aliases=("username",)),
+        ToolKey("password", KeyType.TEXT, "Password, or the name of a secret."),
+        ToolKey("token", KeyType.TEXT, "Token, or the name of a secret."),
+        ToolKey("stream", KeyType.TEXT, "Stream of nats or redis."),
+        ToolKey("consumer", KeyType.TEXT, "Durable of nats, name among the readers of redis."),
+        ToolKey("subject", KeyType.TEXT, "Subject of nats, where there is no stream."),
+        ToolKey("group", KeyType.TEXT, "Group of readers of kafka or redis."),
+        ToolKey(
+            "claim_idle_ms", KeyType.UNSIGNED, "Rest after which redis hands on.", default=60000
+        ),
+        ToolKey("queue", KeyType.TEXT, "Queue of rabbitmq."),
+        ToolKey("topic", KeyType.TEXT, "Topic of kafka."),
+        ToolKey("brokers", KeyType.ANY, "Servers of kafka: a list, or a text with commas."),
+        ToolKey("security_protocol", KeyType.TEXT, "Of kafka.", default="PLAINTEXT"),
+        ToolKey("sasl_mechanism", KeyType.TEXT, "Of kafka, with a user.", default="PLAIN"),
+        ToolKey("subscription", KeyType.TEXT, "`projects/<p>/subscriptions/<s>` of pubsub."),
+        ToolKey(
+            "endpoint",
+            KeyType.TEXT,
+            "Server of pubsub.",
+            default_text="PUBSUB_EMULATOR_HOST, then Google's",
+        ),
+    ),
+    by_credential=frozenset({"url", "brokers", "subscription"}),
+    variants=Variants(
+        "source",
+        {
+            "nats": ("url",),
+            "kafka": ("brokers", "topic", "group"),
+            "rabbitmq": ("url", "queue"),
+            "redis": ("url", "stream", "group"),
+            "pubsub": ("subscription",),
+        },
+    ),
+)
 MCP = ToolKind(
     name="mcp",
     description="Calls a Model Context Protocol server.",

@@ -14,9 +14,8 @@ _INSTEAD: Final = {
     "secrets": "name a credential in auth, or use the playbook's keychain",
     "snowflake": "use http with the SQL API of Snowflake",
     "snowflake_transfer": "use transfer",
-    "subscription": "read a stream by nats with js_consume",
 }
-_ELSEWHERE: Final = frozenset({"container", "rhai", "snowflake", "subscription"})
+_ELSEWHERE: Final = frozenset({"container", "rhai", "snowflake"})
 UNSUPPORTED: Final = tuple(
     ToolKind(
         name=name,

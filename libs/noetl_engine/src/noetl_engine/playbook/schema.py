@@ -1,6 +1,6 @@
 """The JSON Schema of playbooks, for editors. Permissive: unknown keys are never refused."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -47,6 +47,17 @@ def json_schema(*, more_kinds: Collection[str] = ()) -> Schema:
         "title": "NoETL Playbook",
         **_level(LEVELS["Playbook"]),
         "$defs": definitions,
+    }
+
+
+def schema_of_levels(name: str, root: Level, levels: Mapping[str, Level]) -> Schema:
+    """Return the schema of another kind of document, with the mappings that it refers to."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://noetl.io/schema/{name}.schema.json",
+        "title": f"NoETL {name.title()}",
+        **_level(root),
+        "$defs": {one: _level(level) for one, level in sorted(levels.items())},
     }
 
 

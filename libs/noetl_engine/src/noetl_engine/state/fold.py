@@ -48,7 +48,6 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
-from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.state.failures import (
@@ -56,6 +55,7 @@ from noetl_engine.state.failures import (
     error_of,
     note_answer,
     note_failure,
+    note_undecided,
 )
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
@@ -134,6 +134,9 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.parent_execution_id = row.parent_execution_id
     state.pool = meta.get("execution_pool")
     state.trace = meta.get("trace")
+    after = meta.get("after")
+    if isinstance(after, dict):
+        state.handles = [str(one) for one in after.get("handles") or ()]
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
     deadline = note.get("deadline")
@@ -159,18 +162,9 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         state.status = status
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
-        cause = cause_of(meta.get("cause"))
-        if cause is not None and cause.kind == "evaluate" and cause.step is not None:
-            _note_undecided(state, state.step(cause.step))
+        note_undecided(state, meta.get("cause"))
 
     return on_end
-
-
-def _note_undecided(state: State, step: StepState) -> None:
-    """Count a step that could not be entered as failed; one that had completed stays that."""
-    state.progress.current_step = step.name
-    if step.outcome is not Phase.COMPLETED:
-        state.set_outcome(step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:

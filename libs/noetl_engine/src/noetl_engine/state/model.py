@@ -274,6 +274,8 @@ class State:
     """Signals that no wait has taken yet, the oldest first."""
     causes: dict[str, Cause] = field(default_factory=dict)
     """Failures of the present or last run of steps, of each the first."""
+    handles: list[str] = field(default_factory=list)
+    """Triggers whose end of another execution led to this one; none of them counts again."""
     soft: Cause | None = None
     """The first soft error."""
     answered: dict[int, Cause] = field(default_factory=dict)

@@ -62,6 +62,7 @@ def dump_state(state: State) -> bytes:
             ],
             "signals": state.signals,
             "causes": {name: _cause(cause) for name, cause in state.causes.items()},
+            "handles": state.handles,
             "soft": None if state.soft is None else _cause(state.soft),
             "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
             **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
@@ -108,6 +109,7 @@ def load_state(snapshot: bytes) -> State:
     # What the release before did not write is empty.
     causes = data.get("causes", {}).items()
     state.causes = {name: cause for name, one in causes if (cause := cause_of(one))}
+    state.handles = data.get("handles", [])
     state.soft = cause_of(data.get("soft"))
     answered = data.get("answered", ())
     state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}

@@ -3,7 +3,7 @@
 It runs before path and body are read. A route without a right is nobody's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -144,6 +144,27 @@ class Gatekeeper:
             self._note(connection, principal, right, "forbidden")
             raise missing(right)
         await self._allowed(connection, principal, right)
+
+    async def until_refused(
+        self, scope: Mapping[str, Any], execution_id: int, *, right: Right
+    ) -> None:
+        """Wait until who has an answer that stays open would not get it any more."""
+        while True:
+            await self.identities.doubt()
+            if not await self._admits(scope, execution_id, right=right):
+                return
+
+    async def _admits(self, scope: Mapping[str, Any], execution_id: int, *, right: Right) -> bool:
+        try:
+            principal = await self.identities.of(scope)
+            if principal is None or not principal.may(right):
+                return False
+            if not await self.reach.has_execution(principal, execution_id):
+                return False
+            return principal.kind != "capability" or await self.reach.is_open(principal)
+        except Refusal as refusal:
+            # What can't be found out now is asked again.
+            return refusal.status != 401
 
     async def _refuse_out_of_reach(
         self, connection: Connection, principal: Principal, right: Right

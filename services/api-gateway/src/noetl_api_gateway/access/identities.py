@@ -69,6 +69,7 @@ class Identities:
         self._unknown: Memory[bytes, str] = Memory(_MOST_UNKNOWN)
         self._lookups: dict[bytes, asyncio.Task[Principal | str]] = {}
         self._generation = 0
+        self._forgotten = asyncio.Event()
 
     def forget(self) -> None:
         """Forget everybody, as a key was revoked."""
@@ -76,6 +77,16 @@ class Identities:
         self._known.clear()
         self._unknown.clear()
         self._lookups.clear()
+        forgotten, self._forgotten = self._forgotten, asyncio.Event()
+        forgotten.set()
+
+    async def doubt(self) -> None:
+        """Wait until who was let in has to be looked at again: a key was revoked, or is old."""
+        try:
+            async with asyncio.timeout(self._settings.auth_cache_seconds):
+                await self._forgotten.wait()
+        except TimeoutError:
+            pass
 
     async def of(self, scope: Mapping[str, Any]) -> Principal | None:
         """Return who makes a request, None for nobody.

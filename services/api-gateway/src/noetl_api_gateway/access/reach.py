@@ -21,6 +21,8 @@ _MOST = 10_000
 _PLACE_SECONDS = 600.0
 _OPEN_SECONDS = 5.0
 _OVER_SECONDS = 60.0
+# One that nobody knows may be on its way.
+_UNKNOWN_SECONDS = 2.0
 _OVER = CommandStanding(is_open=False, path="")
 
 
@@ -89,8 +91,9 @@ class Reach:
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
-            found = _OVER
-        seconds = _OPEN_SECONDS if found.is_open else _OVER_SECONDS
+            found, seconds = _OVER, _UNKNOWN_SECONDS
+        else:
+            seconds = _OPEN_SECONDS if found.is_open else _OVER_SECONDS
         self._standings.put((execution_id, event_id), found, seconds=seconds)
         return found
 

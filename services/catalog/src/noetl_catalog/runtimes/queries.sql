@@ -4,7 +4,7 @@
 -- Writes a registration whole. Another instance than the stored one is a new process, whose
 -- beginning voids older claims; a registration that names none changes neither.
 -- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
--- A living registration stays with the caller that made it: another one gets no row.
+-- A living registration stays with the caller that made it: another one, or none, gets no row.
 -- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge,
 -- $12 caller or null, $13 whether it may take the names of others, $14 silence after which a name
 -- is free
@@ -43,8 +43,7 @@ ON CONFLICT (kind, name) DO UPDATE
             ELSE stored.process_since
         END,
         registered_by = coalesce(excluded.registered_by, stored.registered_by)
-    WHERE $12::TEXT IS NULL
-    OR $13::BOOLEAN
+    WHERE $13::BOOLEAN
     OR stored.registered_by IS NULL
     OR stored.registered_by = $12
     OR stored.deregistered_at IS NOT NULL
@@ -114,7 +113,7 @@ SET deregistered_at = now(), updated_at = now(), status = 'offline'
 WHERE kind = $1
     AND name = $2
     AND deregistered_at IS NULL
-    AND ($3::TEXT IS NULL OR $4::BOOLEAN OR registered_by IS NULL OR registered_by = $3)
+    AND ($4::BOOLEAN OR registered_by IS NULL OR registered_by = $3)
 RETURNING runtime_id;
 
 -- name: is_registered

@@ -116,6 +116,8 @@ _TYPES: Mapping[str, Callable[[Credential], Applied]] = {
     "nats": _broker,
     "pubsub": _broker,
     "kafka": _broker,
+    "rabbitmq": _broker,
+    "redis": _broker,
 }
 
 

@@ -104,7 +104,7 @@ class EventStream:
         self._has_secrets = page.has_secrets
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send events until the execution termination, the client leaves, or the process stops.
+        """Send events until the execution's end, the client leaves or is refused, or we stop.
 
         Raises:
             Refusal: 503 when too many streams are open, 429 when they are this client's.
@@ -125,15 +125,25 @@ class EventStream:
                 watcher = group.create_task(_client_gone(receive))
                 pump = group.create_task(self._pump(send))
                 closing = group.create_task(self._gateway.closing.wait())
-                await asyncio.wait({watcher, pump, closing}, return_when="FIRST_COMPLETED")
+                refused = group.create_task(self._until_refused(scope))
+                tasks = {watcher, pump, closing, refused}
+                await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
                 is_heard = not watcher.done()
-                for task in (watcher, pump, closing):
+                for task in tasks:
                     task.cancel()
             if is_heard:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             places.leave(scope)
             OPEN_STREAMS.dec()
+
+    async def _until_refused(self, scope: "Scope") -> None:
+        """Wait until the caller would not get the stream any more, as its key was revoked."""
+        gatekeeper = self._gateway.gatekeeper
+        if gatekeeper is None:
+            await asyncio.Event().wait()
+        else:
+            await gatekeeper.until_refused(scope, self._execution_id, right=Right.EXECUTIONS_READ)
 
     async def _pump(self, send: "Send") -> None:
         await _write(send, b"retry: 3000\n\n")

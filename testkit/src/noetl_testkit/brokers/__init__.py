@@ -1,0 +1,1 @@
+"""Brokers of messages for tests: real ones, and one emulator that is true to its protocol."""
