@@ -1,5 +1,5 @@
 -- migrate:up
--- What failed first in an execution, and its first soft error, beside the text of the failure.
+-- What failed first in an execution, its first soft error, and triggers for ends of executions.
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 
@@ -7,6 +7,10 @@ ALTER TABLE noetl.execution_state
     -- {step, kind, message, task, iteration, line, position}; NULL while nothing has failed
     ADD COLUMN cause JSONB,
     ADD COLUMN soft_error JSONB;
+
+-- Documents that say what ends of executions start.
+INSERT INTO noetl.resource (name, meta) VALUES
+('trigger', '{"description": "Trigger", "executable": false, "catalog": true}');
 
 -- Both hold texts of errors, which are shown masked.
 CREATE OR REPLACE VIEW noetl_shown.execution_state AS
@@ -42,6 +46,7 @@ BEGIN
 END $$;
 
 -- migrate:down
+DELETE FROM noetl.resource WHERE name = 'trigger';
 DO $$
 BEGIN
     EXECUTE replace(

@@ -15,6 +15,7 @@ from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import ResolvedEntry
 from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_contract.subjects import outbox_hint_subject
@@ -186,6 +187,14 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             except KeyError:
                 raise PlaybookNotUsable(reason="no such playbook", status=404) from None
 
+        async def resolve(path: str, _version: int | None) -> ResolvedEntry | str:
+            for catalog_id, text in playbooks.items():
+                if f"path: {path}" in text:
+                    return ResolvedEntry(
+                        catalog_id=catalog_id, path=path, version=1, kind="playbook"
+                    )
+            return f"Playbook not found: {path}"
+
         async def open_replica(
             *, loops: bool = True, executions: ExecutionFactory = Execution, **overrides: Json
         ) -> Replica:
@@ -202,6 +211,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                     fetch_content=fetch,
                     parse=parse_playbook,
                     executions=executions,
+                    resolve=resolve,
                 )
             )
             replica = Replica(rooms, replica_bus, settings)

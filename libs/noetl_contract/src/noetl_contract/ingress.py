@@ -16,6 +16,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter
 
+from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Model
 from noetl_contract.subjects import IngressKind
@@ -63,7 +64,8 @@ class ExecuteMessage(Model):
     its children stay in; all of them go into the first event's ``meta``. ``dedup_scope`` is the
     path below which the key counts, in place of the parent. A child on another shard
     than its parent brings the execution that its family began with, and how many generations it is
-    below that; the others are looked up.
+    below that; the others are looked up. ``after`` is the end that caused the start; it names its
+    playbook by path, with ``catalog_id`` 0, and ``version`` 0 is the newest.
     """
 
     type: Literal["execute"] = "execute"
@@ -86,6 +88,7 @@ class ExecuteMessage(Model):
     root_execution_id: int | None = None
     depth: int = Field(default=0, ge=0)
     restart: Restart | None = None
+    after: AfterEnd | None = None
 
 
 class EventsMessage(Model):
@@ -142,6 +145,26 @@ class SignalMessage(Model):
     step: str | None = None
     iteration: int | None = None
     wait_id: int | None = None
+    actor: str | None = None
+
+
+class PauseMessage(Model):
+    """Let an execution issue no new command until it is resumed."""
+
+    type: Literal["pause"] = "pause"
+    v: Literal[1] = 1
+    execution_id: int
+    reason: str | None = None
+    actor: str | None = None
+
+
+class ResumeMessage(Model):
+    """Let a paused execution go on."""
+
+    type: Literal["resume"] = "resume"
+    v: Literal[1] = 1
+    execution_id: int
+    reason: str | None = None
     actor: str | None = None
 
 
@@ -240,6 +263,8 @@ type IngressMessage = Annotated[
     | CancelMessage
     | FinalizeMessage
     | SignalMessage
+    | PauseMessage
+    | ResumeMessage
     | CommandStartMessage
     | CommandOutcomeMessage,
     Field(discriminator="type"),

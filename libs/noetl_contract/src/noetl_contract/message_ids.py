@@ -27,6 +27,11 @@ def cancel_id(execution_id: int, *, event_id: int) -> str:
     return f"m:{execution_id}:{event_id}"
 
 
+def followup_id(execution_id: int, *, event_id: int) -> str:
+    """Return the id of the message that starts an execution after the end of another."""
+    return f"a:{execution_id}:{event_id}"
+
+
 def failure_id(execution_id: int, *, event_id: int) -> str:
     """Return the id of the message that fails an execution whose row can't be published."""
     return f"f:{execution_id}:{event_id}"

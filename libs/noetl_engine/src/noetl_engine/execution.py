@@ -11,19 +11,24 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
 )
 from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.ends.followups import followups_of
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
     decide_deadline,
     decide_exhausted,
     decide_finalize,
+    decide_pause,
     decide_recorded,
+    decide_resume,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
@@ -140,7 +145,10 @@ class Execution:
             if not self._restart(draft, message):
                 _dispatch(draft, message)
             take_kept_signals(draft)
-        return draft.finish()
+        decision = draft.finish()
+        if decision.ended is not None:
+            decision.followups = followups_of(draft, decision)
+        return decision
 
     def _restart(self, draft: Draft, message: Input) -> bool:
         """Decide what concerns the execution that this one goes on from, if it does."""
@@ -224,6 +232,10 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_finalize(draft, message)
         case SignalMessage():
             decide_signal(draft, message)
+        case PauseMessage():
+            decide_pause(draft, message)
+        case ResumeMessage():
+            decide_resume(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
         case ResultRecorded():

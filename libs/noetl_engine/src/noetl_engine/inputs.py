@@ -1,9 +1,10 @@
 """Inputs of decisions: events that concern an execution, and the facts around them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,
@@ -11,6 +12,8 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
 )
 
@@ -95,6 +98,8 @@ type Input = (
     | CancelMessage
     | FinalizeMessage
     | SignalMessage
+    | PauseMessage
+    | ResumeMessage
     | Claimed
     | CommandExhausted
     | ResultRecorded
@@ -153,6 +158,7 @@ class Facts:
 
     ``workers`` is None while the path of heartbeats is down: then nobody is judged (L3).
     ``heard_since`` is what counts for workers that are not among them.
+    ``triggers`` are what ends of executions start.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
     """
 
@@ -160,4 +166,5 @@ class Facts:
     new_id: Callable[[], int]
     workers: Mapping[str, WorkerSeen] | None = None
     limits: Limits = field(default_factory=Limits)
+    triggers: Sequence[EndedTrigger] = ()
     heard_since: datetime | None = None

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_contract.failures.cause import Cause
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 
 
 @dataclass(slots=True)
@@ -85,6 +85,27 @@ class Progress:
     current_step: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Followup:
+    """A start that the end of an execution causes.
+
+    Attributes:
+        trigger: whose: ``on_failure`` of a path, or the path of a trigger.
+        kind: ``playbook`` or ``webhook``; a trigger may have both.
+        path: of the playbook; with ``version`` one version of it.
+        handles: all triggers that led there, this one last.
+        is_trigger: a document of kind Trigger.
+    """
+
+    trigger: str
+    kind: str
+    path: str
+    version: int | None
+    payload: JsonObject
+    handles: tuple[str, ...] = ()
+    is_trigger: bool = False
+
+
 @dataclass(slots=True)
 class Decision:
     """Everything one input causes; it commits whole or not at all."""
@@ -106,6 +127,8 @@ class Decision:
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
+    followups: list[Followup] = field(default_factory=list)
+    """What the end of the execution starts."""
     over: list[tuple[int, int]] = field(default_factory=list)
     """Runs that came to an end without their worker: the command, and the attempts of the run."""
     continue_later: bool = False

@@ -28,6 +28,7 @@ from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
 from noetl_orchestrator.loops import spawn_loops
 from noetl_orchestrator.memory.playbooks import catalog_content
+from noetl_orchestrator.memory.triggers import catalog_paths
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
@@ -71,6 +72,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 ids=ids,
                 fetch_content=catalog_content(rpc),
                 parse=_parser(settings),
+                resolve=catalog_paths(rpc),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.read_clock)
                 shard = settings.shard_index

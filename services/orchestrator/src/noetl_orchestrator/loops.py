@@ -27,7 +27,6 @@ def spawn_loops(
     service: Service, settings: Settings, orchestrator: Orchestrator, *, bus: Bus, rpc: RpcClient
 ) -> None:
     """Start the loops; the service stops them."""
-    durables = ingress_durables(settings.shard_index)
     store, sweeper = orchestrator.store, orchestrator.sweeper
 
     def repeat(
@@ -43,6 +42,12 @@ def spawn_loops(
         settings.liveness_seconds,
         lambda: orchestrator.liveness.ask(rpc),
         "liveness_unknown",
+    )
+    repeat(
+        "triggers",
+        settings.trigger_refresh_seconds,
+        lambda: orchestrator.triggers.ask(rpc),
+        "triggers_unknown",
     )
     repeat(
         "timers",
@@ -65,6 +70,13 @@ def spawn_loops(
         lambda: orchestrator.retention.keep_partitions(ahead_days=settings.partitions_ahead_days),
         "partitions_not_kept",
     )
+    _spawn_intake(service, settings, orchestrator, bus=bus)
+
+
+def _spawn_intake(
+    service: Service, settings: Settings, orchestrator: Orchestrator, *, bus: Bus
+) -> None:
+    durables = ingress_durables(settings.shard_index)
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))

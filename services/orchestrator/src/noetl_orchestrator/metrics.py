@@ -47,6 +47,10 @@ LEASES_NOT_JUDGED = counter(
 COMMANDS_STRANDED = counter(
     "noetl_commands_stranded_total", "Commands sent again because they were not claimed (O3)."
 )
+FOLLOWUPS_REFUSED = counter(
+    "noetl_followups_refused_total",
+    "Playbooks that the end of an execution asked for and that could not be started.",
+)
 SNAPSHOTS = counter("noetl_orchestrator_snapshots_total", "Snapshots written.")
 STARTS_DROPPED = counter("noetl_starts_dropped_total", "Starts past their deadline (W5).")
 DATABASE_HELD_UP = gauge(

@@ -35,6 +35,7 @@ from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -63,7 +64,10 @@ class Orchestrator:
         fetch_content: FetchContent,
         parse: Callable[[str], Playbook],
         executions: ExecutionFactory = Execution,
+        resolve: ResolvePath = no_paths,
     ) -> None:
+        self._resolve = resolve
+        self.triggers = Triggers()
         self._settings = settings
         self._limits = settings.limits()
         self._new_id = ids.next
@@ -134,6 +138,7 @@ class Orchestrator:
                     self.loader,
                     self.playbooks,
                     self._settings,
+                    resolve=self._resolve,
                 ),
                 encoder=Encoder(outbox_rows, self._new_id, self._settings),
                 dispatcher=self.dispatcher,
@@ -150,6 +155,7 @@ class Orchestrator:
             workers=self.liveness.workers,
             heard_since=self.liveness.heard_since,
             limits=self._limits,
+            triggers=self.triggers.known,
         )
 
     @asynccontextmanager

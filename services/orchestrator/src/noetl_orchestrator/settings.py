@@ -118,6 +118,12 @@ class Settings(
         " tool says so.",
     )
 
+    trigger_refresh_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often the catalog is asked for triggers; a new one counts after that.",
+    )
+
     # Leases.
     command_claim_lease_seconds: float = Field(
         default=60.0, ge=1, description="When a held command is looked at next, at the latest."

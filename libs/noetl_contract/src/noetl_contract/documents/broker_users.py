@@ -41,6 +41,8 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     "orchestrator": (
         *_MACHINES,
         catalog.CONTENT,
+        catalog.RESOLVE,
+        catalog.TRIGGERS,
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,
     ),
@@ -56,8 +58,17 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
-    "outbox": ("cancel", "finalize"),
+    "api-gateway": (
+        "execute",
+        "events",
+        "cancel",
+        "finalize",
+        "signal",
+        "pause",
+        "resume",
+    ),
+    # Starts are those that ends of executions cause.
+    "outbox": ("cancel", "finalize", "execute"),
     # What schedules start, and cancel for the next firing.
     "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),

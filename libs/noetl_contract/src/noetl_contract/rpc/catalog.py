@@ -23,6 +23,7 @@ from noetl_contract.access.keys import (
     TokenRequest,
 )
 from noetl_contract.access.principal import OnBehalf
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     CatalogEntry,
@@ -120,6 +121,12 @@ class EntryPage(CatalogListRequest, OnBehalf):
     for_page: bool = False
 
 
+class TriggerList(Model):
+    """Triggers, by path."""
+
+    triggers: list[EndedTrigger]
+
+
 class CatalogCounts(Model):
     """Versions of playbooks, and workers heard lately."""
 
@@ -202,6 +209,8 @@ DELETE = Operation("catalog", "delete", EntryName, MovedAnswer)
 """Delete one version, or all versions of a path."""
 RESTORE = Operation("catalog", "restore", EntryName, MovedAnswer)
 """Restore one deleted version, or all of a path."""
+TRIGGERS = Operation("catalog", "triggers", Nothing, TriggerList)
+"""List what ends of executions start."""
 SUBSCRIPTION_LISTENER = Operation(
     "catalog", "subscription.listener", ListenerRequest, ListenerSubscription
 )

@@ -187,6 +187,11 @@ def _append_started(
         value = getattr(message, name)
         if value is not None:
             meta[name] = value
+    if message.after is not None:
+        meta["after"] = {
+            **message.after.model_dump(mode="json"),
+            "execution_id": str(message.after.execution_id),
+        }
     if message.root_execution_id is not None:
         meta["root_execution_id"] = str(message.root_execution_id)
         meta["depth"] = message.depth

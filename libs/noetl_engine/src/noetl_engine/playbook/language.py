@@ -67,13 +67,13 @@ ON_FAILURE: Final = Level(
         "version": Key("Its version; without one the newest.", INTEGER),
         "payload": Key("More for its payload; no templates.", OBJECT),
         "webhook": Key(
-            "Address that the failure is sent to, or a mapping with `url` and `headers`.",
+            "Address that the failure is sent to, or a mapping with `url` and `auth`.",
             {
                 "anyOf": [
                     TEXT,
                     {
                         "type": "object",
-                        "properties": {"url": TEXT, "headers": OBJECT},
+                        "properties": {"url": TEXT, "auth": TEXT},
                         "required": ["url"],
                     },
                 ]

@@ -240,10 +240,10 @@ class KeychainEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An address that is told of the end of an execution, by a worker."""
+    """An address that is told of the end of an execution, by a worker; ``auth`` is an alias."""
 
     url: str
-    headers: ValueMap = field(default_factory=dict)
+    auth: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from noetl_contract.events import EventRow, EventType
-from noetl_contract.failures.cause import Cause, brief, kind_of_message
+from noetl_contract.failures.cause import Cause, brief, cause_of, kind_of_message
 from noetl_contract.failures.soft import SOFT_SUCCESS, soft_error_in
 from noetl_contract.json import Json
 
-from noetl_engine.state.model import CommandState, State, StepState
+from noetl_engine.state.model import CommandState, Phase, State, StepState
 
 
 def note_answer(state: State, command: CommandState, row: EventRow) -> None:
@@ -57,6 +57,17 @@ def is_failure(row: EventRow) -> bool:
     if row.event_type == EventType.COMMAND_FAILED:
         return True
     return isinstance(row.note, dict) and "fails" in row.note
+
+
+def note_undecided(state: State, told: Json) -> None:
+    """Count a step that no decision could be made about as failed, unless it has completed."""
+    cause = cause_of(told)
+    if cause is None or cause.kind != "evaluate" or cause.step is None:
+        return
+    step = state.step(cause.step)
+    state.progress.current_step = step.name
+    if step.outcome is not Phase.COMPLETED:
+        state.set_outcome(step, Phase.FAILED)
 
 
 def ends_softly(row: EventRow) -> bool:

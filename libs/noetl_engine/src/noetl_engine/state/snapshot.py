@@ -55,6 +55,7 @@ def dump_state(state: State) -> bytes:
             "renamed": state.renamed,
             "progress": state.progress,
             **({} if state.deadline is None else {"deadline": state.deadline}),
+            **({"paused": True} if state.paused else {}),
             "waits": [
                 [command.event_id, *command.wait.dump()]
                 for command in state.commands.values()
@@ -62,6 +63,7 @@ def dump_state(state: State) -> bytes:
             ],
             "signals": state.signals,
             "causes": {name: _cause(cause) for name, cause in state.causes.items()},
+            "handles": state.handles,
             "soft": None if state.soft is None else _cause(state.soft),
             "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
             **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
@@ -100,6 +102,7 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    state.paused = data.get("paused", False)
     deadline = data.get("deadline")  # absent in those of the release before
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
     for event_id, *wait in data.get("waits", ()):
@@ -108,6 +111,7 @@ def load_state(snapshot: bytes) -> State:
     # What the release before did not write is empty.
     causes = data.get("causes", {}).items()
     state.causes = {name: cause for name, one in causes if (cause := cause_of(one))}
+    state.handles = data.get("handles", [])
     state.soft = cause_of(data.get("soft"))
     answered = data.get("answered", ())
     state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from noetl_common.errors import Permanent
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json
 from noetl_engine.documents import is_schedule, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
@@ -15,6 +16,7 @@ from noetl_engine.schedule.model import Schedule
 from noetl_engine.schedule.read import read_schedule
 
 from noetl_catalog.entries.subscription import Subscription, read_subscription, subscription_problem
+from noetl_catalog.entries.triggers.document import InvalidTrigger, read_trigger
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -51,6 +53,7 @@ class Document:
     problems: tuple[Problem, ...]
     subscription: Subscription | None = None
     schedule: Schedule | None = None
+    trigger: EndedTrigger | None = None
 
 
 def read_document(
@@ -61,8 +64,8 @@ def read_document(
     ``more_kinds`` of tools are accepted in addition to the built-in kinds.
 
     Raises:
-        InvalidDocument: no YAML, no metadata, no path, or a subscription or schedule that breaks a
-            rule.
+        InvalidDocument: no YAML, no metadata, no path, or a subscription, schedule or trigger that
+            breaks a rule.
     """
     try:
         tree = to_json(compose(content))
@@ -82,6 +85,7 @@ def read_document(
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
     schedule = _schedule(content) if kind == "schedule" else None
+    trigger = _trigger(tree, path) if kind == "trigger" else None
     return Document(
         path=path,
         kind=kind,
@@ -93,6 +97,7 @@ def read_document(
         problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
         subscription=read_subscription(tree) if kind == "subscription" else None,
         schedule=schedule,
+        trigger=trigger,
     )
 
 
@@ -127,6 +132,18 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
     except PlaybookError as error:
         return error.problems[:_MOST_PROBLEMS]
     return ()
+
+
+def _trigger(tree: Mapping[str, Json], path: str) -> EndedTrigger:
+    """Return the trigger of a document.
+
+    Raises:
+        InvalidDocument: it has none.
+    """
+    try:
+        return read_trigger(tree, path)
+    except InvalidTrigger as error:
+        raise InvalidDocument(problem=f"Invalid trigger: {error}") from error
 
 
 def _schedule(content: str) -> Schedule:

@@ -168,3 +168,17 @@ FROM (
 WHERE lower(n.kind) = 'subscription'
 ORDER BY n.path
 LIMIT $1;
+
+-- name: list_newest_triggers
+-- The newest version of each path that is a trigger, without those that were taken out. $1 limit
+SELECT n.path, n.content
+FROM (
+    SELECT DISTINCT ON (c.path) c.path, c.content, c.kind
+    FROM noetl.catalog AS c
+    WHERE c.deleted_at IS NULL
+        AND c.path IN (SELECT t.path FROM noetl.catalog AS t WHERE t.kind = 'trigger')
+    ORDER BY c.path, c.version DESC
+) AS n
+WHERE n.kind = 'trigger'
+ORDER BY n.path
+LIMIT $1;

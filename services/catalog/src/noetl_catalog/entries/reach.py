@@ -2,6 +2,7 @@
 
 from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
 from noetl_engine.schedule.model import Schedule
@@ -51,6 +52,20 @@ def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Re
     if not principal.may(Right.EXECUTIONS_START):
         return Refusal(403, f"The right `{Right.EXECUTIONS_START}` is missing")
     return _start_refused(principal, wanted.playbook, None)
+
+
+def trigger_refused(principal: Principal | None, wanted: EndedTrigger | None) -> Refusal | None:
+    """Return why a caller may not have ends of executions start a playbook; None when it may.
+
+    It is told of executions, and starts with rights of its own: it has to reach both.
+    """
+    if principal is None or wanted is None:
+        return None
+    if not principal.may(Right.EXECUTIONS_START):
+        return Refusal(403, f"The right `{Right.EXECUTIONS_START}` is missing")
+    if not principal.is_whole and not (wanted.under and principal.reaches(wanted.under)):
+        return Refusal(403, f"'{wanted.under}' is outside of the namespaces of {principal.name}")
+    return None if wanted.playbook is None else _start_refused(principal, wanted.playbook, None)
 
 
 def _start_refused(principal: Principal, path: str, named: str | None) -> Refusal | None:

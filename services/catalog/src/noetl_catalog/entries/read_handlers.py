@@ -22,6 +22,7 @@ from noetl_contract.rpc.catalog import (
     RESOLVE,
     RESOURCE,
     SUBSCRIPTION_LISTENER,
+    TRIGGERS,
     UI_SCHEMA,
     AgentPage,
     CatalogCounts,
@@ -32,6 +33,7 @@ from noetl_contract.rpc.catalog import (
     ListenerRequest,
     ListenerSubscription,
     ResolvedEntry,
+    TriggerList,
 )
 from noetl_contract.rpc.models import Nothing
 
@@ -43,6 +45,8 @@ from noetl_catalog.entries.reach import stems
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.triggers.listed import MOST_TRIGGERS, read_triggers
+from noetl_catalog.entries.triggers.webhook import built_in
 from noetl_catalog.entries.ui_schema import read_form
 
 
@@ -99,7 +103,8 @@ class ReadHandlers(Handlers):
         """Return the version that an execution would run."""
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
         if isinstance(found, Refusal):
-            return found
+            own = built_in(path=request.path) if request.catalog_id is None else None
+            return found if own is None else ResolvedEntry.model_validate(own, from_attributes=True)
         return ResolvedEntry.model_validate(found, from_attributes=True)
 
     @answers(CONTENT)
@@ -110,7 +115,9 @@ class ReadHandlers(Handlers):
         if cached is not None:
             self._contents.move_to_end(catalog_id)
             return cached
-        entry = await self._store.find_by_id(catalog_id, whole=True, even_deleted=True)
+        entry = built_in(catalog_id=catalog_id) or await self._store.find_by_id(
+            catalog_id, whole=True, even_deleted=True
+        )
         if entry is None:
             return Refusal(404, f"Catalog entry not found: {catalog_id}")
         text = entry.content
@@ -124,6 +131,12 @@ class ReadHandlers(Handlers):
         while len(self._contents) > self._settings.catalog_content_cache_entries:
             self._contents.popitem(last=False)
         return answer
+
+    @answers(TRIGGERS)
+    async def on_triggers(self, _request: Nothing) -> TriggerList:
+        """List what ends of executions start."""
+        documents = await self._store.list_newest_triggers(limit=MOST_TRIGGERS)
+        return TriggerList(triggers=await asyncio.to_thread(read_triggers, documents))
 
     @answers(COUNTS)
     async def on_counts(self, _request: Nothing) -> CatalogCounts:

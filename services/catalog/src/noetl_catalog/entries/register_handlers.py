@@ -38,7 +38,12 @@ from noetl_catalog.entries.documents import (
 )
 from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.reach import change_refused, dispatch_refused, schedule_refused
+from noetl_catalog.entries.reach import (
+    change_refused,
+    dispatch_refused,
+    schedule_refused,
+    trigger_refused,
+)
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -180,6 +185,7 @@ class RegisterHandlers(Handlers):
         refused = change_refused(principal, document.path)
         refused = refused or dispatch_refused(principal, document.subscription)
         refused = refused or schedule_refused(principal, document.schedule)
+        refused = refused or trigger_refused(principal, document.trigger)
         refused = refused or await self._listener_refused(principal, document)
         return refused or await self._insert(document, principal)
 

@@ -10,6 +10,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
+from noetl_catalog.entries.triggers.listed import TriggerDocument
 
 type AlsoKeep = Callable[[Session, int], Awaitable[None]]
 """Writes what belongs to a version, in its transaction."""
@@ -108,3 +109,8 @@ class EntryStore(Store):
         """Return the newest version of each subscription, by path."""
         rows = await self._db.fetch("list_newest_subscriptions", limit)
         return [SubscriptionDocument(**row) for row in rows]
+
+    async def list_newest_triggers(self, *, limit: int) -> list[TriggerDocument]:
+        """Return the newest version of each trigger, by path."""
+        rows = await self._db.fetch("list_newest_triggers", limit)
+        return [TriggerDocument(**row) for row in rows]

@@ -8,8 +8,9 @@ import orjson
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandMessage, FastPathBody
 from noetl_contract.events import EventRow, event_message, format_time
+from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import OutboxHintRow, OutboxKind
-from noetl_contract.ingress import CancelMessage, encode_message
+from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
 from noetl_contract.json import Json, JsonObject, embed
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
@@ -18,7 +19,7 @@ from noetl_contract.subjects import (
     ingress_subject,
     pool_segment,
 )
-from noetl_engine.outputs import NewCommand
+from noetl_engine.outputs import Followup, NewCommand
 
 from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.log.stored_rows import HeldCommand
@@ -212,6 +213,43 @@ class OutboxRows:
             kind="message",
             subject=ingress_subject(shard, execution_id=child_id, kind="cancel"),
             message_id=message_ids.cancel_id(child_id, event_id=child.event_id),
+            payload=payload,
+            hinted=payload,
+        )
+
+    def followup_row(
+        self, wanted: Followup, *, origin: int, event_id: int, execution_id: int, outbox_id: int
+    ) -> OutboxRow:
+        """Return the row that starts an execution after the end of another one, once.
+
+        It is a child of the ended one, so its generations and its number are bounded (W15).
+        """
+        key = f"ended:{origin}:{wanted.trigger}:{wanted.kind}"
+        message = ExecuteMessage(
+            execution_id=execution_id,
+            catalog_id=0,
+            path=wanted.path,
+            version=wanted.version or 0,
+            payload=wanted.payload,
+            parent_execution_id=origin,
+            idempotency_key=key,
+            after=AfterEnd(
+                execution_id=origin,
+                trigger=wanted.trigger,
+                handles=wanted.handles,
+                is_trigger=wanted.is_trigger,
+            ),
+        )
+        payload = encode_message(message).decode()
+        shard = shard_for(execution_id, shard_count=self.settings.shard_count)
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=origin,
+            execution_id=execution_id,
+            event_id=event_id,
+            kind="message",
+            subject=ingress_subject(shard, execution_id=execution_id, kind="execute"),
+            message_id=message_ids.followup_id(execution_id, event_id=event_id),
             payload=payload,
             hinted=payload,
         )

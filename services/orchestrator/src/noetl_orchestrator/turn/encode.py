@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject, embed, encode_text
+from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
 
@@ -93,6 +94,7 @@ class Encoder:
             row = {"scope": key.scope, "key": key.key, "answer": embed(answer)}
             commit.keys.append({"execution_id": execution_id, **row})
         outbox += self.cancels(execution_id, children)
+        outbox += self._followups(unit)
         commit.outbox += [row.columns() for row in outbox]
         return EncodedUnit(
             unit,
@@ -108,6 +110,31 @@ class Encoder:
             self.outbox_rows.cancel_row(child, owner=owner, outbox_id=self.new_id())
             for child in children
         ]
+
+    def _followups(self, unit: UnitOfWork) -> list[OutboxRow]:
+        """Return outbox rows that start what the end of an execution asks for."""
+        end = unit.end
+        if end is None:
+            return []
+        return [
+            self.outbox_rows.followup_row(
+                one,
+                origin=unit.execution_id,
+                event_id=end.event_id,
+                execution_id=self._id_here(),
+                outbox_id=self.new_id(),
+            )
+            for one in unit.followups
+        ]
+
+    def _id_here(self) -> int:
+        """Return an id of this shard, where the family of the ended execution is counted."""
+        while True:
+            minted = self.new_id()
+            if shard_for(minted, shard_count=self.settings.shard_count) == (
+                self.settings.shard_index
+            ):
+                return minted
 
     def _shorten_leases(self, unit: UnitOfWork) -> None:
         """End the lease of a claim when its command must have started."""

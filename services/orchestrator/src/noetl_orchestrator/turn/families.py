@@ -67,6 +67,13 @@ def _completed(message: ExecuteMessage, origin: Origin) -> ExecuteMessage:
             "root_execution_id": origin.root_execution_id,
             "depth": origin.parent_depth + 1,
         }
+    after = message.after
+    if after is not None and after.is_trigger:
+        # Who registered the trigger was asked for his rights; its children stay where it is.
+        values["owner"] = f"trigger:{after.trigger}"
+        if origin.namespace is not None:
+            values["namespace"] = message.path.rpartition("/")[0]
+        message = message.model_copy(update=values)
     for name in ("trace", "owner", "namespace"):
         if getattr(message, name) is None and getattr(origin, name) is not None:
             values[name] = getattr(origin, name)

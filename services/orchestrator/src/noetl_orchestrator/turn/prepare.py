@@ -13,9 +13,11 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.memory.triggers import ResolvePath, no_paths
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.families import join_families
+from noetl_orchestrator.turn.followups.named import name_playbooks
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_orchestrator.turn.request_keys import answer_repetitions
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
@@ -61,7 +63,10 @@ class Preparation:
         loader: Loader,
         playbooks: Playbooks,
         settings: Settings,
+        *,
+        resolve: ResolvePath = no_paths,
     ) -> None:
+        self._resolve = resolve
         self._settings = settings
         self._cache = cache
         self._loader = loader
@@ -77,6 +82,7 @@ class Preparation:
         prepared = PreparedTurn()
         groups = await answer_repetitions(self._store, groups, prepared.settled)
         groups = await join_families(self._store, groups, prepared.settled, self._settings)
+        groups = await name_playbooks(groups, self._resolve, prepared.settled, prepared.postponed)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded

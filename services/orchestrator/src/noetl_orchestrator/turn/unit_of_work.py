@@ -16,7 +16,7 @@ from noetl_contract.ingress import (
 from noetl_contract.json import Json
 from noetl_engine.commands.build import pool_of
 from noetl_engine.inputs import Facts, Input
-from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
+from noetl_engine.outputs import Answer, CommandChange, Decision, Followup, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.log.keys import RequestKey
@@ -92,6 +92,7 @@ class UnitOfWork:
         cascades: a cancel reaches the children.
         cause: what failed first for good, if that was now.
         soft_error: the first soft error, if it came now.
+        followups: what the end starts.
     """
 
     execution_id: int
@@ -112,6 +113,7 @@ class UnitOfWork:
     cascades: bool = False
     cause: Cause | None = None
     soft_error: Cause | None = None
+    followups: list[Followup] = field(default_factory=list)
     continues_later: bool = False
 
     def __post_init__(self) -> None:
@@ -178,6 +180,7 @@ class UnitOfWork:
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
             self.end = ExecutionEnd(now, event_id, decision.error, decision.abandoned)
+        self.followups += decision.followups
         self.cause = self.cause or decision.cause
         self.soft_error = self.soft_error or decision.soft_error
         self.continues_later = self.continues_later or decision.continue_later

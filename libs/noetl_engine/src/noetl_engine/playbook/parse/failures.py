@@ -1,6 +1,6 @@
 """Reading what a playbook says about its failures: ``spec.errors`` and ``on_failure``."""
 
-from noetl_engine.playbook.model import OnFailure, Value, Webhook
+from noetl_engine.playbook.model import OnFailure, Webhook
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.yaml import MapNode, Scalar
 
@@ -40,18 +40,15 @@ def _webhook(block: Reader) -> Webhook | None:
     if node is None:
         return None
     if isinstance(node, Scalar):
-        return _called(block, node.text, {})
+        return _called(block, node.text, None)
     whole = block.mapping("webhook")
     if whole is None:
         return None
-    whole.mapping("headers")
-    headers = whole.json("headers")
-    url = whole.required_text("url", instead="")
-    return _called(whole, url, headers if isinstance(headers, dict) else {})
+    return _called(whole, whole.required_text("url", instead=""), whole.text("auth"))
 
 
-def _called(reader: Reader, url: str, headers: dict[str, Value]) -> Webhook | None:
+def _called(reader: Reader, url: str, auth: str | None) -> Webhook | None:
     if not url.startswith(("http://", "https://")):
         reader.refuse(f"the address of a webhook begins with http:// or https://, not '{url[:50]}'")
         return None
-    return Webhook(url=url, headers=headers)
+    return Webhook(url=url, auth=auth)

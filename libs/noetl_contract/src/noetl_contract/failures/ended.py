@@ -1,0 +1,73 @@
+"""What the end of an execution starts: triggers, and what the start says of itself."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from noetl_contract.access.principal import is_below
+from noetl_contract.json import JsonObject
+from noetl_contract.model import Model, example
+
+type EndedStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "ERRORS"]
+"""A status at the end; ``ERRORS`` is COMPLETED with soft errors."""
+
+WEBHOOK_PATH = "noetl/webhook"
+"""Playbook that calls an address; the catalog has it unless somebody registers another."""
+WEBHOOK_CATALOG_ID = 1
+
+
+class EndedTrigger(Model):
+    """A document of kind Trigger: what ends, and what that starts or calls.
+
+    Attributes:
+        path: of the document.
+        statuses: with which an execution has to end.
+        under: prefix of the paths that count, ``""`` for all.
+        children: whether executions that have a parent count.
+        playbook: path of the playbook to start; with ``version`` one version of it.
+        payload: more for its payload.
+        webhook_url: address to call, with the credential of the alias ``webhook_auth``.
+    """
+
+    model_config = example(
+        path="alerts/failed_reports",
+        statuses=["FAILED"],
+        under="reports/",
+        children=True,
+        playbook="alerts/notify",
+    )
+
+    path: str
+    statuses: tuple[EndedStatus, ...]
+    under: str = ""
+    children: bool = True
+    playbook: str | None = None
+    version: int | None = None
+    payload: JsonObject = Field(default_factory=dict)
+    webhook_url: str | None = None
+    webhook_auth: str | None = None
+
+    def meets(self, status: str, path: str, *, has_errors: bool, is_child: bool) -> bool:
+        """Return whether the end of an execution is one that counts."""
+        if is_child and not self.children:
+            return False
+        ends_so = status in self.statuses
+        if status == "COMPLETED" and has_errors and "ERRORS" in self.statuses:
+            ends_so = True
+        return ends_so and is_below(path, self.under)
+
+
+class AfterEnd(Model):
+    """Of a start: which end caused it.
+
+    Attributes:
+        execution_id: that ended.
+        trigger: ``on_failure`` of a path, or the path of a trigger.
+        handles: all triggers that led here, the newest last; none of them counts again.
+        is_trigger: a document of kind Trigger, whose author was asked for his rights.
+    """
+
+    execution_id: int
+    trigger: str
+    handles: tuple[str, ...]
+    is_trigger: bool = False

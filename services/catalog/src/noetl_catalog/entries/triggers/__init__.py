@@ -1,0 +1,1 @@
+"""Documents of kind Trigger: what ends of executions start."""

@@ -1,0 +1,40 @@
+"""The triggers in force, as their documents say."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from noetl_common.logging import get_logger
+from noetl_contract.failures.ended import EndedTrigger
+from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.yaml import compose, to_json
+
+from noetl_catalog.entries.triggers.document import InvalidTrigger, read_trigger
+
+MOST_TRIGGERS = 1000
+"""How many are in force; those behind them by path are not."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerDocument:
+    """The text of a trigger."""
+
+    path: str
+    content: str | None
+
+
+def read_triggers(documents: Iterable[TriggerDocument]) -> list[EndedTrigger]:
+    """Return the triggers of documents; one that can't be read any more is left out.
+
+    Run it in a thread.
+    """
+    found: list[EndedTrigger] = []
+    for document in documents:
+        try:
+            tree = to_json(compose(document.content or ""))
+            if isinstance(tree, Mapping):
+                found.append(read_trigger(tree, document.path))
+        except (DecodeError, InvalidTrigger) as error:
+            _log.warning("trigger_not_read", path=document.path, error=str(error))
+    return found

@@ -1,0 +1,1 @@
+"""Starts that ends of other executions cause."""
