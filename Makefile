@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock mistakes schedules recorded stops triggers
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -23,6 +23,10 @@ test: setup
 
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
+
+# Many executions that wait, released at once; args="--size 100000" for more.
+waits: setup
+	.venv/bin/python benchmarks/waits.py $(args)
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)

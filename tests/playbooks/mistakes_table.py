@@ -31,7 +31,7 @@ def main() -> None:
 
 def _print(name: str, stack: Stack, service: str) -> None:
     file = FOLDER / f"{name}.yaml"
-    print(f"\n{name}")  # noqa: T201
+    print(f"\n{name}")
     found = [one for one in lint(file.read_text()) if one.severity != "info"]
     for one in found:
         _row("validate", f"{one.line}:{one.column}: {one.severity}: {one.told}")
@@ -61,7 +61,7 @@ def _print(name: str, stack: Stack, service: str) -> None:
 
 def _row(place: str, text: str) -> None:
     shown = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
-    print(f"  {place:<16} {shown}")  # noqa: T201
+    print(f"  {place:<16} {shown}")
 
 
 if __name__ == "__main__":

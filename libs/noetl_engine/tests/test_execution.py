@@ -10,7 +10,7 @@ from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import AdmitRule
-from noetl_engine.state.model import REMEMBERED_EVENTS
+from noetl_engine.state.identity import REMEMBERED_EVENTS
 
 COUNTER = make_playbook(
     make_step("start", "w"),

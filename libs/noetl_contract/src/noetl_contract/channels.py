@@ -32,6 +32,8 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FastAnswer,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
     StoredMessage,
 )
@@ -109,6 +111,8 @@ INGRESS = Channel(
         Message("cancel", TypeAdapter(CancelMessage), "Cancel an execution.", _INGRESS),
         Message("finalize", TypeAdapter(FinalizeMessage), "End an execution.", _INGRESS),
         Message("signal", TypeAdapter(SignalMessage), "End a wait, or the next.", _INGRESS),
+        Message("pause", TypeAdapter(PauseMessage), "Pause an execution.", _INGRESS),
+        Message("resume", TypeAdapter(ResumeMessage), "Resume an execution.", _INGRESS),
         Message(
             "command_start", TypeAdapter(CommandStartMessage), "A worker began a command.", _INGRESS
         ),
@@ -131,7 +135,8 @@ INGRESS = Channel(
         "shard": _SHARD,
         "execution_id": _EXECUTION,
         "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
-        "`cancel`, `finalize` and `signal` of others. The release before left it out.",
+        "`cancel`, `finalize`, `signal`, `pause` and `resume` of others. The release before left "
+        "it out.",
     },
     stream=streams.INGRESS.name,
 )

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     COMMAND_COMPLETED = "command.completed"
     COMMAND_FAILED = "command.failed"
     EXECUTION_RESTORED = "execution.restored"
+    EXECUTION_PAUSED = "execution.paused"
+    EXECUTION_RESUMED = "execution.resumed"
     PLAYBOOK_COMPLETED = "playbook.completed"
     PLAYBOOK_FAILED = "playbook.failed"
     PLAYBOOK_CANCELLED = "playbook_cancelled"

@@ -148,6 +148,26 @@ class SignalMessage(Model):
     actor: str | None = None
 
 
+class PauseMessage(Model):
+    """Let an execution issue no new command until it is resumed."""
+
+    type: Literal["pause"] = "pause"
+    v: Literal[1] = 1
+    execution_id: int
+    reason: str | None = None
+    actor: str | None = None
+
+
+class ResumeMessage(Model):
+    """Let a paused execution go on."""
+
+    type: Literal["resume"] = "resume"
+    v: Literal[1] = 1
+    execution_id: int
+    reason: str | None = None
+    actor: str | None = None
+
+
 class StoredMessage(Model):
     """The place and size of the message that this one stands for."""
 
@@ -243,6 +263,8 @@ type IngressMessage = Annotated[
     | CancelMessage
     | FinalizeMessage
     | SignalMessage
+    | PauseMessage
+    | ResumeMessage
     | CommandStartMessage
     | CommandOutcomeMessage,
     Field(discriminator="type"),

@@ -18,7 +18,9 @@ ACCESS_HINT = "noetl_hint.access"
 CONTROL_ROOT = "noetl_control"
 SCHEDULE_HINT = "noetl_hint.schedules"
 
-type IngressKind = Literal["execute", "events", "cancel", "finalize", "signal", "start", "outcome"]
+type IngressKind = Literal[
+    "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
+]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")

@@ -11,6 +11,8 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
 )
 from noetl_template import shared_work
@@ -24,7 +26,9 @@ from noetl_engine.decide.finish import (
     decide_deadline,
     decide_exhausted,
     decide_finalize,
+    decide_pause,
     decide_recorded,
+    decide_resume,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
@@ -228,6 +232,10 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_finalize(draft, message)
         case SignalMessage():
             decide_signal(draft, message)
+        case PauseMessage():
+            decide_pause(draft, message)
+        case ResumeMessage():
+            decide_resume(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
         case ResultRecorded():

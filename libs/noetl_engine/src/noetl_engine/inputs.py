@@ -12,6 +12,8 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
 )
 
@@ -96,6 +98,8 @@ type Input = (
     | CancelMessage
     | FinalizeMessage
     | SignalMessage
+    | PauseMessage
+    | ResumeMessage
     | Claimed
     | CommandExhausted
     | ResultRecorded

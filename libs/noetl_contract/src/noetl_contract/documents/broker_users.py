@@ -58,7 +58,15 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
+    "api-gateway": (
+        "execute",
+        "events",
+        "cancel",
+        "finalize",
+        "signal",
+        "pause",
+        "resume",
+    ),
     # Starts are those that ends of executions cause.
     "outbox": ("cancel", "finalize", "execute"),
     # What schedules start, and cancel for the next firing.

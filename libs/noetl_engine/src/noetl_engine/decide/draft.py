@@ -330,8 +330,10 @@ class Draft:
     def room(self, flat: Flat, *, wanted: int) -> int:
         """Return the number of wanted commands that may still be issued, at least one (W9).
 
-        Each carries the context, so a large one leaves room for few.
+        Each carries the context, so a large one leaves room for few. A paused execution has none.
         """
+        if self.state.paused:
+            return 0
         if wanted <= 1:
             return 1
         limits = self.facts.limits
@@ -387,6 +389,8 @@ class Draft:
             for command in self._touched.values()
             if command.event_id not in self._recorded
         ]
+        if state.paused:
+            decision.continue_later = False  # its end of pause continues
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error

@@ -93,6 +93,8 @@ def _rows_of(draft: Draft, name: str, position: int) -> list[Json]:
 
 def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
     """Make the variables of a frame's bodies durable, in row order, and claim the next frame."""
+    if draft.state.paused:
+        return
     sources = draft.memory.values.end_frame(loop.rows_at)
     if sources:
         draft.apply(["variables", sources])
@@ -116,8 +118,14 @@ def continue_loops(draft: Draft) -> None:
     if not draft.state.ended:
         _issue_queued(draft)
     for name in list(draft.state.running):
-        loop = draft.state.step(name).loop
-        if loop is None or not loop.may_issue or draft.state.ended:
+        step = draft.state.step(name)
+        loop = step.loop
+        if loop is None or draft.state.ended:
+            continue
+        if loop.rows_at and not (step.open or step.queued) and loop.finished >= loop.total:
+            _end_frame(draft, name, loop)  # it ended in a pause
+            continue
+        if not loop.may_issue:
             continue
         if not draft.issued:
             _issue(draft, name, loop)
@@ -161,6 +169,8 @@ def _build_queued(draft: Draft, name: str, flat: Flat) -> BuiltCommand:
 
 def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None) -> None:
     """Issue as many iterations as the loop's limit and the decision's room allow."""
+    if draft.state.paused:
+        return
     if draft.is_taking_over:
         return
     count = loop.total - loop.issued

@@ -8,6 +8,7 @@ from noetl_contract.failures.soft import SOFT_SUCCESS
 from noetl_contract.ingress import (
     CommandOutcomeMessage,
     EventsMessage,
+    ResumeMessage,
     SignalMessage,
     WireEvent,
 )
@@ -82,6 +83,9 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 -
             _check_loops(memory, state.running, ending=Counter(dict.fromkeys(state.running, _ALL)))
         case Continued():
             _check_loops(memory, state.running)
+        case ResumeMessage():
+            # Frames of cursors may have ended.
+            _check_loops(memory, state.running, ending=Counter())
         case _:
             pass
 

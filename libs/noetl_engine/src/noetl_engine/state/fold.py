@@ -57,9 +57,8 @@ from noetl_engine.state.failures import (
     note_failure,
     note_undecided,
 )
-from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
+from noetl_engine.state.identity import moment_of, remember, worker_of
 from noetl_engine.state.model import (
-    REMEMBERED_EVENTS,
     CommandState,
     LoopState,
     Phase,
@@ -87,6 +86,8 @@ ENGINE_TYPES = frozenset(
         EventType.WAIT_REMINDER,
         EventType.SIGNAL_RECEIVED,
         EventType.EXECUTION_RESTORED,
+        EventType.EXECUTION_PAUSED,
+        EventType.EXECUTION_RESUMED,
     }
 )
 PARKING_KINDS = frozenset({"container"})
@@ -99,28 +100,13 @@ def fold(state: State, row: EventRow) -> None:
     state.position = row.position
     note = row.note if isinstance(row.note, dict) else _NO_NOTE
     if row.event_type not in _ENGINE_ONLY or "inert" in note:
-        _remember(state, row, note)
+        remember(state.recent, state.renamed, row, note)
     if "inert" not in note:
         effect = _EFFECTS.get(row.event_type, _heard)  # any other is a sign of life at least
         effect(state, row, note)
     ops = note.get("ops")
     if ops:
         apply_operations(state, ops)
-
-
-def _remember(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """Keep the ids of the newest worker events, late ones marked in the lowest bit."""
-    late = isinstance(row.meta, dict) and row.meta.get("late") is True
-    mark = fingerprint(row.event_type, command_id_of(row), worker_of(row)) << 1 | late
-    sent = note.get("sent")
-    if sent is not None:
-        state.renamed[f"{sent}:{mark >> 1}"] = row.event_id
-        if len(state.renamed) > REMEMBERED_EVENTS:
-            del state.renamed[next(iter(state.renamed))]
-    recent = state.recent
-    recent[row.event_id] = mark
-    if len(recent) > REMEMBERED_EVENTS:
-        del recent[next(iter(recent))]
 
 
 def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -165,6 +151,10 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         note_undecided(state, meta.get("cause"))
 
     return on_end
+
+
+def _on_pause(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
+    state.paused = row.event_type == EventType.EXECUTION_PAUSED
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -437,6 +427,8 @@ _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] 
     EventType.CALL_ERROR: _on_call_error,
     EventType.COMMAND_COMPLETED: _on_completed,
     EventType.COMMAND_FAILED: _on_failed,
+    EventType.EXECUTION_PAUSED: _on_pause,
+    EventType.EXECUTION_RESUMED: _on_pause,
     **dict.fromkeys(COMPLETED_TYPES, _ending(ExecutionStatus.COMPLETED)),
     **dict.fromkeys(FAILED_TYPES, _ending(ExecutionStatus.FAILED)),
     **dict.fromkeys(CANCELLED_TYPES, _ending(ExecutionStatus.CANCELLED)),

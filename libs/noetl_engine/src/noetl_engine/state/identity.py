@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from noetl_contract.events import EventRow
@@ -10,6 +11,9 @@ from noetl_contract.json import Json
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
+
+# Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
+REMEMBERED_EVENTS = 384
 
 
 def micros(moment: datetime) -> int:
@@ -52,3 +56,19 @@ def worker_of(row: EventRow) -> str | None:
 def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
     """Return the values that agree when two events with one id are the same event (W3)."""
     return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())
+
+
+def remember(
+    recent: dict[int, int], renamed: dict[str, int], row: EventRow, note: Mapping[str, Json]
+) -> None:
+    """Keep the ids of the newest worker events, late ones marked in the lowest bit."""
+    late = isinstance(row.meta, dict) and row.meta.get("late") is True
+    mark = fingerprint(row.event_type, command_id_of(row), worker_of(row)) << 1 | late
+    sent = note.get("sent")
+    if sent is not None:
+        renamed[f"{sent}:{mark >> 1}"] = row.event_id
+        if len(renamed) > REMEMBERED_EVENTS:
+            del renamed[next(iter(renamed))]
+    recent[row.event_id] = mark
+    if len(recent) > REMEMBERED_EVENTS:
+        del recent[next(iter(recent))]

@@ -16,9 +16,6 @@ from noetl_contract.json import Json, JsonObject
 from noetl_engine.outputs import Progress
 from noetl_engine.state.waiting import KeptSignal, Wait
 
-# Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
-REMEMBERED_EVENTS = 384
-
 
 class Phase(StrEnum):
     """Phase of a step for routing; a cycle puts done steps back to pending."""
@@ -282,6 +279,8 @@ class State:
     """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
     """Of a restarted execution, until it has what its origin has done."""
+    paused: bool = False
+    """No new command is issued."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 

@@ -201,6 +201,23 @@ class FinalizeAnswer(Model):
     message: str
 
 
+class PauseRequest(Model):
+    """Why an execution is paused or resumed; it shows in the log."""
+
+    model_config = example(reason="the supplier is down")
+
+    reason: str | None = None
+
+
+class PauseAnswer(Model):
+    """Whether the execution is paused now."""
+
+    model_config = example(execution_id=325077236512452608, status="paused")
+
+    execution_id: int
+    status: Literal["paused", "running"]
+
+
 class CleanupRequest(Model):
     """Greatest age, in minutes, of a running execution; `dry_run` changes nothing."""
 

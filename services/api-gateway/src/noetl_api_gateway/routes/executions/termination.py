@@ -1,4 +1,4 @@
-"""Ends that come from outside: cancel, finalize, cleanup."""
+"""What is done to an execution from outside: cancel, finalize, cleanup, pause, resume."""
 
 import asyncio
 
@@ -12,8 +12,10 @@ from noetl_contract.http.executions.reads import (
     CleanupRequest,
     FinalizeAnswer,
     FinalizeRequest,
+    PauseAnswer,
+    PauseRequest,
 )
-from noetl_contract.ingress import CancelMessage, FinalizeMessage
+from noetl_contract.ingress import CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage
 from noetl_contract.json import Json
 from noetl_contract.rpc.projector import EXECUTIONS_STUCK, StuckRequest
 
@@ -33,7 +35,12 @@ from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.routes.executions.ownership import actor
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
-_WORDS = {"cancel": "cancellation", "finalize": "finalization"}
+_WORDS = {
+    "cancel": "cancellation",
+    "finalize": "finalization",
+    "pause": "pause",
+    "resume": "resume",
+}
 _STUCK_MINUTES = 5
 _CANCELS_AT_ONCE = 16
 
@@ -130,8 +137,67 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     )
 
 
-async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> Json:
-    """Publish a cancel or finalize and wait for its commit."""
+@post(
+    "/api/executions/{execution_id:str}/pause",
+    opt={"needs": Right.EXECUTIONS_CANCEL},
+    status_code=200,
+    summary="Pause an execution",
+    tags=["executions"],
+    operation_class=documented(
+        PauseRequest,
+        PauseAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            422: "Cannot pause execution in COMPLETED state",
+        },
+        is_body_required=False,
+    ),
+)
+async def pause(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Let an execution issue no new command; what runs goes on, and so do its deadlines."""
+    number = path_id(execution_id)
+    sent = await _reason(request)
+    message = PauseMessage(execution_id=number, reason=sent.reason, actor=actor())
+    return json_answer(request, await _ended(gateway, message))
+
+
+@post(
+    "/api/executions/{execution_id:str}/resume",
+    opt={"needs": Right.EXECUTIONS_CANCEL},
+    status_code=200,
+    summary="Resume a paused execution",
+    tags=["executions"],
+    operation_class=documented(
+        PauseRequest,
+        PauseAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            422: "Cannot resume execution in COMPLETED state",
+        },
+        is_body_required=False,
+    ),
+)
+async def resume(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Let a paused execution issue what was withheld."""
+    number = path_id(execution_id)
+    sent = await _reason(request)
+    message = ResumeMessage(execution_id=number, reason=sent.reason, actor=actor())
+    return json_answer(request, await _ended(gateway, message))
+
+
+async def _reason(request: AnyRequest) -> PauseRequest:
+    body = await read_json_if_any(request)
+    return validated(PauseRequest, body if isinstance(body, dict) else {})
+
+
+async def _ended(
+    gateway: Gateway, message: CancelMessage | FinalizeMessage | PauseMessage | ResumeMessage
+) -> Json:
+    """Publish a message about an execution and wait for its commit."""
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
         return await gateway.writer.send(message, wait=wait)
@@ -166,4 +232,4 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
     return [one for one in ends if one is not None]
 
 
-ROUTES = [cancel, finalize, cleanup]
+ROUTES = [cancel, finalize, cleanup, pause, resume]
