@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -24,6 +24,9 @@ test: setup
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
 
+# What rounds of a cycle with large results cost, and reads beside a reader of its log.
+fat-cycle: setup
+	.venv/bin/python benchmarks/fat_cycle.py $(args)
 # Many executions that wait, released at once; args="--size 100000" for more.
 waits: setup
 	.venv/bin/python benchmarks/waits.py $(args)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from time import sleep
 
 import orjson
 from noetl_contract.events import ExecutionStatus
@@ -143,13 +142,10 @@ def shown_events(
 
     An event whose context and result are left out says ``truncated``.
     """
-    events: list[Json] = []
-    for row in rows:
-        body = _shown_event(row, execution_id=execution_id, secrets=secrets)
-        events.append(orjson.Fragment(orjson.dumps(body)))
-        # Long logs are built in a thread: others go first between two events.
-        sleep(0)
-    return events
+    return [
+        orjson.Fragment(orjson.dumps(_shown_event(row, execution_id=execution_id, secrets=secrets)))
+        for row in rows
+    ]
 
 
 def _shown_body(text: str | None, secrets: Sequence[str]) -> Json:
