@@ -13,11 +13,12 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    SignalMessage,
     WireEvent,
 )
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import Claimed, Continued, Facts, Input, StepTimedOut
+from noetl_engine.inputs import Claimed, Continued, Facts, Input, ReminderDue, StepTimedOut, WaitDue
 from noetl_engine.outputs import Decision, NeedRows
 from noetl_engine.playbook import Playbook, parse_playbook
 
@@ -26,11 +27,16 @@ COLUMNS = [column.name for column in fields(EventRow)]
 # What the engine itself writes; everything else comes from workers and people.
 DECIDED = frozenset(
     {"step.enter", "step.exit", "step.skipped", "ctx.updated", "command.issued",
-     "playbook_started", "playbook.completed", "playbook.failed"}
+     "playbook_started", "playbook.completed", "playbook.failed", "wait.started",
+     "wait.reminder", "signal.received"}
 )  # fmt: skip
 REPORTED = frozenset(
     {"command.started", "call.done", "call.error", "command.completed", "command.failed"}
 )
+OPENED = frozenset({"command.issued", "wait.started"})
+WAITING = frozenset({"signal.received", "wait.reminder"})
+# What ends a wait by its time.
+TIMES = frozenset({"slept", "timeout", "wait_timeout"})
 _NUMBER = re.compile(r"\d{7,}")
 
 
@@ -144,10 +150,12 @@ class Replay:
         issued = _issued(self.rows)
         return issued[place] if place < len(issued) else 0
 
-    def message(self, row: EventRow) -> Input | None:
+    def message(self, row: EventRow) -> Input | None:  # noqa: PLR0911 -- one per type
         """What came from outside and became this row."""
         meta = row.meta or {}
         by_engine = meta.get("emitted_by") == "orchestrator"
+        if row.event_type in WAITING or (by_engine and meta.get("reason") in TIMES):
+            return self.of_wait(row)
         match row.event_type:
             case "command.claimed":
                 number = self.command(meta["command_id"])
@@ -166,6 +174,28 @@ class Replay:
                 )
             case word if word in REPORTED and not by_engine:
                 return EventsMessage(execution_id=row.execution_id, events=[self.event(row)])
+            case _:
+                return None
+
+    def of_wait(self, row: EventRow) -> Input | None:
+        """The signal, or the time that had come, which became this row."""
+        said = (row.result or {}).get("context") or {}
+        match row.event_type:
+            case "signal.received":
+                kept = (row.note or {}).get("kept") or {}
+                return SignalMessage(
+                    execution_id=row.execution_id,
+                    name=said["signal"],
+                    signal_id=said["signal_id"],
+                    payload=said["payload"],
+                    step=row.node_name,
+                    iteration=kept.get("index"),
+                    actor=said["actor"],
+                )
+            case "wait.reminder":
+                return ReminderDue(self.command(said["command_id"]), said["number"] - 1)
+            case "call.done" | "call.error":
+                return WaitDue(self.command(said["command_id"]))
             case _:
                 return None
 
@@ -191,7 +221,7 @@ class Replay:
 
 
 def _issued(rows: Iterable[EventRow]) -> list[int]:
-    return [row.event_id for row in rows if row.event_type == "command.issued"]
+    return [row.event_id for row in rows if row.event_type in OPENED]
 
 
 def _calls(rows: Iterable[EventRow], key: tuple[str, int, int]) -> list[EventRow]:

@@ -132,8 +132,8 @@ def test_the_approval_goes_on_by_its_answer(
 
         wait_until(lambda: bool(waiting()))
         (wait,) = waiting()
-        assert wait["title"] == "Release 4.2?"
-        assert wait["description"] == "Version 4.2: 12 changes, all tests green"
+        assert wait["title"] == "Release 4.2.1?"
+        assert wait["description"] == "Version 4.2.1: 12 changes, all tests green"
         answer = client.post(
             f"/api/executions/{execution_id}/signals/approve",
             json={"payload": {"decision": "approve", "comment": "fine"}},
@@ -142,7 +142,7 @@ def test_the_approval_goes_on_by_its_answer(
 
         assert finish(client, execution_id) == "COMPLETED"
         detail = client.get(f"/api/executions/{execution_id}").json()
-        assert detail["result"] == {"released": "4.2", "comment": "fine"}
+        assert detail["result"] == {"released": "4.2.1", "comment": "fine"}
         assert not waiting()
 
 

@@ -27,6 +27,8 @@ from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
+from noetl_projector.waits.handlers import WaitHandlers
+from noetl_projector.waits.store import WaitStore
 from noetl_testkit.postgres import Database as DatabaseAddress
 from pydantic import BaseModel, SecretStr
 
@@ -139,6 +141,7 @@ def ask(database: DatabaseAddress, db: Database) -> Ask:
             *ReplayHandlers(ReplayStore(db), secrets=secrets).handlers(),
             *SubscriptionHandlers(SubscriptionStore(db)).handlers(),
             *VariableHandlers(VariableStore(db), settings=settings).handlers(),
+            *WaitHandlers(WaitStore(db), secrets=secrets).handlers(),
             *DashboardHandlers(DashboardStore(db)).handlers(),
             *ResultListHandlers(ResultStore(db)).handlers(),
         ]

@@ -83,17 +83,14 @@ class Sweeper:
                 ended = ResultRecorded(command.event_id, command.attempts)
                 self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
         orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
-        exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
+        most = facts.limits.max_attempts
+        exhausted = [one for one in orphans if one.holds >= most or not _is_repeatable(one)]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
             self._dispatcher.submit(TurnInput(command.execution_id, message, Caller()))
         # A paused one is looked at again when its lease is over once more.
         await self._notify_again(
-            [
-                one
-                for one in orphans
-                if one.holds < facts.limits.max_attempts and not self._is_withheld(one)
-            ]
+            [one for one in orphans if one not in exhausted and not self._is_withheld(one)]
         )
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
@@ -219,6 +216,10 @@ class Sweeper:
             # The stored row keeps its id, and the relay marks it by that id.
             rows[command].outbox_id = outbox_id
         await self._hints.send(rows[command].hint() for command in put_back)
+
+
+def _is_repeatable(command: HeldCommand) -> bool:
+    return command.meta.get("repeatable") is not False
 
 
 def _last_heard(seen: WorkerSeen) -> datetime:

@@ -810,7 +810,7 @@ FROM (
         AND (
             p.pool = ANY($2::TEXT[])
             OR s.path = ANY($1::TEXT[])
-            OR EXISTS(
+            OR EXISTS (
                 SELECT FROM unnest($1::TEXT[]) AS x (path) WHERE starts_with(s.path, x.path || '/')
             )
         )

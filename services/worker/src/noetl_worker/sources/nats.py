@@ -58,6 +58,8 @@ class NatsSource:
                     servers=self._servers,
                     name="noetl-subscription",
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=5,
                     error_cb=_say_nothing,
                     **login,  # type: ignore[arg-type]  # no type for each of many parameters

@@ -1,0 +1,107 @@
+"""Waits on real servers: one effect of a signal, and timers that end with what they watch."""
+
+import asyncio
+
+from noetl_common.pg.database import Row
+from noetl_contract.ingress import INGRESS
+from noetl_contract.json import Json, JsonObject
+from noetl_orchestrator.leases.timers import take_due_timers
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.shard import Replica, Shard
+
+WAITING = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: waiting, path: tests/waiting}
+workflow:
+  - step: start
+    tool: {kind: wait, signal: go, timeout: 1h, remind_every: 1h}
+    next: {arcs: [{step: nap}]}
+  - step: nap
+    tool: {kind: sleep, duration: 1h}
+"""
+
+
+def signal(execution_id: int, signal_id: str, **fields: Json) -> JsonObject:
+    body = {"type": "signal", "execution_id": execution_id, "name": "go", "signal_id": signal_id}
+    return {**body, **fields}
+
+
+async def timers(shard: Shard) -> list[Row]:
+    return list(await shard.pool.fetch("SELECT * FROM noetl.timer ORDER BY kind"))
+
+
+async def take(replica: Replica) -> int:
+    rooms = replica.rooms
+    return await take_due_timers(rooms.store, rooms.dispatcher, replica.settings)
+
+
+async def test_w5_a_signal_has_one_effect_however_often_it_comes(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start(WAITING)
+    assert [row["kind"] for row in await timers(shard)] == ["wait", "wait_reminder"]
+    assert await shard.open_commands(execution_id) == []
+
+    answers = await asyncio.gather(
+        *(shard.send(execution_id, signal(execution_id, "one", payload=5)) for _ in range(5))
+    )
+    later = await shard.send(execution_id, signal(execution_id, "one", payload=6))
+
+    bodies = [answer["body"] for answer in (*answers, later)]
+    assert [body["status"] for body in bodies] == ["taken"] * 6
+    types = await shard.types(execution_id)
+    assert types.count("signal.received") == 1
+    assert types.count("wait.started") == 2
+    (nap,) = await timers(shard)
+    assert nap["payload"]["step"] == "nap"
+
+
+async def test_w10_the_timers_of_a_wait_go_with_its_end(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start(WAITING)
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now() WHERE kind = 'wait_reminder'")
+    assert await take(replica) == 1
+
+    async def is_reminded() -> bool:
+        return "wait.reminder" in await shard.types(execution_id)
+
+    await eventually(is_reminded)
+    assert [row["kind"] for row in await timers(shard)] == ["wait", "wait_reminder"]
+    replica.rooms.cache.forget(execution_id)
+    await shard.send(execution_id, signal(execution_id, "one"))
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    assert await take(replica) == 1
+
+    async def has_ended() -> bool:
+        return "playbook.completed" in await shard.types(execution_id)
+
+    await eventually(has_ended)
+    assert await timers(shard) == []
+
+
+async def test_a_wait_that_begins_and_ends_in_one_turn_leaves_no_timer(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start(WAITING)
+    taken = asyncio.get_running_loop().create_future()
+
+    class Told(Caller):
+        async def answered(self, answer: object) -> None:
+            taken.set_result(answer)
+
+    first = INGRESS.validate_python(signal(execution_id, "one"))
+    # Both are there before the turn begins; the second ends what the first has begun.
+    replica.rooms.dispatcher.submit(TurnInput(execution_id, first, Caller()))
+    cancel = INGRESS.validate_python({"type": "cancel", "execution_id": execution_id})
+    replica.rooms.dispatcher.submit(TurnInput(execution_id, cancel, Told()))
+    await asyncio.wait_for(taken, 10)
+
+    assert (await shard.types(execution_id))[-1] == "playbook_cancelled"
+    assert await timers(shard) == []
+
+
+async def test_a_signal_to_nobody_is_refused(shard: Shard) -> None:
+    await shard.open_replica()
+    answer = await shard.send(77, signal(77, "one"))
+    assert (answer["status"], answer["error"]) == (404, "Execution not found: 77")

@@ -1,0 +1,62 @@
+"""One read of a source: what is settled, and what comes again."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nats
+import pytest
+from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.tools.tool import ToolContext, ToolError
+
+
+@pytest.fixture
+async def stream(nats_url: str, bus_prefix: str) -> AsyncIterator[str]:
+    client = await nats.connect(nats_url)
+    js = client.jetstream()
+    await js.add_stream(name=bus_prefix, subjects=[f"{bus_prefix}.>"])
+    await js.add_consumer(bus_prefix, durable_name="reader", ack_policy="explicit", ack_wait=0.5)
+    for number in range(3):
+        await js.publish(f"{bus_prefix}.new", b'{"n": %d}' % number, headers={"X-A": "b"})
+    yield bus_prefix
+    await client.close()
+
+
+async def poll(toolbox: ToolRegistry, nats_url: str, **config: Any) -> dict[str, Any]:
+    context = ToolContext(variables={}, execution_id=7, step="s", server_url="", toolbox=toolbox)
+    wanted = {"source": "nats", "url": nats_url, "consumer": "reader", "timeout_ms": 200, **config}
+    return (await toolbox.run("subscription", wanted, context)).data
+
+
+async def test_messages_are_peeked_at_taken_and_gone(
+    toolbox: ToolRegistry, nats_url: str, stream: str
+) -> None:
+    peeked = await poll(toolbox, nats_url, stream=stream, ack="peek", batch=2)
+    taken = await poll(toolbox, nats_url, stream=stream)
+    nothing = await poll(toolbox, nats_url, stream=stream)
+
+    assert (peeked["count"], peeked["acked"], peeked["ack_mode"]) == (2, False, "peek")
+    assert peeked["ack_ids"] == [one["id"] for one in peeked["messages"]]
+    assert sorted(one["data"]["n"] for one in taken["messages"]) == [0, 1, 2]
+    assert taken["messages"][0]["headers"]["x-a"] == "b"
+    assert (taken["acked"], taken["ack_mode"], taken["ack_ids"]) == (True, "on_success", [])
+    assert "ack_id" not in taken["messages"][0]
+    assert taken["metrics"] == {"noetl_subscription_messages_fetched_total": 3, "source": "nats"}
+    assert nothing["count"] == 0
+
+
+async def test_what_is_wrong_is_named(toolbox: ToolRegistry, nats_url: str, stream: str) -> None:
+    cases = (
+        ({"source": "fax"}, "Unknown or unavailable subscription source 'fax'. Available: kafka"),
+        ({"stream": None}, r"subscription\[nats\] requires 'stream'"),
+        ({"stream": f"{stream}-no"}, r"no stream '.*-no'"),
+        ({"stream": stream, "consumer": "nobody"}, "no consumer 'nobody' of stream"),
+        ({"stream": stream, "ack": "later"}, "unknown variant `later`"),
+        ({"stream": stream, "operation": "push"}, "unknown variant `push`"),
+        (
+            {"stream": stream, "url": "nats://127.0.0.1:1"},
+            r"Execution failed: subscription\[nats\]",
+        ),
+    )
+    for config, text in cases:
+        with pytest.raises(ToolError, match=text):
+            await poll(toolbox, nats_url, **config)
