@@ -49,7 +49,7 @@ def status_answer(
     error = _error(state, secrets)
     if error is not None:
         body["error"] = error
-    return body | {name: cause for name, cause in _causes(state, secrets).items() if cause}
+    return body | _causes(state, secrets)
 
 
 def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
@@ -194,9 +194,9 @@ def _percent(state: State) -> int:
 
 
 def _causes(state: State, secrets: Sequence[str]) -> JsonObject:
-    """Return what failed first and the first soft error, secrets masked."""
+    """Return what failed first and the first soft error, where there is one, secrets masked."""
     found = {"cause": state.cause, "soft_error": state.soft_error}
-    return {name: None if one is None else masked(one, secrets) for name, one in found.items()}
+    return {name: masked(one, secrets) for name, one in found.items() if one is not None}
 
 
 def _error(state: State, secrets: Sequence[str]) -> str | None:
