@@ -22,6 +22,8 @@ def asking_stack() -> Iterator[Stack]:
         "NOETL_COMMAND_KEY": COMMAND_KEY,
         "NOETL_INTERNAL_API_TOKEN": INTERNAL,
         "NOETL_TRUSTED_CLIENTS": "gateway:10.9.9.0/24",
+        # So long that what is forgotten earlier was forgotten because it was told.
+        "NOETL_AUTH_CACHE_SECONDS": "60",
     }
     with running_stack(environment=environment) as stack:
         yield stack
