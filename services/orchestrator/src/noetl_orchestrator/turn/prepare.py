@@ -160,7 +160,8 @@ class Preparation:
         self, group: Group, entry: CachedExecution, why: PlaybookNotUsable, prepared: PreparedTurn
     ) -> None:
         if entry.execution.position == 0:
-            answer = Answer(status=why.http_status, error=why.message)
+            detail = None if why.hint is None else {"hint": why.hint}
+            answer = Answer(status=why.http_status, error=why.message, detail=detail)
             prepared.settled += [(turn_input, answer) for turn_input in group.inputs]
             return
         if entry.execution.status is not ExecutionStatus.RUNNING and all(
