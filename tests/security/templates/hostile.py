@@ -98,7 +98,8 @@ def templates(others: int) -> bool:
             print(
                 f"{place:18} {len(hostile.seconds):3} hostile, at most {longest:5.2f} s  "
                 f"others p50 {quiet * 1000:6.1f} to {busy * 1000:6.1f} ms "
-                f"(ratio {busy / quiet:4.2f})  {'ok' if met else 'MISSED'} {hostile.wrong[:3] or ''}",
+                f"(ratio {busy / quiet:4.2f})  {'ok' if met else 'MISSED'} "
+                f"{hostile.wrong[:3] or ''}",
                 flush=True,
             )
     return is_good
