@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz hostile schemathesis lock schedules recorded stops triggers waits
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -24,6 +24,9 @@ test: setup
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
 
+# What rounds of a cycle with large results cost, and reads beside a reader of its log.
+fat-cycle: setup
+	.venv/bin/python benchmarks/fat_cycle.py $(args)
 # Many executions that wait, released at once; args="--size 100000" for more.
 waits: setup
 	.venv/bin/python benchmarks/waits.py $(args)
@@ -65,3 +68,7 @@ schedules: setup
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
 	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
+
+# What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
+mistakes: setup
+	.venv/bin/python tests/playbooks/mistakes_table.py $(args)

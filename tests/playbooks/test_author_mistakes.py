@@ -26,6 +26,7 @@ class Mistake:
     ``lint`` is the severity and words of a finding, nothing where only running can show it;
     ``refused`` the status of the refusal, ``ends`` how the execution ends otherwise. ``says`` is
     in the output of `run` and in the API's answer or events; ``hint`` only in the output.
+    ``cause`` are kind and step of the first cause, or of the first soft error.
     """
 
     says: str
@@ -34,6 +35,7 @@ class Mistake:
     ends: str | None = None
     soft_errors: int = 0
     hint: str = ""
+    cause: tuple[str, str] | None = None
 
 
 MISTAKES = {
@@ -62,19 +64,27 @@ MISTAKES = {
     "wrong_indentation": Mistake(
         UNION, lint=("warning", "belongs in 'tool'"), refused=400, hint="tool must be a mapping"),
     # Begun, and failed.
-    "bad_credential": Mistake("no_such_alias", ends="FAILED"),
+    "bad_credential": Mistake("no_such_alias", ends="FAILED", cause=("tool", "start")),
     "cyclic_workbook": Mistake(
-        "Tool not found: workbook", lint=("error", "names itself"), ends="FAILED"),
-    "loop_over_nothing": Mistake("did not evaluate to an iterable", ends="FAILED"),
-    "sql_error": Mistake('relation "nowhere" does not exist', ends="FAILED"),
+        "Tool not found: workbook", lint=("error", "names itself"), ends="FAILED",
+        cause=("tool", "start")),
+    "loop_over_nothing": Mistake(
+        "did not evaluate to an iterable", ends="FAILED", cause=("evaluate", "each")),
+    "sql_error": Mistake(
+        'relation "nowhere" does not exist', ends="FAILED", cause=("tool", "start")),
     "template_syntax": Mistake(
-        "syntax error: expected token 'name'", lint=("error", "syntax error"), ends="FAILED"),
-    "timeout": Mistake("timed out after 1 seconds", ends="FAILED"),
+        "syntax error: expected token 'name'", lint=("error", "syntax error"), ends="FAILED",
+        cause=("evaluate", "end")),
+    "timeout": Mistake(
+        "timed out after 1 seconds", ends="FAILED", cause=("timeout", "start")),
     "endless": Mistake("", lint=("warning", "round in a circle"), ends="CANCELLED"),
     # Completed, with an error in the answer that no arc looks at.
-    "http_500": Mistake("HTTP 500", ends="COMPLETED", soft_errors=1),
-    "huge_result": Mistake("its result is too large", ends="COMPLETED", soft_errors=1),
-    "python_exception": Mistake("KeyError: 'apple'", ends="COMPLETED", soft_errors=1),
+    "http_500": Mistake(
+        "HTTP 500", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
+    "huge_result": Mistake(
+        "its result is too large", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
+    "python_exception": Mistake(
+        "KeyError: 'apple'", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
     # Completed, but not as meant: only `validate` can tell.
     "braces_in_code": Mistake(" = Ada", lint=("warning", "f-string"), ends="COMPLETED"),
     "key_typo": Mistake("", lint=("warning", "did you mean 'next'?"), ends="COMPLETED"),
@@ -153,7 +163,13 @@ def test_run_tells_it_and_ends_with_the_right_code(
 
     assert mistake.says in run.stdout.replace("\\n", "\n") + run.stderr
     assert mistake.hint in run.stderr
-    assert run.returncode == (0 if mistake.ends == "COMPLETED" else 1), run.stderr
+    completed = 3 if mistake.soft_errors else 0
+    assert run.returncode == (completed if mistake.ends == "COMPLETED" else 1), run.stderr
+    assert "failed: None" not in run.stderr
+    if mistake.cause is not None:
+        kind, step = mistake.cause
+        verb = "answered with an error" if kind == "soft" else "failed"
+        assert re.search(rf"\.yaml:\d+: step '{step}' {verb}", run.stderr), run.stderr
     assert "Traceback" not in run.stderr, run.stderr
 
 
@@ -171,10 +187,19 @@ def test_the_api_tells_it(
         begun = re.search(r"execution (\d+)", runs[name].stderr)
         assert begun is not None, runs[name].stderr
         detail = client.get(f"/api/executions/{begun[1]}").raise_for_status().json()
+        status = client.get(f"/api/executions/{begun[1]}/status").raise_for_status().json()
 
     assert mistake.ends == detail["status"]
     assert mistake.soft_errors == detail["soft_errors"]
     assert mistake.says in repr(detail).replace("\\'", "'")
+    if mistake.cause is not None:
+        place = "soft_error" if mistake.soft_errors else "cause"
+        assert detail[place] == status[place]
+        assert (detail[place]["kind"], detail[place]["step"]) == mistake.cause
+        assert mistake.says in detail[place]["message"].replace("\\'", "'")
+        assert detail[place]["line"] >= 1
+        if not mistake.soft_errors:
+            assert mistake.says in detail["error"] == status["error"]
 
 
 def refused(client: httpx.Client, name: str) -> httpx.Response:

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import keys, logins, operate, schedules, up
+from noetl.commands import keys, logins, operate, repair, schedules, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -18,6 +18,8 @@ app.command()(up.up)
 app.command()(run)
 app.command()(validate)
 app.command()(schema)
+app.command()(repair.restart)
+app.command()(repair.why)
 app.command()(operate.status)
 app.command()(operate.logs)
 app.command()(operate.migrate)

@@ -11,6 +11,7 @@ import typer
 from noetl_contract.documents.broker_users import worker_user
 
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
+from noetl.commands.repair import standing_lines
 from noetl.stack import logs as log_files
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locate
 from noetl.stack.errors import StackError
@@ -28,6 +29,9 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(state, indent=2))
     elif state["services"]:
         _print_table(state)
+        if state["running"] and state.get("url"):
+            for line in standing_lines(str(state["url"]), directory.admin_key()):
+                typer.echo(line)
     elif state["running"]:
         typer.echo(f"a stack is starting on {directory.root}")
     if not state["running"]:

@@ -117,6 +117,14 @@ class Edge:
         body: Json = (await self._send("GET", f"/api/executions/{execution_id}/status")).json()
         return body if isinstance(body, dict) else {}
 
+    async def why(self, execution_id: str) -> Json:
+        """Return what an execution waits for, as the server tells it."""
+        answer = await self._send("GET", f"/api/executions/{execution_id}/why")
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise self._no_edge() from error
+
     async def events(self, execution_id: str) -> AsyncIterator[JsonObject]:
         """Yield the events of the execution in log order, each once, until it has ended.
 

@@ -18,7 +18,7 @@ from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
 from noetl.follow.servers import token_of
-from noetl.follow.standing import cause_lines, soft_error_lines
+from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
 from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
@@ -160,13 +160,17 @@ class Job:
 
     async def _read(self, edge: Edge, view: View) -> None:
         asker = Asker(edge, view, self._execution_id)
+        watch = QuietWatch(edge, view.say)
+        wondering = asyncio.create_task(watch.run(self._execution_id, self._title))
         try:
             async for event in edge.events(self._execution_id):
+                watch.moved()
                 step = self._progress.apply(event)
                 if step is not None:
                     view.changed(self._progress, step)
                 asker.take(event)
         finally:
+            wondering.cancel()
             await asker.close()
         self._standing = await edge.standing(self._execution_id)
         if self._progress.ending is None:

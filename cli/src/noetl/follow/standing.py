@@ -1,10 +1,21 @@
-"""How an execution stands, in lines for people: what failed first, and soft errors."""
+"""How an execution stands, for people: what failed first, soft errors, and why nothing moves."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_contract.failures.cause import Cause, cause_of
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
+
+from noetl.follow.edge import Edge
+from noetl.stack.errors import StackError
+
+QUIET_SECONDS = 3.0
+"""Without news for so long somebody wonders."""
+# These mean that all is well: a tool runs.
+_AT_WORK = frozenset({"running", "claimed", "ended"})
+_MOST_TOLD = 3
 
 
 def cause_lines(cause: Cause, place: str) -> Iterator[str]:
@@ -26,3 +37,67 @@ def soft_error_lines(standing: JsonObject, file: Path) -> Iterator[str]:
         yield from cause_lines(first, str(file))
     plural = "" if count == 1 else "s"
     yield f"completed with {count} soft error{plural} (docs/failures.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One reason as the server tells it."""
+
+    code: str
+    step: str
+    text: str
+
+
+def reasons_in(answer: Json, *, all_of_them: bool = False) -> list[Told]:
+    """Return the reasons of an answer; without those that a tool merely runs, unless asked for."""
+    listed = answer.get("reasons") if isinstance(answer, dict) else None
+    told = [
+        Told(str(one.get("code")), str(one.get("step")), str(one.get("text")))
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, dict)
+    ]
+    return told if all_of_them else [one for one in told if one.code not in _AT_WORK]
+
+
+class QuietWatch:
+    """Says why an execution stands when nothing was heard of it for a while."""
+
+    def __init__(
+        self, edge: Edge, say: Callable[[str], None], *, seconds: float = QUIET_SECONDS
+    ) -> None:
+        self._edge = edge
+        self._say = say
+        self._seconds = seconds
+        self._moved = asyncio.Event()
+        self._told: set[tuple[str, str]] = set()
+
+    def moved(self) -> None:
+        """Note that something has happened."""
+        self._moved.set()
+
+    async def run(self, execution_id: str, title: str) -> None:
+        """Ask after each quiet while, until cancelled; a reason is said once while it lasts."""
+        while True:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._moved.wait()
+            except TimeoutError:
+                await self._ask(execution_id, title)
+                continue
+            self._moved.clear()
+            if self._told:
+                self._told = set()
+                self._say(title)
+
+    async def _ask(self, execution_id: str, title: str) -> None:
+        try:
+            reasons = reasons_in(await self._edge.why(execution_id))
+        except StackError:
+            return  # an older server, or none at the moment: following goes on
+        known = {(one.code, one.step) for one in reasons}
+        if not known or known <= self._told:
+            return
+        self._told = known
+        texts = "; ".join(one.text for one in reasons[:_MOST_TOLD])
+        more = len(reasons) - _MOST_TOLD
+        self._say(f"{title}: {texts}{f'; and {more} more' if more > 0 else ''}")

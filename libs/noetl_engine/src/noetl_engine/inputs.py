@@ -147,6 +147,8 @@ class Limits:
     steps_per_execution: int = 1_000_000
     template_work_per_decision: int = 4_000_000
     callback_seconds: float = 21_600.0
+    once: frozenset[str] = frozenset()
+    """Kinds of tools whose lost runs are not run again, beside those that say so themselves."""
     signal_bytes: int = 65_536
     signals_kept: int = 100
     signals_kept_bytes: int = 262_144

@@ -335,6 +335,21 @@ async def test_reads_of_an_execution(
     assert world.backend.requests(operation) == [request_]
 
 
+@pytest.mark.parametrize(
+    ("headers", "seen"), [({}, EXECUTION_ID), ({"Origin": "http://localhost"}, str(EXECUTION_ID))]
+)
+async def test_a_large_answer_is_passed_on_as_it_came(
+    world: World, headers: dict[str, str], seen: int | str
+) -> None:
+    """Unread, but for browsers, which get their ids as text."""
+    body = {"execution_id": EXECUTION_ID, "workload": {"text": "x" * 300_000, "n": None}}
+    world.backend.answer("executions.get", body)
+
+    answer = await world.get(f"/api/executions/{EXECUTION_ID}", **headers)
+
+    assert answer.json() == body | {"execution_id": seen}
+
+
 async def test_list_is_bounded(world: World) -> None:
     world.backend.answer("executions.list", [{"execution_id": EXECUTION_ID}])
 

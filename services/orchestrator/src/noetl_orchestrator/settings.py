@@ -196,6 +196,11 @@ class Settings(
         default=30.0, gt=0, description="When a due timer that was taken is due again."
     )
     timer_batch: int = Field(default=200, ge=1, description="Timers taken at once.")
+    timer_inputs_max: int = Field(
+        default=2000,
+        ge=1,
+        description="No more timers are taken while as many inputs wait for their turn.",
+    )
 
     # Retention.
     partitions_ahead_days: int = Field(
@@ -250,6 +255,12 @@ class Settings(
         description="Longest code of one template; text outside of its tags doesn't count.",
     )
 
+    not_repeatable_kinds: str = Field(
+        default="",
+        description="Kinds of tools, divided by commas, whose commands fail with an unknown "
+        "outcome when their worker is lost, instead of running again. A step's `spec.repeatable` "
+        "wins.",
+    )
     callback_timeout_seconds: float = Field(
         default=21_600.0,
         gt=0,
@@ -308,6 +319,7 @@ class Settings(
             steps_per_execution=self.execution_steps_max,
             template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
+            once=frozenset(filter(None, map(str.strip, self.not_repeatable_kinds.split(",")))),
             signal_bytes=self.signal_bytes_max,
             signals_kept=self.signals_kept_max,
             signals_kept_bytes=self.signals_kept_bytes_max,

@@ -8,6 +8,7 @@ from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.leases.workers import age_hold, hear, renotified, sweep
 from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.playbooks import LINEAR
 from services.orchestrator.tests.shard import Replica, Shard
 
 
@@ -197,6 +198,29 @@ async def test_a_command_lost_too_often_fails_with_its_reason(
     assert failed[0]["result"]["context"]["error"] == text
     assert failed[0]["meta"]["reason"] == "attempts_exhausted"
     assert await renotified(shard, held) == []
+
+
+async def test_a_lost_command_that_may_not_be_repeated_ends_as_unknown(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    once = LINEAR.replace("step: start\n", "step: start\n    spec: {repeatable: false}\n")
+    execution_id = await shard.start(once)
+    command = await shard.command(execution_id)
+    await eventually(lambda: any(hint["kind"] == "command" for hint in shard.hints))
+    (hinted,) = [hint for hint in shard.hints if hint["kind"] == "command"]
+    assert "command" not in hinted["payload"]["fast"], "it is claimed before it runs"
+    await shard.claim(command, worker="w1", instance="i1")
+    await age_hold(shard, command, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    await sweep(replica)
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(execution_id)
+
+    await eventually(has_failed)
+    failed = [r for r in await shard.log(execution_id) if r["event_type"] == "command.failed"]
+    assert failed[0]["meta"]["reason"] == "outcome_unknown"
+    assert failed[0]["result"]["context"]["error"].startswith("Outcome unknown: worker w1")
+    assert await renotified(shard, command) == []
 
 
 async def test_two_sweeps_at_once_announce_an_orphan_once(

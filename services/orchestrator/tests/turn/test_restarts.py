@@ -1,6 +1,8 @@
 """A restarted execution takes over, from the database, what its origin has done."""
 
+from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
+from noetl_engine.restart.origin import ORIGIN_TYPES
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
@@ -55,6 +57,12 @@ async def test_the_failed_iterations_of_a_large_loop_run_again(shard: Shard) -> 
         "SELECT origin_execution_id FROM noetl.restart WHERE execution_id = $1", again
     )
     assert told == origin
+
+
+def test_all_the_rows_are_read_that_the_engine_looks_at() -> None:
+    statement = Queries.load("noetl_orchestrator.log", "origins.sql")["read_runs"]
+
+    assert all(f"'{kind}'" in statement for kind in ORIGIN_TYPES)
 
 
 async def test_another_replica_goes_on_with_it(shard: Shard) -> None:

@@ -1,5 +1,6 @@
 """The parts of the projector service and how they fit together."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -45,6 +46,7 @@ from noetl_projector.waits.store import WaitStore
 
 SCHEMA = "0019"
 _NAME = "projector"
+_SWITCH_SECONDS = 0.001
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -57,6 +59,8 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
     """Open everything the service is made of, and serve until the block ends."""
     durable = projector_durable(settings.shard_index)
+    # Long answers are built in a thread; the loop gets its turn after this, not after 5 ms.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_rights(pool, service=_NAME, role=settings.postgres_user)

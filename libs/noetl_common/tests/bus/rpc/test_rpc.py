@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.inbox import PartCollector, split
@@ -52,6 +53,20 @@ async def test_a_dict_is_the_body_of_a_success(bus: Bus, client: RpcClient, subj
         reply = await client.call(subject, {"number": 21}, seconds=10)
 
     assert reply == RpcReply(status=200, body={"doubled": 42})
+
+
+async def test_a_large_body_may_stay_unread(bus: Bus, client: RpcClient, subject: str) -> None:
+    body = {"text": "x" * 200_000}
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        return body if request["large"] else {"text": "x"}
+
+    async with serve_rpc(bus, handlers(subject, answer), queue="q"):
+        large = await client.call(subject, {"large": True}, seconds=10, is_passed_on=True)
+        small = await client.call(subject, {"large": False}, seconds=10, is_passed_on=True)
+
+    assert orjson.loads(large.body) == body
+    assert small.body == {"text": "x"}
 
 
 async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: str) -> None:

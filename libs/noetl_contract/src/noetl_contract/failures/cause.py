@@ -25,6 +25,7 @@ _BEGINNINGS: tuple[tuple[str, CauseKind], ...] = (
     ("Template error", "template"),
     ("Execution timed out", "timeout"),
     ("Command lost", "lost"),
+    ("Outcome unknown", "lost"),
     ("No callback came", "callback"),
     ("Child execution", "child"),
 )

@@ -86,6 +86,9 @@ class ToolKind:
         is_open: Whether keys that are not named here mean something.
         instead: For kinds that our workers don't run: the advice in the refusal.
         is_run_elsewhere: Whether workers of other makers run it.
+        is_repeatable: Whether a run whose worker is lost is run again, unless its step says
+            otherwise. So far that is every kind: clients count on it, and a tool may check for
+            itself what it has done. A step or the server's setting takes a kind out.
     """
 
     name: str
@@ -97,6 +100,7 @@ class ToolKind:
     is_open: bool = False
     instead: str | None = None
     is_run_elsewhere: bool = False
+    is_repeatable: bool = True
 
     @property
     def is_run(self) -> bool:

@@ -50,7 +50,7 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
         return _asked_again(draft, command, message)
     if reason is None:
         return refused(f"Command already claimed by {command.worker_id}", "active_claim")
-    if command.holds >= draft.facts.limits.max_attempts:
+    if command.once or command.holds >= draft.facts.limits.max_attempts:
         return refused(FINISHED, "already_terminal")
     return _granted(draft, command, message, reason=reason)
 

@@ -10,6 +10,7 @@ from noetl_contract.json import Json
 from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
+from noetl_engine.commands.repeatable import is_repeatable
 from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
@@ -188,6 +189,10 @@ class Draft:
             event_id=event_id,
             trace=state.trace,
         )
+        note = dict(built.note)
+        if not is_repeatable(self.playbook, built, once=self.facts.limits.once):
+            meta["repeatable"] = False
+            note["once"] = True
         row = self.row(
             EventType.COMMAND_ISSUED,
             built.step,
@@ -197,7 +202,7 @@ class Draft:
             parent_event_id=self.trigger,
             context=built.context,
             meta=meta,
-            note=dict(built.note) or None,
+            note=note or None,
         )
         return self.append(row)
 
@@ -229,7 +234,7 @@ class Draft:
         )
         self.append(row)
         self.issued += 1
-        payload: Json = {"event_id": event_id, "step": built.step}
+        payload: Json = {"event_id": event_id, "step": built.step, "signal": plan.signal}
         # By the id of its timer an open wait is found.
         self.decision.timers.append(NewTimer(event_id, wait.due_at, WAIT_TIMER, payload))
         if wait.reminder is not None and plan.remind_after is not None:

@@ -105,10 +105,19 @@ def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
     limit = draft.facts.limits.max_attempts
     if command is None or draft.state.ended or command.attempts != message.attempts:
         return
-    if command.holds < limit or command.parked is not None:
+    if not command.holds or command.parked is not None:
+        return
+    if command.holds < limit and not command.once:
         return
     if recorded_at(command) is not None:
         end_recorded(draft, command)
+        return
+    if command.once:
+        text = (
+            f"Outcome unknown: worker {command.worker_id} stopped answering after it had taken "
+            "the command, which may not run twice; see what it has done, then restart"
+        )
+        fail_command(draft, command, text, "outcome_unknown")
         return
     text = (
         f"Command lost: worker {command.worker_id} stopped answering "

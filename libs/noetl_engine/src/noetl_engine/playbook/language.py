@@ -201,6 +201,10 @@ STEP_SPEC: Final = Level(
     keys={
         "next_mode": Key("Mode of `next` where it has none of its own.", TEXT),
         "timeout": Key("Per command: 30, 30s, 5m or 1h.", TEXT),
+        "repeatable": Key(
+            "Whether a command whose worker is lost is run again; false: it fails, for a person.",
+            {"type": "boolean"},
+        ),
         "policy": Key("Admission.", reference("StepPolicy")),
         "on_error": Key(
             "Old error handling.",

@@ -204,6 +204,7 @@ class Step:
         args: Step-level ``args``, which travel unrendered.
         input: Step-level ``input``: defaults below the tool's own arguments.
         timeout_seconds: ``spec.timeout``; ``None`` when absent or not understood.
+        repeatable: ``spec.repeatable``; ``None`` leaves it to the kind of tool.
         output_select: From ``output.output_select``, else the single tool's own list.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
@@ -220,6 +221,7 @@ class Step:
     args: ValueMap = field(default_factory=dict)
     input: ValueMap = field(default_factory=dict)
     timeout_seconds: float | None = None
+    repeatable: bool | None = None
     output_select: tuple[str, ...] = ()
     own_templates: frozenset[str] = frozenset()
     line: int | None = field(default=None, compare=False)

@@ -14,8 +14,9 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
     Of a plain ``step.enter``: its command comes with a later part of the fan-out.
-``awaits``, ``patience``
-    Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
+``awaits``, ``patience``, ``once``
+    Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds; it
+    doesn't run again when its worker is lost.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
 ``fails``
@@ -234,6 +235,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         awaits=note.get("awaits", False),
         parks=row.node_type in PARKING_KINDS,
         callback_seconds=note.get("patience"),
+        once="once" in note,
     )
     step.open += 1
     step.queued = None

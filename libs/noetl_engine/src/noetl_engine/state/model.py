@@ -190,6 +190,8 @@ class CommandState:
     """Position of the ``command.completed`` since which it waits for a callback."""
     callback: int | None = None
     """Position of a callback that came before the ``command.completed``."""
+    once: bool = False
+    """It doesn't run again when its worker is lost."""
     wait: Wait | None = field(default=None, kw_only=True)
     """What the engine itself waits for: there is no command, and nobody holds it."""
 

@@ -1,5 +1,6 @@
 """Bodies of answers: compact JSON, ids in the form that the client can read."""
 
+import orjson
 from litestar import Response
 from noetl_contract.json import Json
 from noetl_contract.rpc.operation import encode_value
@@ -43,7 +44,11 @@ _FREE = frozenset(
 
 
 def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
-    """Encode a body, JSON or a model, for the client of this request."""
+    """Encode a body, JSON or a model, for the client of this request; bytes are JSON already."""
+    if isinstance(body, bytes):
+        if not is_browser_like(request.scope):
+            return Response(body, status_code=status, media_type="application/json")
+        body = orjson.loads(body)
     return plain_answer(with_text_ids(body) if is_browser_like(request.scope) else body, status)
 
 

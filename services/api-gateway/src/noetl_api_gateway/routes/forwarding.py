@@ -230,7 +230,9 @@ async def _forwarded[Request: BaseModel, Answer](
 ) -> Json:
     if home == _ANYWHERE:
         return await services.forward_anywhere(operation, wanted)
-    return await services.forward(operation, wanted, execution_id=home, within=within)
+    return await services.forward(
+        operation, wanted, execution_id=home, within=within, is_passed_on=True
+    )
 
 
 @contextmanager

@@ -102,8 +102,9 @@ class Services:
         execution_id: int | None = None,
         shard: int = 0,
         within: Limit | float = "usual",
+        is_passed_on: bool = False,
     ) -> Json:
-        """Return the body of the answer unread, to pass it on.
+        """Return the body of the answer; a large one unread, if it ``is_passed_on``.
 
         A request that depends on who asks is given the caller.
 
@@ -118,7 +119,9 @@ class Services:
             limits = self._seconds[within]
         else:
             limits = self._seconds["usual"][0], within
-        return await self._call(operation, encode_value(request), place, limits)
+        return await self._call(
+            operation, encode_value(request), place, limits, is_passed_on=is_passed_on
+        )
 
     async def ask_all[Request: BaseModel, Answer](
         self, operation: Operation[Request, Answer], request: Request
@@ -198,6 +201,8 @@ class Services:
         body: bytes,
         shard: int,
         limits: tuple[float, float],
+        *,
+        is_passed_on: bool = False,
     ) -> Json:
         """Send a request; ``limits`` are the timeouts of one try and of all together."""
         subject = operation.subject(shard if operation.scope == "shard" else None)
@@ -215,6 +220,7 @@ class Services:
                     seconds=seconds,
                     wait_for_responder=True,
                     is_secret=operation.is_secret,
+                    is_passed_on=is_passed_on,
                 )
                 return body_of(reply)
             except RpcUnavailable as error:

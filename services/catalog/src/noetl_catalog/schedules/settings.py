@@ -16,7 +16,7 @@ class ScheduleSettings(SettingsPiece):
         description="Longest sleep before the next look for a schedule that is due.",
     )
     schedule_lease_seconds: float = Field(
-        default=60.0,
+        default=20.0,
         ge=5,
         description="Time for which one replica has a due schedule; then another takes it.",
     )

@@ -78,11 +78,12 @@ class Sweeper:
                 ended = ResultRecorded(command.event_id, command.attempts)
                 self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
         orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
-        exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
+        most = facts.limits.max_attempts
+        exhausted = [one for one in orphans if one.holds >= most or not _is_repeatable(one)]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
             self._dispatcher.submit(TurnInput(command.execution_id, message, Caller()))
-        await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
+        await self._notify_again([one for one in orphans if one not in exhausted])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
@@ -180,6 +181,10 @@ class Sweeper:
             # The stored row keeps its id, and the relay marks it by that id.
             rows[command].outbox_id = outbox_id
         await self._hints.send(rows[command].hint() for command in put_back)
+
+
+def _is_repeatable(command: HeldCommand) -> bool:
+    return command.meta.get("repeatable") is not False
 
 
 def _last_heard(seen: WorkerSeen) -> datetime:

@@ -43,8 +43,8 @@ WHERE
     AND e.position > $2::BIGINT
     AND e.position <= $3::BIGINT
     AND e.event_type IN (
-        'step.enter', 'command.issued', 'command.claimed', 'call.done', 'call.error',
-        'command.completed', 'command.failed', 'execution.restored'
+        'step.enter', 'command.issued', 'wait.started', 'command.claimed', 'call.done',
+        'call.error', 'command.completed', 'command.failed', 'execution.restored'
     )
 ORDER BY e.position
 LIMIT $4::INTEGER;

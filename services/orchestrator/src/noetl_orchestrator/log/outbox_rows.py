@@ -136,7 +136,8 @@ class OutboxRows:
         return row
 
     def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:
-        if not self.settings.fast_path_enabled:
+        if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
+            # What may run once only is claimed first: its hold is stored before it runs.
             return None
         fast: FastPathBody = {
             **plain["fast"],

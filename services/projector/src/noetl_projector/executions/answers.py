@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from time import sleep
 
 import orjson
 from noetl_contract.events import ExecutionStatus
@@ -50,7 +49,7 @@ def status_answer(
     error = _error(state, secrets)
     if error is not None:
         body["error"] = error
-    return body | {name: cause for name, cause in _causes(state, secrets).items() if cause}
+    return body | _causes(state, secrets)
 
 
 def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
@@ -143,13 +142,10 @@ def shown_events(
 
     An event whose context and result are left out says ``truncated``.
     """
-    events: list[Json] = []
-    for row in rows:
-        body = _shown_event(row, execution_id=execution_id, secrets=secrets)
-        events.append(orjson.Fragment(orjson.dumps(body)))
-        # Long logs are built in a thread: others go first between two events.
-        sleep(0)
-    return events
+    return [
+        orjson.Fragment(orjson.dumps(_shown_event(row, execution_id=execution_id, secrets=secrets)))
+        for row in rows
+    ]
 
 
 def _shown_body(text: str | None, secrets: Sequence[str]) -> Json:
@@ -198,9 +194,9 @@ def _percent(state: State) -> int:
 
 
 def _causes(state: State, secrets: Sequence[str]) -> JsonObject:
-    """Return what failed first and the first soft error, secrets masked."""
+    """Return what failed first and the first soft error, where there is one, secrets masked."""
     found = {"cause": state.cause, "soft_error": state.soft_error}
-    return {name: None if one is None else masked(one, secrets) for name, one in found.items()}
+    return {name: masked(one, secrets) for name, one in found.items() if one is not None}
 
 
 def _error(state: State, secrets: Sequence[str]) -> str | None:

@@ -10,9 +10,20 @@ from noetl_common.logging import get_logger
 _log = get_logger()
 
 
+_HEAD = b'{"status":200,"body":'
+_TAIL = b',"error":null,"detail":null}'
+
+
 def envelope(body: bytes) -> bytes:
     """Put encoded JSON into the envelope of a 200."""
-    return b'{"status":200,"body":%b,"error":null,"detail":null}' % body
+    return b"%b%b%b" % (_HEAD, body, _TAIL)
+
+
+def unread_body(data: bytes) -> bytes | None:
+    """Return the body of a good answer that `envelope` has wrapped, as it is; None of others."""
+    if not (data.startswith(_HEAD) and data.endswith(_TAIL)):
+        return None
+    return data[len(_HEAD) : -len(_TAIL)]
 
 
 def encode_error(status: int, error: str, detail: Json = None) -> bytes:

@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class ExecutionEntry(Model):
-    """One execution in a list."""
+    """One execution in a list; `cause` and `soft_error` are there only with a value."""
 
     execution_id: int | str
     catalog_id: int | str
@@ -80,7 +80,10 @@ class EventsAnswer(Model):
 
 
 class ExecutionDetail(Model):
-    """An execution with its events: ascending, or a descending page when one was asked for."""
+    """An execution with its events: ascending, or a descending page when one was asked for.
+
+    `cause` and `soft_error` are there only with a value.
+    """
 
     execution_id: int | str
     catalog_id: int | str

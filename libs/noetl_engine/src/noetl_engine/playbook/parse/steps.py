@@ -65,6 +65,7 @@ def read_step(reader: Reader, more_kinds: Collection[str]) -> ReadStep:
         args=_object(reader, "args"),
         input=_input(reader),
         timeout_seconds=read_timeout(spec) if spec else None,
+        repeatable=_repeatable(spec) if spec else None,
         output_select=_output_select(reader, read.tool),
         line=reader.node.entries.get("step", reader.node).line,
     )
@@ -141,6 +142,14 @@ def read_timeout(spec: Reader) -> float | None:
         return seconds
     what = "longer than a year" if seconds > 0 else "not a duration like 30, 30s, 5m or 1h"
     spec.warn("timeout", f"timeout '{text[:50]}' is {what} and is ignored")
+    return None
+
+
+def _repeatable(spec: Reader) -> bool | None:
+    value = spec.json("repeatable")
+    if value is None or isinstance(value, bool):
+        return value
+    spec.warn("repeatable", "repeatable is neither true nor false and is ignored")
     return None
 
 

@@ -1,0 +1,95 @@
+"""`restart` and `why`: go on with an execution that has ended, and ask what one waits for."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from noetl_contract.json import Json, JsonObject
+
+from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
+from noetl.follow.standing import reasons_in
+from noetl.follow.workload import workload
+from noetl.stack.errors import StackError
+
+_ExecutionId = Annotated[str, typer.Argument(help="Id of the execution.")]
+_MOST_RUNNING = 5
+
+
+def restart(
+    execution_id: _ExecutionId,
+    *,
+    from_step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Run it and what followed from it again.")
+    ] = None,
+    iterations: Annotated[
+        list[int] | None,
+        typer.Option("--iteration", metavar="INDEX", help="Of that loop, this one only."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A changed workload value; JSON or text."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Another version of the playbook, or `latest`.")
+    ] = None,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on from where an execution has ended; without options, from what failed."""
+    from noetl.follow.servers import server_of  # noqa: PLC0415 -- the HTTP client loads slowly
+
+    body: JsonObject = {"from_step": from_step, "iteration": iterations, "version": version}
+    if assignments:
+        body["input"] = workload(None, assignments)
+    body = {key: value for key, value in body.items() if value is not None}
+    with server_of(server_url, token=token, data=data) as server:
+        answer = server.ask("POST", f"/api/executions/{execution_id}/restart", body)
+    if not isinstance(answer, dict):
+        raise StackError("the server doesn't answer as a NoETL server does")
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        typer.echo(f"execution {answer.get('execution_id')} goes on from {execution_id}")
+
+
+def why(
+    execution_id: _ExecutionId,
+    *,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what an execution waits for, since when, and who could help."""
+    from noetl.follow.servers import server_of  # noqa: PLC0415 -- as above
+
+    with server_of(server_url, token=token, data=data) as server:
+        answer = server.ask("GET", f"/api/executions/{execution_id}/why")
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    for reason in reasons_in(answer, all_of_them=True):
+        typer.echo(reason.text)
+
+
+def standing_lines(url: str, token: str) -> Iterator[str]:
+    """Yield why running executions of a stack don't move, if some don't; never an error."""
+    from noetl.follow.servers import Server  # noqa: PLC0415 -- as above
+
+    try:
+        with Server(url, token) as server:
+            running = server.ask("GET", f"/api/executions?status=RUNNING&limit={_MOST_RUNNING}")
+            for execution_id in _ids(running):
+                answer = server.ask("GET", f"/api/executions/{execution_id}/why")
+                for reason in reasons_in(answer):
+                    yield f"execution {execution_id}: {reason.text}"
+    except StackError:
+        return  # the processes are what was asked for
+
+
+def _ids(running: Json) -> list[str]:
+    entries = running if isinstance(running, list) else []
+    return [str(one.get("execution_id")) for one in entries if isinstance(one, dict)]
