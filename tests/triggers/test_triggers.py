@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "webhook.yaml"
 
 
 @pytest.mark.e2e
-def test_each_message_starts_one_execution_though_runtime_and_broker_are_killed(
+def test_w19_each_message_starts_one_execution_though_runtime_and_broker_are_killed(
     nats_stack: Stack,
 ) -> None:
     path = "triggers/killed"

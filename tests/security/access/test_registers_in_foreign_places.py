@@ -80,6 +80,29 @@ async def test_messages_start_no_playbook_that_the_author_could_not(
         system = await subscribe(playbook="system/tidy")
         pool = await subscribe(playbook="team-a/x", execution_pool="gpu")
 
+        async def chosen(controls: str, **rule: object) -> int:
+            directive = {"header": "x", "controls": controls, **rule}
+            document = {
+                "kind": "Subscription",
+                "metadata": {"path": "team-a/orders"},
+                "spec": {
+                    "source": "nats",
+                    "mode": "pull",
+                    "dispatch": {"playbook": "team-a/x"},
+                    "headers": {"directives": [directive]},
+                },
+            }
+            reply = await world.ask("register", content=json.dumps(document), **_who(_AUTHOR))
+            return int(reply.status)
+
+        by_header = [
+            await chosen("dispatch.playbook", allowed=["team-a/y"]),
+            await chosen("dispatch.playbook", allowed=["team-a/y", "team-b/x"]),
+            await chosen("dispatch.execution_pool", allowed=["gpu"]),
+            await chosen("priority", map={"high": "system"}),
+        ]
+
+    assert by_header == [200, 403, 403, 403]
     assert own[0] == 200
     assert foreign == (403, "'team-b/x' is outside of the namespaces of ada")
     assert system[0] == 403

@@ -93,6 +93,24 @@ def test_valid_subscriptions_have_no_problem(document: Json) -> None:
             1001,
             "subscription 'dispatch.batch_max' must be <= 1000 (the server batch cap)",
         ),
+        (
+            PUSH,
+            "spec.ingress.verify.signed",
+            "{timestamp}",
+            "subscription 'ingress.verify.signed' must contain '{body}'",
+        ),
+        (
+            PUSH,
+            "spec.ingress.verify.encoding",
+            "rot13",
+            'subscription \'ingress.verify.encoding\' must be one of ["hex", "base64"]',
+        ),
+        (
+            PUSH,
+            "spec.ingress.verify.tolerance_seconds",
+            0,
+            "subscription 'ingress.verify.tolerance_seconds' must be a positive integer",
+        ),
         (PULL, "spec.dedup", [], "subscription 'dedup' must be a mapping"),
         (PULL, "spec.dedup.enabled", "x", "subscription 'dedup.enabled' must be a boolean"),
         (

@@ -43,3 +43,19 @@ async def test_a_message_on_the_subject_of_another_kind_is_refused(shard: Shard)
     assert answer["status"] == 422
     assert "is not that of a message cancel" in answer["error"]
     assert (await shard.state(execution_id))["status"] == "RUNNING"
+
+
+async def test_w19_keys_of_a_scope_are_known_whoever_the_parent_is(shard: Shard) -> None:
+    """A subscription that is registered anew has another id; its messages are the same."""
+    await shard.open_replica()
+    key = {"dedup_key": "m-1", "dedup_scope": "sales/orders"}
+    messages = [
+        shard.start_message() | key,
+        shard.start_message() | key | {"parent_execution_id": shard.ids.next()},
+        shard.start_message() | key | {"dedup_scope": "sales/others"},
+        shard.start_message() | {"dedup_key": "m-1"},
+    ]
+
+    answers = [(await shard.send(one["execution_id"], one))["body"]["status"] for one in messages]
+
+    assert answers == ["started", "duplicate", "started", "started"]

@@ -27,7 +27,9 @@ from noetl_worker.subscriptions.control import Control, Document
 from noetl_worker.subscriptions.dead_letters import DeadLetters
 from noetl_worker.subscriptions.parts import Parts
 from noetl_worker.subscriptions.runtime import Runtime
+from noetl_worker.subscriptions.spool.objects import ObjectsStore
 from noetl_worker.subscriptions.spool.spool import make_spool
+from noetl_worker.subscriptions.spool.store import SpoolAway
 
 PATH = "sales/orders"
 
@@ -185,7 +187,9 @@ async def until(condition: Callable[[], object]) -> None:
     await eventually(condition, timeout_seconds=10)
 
 
-async def test_each_message_is_started_under_its_key_and_then_acknowledged(world: World) -> None:
+async def test_w19_a_message_is_started_under_its_key_and_then_acknowledged(
+    world: World,
+) -> None:
     world.send(1, 2, 3)
     async with world.running():
         await until(lambda: world.source.unacknowledged == 0)
@@ -235,7 +239,7 @@ async def test_poison_goes_to_the_dead_letters_and_nothing_waits_for_it(world: W
     }
 
 
-async def test_an_outage_leaves_messages_at_the_source(world: World) -> None:
+async def test_w19_an_outage_leaves_messages_at_the_source(world: World) -> None:
     world.plane.is_down = True
     world.send(*range(10))
     async with world.running():
@@ -365,3 +369,35 @@ def test_a_spool_that_can_t_be_had_is_refused(spool: dict[str, Any], root: str, 
     spec = SpoolSpec.model_validate({"mode": "hybrid"} | spool)
     with pytest.raises(WrongSource, match=text):
         make_spool(spec, root=root, servers=[], path=PATH, source="nats")
+
+
+async def test_objects_of_nats_keep_messages_too(nats_url: str, bus_prefix: str) -> None:
+    store = ObjectsStore([nats_url], bucket=bus_prefix)
+    assert await store.open() == {}
+    await store.put(7, b"seven")
+    await store.put(8, b"eight")
+    await store.bury(7, b"seven")
+    await store.delete(7)
+    await store.delete(7)
+    await store.close()
+
+    other = ObjectsStore([nats_url], bucket=bus_prefix)
+    assert await other.open() == {8: 5}
+    assert await other.get(8) == b"eight"
+    await other.close()
+    with pytest.raises(SpoolAway):
+        await ObjectsStore([nats_url], bucket="x").get(1)
+
+
+async def test_hybrid_keeps_only_what_was_taken_already(world: World) -> None:
+    world.plane.is_down = True
+    world.send(*range(6))
+    spool = SPOOL | {"mode": "hybrid"}
+    async with world.running(spool=spool, limits={"max_in_flight": 2}):
+        await until(lambda: world.source.unacknowledged == 4)
+        await until(lambda: world.plane.asked.count("/api/health") >= 3)
+        assert world.source.unacknowledged == 4
+        world.plane.is_down = False
+        await until(lambda: len(world.plane.started) == 6)
+
+    assert sorted(world.plane.numbers) == list(range(6))

@@ -13,6 +13,7 @@ from noetl_contract.rpc.catalog import CREDENTIAL_GET, SUBSCRIPTION_LISTENER, Li
 
 from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.rates import Buckets, Rate
 from noetl_api_gateway.upstream.registrations import registered
 from noetl_api_gateway.upstream.services import Services
 
@@ -78,7 +79,21 @@ class Listeners:
         self._seconds = seconds
         self._known: dict[str, tuple[float, Listener | Refusal]] = {}
         self._asking: dict[str, asyncio.Future[Listener]] = {}
+        self._rates: dict[str, tuple[int, Buckets]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
+
+    def wait(self, name: str, *, per_second: int) -> float:
+        """Take one start of a listener that has a rate; return the seconds to wait instead."""
+        rate, buckets = self._rates.get(name, (0, None))
+        if buckets is None or rate != per_second:
+            buckets = Buckets(Rate(per_second, per_second))
+            self._rates[name] = per_second, buckets
+            while len(self._rates) > _MOST:
+                del self._rates[next(iter(self._rates))]
+        seconds = buckets.wait(name)
+        if not seconds:
+            buckets.take(name)
+        return seconds
 
     def knows(self, name: str) -> bool:
         """Whether the answer is known, so that nobody has to be asked."""

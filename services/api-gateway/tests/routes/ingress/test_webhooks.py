@@ -178,3 +178,13 @@ async def test_a_body_has_a_limit(world: World) -> None:
 
     assert answer.status_code == 413
     assert world.backend.ingress == []
+
+
+async def test_a_listener_has_the_rate_that_its_subscription_says(world: World) -> None:
+    listens(world, spec(limits={"max_dispatch_per_sec": 2}))
+
+    answers = [await deliver(world, {"number": number}) for number in range(3)]
+
+    assert [one.status_code for one in answers] == [202, 202, 429]
+    assert answers[-1].json()["reason"] == "rate_limited"
+    assert len(world.backend.ingress) == 2

@@ -134,6 +134,9 @@ async def _dispatched(
         raise Rejected("paused", status=503, wait=_PAUSE_SECONDS)
     spec = _spec(listener)
     _take(request, "deliveries", f"listener:{listener.name}")
+    per_second = spec.limits.max_dispatch_per_sec
+    if per_second and (wait := gateway.listeners.wait(listener.name, per_second=per_second)):
+        raise Rejected("rate_limited", status=429, wait=wait)
     message = _message(request, gateway, listener, spec, body)
     chosen = directed(message, spec.dispatch, spec.headers)
     wanted = _start(listener, spec, message, chosen)
