@@ -155,8 +155,14 @@ class Times:
         back = next(CronSim(self._cron, self.local(moment), reverse=True), None)
         if back is None:
             return None
+        before = back.astimezone(UTC)
+        if before < moment:
+            # Both are times, and none is between them: nothing but a change of clocks is different.
+            ahead = islice(self._matches(before - _INSTANT), 2)
+            if [*ahead] == [before, next(self._matches(moment - _INSTANT), None)]:
+                return before
         found = None
-        for match in self._matches(min(back.astimezone(UTC), moment) - _RUN_UP):
+        for match in self._matches(min(before, moment) - _RUN_UP):
             if match >= moment:
                 return found
             found = match

@@ -33,6 +33,7 @@ _AGAIN = timedelta(seconds=2)
 _MUCH_LATER = timedelta(seconds=60)
 _AFTER_ERROR_SECONDS = 5.0
 _BEAT_SECONDS = 5.0
+_OTHERS_SECONDS = 0.05
 _ENDED = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 
 
@@ -93,7 +94,9 @@ class Firings:
         next_look = await self._store.find_next_look()
         if next_look is None:
             return self._settings.schedule_look_seconds
-        return max(0.0, (next_look - await self._clock()).total_seconds())
+        # What is due and was not to be had is being leased by another replica.
+        shortest = 0.0 if rows else _OTHERS_SECONDS
+        return max(shortest, (next_look - await self._clock()).total_seconds())
 
     async def _worked(self, rows: Sequence[ScheduleRow], now: datetime, lease: str) -> None:
         try:
