@@ -91,6 +91,8 @@ async def deliver(
         body = await read_bytes(request)
         headers = dict(request.headers.items())
         await gateway.deliveries.verify(found.verify, headers, body)
+        # Known from here on: who guesses tokens at the same address doesn't keep it out.
+        request.scope["user"] = _principal(found)
         answer = await _dispatched(request, gateway, found, body)
     except Rejected as rejected:
         return _rejected(rejected, known)
