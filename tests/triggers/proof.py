@@ -134,7 +134,7 @@ def started(stack: Stack, path: str) -> Counter[int]:
     return Counter(int(json.loads(text)["workload"]["number"]) for text in asyncio.run(ask()))
 
 
-def count(stack: Stack, path: str) -> int:
+def starts_of(stack: Stack, path: str) -> int:
     """Return how many executions a subscription has; cheap enough to ask again and again."""
 
     async def ask() -> int:
@@ -218,13 +218,13 @@ def prove(
             source.send([poison(1_000_000 + number)])
             done = number * each + chance.randint(each // 10, each // 2)
             wait_until(
-                lambda done=done: count(stack, path) >= done,
+                lambda done=done: starts_of(stack, path) >= done,
                 timeout_seconds=300,
                 every_seconds=0.2,
             )
             victim = victims[number % len(victims)]
             kills[victim] += 1
-            print(f"{source.kind}: {count(stack, path)} started, now {victim}", flush=True)
+            print(f"{source.kind}: {starts_of(stack, path)} started, now {victim}", flush=True)
             match victim:
                 case "runtime":
                     runtime.kill()
