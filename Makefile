@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -52,6 +52,10 @@ fuzz: setup
 # Random callers, names, pages and bodies at every route; args="--cases 50000" for more.
 access-fuzz: setup
 	PYTHONPATH=tests/conformance .venv/bin/python tests/security/edge/fuzz_routes.py $(args)
+
+# Templates that stand for too much, in every place, and what others notice; args="--others 60" for more.
+hostile: setup
+	.venv/bin/python tests/security/templates/hostile.py $(args)
 
 # Thousands of generated requests after the OpenAPI document; args="--max-examples 100" for more.
 schemathesis: setup

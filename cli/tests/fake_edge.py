@@ -63,6 +63,7 @@ class FakeEdge:
 
     events: list[Event] = field(default_factory=list)
     status: str = "COMPLETED"
+    standing: dict[str, Any] = field(default_factory=dict)
     refusal: tuple[int, str] | None = None
     is_stranger: bool = False
     has_stream: bool = True
@@ -122,7 +123,7 @@ def _answer(edge: FakeEdge, request: Request) -> Response:
         edge.resumed_after.append(last or "")
         return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
     if path.endswith("/status"):
-        return Response({"status": edge.status})
+        return Response({"status": edge.status, **edge.standing})
     return Response({"status": edge.status, "events": edge.events})
 
 

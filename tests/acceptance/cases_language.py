@@ -47,6 +47,19 @@ CASES: dict[str, Case] = {
         },
     ),
     "cursor_templated_frame": Case(issued={"start": 1, "drain": 1}),
+    "regions_etl": Case(
+        issued={"start": 1, "load": 3, "report": 1, "end": 1},
+        data={
+            "end": {
+                "stats": {"total": 3, "success": 3, "failed": 0},
+                "regions": [
+                    {"region": "north", "codes": 3, "last": "002"},
+                    {"region": "o'east", "codes": 3, "last": "002"},
+                    {"region": "south", "codes": 3, "last": "002"},
+                ],
+            }
+        },
+    ),
     "sibling_reads": Case(
         issued={"start": 1},
         data={

@@ -233,6 +233,8 @@ def test_every_subject_on_the_broker_is_declared(played: Round) -> None:
 def test_playbook_is_refused(played: Round, name: str) -> None:
     status, text = REFUSED[name]
     answer = played.answers[name]
+    if name == "kind_agent":
+        assert answer.json()["hint"] == "unknown tool kind 'agent'"
 
     assert (answer.status_code, text in answer.json()["error"]) == (status, True), answer.text
 

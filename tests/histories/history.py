@@ -7,19 +7,20 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from noetl_contract.events import EventRow
+from noetl_contract.events import TERMINAL_TYPES, EventRow
 from noetl_contract.ingress import (
     CancelMessage,
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    Restart,
     SignalMessage,
     WireEvent,
 )
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Claimed, Continued, Facts, Input, ReminderDue, StepTimedOut, WaitDue
-from noetl_engine.outputs import Decision, NeedRows
+from noetl_engine.outputs import Decision, NeedRows, OriginNeed
 from noetl_engine.playbook import Playbook, parse_playbook
 
 FOLDER = Path(__file__).parent
@@ -28,6 +29,7 @@ COLUMNS = [column.name for column in fields(EventRow)]
 DECIDED = frozenset(
     {"step.enter", "step.exit", "step.skipped", "ctx.updated", "command.issued",
      "playbook_started", "playbook.completed", "playbook.failed", "wait.started",
+     "execution.restored",
      "wait.reminder", "signal.received"}
 )  # fmt: skip
 REPORTED = frozenset(
@@ -105,8 +107,10 @@ class Replay:
     def run(self) -> list[EventRow]:
         """Every row that the engine writes today."""
         first = self.history.rows[0]
+        told = (first.meta or {}).get("restart")
         self.put(
             ExecuteMessage(
+                restart=None if told is None else Restart(execution_id=int(told["execution_id"])),
                 execution_id=first.execution_id,
                 catalog_id=first.catalog_id,
                 path=first.context["path"],
@@ -130,15 +134,32 @@ class Replay:
             self.rows += decision.events
 
     def decide(self, message: Input, facts: Facts) -> Decision:
-        for _ in range(3):
+        for _ in range(4):
             try:
                 return self.execution.decide(self.playbook, message, facts)
             except NeedRows as need:
+                if need.origin is not None:
+                    self.read_origin(need.origin)
+                    continue
                 rows = [row for row in self.rows if row.position in need.positions]
                 self.execution.provide(
                     rows, {key: _calls(self.rows, key) for key in need.iterations}
                 )
         raise AssertionError("the engine keeps asking for rows")
+
+    def read_origin(self, need: OriginNeed) -> None:
+        """Give what a restarted run asks for of its origin, which is in this folder too."""
+        rows = next(
+            history.rows
+            for history in map(read, sorted(FOLDER.glob("*.jsonl")))
+            if history.execution_id == need.execution_id
+        )
+        if need.after is not None:
+            self.execution.read_origin(rows, up_to=need.up_to)
+            return
+        ended = next(row for row in rows if row.event_type in TERMINAL_TYPES)
+        state = Execution.restore(need.execution_id, None, rows).state
+        self.execution.provide_origin(state, started=rows[0], ended=ended)
 
     def new_id(self) -> int:
         self.last_id += 1
@@ -153,6 +174,8 @@ class Replay:
     def message(self, row: EventRow) -> Input | None:  # noqa: PLR0911 -- one per type
         """What came from outside and became this row."""
         meta = row.meta or {}
+        if "restored_from" in meta:
+            return None
         by_engine = meta.get("emitted_by") == "orchestrator"
         if row.event_type in WAITING or (by_engine and meta.get("reason") in TIMES):
             return self.of_wait(row)

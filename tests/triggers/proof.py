@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import random
@@ -12,7 +14,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +134,26 @@ def started(stack: Stack, path: str) -> Counter[int]:
     return Counter(int(json.loads(text)["workload"]["number"]) for text in asyncio.run(ask()))
 
 
+def starts_of(stack: Stack, path: str) -> int:
+    """Return how many executions a subscription has; cheap enough to ask again and again."""
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(stack.dsn())
+        try:
+            return int(
+                await connection.fetchval(
+                    "SELECT count(*) FROM noetl.execution_state WHERE parent_execution_id IN"
+                    " (SELECT execution_id FROM noetl.event WHERE position = 1"
+                    "  AND event_type = 'subscription.registered' AND node_name = $1)",
+                    path,
+                )
+            )
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
 def dead_letters(stack: Stack) -> set[int]:
     """Return the numbers of the messages in our own stream of dead letters."""
 
@@ -194,10 +217,14 @@ def prove(
             poisoned.add(1_000_000 + number)
             source.send([poison(1_000_000 + number)])
             done = number * each + chance.randint(each // 10, each // 2)
-            wait_until(lambda done=done: len(started(stack, path)) >= done, timeout_seconds=120)
+            wait_until(
+                lambda done=done: starts_of(stack, path) >= done,
+                timeout_seconds=300,
+                every_seconds=0.2,
+            )
             victim = victims[number % len(victims)]
             kills[victim] += 1
-            print(f"{source.kind}: {len(started(stack, path))} started, now {victim}", flush=True)
+            print(f"{source.kind}: {starts_of(stack, path)} started, now {victim}", flush=True)
             match victim:
                 case "runtime":
                     runtime.kill()
@@ -214,7 +241,7 @@ def prove(
                     and poisoned <= dead_letters(stack) - known_dead
                 ),
                 timeout_seconds=60 + total / 20,
-                every_seconds=0.2,
+                every_seconds=1.0,
             )
         runtime.stop()
     found = started(stack, path)
@@ -225,6 +252,51 @@ def prove(
         lost=sorted(set(range(total)) - found.keys()),
         poison=len(poisoned),
         dead=len(poisoned & dead_letters(stack)),
+        kills=kills,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def prove_webhook(stack: Stack, *, count: int, rounds: int) -> Outcome:
+    """Deliver from several senders at once, each until it is answered with 202; kill the edge."""
+    path = "triggers/webhook"
+    verify = {"type": "hmac_sha256", "header": "X-Signature", "secret": "proof"}
+    ingress = {"gateway_path": "/ingress/proof", "verify": verify}
+    with stack.client() as client:
+        secret = {"name": "proof", "type": "bearer", "data": {"secret": "s3cr3t"}}
+        client.post("/api/credentials", json=secret).raise_for_status()
+    register(stack, path, {"source": "webhook", "mode": "push", "ingress": ingress})
+    begun = time.monotonic()
+    kills: Counter[str] = Counter()
+
+    def deliver(number: int) -> None:
+        body = json.dumps({"number": number}).encode()
+        mac = hmac.new(b"s3cr3t", body, hashlib.sha256).hexdigest()
+        headers = {"x-signature": mac, "x-delivery-id": str(number)}
+        for _ in range(200):
+            with contextlib.suppress(httpx.HTTPError):
+                url = f"{stack.url}/ingress/proof"
+                if httpx.post(url, content=body, headers=headers, timeout=10).status_code == 202:
+                    return
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(8) as senders:
+        sent = [senders.submit(deliver, number) for number in range(count)]
+        for part in range(1, rounds):
+            wait_until(
+                lambda part=part: sum(one.done() for one in sent) >= part * count // rounds,
+                timeout_seconds=300,
+            )
+            _kill_edge(stack)
+            kills["edge"] += 1
+    found = started(stack, path)
+    return Outcome(
+        messages=count,
+        started=sum(found.values()),
+        doubled=sorted(one for one, times in found.items() if times > 1),
+        lost=sorted(set(range(count)) - found.keys()),
+        poison=0,
+        dead=0,
         kills=kills,
         seconds=time.monotonic() - begun,
     )
@@ -241,14 +313,22 @@ def _kill_edge(stack: Stack) -> None:
 def main() -> int:
     """Run the proof of some sources; exit code 1 when one fails."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sources", default=",".join(KINDS))
+    parser.add_argument("--sources", default=",".join((*KINDS, "webhook")))
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--batch", action="store_true", help="start many with one request")
     given = parser.parse_args()
+    dispatch = {"playbook": "triggers/take", "batch_dispatch": True, "batch_max": 50}
+    more = {"dispatch": dispatch, "limits": {"max_in_flight": 200}} if given.batch else {}
     is_good = True
     for kind in given.sources.split(","):
-        with running_stack() as stack, running_source(kind) as source:
-            outcome = prove(stack, source, count=given.messages, rounds=given.rounds)
+        with ExitStack() as exits:
+            stack = exits.enter_context(running_stack())
+            if kind == "webhook":
+                outcome = prove_webhook(stack, count=given.messages, rounds=given.rounds)
+            else:
+                source = exits.enter_context(running_source(kind))
+                outcome = prove(stack, source, count=given.messages, rounds=given.rounds, **more)
         print(
             f"{kind}: {outcome.messages} messages, {outcome.started} started, "
             f"{len(outcome.lost)} lost, {len(outcome.doubled)} doubled, "

@@ -365,3 +365,41 @@ def test_a_terminal_gets_a_live_table(file: Path) -> None:
     assert "✓" in text
     assert "✗" in text
     assert "step 'second' failed: boom" in text
+
+
+def test_soft_errors_are_printed_and_have_an_exit_code(file: Path) -> None:
+    events = [STARTED, *done("start", 1, 1), *done("second", 10, 2), COMPLETED]
+    soft = {"step": "second", "kind": "soft", "message": "HTTP 500 response", "line": 10}
+    standing = {"soft_errors": 2, "soft_error": soft}
+    with serving(FakeEdge(events=events, standing=standing)) as edge:
+        finished, strict = run(edge, file), run(edge, file, "--strict")
+
+    assert (finished.returncode, strict.returncode) == (3, 1)
+    assert f"{file}:10: step 'second' answered with an error: HTTP 500 response" in finished.stderr
+    assert "completed with 2 soft errors" in finished.stderr
+
+
+def test_the_first_cause_is_told_with_iteration_task_and_line(file: Path) -> None:
+    cause = {
+        "step": "second",
+        "kind": "tool",
+        "message": "HTTP error: 503\nretry later",
+        "task": "fetch",
+        "iteration": 3,
+        "line": 10,
+    }
+    failing = event(58, "playbook.failed", "playbook", result={"status": "FAILED"}, cause=cause)
+    events = [
+        STARTED,
+        *failed("second", 5, "task 'fetch': HTTP error: 503\nretry later"),
+        *done("second", 20, {"fine": 1}, command="2:i1"),
+        failing,
+    ]
+    with serving(FakeEdge(events=events, status="FAILED")) as edge:
+        finished = run(edge, file)
+
+    assert finished.returncode == 1
+    told = f"{file}:10: step 'second' failed in iteration 3, task 'fetch': HTTP error: 503"
+    assert told in finished.stderr
+    assert "    retry later" in finished.stderr
+    assert "None" not in finished.stderr

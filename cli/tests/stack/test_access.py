@@ -4,7 +4,7 @@ import re
 
 import pytest
 from noetl.stack.datadir import Identity
-from noetl.stack.servers.access import needs_login, stack_access
+from noetl.stack.servers.access import StackAccess, needs_login, stack_access
 
 ALL = "0.0.0.0"  # noqa: S104 -- compared, not bound
 
@@ -69,3 +69,12 @@ def test_without_logins_there_are_no_keys() -> None:
 
     assert (kept.admin_key, kept.worker_key) == ("", "")
     assert [access.of_service(name, {}) for name in ("catalog", "worker")] == [{}, {}]
+
+
+def test_a_worker_with_a_certificate_of_its_own_gets_no_key_beside_it() -> None:
+    access = StackAccess(is_on=True, admin_key="a", worker_key="w")
+    certificate = {"NOETL_TLS_CLIENT_CERT": "w.pem"}
+
+    known = certificate | {"NOETL_CLIENT_CERTIFICATES": "w.example=worker"}
+    assert access.of_service("worker", known) == {"NOETL_INTERNAL_API_TOKEN": ""}
+    assert access.of_service("worker", certificate) == {"NOETL_INTERNAL_API_TOKEN": "w"}

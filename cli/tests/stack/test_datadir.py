@@ -90,3 +90,16 @@ def test_the_data_folder_is_out_of_version_control(tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path / "data")
     with directory.hold():
         assert (directory.root / ".gitignore").read_text() == "*\n"
+
+
+def test_modes_that_a_script_has_changed_are_set_anew(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    with data.hold():
+        name = data.identity().name
+    identity = data.root / "identity.json"
+    identity.chmod(0o000)
+    data.root.chmod(0o755)
+
+    with data.hold():
+        assert data.identity().name == name
+        assert (identity.stat().st_mode & 0o777, data.root.stat().st_mode & 0o777) == (0o600, 0o700)

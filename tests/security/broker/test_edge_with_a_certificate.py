@@ -1,4 +1,4 @@
-"""`up` with a certificate: the edge speaks HTTPS only, and the stack gets on with it."""
+"""`up` with certificates: the edge speaks HTTPS only, and knows its worker by a certificate."""
 
 import ssl
 from pathlib import Path
@@ -26,23 +26,37 @@ workflow:
 """
 
 
-def test_a_stack_with_tls_is_ready_and_works(tmp_path: Path) -> None:
+def test_a_stack_with_certificates_is_ready_and_works(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
-    pair = authority.issue("edge")
-    environment = {"NOETL_TLS_CERT": str(pair.certificate), "NOETL_TLS_KEY": str(pair.key)}
+    edge, worker = authority.issue("edge"), authority.issue("worker.example")
+    guest = authority.issue("guest.example")
+    environment = {
+        "NOETL_AUTH": "on",
+        "NOETL_TLS_CERT": str(edge.certificate),
+        "NOETL_TLS_KEY": str(edge.key),
+        "NOETL_TLS_CLIENT_CA": str(authority.file),
+        "NOETL_CLIENT_CERTIFICATES": "worker.example=worker",
+        # Of the worker, which registers and reports over HTTPS, and has no other login.
+        "NOETL_TLS_CLIENT_CERT": str(worker.certificate),
+        "NOETL_TLS_CLIENT_KEY": str(worker.key),
+        "NOETL_WORKER_TRANSPORT": "http",
+    }
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust.load_verify_locations(authority.file)
+    trust.load_cert_chain(guest.certificate, guest.key)
 
-    with (
-        running_stack(environment=environment) as stack,
-        httpx.Client(
-            base_url=f"https://127.0.0.1:{stack.port}", verify=trust, timeout=35
-        ) as client,
-    ):
-        register(client, CHILD)
-        register(client, PLAYBOOK)
-        # The worker starts the child over HTTPS.
-        assert finish(client, execute(client, "security/https")) == "COMPLETED"
+    with running_stack(environment=environment) as stack:
+        url = f"https://127.0.0.1:{stack.port}"
+        login = {"authorization": f"Bearer {stack.admin_key()}"}
+        with (
+            httpx.Client(base_url=url, verify=trust, timeout=35, headers=login) as client,
+            httpx.Client(base_url=url, verify=trust, timeout=35) as stranger,
+        ):
+            register(client, CHILD)
+            register(client, PLAYBOOK)
+            assert finish(client, execute(client, "security/https")) == "COMPLETED"
+            assert stranger.get("/api/executions").status_code == 401
+            workers = client.get("/api/worker/pools").json()
         try:
             httpx.get(f"http://127.0.0.1:{stack.port}/health", timeout=5)
         except httpx.HTTPError as error:
@@ -50,4 +64,5 @@ def test_a_stack_with_tls_is_ready_and_works(tmp_path: Path) -> None:
         else:
             plain = ""
 
+    assert len(workers) == 1
     assert plain

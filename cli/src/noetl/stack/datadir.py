@@ -118,6 +118,7 @@ class DataDirectory:
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._close_to_others()
             self.logs.mkdir(mode=0o700, exist_ok=True)
             # In a folder under version control: the passwords must not be committed.
             (self.root / ".gitignore").write_text("*\n")
@@ -137,6 +138,13 @@ class DataDirectory:
             yield
         finally:
             os.close(handle)
+
+    def _close_to_others(self) -> None:
+        """Set the modes anew: a script under our own user may have changed them."""
+        for path, mode in ((self.root, 0o700), (self.root / "identity.json", 0o600)):
+            # Those of somebody else are his business.
+            with suppress(FileNotFoundError, PermissionError):
+                path.chmod(mode)
 
     def is_held(self) -> bool:
         """Whether a living stack holds the directory."""

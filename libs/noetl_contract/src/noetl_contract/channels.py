@@ -17,6 +17,7 @@ from noetl_contract.events import EventMessage
 from noetl_contract.hints import (
     AccessHint,
     OutboxHint,
+    PauseHint,
     ReplicaMoves,
     RunsOverHint,
     ScheduleHint,
@@ -207,6 +208,15 @@ RUNS_OVER = Channel(
     parameters={"pool": "Worker pool."},
     role="hint",
 )
+PAUSE_HINTS = Channel(
+    name="pause_hints",
+    address="noetl_hint.pauses",
+    summary="Pauses have changed, so that orchestrators ask at once; they may be lost.",
+    messages=(Message("pause_hint", TypeAdapter(PauseHint), "Ask for the pauses."),),
+    senders=("catalog",),
+    receivers=("orchestrator",),
+    role="hint",
+)
 ACCESS_AUDIT = Channel(
     name="access_audit",
     address="noetl_audit.access",
@@ -261,6 +271,7 @@ CHANNELS = (
     OUTBOX_HINTS,
     REPLICA_HINTS,
     RUNS_OVER,
+    PAUSE_HINTS,
     ACCESS_HINTS,
     SCHEDULE_HINTS,
     REPLIES,

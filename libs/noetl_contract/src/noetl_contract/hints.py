@@ -48,6 +48,12 @@ class RunsOverHint(TypedDict):
     over: list[tuple[int, int]]
 
 
+class PauseHint(TypedDict):
+    """The body on ``noetl_hint.pauses``: pauses of paths or pools have changed, ask for them."""
+
+    changed: bool
+
+
 class AccessHint(TypedDict):
     """The body on ``noetl_hint.access``: API keys that hold no longer; empty: forget all.
 

@@ -16,6 +16,7 @@ AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
 CONTROL_ROOT = "noetl_control"
+PAUSE_HINT = "noetl_hint.pauses"
 SCHEDULE_HINT = "noetl_hint.schedules"
 
 type IngressKind = Literal[

@@ -115,6 +115,11 @@ class Execution:
         return self._memory.state.status
 
     @property
+    def path(self) -> str:
+        """The catalog path that was started."""
+        return self._memory.state.path
+
+    @property
     def pool(self) -> str | None:
         """The pool that its start asked for."""
         return self._memory.state.pool

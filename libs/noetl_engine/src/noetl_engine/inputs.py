@@ -26,6 +26,8 @@ class Claimed:
     worker_id: str
     instance: str | None
     after_start: bool = False
+    withheld: bool = False
+    """Commands of its path or pool are paused; only one that was handed out before is given."""
     final: bool = False
     """The two seconds of a held-back repeated claim are over."""
 

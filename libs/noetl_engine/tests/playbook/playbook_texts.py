@@ -4,7 +4,12 @@ from pathlib import Path
 
 ABOVE = Path(__file__).resolve().parents
 # Examples in folders may bring tools of their own.
-EXAMPLES = [path for parent in ABOVE for path in sorted(parent.glob("examples/*.yaml"))]
+EXAMPLES = [
+    path
+    for parent in ABOVE
+    for path in sorted(parent.glob("examples/*.yaml"))
+    if "kind: Playbook" in path.read_text()
+]
 SHARED = [path for parent in ABOVE for path in sorted(parent.glob("shared/playbooks/**/*.yaml"))]
 GOOD = EXAMPLES + SHARED
 

@@ -1,5 +1,6 @@
 """A restarted execution has what its origin has done, and runs the rest."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,23 @@ def test_a_parallel_branch_that_ended_after_the_failure_counts() -> None:
     again.work_all()
     assert issued(again) == ["a", "join"]
     assert "from_b" in again.execution.state.variables
+
+
+def test_a_soft_error_that_fails_its_step_runs_again() -> None:
+    playbook = replace(LOOP, fails_softly=True)
+    origin = Run(playbook).start().work("start")
+    for label, status in (("each:i0", "success"), ("each:i1", "error"), ("each:i2", "success")):
+        command = origin.find(label)
+        origin.open.remove(command)
+        origin.finish(command, origin.outcome_events(command, data={"n": 1}, status=status))
+    command = origin.find("each:i3")
+    origin.finish(command, origin.outcome_events(command, data={"n": 1}))
+    assert origin.ended == ["FAILED"]
+
+    again = origin.restart()
+    assert issued(again) == ["each:i1"]
+    again.work_all(data={"n": 2})
+    assert again.ended == ["COMPLETED"]
 
 
 def test_a_handled_failure_is_taken_over() -> None:

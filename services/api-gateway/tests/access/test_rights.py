@@ -4,8 +4,14 @@ from noetl_contract.access.rights import Right
 
 from .routes import all_routes
 
-# A delivery proves its origin by what its listener asks for.
-_OPEN = {"/api/health", "/api/runtime/contract", "/health", "/ingress/{listener:str}"}
+# A delivery proves its origin by what its listener asks for, a link is its own proof.
+_OPEN = {
+    "/api/health",
+    "/api/links/{link}",
+    "/api/runtime/contract",
+    "/health",
+    "/ingress/{listener}",
+}
 
 
 def test_no_route_is_without_a_right() -> None:

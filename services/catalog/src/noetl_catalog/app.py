@@ -22,6 +22,7 @@ from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
+from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
 from noetl_catalog.runtimes.store import RuntimeStore
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
@@ -29,7 +30,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0015"
+SCHEMA = "0017"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -67,6 +68,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         ):
             access = await open_access(database, bus, ids=ids, settings=settings)
             heartbeats = Heartbeats(runtime_store, ids=ids)
+            pauses = PauseStore(database)
             schedules = make_schedules(
                 database,
                 bus,
@@ -77,7 +79,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 service=service,
             )
             runtimes = RuntimeHandlers(
-                runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
+                runtime_store, settings=settings, ids=ids, heartbeats=heartbeats, pauses=pauses
             )
             service.ready_when("nats", bus.is_ready)
             service.ready_when("postgres", store.is_reachable)
@@ -93,6 +95,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             handlers = [
                 *entry_handlers(store, schedules, ids=ids, settings=settings),
                 *runtimes.handlers(),
+                *PauseHandlers(pauses, bus).handlers(),
                 *access.handlers,
                 *schedules.handlers,
                 *secret_parts.handlers,

@@ -1,12 +1,16 @@
 """The loops of an orchestrator process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import run_topology_watch
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
 from noetl_common.service import Service, every
 from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_contract.subjects import PAUSE_HINT
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
@@ -16,6 +20,7 @@ from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
+_log = get_logger()
 _UNCLAIMED_EVERY = 5
 _UPKEEP_SECONDS = 5.0
 _PARTITIONS_SECONDS = 600.0
@@ -37,12 +42,13 @@ def spawn_loops(
     sweep_seconds = settings.lease_sweep_seconds
     repeat("leases", sweep_seconds, sweeper.sweep, "sweep_failed")
     repeat("unclaimed", _UNCLAIMED_EVERY * sweep_seconds, sweeper.sweep_unclaimed, "sweep_failed")
-    repeat(
-        "liveness",
-        settings.liveness_seconds,
-        lambda: orchestrator.liveness.ask(rpc),
-        "liveness_unknown",
-    )
+
+    async def ask() -> None:
+        await orchestrator.liveness.ask(rpc)
+        await sweeper.hand_out()
+
+    repeat("liveness", settings.liveness_seconds, ask, "liveness_unknown")
+    service.spawn("pauses", _hear_pauses(bus, ask))
     repeat(
         "triggers",
         settings.trigger_refresh_seconds,
@@ -92,6 +98,22 @@ def _spawn_intake(
                 beat=service.beater(name),
             ),
         )
+
+
+async def _hear_pauses(bus: Bus, ask: Callable[[], Awaitable[None]]) -> None:
+    """Ask at once when pauses have changed, until cancelled."""
+    changed = asyncio.Event()
+    subscription = await bus.subscribe(PAUSE_HINT, lambda _hint: changed.set())
+    try:
+        while True:
+            await changed.wait()
+            changed.clear()
+            try:
+                await ask()
+            except NoetlError as error:
+                _log.warning("pauses_not_read", error=error.message)
+    finally:
+        await subscription.unsubscribe()
 
 
 async def _keep_time(orchestrator: Orchestrator) -> None:

@@ -33,6 +33,7 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
+from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
@@ -86,6 +87,7 @@ class Orchestrator:
         )
         self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
+        self.pauses = Pauses()
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
 
         self.dispatcher = Dispatcher(
@@ -94,13 +96,14 @@ class Orchestrator:
         )
         self.turns = self._build_turns(outbox_rows, outbox_hints, RunHints(bus))
 
-        self.liveness = WorkerLiveness(settings)
+        self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
             store=self.store,
             outbox_rows=outbox_rows,
             hints=outbox_hints,
             dispatcher=self.dispatcher,
             liveness=self.liveness,
+            pauses=self.pauses,
             broker=BrokerView(bus),
             make_facts=self._make_facts,
             new_id=self._new_id,
@@ -138,9 +141,10 @@ class Orchestrator:
                     self.loader,
                     self.playbooks,
                     self._settings,
+                    pauses=self.pauses,
                     resolve=self._resolve,
                 ),
-                encoder=Encoder(outbox_rows, self._new_id, self._settings),
+                encoder=Encoder(outbox_rows, self.pauses, self._new_id, self._settings),
                 dispatcher=self.dispatcher,
                 make_facts=self._make_facts,
                 conflict_attempts=self._settings.conflict_attempts,

@@ -196,6 +196,11 @@ class Settings(
         default=30.0, gt=0, description="When a due timer that was taken is due again."
     )
     timer_batch: int = Field(default=200, ge=1, description="Timers taken at once.")
+    timer_inputs_max: int = Field(
+        default=2000,
+        ge=1,
+        description="No more timers are taken while as many inputs wait for their turn.",
+    )
 
     # Retention.
     partitions_ahead_days: int = Field(

@@ -408,3 +408,29 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
     assert caller.told == [200, 200]
     assert (await shard.state(child_id))["status"] == "CANCELLED"
     await rooms.store.close()
+
+
+async def test_a_restarted_parent_finds_the_child_that_had_completed(shard: Shard) -> None:
+    await shard.open_replica()
+    parent = await begin_parent(shard)
+    done = await begin_child(shard, parent)
+    for _ in range(2):
+        command = await shard.command(done)
+        await shard.send(done, shard.fast(command))
+    event = shard.event(parent, "command.failed", attempts=0, context={"error": "lost"})
+    await shard.send(parent.execution_id, event)
+
+    again = await shard.start(PARENT, restart={"execution_id": parent.execution_id})
+    await eventually(lambda: _has_commands(shard, again))
+    command = await shard.command(again)
+    found = await reserve(shard, command)
+    repeated = await reserve(shard, command)
+    other = await reserve(shard, command, payload={"another": 1})
+
+    assert found == done
+    assert other != done
+    assert repeated != done, "each child is found once"
+
+
+async def _has_commands(shard: Shard, execution_id: int) -> bool:
+    return bool(await shard.open_commands(execution_id))

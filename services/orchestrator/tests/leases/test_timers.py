@@ -40,6 +40,9 @@ class Deaf(Dispatcher):
     def __init__(self) -> None:
         self.submitted: list[TurnInput] = []
 
+    def __len__(self) -> int:
+        return len(self.submitted)
+
     def submit(self, turn_input: TurnInput) -> None:
         self.submitted.append(turn_input)
 

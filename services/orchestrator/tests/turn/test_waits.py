@@ -105,3 +105,18 @@ async def test_a_signal_to_nobody_is_refused(shard: Shard) -> None:
     await shard.open_replica()
     answer = await shard.send(77, signal(77, "one"))
     assert (answer["status"], answer["error"]) == (404, "Execution not found: 77")
+
+
+async def test_timers_are_left_while_inputs_wait_for_their_turn(shard: Shard) -> None:
+    """A crowd of waits that end at once doesn't pile up in memory."""
+    replica = await shard.open_replica(loops=False, timer_batch=2, timer_inputs_max=3)
+    for number in range(6):
+        await shard.pool.execute(
+            "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
+            " VALUES ($1, $1, now(), 'continue')",
+            number + 1,
+        )
+
+    # Nothing is decided here, so what was taken waits.
+    assert [await take(replica), await take(replica)] == [4, 0]
+    assert len(replica.rooms.dispatcher) == 4

@@ -42,8 +42,14 @@ class StackAccess:
             told[_KEYS] = f"{own},{others}" if others else own
         # A pool whose tools may use the internal token keeps it; others have no need of it.
         if service == "worker" and _INTERNAL not in inherited.get("NOETL_KEYCHAIN_ENV_VARS", ""):
-            told[_INTERNAL] = self.worker_key
+            # Who shows a certificate that is somebody's and a key beside it is two callers.
+            told[_INTERNAL] = "" if _has_certificate(inherited) else self.worker_key
         return told
+
+
+def _has_certificate(environment: Mapping[str, str]) -> bool:
+    names = ("NOETL_CLIENT_CERTIFICATES", "NOETL_TLS_CLIENT_CERT")
+    return all(environment.get(name, "").strip() for name in names)
 
 
 def stack_access(

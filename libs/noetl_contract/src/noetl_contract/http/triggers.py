@@ -3,6 +3,12 @@
 from noetl_contract.model import Model, example
 
 
+class DeliveryBody(Model):
+    """A delivery: JSON as its sender makes it; another body is taken as text."""
+
+    model_config = example(order=7)
+
+
 class DeliveryAnswer(Model):
     """A delivery is taken; `duplicate` for one that had been before."""
 

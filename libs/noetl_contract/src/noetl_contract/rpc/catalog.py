@@ -1,6 +1,6 @@
 """Operations of the catalog: documents, runtimes, machine ids, credentials."""
 
-from pydantic import StrictInt
+from pydantic import Field, StrictInt
 
 from noetl_contract.access.audit import AccessAudit, AccessAuditQuery
 from noetl_contract.access.grants import (
@@ -58,6 +58,13 @@ from noetl_contract.http.secrets.keychain import (
     KeyStatus,
     RotateRequest,
     RotateSlice,
+)
+from noetl_contract.http.workers.pauses import (
+    Pause,
+    PauseLifted,
+    PauseList,
+    PausePut,
+    PauseTarget,
 )
 from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
@@ -252,6 +259,9 @@ class Liveness(Model):
     now: Rfc3339
     edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
+    pauses: list[PauseTarget] | None = Field(
+        default=None, description="absent from a catalog of the release before"
+    )
 
 
 class RuntimePurgeRequest(Model):
@@ -310,6 +320,12 @@ RUNTIME_LIVENESS = Operation("catalog", "runtime.liveness", Nothing, Liveness)
 """Return the signs of life that leases are judged by."""
 RUNTIME_PURGE = Operation("catalog", "runtime.purge", RuntimePurgeRequest, PurgedRuntimes)
 """Remove worker pools that have been silent for long."""
+PAUSE_PUT = Operation("catalog", "pause.put", PausePut, Pause)
+"""Withhold the commands of a path or a pool, and tell the orchestrators."""
+PAUSE_LIFT = Operation("catalog", "pause.lift", PauseTarget, PauseLifted)
+"""Take back a pause, and tell the orchestrators."""
+PAUSE_LIST = Operation("catalog", "pause.list", Nothing, PauseList)
+"""List the pauses of paths and pools."""
 MACHINE_LEASE = Operation("catalog", "machine.lease", MachineLeaseRequest, MachineLease)
 """Lease a free machine id."""
 MACHINE_RENEW = Operation("catalog", "machine.renew", MachineRenewRequest, MachineLease)

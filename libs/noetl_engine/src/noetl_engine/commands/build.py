@@ -14,7 +14,16 @@ from noetl_engine.commands.rendering import (
 )
 from noetl_engine.commands.waits import build_wait
 from noetl_engine.errors import EvaluateError
-from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
+from noetl_engine.playbook.model import (
+    LONGEST_SECONDS,
+    POOLS_OF_PATHS,
+    Loop,
+    Pipeline,
+    Playbook,
+    Step,
+    Tool,
+    Value,
+)
 from noetl_engine.playbook.waits import WAIT_KINDS, WaitConfig
 from noetl_engine.state.context import Walked, scope_of
 
@@ -87,7 +96,7 @@ def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
     if execution_pool:
         return execution_pool
     path = playbook.path or ""
-    for pool in ("system", "subscription"):
+    for pool in POOLS_OF_PATHS:
         if path.startswith(f"{pool}/"):
             return pool
     return "shared"

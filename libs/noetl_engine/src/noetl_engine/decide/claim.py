@@ -18,6 +18,7 @@ HOLD_BACK_SECONDS = 2.0
 
 FINISHED = "Command already reached terminal state"
 CANCELLED = "Execution has been cancelled"
+PAUSED = "Commands of this path or pool are paused"
 
 
 def decide_claim(draft: Draft, message: Claimed) -> None:
@@ -25,7 +26,7 @@ def decide_claim(draft: Draft, message: Claimed) -> None:
     draft.decision.answer = _answer(draft, message)
 
 
-def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the contract's list of cases
+def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911, C901 - the contract's list of cases
     state = draft.state
     command = state.commands.get(message.event_id)
     if command is None or command.wait is not None:
@@ -34,6 +35,8 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
         return refused(CANCELLED, "execution_cancelled")
     if state.ended or command.parked is not None:
         return refused(FINISHED, "already_terminal")
+    if not command.holds and message.withheld and not message.after_start:
+        return refused(PAUSED, "paused")
     if not command.holds:
         if message.after_start and _start_may_come(draft, command):
             return Answer(body={"status": "retry"})

@@ -234,7 +234,7 @@ class Draft:
         )
         self.append(row)
         self.issued += 1
-        payload: Json = {"event_id": event_id, "step": built.step}
+        payload: Json = {"event_id": event_id, "step": built.step, "signal": plan.signal}
         # By the id of its timer an open wait is found.
         self.decision.timers.append(NewTimer(event_id, wait.due_at, WAIT_TIMER, payload))
         if wait.reminder is not None and plan.remind_after is not None:

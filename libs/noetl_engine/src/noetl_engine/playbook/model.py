@@ -13,6 +13,9 @@ type ValueMap = Mapping[str, Value]
 
 START_STEP = "start"
 
+# The first part of a catalog path that is also the pool of the commands; others are `shared`.
+POOLS_OF_PATHS = ("system", "subscription")
+
 # No wait of a playbook is longer; beyond it, times can't be added up.
 LONGEST_SECONDS = 366 * 86400.0
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.json import Json
 
+from noetl_engine.state.failures import is_failure
 from noetl_engine.state.memory import ends_run
 from noetl_engine.state.model import State, TakeOver
 
@@ -156,7 +157,7 @@ class OriginLog:
         del self._open[command]
         run.position = row.position
         is_undone = (run.step, run.visit) in self._undone_visits
-        run.is_again = is_undone or self._is_again(run, failed=row.event_type in _FAILED)
+        run.is_again = is_undone or self._is_again(run, failed=is_failure(row))
         if is_undone or self._wanted.again.get(run.step) == run.visit:
             # What followed from it will follow once more.
             self._undone_rows.add(row.event_id)
@@ -170,6 +171,3 @@ class OriginLog:
         return (
             failed or run.step in wanted.whole or run.index in wanted.iterations.get(run.step, ())
         )
-
-
-_FAILED = frozenset({EventType.COMMAND_FAILED})

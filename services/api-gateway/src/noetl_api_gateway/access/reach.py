@@ -44,7 +44,7 @@ class Reach:
         """Whether a caller reaches an execution.
 
         A command reaches its own one, and reads the children that it has started and what its own
-        one goes on from.
+        one goes on from, with the children of that.
 
         Raises:
             Refusal: 503, it can't be found out now.
@@ -58,7 +58,9 @@ class Reach:
             if place.exists and place.parent_execution_id == principal.execution_id:
                 return True
             own = await self._place(principal.execution_id or 0)
-            return place.exists and execution_id in own.origin_execution_ids
+            return place.exists and not {execution_id, place.parent_execution_id}.isdisjoint(
+                own.origin_execution_ids
+            )
         if principal.is_whole:
             return True
         place = await self._place(execution_id)

@@ -19,10 +19,17 @@ _log = get_logger()
 
 
 def error_answer(
-    status: int, text: str, *, detail: Json = None, headers: Mapping[str, str] | None = None
+    status: int,
+    text: str,
+    *,
+    detail: Json = None,
+    headers: Mapping[str, str] | None = None,
+    hint: str | None = None,
 ) -> Response[bytes]:
     """Build the body that every refused request gets."""
     body = {"error": text, "status": status, "detail": text if detail is None else detail}
+    if hint is not None:
+        body["hint"] = hint
     return Response(
         orjson.dumps(body, default=str),
         status_code=status,
@@ -35,10 +42,11 @@ def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
     """Answer a refusal of the edge or of a service behind it.
 
     UIs show `detail`, so it repeats the text; only workers read more of it, at a claim that
-    comes too late.
+    comes too late. A playbook that can't be read comes with a `hint`: what exactly is wrong.
     """
     detail = error.detail if error.status == 409 else None
-    return error_answer(error.status, error.text, detail=detail, headers=error.headers)
+    hint = error.detail.get("hint") if isinstance(error.detail, dict) else None
+    return error_answer(error.status, error.text, detail=detail, headers=error.headers, hint=hint)
 
 
 def on_our_error(_request: AnyRequest, error: NoetlError) -> Response[bytes]:

@@ -28,7 +28,7 @@ from noetl_api_gateway.routes.system import (
     runtime,
 )
 from noetl_api_gateway.routes.waits import links, signals
-from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
+from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools
 from noetl_api_gateway.settings import Settings
 
 _MODULES = (
@@ -68,6 +68,7 @@ _MODULES = (
     commands,
     event_reads,
     events,
+    pauses,
     pools,
 )
 

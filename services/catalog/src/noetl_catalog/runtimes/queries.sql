@@ -161,6 +161,26 @@ SELECT
 FROM (SELECT now() AS now) AS clock
 LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_api');
 
+-- name: put_pause
+-- $1 kind, $2 name, $3 reason, $4 who, $5 most pauses
+INSERT INTO noetl.pause AS stored (kind, name, reason, actor)
+SELECT $1::TEXT, $2::TEXT, $3::TEXT, $4::TEXT
+WHERE (SELECT count(*) FROM noetl.pause) < $5::INTEGER
+ON CONFLICT (kind, name) DO UPDATE
+    SET reason = excluded.reason, actor = excluded.actor
+RETURNING kind, name, reason, actor, since;
+
+-- name: lift_pause
+-- $1 kind, $2 name
+DELETE FROM noetl.pause
+WHERE kind = $1 AND name = $2
+RETURNING name;
+
+-- name: list_pauses
+SELECT kind, name, reason, actor, since
+FROM noetl.pause
+ORDER BY kind, name;
+
 -- name: delete_silent_runtimes
 -- $1 interval of silence
 DELETE FROM noetl.runtime

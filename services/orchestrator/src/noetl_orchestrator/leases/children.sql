@@ -2,14 +2,17 @@
 
 -- name: reserve_child
 -- The child of a start by a command. The k-th start of a run finds the k-th child of the run before
--- with the same path and payload; otherwise the offered id becomes a new child.
+-- with the same path and payload; otherwise the offered id becomes a new child, unless a restarted
+-- execution finds one of its origin.
 -- $1 execution, $2 event id of the command, $3 path, $4 digest of the payload, $5 offered id.
 -- child_id is NULL for an ended command, and if another start took the found child meanwhile.
 WITH command AS MATERIALIZED (
     SELECT
         -- On the fast path a run may call before its start is in the log.
         greatest(c.holds, 1) AS run,
-        c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open
+        c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open,
+        c.step_name,
+        c.iter_index
     FROM noetl.command AS c
     WHERE c.execution_id = $1::BIGINT
         AND c.event_id = $2::BIGINT
@@ -43,9 +46,40 @@ found AS (
     RETURNING k.child_id
 ),
 
+of_origin AS MATERIALIZED (
+    -- After a restart: a child that completed, of a command that then did not.
+    SELECT k.child_id
+    FROM command AS c
+    INNER JOIN noetl.restart AS r
+        ON r.execution_id = $1::BIGINT
+    INNER JOIN noetl.command AS o
+        ON o.execution_id = r.origin_execution_id
+        AND o.step_name = c.step_name
+        AND o.iter_index IS NOT DISTINCT FROM c.iter_index
+        AND o.status != 'COMPLETED'
+    INNER JOIN noetl.child AS k
+        ON k.execution_id = o.execution_id
+        AND k.event_id = o.event_id
+        AND k.path = $3::TEXT
+        AND k.payload_digest = $4::TEXT
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = k.child_id
+        AND s.status = 'COMPLETED'
+    WHERE
+        c.is_open
+        AND NOT EXISTS (
+            SELECT FROM noetl.child AS t
+            WHERE t.execution_id = $1::BIGINT AND t.child_id = k.child_id
+        )
+    ORDER BY k.child_id DESC
+    LIMIT 1
+),
+
 added AS (
     INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)
-    SELECT $1::BIGINT, $2::BIGINT, $5::BIGINT, $3::TEXT, $4::TEXT, c.run
+    SELECT
+        $1::BIGINT, $2::BIGINT, coalesce((SELECT f.child_id FROM of_origin AS f), $5::BIGINT),
+        $3::TEXT, $4::TEXT, c.run
     FROM command AS c
     WHERE c.is_open
         AND NOT EXISTS (SELECT FROM known)

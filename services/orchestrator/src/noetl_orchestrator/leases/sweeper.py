@@ -8,6 +8,7 @@ SKIP LOCKED and come up again later.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import CommandExhausted, Facts, ResultRecorded, WorkerSeen
 from noetl_engine.lease import gone_reason
@@ -19,6 +20,7 @@ from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand
+from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
@@ -37,6 +39,7 @@ class Sweeper:
         hints: OutboxHints,
         dispatcher: Dispatcher,
         liveness: WorkerLiveness,
+        pauses: Pauses,
         broker: BrokerView,
         make_facts: Callable[[], Facts],
         new_id: Callable[[], int],
@@ -47,10 +50,12 @@ class Sweeper:
         self._hints = hints
         self._dispatcher = dispatcher
         self._liveness = liveness
+        self._pauses = pauses
         self._broker = broker
         self._make_facts = make_facts
         self._new_id = new_id
         self._settings = settings
+        self._looked_at: tuple[list[str], list[str]] = ([], [])
         self._last_seen: dict[str, tuple[datetime, datetime | None, bool]] = {}
 
     async def sweep(self) -> None:
@@ -83,7 +88,10 @@ class Sweeper:
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
             self._dispatcher.submit(TurnInput(command.execution_id, message, Caller()))
-        await self._notify_again([one for one in orphans if one not in exhausted])
+        # A paused one is looked at again when its lease is over once more.
+        await self._notify_again(
+            [one for one in orphans if one not in exhausted and not self._is_withheld(one)]
+        )
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
@@ -130,6 +138,7 @@ class Sweeper:
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
             limit=self._settings.lease_sweep_limit,
         )
+        stranded = [one for one in stranded if not self._is_withheld(one)]
         if not stranded:
             return
         lost = await self._no_longer_waiting(stranded)
@@ -137,6 +146,32 @@ class Sweeper:
             metrics.COMMANDS_STRANDED.inc(len(lost))
             _log.warning("commands_stranded", count=len(lost))
             await self._notify_again(lost)
+
+    def _is_withheld(self, command: HeldCommand) -> bool:
+        return self._pauses.withholds(path=command.path or "", pool=command.pool)
+
+    async def hand_out(self) -> None:
+        """Send the notifications of commands whose path or pool is no longer paused."""
+        lifted = self._pauses.take_lifted()
+        # Twice: a turn may have withheld something while the first look was taken.
+        paths, pools = (now + before for now, before in zip(lifted, self._looked_at, strict=True))
+        self._looked_at = lifted
+        if not paths and not pools:
+            return
+        until = self._make_facts().now
+        limit = self._settings.lease_sweep_limit
+        try:
+            while True:
+                found = await self._store.take_withheld(paths, pools, until=until, limit=limit)
+                ready = [one for one in found if not self._is_withheld(one)]
+                if ready:
+                    await self._notify_again(await self._no_longer_waiting(ready))
+                if len(found) < limit:
+                    return
+        except NoetlError:
+            self._pauses.give_back(paths, pools)
+            self._looked_at = ([], [])
+            raise
 
     async def _no_longer_waiting(self, commands: Sequence[HeldCommand]) -> list[HeldCommand]:
         """Leave out commands that wait in the outbox, or in the stream for a worker."""

@@ -78,12 +78,12 @@ async def take_due_timers(
 ) -> int:
     """Submit due timers as inputs, in batches; return their number.
 
-    Ends when a batch is not full, or when the first batch may come due again: timers of turns
-    that are held would be submitted over and over.
+    Ends when a batch is not full, when as many inputs wait as may, or when the first batch may
+    come due again: timers of turns that are held would be submitted over and over.
     """
     limit, found = settings.timer_batch, 0
     end = monotonic() + settings.timer_lease_seconds / 2
-    while True:
+    while len(dispatcher) < settings.timer_inputs_max:
         beat()
         timers = await store.take_timers(lease_seconds=settings.timer_lease_seconds, limit=limit)
         found += len(timers)
@@ -100,7 +100,8 @@ async def take_due_timers(
                 turn_input.watch = f"timer:{timer.timer_id}"
             dispatcher.submit(turn_input)
         if len(timers) < limit or monotonic() >= end:
-            return found
+            break
+    return found
 
 
 def _input_of(timer: DueTimer) -> Input | None:

@@ -12,6 +12,7 @@ from noetl_contract.rpc.catalog import WorkerSeen as WorkerHeard
 from noetl_contract.rpc.models import Nothing
 from noetl_engine.inputs import WorkerSeen
 
+from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
@@ -27,7 +28,14 @@ class WorkerLiveness:
     the catalog for all workers, and an edge for those that send heartbeats through one.
     """
 
-    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self._pauses = pauses or Pauses()
         self._max_age_seconds = settings.liveness_seconds * _LIVENESS_INTERVALS
         self._edge_stale = timedelta(seconds=settings.edge_stale_seconds())
         self._monotonic = monotonic
@@ -51,6 +59,8 @@ class WorkerLiveness:
 
     def heard(self, answer: Liveness) -> None:
         """Store an answer of the catalog."""
+        if answer.pauses is not None:
+            self._pauses.update(answer.pauses)
         now = datetime.fromisoformat(answer.now)
         if self.workers is None or self._catalog_since is None:
             self._catalog_since = now

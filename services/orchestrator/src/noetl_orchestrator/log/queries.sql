@@ -757,6 +757,9 @@ RETURNING
     c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
     c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
     CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    (
+        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
+    ) AS path,
     coalesce(c.latest_event_id != c.event_id, FALSE) AS has_result;
 
 -- name: take_unclaimed
@@ -787,7 +790,43 @@ WHERE c.execution_id = due.execution_id
 RETURNING
     c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
     c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications;
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    (
+        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
+    ) AS path;
+
+-- name: take_withheld
+-- Unclaimed commands of paths and pools that were paused, the oldest first, each once.
+-- $1 paths, $2 pools, $3 moment before which they were notified last, $4 most rows.
+UPDATE noetl.command AS c
+SET notified_at = clock_timestamp()
+FROM (
+    SELECT p.execution_id, p.event_id
+    FROM noetl.command AS p
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = p.execution_id
+    WHERE p.status = 'PENDING'
+        AND p.notified_at < $3::TIMESTAMPTZ
+        AND (
+            p.pool = ANY($2::TEXT[])
+            OR s.path = ANY($1::TEXT[])
+            OR EXISTS (
+                SELECT FROM unnest($1::TEXT[]) AS x (path) WHERE starts_with(s.path, x.path || '/')
+            )
+        )
+    ORDER BY p.created_at
+    LIMIT $4::INTEGER
+    FOR UPDATE OF p SKIP LOCKED
+) AS due
+WHERE c.execution_id = due.execution_id
+    AND c.event_id = due.event_id
+RETURNING
+    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
+    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    (
+        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
+    ) AS path;
 
 -- name: find_published
 -- Stream creation time and sequence of notifications. $1 execution ids, $2 event ids.

@@ -230,6 +230,13 @@ class Store:
         )
         return [HeldCommand(**row) for row in rows]
 
+    async def take_withheld(
+        self, paths: Sequence[str], pools: Sequence[str], *, until: datetime, limit: int
+    ) -> list[HeldCommand]:
+        """Take unclaimed commands of paths and pools, of which nothing was said since a moment."""
+        rows = await self._background.fetch("take_withheld", paths, pools, until, limit)
+        return [HeldCommand(**row) for row in rows]
+
     async def find_published(
         self, commands: Sequence[tuple[int, int]]
     ) -> dict[tuple[int, int], Publication]:

@@ -92,6 +92,7 @@ class HeldCommand:
     pool: str
     meta: Mapping[str, Json]
     notifications: int
+    path: str | None = None
     has_result: bool = False
     """The log has the result of its run."""
 

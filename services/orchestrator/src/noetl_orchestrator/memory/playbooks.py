@@ -23,14 +23,18 @@ type FetchContent = Callable[[int], Awaitable[str]]
 
 
 class PlaybookNotUsable(Permanent):
-    """A version that does not exist or can't be parsed, with status and text of the answer."""
+    """A version that does not exist or can't be parsed, with status and text of the answer.
+
+    ``hint`` is the exact reason, where the text is too general to tell it.
+    """
 
     template = "{reason}"
 
-    def __init__(self, *, reason: str, status: int = 422) -> None:
+    def __init__(self, *, reason: str, status: int = 422, hint: str | None = None) -> None:
         super().__init__(reason=reason)
         self.message = reason
         self.http_status = status
+        self.hint = hint
 
 
 def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchContent:
@@ -131,7 +135,8 @@ class Playbooks:
             else:
                 playbook = self._parse(text)
         except PlaybookError as error:
-            playbook = PlaybookNotUsable(reason=str(error), status=error.status)
+            hint = error.problems[0].hint
+            playbook = PlaybookNotUsable(reason=str(error), status=error.status, hint=hint)
         self._kept[catalog_id] = playbook
         while len(self._kept) > self._max_kept:
             self._kept.popitem(last=False)

@@ -13,6 +13,7 @@ from noetl_engine.outputs import CommandChange, NewCommand
 
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
+from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, UnitOfWork
 
@@ -44,6 +45,7 @@ class Encoder:
     """Encode units of work; an error here concerns one execution only."""
 
     outbox_rows: OutboxRows
+    pauses: Pauses
     new_id: Callable[[], int]
     settings: Settings
 
@@ -75,7 +77,8 @@ class Encoder:
         for command in rows.commands.values():
             change = rows.changes.get(command.event_id)
             commit.commands.append(_command_row(unit, command, change))
-            if change is None or change.status in OPEN_STATES:
+            is_open = change is None or change.status in OPEN_STATES
+            if is_open and not self.pauses.withholds(path=unit.path, pool=_pool_of(command)):
                 outbox.append(
                     self.outbox_rows.command_row(
                         execution_id, command, outbox_id=self.new_id(), now=now
@@ -272,12 +275,16 @@ def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | 
         "iter_index": command.iteration_index,
         "meta": embed(command.meta),
         "latest_event_id": command.event_id,
-        "pool": pool_segment(execution_pool=command.pool, playbook_path=None),
+        "pool": _pool_of(command),
     }
     if change is None:
         return row
     changed = _change_row(unit, change)
     return row | {**changed, "latest_event_id": change.result_event_id or command.event_id}
+
+
+def _pool_of(command: NewCommand) -> str:
+    return pool_segment(execution_pool=command.pool, playbook_path=None)
 
 
 def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:

@@ -12,6 +12,7 @@ from noetl_orchestrator import metrics
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
+from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.memory.triggers import ResolvePath, no_paths
 from noetl_orchestrator.settings import Settings
@@ -64,8 +65,10 @@ class Preparation:
         playbooks: Playbooks,
         settings: Settings,
         *,
+        pauses: Pauses,
         resolve: ResolvePath = no_paths,
     ) -> None:
+        self._pauses = pauses
         self._resolve = resolve
         self._settings = settings
         self._cache = cache
@@ -109,17 +112,16 @@ class Preparation:
             elif isinstance(playbook, PlaybookNotUsable):
                 self._without_playbook(group, entry, playbook, prepared)
             else:
-                inputs = list(group.inputs)
-                prepared.units.append(
-                    UnitOfWork(
-                        group.execution_id,
-                        entry,
-                        playbook,
-                        inputs,
-                        is_fresh=is_loaded,
-                        max_events=self._settings.turn_events_per_execution,
-                    )
+                unit = UnitOfWork(
+                    group.execution_id,
+                    entry,
+                    playbook,
+                    list(group.inputs),
+                    is_fresh=is_loaded,
+                    max_events=self._settings.turn_events_per_execution,
                 )
+                unit.is_withheld = self._pauses.withholds(path=unit.path, pool=unit.pool)
+                prepared.units.append(unit)
         return prepared
 
     async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
@@ -158,7 +160,8 @@ class Preparation:
         self, group: Group, entry: CachedExecution, why: PlaybookNotUsable, prepared: PreparedTurn
     ) -> None:
         if entry.execution.position == 0:
-            answer = Answer(status=why.http_status, error=why.message)
+            detail = None if why.hint is None else {"hint": why.hint}
+            answer = Answer(status=why.http_status, error=why.message, detail=detail)
             prepared.settled += [(turn_input, answer) for turn_input in group.inputs]
             return
         if entry.execution.status is not ExecutionStatus.RUNNING and all(

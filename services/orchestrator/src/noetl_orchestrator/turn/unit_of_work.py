@@ -1,7 +1,7 @@
 """The unit of work: the decisions of one turn for one execution, until they are committed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow
@@ -15,7 +15,7 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json
 from noetl_engine.commands.build import pool_of
-from noetl_engine.inputs import Facts, Input
+from noetl_engine.inputs import Claimed, Facts, Input
 from noetl_engine.outputs import Answer, CommandChange, Decision, Followup, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
 
@@ -101,6 +101,7 @@ class UnitOfWork:
     inputs: Sequence[TurnInput]
     is_fresh: bool
     max_events: int = 1000
+    is_withheld: bool = False
     expected: int = 0
     next_input: int = 0
     left: list[TurnInput] = field(default_factory=list)
@@ -123,6 +124,11 @@ class UnitOfWork:
     def writes(self) -> bool:
         """Return whether a commit is needed; without one the answers need the position only."""
         return bool(self.rows.events)
+
+    @property
+    def path(self) -> str:
+        """Return the catalog path that was started."""
+        return self.entry.execution.path
 
     @property
     def pool(self) -> str:
@@ -160,6 +166,8 @@ class UnitOfWork:
                 return
             taken = self.duplicates.taken_ids(turn_input, message)
             message = fresh_ids(message, taken, facts.new_id)
+        if self.is_withheld and isinstance(message, Claimed):
+            message = replace(message, withheld=True)
         turn_input.caller.taken()
         decision = self.entry.execution.decide(self.playbook, message, facts)
         turn_input.message = message

@@ -6,8 +6,8 @@ from typing import Final
 
 from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at, finding_at_key
 from noetl_engine.playbook.lint.names import ALWAYS
-from noetl_engine.playbook.lint.parts import StepPart, items_of, steps_of, text_of
-from noetl_engine.playbook.model import START_STEP
+from noetl_engine.playbook.lint.parts import StepPart, below, items_of, steps_of, text_of
+from noetl_engine.playbook.model import POOLS_OF_PATHS, START_STEP
 from noetl_engine.playbook.yaml import MapNode, Node, Scalar, is_null
 
 _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max_rows"}
@@ -15,8 +15,19 @@ _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max
 
 def flow_findings(root: MapNode) -> Iterator[Finding]:
     """Yield the parts of steps that have another effect than their looks."""
+    yield from _pool(root)
     for step in steps_of(root):
         yield from _step(step)
+
+
+def _pool(root: MapNode) -> Iterator[Finding]:
+    """Tell of a path that needs workers of another pool: without them nothing runs, silently."""
+    path = below(root, "metadata", "path")
+    pool = path.text.partition("/")[0] if isinstance(path, Scalar) and "/" in path.text else ""
+    if pool in POOLS_OF_PATHS and path is not None:
+        message = f"the path puts the commands into pool '{pool}'"
+        hint = f"they wait until a worker of it runs: WORKER_POOL_NAME={pool}"
+        yield finding_at(path, "metadata.path", "pool", message, severity=Severity.INFO, hint=hint)
 
 
 def reachability_findings(root: MapNode) -> Iterator[Finding]:

@@ -106,8 +106,10 @@ def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Gue
     is_known = root in names.flat or root in text.names
     if below is not None and root not in names.flat and root in {"steps", *_ALIASES}:
         return _missing_below(root, below, text, names, guess)
-    if is_known or root in ALWAYS or (root == "keychain" and names.keychain):
+    if is_known or root in ALWAYS:
         return None
+    if root == "keychain" and names.keychain:
+        return "'keychain' is empty in templates: name the credential in 'auth'"
     if root in {"output", "event"}:
         return f"'{root}' has no value here, only in a step's 'set' and in the 'when' of its arcs"
     if not names.is_certain:

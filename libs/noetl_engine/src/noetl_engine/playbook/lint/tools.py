@@ -39,6 +39,10 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message)
+    rule = tool.node.entries.get("on_child_failure")
+    if kind.name == "playbook" and rule is not None and "return_step" not in tool.node.entries:
+        message = "'on_child_failure' has no effect without 'return_step': nobody waits"
+        yield finding_at(rule, f"{tool.path}.on_child_failure", "inert", message)
     for names in kind.missing(_values(tool.node)):
         wanted = " or ".join(f"'{name}'" for name in names)
         message = f"tool kind '{kind.name}' needs {wanted}: {_FAILS}"

@@ -12,7 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_contract.access.principal import EVERY_POOL, EVERYWHERE, Principal
 from noetl_contract.access.rights import Right, Role
 from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
-from noetl_contract.http.triggers import DeliveryAnswer
+from noetl_contract.http.triggers import DeliveryAnswer, DeliveryBody
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.subscriptions.directives import Directed, directed
 from noetl_contract.subscriptions.document import SubscriptionSpec
@@ -68,7 +68,7 @@ _IDS = (
     summary="Deliver a message to a listener",
     tags=["triggers"],
     operation_class=documented(
-        None,
+        DeliveryBody,
         DeliveryAnswer,
         errors={401: "bad_signature", 403: "misconfigured", 404: "unknown_listener"},
         success=202,
@@ -91,6 +91,8 @@ async def deliver(
         body = await read_bytes(request)
         headers = dict(request.headers.items())
         await gateway.deliveries.verify(found.verify, headers, body)
+        # Known from here on: who guesses tokens at the same address doesn't keep it out.
+        request.scope["user"] = _principal(found)
         answer = await _dispatched(request, gateway, found, body)
     except Rejected as rejected:
         return _rejected(rejected, known)

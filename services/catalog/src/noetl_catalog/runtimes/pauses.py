@@ -1,0 +1,82 @@
+"""Pauses of paths and pools: rows, and a hint to the orchestrators when they change."""
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc import Handlers, answers
+from noetl_common.pg.database import Store
+from noetl_contract.hints import PauseHint
+from noetl_contract.http.workers.pauses import (
+    Pause,
+    PauseLifted,
+    PauseList,
+    PausePut,
+    PauseTarget,
+)
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import PAUSE_LIFT, PAUSE_LIST, PAUSE_PUT
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.subjects import PAUSE_HINT, pool_segment
+
+_MOST = 1000
+
+
+class PauseStore(Store):
+    """One method per statement."""
+
+    async def put(self, wanted: PausePut) -> Pause | None:
+        """Keep a pause; None when there are too many."""
+        who = wanted.principal
+        actor = None if who is None else f"{who.kind}:{who.name}"
+        row = await self._db.fetchrow(
+            "put_pause", wanted.kind, wanted.name, wanted.reason, actor, _MOST
+        )
+        return Pause(**row) if row else None
+
+    async def lift(self, target: PauseTarget) -> bool:
+        """Delete a pause; False when there was none."""
+        return await self._db.fetchval("lift_pause", target.kind, target.name) is not None
+
+    async def all(self) -> list[Pause]:
+        """Return all pauses."""
+        return [Pause(**row) for row in await self._db.fetch("list_pauses")]
+
+
+class PauseHandlers(Handlers):
+    """What is withheld in the cluster."""
+
+    def __init__(self, store: PauseStore, bus: Bus) -> None:
+        self._store = store
+        self._bus = bus
+
+    @answers(PAUSE_PUT)
+    async def on_put(self, wanted: PausePut) -> Pause | Refusal:
+        """Pause a path or a pool; a second time gives it another reason."""
+        named = wanted.model_copy(update={"name": _name(wanted)})
+        pause = await self._store.put(named)
+        if pause is None:
+            return Refusal(422, f"There are {_MOST} pauses already")
+        await self._tell()
+        return pause
+
+    @answers(PAUSE_LIFT)
+    async def on_lift(self, target: PauseTarget) -> PauseLifted:
+        """Take a pause back."""
+        lifted = await self._store.lift(target.model_copy(update={"name": _name(target)}))
+        if lifted:
+            await self._tell()
+        return PauseLifted(lifted=lifted)
+
+    @answers(PAUSE_LIST)
+    async def on_list(self, _request: Nothing) -> PauseList:
+        """List the pauses."""
+        return PauseList(pauses=await self._store.all())
+
+    async def _tell(self) -> None:
+        await self._bus.send(PAUSE_HINT, orjson.dumps(PauseHint(changed=True)))
+
+
+def _name(target: PauseTarget) -> str:
+    """Return the name as commands have it: a path without its last slash, a pool as its token."""
+    if target.kind == "path":
+        return target.name.strip("/") or target.name
+    return pool_segment(execution_pool=target.name, playbook_path=None)
