@@ -12,6 +12,7 @@ from engine_driver import (
 )
 from noetl_engine.inputs import CommandExhausted, DeadlinePassed, Limits, StepTimedOut
 from noetl_engine.outputs import NewCommand
+from noetl_engine.playbook.model import Tool
 from noetl_engine.playbook.parse.document import parse_playbook
 
 WIDE = make_playbook(
@@ -136,3 +137,17 @@ def test_a_spec_that_is_not_ours_is_left_alone():
     for text in ("spec: {timeout: {hours: 1}}", "spec: later", "spec: {timeout: soon}"):
         playbook = parse_playbook(DEADLINE.replace("spec: {timeout: 5m}", text))
         assert playbook.timeout_seconds is None
+
+
+def test_a_step_s_timeout_ends_a_command_that_waits_for_its_callback():
+    tool = Tool(kind="container", config={"image": "x"})
+    step = make_step("a", tool=tool, timeout_seconds=30.0)
+    run = Run(make_playbook(make_step("start", "a"), step)).start().work("start")
+    command = run.find("a")
+    began, _, completed = run.outcome_events(command)
+    run.finish(command, [began, completed])
+
+    decision = run.decide(StepTimedOut(command.event_id, 1))
+
+    assert run.ended == ["FAILED"]
+    assert decision.over == []
