@@ -156,7 +156,7 @@ async def crowd(bench: Bench, size: int, idle_seconds: float) -> bool:
     calm, memory = await bench.idle(idle_seconds)
     print(f"nobody waits: {calm:.2f} statements a second, MiB {memory}")
     # Enough for all to be there before.
-    room = timedelta(seconds=idle_seconds + 20 + size / 40)
+    room = timedelta(seconds=idle_seconds + 20 + size / 12)
     until = datetime.now(UTC) + room
     began = time.monotonic()
     sleepers = await bench.start(size // 2, sleeps=True, until=until.isoformat())

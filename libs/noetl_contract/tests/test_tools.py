@@ -13,6 +13,7 @@ TYPES = {
     KeyType.TEXTS: dict,
     KeyType.LIST: list,
     KeyType.TEXT_LIST: list,
+    KeyType.LIST_OR_MAPPING: list | dict,
     KeyType.ANY: object,
 }
 each = pytest.mark.parametrize("kind", TOOLS.values(), ids=lambda kind: kind.name)

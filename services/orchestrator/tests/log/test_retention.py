@@ -202,6 +202,22 @@ async def test_a_partition_with_a_needed_execution_stays_whole(
     assert await count(pool, "event", OLD) == await count(pool, "execution_state", OLD) == 1
 
 
+async def test_the_origin_of_a_restarted_execution_stays_for_as_long_as_that(
+    pool: Pool, retention: Retention
+) -> None:
+    """Its large results are still read."""
+    young = first_id_of(datetime(2026, 8, 1, tzinfo=UTC))
+    await add(pool, OLD)
+    await add(pool, young, ended_at=None)
+    await pool.execute("INSERT INTO noetl.restart VALUES ($1, $2)", young, OLD)
+
+    kept = await retention.drop_partitions(ended_before=CUTOFF)
+    await pool.execute("UPDATE noetl.execution_state SET ended_at = $1", LONG_AGO)
+
+    assert kept == []
+    assert await retention.drop_partitions(ended_before=CUTOFF) == ["event_pre_2026"]
+
+
 @pytest.mark.parametrize("status", ["PENDING", "FAILED", "IN_FLIGHT"])
 async def test_what_is_still_to_be_published_keeps_its_partition(
     pool: Pool, retention: Retention, status: str
