@@ -8,7 +8,7 @@ EXAMPLES = [
     path
     for parent in ABOVE
     for path in sorted(parent.glob("examples/*.yaml"))
-    if "kind: Playbook" in path.read_text()
+    if "\nkind: Playbook" in path.read_text()
 ]
 SHARED = [path for parent in ABOVE for path in sorted(parent.glob("shared/playbooks/**/*.yaml"))]
 GOOD = EXAMPLES + SHARED
