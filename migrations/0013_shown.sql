@@ -312,7 +312,7 @@ BEGIN
 END;
 $$;
 -- For who owns the schema; what the other functions do, every reader of the views has to call.
-REVOKE EXECUTE ON FUNCTION noetl_shown.let_read(NAME) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION noetl_shown.let_read FROM public;
 
 -- migrate:down
 DROP FUNCTION noetl_shown.let_read(NAME);

@@ -34,7 +34,8 @@ SELECT
     o.asked,
     CASE
         WHEN o.workload::TEXT ~* (
-                'passw|pwd|passphrase|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
+                'passw|pwd|passphrase|secret|token|bearer|jwt|auth|credential|pem|cert|key|'
+                || 'connection'
             )
             THEN o.workload
     END AS workload

@@ -65,9 +65,13 @@ LIMIT $2;
 -- name: open_loops
 -- The loops of steps with open iterations: their newest entry, and their commands since.
 -- $1 execution id, $2 steps
-WITH entry AS MATERIALIZED (
+WITH wanted AS (
+    SELECT unnest($2::TEXT[]) AS step
+),
+
+entry AS MATERIALIZED (
     SELECT f.*
-    FROM unnest($2::TEXT[]) AS wanted (step)
+    FROM wanted
     CROSS JOIN
         LATERAL (
             SELECT
