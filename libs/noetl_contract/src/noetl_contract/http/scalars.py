@@ -97,6 +97,20 @@ def _integer(expected: str, low: int, high: int) -> Callable[[Json], int]:
     return read
 
 
+def integer_within(low: int, high: int) -> PlainValidator:
+    """Return the reader of a JSON integer that has bounds."""
+    expected = f"a number from {low} to {high}"
+
+    def read(value: Json) -> int:
+        if type(value) is not int:
+            raise wrong_type(expected)
+        if not low <= value <= high:
+            raise PydanticCustomError("wrong_value", "expected {expected}", {"expected": expected})
+        return value
+
+    return PlainValidator(read, json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
+
+
 def _u64(value: Json) -> int:
     if type(value) is not int:
         raise wrong_type("u64")

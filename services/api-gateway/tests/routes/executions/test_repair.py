@@ -64,8 +64,31 @@ async def test_failures_are_listed(world: World) -> None:
     assert answer.json() == listed
     (asked, *_) = world.backend.requests("failures.list")
     assert (asked["state"], asked["path"], asked["limit"]) == ("all", "et", 100)
+    assert asked["since"] == "2026-06-15T00:00:00+00:00"
     assert (wrong.status_code, no_time.status_code) == (422, 422)
     assert "open, dismissed, restarted or all" in wrong.json()["error"]
+
+
+async def test_failures_since_a_time_of_another_zone(world: World) -> None:
+    world.backend.answer("failures.list", {"failures": [], "is_complete": True})
+
+    for zone in ("+02:00", "%2B02:00"):
+        assert (await world.get(f"/api/failures?since=2026-06-15T02:00:00{zone}")).is_success
+
+    asked = [one["since"] for one in world.backend.requests("failures.list")]
+    assert asked == ["2026-06-15T00:00:00+00:00"] * 2
+    for wrong in ("2026-06-15T02:00:00", "2026-W25-1T00:00:00Z", "0001-01-01T00:00:00%2B14:00"):
+        answer = await world.get(f"/api/failures?since={wrong}")
+        assert answer.status_code == 422, wrong
+
+
+async def test_a_page_of_a_group_has_bounds(world: World) -> None:
+    for route in ("restart", "dismiss"):
+        for limit in (0, 101, True, "1", 1.5, None):
+            body = {"fingerprint": "f1", "limit": limit}
+            answer = await world.post(f"/api/failures/{route}", body)
+            assert answer.status_code == 422
+            assert answer.json()["error"].endswith("expected a number from 1 to 100")
 
 
 async def test_a_group_is_restarted_by_pages(world: World) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from noetl_contract.http.executions.start import Version
 from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.scalars import integer_within
 from noetl_contract.model import Model, example
 
 MOST_PER_REQUEST = 100
@@ -15,6 +16,7 @@ FailureState = Literal["open", "dismissed", "restarted", "all"]
 """Open is what was neither dismissed nor restarted."""
 
 Fingerprint = Annotated[str, Field(min_length=1, max_length=64)]
+PageLimit = Annotated[int, integer_within(1, MOST_PER_REQUEST)]
 
 
 class FailureGroup(Model):
@@ -59,7 +61,7 @@ class FailureRestartRequest(Model):
     model_config = example(fingerprint="6fd1c3b0a94e7d25", limit=50)
 
     fingerprint: Fingerprint
-    limit: int = Field(default=MOST_PER_REQUEST, ge=1, le=MOST_PER_REQUEST)
+    limit: PageLimit = MOST_PER_REQUEST
     input: dict[str, Any] | None = None
     version: Version | None = None
 
@@ -96,7 +98,7 @@ class FailureDismissRequest(Model):
     model_config = example(fingerprint="6fd1c3b0a94e7d25")
 
     fingerprint: Fingerprint
-    limit: int = Field(default=MOST_PER_REQUEST, ge=1, le=MOST_PER_REQUEST)
+    limit: PageLimit = MOST_PER_REQUEST
 
 
 class FailureDismissAnswer(Model):

@@ -16,6 +16,7 @@ from noetl_contract.http.executions.failures import (
     FailureState,
 )
 from noetl_contract.http.executions.start import RestartRequest
+from noetl_contract.http.scalars import parse_moment
 from noetl_contract.rpc.triage import (
     FAILURES_DISMISS,
     FAILURES_LIST,
@@ -92,11 +93,9 @@ def _state(word: str | None) -> FailureState:
 def _since(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    # An unencoded `+` arrives as a space.
+    moment = parse_moment(text.replace(" ", "+"))
+    if moment is None:
         raise Refusal(422, f"since is no RFC 3339 time with a zone: {text[:50]!r}")
     return moment
 
