@@ -74,7 +74,7 @@ CASES: dict[str, Case] = {
     "kind_script": Case(status="FAILED", error="Failed to create K8s client"),
     # The original server refuses the word; its worker and ours know the tool.
     "kind_mcp": Case(status="FAILED", error="mcp endpoint is required for server 'kubernetes'"),
-    "kind_subscription": tool_not_found("subscription"),
+    "kind_subscription": Case(status="FAILED", error="subscription[nats] requires 'url'"),
     "kind_rhai": tool_not_found("rhai"),
     "kind_secrets": tool_not_found("secrets"),
     "kind_gcs": tool_not_found("gcs"),

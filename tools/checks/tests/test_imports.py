@@ -18,7 +18,13 @@ NAMES = {
     for container in contract.get("containers", ())
     for layer in contract["layers"]
     for name in re.split(r"[|:]", layer)
-} | {name for contract in RULES["contracts"] for name in contract.get("modules", ())}
+} | {
+    name
+    for contract in RULES["contracts"]
+    for key in ("modules", "source_modules", "forbidden_modules")
+    for name in contract.get(key, ())
+    if name.startswith("noetl_") and "." in name
+}
 PACKAGES = {name for name in NAMES if any(other.startswith(f"{name}.") for other in NAMES)}
 FILES = [
     f"{name.replace('.', '/')}/__init__.py" if name in PACKAGES else f"{name.replace('.', '/')}.py"

@@ -17,3 +17,13 @@ class DeliveryAnswer(Model):
     status: str
     execution_id: str
     duplicate: bool = False
+
+
+class DeliveryRefusal(Model):
+    """A delivery is not taken; `reason` is a word for programs, `detail` a sentence."""
+
+    model_config = example(status="rejected", reason="unknown_listener")
+
+    status: str
+    reason: str
+    detail: str | None = None

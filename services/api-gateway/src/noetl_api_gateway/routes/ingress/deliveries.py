@@ -12,7 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_contract.access.principal import EVERY_POOL, EVERYWHERE, Principal
 from noetl_contract.access.rights import Right, Role
 from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
-from noetl_contract.http.triggers import DeliveryAnswer, DeliveryBody
+from noetl_contract.http.triggers import DeliveryAnswer, DeliveryBody, DeliveryRefusal
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.subscriptions.directives import Directed, directed
 from noetl_contract.subscriptions.document import SubscriptionSpec
@@ -70,7 +70,7 @@ _IDS = (
     operation_class=documented(
         DeliveryBody,
         DeliveryAnswer,
-        errors={401: "bad_signature", 403: "misconfigured", 404: "unknown_listener"},
+        others=dict.fromkeys((401, 403, 404), DeliveryRefusal),
         success=202,
     ),
 )

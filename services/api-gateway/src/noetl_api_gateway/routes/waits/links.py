@@ -133,7 +133,7 @@ async def _link(gateway: Gateway, execution_id: int, name: str, sent: LinkReques
     opt={"needs": Right.PUBLIC},
     summary="Show what a link asks; this decides nothing, so a scanner of mails may open it",
     tags=["waits"],
-    operation_class=documented(None, str, content_type="text/html"),
+    operation_class=documented(None, str, content_type="text/html", others={404: str, 410: str}),
 )
 async def show_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]
@@ -154,7 +154,13 @@ async def show_link(
     status_code=200,
     summary="Answer by a link, once",
     tags=["waits"],
-    operation_class=documented(LinkUse, str, content_type="text/html", is_body_required=False),
+    operation_class=documented(
+        LinkUse,
+        str,
+        content_type="text/html",
+        others={404: str, 409: str, 410: str},
+        is_body_required=False,
+    ),
 )
 async def use_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]

@@ -34,6 +34,7 @@ from noetl_api_gateway.upstream.services import Services
 
 _OVER_SECONDS = 2.0
 _NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
+_NOT_OURS = {403: "Runtime worker_pool w-1 was registered by another caller"}
 _TAGS = ["workers"]
 
 
@@ -120,7 +121,7 @@ ROUTES = [
         needs=Right.WORKERS_REGISTER,
         summary="Remove a worker",
         tags=_TAGS,
-        errors=_NOT_FOUND,
+        errors=_NOT_FOUND | _NOT_OURS,
     ),
     forward(
         "POST",
@@ -132,7 +133,7 @@ ROUTES = [
         needs=Right.WORKERS_REGISTER,
         summary="Remove a worker, as real workers ask for it",
         tags=_TAGS,
-        errors=_NOT_FOUND,
+        errors=_NOT_FOUND | _NOT_OURS,
     ),
     forward(
         "GET",
