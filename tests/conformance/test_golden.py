@@ -46,6 +46,23 @@ def test_every_route_and_refusal_has_a_case() -> None:
     assert documented - told == set()
 
 
+def test_no_two_stories_register_the_same_path() -> None:
+    owners: dict[str, set[str]] = {}
+    for story in stories():
+        for case in load(story):
+            if case.ask == "POST /api/catalog/register" and case.status == 200:
+                for path in re.findall(r"golden/\w+", _head_of(case)):
+                    owners.setdefault(path, set()).add(story.stem)
+
+    assert "golden/hello" in owners
+    assert {path: names for path, names in owners.items() if len(names) > 1} == {}
+
+
+def _head_of(case: Case) -> str:
+    """Return the document that a case registers up to what it does, which may name others."""
+    return re.split(r"\\n(?:workflow|workload|spec):", case.spec["json"])[0]
+
+
 def database(stack: Stack) -> str:
     """Return the fields of a credential for the stack's database."""
     return json.dumps(stack.database_login())
