@@ -695,7 +695,7 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path:
 
 
 def nursery_of(pool: InterpreterPool) -> psutil.Process:
-    process = pool._nursery._process
+    process = pool._nursery._server._process
     assert process is not None
     return psutil.Process(process.pid)
 
