@@ -19,13 +19,17 @@ SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "wo
 
 
 def requirements(package: str) -> list[str]:
-    """Return what a package says it requires; ours say so in the checkout."""
+    """Return what a package says it requires; ours say so in the checkout.
+
+    An image has what the extras of its service want, too: one worker image for all sources.
+    """
     for folder in ("libs", "services"):
         for name in (package.replace("-", "_"), package.removeprefix("noetl-")):
             file = TOP / folder / name / "pyproject.toml"
             if file.is_file():
-                found: list[str] = tomllib.loads(file.read_text())["project"]["dependencies"]
-                return found
+                project = tomllib.loads(file.read_text())["project"]
+                extras = project.get("optional-dependencies", {}).values()
+                return [*project["dependencies"], *(text for extra in extras for text in extra)]
     try:
         return metadata.requires(package) or []
     except metadata.PackageNotFoundError:

@@ -130,15 +130,6 @@ def refused(text: str) -> PlaybookError:
             ),
         ),
         (
-            workflow(
-                start("loop: {in: x, iterator: i, spec: {frame: {lease_seconds: '{{ x }}'}}}")
-            ),
-            (
-                'workflow[0].loop.spec.frame.lease_seconds: invalid type: string "{{ x }}", '
-                "expected f64 at line 5 column 96"
-            ),
-        ),
-        (
             workflow(start("when: [x]")),
             "workflow[0].when: invalid type: sequence, expected a string at line 5 column 45",
         ),
