@@ -69,6 +69,28 @@ async def test_failures_are_grouped_by_what_they_have_in_common(
     assert len(await groups(ask_triage, limit=2, offset=2)) == 1
 
 
+async def test_a_page_that_is_cut_says_that_there_is_more(
+    store: ProjectionStore, ask_triage: Ask, add_log: AddLog, pool: Pool
+) -> None:
+    await add_log(1, [STARTED, failed("one")], status="FAILED")
+    await store.move_executions([1])
+    await pool.execute(
+        """
+        INSERT INTO noetl.failure (execution_id, path, version, kind, fingerprint, message, failed_at)
+        SELECT n, 'p', 1, 'tool', 'f' || n, 'two', now() FROM generate_series(2, 201) AS n
+        """
+    )
+
+    async def page(limit: int) -> tuple[int, bool]:
+        answer = await ask_triage(FAILURES_LIST, FailuresPage(limit=limit))
+        found = FailureList.model_validate(answer.body)
+        return len(found.failures), found.is_complete
+
+    # As an edge with several shards asks for a page that lies far behind.
+    assert await page(300) == (200, False)
+    assert await page(100) == (100, True)
+
+
 async def test_a_log_without_a_cause_has_its_step_and_text(
     store: ProjectionStore, ask_triage: Ask, add_log: AddLog
 ) -> None:

@@ -53,9 +53,10 @@ class TriageHandlers(Handlers):
             offset=max(request.offset, 0),
         )
         secrets = await self._secrets.of_many(group.execution_ids[0] for group in groups)
+        is_cut = len(groups) == _MOST_GROUPS < request.limit
         return FailureList(
             failures=[_shown(group, secrets[group.execution_ids[0]]) for group in groups],
-            is_complete=all(group.is_complete for group in groups),
+            is_complete=not is_cut and all(group.is_complete for group in groups),
         )
 
     @answers(FAILURES_OF)
