@@ -76,7 +76,8 @@ async def test_a_page_that_is_cut_says_that_there_is_more(
     await store.move_executions([1])
     await pool.execute(
         """
-        INSERT INTO noetl.failure (execution_id, path, version, kind, fingerprint, message, failed_at)
+        INSERT INTO noetl.failure
+            (execution_id, path, version, kind, fingerprint, message, failed_at)
         SELECT n, 'p', 1, 'tool', 'f' || n, 'two', now() FROM generate_series(2, 201) AS n
         """
     )
