@@ -14,6 +14,8 @@ CHUNKED = (
     b"POST /api/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+# Other tests of this client may have used up its rate of starts; lists have none.
+CHUNKED_LIST = CHUNKED.replace(b"/api/execute", b"/api/catalog/list")
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,8 @@ CHUNKED = (
         pytest.param(GET + b"X-Endless: ", id="value"),
         pytest.param(GET, id="name"),
         pytest.param(b"GET /", id="address"),
-        pytest.param(CHUNKED + b"2;x=", id="chunk extension"),
-        pytest.param(CHUNKED + b"2\r\n{}\r\n0\r\nX-Endless: ", id="trailer"),
+        pytest.param(CHUNKED_LIST + b"2;x=", id="chunk extension"),
+        pytest.param(CHUNKED_LIST + b"2\r\n{}\r\n0\r\nX-Endless: ", id="trailer"),
     ],
 )
 def test_a_head_without_end_is_cut(edge_stack: Stack, begin: bytes) -> None:
