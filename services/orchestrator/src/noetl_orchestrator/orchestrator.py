@@ -78,7 +78,7 @@ class Orchestrator:
         )
         self.appends = Appends(database)
         self.retention = Retention(database)
-        outbox_rows = OutboxRows(settings)
+        outbox_rows = OutboxRows(settings, settings.relayed_types())
         outbox_hints = OutboxHints(bus, settings)
 
         self.clock = DatabaseClock()
