@@ -141,7 +141,7 @@ def build_command(
         kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope, own)
         policy = None
     else:
-        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, own=own)
+        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, step=step)
         policy = tool.policy
     context: dict[str, Json] = {
         "tool_config": config,
@@ -150,6 +150,8 @@ def build_command(
     }
     if policy is not None:
         context["policy"] = policy
+    if step.keychain:
+        context["keychain"] = list(step.keychain)
     if own and isinstance(tool, Pipeline):
         context["own_templates"] = sorted(own)
     if step.output_select:
@@ -238,7 +240,9 @@ def _inputs(step: Step, scope: Mapping[str, Json]) -> dict[str, Json]:
     if isinstance(step.tool, Pipeline):
         variables: dict[str, Json] = render(dict(step.input), scope)
         return variables
-    config: dict[str, Json] = render_for_worker(dict(step.input), scope, own=step.own_templates)
+    config: dict[str, Json] = render_for_worker(
+        dict(step.input), scope, own=step.own_templates, left=step.left
+    )
     return config
 
 
@@ -258,15 +262,17 @@ def _tool_config(
     inputs: Mapping[str, Json],
     iteration: LoopElement | None,
     *,
-    own: frozenset[str],
+    step: Step,
 ) -> Json:
-    config: dict[str, Json] = render_for_worker(_without_rules(tool), scope, own=own)
-    if isinstance(tool.config.get("auth"), dict):
-        # The worker takes it out before it renders the rest.
+    own = step.own_templates
+    rendered = partial(render_for_worker, scope=scope, own=own, left=step.left)
+    config: dict[str, Json] = rendered(_without_rules(tool))
+    if isinstance(tool.config.get("auth"), dict) and not step.keychain:
+        # The worker takes it out before it renders the rest, unless it may name the keychain.
         config["auth"] = render(tool.config["auth"], scope)
     if isinstance(tool.config.get("retry"), list):
         config["retry"] = tool.config["retry"]
-    args: Json = render_for_worker(tool.args, scope, own=own) if tool.has_args else None
+    args: Json = rendered(tool.args) if tool.has_args else None
     if inputs and (args is None or isinstance(args, dict)):
         args = {**inputs, **(args or {})}
     if iteration is not None:
