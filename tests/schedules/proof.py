@@ -280,7 +280,9 @@ async def blamed(stack: Stack, path: str, kills: Sequence[tuple[datetime, str]])
         before = [target for moment, target in kills if moment < row["started_at"]]
         found[before[-1] if before else "none"].append(row["lateness"])
     for target, late in found.items():
-        print(f"  a second late or more after a kill of {target}: {len(late)}, to {max(late):.2f} s")
+        print(
+            f"  a second late or more after a kill of {target}: {len(late)}, to {max(late):.2f} s"
+        )
 
 
 async def settled(stack: Stack, path: str, end: datetime) -> None:
