@@ -150,12 +150,7 @@ def build_command(
     }
     if policy is not None:
         context["policy"] = policy
-    if step.keychain:
-        context["keychain"] = list(step.keychain)
-    if own and isinstance(tool, Pipeline):
-        context["own_templates"] = sorted(own)
-    if step.output_select:
-        context["output_select"] = list(step.output_select)
+    context.update(_kept(step))
     names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
@@ -164,6 +159,18 @@ def build_command(
     cursor = _body(step, iteration, frame)
     limit, note = _time_limit(step), _note(tool, config)
     return BuiltCommand(step.name, kind, context, iteration, limit, cursor, note)
+
+
+def _kept(step: Step) -> dict[str, Json]:
+    """Return what the worker is told of a step beside its configuration."""
+    kept: dict[str, Json] = {}
+    if step.keychain:
+        kept["keychain"] = list(step.keychain)
+    if step.own_templates and isinstance(step.tool, Pipeline):
+        kept["own_templates"] = sorted(step.own_templates)
+    if step.output_select:
+        kept["output_select"] = list(step.output_select)
+    return kept
 
 
 def _body(step: Step, iteration: LoopElement | None, frame: int | None) -> dict[str, Json] | None:
