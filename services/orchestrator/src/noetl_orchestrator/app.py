@@ -14,6 +14,7 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import (
     CHILD,
     CLAIM,
+    JOINS,
     PURGE,
     RUNS_OVER,
     LogPurged,
@@ -140,6 +141,7 @@ def _handlers(
         *log_handlers.handlers(),
         handle(CHILD, orchestrator.children.on_child),
         handle(RUNS_OVER, orchestrator.runs.on_over),
+        handle(JOINS, orchestrator.joins.on_joins),
         handle(PURGE, on_purge),
         pool_status_handler(
             turn_pool,

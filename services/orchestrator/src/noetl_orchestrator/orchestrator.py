@@ -32,6 +32,7 @@ from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
+from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
@@ -111,6 +112,7 @@ class Orchestrator:
         )
         self.children = Children(database, settings)
         self.runs = Runs(database)
+        self.joins = Joins(self.store, self.loader, self.playbooks)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)

@@ -34,6 +34,7 @@ class State:
     current_step: str | None = None
     cause: Json = None
     soft_error: Json = None
+    paused: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
