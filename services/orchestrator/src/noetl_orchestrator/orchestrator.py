@@ -112,7 +112,6 @@ class Orchestrator:
         )
         self.children = Children(database, settings)
         self.runs = Runs(database)
-        self.joins = Joins(self.store, self.loader, self.playbooks)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)
@@ -163,6 +162,11 @@ class Orchestrator:
             limits=self._limits,
             triggers=self.triggers.known,
         )
+
+    @property
+    def joins(self) -> Joins:
+        """Answers which joins wait."""
+        return Joins(self.store, self.loader, self.playbooks)
 
     @asynccontextmanager
     async def running_turns(self, service: Service | None = None) -> AsyncIterator[None]:
