@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,12 @@ FIRINGS = """
     INNER JOIN noetl.schedule AS s ON s.schedule_id = f.schedule_id
     WHERE s.path LIKE $1 AND f.scheduled_at < $2
     GROUP BY f.state
+"""
+LATE = """
+    SELECT f.started_at, extract(EPOCH FROM f.started_at - f.due_at)::FLOAT8 AS lateness
+    FROM noetl.schedule_firing AS f
+    INNER JOIN noetl.schedule AS s ON s.schedule_id = f.schedule_id
+    WHERE s.path LIKE $1 AND f.state = 'started' AND f.started_at - f.due_at > interval '1 second'
 """
 
 
@@ -249,15 +256,33 @@ async def real(schedules: int, minutes: float) -> int:
         end = begin + timedelta(minutes=minutes)
         while datetime.now(UTC) < begin:
             await asyncio.sleep(0.2)
-        kills: dict[str, int] = {"catalog": 0, "orchestrator": 0}
+        kills: list[tuple[datetime, str]] = []
         while datetime.now(UTC) < end:
             await asyncio.sleep(random.uniform(4.0, 12.0))
-            target = random.choice(list(kills))
+            target = random.choice(("catalog", "orchestrator"))
             kill(stack, target)
-            kills[target] += 1
+            kills.append((datetime.now(UTC), target))
         await settled(stack, "real/%", end)
-        print(f"real: {schedules} schedules a minute, {minutes:g} minutes, SIGKILLs {kills}")
-        return await judged(stack, "real/%", end, expected=round(schedules * minutes))
+        counts = dict(Counter(target for _, target in kills))
+        print(f"real: {schedules} schedules a minute, {minutes:g} minutes, SIGKILLs {counts}")
+        found = await judged(stack, "real/%", end, expected=round(schedules * minutes))
+        await blamed(stack, "real/%", kills)
+        return found
+
+
+async def blamed(stack: Stack, path: str, kills: Sequence[tuple[datetime, str]]) -> None:
+    """Tell which kill came last before firings that were a second late or more."""
+    connection = await asyncpg.connect(stack.dsn())
+    rows = await connection.fetch(LATE, path)
+    await connection.close()
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        before = [target for moment, target in kills if moment < row["started_at"]]
+        found[before[-1] if before else "none"].append(row["lateness"])
+    for target, late in found.items():
+        print(
+            f"  a second late or more after a kill of {target}: {len(late)}, to {max(late):.2f} s"
+        )
 
 
 async def settled(stack: Stack, path: str, end: datetime) -> None:

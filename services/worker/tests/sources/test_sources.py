@@ -196,6 +196,29 @@ async def test_what_is_not_acknowledged_comes_again_with_the_same_identity(place
     assert nothing == []
 
 
+async def test_what_came_over_an_earlier_connection_keeps_nothing_from_being_acknowledged(
+    place: Place,
+) -> None:
+    await place.send([b"1"])
+    async with place.opened() as source:
+        old = await taken_from(source, 1)
+    await place.send([b"2"])
+    async with place.opened() as source:
+        found: dict[str, Taken] = {}
+
+        async def has_second() -> bool:
+            found.update({str(one.message.data): one for one in await source.fetch(5, 0.3)})
+            return "2" in found
+
+        await eventually(has_second)
+        await source.hold([*old, *found.values()])
+        await source.ack([*old, *found.values()])
+
+    async with place.opened() as source:
+        again = await source.fetch(5, 0.5)
+    assert found["2"].identity not in {one.identity for one in again}
+
+
 async def test_the_source_takes_dead_letters(place: Place) -> None:
     to = {
         "nats": f"{place.fields.get('stream')}.dead",

@@ -87,8 +87,8 @@ class RabbitSource:
     async def ack(self, taken: Sequence[Taken]) -> None:
         """Acknowledge."""
         try:
-            for one in taken:
-                await one.handle.ack()
+            for one in self._answerable(taken):
+                await one.ack()
         except self._broken as error:
             raise _away(error) from error
 
@@ -98,10 +98,20 @@ class RabbitSource:
     async def give_back(self, taken: Sequence[Taken]) -> None:
         """Have messages delivered again."""
         try:
-            for one in taken:
-                await one.handle.nack(requeue=True)
+            for one in self._answerable(taken):
+                await one.nack(requeue=True)
         except self._broken as error:
             raise _away(error) from error
+
+    def _answerable(self, taken: Sequence[Taken]) -> list[Any]:
+        """Return what can be answered: what came over a channel that is gone comes again."""
+        return [one.handle for one in taken if not self._is_lost(one.handle)]
+
+    def _is_lost(self, raw: Any) -> bool:
+        try:
+            return bool(raw.channel.is_closed)
+        except self._broken:
+            return True
 
     async def publish(self, to: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Publish to a queue, and hear that it is stored."""
