@@ -15,7 +15,7 @@ from noetl_common.health import HealthRoutes
 from noetl_common.hiding import hide_from_scripts
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
-from noetl_common.pace import Pace
+from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
 

@@ -13,7 +13,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_common.pace import Pace
+from noetl_common.retry import Pace
 
 from noetl_outbox.pools import PoolWatch
 from noetl_outbox.rows import (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
-from noetl_common.pace import Pace
+from noetl_common.retry import Pace
 
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings

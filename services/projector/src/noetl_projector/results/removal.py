@@ -6,7 +6,7 @@ from collections.abc import Callable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
-from noetl_common.pace import Pace
+from noetl_common.retry import Pace
 
 from noetl_projector.results.bodies.places import Places
 from noetl_projector.results.store import ResultStore
