@@ -75,7 +75,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 parse=_parser(settings),
                 resolve=catalog_paths(rpc),
             ) as orchestrator:
-                service.ready_when("database", orchestrator.store.read_clock)
+                service.ready_when("database", orchestrator.store.is_reachable)
                 shard = settings.shard_index
                 async with (
                     orchestrator.running_turns(service),

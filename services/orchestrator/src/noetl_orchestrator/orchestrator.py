@@ -30,6 +30,7 @@ from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.joins import Joins
@@ -79,10 +80,10 @@ class Orchestrator:
         )
         self.appends = Appends(database)
         self.retention = Retention(database)
-        outbox_rows = OutboxRows(settings)
-        outbox_hints = OutboxHints(bus, settings)
+        outbox_rows, outbox_hints = OutboxRows(settings), OutboxHints(bus, settings)
 
         self.clock = DatabaseClock()
+        self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
@@ -133,6 +134,7 @@ class Orchestrator:
                 outbox_hints=outbox_hints,
                 run_hints=run_hints,
                 clock=self.clock,
+                agenda=self.agenda,
                 cache=self.cache,
                 loader=self.loader,
                 replicas=self.replicas,

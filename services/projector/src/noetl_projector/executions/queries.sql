@@ -39,10 +39,6 @@ SELECT
     e.weight, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id, e.duration, e.cause
 FROM noetl.event AS e;
 
--- name: probe
--- Whether the database answers.
-SELECT 1;
-
 -- name: find_state
 -- The state row of an execution. $1 execution id
 SELECT {state}
