@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from noetl_contract.json import Json
-from noetl_contract.subscriptions.document import SubscriptionSpec
-from pydantic import ValidationError
+from noetl_contract.subscriptions.document import spec_problems
 
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.levels import Level, Schema
@@ -102,16 +101,9 @@ def _subscription(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
 
 def _unreadable(root: MapNode, spec: Json) -> Iterator[Finding]:
     """Yield what the runtime refuses though the catalog takes it."""
-    try:
-        SubscriptionSpec.model_validate(spec)
-    except ValidationError as error:
-        for one in error.errors(include_input=False, include_url=False, include_context=False):
-            where = "".join(
-                f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"]
-            )
-            node, path = _nearest(root, f"spec{where}")
-            message = f"no runtime takes 'spec{where}'"[:_SHOWN]
-            yield _error(node, path, f"{message}: {one['msg']}")
+    for where, reason in spec_problems(spec):
+        node, path = _nearest(root, f"spec.{where}")
+        yield _error(node, path, f"no runtime takes 'spec.{where[:_SHOWN]}': {reason}")
 
 
 def _unknown_below(
