@@ -114,6 +114,12 @@ def pids_of(stack: Stack, target: str) -> list[int]:
     ]
 
 
+def are_ready(stack: Stack, target: str) -> bool:
+    """Whether every process of a service is ready."""
+    found = [one for name, one in stack.services().items() if name.startswith(target)]
+    return all(one["state"] == "ready" for one in found)
+
+
 def kill(stack: Stack, target: str) -> None:
     """SIGKILL a process of a service, if one runs."""
     pids = pids_of(stack, target)
@@ -262,6 +268,8 @@ async def real(schedules: int, minutes: float, catalogs: int) -> int:
         while datetime.now(UTC) < end:
             await asyncio.sleep(random.uniform(4.0, 12.0))
             target = random.choice(("catalog", "orchestrator"))
+            if not are_ready(stack, target):
+                continue  # the successor of the one before still starts
             kill(stack, target)
             kills.append((datetime.now(UTC), target))
         await settled(stack, "real/%", end)
