@@ -26,15 +26,14 @@ from noetl_engine.decide.finish import (
     decide_deadline,
     decide_exhausted,
     decide_finalize,
-    decide_pause,
     decide_recorded,
-    decide_resume,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
 from noetl_engine.decide.needs import check_rows
 from noetl_engine.decide.start import decide_start
 from noetl_engine.decide.waits.ends import decide_reminder, decide_wait_due
+from noetl_engine.decide.waits.pauses import decide_pause, decide_resume
 from noetl_engine.decide.waits.signals import decide_signal, take_kept_signals
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (

@@ -79,10 +79,10 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 service=service,
             )
             runtimes = RuntimeHandlers(
-                runtime_store, settings=settings, ids=ids, heartbeats=heartbeats, pauses=pauses
+                runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
             )
             service.ready_when("nats", bus.is_ready)
-            service.ready_when("postgres", store.is_reachable)
+            service.ready_when("postgres", database.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
             service.spawn(

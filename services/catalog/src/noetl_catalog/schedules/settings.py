@@ -11,7 +11,7 @@ class ScheduleSettings(SettingsPiece):
         default=True, description="Fire schedules; another replica or deployment does it if not."
     )
     schedule_look_seconds: float = Field(
-        default=30.0,
+        default=60.0,
         gt=0,
         description="Longest sleep before the next look for a schedule that is due.",
     )

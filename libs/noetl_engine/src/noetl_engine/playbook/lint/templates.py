@@ -1,9 +1,10 @@
 """Mistakes inside templates: syntax, names without a value, misleading texts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from noetl_contract.tools import WITHOUT_KEYCHAIN
 from noetl_template import (
     Reference,
     TemplateError,
@@ -17,6 +18,7 @@ from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.names import ALWAYS, Names
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.texts import Text
+from noetl_engine.playbook.parse.keychain import KEYCHAIN
 from noetl_engine.playbook.parse.rules import is_expression
 
 _ALIASES: Final = frozenset({"ctx", "workload"})
@@ -108,14 +110,33 @@ def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Gue
         return _missing_below(root, below, text, names, guess)
     if is_known or root in ALWAYS:
         return None
-    if root == "keychain" and names.keychain:
-        return "'keychain' is empty in templates: name the credential in 'auth'"
+    if root == KEYCHAIN and names.keychain is not None:
+        return _keychain_problem(below, names.keychain, text.view.given_to, guess)
     if root in {"output", "event"}:
         return f"'{root}' has no value here, only in a step's 'set' and in the 'when' of its arcs"
     if not names.is_certain:
         return None
     advice = guess(root, _vocabulary(text, names)) or _UNLESS
     return f"'{root}' is no step, workload key or variable{advice}"
+
+
+def _keychain_problem(
+    entry: str | None, entries: Mapping[str, bool], given_to: str, guess: Guesser
+) -> str | None:
+    if not given_to:
+        return "'keychain' is empty here: it has values only in what a tool is given"
+    if given_to in WITHOUT_KEYCHAIN:
+        return f"'keychain' has no values for '{given_to}', which would keep them readable"
+    if entry is None:
+        return None
+    if entry not in entries:
+        return f"the keychain has no entry '{entry}'{guess(entry, entries)}"
+    if entries[entry]:
+        return None
+    return (
+        f"the entry '{entry}' of the keychain has neither 'provider' nor 'credential': "
+        "it is empty unless its value is stored for this playbook"
+    )
 
 
 def _vocabulary(text: Text, names: Names) -> frozenset[str]:
