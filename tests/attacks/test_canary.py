@@ -84,6 +84,7 @@ def echoing(canaries: Canaries) -> Iterator[None]:
 def tools(echo: str) -> dict[str, list[JsonObject]]:
     """Return, by kind, tools that use the secret and fail, or at least give it back."""
     http = {"url": f"{echo}/x?n={{{{ workload.n }}}}", "method": "GET"}
+    named = "{{ keychain.canary_named.token }}"
     table = {"type": "postgres", "auth": "canary_pg", "table": "t", "query": "SELECT 1"}
     return {
         "http": [
@@ -93,10 +94,13 @@ def tools(echo: str) -> dict[str, list[JsonObject]]:
             {**http, "headers": {"X-Api-Token": "{{ workload.api_token }}"}},
             {**http, "auth": "canary_odd"},
             {**http, "auth": "canary_kept"},
+            {**http, "headers": {"X-Word": f"is {named}"}, "params": {"q": named}},
+            {**http, "auth": {"type": "bearer", "token": named}},
         ],
         "postgres": [
             {"auth": "canary_pg", "query": "SELECT 1"},
             {"auth": "canary_pg_away", "query": "SELECT 1"},
+            {"auth": "canary_pg_away", "query": f"SELECT '{named}'", "params": [named]},
         ],
         "duckdb": [
             {"auth": "canary_pg", "query": "SELECT * FROM nowhere"},
@@ -108,19 +112,27 @@ def tools(echo: str) -> dict[str, list[JsonObject]]:
         "ducklake": [{"auth": "canary_pg", "query": "SELECT * FROM nowhere"}],
         "transfer": [{"source": table, "target": {**table, "auth": "canary_pg_away"}}],
         "nats": [{"auth": "canary_nats", "operation": "kv_get", "bucket": "b", "key": "k"}],
-        "shell": [{"auth": "canary_pg", "command": "echo failing; exit 3"}],
+        "shell": [
+            {"auth": "canary_pg", "command": "echo failing; exit 3"},
+            {"command": f"echo '{named}'; exit 3"},
+        ],
         "python": [
             {
                 "auth": "canary_pg",
                 "input": {"api_token": "{{ workload.api_token }}"},
                 "code": "raise ValueError('no luck')",
-            }
+            },
+            {"input": {"word": named}, "code": "raise ValueError(word)"},
+            {"code": f"raise ValueError('{named}')"},
         ],
         "mcp": [
             {"auth": "canary_bearer", "endpoint": f"{echo}/mcp", "method": "tools/call",
              "tool": "t"}
         ],
-        "playbook": [{"auth": "canary_pg", "path": "canary/nowhere"}],
+        "playbook": [
+            {"auth": "canary_pg", "path": "canary/nowhere"},
+            {"path": "canary/noop/0/0", "payload": {"word": named}},
+        ],
         "result_fetch": [{"auth": "canary_bearer", "ref": "noetl://execution/1/result/a/1"}],
         "artifact": [
             {"auth": "canary_bearer", "input": {"result_ref": "noetl://execution/1/result/a/1"}}
@@ -137,7 +149,10 @@ def playbook(kind: str, number: int, tool: JsonObject, *, pipeline: bool) -> Jso
         "kind": "Playbook",
         "metadata": {"name": "canary", "path": f"canary/{kind}/{number}/{int(pipeline)}"},
         "workload": {"n": 1, "api_token": ""},
-        "keychain": [{"name": "canary_kept", "provider": "vault", "map": {"token": "nowhere"}}],
+        "keychain": [
+            {"name": "canary_kept", "provider": "vault", "map": {"token": "nowhere"}},
+            {"name": "canary_named", "credential": "canary_bearer"},
+        ],
         "workflow": [{"step": "start", "tool": [{"one": spec}] if pipeline else spec}],
     }
 
@@ -197,6 +212,7 @@ def test_the_tools_did_use_the_secret(stack: Stack, canaries: Canaries) -> None:
     heard = "\n".join(canaries.heard)
 
     assert f"Bearer {canaries.stored}" in heard
+    assert f"is {canaries.stored}" in heard
     assert canaries.paid in heard
     assert base64.b64encode(f"ann:{canaries.stored}".encode()).decode() in heard
     assert {"http"} <= set(KINDS)
@@ -345,6 +361,9 @@ def test_the_failures_say_what_went_wrong(stack: Stack, canaries: Canaries) -> N
         echoed = events(client, canaries.executions["canary/http/0/0"])
         done = next(event for event in echoed if event["event_type"] == "call.done")
 
+        child = json.dumps(events(client, canaries.executions["canary/playbook/1/0"]))
+
+    assert "may not be given to a tool of kind 'playbook'" in child
     assert "Credential alias 'canary_odd' has unsupported type 'gcs'" in odd
     assert "[REDACTED]" in json.dumps(done)
     assert "HTTP 500 response" in json.dumps(done)

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,12 @@ FIRINGS = """
     WHERE s.path LIKE $1 AND f.scheduled_at < $2
     GROUP BY f.state
 """
+LATE = """
+    SELECT f.started_at, extract(EPOCH FROM f.started_at - f.due_at)::FLOAT8 AS lateness
+    FROM noetl.schedule_firing AS f
+    INNER JOIN noetl.schedule AS s ON s.schedule_id = f.schedule_id
+    WHERE s.path LIKE $1 AND f.state = 'started' AND f.started_at - f.due_at > interval '1 second'
+"""
 
 
 class Clock:
@@ -107,9 +114,16 @@ def pids_of(stack: Stack, target: str) -> list[int]:
     ]
 
 
+def are_ready(stack: Stack, target: str) -> bool:
+    """Whether every process of a service is ready."""
+    found = [one for name, one in stack.services().items() if name.startswith(target)]
+    return all(one["state"] == "ready" for one in found)
+
+
 def kill(stack: Stack, target: str) -> None:
     """SIGKILL a process of a service, if one runs."""
-    for pid in pids_of(stack, target)[:1]:
+    pids = pids_of(stack, target)
+    for pid in pids and [random.choice(pids)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -237,9 +251,10 @@ async def judged(stack: Stack, path: str, end: datetime, *, expected: int) -> in
     return problems
 
 
-async def real(schedules: int, minutes: float) -> int:
+async def real(schedules: int, minutes: float, catalogs: int) -> int:
     """Fire on the real clock under kills."""
-    with running_stack(arguments=("--orchestrators", "2")) as stack:
+    arguments = ("--catalogs", str(catalogs), "--orchestrators", "2")
+    with running_stack(arguments=arguments) as stack:
         begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=45)
         whens = [
             f"interval: 60s\n  start: {one.isoformat()}"
@@ -249,15 +264,38 @@ async def real(schedules: int, minutes: float) -> int:
         end = begin + timedelta(minutes=minutes)
         while datetime.now(UTC) < begin:
             await asyncio.sleep(0.2)
-        kills: dict[str, int] = {"catalog": 0, "orchestrator": 0}
+        kills: list[tuple[datetime, str]] = []
         while datetime.now(UTC) < end:
             await asyncio.sleep(random.uniform(4.0, 12.0))
-            target = random.choice(list(kills))
+            target = random.choice(("catalog", "orchestrator"))
+            if not are_ready(stack, target):
+                continue  # the successor of the one before still starts
             kill(stack, target)
-            kills[target] += 1
+            kills.append((datetime.now(UTC), target))
         await settled(stack, "real/%", end)
-        print(f"real: {schedules} schedules a minute, {minutes:g} minutes, SIGKILLs {kills}")
-        return await judged(stack, "real/%", end, expected=round(schedules * minutes))
+        counts = dict(Counter(target for _, target in kills))
+        print(
+            f"real: {schedules} schedules a minute, {minutes:g} minutes, {catalogs} catalogs and "
+            f"2 orchestrators, SIGKILLs {counts}"
+        )
+        found = await judged(stack, "real/%", end, expected=round(schedules * minutes))
+        await blamed(stack, "real/%", kills)
+        return found
+
+
+async def blamed(stack: Stack, path: str, kills: Sequence[tuple[datetime, str]]) -> None:
+    """Tell which kill came last before firings that were a second late or more."""
+    connection = await asyncpg.connect(stack.dsn())
+    rows = await connection.fetch(LATE, path)
+    await connection.close()
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        before = [target for moment, target in kills if moment < row["started_at"]]
+        found[before[-1] if before else "none"].append(row["lateness"])
+    for target, late in found.items():
+        print(
+            f"  a second late or more after a kill of {target}: {len(late)}, to {max(late):.2f} s"
+        )
 
 
 async def settled(stack: Stack, path: str, end: datetime) -> None:
@@ -320,6 +358,7 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--virtual-minutes", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=2.0, help="minutes on the real clock")
+    parser.add_argument("--catalogs", type=int, default=2, help="catalog services of that part")
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -329,7 +368,7 @@ def main() -> int:
             case "virtual":
                 problems += asyncio.run(virtual(options.schedules, options.virtual_minutes))
             case "real":
-                problems += asyncio.run(real(options.schedules, options.minutes))
+                problems += asyncio.run(real(options.schedules, options.minutes, options.catalogs))
             case "backfill":
                 problems += backfill()
             case _:

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import keys, logins, operate, repair, schedules, up
+from noetl.commands import keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -20,6 +20,9 @@ app.command()(validate)
 app.command()(schema)
 app.command()(repair.restart)
 app.command()(repair.why)
+app.command()(pauses.pause)
+app.command()(pauses.resume)
+app.command()(pauses.pauses)
 app.command()(operate.status)
 app.command()(operate.logs)
 app.command()(operate.migrate)

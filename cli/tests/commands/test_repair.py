@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import pytest
 from noetl.commands.repair import standing_lines
 from noetl.follow.edge import RefusedError
 from noetl.follow.standing import QuietWatch, reasons_in
@@ -33,6 +34,9 @@ def served(answers: dict[str, Any], asked: list[tuple[str, Any]]) -> Iterator[st
             self.wfile.write(json.dumps(told or {"error": "not found"}).encode())
 
         def do_POST(self) -> None:
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
@@ -81,6 +85,73 @@ def test_the_status_of_a_stack_tells_what_stands() -> None:
     with served(answers, []) as url:
         assert list(standing_lines(url, "")) == ["execution 7: no worker of pool 'system'"]
     assert list(standing_lines("http://127.0.0.1:1", "")) == []
+
+
+def test_the_status_of_an_execution() -> None:
+    cause = {"step": "load", "kind": "tool", "message": "no route", "line": 4}
+    running = {"status": "RUNNING", "current_step": "load", "duration_human": "5s", "paused": True}
+    failed = {"status": "FAILED", "duration_human": "5s", "error": "step 'load'", "cause": cause}
+    answers = {
+        "/api/executions/7/status": running,
+        "/api/executions/7/why": {"reasons": [NO_WORKER, RUNS]},
+        "/api/executions/8/status": failed,
+    }
+    with served(answers, []) as url:
+        lines = [
+            CliRunner().invoke(app, ["status", number, "--server-url", url]).output.splitlines()
+            for number in ("7", "8")
+        ]
+        as_json = CliRunner().invoke(app, ["status", "8", "--server-url", url, "--json"]).output
+        unknown = CliRunner().invoke(app, ["status", "9", "--server-url", url])
+
+    assert lines[0] == [
+        "execution 7: RUNNING, paused at step 'load', after 5s",
+        NO_WORKER["text"],
+        RUNS["text"],
+    ]
+    assert lines[1] == ["execution 8: FAILED, after 5s", "step 'load' (line 4) failed: no route"]
+    assert json.loads(as_json) == {**failed, "why": None}
+    assert (unknown.exit_code, str(unknown.exception)) == (1, "not found")
+
+
+def test_an_execution_a_path_and_a_pool_are_paused_and_go_on() -> None:
+    asked: list[tuple[str, Any]] = []
+    pool = {"kind": "pool", "name": "gpu", "reason": "drivers", "actor": "key:ann", "since": "t"}
+    answers = {
+        "/api/executions/7/pause": {"execution_id": 7, "status": "paused"},
+        "/api/executions/7/resume": {"execution_id": 7, "status": "running"},
+        "/api/pauses": {**pool, "pauses": [pool]},
+        "/api/pauses?kind=path&name=a%2Fb": {"lifted": False},
+    }
+    with served(answers, asked) as url:
+        said = [
+            CliRunner().invoke(app, [*words, "--server-url", url]).output
+            for words in (
+                ["pause", "7", "--reason", "later"],
+                ["resume", "7"],
+                ["pause", "--pool", "gpu", "--reason", "drivers"],
+                ["resume", "--path", "a/b"],
+                ["pauses"],
+            )
+        ]
+
+    assert said == [
+        "execution 7 is paused\n",
+        "execution 7 is running\n",
+        "pool gpu is paused\n",
+        "path a/b was not paused\n",
+        "pool gpu: paused by key:ann since t (drivers)\n",
+    ]
+    assert asked[0] == ("/api/executions/7/pause", {"reason": "later"})
+    assert asked[2] == ("/api/pauses", {"kind": "pool", "name": "gpu", "reason": "drivers"})
+
+
+@pytest.mark.parametrize("words", [[], ["7", "--pool", "gpu"], ["--path", "a", "--pool", "b"]])
+def test_one_thing_is_paused_at_a_time(words: list[str]) -> None:
+    done = CliRunner().invoke(app, ["pause", *words, "--server-url", "http://127.0.0.1:1"])
+
+    assert done.exit_code == 1
+    assert "name one thing" in str(done.exception)
 
 
 class Asked:

@@ -120,6 +120,7 @@ async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
 
 
 _CATALOG = (
+    "pause.list",
     "register",
     "register.batch",
     "validate",
@@ -204,6 +205,7 @@ _PROJECTOR = (
 _ORCHESTRATOR = (
     "claim",
     "child",
+    "joins",
     "runs.over",
     "pool.status",
     "log.project",

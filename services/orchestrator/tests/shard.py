@@ -125,7 +125,7 @@ class Shard(Tables, Messages):
         return {"status": 200, "body": orjson.loads(answer.body)}
 
 
-_KINDS = ("execute", "events", "cancel", "finalize", "signal", "command.")
+_KINDS = ("execute", "events", "cancel", "finalize", "signal", "pause", "resume", "command.")
 
 
 def _subject(execution_id: int, body: bytes | JsonObject) -> str:

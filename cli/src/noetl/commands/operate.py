@@ -10,8 +10,14 @@ from typing import Annotated
 import typer
 from noetl_contract.documents.broker_users import worker_user
 
-from noetl.commands.options import DataOption, JsonOption, log_to_stderr
-from noetl.commands.repair import standing_lines
+from noetl.commands.options import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    TokenOption,
+    log_to_stderr,
+)
+from noetl.commands.repair import show_execution, standing_lines
 from noetl.stack import logs as log_files
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locate
 from noetl.stack.errors import StackError
@@ -21,8 +27,25 @@ from noetl.stack.servers.nats import nats_address
 from noetl.stack.services import outside
 
 
-def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Show every process of the stack; exit code 1 when none is running."""
+def status(
+    execution: Annotated[
+        str | None, typer.Argument(metavar="[EXECUTION]", help="Id of an execution.")
+    ] = None,
+    *,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every process of the stack, exit code 1 when none is running; or an execution.
+
+    Of an execution: its status, what failed first, and what it waits for.
+    """
+    if execution is not None:
+        show_execution(execution, data=data, server_url=server_url, token=token, as_json=as_json)
+        return
+    if server_url is not None or token is not None:
+        raise StackError("--server-url and --token go with the id of an execution")
     directory = locate(data)
     state = current_state(directory)
     if as_json:

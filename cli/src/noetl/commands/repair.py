@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from noetl_contract.json import Json, JsonObject
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.follow.standing import reasons_in
+from noetl.follow.standing import execution_lines, reasons_in
 from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
 
@@ -73,6 +74,31 @@ def why(
         return
     for reason in reasons_in(answer, all_of_them=True):
         typer.echo(reason.text)
+
+
+def show_execution(
+    execution_id: str,
+    *,
+    data: Path | None,
+    server_url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Print how an execution stands: its status, what failed first, and what it waits for."""
+    from noetl.follow.servers import server_of  # noqa: PLC0415 -- as above
+
+    why: Json = None
+    with server_of(server_url, token=token, data=data) as server:
+        standing = server.ask("GET", f"/api/executions/{execution_id}/status")
+        if not isinstance(standing, dict) or "status" not in standing:
+            raise StackError("the server doesn't answer as a NoETL server does")
+        if standing["status"] == "RUNNING":
+            why = server.ask("GET", f"/api/executions/{execution_id}/why")
+    if as_json:
+        typer.echo(json.dumps({**standing, "why": why}))
+        return
+    for line in execution_lines(execution_id, standing, why):
+        typer.echo(line)
 
 
 def standing_lines(url: str, token: str) -> Iterator[str]:

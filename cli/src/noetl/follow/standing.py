@@ -39,6 +39,25 @@ def soft_error_lines(standing: JsonObject, file: Path) -> Iterator[str]:
     yield f"completed with {count} soft error{plural} (docs/failures.md)"
 
 
+def execution_lines(execution_id: str, standing: JsonObject, why: Json) -> Iterator[str]:
+    """Yield how an execution stands: its status, what failed first, and what it waits for."""
+    is_over = standing["status"] != "RUNNING"
+    paused = ", paused" if standing.get("paused") else ""
+    step, spent = standing.get("current_step"), standing.get("duration_human")
+    at = "" if is_over or not step else f" at step '{step}'"
+    yield f"execution {execution_id}: {standing['status']}{paused}{at}, after {spent}"
+    cause, error = cause_of(standing.get("cause")), standing.get("error")
+    if cause is not None:
+        yield from cause.sentence().splitlines()
+    elif isinstance(error, str):
+        yield from error.splitlines()
+    soft = cause_of(standing.get("soft_error"))
+    if soft is not None:
+        yield f"{standing.get('soft_errors')} soft errors, first: {soft.sentence()}"
+    for reason in reasons_in(why, all_of_them=True):
+        yield reason.text
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """One reason as the server tells it."""

@@ -15,6 +15,7 @@ from noetl_common.health import HealthRoutes
 from noetl_common.hiding import hide_from_scripts
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
+from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
 
@@ -129,16 +130,19 @@ async def every(
     *,
     warning: str,
     beat: Callable[[], None] = lambda: None,
+    longest_seconds: float = 0.0,
 ) -> None:
     """Run a step every interval until cancelled.
 
     A ``NoetlError`` is logged as ``warning``; the step is repeated then after 15 s at the latest.
+    With ``longest_seconds`` the interval grows up to that while steps return nothing.
     """
+    pace = Pace(seconds, longest_seconds)
     while True:
         beat()
         left = seconds
         try:
-            await step()
+            left = pace.after(await step())
         except NoetlError as error:
             _log.warning(warning, error=error.message)
             left = min(seconds, _SOON_SECONDS)

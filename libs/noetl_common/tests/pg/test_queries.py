@@ -81,7 +81,7 @@ def test_lists_of_columns_are_written_once() -> None:
 -- What a thing is.
 SELECT
     t.id,
-    t.name
+    (SELECT n.name FROM name AS n) AS name
 FROM thing AS t;
 
 -- name: list_things
@@ -94,7 +94,8 @@ SELECT {log_row} FROM noetl.event AS e
 
     assert list(queries) == ["list_things", "find_event"]
     assert queries["list_things"].startswith(
-        "SELECT t.id,\n    t.name, '{path,inside}', '{thing}', '{}' FROM thing AS t"
+        "SELECT t.id,\n    (SELECT n.name FROM name AS n) AS name,"
+        " '{path,inside}', '{thing}', '{}' FROM thing AS t"
     )
     assert queries["find_event"].startswith("SELECT e.execution_id, e.position, ")
 

@@ -19,22 +19,21 @@ from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
-from noetl_engine.decide.ends.followups import followups_of
+from noetl_engine.decide.ends.followups import check_followups, followups_of
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
     decide_deadline,
     decide_exhausted,
     decide_finalize,
-    decide_pause,
     decide_recorded,
-    decide_resume,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
 from noetl_engine.decide.needs import check_rows
 from noetl_engine.decide.start import decide_start
 from noetl_engine.decide.waits.ends import decide_reminder, decide_wait_due
+from noetl_engine.decide.waits.pauses import decide_pause, decide_resume
 from noetl_engine.decide.waits.signals import decide_signal, take_kept_signals
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
@@ -146,6 +145,7 @@ class Execution:
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
         check_rows(memory, message)
+        check_followups(memory, playbook, facts)
         with shared_work(facts.limits.template_work_per_decision):
             if not self._restart(draft, message):
                 _dispatch(draft, message)

@@ -111,6 +111,28 @@ def test_the_log_tells_who_paused_and_why():
     assert (paused.status, resumed.status) == ("PAUSED", "RUNNING")
 
 
+@RELOADS
+@pytest.mark.parametrize("how", ["resume", "end"])
+def test_its_row_among_the_timers_goes_with_it(how: str, *, reload: bool):
+    run = begin("line", reload=reload)
+    (timer,) = run.decide(PAUSE).timers
+    assert (timer.kind, timer.payload) == ("pause", {"reason": "later", "actor": "ann"})
+    assert run.decide(PAUSE).timers == []
+
+    ended = run.decide(RESUME if how == "resume" else cancel())
+    assert ended.timers_done == [timer.timer_id]
+    if how == "resume":
+        assert run.decide(RESUME).timers_done == []
+
+
+def test_a_pause_of_the_release_before_has_no_row():
+    run = begin("line")
+    run.decide(PAUSE)
+    run.execution.state.pause = None
+
+    assert run.decide(RESUME).timers_done == []
+
+
 def test_an_execution_that_has_ended_is_not_paused():
     run = begin("line")
     run.decide(cancel())

@@ -328,14 +328,14 @@ def test_a_command_context_carries_nothing_it_does_not_need():
     assert set(context) == {"tool_config", "args", "render_context"}
 
 
-def test_keychain_is_no_name_of_templates_and_aliases_pass_as_they_are() -> None:
-    """Only the credential resolver reads the block; nothing secret gets into a command."""
+def test_what_names_the_keychain_is_left_to_the_worker_and_aliases_pass_as_they_are() -> None:
+    """Nothing secret gets into a command, only the names of the entries that it may ask for."""
     text = (
         "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\n"
         "keychain:\n- {name: api, provider: vault, map: {token: path#key}}\n"
         "workflow:\n- step: start\n  tool:\n    kind: http\n    auth: api\n"
         "    url: http://h\n    t: '{{ keychain.api.token }}'\n"
-        "    u: 'x{{ keychain.api.token }}y'\n"
+        "    u: 'x{{ keychain.api.token }}y'\n    v: '{{ keychain.other.token }}'\n"
     )
     run = Run(parse_playbook(text)).start()
 
@@ -343,9 +343,11 @@ def test_keychain_is_no_name_of_templates_and_aliases_pass_as_they_are() -> None
     assert command.context["tool_config"] == {
         "auth": "api",
         "url": "http://h",
-        "t": None,
-        "u": "xy",
+        "t": "{{ keychain.api.token }}",
+        "u": "x{{ keychain.api.token }}y",
+        "v": None,
     }
+    assert command.context["keychain"] == ["api"]
     assert "keychain" not in command.context["render_context"]
 
 

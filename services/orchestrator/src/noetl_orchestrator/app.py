@@ -14,6 +14,7 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import (
     CHILD,
     CLAIM,
+    JOINS,
     PURGE,
     RUNS_OVER,
     LogPurged,
@@ -74,7 +75,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 parse=_parser(settings),
                 resolve=catalog_paths(rpc),
             ) as orchestrator:
-                service.ready_when("database", orchestrator.store.read_clock)
+                service.ready_when("database", orchestrator.store.is_reachable)
                 shard = settings.shard_index
                 async with (
                     orchestrator.running_turns(service),
@@ -140,6 +141,7 @@ def _handlers(
         *log_handlers.handlers(),
         handle(CHILD, orchestrator.children.on_child),
         handle(RUNS_OVER, orchestrator.runs.on_over),
+        handle(JOINS, orchestrator.joins.on_joins),
         handle(PURGE, on_purge),
         pool_status_handler(
             turn_pool,

@@ -10,7 +10,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, every
 from noetl_contract.streams import STREAMS, ingress_durables
-from noetl_contract.subjects import PAUSE_HINT
+from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
@@ -23,6 +23,8 @@ from noetl_orchestrator.settings import Settings
 _log = get_logger()
 _UNCLAIMED_EVERY = 5
 _UPKEEP_SECONDS = 5.0
+_CLOCK_SECONDS = 15.0
+_BEAT_SECONDS = 5.0
 _PARTITIONS_SECONDS = 600.0
 _PURGE_SECONDS = 300.0
 _PURGE_LIMIT = 5_000
@@ -39,28 +41,25 @@ def spawn_loops(
     ) -> None:
         service.spawn(name, every(seconds, step, warning=warning, beat=service.beater(name)))
 
-    sweep_seconds = settings.lease_sweep_seconds
-    repeat("leases", sweep_seconds, sweeper.sweep, "sweep_failed")
-    repeat("unclaimed", _UNCLAIMED_EVERY * sweep_seconds, sweeper.sweep_unclaimed, "sweep_failed")
+    _spawn_sweeps(settings, orchestrator, repeat)
 
     async def ask() -> None:
         await orchestrator.liveness.ask(rpc)
         await sweeper.hand_out()
 
-    repeat("liveness", settings.liveness_seconds, ask, "liveness_unknown")
-    service.spawn("pauses", _hear_pauses(bus, ask))
-    repeat(
-        "triggers",
-        settings.trigger_refresh_seconds,
-        lambda: orchestrator.triggers.ask(rpc),
-        "triggers_unknown",
-    )
-    repeat(
-        "timers",
-        settings.timer_poll_seconds,
-        lambda: take_due_timers(store, orchestrator.dispatcher, settings, service.beater("timers")),
-        "timers_not_read",
-    )
+    async def ask_in_time() -> None:
+        if not orchestrator.liveness.rest(is_busy=orchestrator.agenda.has_leases):
+            await ask()
+
+    repeat("liveness", settings.liveness_seconds, ask_in_time, "liveness_unknown")
+
+    async def ask_triggers() -> None:
+        await orchestrator.triggers.ask(rpc)
+
+    repeat("triggers", settings.trigger_refresh_seconds, ask_triggers, "triggers_unknown")
+    service.spawn("pauses", _hear(bus, PAUSE_HINT, ask, "pauses_not_read"))
+    service.spawn("changes of triggers", _hear(bus, TRIGGER_HINT, ask_triggers, "triggers_unknown"))
+    service.spawn("timers", run_timers(orchestrator, settings, beat=service.beater("timers")))
     repeat("upkeep", _UPKEEP_SECONDS, lambda: _keep_time(orchestrator), "upkeep_failed")
     repeat(
         "request keys",
@@ -77,6 +76,45 @@ def spawn_loops(
         "partitions_not_kept",
     )
     _spawn_intake(service, settings, orchestrator, bus=bus)
+
+
+def _spawn_sweeps(
+    settings: Settings,
+    orchestrator: Orchestrator,
+    repeat: Callable[[str, float, Callable[[], Awaitable[object]], str], None],
+) -> None:
+    """Start the loops over held and unclaimed commands, which rest while there are none."""
+    agenda, sweeper = orchestrator.agenda, orchestrator.sweeper
+    seconds = settings.lease_sweep_seconds
+
+    async def sweep() -> None:
+        if (agenda.is_lease_over() or sweeper.has_news()) and await sweeper.sweep():
+            await agenda.ask()
+
+    async def sweep_unclaimed() -> None:
+        if agenda.has_pending:
+            await sweeper.sweep_unclaimed()
+
+    repeat("agenda", settings.agenda_seconds, agenda.ask, "agenda_unknown")
+    repeat("leases", seconds, sweep, "sweep_failed")
+    repeat("unclaimed", _UNCLAIMED_EVERY * seconds, sweep_unclaimed, "sweep_failed")
+
+
+async def run_timers(
+    orchestrator: Orchestrator, settings: Settings, *, beat: Callable[[], None] = lambda: None
+) -> None:
+    """Take timers when they are due, until cancelled."""
+    agenda = orchestrator.agenda
+    while True:
+        beat()
+        if not await agenda.wait_for_timer(_BEAT_SECONDS):
+            continue
+        try:
+            await take_due_timers(orchestrator.store, orchestrator.dispatcher, settings, beat)
+            await agenda.ask()
+        except NoetlError as error:
+            _log.warning("timers_not_read", error=error.message)
+        await asyncio.sleep(settings.timer_poll_seconds)
 
 
 def _spawn_intake(
@@ -100,10 +138,10 @@ def _spawn_intake(
         )
 
 
-async def _hear_pauses(bus: Bus, ask: Callable[[], Awaitable[None]]) -> None:
-    """Ask at once when pauses have changed, until cancelled."""
+async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warning: str) -> None:
+    """Ask at once when a hint says that something has changed, until cancelled."""
     changed = asyncio.Event()
-    subscription = await bus.subscribe(PAUSE_HINT, lambda _hint: changed.set())
+    subscription = await bus.subscribe(subject, lambda _hint: changed.set())
     try:
         while True:
             await changed.wait()
@@ -111,7 +149,7 @@ async def _hear_pauses(bus: Bus, ask: Callable[[], Awaitable[None]]) -> None:
             try:
                 await ask()
             except NoetlError as error:
-                _log.warning("pauses_not_read", error=error.message)
+                _log.warning(warning, error=error.message)
     finally:
         await subscription.unsubscribe()
 
@@ -122,5 +160,5 @@ async def _keep_time(orchestrator: Orchestrator) -> None:
     metrics.CACHE_EXECUTIONS.set(len(cache))
     metrics.CACHE_BYTES.set(cache.bytes)
     metrics.WAITING_INPUTS.set(len(orchestrator.dispatcher))
-    if clock.age_seconds > _UPKEEP_SECONDS:
+    if clock.age_seconds > _CLOCK_SECONDS:
         clock.set(await orchestrator.store.read_clock())

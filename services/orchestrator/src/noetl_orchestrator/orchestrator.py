@@ -30,8 +30,10 @@ from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
+from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
@@ -82,6 +84,7 @@ class Orchestrator:
         outbox_hints = OutboxHints(bus, settings)
 
         self.clock = DatabaseClock()
+        self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
@@ -132,6 +135,7 @@ class Orchestrator:
                 outbox_hints=outbox_hints,
                 run_hints=run_hints,
                 clock=self.clock,
+                agenda=self.agenda,
                 cache=self.cache,
                 loader=self.loader,
                 replicas=self.replicas,
@@ -161,6 +165,11 @@ class Orchestrator:
             limits=self._limits,
             triggers=self.triggers.known,
         )
+
+    @property
+    def joins(self) -> Joins:
+        """Answers which joins wait."""
+        return Joins(self.store, self.loader, self.playbooks)
 
     @asynccontextmanager
     async def running_turns(self, service: Service | None = None) -> AsyncIterator[None]:

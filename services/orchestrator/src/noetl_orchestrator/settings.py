@@ -127,9 +127,10 @@ class Settings(
     )
 
     trigger_refresh_seconds: float = Field(
-        default=5.0,
+        default=30.0,
         gt=0,
-        description="How often the catalog is asked for triggers; a new one counts after that.",
+        description="How often the catalog is asked for triggers; also when it says that one has "
+        "changed, and a change whose message is lost counts after this.",
     )
 
     # Leases.
@@ -188,7 +189,13 @@ class Settings(
         default=5.0, gt=0, description="No worker is judged while older messages wait (L3)."
     )
     liveness_seconds: float = Field(
-        default=2.0, gt=0, description="How often the catalog is asked for the workers' heartbeats."
+        default=2.0,
+        gt=0,
+        description="How often the catalog is asked for the workers' heartbeats while a command is "
+        "held.",
+    )
+    liveness_idle_seconds: float = Field(
+        default=15.0, ge=0, description="How often while none is held."
     )
 
     edge_heartbeat_stale_seconds: float = Field(
@@ -199,13 +206,21 @@ class Settings(
     )
 
     # Timers.
-    timer_poll_seconds: float = Field(default=0.5, gt=0, description="Pause between two looks.")
+    timer_poll_seconds: float = Field(
+        default=0.25, gt=0, description="Shortest pause between two looks for due timers."
+    )
+    agenda_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often the database is asked when the next timer and lease are due; those "
+        "that a process left behind which ended are late by so much at most.",
+    )
     timer_lease_seconds: float = Field(
         default=30.0, gt=0, description="When a due timer that was taken is due again."
     )
     timer_batch: int = Field(default=200, ge=1, description="Timers taken at once.")
     timer_inputs_max: int = Field(
-        default=2000,
+        default=512,
         ge=1,
         description="No more timers are taken while as many inputs wait for their turn.",
     )

@@ -2,11 +2,24 @@
 
 import pytest
 from noetl_contract.http.workers.pauses import PauseKind, PauseTarget
+from noetl_contract.rpc.orchestrator import JoinsQuery
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.leases.workers import hear
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
+
+JOINED = """apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: joined, path: tests/joined}
+workflow:
+  - step: start
+    tool: {kind: noop}
+    next: {spec: {mode: inclusive}, arcs: [{step: a}, {step: b}]}
+  - {step: a, tool: {kind: noop}, next: {arcs: [{step: join}]}}
+  - {step: b, tool: {kind: noop}, next: {arcs: [{step: join}]}}
+  - {step: join, tool: {kind: noop}}
+"""
 
 
 def pause(replica: Replica, kind: PauseKind, name: str) -> None:
@@ -89,3 +102,33 @@ async def test_an_answer_of_a_catalog_that_knows_no_pauses_lifts_none(
     await hear(shard, replica)
 
     assert replica.rooms.pauses.withholds(path="any", pool="shared")
+
+
+async def test_an_execution_s_pause_is_a_row_until_it_goes_on(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    message = {"execution_id": execution_id, "reason": "later", "actor": "key:ann"}
+    rows = "SELECT payload FROM noetl.timer WHERE execution_id = $1 AND kind = 'pause'"
+
+    await shard.send(execution_id, {"type": "pause", **message})
+    (row,) = await shard.pool.fetch(rows, execution_id)
+    assert row["payload"] == {"reason": "later", "actor": "key:ann"}
+
+    await shard.send(execution_id, {"type": "resume", "execution_id": execution_id})
+    assert await shard.pool.fetch(rows, execution_id) == []
+
+
+async def test_the_joins_that_wait_are_told(shard: Shard, replica: Replica) -> None:
+    execution_id = await shard.start(JOINED)
+    await shard.send(execution_id, shard.fast(await shard.command(execution_id)))
+    first, _second = await shard.open_commands(execution_id)
+    query = JoinsQuery(execution_id=execution_id)
+    assert (await replica.rooms.joins.on_joins(query)).joins == []
+
+    await shard.send(execution_id, shard.fast(first))
+    (join,) = (await replica.rooms.joins.on_joins(query)).joins
+
+    assert (join.step, join.arrived, join.awaited) == ("join", ["a"], ["b"])
+    assert join.since is not None
+    nobody = JoinsQuery(execution_id=shard.ids.next())
+    assert (await replica.rooms.joins.on_joins(nobody)).joins == []

@@ -27,6 +27,8 @@ from noetl_outbox.upkeep import measure, purge
 
 SCHEMA = "0001"
 _NAME = "outbox"
+# Upkeep that found nothing rests for so many of its intervals at most.
+_IDLE_INTERVALS = 6
 _REQUESTS_AT_ONCE = 4
 _log = get_logger()
 
@@ -58,7 +60,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
             bus, store, creation_times=creation_times, wake_sweep=relay.wake, settings=settings
         )
         service.ready_when("nats", bus.is_ready)
-        service.ready_when("postgres", store.now)
+        service.ready_when("postgres", database.is_reachable)
         await _look_first(recovery, pools)
         loops = {
             "topology": run_topology_watch(
@@ -72,11 +74,13 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 settings.outbox_purge_interval_seconds,
                 lambda: purge(store, settings),
                 warning="purge_failed",
+                longest_seconds=_IDLE_INTERVALS * settings.outbox_purge_interval_seconds,
             ),
             "measure": every(
                 settings.outbox_stats_interval_seconds,
                 lambda: measure(store),
                 warning="outbox_not_measured",
+                longest_seconds=_IDLE_INTERVALS * settings.outbox_stats_interval_seconds,
             ),
         }
         for name, loop in loops.items():

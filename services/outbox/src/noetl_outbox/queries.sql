@@ -1,7 +1,6 @@
 -- Statements of the outbox relay, on the database of its shard.
 
--- name: probe
--- Whether the database answers, and its clock.
+-- name: read_clock
 SELECT clock_timestamp();
 
 -- name: claim_due_rows

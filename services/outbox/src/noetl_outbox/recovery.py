@@ -84,8 +84,6 @@ class Recovery:
             self._wake_sweep()
 
     async def _compare(self, name: str, *, is_due: bool) -> int:
-        # The clock first: rows published after the look may have a higher sequence.
-        asked_at = await self._store.now()
         stream = await stream_info(self._bus, name)
         if stream is None:
             return 0
@@ -98,6 +96,13 @@ class Recovery:
         )
         returned = 0
         if has_lost or (is_due and name == COMMANDS.name):
+            # The clock before the look that counts: rows published after it may have a higher
+            # sequence.
+            asked_at = await self._store.now()
+            stream = await stream_info(self._bus, name)
+            if stream is None:
+                return 0
+            self._creation_times[name] = stream.created_at
             state = StreamState(
                 stream.created_at, stream.first_sequence, stream.last_sequence, asked_at
             )

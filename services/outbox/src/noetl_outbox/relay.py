@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import batched, islice
+from time import monotonic
 
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
@@ -13,6 +14,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_common.retry import Pace
 from noetl_contract import message_ids
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import commit_subject, event_subject
@@ -61,6 +63,8 @@ class Relay:
         self._hint_bytes = 0
         self._hinted = asyncio.Event()
         self._due = asyncio.Event()
+        self._pace = Pace(settings.outbox_poll_seconds, settings.outbox_idle_poll_seconds)
+        self._look_by = float("inf")
         self._acks: list[Published] = []
         self._acked = asyncio.Event()
         self._count = metrics.counter(
@@ -72,6 +76,10 @@ class Relay:
 
     def take_hint(self, incoming: Incoming) -> None:
         """Queue a hint; called by the read loop."""
+        # The sweep looks for what has become of these rows.
+        self._pace.reset()
+        due = monotonic() + self._settings.outbox_grace_seconds
+        self._look_by = min(self._look_by, due + self._settings.outbox_poll_seconds)
         if self._hint_bytes + len(incoming.data) > self._settings.outbox_hint_queue_bytes:
             self._dropped.inc()
             return
@@ -81,6 +89,7 @@ class Relay:
 
     def wake(self) -> None:
         """Start the next sweep now."""
+        self._pace.reset()
         self._due.set()
 
     async def run_hints(self) -> None:
@@ -92,14 +101,19 @@ class Relay:
                 await self._publish_hinted(rows)
 
     async def run_sweep(self, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Publish rows that no hint announced, until cancelled."""
+        """Publish rows that no hint announced, until cancelled.
+
+        While neither hints nor rows come, the pause between two looks grows; a row whose hint was
+        lost waits as long as it was quiet before, and for the longest pause at most.
+        """
         settings = self._settings
         while True:
             on_progress()
             if not self._bus.is_connected:
                 # Short waits: a loop that waits for the broker still reports progress.
-                await self._wait_for_more()
+                await self._wait_for_more(settings.outbox_poll_seconds)
                 continue
+            self._look_by = float("inf")
             try:
                 rows = await self._store.claim_due_rows(
                     lease_seconds=settings.outbox_lease_seconds, limit=settings.outbox_batch
@@ -109,7 +123,7 @@ class Relay:
                 _log.warning("sweep_failed", error=error.message)
                 rows = []
             if len(rows) < settings.outbox_batch:
-                await self._wait_for_more()
+                await self._wait_for_more(self._pace.after(rows))
 
     async def run_marks(self) -> None:
         """Record acknowledgements, many in one statement, until cancelled."""
@@ -319,13 +333,18 @@ class Relay:
         except (NoetlError, TimeoutError):
             _log.info("rows_left_unmarked", count=len(self._acks))
 
-    async def _wait_for_more(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.outbox_poll_seconds):
-                await self._due.wait()
-        except TimeoutError:
+    async def _wait_for_more(self, seconds: float) -> None:
+        """Wait until the next look is due, or somebody wants it."""
+        end = monotonic() + seconds
+        while (left := min(end, self._look_by) - monotonic()) > 0:
+            try:
+                # A hint meanwhile brings the look forward.
+                async with asyncio.timeout(min(left, self._settings.outbox_poll_seconds)):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+            self._due.clear()
             return
-        self._due.clear()
 
 
 def _result(

@@ -16,7 +16,13 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
         default=1.5, gt=0, description="Age from which the sweep sees a row that was hinted."
     )
     outbox_poll_seconds: float = Field(
-        default=1.0, gt=0, description="How often the sweep looks for rows."
+        default=1.0, gt=0, description="How often the sweep looks for rows while some come."
+    )
+    outbox_idle_poll_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Longest pause between two looks while neither rows nor hints come; rows of a "
+        "process that ended before its hint wait so long at most.",
     )
     outbox_lease_seconds: float = Field(
         default=30.0,
@@ -66,7 +72,10 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
         default=3600.0, gt=0, description="Published messages to executions are kept for so long."
     )
     outbox_purge_interval_seconds: float = Field(
-        default=10.0, gt=0, description="How often published rows are removed."
+        default=10.0,
+        gt=0,
+        description="How often published rows are removed; up to six times as rarely "
+        "while there are none.",
     )
     outbox_purge_batch: int = Field(
         default=2000, gt=0, description="Published rows removed by one statement."
@@ -75,7 +84,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
         default=5.0, gt=0, description="How often streams are compared with what was published."
     )
     outbox_expiry_interval_seconds: float = Field(
-        default=30.0, gt=0, description="How often expired notifications are looked for."
+        default=60.0, gt=0, description="How often expired notifications are looked for."
     )
     outbox_event_republish_seconds: float = Field(
         default=60.0, ge=0, description="Events this young are sent again to a lost stream."
@@ -84,5 +93,8 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
         default=30.0, gt=0, description="How often the durables of the command stream are read."
     )
     outbox_stats_interval_seconds: float = Field(
-        default=5.0, gt=0, description="How often depth and age of the outbox are measured."
+        default=5.0,
+        gt=0,
+        description="How often depth and age of the outbox are measured; up to six times "
+        "as rarely while nothing waits.",
     )

@@ -65,8 +65,8 @@ class Store:
         self._relayed = None if types is None else sorted(types)
 
     async def now(self) -> datetime:
-        """Return the database's time; also the readiness check."""
-        moment: datetime = await self._db.fetchval("probe")
+        """Return the database's time."""
+        moment: datetime = await self._db.fetchval("read_clock")
         return moment
 
     async def claim_due_rows(self, *, lease_seconds: float, limit: int) -> list[Row]:

@@ -75,7 +75,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         ):
             places = open_places(settings, bus)
             service.ready_when("nats", bus.is_ready)
-            service.ready_when("postgres", executions.is_reachable)
+            service.ready_when("postgres", database.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("results", places.is_ready)
             service.spawn("topology", run_topology_watch(bus, (COMMITS,), (durable,)))
@@ -119,7 +119,15 @@ def _follow(service: Service, bus: Bus, store: ProjectionStore, *, settings: Set
             on_progress=on_progress,
         ),
     )
-    service.spawn("sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep")))
+    service.spawn(
+        "sweep",
+        run_sweep(
+            store,
+            settings=settings,
+            on_progress=service.beater("sweep"),
+            count_batches=lambda: follower.batches,
+        ),
+    )
 
 
 def _read_handlers(

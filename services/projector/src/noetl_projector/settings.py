@@ -66,7 +66,10 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
         default=SecretStr(""), validation_alias="AWS_SESSION_TOKEN", description="Its session."
     )
     result_removal_interval_seconds: float = Field(
-        default=10.0, gt=0, description="Interval of the removal of bodies of deleted results."
+        default=10.0,
+        gt=0,
+        description="Interval of the removal of bodies of deleted results; up to twelve times "
+        "as long while there are none.",
     )
     result_removal_batch: int = Field(
         default=100, gt=0, description="Bodies claimed for removal at once."
@@ -85,7 +88,12 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
         description="Pause of the projection after a batch, so that the next one gathers more.",
     )
     sweep_interval_seconds: float = Field(
-        default=5.0, gt=0, description="Interval of the comparison of the read model with the logs."
+        default=5.0,
+        gt=0,
+        description="Interval of the comparison of the read model with the logs while events come.",
+    )
+    sweep_idle_interval_seconds: float = Field(
+        default=30.0, gt=0, description="Longest such interval while none come."
     )
     sweep_first_reach_seconds: float = Field(
         default=86_400.0, gt=0, description="Reach of the first comparison into the past."

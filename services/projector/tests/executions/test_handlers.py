@@ -78,6 +78,25 @@ async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) 
     assert (body["status"], body["completed_steps"]) == ("COMPLETED", ["start"])
 
 
+async def test_a_paused_execution_says_so(ask: Ask, add_log: AddLog, pool: Pool) -> None:
+    """An additional field, there only while it is paused."""
+    for number in (1, 2):
+        await add_log(number, [STARTED])
+    await pool.execute(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
+        " VALUES (7, 1, now() + interval '99 years', 'pause')"
+    )
+    name = ExecutionName(execution_id=1)
+    status = (await ask(EXECUTIONS_STATUS, name)).body
+    listed = (await ask(EXECUTIONS_LIST, ExecutionsPage())).body
+    detail = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
+
+    assert status["paused"] is True
+    assert {one["execution_id"]: one.get("paused") for one in listed} == {1: True, 2: None}
+    assert detail["paused"] is True
+    assert "paused" not in (await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=2))).body
+
+
 async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) -> None:
     """The CLI shows RUNNING for every execution that isn't completed."""
     await add_log(1, [STARTED, {"event_type": "playbook.failed"}], status="FAILED")

@@ -49,6 +49,8 @@ STORED = {
     "key": credential("api_key", key=SECRET, header="X-K"),
     "login": credential("basic", user="ann", password=SECRET),
     "odd": credential("gcs", key=SECRET),
+    "hosted": credential("bearer", token=SECRET) | {"allowed_hosts": ["a.example"]},
+    "whole": {**credential("keychain"), "data": SECRET},
     "templated": credential("postgres", password="{{ 7 * 6 }}%}"),
 }  # fmt: skip
 
@@ -175,6 +177,88 @@ async def test_the_aliases_of_a_pipeline_are_resolved_once_and_in_order(bench: B
     assert third["target"]["auth"] == {"type": "api_key", "credential": "key", "header": "X-K"}
     assert last.secrets["key"] == SECRET
     assert [path.split("/")[-1].partition("?")[0] for path in bench.asked] == ["pg", "token", "key"]
+
+
+async def test_templates_of_a_single_tool_see_the_keychain_and_nothing_else_does(
+    bench: Bench,
+) -> None:
+    outcome = await bench.run(
+        "http",
+        {
+            "url": "u/{{ keychain.whole }}",
+            "headers": {"A": "Bearer {{ keychain.token.token }}", "B": "{{ keychain.key.key }}"},
+            "auth": {"type": "bearer", "token": "{{ keychain.token.token }}"},
+            "n": "{{ n }}",
+        },
+        keychain=["token", "whole", "gone"],
+        policy={"rules": [{"then": {"do": "continue", "set": {"seen": "{{ keychain.token }}"}}}]},
+    )
+
+    config, context = bench.tool.calls[0]
+    assert config == {
+        "kind": "http", "url": f"u/{SECRET}", "n": 3,
+        "headers": {"A": f"Bearer {SECRET}", "B": None},
+    }  # fmt: skip
+    assert dict(context.auth or {}) == {"type": "bearer", "token": SECRET}
+    assert SECRET not in str(context.variables)
+    assert SECRET not in repr(context)
+    assert SECRET not in str(outcome.result)
+    assert sorted(path.split("/")[-1].partition("?")[0] for path in bench.asked) == [
+        "token",
+        "whole",
+    ]
+
+
+async def test_templates_of_a_task_see_the_keychain_but_neither_set_nor_rules(
+    bench: Bench,
+) -> None:
+    bench.tool.result = {"ok": True}
+    outcome = await bench.run(
+        "task_sequence",
+        [
+            {
+                "a": {
+                    "kind": "http",
+                    "url": "u/{{ keychain.token.token }}",
+                    "input": {"word": "{{ keychain.token.token }}"},
+                    "set": {"direct": "{{ keychain.token.token }}", "given": "{{ word }}"},
+                }
+            },
+            {"b": {"kind": "http", "url": "{{ keychain.gone.x }}{{ direct }}", "k": "{{ given }}"}},
+        ],
+        keychain=["token", "gone"],
+    )
+
+    (first, _), (second, _) = bench.tool.calls
+    assert (first["url"], first["input"]) == (f"u/{SECRET}", {"word": SECRET})
+    assert "u" not in str(second["url"])
+    assert SECRET not in str(outcome.result)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("playbook", "token", "keychain entry 'token' may not be given to a tool of kind"),
+        ("artifact", "token", "keychain entry 'token' may not be given to a tool of kind"),
+        ("http", "hosted", "credential 'hosted' may be sent to its hosts only"),
+    ],
+)
+async def test_where_the_keychain_may_not_be_used(
+    bench: Bench, kind: str, name: str, text: str
+) -> None:
+    template = "{{ keychain.%s.token }}" % name  # noqa: UP031
+    outcome = await bench.run(kind, {"path": "p", "input": {"x": template}}, keychain=[name])
+
+    assert (outcome.error or "").startswith(text)
+    assert bench.tool.calls == []
+
+
+async def test_data_that_looks_like_a_template_gets_nothing_of_the_keychain(bench: Bench) -> None:
+    forged = literal("{{ keychain.token.token }}")
+    await bench.run("http", {"url": forged}, keychain=["token"])
+
+    assert bench.tool.calls[0][0]["url"] == "{{ keychain.token.token }}"
+    assert bench.asked == []
 
 
 async def test_a_missing_alias_of_a_pipeline_fails_it_before_anything_runs(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from noetl_testkit.brokers.rabbitmq import RabbitServer, has_rabbitmq
 from noetl_testkit.brokers.redis import RedisServer
 from noetl_testkit.waiting import eventually
 from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.sources import rabbitmq
 from noetl_worker.sources import source as sources_module
 from noetl_worker.sources.registry import Sources
 from noetl_worker.sources.source import Source, SourceAway, Taken, WrongSource, client_of
@@ -196,6 +197,29 @@ async def test_what_is_not_acknowledged_comes_again_with_the_same_identity(place
     assert nothing == []
 
 
+async def test_what_came_over_an_earlier_connection_keeps_nothing_from_being_acknowledged(
+    place: Place,
+) -> None:
+    await place.send([b"1"])
+    async with place.opened() as source:
+        old = await taken_from(source, 1)
+    await place.send([b"2"])
+    async with place.opened() as source:
+        found: dict[str, Taken] = {}
+
+        async def has_second() -> bool:
+            found.update({str(one.message.data): one for one in await source.fetch(5, 0.3)})
+            return "2" in found
+
+        await eventually(has_second)
+        await source.hold([*old, *found.values()])
+        await source.ack([*old, *found.values()])
+
+    async with place.opened() as source:
+        again = await source.fetch(5, 0.5)
+    assert found["2"].identity not in {one.identity for one in again}
+
+
 async def test_the_source_takes_dead_letters(place: Place) -> None:
     to = {
         "nats": f"{place.fields.get('stream')}.dead",
@@ -207,6 +231,28 @@ async def test_the_source_takes_dead_letters(place: Place) -> None:
 
     assert found.message.data == {"dead": True}
     assert found.message.last("noetl-dead-reason") == "why"
+
+
+@pytest.mark.skipif(not (WITH_SLOW and has_rabbitmq()), reason="as that of the source")
+async def test_a_queue_that_is_deleted_is_noticed(
+    made: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "_LOOK_SECONDS", 0.0)
+    async with AsyncExitStack() as stack:
+        fields, send = await _program(stack, "rabbitmq", tmp_path)
+        place = Place("rabbitmq", fields, send, made)
+        other = await stack.enter_async_context(await aio_pika.connect(fields["url"]))
+        channel = await other.channel()
+        async with place.opened() as source:
+            assert await source.fetch(1, 0.1) == []
+            await channel.queue_delete("orders")
+            await channel.declare_queue("orders", durable=True)
+            with pytest.raises(SourceAway, match="nobody reads it"):
+                await taken_from(source, 1)
+        async with place.opened() as source:
+            await channel.queue_delete("orders")
+            with pytest.raises(SourceAway, match="no queue 'orders'"):
+                await taken_from(source, 1)
 
 
 @pytest.mark.parametrize(

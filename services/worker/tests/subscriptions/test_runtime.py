@@ -9,11 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from noetl_common.bus.broker import connect
+from noetl_common.bus.topology import ensure_topology
 from noetl_common.egress.rules import Egress
+from noetl_contract.streams import STREAMS
 from noetl_contract.subscriptions.document import SpoolSpec
+from noetl_contract.subscriptions.messages import Message
 from noetl_testkit.brokers.pubsub import PubSubEmulator, running_pubsub
 from noetl_testkit.waiting import eventually
 from noetl_testkit.web import Request, Response, serving
@@ -22,6 +26,7 @@ from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.settings import Settings
 from noetl_worker.sources.registry import Sources
 from noetl_worker.sources.source import Source, WrongSource
+from noetl_worker.subscriptions import runtime as runtime_module
 from noetl_worker.subscriptions.circuit import Circuit, probe_of
 from noetl_worker.subscriptions.control import Control, Document
 from noetl_worker.subscriptions.dead_letters import DeadLetters
@@ -30,6 +35,7 @@ from noetl_worker.subscriptions.runtime import Runtime
 from noetl_worker.subscriptions.spool.objects import ObjectsStore
 from noetl_worker.subscriptions.spool.spool import make_spool
 from noetl_worker.subscriptions.spool.store import SpoolAway
+from pydantic import SecretStr
 
 PATH = "sales/orders"
 
@@ -237,6 +243,44 @@ async def test_poison_goes_to_the_dead_letters_and_nothing_waits_for_it(world: W
     assert {one["event_type"] for one in world.plane.events} == {
         "subscription.message.dead_lettered"
     }
+
+
+async def test_a_message_with_a_name_that_no_header_takes_is_a_dead_letter_too(
+    nats_url: str, bus_prefix: str
+) -> None:
+    settings = Settings(nats_url=SecretStr(nats_url))
+    plane = ControlPlane()
+    odd = Message(id="a\r\nNoetl-Dead-Source: b \udcff \u00eb", data={"n": "\udcff"})
+    with serving(plane.answer) as server:
+        own = settings.model_copy(update={"server_url": server.url})
+        async with open_edge(own) as edge, connect(settings, name="test") as bus:
+            await ensure_topology(bus, STREAMS)
+            letters = DeadLetters(
+                Control(edge, PATH), to=None, settings=settings, source="rabbitmq", path=bus_prefix
+            )
+            is_stored = await letters.bury(odd, None, "why\nnot", cast("Source", None))
+            await letters.close()
+
+    assert is_stored
+    assert plane.events[0]["event_type"] == "subscription.message.dead_lettered"
+
+
+async def test_a_message_that_can_t_be_worked_on_holds_up_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = runtime_module.start_of
+
+    def start_of(message: Message, **given: Any) -> Any:
+        if message.data == {"n": 2}:
+            raise RuntimeError("nobody thought of that")
+        return begun(message, **given)
+
+    monkeypatch.setattr(runtime_module, "start_of", start_of)
+    world.send(2, 1, 3)
+    async with world.running(limits={"max_in_flight": 1}):
+        await until(lambda: world.source.unacknowledged == 1)
+
+    assert sorted(world.plane.numbers) == [1, 3]
 
 
 async def test_w19_an_outage_leaves_messages_at_the_source(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from time import monotonic
 from types import ModuleType
 from typing import Any, Self
 
@@ -16,6 +17,18 @@ type Connection = asyncpg.pool.PoolConnectionProxy[Row]
 type Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
+_PROVEN_SECONDS = 10.0
+
+
+class Proof:
+    """When the database answered last."""
+
+    __slots__ = ("answered_at",)
+
+    def __init__(self) -> None:
+        self.answered_at = float("-inf")
+
+
 class Statements:
     """Run statements by their names.
 
@@ -28,9 +41,10 @@ class Statements:
         DataRejected: the database will never take these values.
     """
 
-    def __init__(self, borrow: Borrow, queries: Queries) -> None:
+    def __init__(self, borrow: Borrow, queries: Queries, proof: Proof) -> None:
         self._borrow = borrow
         self._queries = queries
+        self._proof = proof
 
     async def fetch(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -39,7 +53,9 @@ class Statements:
         statement = self._queries[name]
         with translate():
             async with self._borrow() as connection:
-                return await connection.fetch(statement, *arguments, timeout=timeout_seconds)
+                rows = await connection.fetch(statement, *arguments, timeout=timeout_seconds)
+        self._proof.answered_at = monotonic()
+        return rows
 
     async def fetchrow(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -48,7 +64,9 @@ class Statements:
         statement = self._queries[name]
         with translate():
             async with self._borrow() as connection:
-                return await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
+                row = await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
+        self._proof.answered_at = monotonic()
+        return row
 
     async def fetchone(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -73,21 +91,25 @@ class Statements:
         statement = self._queries[name]
         with translate():
             async with self._borrow() as connection:
-                return await connection.execute(statement, *arguments, timeout=timeout_seconds)
+                tag = await connection.execute(statement, *arguments, timeout=timeout_seconds)
+        self._proof.answered_at = monotonic()
+        return tag
 
     async def execute_text(self, statement: str) -> str:
         """Run a statement that the server itself has composed, such as DDL with a table's name."""
         with translate():
             async with self._borrow() as connection:
-                return await connection.execute(statement)
+                tag = await connection.execute(statement)
+        self._proof.answered_at = monotonic()
+        return tag
 
 
 class Session(Statements):
     """Statements on one connection."""
 
-    def __init__(self, connection: Connection, queries: Queries) -> None:
+    def __init__(self, connection: Connection, queries: Queries, proof: Proof) -> None:
         lent = nullcontext(connection)
-        super().__init__(lambda: lent, queries)
+        super().__init__(lambda: lent, queries, proof)
         self._connection = connection
 
     @asynccontextmanager
@@ -106,15 +128,35 @@ class Database(Statements):
     Args:
         pool: where connections come from.
         queries: the statements; see `with_statements`.
+        proof: shared by the stores on one pool.
         borrow: lends connections in place of the pool, for callers that keep them between
             statements.
     """
 
     def __init__(
-        self, pool: Pool, queries: Queries | None = None, *, borrow: Borrow | None = None
+        self,
+        pool: Pool,
+        queries: Queries | None = None,
+        *,
+        borrow: Borrow | None = None,
+        proof: Proof | None = None,
     ) -> None:
-        super().__init__(borrow or pool.acquire, queries or Queries({}))
+        super().__init__(borrow or pool.acquire, queries or Queries({}), proof or Proof())
         self._pool = pool
+
+    async def is_reachable(self) -> bool:
+        """Readiness check; it asks only if no statement was answered lately.
+
+        A server that ends closes the connections, which is noticed at once; one that stands still
+        is after ten seconds.
+
+        Raises:
+            DatabaseUnavailable: no answer.
+        """
+        is_proven = monotonic() - self._proof.answered_at < _PROVEN_SECONDS
+        if not (is_proven and self._pool.get_size()):
+            await self.execute_text("SELECT 1 /* probe */")
+        return True
 
     def with_statements(self, package: str | ModuleType, *files: str) -> Self:
         """Return the same database with the statements of a package's files (queries.sql).
@@ -124,21 +166,21 @@ class Database(Statements):
             ValueError: two statements have the same name.
         """
         queries = Queries.load(package, *files)
-        return type(self)(self._pool, queries, borrow=self._borrow)
+        return type(self)(self._pool, queries, borrow=self._borrow, proof=self._proof)
 
     def on(self, session: Session) -> Session:
         """Return the connection of another store's session, with the statements of this one.
 
         So two stores write in one transaction.
         """
-        return Session(session._connection, self._queries)  # noqa: SLF001 -- of the same module
+        return Session(session._connection, self._queries, self._proof)  # noqa: SLF001 -- of the same module
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
         """Lend one connection, without a transaction."""
         with translate():
             async with self._borrow() as connection:
-                yield Session(connection, self._queries)
+                yield Session(connection, self._queries, self._proof)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:

@@ -9,7 +9,8 @@ from typing import Self
 
 _USUAL_FILE = "queries.sql"
 _HEAD = re.compile(r"^--\s*(name|list):\s*(\S+)\s*$")
-_SELECT = re.compile(r"SELECT\s+(.+?)\s+FROM\s", re.DOTALL)
+# The list's own FROM stands at the beginning of a line, those inside of its columns don't.
+_SELECT = re.compile(r"SELECT\s+(.+?)\s+^FROM\s", re.DOTALL | re.MULTILINE)
 _PLACE = re.compile(r"(?<!')\{([a-z_]+)\}")
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
+from noetl_contract.http.executions.why import OpenJoins
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.http.workers.commands import ClaimAnswer
@@ -104,6 +105,12 @@ class RunsOver(Model):
     over: list[RunningCommand]
 
 
+class JoinsQuery(Model):
+    """The execution whose waiting joins are asked for."""
+
+    execution_id: int
+
+
 class LogEnvelope(Model):
     """A row to append as it stands; the execution's other rows give a missing catalog id."""
 
@@ -172,6 +179,8 @@ CHILD = Operation("orchestrator", "child", ChildRequest, ChildReserved)
 """Reserve the id of a child execution at the shard of its parent."""
 RUNS_OVER = Operation("orchestrator", "runs.over", RunsQuery, RunsOver)
 """Tell a worker which of its runs are over."""
+JOINS = Operation("orchestrator", "joins", JoinsQuery, OpenJoins)
+"""Return the joins of an execution that wait, and the open steps before them."""
 POOL_STATUS = Operation("orchestrator", "pool.status", Nothing, PoolStatusAnswer)
 """Return the figures of the pool that turns run on."""
 LOG_PROJECT = Operation("orchestrator", "log.project", ProjectRows, ProjectAnswer)

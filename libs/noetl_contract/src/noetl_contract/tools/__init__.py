@@ -29,6 +29,7 @@ __all__ = [
     "RETRY_SYNONYMS",
     "TOOLS",
     "TOOL_KINDS",
+    "WITHOUT_KEYCHAIN",
     "KeyType",
     "ToolKey",
     "ToolKind",
@@ -55,3 +56,6 @@ _BY_NAME: Final = {
 }  # fmt: skip
 TOOLS: Final = {name: _BY_NAME[name] for name in TOOL_KINDS}
 """Every kind by its word."""
+
+WITHOUT_KEYCHAIN: Final = frozenset({"playbook", "artifact", "wait", "sleep"})
+"""Kinds whose configuration stays readable, in the log of a child or in a stored result."""

@@ -141,7 +141,7 @@ def build_command(
         kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope, own)
         policy = None
     else:
-        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, own=own)
+        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, step=step)
         policy = tool.policy
     context: dict[str, Json] = {
         "tool_config": config,
@@ -150,10 +150,7 @@ def build_command(
     }
     if policy is not None:
         context["policy"] = policy
-    if own and isinstance(tool, Pipeline):
-        context["own_templates"] = sorted(own)
-    if step.output_select:
-        context["output_select"] = list(step.output_select)
+    context.update(_kept(step))
     names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
@@ -162,6 +159,18 @@ def build_command(
     cursor = _body(step, iteration, frame)
     limit, note = _time_limit(step), _note(tool, config)
     return BuiltCommand(step.name, kind, context, iteration, limit, cursor, note)
+
+
+def _kept(step: Step) -> dict[str, Json]:
+    """Return what the worker is told of a step beside its configuration."""
+    kept: dict[str, Json] = {}
+    if step.keychain:
+        kept["keychain"] = list(step.keychain)
+    if step.own_templates and isinstance(step.tool, Pipeline):
+        kept["own_templates"] = sorted(step.own_templates)
+    if step.output_select:
+        kept["output_select"] = list(step.output_select)
+    return kept
 
 
 def _body(step: Step, iteration: LoopElement | None, frame: int | None) -> dict[str, Json] | None:
@@ -238,7 +247,9 @@ def _inputs(step: Step, scope: Mapping[str, Json]) -> dict[str, Json]:
     if isinstance(step.tool, Pipeline):
         variables: dict[str, Json] = render(dict(step.input), scope)
         return variables
-    config: dict[str, Json] = render_for_worker(dict(step.input), scope, own=step.own_templates)
+    config: dict[str, Json] = render_for_worker(
+        dict(step.input), scope, own=step.own_templates, left=step.left
+    )
     return config
 
 
@@ -258,15 +269,17 @@ def _tool_config(
     inputs: Mapping[str, Json],
     iteration: LoopElement | None,
     *,
-    own: frozenset[str],
+    step: Step,
 ) -> Json:
-    config: dict[str, Json] = render_for_worker(_without_rules(tool), scope, own=own)
-    if isinstance(tool.config.get("auth"), dict):
-        # The worker takes it out before it renders the rest.
+    own = step.own_templates
+    rendered = partial(render_for_worker, scope=scope, own=own, left=step.left)
+    config: dict[str, Json] = rendered(_without_rules(tool))
+    if isinstance(tool.config.get("auth"), dict) and not step.keychain:
+        # The worker takes it out before it renders the rest, unless it may name the keychain.
         config["auth"] = render(tool.config["auth"], scope)
     if isinstance(tool.config.get("retry"), list):
         config["retry"] = tool.config["retry"]
-    args: Json = render_for_worker(tool.args, scope, own=own) if tool.has_args else None
+    args: Json = rendered(tool.args) if tool.has_args else None
     if inputs and (args is None or isinstance(args, dict)):
         args = {**inputs, **(args or {})}
     if iteration is not None:

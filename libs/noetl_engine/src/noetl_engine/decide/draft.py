@@ -400,8 +400,7 @@ class Draft:
             decision.ended = state.status
             decision.error = state.error
             decision.cancel_open_commands = True
-            if state.deadline is not None:
-                decision.timers_done.append(state.deadline[0])
+            decision.timers_done += state.timers
             for command in state.commands.values():
                 self.revoke(command)
                 decision.timers_done += command.timers

@@ -3,16 +3,10 @@
 from datetime import timedelta
 
 from noetl_contract.events import EventType, ExecutionStatus
-from noetl_contract.ingress import (
-    CancelMessage,
-    FinalizeMessage,
-    PauseMessage,
-    ResumeMessage,
-)
+from noetl_contract.ingress import CancelMessage, FinalizeMessage
 from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
-from noetl_engine.decide.loop import continue_loops
 from noetl_engine.decide.worker import after_end
 from noetl_engine.inputs import (
     CallbackTimedOut,
@@ -64,39 +58,6 @@ def decide_finalize(draft: Draft, message: FinalizeMessage) -> None:
     draft.decision.answer = Answer(
         body={"execution_id": state.execution_id, "status": status, "message": text}
     )
-
-
-def decide_pause(draft: Draft, message: PauseMessage) -> None:
-    """Let the execution issue no new command; what runs goes on, and so does the time."""
-    state = draft.state
-    if state.ended:
-        text = f"Cannot pause execution in {state.status} state"
-        draft.decision.answer = Answer(status=422, error=text)
-        return
-    if not state.paused:
-        _append_change(draft, EventType.EXECUTION_PAUSED, "PAUSED", message)
-    draft.decision.answer = Answer(body={"execution_id": state.execution_id, "status": "paused"})
-
-
-def decide_resume(draft: Draft, message: ResumeMessage) -> None:
-    """Issue what was withheld; an execution that is not paused stays as it is."""
-    state = draft.state
-    if state.ended:
-        text = f"Cannot resume execution in {state.status} state"
-        draft.decision.answer = Answer(status=422, error=text)
-        return
-    if state.paused:
-        _append_change(draft, EventType.EXECUTION_RESUMED, "RUNNING", message)
-        continue_loops(draft)
-    draft.decision.answer = Answer(body={"execution_id": state.execution_id, "status": "running"})
-
-
-def _append_change(
-    draft: Draft, event_type: EventType, status: str, message: PauseMessage | ResumeMessage
-) -> None:
-    said = {"reason": message.reason, "actor": message.actor}
-    meta = {name: value for name, value in said.items() if value is not None}
-    draft.append(draft.row(event_type, PLAYBOOK_NODE, status, meta=meta or None))
 
 
 def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:

@@ -211,6 +211,8 @@ class Step:
         output_select: From ``output.output_select``, else the single tool's own list.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
+        left: Texts of a single tool that name the keychain, and therefore travel as written.
+        keychain: Entries of the playbook's keychain that the step's tools may be given.
         line: One-based line of its name in the text.
     """
 
@@ -227,6 +229,8 @@ class Step:
     repeatable: bool | None = None
     output_select: tuple[str, ...] = ()
     own_templates: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+    keychain: tuple[str, ...] = ()
     line: int | None = field(default=None, compare=False)
 
     @property
@@ -237,7 +241,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeychainEntry:
-    """A credential declaration, read only by the credential resolver."""
+    """A declaration of a secret, read by the catalog; templates of tools name it."""
 
     name: str
     raw: ValueMap = field(default_factory=dict)

@@ -27,6 +27,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``wait.started``: what ends it.
 ``reminder``, ``reminders``
     Of a ``wait.reminder``: the timer of the next one; how many there were.
+``pause``
+    Of an ``execution.paused``: its row among the timers.
 ``kept``
     Of a ``signal.received`` that nothing waited for: name, size, and who may take it.
 ``took``
@@ -154,8 +156,9 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
     return on_end
 
 
-def _on_pause(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
+def _on_pause(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.paused = row.event_type == EventType.EXECUTION_PAUSED
+    state.pause = note.get("pause") if state.paused else None
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:

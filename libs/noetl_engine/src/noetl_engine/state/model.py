@@ -283,6 +283,8 @@ class State:
     """Of a restarted execution, until it has what its origin has done."""
     paused: bool = False
     """No new command is issued."""
+    pause: int | None = None
+    """Id of the pause's row among the timers, by which readers find it; it is never due."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 
@@ -290,6 +292,12 @@ class State:
     def ended(self) -> bool:
         """Whether the execution is terminal."""
         return self.status is not ExecutionStatus.RUNNING
+
+    @property
+    def timers(self) -> list[int]:
+        """Timer rows of the execution itself, which go with its end."""
+        own = [] if self.deadline is None else [self.deadline[0]]
+        return own if self.pause is None else [*own, self.pause]
 
     def step(self, name: str) -> StepState:
         """Return the step's state, made on first use."""

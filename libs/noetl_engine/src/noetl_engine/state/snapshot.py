@@ -55,7 +55,7 @@ def dump_state(state: State) -> bytes:
             "renamed": state.renamed,
             "progress": state.progress,
             **({} if state.deadline is None else {"deadline": state.deadline}),
-            **({"paused": True} if state.paused else {}),
+            **({"paused": True, "pause": state.pause} if state.paused else {}),
             "waits": [
                 [command.event_id, *command.wait.dump()]
                 for command in state.commands.values()
@@ -103,6 +103,7 @@ def load_state(snapshot: bytes) -> State:
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
     state.paused = data.get("paused", False)
+    state.pause = data.get("pause")
     deadline = data.get("deadline")  # absent in those of the release before
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
     for event_id, *wait in data.get("waits", ()):

@@ -10,6 +10,8 @@ from noetl_engine.state.identity import micros, moment_of
 # The timers of a wait: its end, whose row has the id of the wait, and the next reminder of it.
 WAIT_TIMER = "wait"
 REMINDER_TIMER = "wait_reminder"
+# Of a paused execution: who paused it and why.
+PAUSE_TIMER = "pause"
 
 
 @dataclass(slots=True)

@@ -257,6 +257,59 @@ def test_a_result_that_sets_variables_makes_names_uncertain():
     assert lint(text) == []
 
 
+def test_where_the_keychain_has_no_value_is_told():
+    text = """\
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: k}
+keychain:
+- {name: api, provider: vault}
+- {name: kept}
+workflow:
+- step: start
+  args: {a: "{{ keychain.api }}"}
+  input: {a: "{{ keychain.api }}"}
+  tool:
+    kind: http
+    url: "{{ keychain.api.x }}{{ execution_id }}{{ step }}"
+    params: {a: "{{ keychain.apy.x }}", b: "{{ keychain.kept }}"}
+    spec: {policy: {rules: [{else: {then: {do: fail, set: {a: "{{ keychain.api }}"}}}}]}}
+  set: {ctx.a: "{{ keychain.api.x }}"}
+  next: [{step: child}]
+- step: child
+  tool:
+  - name: one
+    kind: playbook
+    path: p
+    payload: {a: "{{ keychain.api.x }}"}
+  - {name: two, kind: http, url: "{{ keychain.api.x }}", input: {x: "{{ keychain.api }}"}}
+"""
+    found = [(finding.path.rpartition("]")[2], finding.message[:53]) for finding in lint(text)]
+
+    assert found == [
+        (".tool.params.a", "the keychain has no entry 'apy', did you mean 'api'?"),
+        (".tool.params.b", "the entry 'kept' of the keychain has neither 'provide"),
+        (
+            ".tool.spec.policy.rules.else.then.set.a",
+            "'keychain' is empty here: it has values only in what ",
+        ),
+        (".set.ctx.a", "'keychain' is empty here: it has values only in what "),
+        (".payload.a", "'keychain' has no values for 'playbook', which would "),
+    ]
+
+
+def test_payloads_of_on_failure_are_templates_with_names_of_their_own():
+    payload = (
+        "on_failure: {playbook: p, payload: {a: '{{ path }} {{ day }}', b: '{{ path | no }}'}}\n"
+    )
+    found = [(one.path, one.rule) for one in lint(workflow(start(), tail=payload))]
+
+    assert found == [
+        ("on_failure.payload.a", "undefined-name"),
+        ("on_failure.payload.b", "template"),
+    ]
+
+
 def test_iterations_and_pipelines_bring_names_of_their_own():
     text = python("result = 1", input='{a: "{{ row ~ _index ~ iter.row }}"}') + (
         '    loop: {in: "{{ rows }}", iterator: row}\n    next: p\n'

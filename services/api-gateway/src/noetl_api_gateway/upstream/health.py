@@ -19,6 +19,8 @@ from noetl_api_gateway.upstream.services import Services
 type NatsState = Literal["connected", "reconnecting", "disconnected"]
 
 _REMEMBER_SECONDS = 1.0
+# A probe of readiness comes every second or so and costs statements.
+_READY_SECONDS = 15.0
 _VERSION = version("noetl-api-gateway")
 
 
@@ -43,7 +45,18 @@ class HealthProbe:
             return self._last
 
     async def is_ok(self) -> bool:
-        """Readiness check: broker and databases are usable."""
+        """Readiness check: broker and databases are usable.
+
+        They were a few seconds ago: an outage of the broker is noticed at once, one behind it with
+        the next question.
+        """
+        last = self._last
+        if (
+            last is not None
+            and last.status == "ok"
+            and time.monotonic() - self._last_at < _READY_SECONDS
+        ):
+            return nats_state(self._bus) == "connected"
         return (await self.health()).status == "ok"
 
     async def pool_status(self) -> PoolStatusAnswer:

@@ -15,6 +15,7 @@ from noetl_contract.http.executions.why import (
     WhyWorker,
 )
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.http.workers.pauses import Pause
 from noetl_contract.http.workers.runtimes import RuntimeEntry
 from noetl_contract.json import Json
 
@@ -225,3 +226,48 @@ def test_workers_say_their_pool_and_what_they_run() -> None:
 
     assert (ours.pool, ours.kinds) == ("shared", ["http", "python"])
     assert real.kinds is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "is_held"),
+    [
+        ("path", "reports", True),
+        ("path", "reports/nightly", True),
+        ("path", "report", False),
+        ("pool", "gpu", True),
+        ("pool", "cpu", False),
+    ],
+)
+def test_a_pause_is_told_in_place_of_the_commands_that_it_withholds(
+    kind: str, name: str, *, is_held: bool
+) -> None:
+    pause = Pause(kind=kind, name=name, reason="drivers", actor=None, since=at(30))
+    held = work(
+        path="reports/nightly",
+        commands=[command(), command(event_id=6, step="save"), command(event_id=7, **HELD)],
+    )
+    reasons = reasons_for(held, [worker()], pauses=[pause])
+
+    assert [one.code for one in reasons] == (
+        ["paused", "claimed"] if is_held else ["workers_busy", "workers_busy", "claimed"]
+    )
+    if is_held:
+        assert reasons[0].text == (
+            f"steps 'load', 'save' are not handed out: {kind} '{name}' is paused (drivers)"
+        )
+        assert reasons[0].since == at(30)
+
+
+def test_the_pause_of_an_execution_names_who_and_since_when() -> None:
+    timer = OpenTimer(
+        kind="pause",
+        due_at=at(-1e9),
+        created_at=at(90),
+        payload={"actor": "key:ann", "reason": "the supplier is down"},
+    )
+    (reason,) = reasons_for(work(timers=[timer]), [])
+
+    assert (reason.code, reason.actor, reason.since) == ("paused", "key:ann", at(90))
+    assert reason.text == (
+        "the execution is paused by key:ann (the supplier is down); it issues no new command"
+    )

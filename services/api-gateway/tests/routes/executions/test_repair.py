@@ -43,6 +43,8 @@ def group(fingerprint: str, last: str, ids: list[str]) -> JsonObject:
 async def test_why_names_the_pool_without_workers(world: World) -> None:
     world.backend.answer("executions.why", WORK)
     world.backend.answer("runtime.pools", [])
+    world.backend.answer("pause.list", {"pauses": []})
+    world.backend.answer("joins", {"joins": []})
 
     body = (await world.get(f"/api/executions/{EXECUTION_ID}/why")).json()
 
@@ -51,6 +53,28 @@ async def test_why_names_the_pool_without_workers(world: World) -> None:
     assert body["reasons"][0]["text"] == (
         "step 'start' waits for a worker: no worker of pool 'system' is registered"
     )
+
+
+async def test_why_names_pauses_and_joins(world: World) -> None:
+    pause = {"kind": "pool", "name": "system", "reason": None, "actor": "key:ann", "since": NOW}
+    join = {"step": "end", "arrived": ["a"], "awaited": ["start"], "since": NOW}
+    world.backend.answer("executions.why", WORK)
+    world.backend.answer("runtime.pools", [])
+    world.backend.answer("pause.list", {"pauses": [pause]})
+    world.backend.answer("joins", {"joins": [join]})
+
+    body = (await world.get(f"/api/executions/{EXECUTION_ID}/why")).json()
+
+    assert [(one["code"], one["text"], one["since"]) for one in body["reasons"]] == [
+        ("paused", "step 'start' is not handed out: pool 'system' is paused by key:ann", NOW),
+        (
+            "join",
+            "step 'end' joins branches: it has been reached from 'a', and waits for 'start'",
+            NOW,
+        ),
+    ]
+    assert (body["reasons"][0]["pool"], body["reasons"][0]["actor"]) == ("system", "key:ann")
+    assert body["reasons"][1]["awaited"] == ["start"]
 
 
 async def test_failures_are_listed(world: World) -> None:

@@ -1,9 +1,5 @@
 -- Statements of the catalog service, on the cluster database.
 
--- name: probe
--- Whether the database answers.
-SELECT 1;
-
 -- name: lock_path
 -- Serialises the versions of one path until the transaction ends, and looks the kind up.
 -- $1 path, $2 kind

@@ -28,10 +28,6 @@ class SubscriptionDocument:
 class EntryStore(Store):
     """One method per statement or transaction."""
 
-    async def is_reachable(self) -> bool:
-        """Readiness check."""
-        return bool(await self._db.fetchval("probe"))
-
     async def insert_version(
         self, catalog_id: int, new: Document, *, also: AlsoKeep | None = None
     ) -> int | None:

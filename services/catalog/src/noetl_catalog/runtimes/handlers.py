@@ -2,7 +2,6 @@
 
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
@@ -33,7 +32,6 @@ from noetl_contract.rpc.catalog import (
 from noetl_contract.rpc.models import Nothing
 
 from noetl_catalog.runtimes.heartbeats import Heartbeats
-from noetl_catalog.runtimes.pauses import PauseStore
 from noetl_catalog.runtimes.settings import RuntimeSettings
 from noetl_catalog.runtimes.store import RuntimeStore
 
@@ -52,10 +50,8 @@ class RuntimeHandlers(Handlers):
         settings: RuntimeSettings,
         ids: SnowflakeIds,
         heartbeats: Heartbeats,
-        pauses: PauseStore,
     ) -> None:
         self._store = store
-        self._pauses = pauses
         self._settings = settings
         self._ids = ids
         self._heartbeats = heartbeats
@@ -104,11 +100,8 @@ class RuntimeHandlers(Handlers):
 
     @answers(RUNTIME_LIVENESS)
     async def on_liveness(self, _request: Nothing) -> Liveness:
-        """Return the heartbeats of workers and edges, by which leases are judged."""
-        liveness = await self._store.list_liveness()
-        pauses = await self._pauses.all()
-        named = [PauseTarget(kind=pause.kind, name=pause.name) for pause in pauses]
-        return liveness.model_copy(update={"pauses": named})
+        """Return the heartbeats of workers and edges, by which leases are judged, and pauses."""
+        return await self._store.list_liveness()
 
     @answers(RUNTIME_PURGE)
     async def on_purge(self, request: RuntimePurgeRequest) -> PurgedRuntimes:

@@ -147,19 +147,34 @@ ORDER BY kind, name
 LIMIT $4;
 
 -- name: list_liveness
--- Heartbeats of workers and edges, by which leases are judged; times are this database's. Without
--- any there is one row with the time only.
+-- Heartbeats of workers and edges, by which leases are judged, and what is paused, as
+-- 'pause path' and 'pause pool'; times are this database's. Without any there is one row with the
+-- time only.
 SELECT
     clock.now,
-    runtime.kind,
-    runtime.name,
-    runtime.heartbeat AS heartbeat_at,
-    runtime.process_since,
-    runtime.runtime ->> 'instance' AS instance,
-    runtime.deregistered_at,
-    runtime.over_edge
+    known.kind,
+    known.name,
+    known.heartbeat_at,
+    known.process_since,
+    known.instance,
+    known.deregistered_at,
+    known.over_edge
 FROM (SELECT now() AS now) AS clock
-LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_api');
+LEFT JOIN (
+    SELECT
+        runtime.kind,
+        runtime.name,
+        runtime.heartbeat AS heartbeat_at,
+        runtime.process_since,
+        runtime.runtime ->> 'instance' AS instance,
+        runtime.deregistered_at,
+        runtime.over_edge
+    FROM noetl.runtime AS runtime
+    WHERE runtime.kind IN ('worker_pool', 'server_api')
+    UNION ALL
+    SELECT 'pause ' || pause.kind, pause.name, NULL, NULL, NULL, NULL, NULL
+    FROM noetl.pause AS pause
+) AS known ON TRUE;
 
 -- name: put_pause
 -- $1 kind, $2 name, $3 reason, $4 who, $5 most pauses

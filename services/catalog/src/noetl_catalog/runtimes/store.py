@@ -6,8 +6,11 @@ from datetime import timedelta
 from noetl_common.pg.database import Store
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
+from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.rpc.catalog import EdgeSeen, Liveness, MachineLease, WorkerSeen
+
+_PAUSE = "pause "
 
 
 class RuntimeStore(Store):
@@ -82,7 +85,7 @@ class RuntimeStore(Store):
         return [RuntimeEntry(**row) for row in rows]
 
     async def list_liveness(self) -> Liveness:
-        """Return the heartbeats of workers, and of edges that have not left, at one moment."""
+        """Return the heartbeats of workers, and of edges that have not left, and the pauses."""
         rows = await self._db.fetch("list_liveness")
         return Liveness(
             now=rows[0]["now"],
@@ -94,6 +97,11 @@ class RuntimeStore(Store):
             workers={
                 row["name"]: WorkerSeen(**row) for row in rows if row["kind"] == "worker_pool"
             },
+            pauses=[
+                PauseTarget(kind=row["kind"].removeprefix(_PAUSE), name=row["name"])
+                for row in rows
+                if row["kind"] is not None and row["kind"].startswith(_PAUSE)
+            ],
         )
 
     async def delete_silent_runtimes(self, *, silent_seconds: float) -> None:

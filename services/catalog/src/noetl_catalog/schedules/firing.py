@@ -3,12 +3,14 @@
 A replica that ends in between leaves leases, which run out, and firings without an answer, whose
 starts are sent again under the ids and keys that they have. Between looks it sleeps until the next
 schedule is due; a change of schedules wakes it, and a lost wake-up costs one bounded sleep.
+
+A start that nobody answers keeps its own schedules only: what is due meanwhile is fired beside it.
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from noetl_common import metrics
@@ -31,10 +33,21 @@ _log = get_logger()
 _MOST_OPEN = 200
 _AGAIN = timedelta(seconds=2)
 _MUCH_LATER = timedelta(seconds=60)
-_AFTER_ERROR_SECONDS = 5.0
+_AFTER_ERROR_SECONDS = 1.0
 _BEAT_SECONDS = 5.0
+_MOST_WORKING = 8
+"""Batches whose starts wait for answers at once."""
 _OTHERS_SECONDS = 0.05
 _ENDED = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Schedules that were leased together."""
+
+    rows: Sequence[ScheduleRow]
+    now: datetime
+    lease: str
 
 
 class Firings:
@@ -57,6 +70,8 @@ class Firings:
         self._settings = settings
         self._beat = on_progress
         self._woken = asyncio.Event()
+        self._working: set[asyncio.Task[None]] = set()
+        self._asleep_until: datetime | None = None
 
     def wake(self) -> None:
         """Look at once: schedules were changed."""
@@ -64,14 +79,19 @@ class Firings:
 
     async def run(self) -> None:
         """Fire until cancelled."""
-        while True:
-            self._woken.clear()
-            try:
-                pause = await self.look()
-            except NoetlError as error:
-                _log.warning("schedules_not_fired", error=error.message)
-                pause = _AFTER_ERROR_SECONDS
-            await self._sleep(min(pause, self._settings.schedule_look_seconds))
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    pause = await self._begin()
+                except NoetlError as error:
+                    _log.warning("schedules_not_fired", error=error.message)
+                    pause = _AFTER_ERROR_SECONDS
+                await self._sleep(min(pause, self._settings.schedule_look_seconds))
+        finally:
+            for task in self._working:
+                task.cancel()
+            await asyncio.gather(*self._working, return_exceptions=True)
 
     async def look(self) -> float:
         """Fire what is due, and return the seconds until something else is.
@@ -79,6 +99,35 @@ class Firings:
         Raises:
             NoetlError: the database does not answer; what was begun is taken up again later.
         """
+        batch = await self._lease()
+        if batch.rows:
+            await self._worked(batch)
+        return await self._until_next(batch)
+
+    async def _begin(self) -> float:
+        """Like `look`, but what is due is fired in the background."""
+        while len(self._working) >= _MOST_WORKING:
+            self._beat()
+            await asyncio.wait(
+                self._working, timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        batch = await self._lease()
+        if batch.rows:
+            task = asyncio.create_task(self._worked(batch), name="firings")
+            self._working.add(task)
+            task.add_done_callback(self._done)
+        return await self._until_next(batch)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, NoetlError):
+            _log.warning("schedules_not_fired", error=error.message)
+        else:
+            _log.error("schedules_not_fired", exc_info=error)
+
+    async def _lease(self) -> _Batch:
         now = await self._clock()
         lease = secrets.token_hex(8)
         rows = await self._store.lease_due(
@@ -89,22 +138,50 @@ class Firings:
         )
         LOOKS.labels("yes" if rows else "no").inc()
         self._beat()
-        if rows:
-            await self._worked(rows, now, lease)
-        next_look = await self._store.find_next_look()
-        if next_look is None:
+        return _Batch(rows, now, lease)
+
+    async def _until_next(self, batch: _Batch) -> float:
+        """Return the seconds until something is due."""
+        # What is let go of from here on may be due sooner than the answer says.
+        self._asleep_until = None
+        self._asleep_until = await self._store.find_next_look()
+        if self._asleep_until is None:
             return self._settings.schedule_look_seconds
         # What is due and was not to be had is being leased by another replica.
-        shortest = 0.0 if rows else _OTHERS_SECONDS
-        return max(shortest, (next_look - await self._clock()).total_seconds())
+        shortest = 0.0 if batch.rows else _OTHERS_SECONDS
+        return max(shortest, (self._asleep_until - await self._clock()).total_seconds())
 
-    async def _worked(self, rows: Sequence[ScheduleRow], now: datetime, lease: str) -> None:
+    async def _worked(self, batch: _Batch) -> None:
+        """Fire what is leased, and let go of it; the lease holds for as long as that takes."""
+        renewing = asyncio.create_task(self._renew(batch), name="lease of schedules")
         try:
-            released = await self._fired(rows, now)
+            released = await self._fired(batch.rows, batch.now)
         except NoetlError:
-            await self._store.release([_later(row, now, _AGAIN) for row in rows], lease=lease)
+            await self._release([_later(row, batch.now, _AGAIN) for row in batch.rows], batch)
             raise
-        await self._store.release(released, lease=lease)
+        finally:
+            renewing.cancel()
+        await self._release(released, batch)
+
+    async def _release(self, released: Sequence[Release], batch: _Batch) -> None:
+        await self._store.release(released, lease=batch.lease)
+        first = min((one.look_at for one in released if one.look_at is not None), default=None)
+        if first is not None and (self._asleep_until is None or first < self._asleep_until):
+            self._woken.set()
+
+    async def _renew(self, batch: _Batch) -> None:
+        """Hold leases of a batch for longer, while its starts wait for answers."""
+        seconds = self._settings.schedule_lease_seconds
+        names = [row.schedule_id for row in batch.rows]
+        while True:
+            await asyncio.sleep(seconds / 3)
+            self._beat()
+            try:
+                until = await self._clock() + timedelta(seconds=seconds)
+                await self._store.renew(names, lease=batch.lease, until=until)
+            except NoetlError as error:
+                # Another replica may take them then, and sends the same starts once more.
+                _log.warning("lease_of_schedules_not_renewed", error=error.message)
 
     async def _fired(self, rows: Sequence[ScheduleRow], now: datetime) -> list[Release]:
         opened = await self._store.list_open_firings(

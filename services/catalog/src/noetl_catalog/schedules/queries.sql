@@ -184,6 +184,12 @@ FROM
     )
 WHERE f.schedule_id = n.schedule_id AND f.scheduled_at = n.scheduled_at;
 
+-- name: renew
+-- Holds leases that are still this replica's for longer. $1 schedules, $2 lease, $3 until
+UPDATE noetl.schedule
+SET look_at = $3
+WHERE schedule_id = any($1::BIGINT[]) AND lease = $2;
+
 -- name: release
 -- Ends leases that are still this replica's. $1 schedules, $2 lease, $3 next times,
 -- $4 when to look, $5 why ended

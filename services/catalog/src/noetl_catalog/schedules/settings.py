@@ -11,14 +11,15 @@ class ScheduleSettings(SettingsPiece):
         default=True, description="Fire schedules; another replica or deployment does it if not."
     )
     schedule_look_seconds: float = Field(
-        default=30.0,
+        default=60.0,
         gt=0,
         description="Longest sleep before the next look for a schedule that is due.",
     )
     schedule_lease_seconds: float = Field(
-        default=20.0,
-        ge=5,
-        description="Time for which one replica has a due schedule; then another takes it.",
+        default=5.0,
+        ge=1,
+        description="Time for which a replica has a due schedule without renewing its lease; then "
+        "another takes it.",
     )
     schedule_batch: int = Field(
         default=200, gt=0, le=2000, description="Due schedules that a replica takes at once."

@@ -22,13 +22,15 @@ from noetl_contract.subjects import ingress_subject
 
 _log = get_logger()
 _LATER = 503
+_COPY_AFTER_SECONDS = 1.5
+"""An orchestrator that is killed keeps what it had taken from the others for longer than this."""
 
 
 class Starts:
     """Publishes to the ingress stream and returns the orchestrator's answers.
 
-    A message without an answer is sent again by whoever asked for it, under the same execution id
-    and key, which has one effect (W5).
+    A message without an answer is sent once more after a moment, and again by whoever asked for it,
+    under the same execution id and key, which has one effect (W5).
 
     Args:
         bus: the connection.
@@ -63,17 +65,21 @@ class Starts:
     async def _answered(self, message: ExecuteMessage | CancelMessage) -> RpcReply | None:
         execution_id = message.execution_id
         shard = shard_for(execution_id, shard_count=self._shard_count)
+        deadline = unix_ms() + int(self._seconds * 1000)
+        subject = ingress_subject(shard, execution_id=execution_id, kind=kind_of(message))
+        body = encode_message(message)
         with self._inbox.expect() as waiter:
-            await self._bus.publish(
-                ingress_subject(shard, execution_id=execution_id, kind=kind_of(message)),
-                encode_message(message),
-                message_id=f"{self._prefix}.{next(self._attempts)}",
-                headers={
-                    REPLY_HEADER: waiter.subject,
-                    DEADLINE_HEADER: str(unix_ms() + int(self._seconds * 1000)),
-                },
-                seconds=self._seconds,
-            )
-            reply = RpcReply.model_validate_json(await waiter.wait(self._seconds))
+            headers = {REPLY_HEADER: waiter.subject, DEADLINE_HEADER: str(deadline)}
+            for pause in (min(_COPY_AFTER_SECONDS, self._seconds), self._seconds):
+                await self._bus.publish(
+                    subject,
+                    body,
+                    message_id=f"{self._prefix}.{next(self._attempts)}",
+                    headers=headers,
+                    seconds=self._seconds,
+                )
+                if (await asyncio.wait({waiter.answer}, timeout=pause))[0]:
+                    break
+            reply = RpcReply.model_validate_json(await waiter.wait(0))
         # Not now: a copy of the message may have been taken all the same.
         return None if reply.status == _LATER else reply

@@ -194,6 +194,10 @@ class ScheduleStore(Store):
             [one.outcome for one in settled],
         )
 
+    async def renew(self, schedules: Sequence[int], *, lease: str, until: datetime) -> None:
+        """Hold leases until later, as far as they are still held."""
+        await self._db.execute("renew", schedules, lease, until)
+
     async def release(self, released: Sequence[Release], *, lease: str) -> None:
         """End leases; a schedule that was changed meanwhile stays as it was changed."""
         await self._db.execute(

@@ -20,6 +20,13 @@ class UseRefused(Permanent):
     http_status = 403
 
 
+class NamesNothing(Permanent):
+    """A keychain entry names a credential that isn't stored."""
+
+    template = "keychain entry '{entry}' names the credential '{name}', which isn't stored"
+    http_status = 422
+
+
 class TemplateFailed(Permanent):
     """A reference of a keychain entry can't be rendered."""
 

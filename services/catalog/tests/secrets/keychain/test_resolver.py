@@ -36,6 +36,7 @@ keychain:
 - {name: missing, provider: gcp}
 - {name: odd, provider: nobody}
 - {name: indirect, credential: pg}
+- {name: stored, kind: google_id_token, credential: pg}
 - {name: locked, provider: gcp, region: eu-central-1, residency: strict}
 - name: allowed
   provider: gcp
@@ -146,10 +147,39 @@ async def test_alias_is_resolved_once_and_cached_encrypted(world: World, clouds:
     assert (await world.audited(credential="whole")).count(("resolve_keychain", "ok")) == 2
 
 
+async def test_an_entry_may_name_a_stored_credential(world: World) -> None:
+    missing = await refusal(world, "indirect", execution_id=EXECUTION)
+    await world.ok("credential.create", name="pg", type="bearer", data={"token": CANARY})
+    found = await resolve(world, "indirect")
+    await world.ok(
+        "credential.create", name="pg", type="bearer", data={}, allowed_paths=["elsewhere/"]
+    )
+    refused = await refusal(world, "indirect", execution_id=EXECUTION)
+
+    problem = "keychain entry 'indirect' names the credential 'pg', which isn't stored"
+    assert missing == (422, problem)
+    assert isinstance(found, dict)
+    assert (found["name"], found["type"], found["data"]) == ("pg", "bearer", {"token": CANARY})
+    assert refused == (403, "Credential 'pg' may not be used in 'demo/hello'")
+
+
+async def test_an_entry_without_a_source_is_what_is_stored_for_the_playbook(world: World) -> None:
+    catalog_id = world.executions[EXECUTION].catalog_id
+    value = {"access_token": CANARY}
+    for name in ("stored", "unknown"):
+        await world.ok("keychain.put", catalog_id=catalog_id, keychain_name=name, data=value)
+
+    found = await resolve(world, "stored")
+
+    assert isinstance(found, dict)
+    assert found["data"] == value
+    assert (await refusal(world, "unknown", execution_id=EXECUTION))[0] == 404
+
+
 async def test_what_cannot_be_resolved(world: World, clouds: Clouds) -> None:
     nothing = {
         "unknown": await refusal(world, "unknown", execution_id=EXECUTION),
-        "indirect": await refusal(world, "indirect", execution_id=EXECUTION),
+        "stored": await refusal(world, "stored", execution_id=EXECUTION),
         "whole": await refusal(world, "whole"),
         "mapped": await refusal(world, "mapped", execution_id=999),
     }
@@ -335,15 +365,16 @@ async def test_another_region_seals_for_our_worker(
 def test_residency_table(entry: JsonObject, region: str, decision: tuple[str, str]) -> None:
     read = Definition.read({"provider": "gcp"} | entry)
 
-    assert read is not None
     assert (read.policy, decide_residency(read, server_region=region)) == decision
 
 
 def test_values_of_another_type_count_as_absent() -> None:
     odd = {"name": None, "map": [], "residency": ["strict"], "region": 5, "allowed_regions": "us"}
 
-    assert Definition.read(odd) is None
-    assert Definition.read(odd | {"provider": "gcp"}) == Definition(provider="gcp")
+    assert Definition.read(odd) == Definition()
+    assert Definition.read(odd | {"provider": "gcp", "credential": "x"}) == Definition(
+        provider="gcp"
+    )
 
 
 @pytest.mark.parametrize(

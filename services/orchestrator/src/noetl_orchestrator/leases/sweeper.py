@@ -27,6 +27,8 @@ from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _log = get_logger()
 
+type _Seen = tuple[datetime, datetime | None, bool]
+
 
 class Sweeper:
     """Look for orphaned and unclaimed commands of a shard."""
@@ -56,18 +58,24 @@ class Sweeper:
         self._new_id = new_id
         self._settings = settings
         self._looked_at: tuple[list[str], list[str]] = ([], [])
-        self._last_seen: dict[str, tuple[datetime, datetime | None, bool]] = {}
+        self._last_seen: dict[str, _Seen] = {}
 
-    async def sweep(self) -> None:
+    def has_news(self) -> bool:
+        """Whether a worker has registered again, left or fallen silent since the last look."""
+        workers = self._liveness.workers
+        return workers is not None and bool(self._changed(self._news(workers, self._make_facts())))
+
+    async def sweep(self) -> bool:
         """Repeat commands whose holder is gone, among those with an expired lease or news of it.
 
-        A command whose result is in the log ends from it, whoever is gone.
+        A command whose result is in the log ends from it, whoever is gone. Return False if nobody
+        may be judged now.
         """
         age = await self._broker.oldest_ingress_seconds()
         if age is None or age > self._settings.ingress_backlog_seconds:
             # A sign of life may be among the waiting messages (L3).
             metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
-            return
+            return False
         workers = self._liveness.workers
         if workers is None:
             metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
@@ -92,17 +100,24 @@ class Sweeper:
         await self._notify_again(
             [one for one in orphans if one not in exhausted and not self._is_withheld(one)]
         )
+        return True
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
+        news = self._news(workers, facts)
+        changed = self._changed(news)
+        self._last_seen = news
+        return changed
+
+    def _news(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> dict[str, _Seen]:
         stale = timedelta(seconds=facts.limits.heartbeat_stale_seconds)
-        news = {
+        return {
             name: (seen.process_since, seen.deregistered_at, facts.now - _last_heard(seen) > stale)
             for name, seen in workers.items()
         }
-        changed = [name for name, state in news.items() if self._last_seen.get(name) != state]
-        self._last_seen = news
-        return changed
+
+    def _changed(self, news: Mapping[str, _Seen]) -> list[str]:
+        return [name for name, state in news.items() if self._last_seen.get(name) != state]
 
     def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
         if command.claimed_at is None:

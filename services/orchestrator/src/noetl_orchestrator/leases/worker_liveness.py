@@ -37,6 +37,8 @@ class WorkerLiveness:
     ) -> None:
         self._pauses = pauses or Pauses()
         self._max_age_seconds = settings.liveness_seconds * _LIVENESS_INTERVALS
+        self._rest_seconds = settings.liveness_idle_seconds
+        self.rests = False
         self._edge_stale = timedelta(seconds=settings.edge_stale_seconds())
         self._monotonic = monotonic
         self._workers: Mapping[str, WorkerSeen] | None = None
@@ -48,7 +50,8 @@ class WorkerLiveness:
     @property
     def workers(self) -> Mapping[str, WorkerSeen] | None:
         """Return the known workers, or None while no worker may be judged."""
-        is_old = self._monotonic() - self._heard_at > self._max_age_seconds
+        limit = self._max_age_seconds + (self._rest_seconds if self.rests else 0.0)
+        is_old = self._monotonic() - self._heard_at > limit
         return None if is_old else self._workers
 
     @property
@@ -82,6 +85,15 @@ class WorkerLiveness:
         ]
         since = min(begun, default=now)
         self._edge_since = since if self._edge_since is None else max(self._edge_since, since)
+
+    def rest(self, *, is_busy: bool) -> bool:
+        """Say whether the next question can wait: nothing is held, and the last one is young.
+
+        Answers count for longer then; with the first held command the question is put.
+        """
+        age = self._monotonic() - self._heard_at
+        self.rests = not is_busy and age < self._rest_seconds
+        return self.rests
 
     def not_heard(self) -> None:
         """Note that the catalog gave no answer: from now on no worker is judged."""

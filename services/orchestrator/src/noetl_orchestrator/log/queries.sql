@@ -704,6 +704,17 @@ children AS (
 SELECT t.position + 1 AS position
 FROM target AS t;
 
+-- name: find_next_looks
+-- The database's time; when the first timer is due, and the first lease ends; since when the oldest
+-- unclaimed command is there.
+SELECT
+    clock_timestamp() AS now,
+    (SELECT min(t.due_at) FROM noetl.timer AS t) AS timer,
+    (
+        SELECT min(c.lease_until) FROM noetl.command AS c WHERE c.status IN ('CLAIMED', 'RUNNING')
+    ) AS lease,
+    (SELECT min(c.created_at) FROM noetl.command AS c WHERE c.status = 'PENDING') AS pending;
+
 -- name: take_timers
 -- Leases at most $2 due timers; they are due again in $1 seconds unless a commit deletes them.
 UPDATE noetl.timer

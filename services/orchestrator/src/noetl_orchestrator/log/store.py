@@ -17,6 +17,7 @@ from noetl_orchestrator.log.stored_rows import (
     DueTimer,
     HeldCommand,
     LoadedExecution,
+    NextLooks,
     Origin,
     Publication,
     RequestKeyHolder,
@@ -205,6 +206,10 @@ class Store:
         rows = await self._background.fetch("take_timers", lease_seconds, limit)
         return [DueTimer(**row) for row in rows]
 
+    async def find_next_looks(self) -> NextLooks:
+        """Find when the next timers and leases come due."""
+        return NextLooks(**await self._background.fetchone("find_next_looks"))
+
     async def delete_timers(self, timer_ids: Sequence[int]) -> None:
         """Delete timers."""
         await self._background.execute("delete_timers", timer_ids)
@@ -268,6 +273,10 @@ class Store:
     async def purge_request_keys(self, *, older_than_seconds: float, limit: int) -> None:
         """Delete old request keys."""
         await self._background.execute("purge_request_keys", older_than_seconds, limit)
+
+    async def is_reachable(self) -> bool:
+        """Readiness check."""
+        return await self._background.is_reachable()
 
     async def read_clock(self) -> datetime:
         """Return the database's time."""

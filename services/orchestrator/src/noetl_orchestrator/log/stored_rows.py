@@ -104,3 +104,20 @@ class Publication:
     status: str
     stream_created_at: datetime | None
     stream_sequence: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextLooks:
+    """When the loops over timers and commands have something to do next.
+
+    Attributes:
+        now: its time.
+        timer: when the first timer is due; None without any.
+        lease: when the first lease of a held command ends; None if none is held.
+        pending: since when the oldest unclaimed command is there; None without any.
+    """
+
+    now: datetime
+    timer: datetime | None
+    lease: datetime | None
+    pending: datetime | None

@@ -19,6 +19,7 @@ from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
+from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
@@ -51,6 +52,7 @@ class TurnParts:
     outbox_hints: OutboxHints
     run_hints: RunHints
     clock: DatabaseClock
+    agenda: Agenda
     cache: ExecutionCache
     loader: Loader
     replicas: Replicas
@@ -180,6 +182,7 @@ class TurnAttempt:
         committed: Committed,
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
+        self._note_times(kept)
         await self._send_hints(kept)
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
         if ended:
@@ -200,6 +203,13 @@ class TurnAttempt:
                 await _answer_all(unit)
             else:
                 await self._again(unit, committed, prepared)
+
+    def _note_times(self, kept: Sequence[EncodedUnit]) -> None:
+        """Let the loops over timers and leases know what was committed."""
+        for encoded in kept:
+            rows = encoded.unit.rows
+            if rows.timers or rows.changes:
+                self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
     async def _send_hints(self, kept: Sequence[EncodedUnit]) -> None:
         """Tell relay, workers and siblings what was committed."""

@@ -49,7 +49,7 @@ def status_answer(
     error = _error(state, secrets)
     if error is not None:
         body["error"] = error
-    return body | _causes(state, secrets)
+    return body | _rare(state, secrets)
 
 
 def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
@@ -68,7 +68,7 @@ def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
         "parent_execution_id": state.parent_execution_id,
         "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
-        **_causes(state, secrets),
+        **_rare(state, secrets),
     }
 
 
@@ -99,7 +99,7 @@ def detail_answer(
         "result": masked(result, secrets),
         "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
-        **_causes(state, secrets),
+        **_rare(state, secrets),
         "events_included": includes_events,
         "events_endpoint": f"/api/executions/{state.execution_id}/events",
         "pagination": pagination,
@@ -193,10 +193,11 @@ def _percent(state: State) -> int:
     return 0 if state.status == ExecutionStatus.RUNNING else 100
 
 
-def _causes(state: State, secrets: Sequence[str]) -> JsonObject:
-    """Return what failed first and the first soft error, where there is one, secrets masked."""
+def _rare(state: State, secrets: Sequence[str]) -> JsonObject:
+    """Return the fields that are there only with a value, secrets masked."""
     found = {"cause": state.cause, "soft_error": state.soft_error}
-    return {name: masked(one, secrets) for name, one in found.items() if one is not None}
+    told = {name: masked(one, secrets) for name, one in found.items() if one is not None}
+    return told | {"paused": True} if state.paused else told
 
 
 def _error(state: State, secrets: Sequence[str]) -> str | None:

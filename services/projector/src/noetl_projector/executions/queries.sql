@@ -5,7 +5,11 @@
 SELECT
     s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
     s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
-    s.failed_steps, s.soft_errors, s.current_step, s.cause, s.soft_error
+    s.failed_steps, s.soft_errors, s.current_step, s.cause, s.soft_error,
+    s.status = 'RUNNING' AND EXISTS (
+        SELECT FROM noetl.timer AS p
+        WHERE p.execution_id = s.execution_id AND p.kind = 'pause'
+    ) AS paused
 FROM noetl.execution_state AS s;
 
 -- list: read_row
@@ -34,10 +38,6 @@ SELECT
     e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
     e.weight, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id, e.duration, e.cause
 FROM noetl.event AS e;
-
--- name: probe
--- Whether the database answers.
-SELECT 1;
 
 -- name: find_state
 -- The state row of an execution. $1 execution id
@@ -321,7 +321,8 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer, oldest first; those that wait for somebody are left alone.
+-- Executions that run for longer, oldest first; those that wait for somebody, or are paused, are
+-- left alone.
 -- $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
@@ -330,7 +331,7 @@ WHERE
     AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
     AND NOT EXISTS (
         SELECT FROM noetl.timer AS t
-        WHERE t.execution_id = s.execution_id AND t.kind = 'wait'
+        WHERE t.execution_id = s.execution_id AND t.kind IN ('wait', 'pause')
     )
 ORDER BY s.started_at, s.execution_id
 LIMIT $2;

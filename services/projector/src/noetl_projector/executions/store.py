@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.errors import NoetlError
 from noetl_common.pg.database import Store
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
@@ -34,6 +33,7 @@ class State:
     current_step: str | None = None
     cause: Json = None
     soft_error: Json = None
+    paused: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,14 +87,6 @@ _CHUNK = 1 << 20
 
 class ExecutionStore(Store):
     """One method per statement or transaction."""
-
-    async def is_reachable(self) -> bool:
-        """Return whether the database answers."""
-        try:
-            await self._db.fetchval("probe")
-        except NoetlError:
-            return False
-        return True
 
     async def find_state(self, execution_id: int) -> State | None:
         """Return the state row of an execution."""

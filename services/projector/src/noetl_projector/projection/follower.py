@@ -29,6 +29,7 @@ class Follower:
         self._store = store
         self._settings = settings
         self._on_progress = on_progress
+        self.batches = 0
 
     async def on_messages(self, deliveries: Sequence[Delivery]) -> None:
         """Move the rows of a batch's executions, then acknowledge the batch.
@@ -38,6 +39,7 @@ class Follower:
         that was not full, so that the next batch gathers more: a row is then moved a few times
         a second at most, no matter how many events its execution has.
         """
+        self.batches += 1
         ids = {execution_of_subject(delivery.subject) for delivery in deliveries} - {None}
         wanted = sorted(number for number in ids if number is not None)
         while wanted:

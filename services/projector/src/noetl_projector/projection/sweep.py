@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
+from noetl_common.retry import Pace
 
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
@@ -17,22 +18,40 @@ _OVERLAP = timedelta(seconds=60)
 
 
 async def run_sweep(
-    store: ProjectionStore, *, settings: Settings, on_progress: Callable[[], None] = lambda: None
+    store: ProjectionStore,
+    *,
+    settings: Settings,
+    on_progress: Callable[[], None] = lambda: None,
+    count_batches: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Compare the read model with the logs every interval, until cancelled."""
+    """Compare the read model with the logs every interval, until cancelled.
+
+    The interval grows while no messages come, which ``count_batches`` counts, and nothing is
+    behind.
+    """
     lagging = gauge("noetl_projection_lagging", "Executions that the last sweep found behind.")
     swept_to: datetime | None = None
+    pace = Pace(settings.sweep_interval_seconds, settings.sweep_idle_interval_seconds)
     while True:
-        on_progress()
+        seen, found = count_batches(), 0
         try:
             now = await store.read_clock()
             reach = timedelta(seconds=settings.sweep_first_reach_seconds)
             since = now - reach if swept_to is None else swept_to - _OVERLAP
-            lagging.set(await sweep(store, ended_after=since, limit=settings.sweep_batch))
+            found = await sweep(store, ended_after=since, limit=settings.sweep_batch)
+            lagging.set(found)
             swept_to = now
         except NoetlError as error:
             _log.warning("projection_sweep_failed", error=error.message)
-        await asyncio.sleep(settings.sweep_interval_seconds)
+        left = pace.after(found)
+        while left > 0:
+            on_progress()
+            await asyncio.sleep(min(left, settings.sweep_interval_seconds))
+            left -= settings.sweep_interval_seconds
+            if count_batches() != seen:
+                # What a message of these days leaves out is found as soon as ever.
+                pace.reset()
+                break
 
 
 async def sweep(store: ProjectionStore, *, ended_after: datetime, limit: int) -> int:

@@ -1,10 +1,14 @@
 """A credential as the control plane hands it out."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.tools.tool import ToolError
+
+KEYCHAIN: Final = "keychain"
+"""The type of what a provider gave for an entry of a playbook's keychain."""
 
 
 class CredentialError(ToolError):
@@ -25,6 +29,13 @@ class Credential:
     data: JsonObject = field(repr=False)
     allowed_hosts: tuple[str, ...] | None = None
     """Hosts that an http step may send it to; None for all."""
+    text: str | None = field(default=None, repr=False)
+    """The secret of a keychain entry that is one text and no fields."""
+
+    @property
+    def value(self) -> Json:
+        """What templates see of it."""
+        return self.data if self.text is None else self.text
 
 
 def decode_credential(alias: str, body: Json) -> Credential:
@@ -39,6 +50,9 @@ def decode_credential(alias: str, body: Json) -> Credential:
         if not isinstance(body.get(name), str):
             raise _undecodable(alias, f"`{name}` is not a string")
     data = body.get("data", {})
+    text = data if isinstance(data, str) and body["type"] == KEYCHAIN else None
+    if text is not None:
+        data = {}
     if not isinstance(data, dict):
         raise _undecodable(alias, "`data` is not an object")
     tags = body.get("tags", [])
@@ -54,6 +68,7 @@ def decode_credential(alias: str, body: Json) -> Credential:
         type=body["type"],
         data=data,
         allowed_hosts=None if hosts is None else tuple(hosts),
+        text=text,
     )
 
 

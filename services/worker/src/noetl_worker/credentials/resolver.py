@@ -4,13 +4,14 @@ What is resolved goes into the configuration a tool is called with and into its 
 It never enters the variables of templates, and every secret text is made known for masking.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from noetl_contract.json import Json, JsonObject
 from noetl_template import has_worker_syntax, literal
 
 from noetl_worker.credentials.credential import Credential, CredentialError
+from noetl_worker.credentials.keychain import CommandKeychain
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.credentials.type_mappings import Applied, apply_type
@@ -32,12 +33,16 @@ class CommandCredentials:
         *,
         execution_id: int,
         server_url: str,
+        keychain: frozenset[str] = frozenset(),
     ) -> None:
         self._source = source
         self._known = known
         self._execution_id = execution_id
         self._server_url = server_url
         self._fetched: dict[str, Credential] = {}
+        self._keychain = CommandKeychain(
+            keychain, find=self._find, known=known, execution_id=execution_id
+        )
 
     async def prepare(self, kind: str, config: JsonObject) -> None:
         """Fetch what a pipeline names before its first task has had an effect.
@@ -51,6 +56,16 @@ class CommandCredentials:
                 apply_type(credential)
                 self._fetched[alias] = credential
 
+    async def with_keychain(
+        self, kind: str, values: Iterable[Json], context: ToolContext
+    ) -> ToolContext:
+        """Return a context that renders what values name of the keychain.
+
+        Raises:
+            CredentialError: an entry can't be had, or the tool would keep it readable.
+        """
+        return await self._keychain.given(kind, values, context)
+
     async def apply(
         self, kind: str, config: JsonObject, context: ToolContext
     ) -> tuple[JsonObject, ToolContext]:
@@ -62,6 +77,7 @@ class CommandCredentials:
         if kind == "task_sequence":
             # Its tasks come here one by one.
             return config, context
+        context = await self._named(kind, config, context)
         if isinstance(context.auth, Mapping):
             context = await self._complete(context.auth, context)
         elif (alias := _alias_of(config, context)) is not None:
@@ -80,6 +96,18 @@ class CommandCredentials:
                         items[index], context = await self._part(item, context)
                 config = {**config, name: items}
         return config, context
+
+    async def _named(self, kind: str, config: JsonObject, context: ToolContext) -> ToolContext:
+        """Return the context with the keychain that configuration and ``auth`` name."""
+        if context.is_rendered or not self._keychain:
+            return context
+        auth = None if context.auth is None else dict(context.auth)
+        context = await self._keychain.given(kind, [config, auth], context)
+        if auth is None:
+            return context
+        # The server has left it as it is, since it may name the keychain.
+        rendered = context.render(auth)
+        return replace(context, auth=rendered) if isinstance(rendered, dict) else context
 
     async def _part(
         self, config: JsonObject, context: ToolContext

@@ -52,6 +52,19 @@ def apply_type(credential: Credential) -> Applied:
     return replace(make(credential), hosts=credential.allowed_hosts)
 
 
+def hidden_texts(credential: Credential) -> tuple[str, ...]:
+    """Return the texts of a credential that no output may show.
+
+    Of the types that tools know, those of the secret fields; of any other, all: a provider gives
+    nothing but secrets.
+    """
+    make = _TYPES.get(credential.type.lower())
+    if make is not None:
+        return make(credential).hidden
+    whole = credential.data if credential.text is None else {"": credential.text}
+    return tuple(_secret_texts(whole, is_secret=True))
+
+
 def _postgres(credential: Credential) -> Applied:
     data = credential.data
     found = {name: _first(data, f"db_{name}", name) for name in _POSTGRES}

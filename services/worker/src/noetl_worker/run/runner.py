@@ -94,6 +94,7 @@ class Runner:
                 self._known,
                 execution_id=command.execution_id,
                 server_url=command.server_url,
+                keychain=_texts_of(command, "keychain"),
             )
             await credentials.prepare(command.action, lifted.config)
             result = await run_single(
@@ -168,7 +169,7 @@ class Runner:
             auth=lifted.auth,
             credentials=credentials,
             toolbox=self._toolbox,
-            own_templates=_own_templates(command),
+            own_templates=_texts_of(command, "own_templates"),
         )
 
 
@@ -179,8 +180,8 @@ def _shown(value: Json) -> str:
     return f"'{value}'"[:100]
 
 
-def _own_templates(command: Command) -> frozenset[str]:
-    texts = command.context.get("own_templates")
+def _texts_of(command: Command, key: str) -> frozenset[str]:
+    texts = command.context.get(key)
     if not isinstance(texts, list):
         return frozenset()
     return frozenset(text for text in texts if isinstance(text, str))

@@ -138,13 +138,16 @@ class TaskSequence:
         spec = task.spec
         place = "input" if "input" in spec else "args"
         given = spec.get(place)
-        if isinstance(given, dict):
-            seen = {key: inner.render_task(value) for key, value in given.items()}
-            variables.update(seen)
         rules = {"retry": spec["retry"]} if isinstance(spec.get("retry"), list) else {}
-        config = inner.render_task(
-            {key: value for key, value in spec.items() if key not in _OWN_KEYS | rules.keys()}
-        )
+        written = {key: value for key, value in spec.items() if key not in _OWN_KEYS | rules.keys()}
+        # For its configuration only: neither `set` nor rules see the keychain.
+        full = inner
+        if context.credentials is not None:
+            full = await context.credentials.with_keychain(task.kind, [written], inner)
+        if isinstance(given, dict):
+            seen = {key: full.render_task(value) for key, value in given.items()}
+            variables.update(seen)
+        config = full.render_task(written)
         if isinstance(given, dict):
             # An input may have the name of a label and hide it from the second rendering.
             again = config[place]

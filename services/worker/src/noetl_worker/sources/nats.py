@@ -142,7 +142,9 @@ class NatsSource:
         )
         # The time: a stream that was lost and made again counts from one.
         identity = f"nats:{meta.stream}:{sequence}:{moment}"
-        return Taken(message=message, identity=identity, handle=raw, size=len(raw.data))
+        return Taken(
+            message=message, identity=identity, handle=(self._client, raw), size=len(raw.data)
+        )
 
     def _plain_taken(self, raw: Msg) -> Taken:
         data, notes = decoded_body(raw.data)
@@ -157,11 +159,7 @@ class NatsSource:
 
     async def ack(self, taken: Sequence[Taken]) -> None:
         """Acknowledge, and hear that the broker knows."""
-        acks = (
-            one.handle.ack_sync(timeout=5)
-            for one in taken
-            if one.handle is not None and not one.handle.is_acked
-        )
+        acks = (one.ack_sync(timeout=5) for one in self._answerable(taken))
         failed = [
             error
             for error in await asyncio.gather(*acks, return_exceptions=True)
@@ -180,11 +178,15 @@ class NatsSource:
 
     async def _each(self, taken: Sequence[Taken], verb: str) -> None:
         try:
-            for one in taken:
-                if one.handle is not None and not one.handle.is_acked:
-                    await getattr(one.handle, verb)()
+            for one in self._answerable(taken):
+                await getattr(one, verb)()
         except _BROKEN as error:
             raise _away(error) from error
+
+    def _answerable(self, taken: Sequence[Taken]) -> list[Msg]:
+        """Return what can be answered: what came over a connection that is gone comes again."""
+        handles = [one.handle for one in taken if one.handle is not None]
+        return [raw for client, raw in handles if client is self._client and not raw.is_acked]
 
     async def publish(self, to: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Publish to a stream's subject."""

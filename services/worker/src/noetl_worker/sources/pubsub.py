@@ -149,7 +149,7 @@ class PubSubSource:
         except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLarge) as error:
             raise SourceAway(str(error) or type(error).__name__) from error
         if not response.is_success:
-            raise _refused(response.status_code, data)
+            raise _refused(response.status_code, data, path)
         try:
             answer = orjson.loads(data or b"{}")
         except orjson.JSONDecodeError as error:
@@ -161,8 +161,10 @@ class _PulledNothingError(Exception):
     """The time of a pull was over."""
 
 
-def _refused(status: int, data: bytes) -> Exception:
+def _refused(status: int, data: bytes, path: str) -> Exception:
     said = data[:300].decode("utf-8", "replace")
-    if status in _GONE:
+    # An id whose time is over is no fault of the subscription: its message comes again.
+    is_too_late = status == 400 and path.endswith((":acknowledge", ":modifyAckDeadline"))
+    if status in _GONE and not is_too_late:
         return WrongSource(f"subscription[pubsub]: HTTP {status}: {said}")
     return SourceAway(f"HTTP {status}: {said}")

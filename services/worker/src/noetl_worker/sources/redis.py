@@ -135,7 +135,9 @@ class RedisSource:
                 await self._client.xack(self._stream, self._group, *names)
         except self._broken as error:
             raise _away(error) from error
-        self._held.difference_update(names)
+        finally:
+            # One that is still pending then is taken over from ourselves.
+            self._held.difference_update(names)
 
     async def hold(self, taken: Sequence[Taken]) -> None:
         """Start the time after which others take entries over anew."""

@@ -1,6 +1,7 @@
 """Messages that never start anything: the source's own place for them, or ours."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -54,12 +55,12 @@ class DeadLetters:
     async def bury(self, message: Message, key: str | None, reason: str, source: Source) -> bool:
         """Store a message; return whether it is stored."""
         reason = reason[:_LONGEST_REASON]
-        body = orjson.dumps(message.to_json())
+        body = _body(message)
         headers = {
-            "Noetl-Dead-Reason": reason.encode("ascii", "replace").decode().replace("\n", " "),
-            "Noetl-Dead-Subscription": self._path,
+            "Noetl-Dead-Reason": _line(reason),
+            "Noetl-Dead-Subscription": _line(self._path),
             "Noetl-Dead-Source": self._source,
-            "Noetl-Dead-Message-Id": message.id,
+            "Noetl-Dead-Message-Id": _line(message.id),
         }
         try:
             if self._to is not None:
@@ -73,8 +74,8 @@ class DeadLetters:
         _log.warning("dead_letter", message=message.id, reason=reason)
         context: JsonObject = {
             "subscription_id": str(self._control.subscription_id),
-            "message_id": message.id,
-            "reason": reason,
+            "message_id": _sound(message.id),
+            "reason": _sound(reason),
             "to": self._to or dead_letter_subject(ORIGIN),
         }
         await self._control.note(
@@ -92,7 +93,8 @@ class DeadLetters:
         if len(body) > most:
             headers["Noetl-Dead-Cut"] = str(len(body))
             body = body[:most]
-        name = sha256(f"{self._path}\n{key or headers['Noetl-Dead-Message-Id']}".encode())
+        known_by = f"{self._path}\n{key or headers['Noetl-Dead-Message-Id']}"
+        name = sha256(known_by.encode("utf-8", "surrogatepass"))
         await self._bus.publish(
             dead_letter_subject(ORIGIN),
             body,
@@ -103,3 +105,24 @@ class DeadLetters:
     async def close(self) -> None:
         """Close the connection, if one was opened."""
         await self._stack.aclose()
+
+
+def _body(message: Message) -> bytes:
+    """Return a message as JSON, also one that can't be sent as it is."""
+    try:
+        return orjson.dumps(message.to_json())
+    except (TypeError, orjson.JSONEncodeError):
+        return json.dumps(message.to_json(), default=str).encode()
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _line(text: str) -> str:
+    """Return a text that a header takes."""
+    return (
+        "".join(one if one.isprintable() else " " for one in text)
+        .encode("ascii", "replace")
+        .decode()
+    )

@@ -165,14 +165,16 @@ class Runtime:
         for at in range(0, len(taken), size):
             chunk = taken[at : at + size]
             self._settling.take(chunk)
-            task = asyncio.create_task(self._dispatch(chunk))
+            task = asyncio.create_task(self._dispatched(chunk))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._tasks.discard)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    async def _dispatched(self, chunk: list[Taken]) -> None:
+        try:
+            await self._dispatch(chunk)
+        except Exception as error:  # noqa: BLE001 -- one message must not hold up the others
             _log.error("message_not_settled", exc_info=error)
+            self._settling.leave(chunk)
 
     async def _dispatch(self, chunk: list[Taken]) -> None:
         """Start the executions of some messages, and settle each."""

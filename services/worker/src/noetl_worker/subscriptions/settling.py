@@ -58,6 +58,13 @@ class Settling:
             self._held[id(one)] = one
         self._tell()
 
+    def leave(self, taken: Sequence[Taken]) -> None:
+        """Let go of messages without settling them: they come again when their time is over."""
+        for one in taken:
+            self._held.pop(id(one), None)
+        self._has_room.set()
+        self._tell()
+
     def lost_source(self) -> None:
         """Note that the connection is gone: what was taken over it will come again."""
         self.source = None

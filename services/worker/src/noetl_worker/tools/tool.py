@@ -1,7 +1,7 @@
 """The interface of tools, also of those from other packages."""
 
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -126,12 +126,12 @@ class ToolContext:
     execution_id: int
     step: str
     server_url: str
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Hosts that a secret may be sent to, by its name; those without an entry may go anywhere."""
     timeout: int | None = None
     """The lifted ``timeout`` of a single tool."""
-    auth: Mapping[str, Json] | None = None
+    auth: Mapping[str, Json] | None = field(default=None, repr=False)
     credentials: "Credentials | None" = None
     """Resolves aliases; without it a tool that names one is refused."""
     toolbox: "Toolbox"
@@ -141,6 +141,8 @@ class ToolContext:
     """Whether the configuration is rendered already, as that of a pipeline's task is."""
     own_templates: frozenset[str] = frozenset()
     """Texts in the variables that the playbook itself keeps as templates, unlike data."""
+    keychain: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    """Entries of the keychain that the configuration names; no variable of anything else."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 
@@ -155,9 +157,8 @@ class ToolContext:
         """
         if extra is None and self.is_rendered:
             return value
-        scope = self.variables if extra is None else {**self.variables, **extra}
         try:
-            return render_worker(value, scope)
+            return render_worker(value, self._scope(extra or {}))
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
 
@@ -170,9 +171,14 @@ class ToolContext:
         if self.is_rendered:
             return value
         try:
-            return render_task(value, self.variables, own=self.own_templates)
+            return render_task(value, self._scope({}), own=self.own_templates)
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
+
+    def _scope(self, extra: Mapping[str, Json]) -> Mapping[str, Json]:
+        if not self.keychain:
+            return {**self.variables, **extra} if extra else self.variables
+        return {**self.variables, **extra, "keychain": dict(self.keychain)}
 
     def with_secret(
         self, name: str, secret: str, *, hosts: tuple[str, ...] | None
@@ -197,6 +203,11 @@ class Credentials(Protocol):
         self, kind: str, config: JsonObject, context: ToolContext
     ) -> tuple[JsonObject, ToolContext]:
         """Return configuration and context with aliases resolved; raises `ToolError`."""
+
+    async def with_keychain(
+        self, kind: str, values: Iterable[Json], context: ToolContext
+    ) -> ToolContext:
+        """Return a context that renders what values name of the keychain; raises `ToolError`."""
 
 
 class Toolbox(Protocol):

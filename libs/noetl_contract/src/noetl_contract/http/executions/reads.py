@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class ExecutionEntry(Model):
-    """One execution in a list; `cause` and `soft_error` are there only with a value."""
+    """One execution in a list; `cause`, `soft_error` and `paused` are there only with a value."""
 
     execution_id: int | str
     catalog_id: int | str
@@ -31,6 +31,7 @@ class ExecutionEntry(Model):
     # absent from the release before
     cause: Cause | None = None
     soft_error: Cause | None = None
+    paused: Literal[True] | None = None
 
 
 class DetailEvent(Model):
@@ -82,7 +83,7 @@ class EventsAnswer(Model):
 class ExecutionDetail(Model):
     """An execution with its events: ascending, or a descending page when one was asked for.
 
-    `cause` and `soft_error` are there only with a value.
+    `cause`, `soft_error` and `paused` are there only with a value.
     """
 
     execution_id: int | str
@@ -105,6 +106,7 @@ class ExecutionDetail(Model):
     soft_errors: int
     cause: Cause | None = None
     soft_error: Cause | None = None
+    paused: Literal[True] | None = None
     events_included: bool
     events_endpoint: str
     pagination: Pagination
@@ -120,7 +122,7 @@ class ExecutionProgress(Model):
 
 
 class ExecutionStatusAnswer(Model):
-    """How an execution stands; `error`, `cause` and `soft_error` are there only with a value."""
+    """How an execution stands; the last four fields are there only with a value."""
 
     execution_id: int | str
     status: str
@@ -138,6 +140,7 @@ class ExecutionStatusAnswer(Model):
     error: str | None = None
     cause: Cause | None = None
     soft_error: Cause | None = None
+    paused: Literal[True] | None = None
 
 
 Reason = Annotated[

@@ -61,6 +61,21 @@ class OpenLoop(Model):
     since: Rfc3339
 
 
+class OpenJoin(Model):
+    """A step that some arcs have led to, and others may yet."""
+
+    step: str
+    arrived: list[str] = Field(description="steps whose arcs have led to it")
+    awaited: list[str] = Field(description="open steps from which others may")
+    since: Rfc3339 | None = Field(default=None, description="of the first arrival")
+
+
+class OpenJoins(Model):
+    """The joins of an execution that wait; the list is cut."""
+
+    joins: list[OpenJoin]
+
+
 class PoolLoad(Model):
     """Commands of a pool on this shard, of all executions."""
 
@@ -96,7 +111,7 @@ class OpenWork(Model):
 ReasonCode = Literal[
     "ended", "no_worker", "no_worker_for_kind", "workers_busy", "not_published", "parked_outbox",
     "claimed", "running", "worker_silent", "callback", "wait", "timer", "child", "loop_limit",
-    "taking_over", "paused", "nothing_open",
+    "taking_over", "paused", "join", "nothing_open",
 ]  # fmt: skip
 
 
@@ -121,6 +136,9 @@ class Reason(Model):
     worker_id: str | None = None
     due_at: Rfc3339 | None = Field(default=None, description="when it ends by itself at the latest")
     execution_id: str | None = Field(default=None, description="of a child, or of an origin")
+    path: str | None = Field(default=None, description="that is paused")
+    actor: str | None = Field(default=None, description="who paused it")
+    awaited: list[str] | None = Field(default=None, description="open steps before a join")
 
 
 class WhyWorker(Model):

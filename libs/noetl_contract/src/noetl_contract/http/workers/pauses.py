@@ -19,6 +19,12 @@ class PauseTarget(Model):
     kind: PauseKind
     name: str = Field(min_length=1, max_length=500)
 
+    def withholds(self, *, path: str, pool: str) -> bool:
+        """Return whether it holds for a command of a playbook's path and a pool."""
+        if self.kind == "pool":
+            return pool == self.name
+        return path == self.name or path.startswith(f"{self.name}/")
+
 
 class PauseWish(PauseTarget):
     """What to pause, and why."""

@@ -1,6 +1,6 @@
 """Names that templates of a playbook can use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,8 @@ from noetl_engine.playbook.lint.parts import (
     steps_of,
     text_of,
 )
+from noetl_engine.playbook.model import Value
+from noetl_engine.playbook.parse.keychain import credential_named
 from noetl_engine.playbook.yaml import MapNode, Node
 from noetl_engine.state.results import bare_name
 
@@ -32,14 +34,14 @@ class Names:
         workload: Its keys, ``None`` when there is no mapping that could list them.
         steps: Names of the steps.
         is_certain: Whether these are all: a result may set variables of its own.
-        keychain: Whether there is a keychain block.
+        keychain: Whether its entries have a value of their own, by name; None without a block.
     """
 
     flat: frozenset[str]
     workload: frozenset[str] | None
     steps: frozenset[str]
     is_certain: bool
-    keychain: bool
+    keychain: Mapping[str, bool] | None
 
 
 def names_of(root: MapNode) -> Names:
@@ -58,8 +60,22 @@ def names_of(root: MapNode) -> Names:
             for step in steps
             for _, scalar in scalars_of(step.get("tool"))
         ),
-        keychain="keychain" in root.entries,
+        keychain=keychain_of(root) if "keychain" in root.entries else None,
     )
+
+
+def keychain_of(root: MapNode) -> dict[str, bool]:
+    """Return the entries of the keychain: whether each says where its value comes from."""
+    return {
+        name: bool(text_of(entry, "provider") or credential_named(_texts(entry)))
+        for entry in items_of(root.entries.get("keychain"))
+        if (name := text_of(entry, "name")) is not None
+    }
+
+
+def _texts(entry: Node) -> dict[str, Value]:
+    keys = ("kind", "provider", "credential")
+    return {key: text for key in keys if (text := text_of(entry, key)) is not None}
 
 
 def iteration_names(step: StepPart) -> frozenset[str]:

@@ -1,9 +1,11 @@
 """Mistakes inside templates: syntax, names without a value, misleading texts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from noetl_contract.failures.ended import PAYLOAD_NAMES
+from noetl_contract.tools import WITHOUT_KEYCHAIN
 from noetl_template import (
     Reference,
     TemplateError,
@@ -15,9 +17,12 @@ from noetl_template import (
 from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.names import ALWAYS, Names
+from noetl_engine.playbook.lint.parts import scalars_of
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.texts import Text
+from noetl_engine.playbook.parse.keychain import KEYCHAIN
 from noetl_engine.playbook.parse.rules import is_expression
+from noetl_engine.playbook.yaml import Node
 
 _ALIASES: Final = frozenset({"ctx", "workload"})
 _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
@@ -50,6 +55,25 @@ def template_findings(
         return
     if not text.view.use.is_answer:
         yield from _undefined(text, found, names, source, guess)
+
+
+def end_payload_findings(node: Node | None, path: str, source: Source) -> Iterator[Finding]:
+    """Check the payload of what the end of an execution starts."""
+    for where, scalar in scalars_of(node, path):
+        if not has_server_syntax(scalar.text):
+            continue
+        try:
+            found = references(scalar.text)
+        except TemplateError as error:
+            place = source.inside(scalar, error.line or 1)
+            hint = "it is sent as it is written"
+            yield finding_at(place, where, "template", error.problem, hint=hint)
+            continue
+        wrong = {one.path[0]: one for one in found if not one.is_guarded}
+        for name in wrong.keys() - set(PAYLOAD_NAMES):
+            message = f"'{name}' is none of {', '.join(PAYLOAD_NAMES)}"
+            place = source.inside(scalar, wrong[name].line)
+            yield finding_at(place, where, "undefined-name", message)
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:
@@ -108,14 +132,33 @@ def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Gue
         return _missing_below(root, below, text, names, guess)
     if is_known or root in ALWAYS:
         return None
-    if root == "keychain" and names.keychain:
-        return "'keychain' is empty in templates: name the credential in 'auth'"
+    if root == KEYCHAIN and names.keychain is not None:
+        return _keychain_problem(below, names.keychain, text.view.given_to, guess)
     if root in {"output", "event"}:
         return f"'{root}' has no value here, only in a step's 'set' and in the 'when' of its arcs"
     if not names.is_certain:
         return None
     advice = guess(root, _vocabulary(text, names)) or _UNLESS
     return f"'{root}' is no step, workload key or variable{advice}"
+
+
+def _keychain_problem(
+    entry: str | None, entries: Mapping[str, bool], given_to: str, guess: Guesser
+) -> str | None:
+    if not given_to:
+        return "'keychain' is empty here: it has values only in what a tool is given"
+    if given_to in WITHOUT_KEYCHAIN:
+        return f"'keychain' has no values for '{given_to}', which would keep them readable"
+    if entry is None:
+        return None
+    if entry not in entries:
+        return f"the keychain has no entry '{entry}'{guess(entry, entries)}"
+    if entries[entry]:
+        return None
+    return (
+        f"the entry '{entry}' of the keychain has neither 'provider' nor 'credential': "
+        "it is empty unless its value is stored for this playbook"
+    )
 
 
 def _vocabulary(text: Text, names: Names) -> frozenset[str]:

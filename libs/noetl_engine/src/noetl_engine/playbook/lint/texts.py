@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from noetl_engine.playbook.lint.names import BY_WORKER, iteration_names, rules_of
+from noetl_engine.playbook.lint.names import BY_WORKER, iteration_names, keychain_of, rules_of
 from noetl_engine.playbook.lint.parts import (
     StepPart,
     ToolPart,
@@ -15,6 +15,7 @@ from noetl_engine.playbook.lint.parts import (
     text_of,
 )
 from noetl_engine.playbook.model import START_STEP, VERBATIM_TASK_KEYS
+from noetl_engine.playbook.parse.keychain import entries_named
 from noetl_engine.playbook.parse.later import names_any
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
@@ -49,10 +50,13 @@ class View:
             nothing else is given.
         by_worker: Whether the worker's rules apply.
         use: What they are for.
+        given_to: Kind of the tool that they are given to, with what they name of the keychain;
+            empty where the keychain has no values.
     """
 
     names: frozenset[str] | None = None
     by_worker: bool = False
+    given_to: str = ""
     use: Use = field(default_factory=Use)
 
 
@@ -69,13 +73,15 @@ class Text:
 
 def texts_of(root: MapNode) -> Iterator[Text]:
     """Yield the texts of all steps, in document order of the steps."""
+    entries = frozenset(keychain_of(root))
     for step in steps_of(root):
-        yield from _Step(step).texts()
+        yield from _Step(step, entries).texts()
 
 
 class _Step:
-    def __init__(self, step: StepPart) -> None:
+    def __init__(self, step: StepPart, entries: frozenset[str]) -> None:
         self.step = step
+        self.entries = entries
         self.names = iteration_names(step)
 
     def texts(self) -> Iterator[Text]:
@@ -89,11 +95,16 @@ class _Step:
         yield from self._some(("loop", "spec", "max_in_flight"), View(names=frozenset()))
         claim = frozenset({"__frame_max_rows"})
         yield from self._some(("loop", "cursor", "claim"), View(names=claim))
-        yield from self._some(("input",), View(use=_VALUE))
-        yield from self._some(("args",), View(by_worker=True, names=self.names | BY_WORKER))
+        single = self._single_kind()
+        yield from self._some(("input",), View(use=_VALUE, given_to=single))
+        view = View(by_worker=True, names=self.names | BY_WORKER, given_to=single)
+        yield from self._some(("args",), view)
         yield from self._tools()
         yield from self._some(("set",), View(use=_VALUE, names=_OUTCOME))
         yield from self._arcs()
+
+    def _single_kind(self) -> str:
+        return "" if self.step.is_pipeline else next((t.kind for t in self.step.tools()), "")
 
     def _arcs(self) -> Iterator[Text]:
         for arc in self.step.arcs():
@@ -130,7 +141,7 @@ class _Step:
             elif _holds_rules(key, entry):
                 yield from self._below(entry, path, View(by_worker=True, use=_ANSWER))
             else:
-                yield from self._below(entry, path, View(use=_use_of(key)))
+                yield from self._below(entry, path, View(use=_use_of(key), given_to=tool.kind))
 
     def _task(
         self, tool: ToolPart, names: frozenset[str], earlier: frozenset[str]
@@ -149,9 +160,11 @@ class _Step:
                     seen |= own | {"output"} | _first_parts(_keys(tool.node.entries.get("set")))
                 if key == "command":
                     seen |= own
-                yield from self._below(entry, path, View(by_worker=True, names=seen, use=_VALUE))
+                to = tool.kind if key != "set" else ""
+                view = View(by_worker=True, names=seen, use=_VALUE, given_to=to)
+                yield from self._below(entry, path, view)
             else:
-                view = View(names=names, use=_use_of(key))
+                view = View(names=names, use=_use_of(key), given_to=tool.kind)
                 yield from self._rendered(entry, path, view, earlier | own)
 
     def _rendered(self, node: Node, path: str, view: View, later: frozenset[str]) -> Iterator[Text]:
@@ -181,6 +194,8 @@ class _Step:
 
     def _text(self, node: Scalar, path: str, view: View) -> Text:
         names = self.names if view.names is None else view.names
+        if view.given_to and not view.by_worker and entries_named(node.text, self.entries):
+            names, view = names | BY_WORKER, replace(view, by_worker=True)
         return Text(node=node, path=path, step=self.step.name, names=names, view=view)
 
 

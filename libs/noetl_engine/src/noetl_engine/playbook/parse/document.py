@@ -12,6 +12,7 @@ from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.language import LEVELS, METADATA
 from noetl_engine.playbook.model import KeychainEntry, Playbook, Step, Tool
 from noetl_engine.playbook.parse.failures import read_errors, read_on_failure
+from noetl_engine.playbook.parse.keychain import leave_keychain
 from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step, read_timeout
@@ -130,7 +131,7 @@ class _Document:
         defaults = workload if isinstance(workload, dict) else {}
         found = [read.step for read in steps or ()]
         own = templates_in([defaults, *_assigned(found)])
-        return Playbook(
+        playbook = Playbook(
             name=name,
             path=path,
             steps={step.name: replace(step, own_templates=own) if own else step for step in found},
@@ -140,6 +141,7 @@ class _Document:
             fails_softly=read_errors(root),
             on_failure=read_on_failure(root),
         )
+        return leave_keychain(playbook)
 
     def _read_metadata(self) -> tuple[str, str | None]:
         node = self._root.node.entries.get("metadata")

@@ -10,9 +10,16 @@ from noetl_contract.http.secrets.credentials import CredentialBody
 
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
-from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed, UseRefused
+from noetl_catalog.secrets.errors import (
+    NamesNothing,
+    ResidencyViolation,
+    TemplateFailed,
+    UseRefused,
+)
 from noetl_catalog.secrets.keychain.references import ReferenceRefused
+from noetl_catalog.secrets.keychain.resolver import Stored
 from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
+from noetl_catalog.secrets.rows import Credential
 from noetl_catalog.secrets.store import SecretStore
 from noetl_catalog.secrets.uses import Uses, hidden
 
@@ -20,8 +27,8 @@ from noetl_catalog.secrets.uses import Uses, hidden
 class Resolving(Protocol):
     """Resolution of an alias in the playbook of an execution."""
 
-    async def resolve(self, alias: str, *, execution_id: int) -> Opened | None:
-        """Return the secret; None when the playbook has no such alias."""
+    async def resolve(self, alias: str, *, execution_id: int) -> Opened | Stored | None:
+        """Return the secret, or what it names; None when the playbook has no such alias."""
 
 
 class SecretReader:
@@ -82,12 +89,27 @@ class SecretReader:
             await self._uses.check(
                 stored.body, execution_id=reader.execution_id, principal=principal
             )
-            row = row_of("credential", stored.body.name)
-            return stored.body, await self._box.open(stored.data_encrypted, row=row)
+            return await self._opened(stored)
         if reader.execution_id is None:
             return None
         resolved = await self._resolver.resolve(identifier, execution_id=reader.execution_id)
+        if isinstance(resolved, Stored):
+            return await self._named(resolved.name, identifier, reader, principal)
         return None if resolved is None else (_resolved_body(identifier), resolved)
+
+    async def _named(
+        self, name: str, alias: str, reader: Reader, principal: Principal | None
+    ) -> tuple[CredentialBody, Opened]:
+        """Return the stored credential that a keychain entry names."""
+        stored = await self._store.find_credential(name)
+        if stored is None or hidden(principal, stored.body):
+            raise NamesNothing(entry=alias, name=name)
+        await self._uses.check(stored.body, execution_id=reader.execution_id, principal=principal)
+        return await self._opened(stored)
+
+    async def _opened(self, stored: Credential) -> tuple[CredentialBody, Opened]:
+        row = row_of("credential", stored.body.name)
+        return stored.body, await self._box.open(stored.data_encrypted, row=row)
 
 
 def _resolved_body(alias: str) -> CredentialBody:

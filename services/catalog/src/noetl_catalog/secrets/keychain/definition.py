@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from noetl_contract.json import Json
+from noetl_engine.playbook.parse.keychain import credential_named
 
 type Policy = Literal["none", "advisory", "strict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """An entry that a provider resolves.
+    """An entry: a provider resolves it, it names a stored credential, or its value is stored.
 
     Attributes:
-        provider: its name.
+        provider: name of the provider; empty without one.
+        credential: name of a stored credential; only without a provider.
         reference: the place of the secret at the provider; empty for the name of the entry.
         references: templates of such places by key, for a secret of several values.
         policy: what happens outside of the region.
@@ -22,7 +24,8 @@ class Definition:
         allowed_regions: other regions that may resolve it.
     """
 
-    provider: str
+    provider: str = ""
+    credential: str = ""
     reference: str = ""
     references: Mapping[str, str] | None = None
     policy: Policy = "none"
@@ -30,14 +33,13 @@ class Definition:
     allowed_regions: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, raw: Mapping[str, Json]) -> Self | None:
-        """Read an entry; None without a provider. A value of another type counts as absent."""
-        provider, references = raw.get("provider"), raw.get("map")
-        if not isinstance(provider, str):
-            return None
+    def read(cls, raw: Mapping[str, Json]) -> Self:
+        """Read an entry; a value of another type counts as absent."""
+        provider, references = _text(raw.get("provider")), raw.get("map")
         regions = raw.get("allowed_regions")
         return cls(
             provider=provider,
+            credential=credential_named(raw),
             reference=str(raw.get("name") or ""),
             references={key: str(place) for key, place in references.items()}
             if isinstance(references, dict)

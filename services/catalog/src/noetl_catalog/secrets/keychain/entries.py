@@ -16,7 +16,7 @@ SCOPES = frozenset({"local", "global", "shared"})
 @dataclass(frozen=True, slots=True)
 class _Keychain:
     path: str | None
-    entries: dict[str, Definition | None]
+    entries: dict[str, Definition]
 
 
 class KeychainEntries:
@@ -28,7 +28,7 @@ class KeychainEntries:
         self._cache: OrderedDict[int, _Keychain] = OrderedDict()
 
     async def find(self, catalog_id: int, alias: str) -> Definition | None:
-        """Return an entry; None without one or its provider, or when the playbook is unreadable."""
+        """Return an entry; None without one, or when the playbook is unreadable."""
         return (await self._keychain(catalog_id)).entries.get(alias)
 
     async def path_of(self, catalog_id: int) -> str | None:
@@ -50,7 +50,7 @@ class KeychainEntries:
             return _Keychain(None, {})
         return _Keychain(found.path, await self._entries(found.content))
 
-    async def _entries(self, content: str | None) -> dict[str, Definition | None]:
+    async def _entries(self, content: str | None) -> dict[str, Definition]:
         if not content:
             return {}
         try:
@@ -60,7 +60,7 @@ class KeychainEntries:
                 )
         except (PlaybookError, TimeoutError):
             return {}
-        entries: dict[str, Definition | None] = {}
+        entries: dict[str, Definition] = {}
         for entry in playbook.keychain:
             entries.setdefault(entry.name, Definition.read(entry.raw))
         return entries

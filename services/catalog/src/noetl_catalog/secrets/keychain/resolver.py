@@ -59,12 +59,22 @@ class _Wanted:
 
     @property
     def cache_key(self) -> str:
+        return self.key_in("local")
+
+    def key_in(self, scope: str) -> str:
         return cache_key(
             self.alias,
             catalog_id=self.execution.catalog_id,
-            scope_type="local",
+            scope_type=scope,
             execution_id=self.execution_id,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored credential that an entry names."""
+
+    name: str
 
 
 class KeychainResolver:
@@ -98,8 +108,8 @@ class KeychainResolver:
         self._refreshing: set[tuple[int, str]] = set()
         self._refreshes: asyncio.Queue[_Wanted] = asyncio.Queue(maxsize=_REFRESHES_WAITING)
 
-    async def resolve(self, alias: str, *, execution_id: int) -> Opened | None:
-        """Return the secret; None when the execution's playbook has no such alias.
+    async def resolve(self, alias: str, *, execution_id: int) -> Opened | Stored | None:
+        """Return the secret, or what it names; None when the execution's playbook has neither.
 
         Raises:
             ResidencyViolation: the entry is locked to another region.
@@ -123,18 +133,22 @@ class KeychainResolver:
             cached = await self._cached(wanted) if has_waited else None
             return cached or await self._resolve_anew(wanted)
 
+    async def _resolve_anew(self, wanted: _Wanted) -> Opened | Stored | None:
+        entry = await self._entries.find(wanted.execution.catalog_id, wanted.alias)
+        if entry is None:
+            return None
+        check_residency(entry, alias=wanted.alias, server_region=self._settings.server_region)
+        if entry.provider:
+            return await self._provided(entry, wanted)
+        return Stored(entry.credential) if entry.credential else await self._put(wanted)
+
     async def run(self) -> None:
         """Renew secrets in the background until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(_REFRESHERS):
                 group.create_task(self._run_refresher())
 
-    async def _resolve_anew(self, wanted: _Wanted) -> Opened | None:
-        entry = await self._entries.find(wanted.execution.catalog_id, wanted.alias)
-        if entry is None:
-            return None
-        region = self._settings.server_region
-        check_residency(entry, alias=wanted.alias, server_region=region)
+    async def _provided(self, entry: Definition, wanted: _Wanted) -> Opened:
         fetched = await self._measured(entry.provider, lambda: self._fetch(entry, wanted))
         await self._cache(wanted, fetched)
         return Opened(fetched.value, "")
@@ -194,6 +208,14 @@ class KeychainResolver:
             _RESOLVES.labels(label, region, status).inc()
             _RESOLVE_DURATION.labels(label, region, status).observe(perf_counter() - started)
         return fetched
+
+    async def _put(self, wanted: _Wanted) -> Opened | None:
+        """Return what somebody has stored for all executions of the playbook."""
+        key = wanted.key_in("global")
+        row = await self._store.use_keychain(key)
+        if row is None or row.is_expired:
+            return None
+        return await self._box.open(row.data_encrypted, row=row_of("keychain", key))
 
     # -- the cache -----------------------------------------------------------------------
 

@@ -1,11 +1,12 @@
 """What an execution waits for, in words: from its open rows and the workers that are registered."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from noetl_contract.http.executions.why import (
     OpenCommand,
+    OpenJoin,
     OpenLoop,
     OpenTimer,
     OpenWork,
@@ -14,9 +15,18 @@ from noetl_contract.http.executions.why import (
     WhyWorker,
 )
 from noetl_contract.http.moments import duration_human
+from noetl_contract.http.workers.pauses import Pause
 from noetl_contract.http.workers.runtimes import RuntimeEntry
 from noetl_contract.json import Json
 from noetl_contract.subjects import pool_of_workers
+
+from noetl_api_gateway.routes.executions.repair.withheld import (
+    PAUSE_TIMER,
+    of_joins,
+    of_own_pause,
+    of_pauses,
+    pause_of,
+)
 
 SILENT_SECONDS = 60.0
 """Without a heartbeat for so long a worker counts as gone."""
@@ -45,14 +55,22 @@ def workers_of(runtimes: Iterable[RuntimeEntry]) -> list[WhyWorker]:
     return found
 
 
-def reasons_for(work: OpenWork, workers: list[WhyWorker]) -> list[Reason]:
+def reasons_for(
+    work: OpenWork,
+    workers: list[WhyWorker],
+    *,
+    pauses: Sequence[Pause] = (),
+    joins: Sequence[OpenJoin] = (),
+) -> list[Reason]:
     """Return what an execution waits for; never empty."""
     if work.status != "RUNNING":
         text = f"it ended {work.status}" + (f": {work.error}" if work.error else "")
         return [Reason(code="ended", text=text, since=work.ended_at or work.started_at)]
-    found = [*_of_restart(work), *_of_commands(work, workers), *_of_waits(work)]
-    found += _of_children(work)
+    found = [*of_own_pause(work.timers), *of_pauses(work, pauses), *_of_restart(work)]
+    free = [one for one in work.commands if pause_of(one, work.path, pauses) is None]
+    found += [*_of_commands(work, free, workers), *_of_waits(work), *_of_children(work)]
     found += [_of_loop(loop) for loop in work.loops if _is_bounded(loop)]
+    found += of_joins(joins, started_at=work.started_at)
     if not found:
         found = list(_of_nothing(work))
     return found[:_MOST_REASONS]
@@ -68,14 +86,16 @@ def _of_restart(work: OpenWork) -> Iterator[Reason]:
         )
 
 
-def _of_commands(work: OpenWork, workers: list[WhyWorker]) -> Iterator[Reason]:
-    """One reason for each open command; alike ones of a step once, with their number."""
+def _of_commands(
+    work: OpenWork, commands: list[OpenCommand], workers: list[WhyWorker]
+) -> Iterator[Reason]:
+    """One reason for each of these open commands; alike ones of a step once, with their number."""
     now = _moment(work.now)
     loads = {load.pool: load for load in work.pools}
     callbacks = {_event_of(timer): timer for timer in work.timers if _is_of_command(timer)}
     told: Counter[tuple[str, str]] = Counter()
     kept: list[Reason] = []
-    for command in work.commands:
+    for command in commands:
         if command.tool_kind == "wait":
             continue
         timer = callbacks.get(command.event_id)
@@ -190,7 +210,7 @@ def _of_waits(work: OpenWork) -> Iterator[Reason]:
     """Timers that end a wait or let the execution go on; those of commands are told with them."""
     now = _moment(work.now)
     for timer in work.timers:
-        if _is_of_command(timer):
+        if _is_of_command(timer) or timer.kind == PAUSE_TIMER:
             continue
         payload = timer.payload if isinstance(timer.payload, dict) else {}
         step = payload.get("step")

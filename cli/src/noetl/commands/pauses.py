@@ -1,0 +1,108 @@
+"""`pause`, `resume` and `pauses`: withhold the commands of an execution, a path or a pool."""
+
+import json
+from typing import Annotated
+from urllib.parse import urlencode
+
+import typer
+from noetl_contract.http.executions.reads import PauseAnswer
+from noetl_contract.http.workers.pauses import Pause, PauseLifted, PauseList
+from pydantic import BaseModel, ValidationError
+
+from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
+from noetl.follow.servers import server_of
+from noetl.stack.errors import StackError
+
+_ExecutionId = Annotated[
+    str | None, typer.Argument(metavar="EXECUTION", help="Id of an execution.")
+]
+_Path = Annotated[
+    str | None, typer.Option(metavar="PATH", help="All playbooks at and below this path.")
+]
+_Pool = Annotated[str | None, typer.Option(metavar="POOL", help="A worker pool.")]
+_Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is shown and logged.")]
+
+
+def pause(
+    execution: _ExecutionId = None,
+    *,
+    path: _Path = None,
+    pool: _Pool = None,
+    reason: _Reason = None,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Hand out no new command of an execution, of a path or of a pool; what runs goes on."""
+    kind, name = _target(execution, path, pool)
+    with server_of(server_url, token=token, data=data) as server:
+        if kind == "execution":
+            answer = server.ask("POST", f"/api/executions/{name}/pause", {"reason": reason})
+            typer.echo(f"execution {name} is {_read(PauseAnswer, answer).status}")
+            return
+        answer = server.ask("POST", "/api/pauses", {"kind": kind, "name": name, "reason": reason})
+        typer.echo(f"{kind} {_read(Pause, answer).name} is paused")
+
+
+def resume(
+    execution: _ExecutionId = None,
+    *,
+    path: _Path = None,
+    pool: _Pool = None,
+    reason: _Reason = None,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Take a pause back: what was withheld is handed out."""
+    kind, name = _target(execution, path, pool)
+    if reason is not None and kind != "execution":
+        raise StackError(f"--reason: the end of a pause of a {kind} has none")
+    with server_of(server_url, token=token, data=data) as server:
+        if kind == "execution":
+            answer = server.ask("POST", f"/api/executions/{name}/resume", {"reason": reason})
+            typer.echo(f"execution {name} is {_read(PauseAnswer, answer).status}")
+            return
+        query = urlencode({"kind": kind, "name": name})
+        lifted = _read(PauseLifted, server.ask("DELETE", f"/api/pauses?{query}")).lifted
+        typer.echo(f"{kind} {name} {'goes on' if lifted else 'was not paused'}")
+
+
+def pauses(
+    *,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the paths and pools that are paused; `status EXECUTION` tells of an execution."""
+    with server_of(server_url, token=token, data=data) as server:
+        answer = server.ask("GET", "/api/pauses")
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    found = _read(PauseList, answer).pauses
+    for one in found:
+        who = f" by {one.actor}" if one.actor else ""
+        why = f" ({one.reason})" if one.reason else ""
+        typer.echo(f"{one.kind} {one.name}: paused{who} since {one.since}{why}")
+    if not found:
+        typer.echo("no path and no pool is paused", err=True)
+
+
+def _target(execution: str | None, path: str | None, pool: str | None) -> tuple[str, str]:
+    given = [
+        (kind, name)
+        for kind, name in (("execution", execution), ("path", path), ("pool", pool))
+        if name
+    ]
+    if len(given) != 1:
+        raise StackError("name one thing: an execution's id, --path PATH or --pool POOL")
+    return given[0]
+
+
+def _read[Answer: BaseModel](model: type[Answer], answer: object) -> Answer:
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise StackError("the server doesn't answer as a NoETL server does") from error
