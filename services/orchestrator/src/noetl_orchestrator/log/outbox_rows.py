@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 import orjson
 from noetl_contract import message_ids
@@ -103,6 +104,11 @@ class OutboxRows:
     settings: Settings
     relayed: frozenset[str] | None
     """Types of the events that outside readers get; None: all."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the builder for these settings."""
+        return cls(settings, settings.relayed_types())
 
     def event_subject(self, execution_id: int) -> str:
         """Return the subject of an event that is published by a row of its own."""
