@@ -129,10 +129,11 @@ class Bench:
     async def idle(self, seconds: float) -> str:
         """Return statements and heartbeats a second of an idle time, and the memory in MiB.
 
-        The server logs each statement for that long.
+        The server logs each statement for that long, once loops have found that nothing comes.
         """
+        await asyncio.sleep(min(seconds, 45.0))
         await self._log_statements("all")
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(3.0)
         log = self.stack.data / "logs" / "postgres.log"
         begin = log.stat().st_size
         await asyncio.sleep(seconds)
@@ -206,13 +207,13 @@ async def crowd(bench: Bench, size: int, idle_seconds: float) -> bool:
     waiters = await bench.start("signal", size - size // 2)
     rate = len(waiters) / (time.monotonic() - began)
     # Enough for the others to be there before, at this rate.
-    room = timedelta(seconds=2 * idle_seconds + 30 + 1.5 * (size // 2) / rate)
+    room = timedelta(seconds=3 * idle_seconds + 60 + 1.5 * (size // 2) / rate)
     until = datetime.now(UTC) + room
     sleepers = await bench.start("time", size // 2, until=until.isoformat())
     await bench.until_waiting(size)
     took = time.monotonic() - began
     print(f"{size} wait after {took:.0f} s ({size / took:.0f} a second)", flush=True)
-    if until - datetime.now(UTC) < timedelta(seconds=idle_seconds + 5):
+    if until - datetime.now(UTC) < timedelta(seconds=2 * idle_seconds + 5):
         print("the machine is too slow for this size: the sleeps end before the idle time does")
     print(f"{size} wait: {await bench.idle(idle_seconds)}", flush=True)
     await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))

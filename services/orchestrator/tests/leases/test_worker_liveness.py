@@ -90,3 +90,20 @@ def test_l3_an_old_answer_counts_as_none() -> None:
     now = 11.0
 
     assert liveness.workers is None
+
+
+def test_answers_count_for_longer_while_nothing_is_held() -> None:
+    now = 0.0
+    liveness = WorkerLiveness(Settings(liveness_seconds=2, liveness_idle_seconds=15), lambda: now)
+    assert not liveness.rest(is_busy=False)  # nobody was ever heard
+    tell(liveness, "01:00:00")
+
+    now = 14.0
+    assert liveness.rest(is_busy=False)
+    assert liveness.workers is not None
+
+    assert not liveness.rest(is_busy=True)
+    assert liveness.workers is None
+
+    now = 15.0
+    assert not liveness.rest(is_busy=False)
