@@ -1,7 +1,7 @@
 """Build commands: tool configuration, arguments and context of a step, rendered."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from noetl_contract.json import Json
@@ -30,6 +30,7 @@ from noetl_engine.state.context import Walked, scope_of
 TASK_SEQUENCE = "task_sequence"
 PLAYBOOK = "playbook"
 FRAME_ROWS = "__frame_max_rows"
+_NOTHING: Mapping[str, Json] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class LoopElement:
     index: int
     total: int
     element: Json
+
+    def given(self, values: Mapping[str, Json]) -> "LoopElement":
+        """Return it with another element, where the input of a restart has one."""
+        name = self.loop.iterator
+        return replace(self, element=values[name]) if name in values else self
 
     def variables(self) -> dict[str, Json]:
         """Return the iteration's names, for templates and for a single tool's arguments."""
@@ -110,6 +116,7 @@ def build_command(
     results: Collection[str] = (),
     walked: Walked | None = None,
     frame: int | None = None,
+    given: Mapping[str, Json] = _NOTHING,
 ) -> BuiltCommand:
     """Render a step's command in a flat context.
 
@@ -121,19 +128,23 @@ def build_command(
             the worker has no use for stay out of the command.
         walked: What is known of the context's values.
         frame: That of a cursor's body.
+        given: The input of a restart, which is in place of everything of its names.
 
     Raises:
         EvaluateError: A template fails.
     """
     if iteration is not None:
+        iteration = iteration.given(given)
         names = iteration.variables()
         flat = {**flat, **names, "iter": names}
+    flat = {**flat, **given} if given else flat
     scope = scope_of(flat)
     tool = step.tool
     if isinstance(tool, Tool) and tool.kind in WAIT_KINDS:
         return _wait(step, tool, scope, iteration)
     own = step.own_templates
     inputs = _inputs(step, scope)
+    inputs.update((name, given[name]) for name in given if name in inputs)
     if isinstance(tool, Pipeline):
         if inputs:
             flat = {**flat, **inputs}
@@ -151,7 +162,8 @@ def build_command(
     if policy is not None:
         context["policy"] = policy
     context.update(_kept(step))
-    names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
+    names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, *given}
+    names_here.add("iter")
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
     if len(needed) < len(results) + len(ALIASES):
