@@ -2,6 +2,10 @@
 
 .PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile
 
+# Compiled sources are kept, whatever a container's image says: each process that a test or a
+# stack starts would compile all of its own anew.
+export PYTHONDONTWRITEBYTECODE =
+
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
 setup:

@@ -3,113 +3,160 @@
 Run by hand: ``make waits``, or ``.venv/bin/python benchmarks/waits.py [--size N]``. On a stack of
 its own, N executions wait, half of them for a signal and half for a time. Printed are: the time
 from a signal to the commit of the next step at 100 waiting; memory of the processes and statements
-of an idle minute, without and with the N; and, when all are released at once, whether each went on
-exactly once. It ends with 1 if one is lost or doubled.
+of an idle minute, heartbeats apart, without and with the N; and, when all are released at once,
+whether each went on exactly once. It ends with 1 if one is lost or doubled.
 """
 
 import argparse
 import asyncio
+import json
+import re
 import statistics
 import sys
 import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
-import httpx
 from noetl_testkit import stack as e2e
 
 PATH = "bench/waits"
-PLAYBOOK = f"""
+PLAYBOOK = """
 apiVersion: noetl.io/v2
 kind: Playbook
-metadata: {{name: waits, path: {PATH}}}
-workload: {{until: "2000-01-01", sleeps: false}}
+metadata: {{name: {name}, path: {path}/{name}}}
+workload: {{until: "2000-01-01"}}
 workflow:
   - step: start
-    tool: {{kind: sleep, duration: 0}}
-    next:
-      arcs:
-        - {{step: nap, when: "{{{{ workload.sleeps }}}}"}}
-        - {{step: review}}
-  - step: review
-    tool: {{kind: wait, signal: go, timeout: 30d}}
-    next: {{arcs: [{{step: end}}]}}
-  - step: nap
-    tool: {{kind: sleep, until: "{{{{ workload.until }}}}"}}
+    tool: {tool}
     next: {{arcs: [{{step: end}}]}}
   - step: end
     tool: {{kind: noop}}
 """
-AT_ONCE = 64
-WAITING = "SELECT count(*) FROM noetl.timer WHERE kind = 'wait'"
+KINDS = {
+    "signal": "{kind: wait, signal: go, timeout: 30d}",
+    "time": '{kind: sleep, until: "{{ workload.until }}"}',
+}
+AT_ONCE = 256
+_HEARTBEATS = ("touch_runtimes", "renew_machine")
+_STATEMENT = re.compile(r"@@([^|]*)\|([^|]*)\| LOG: +(?:execute [^:]*|statement): ")
+
+
+class Edge:
+    """A lean HTTP client: the machine's time belongs to the system."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._port = port
+        self._login = f"authorization: Bearer {key}\r\n" if key else ""
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def post(self, path: str, body: object) -> dict[str, Any]:
+        """Post JSON until the answer is not 503, and return the answer.
+
+        Raises:
+            RuntimeError: another status than 200.
+        """
+        while True:
+            status, answer = await self._once(path, json.dumps(body).encode())
+            if status == 200:
+                return dict(json.loads(answer))
+            if status != 503:
+                raise RuntimeError(f"{path}: {status} {answer[:500]!r}")
+            await asyncio.sleep(0.2)
+
+    async def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
+        if self._free:
+            reader, writer = self._free.pop()
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            f"{self._login}content-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = re.search(r"content-length: (\d+)", head)
+        answer = await reader.readexactly(int(length[1])) if length else b""
+        self._free.append((reader, writer))
+        return int(head.split(" ", 2)[1]), answer
 
 
 class Bench:
     """A stack, and what was started on it."""
 
-    def __init__(self, stack: e2e.Stack, client: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+    def __init__(self, stack: e2e.Stack, edge: Edge, pool: asyncpg.Pool) -> None:
         self.stack = stack
-        self.client = client
+        self.edge = edge
         self.pool = pool
 
-    async def start(self, count: int, **workload: object) -> list[int]:
+    async def start(self, kind: str, count: int, **workload: object) -> list[int]:
         """Start executions and return their ids."""
         ids: list[int] = []
 
-        async def one() -> None:
-            while True:
-                answer = await self.client.post(
-                    "/api/execute", json={"path": PATH, "workload": workload}
-                )
-                if answer.status_code != 503:
-                    break
-                await asyncio.sleep(0.2)
-            answer.raise_for_status()
-            ids.append(int(answer.json()["execution_id"]))
+        async def one(_number: int) -> None:
+            body = {"path": f"{PATH}/{kind}", "workload": workload}
+            ids.append(int((await self.edge.post("/api/execute", body))["execution_id"]))
 
-        await at_once(one, count)
+        await at_once(one, range(count))
         return ids
 
     async def until_waiting(self, count: int) -> None:
-        """Wait until so many wait in their step, not in the first nap."""
-        question = """
-            SELECT count(*) FROM noetl.timer
-            WHERE kind = 'wait' AND payload ->> 'step' IN ('review', 'nap')
-        """
+        """Wait until so many wait."""
+        question = "SELECT count(*) FROM noetl.timer WHERE kind = 'wait'"
         await self.until(question, lambda found: found >= count)
 
-    async def until(self, question: str, is_it: object, seconds: float = 1800.0) -> None:
+    async def until(
+        self, question: str, is_it: Callable[[int], bool], seconds: float = 7200.0
+    ) -> None:
         """Ask the database until the answer is the one."""
         end = time.monotonic() + seconds
-        while not is_it(await self.pool.fetchval(question)):  # type: ignore[operator]
+        while not is_it(await self.pool.fetchval(question)):
             if time.monotonic() > end:
                 raise TimeoutError(question)
             await asyncio.sleep(0.5)
 
     async def signal(self, execution_id: int, signal_id: str) -> float:
         """Send a signal; return the seconds until the commit of what follows was told."""
-        while True:
-            began = time.perf_counter()
-            answer = await self.client.post(
-                f"/api/executions/{execution_id}/signals/go", json={"id": signal_id}
-            )
-            if answer.status_code != 503:
-                break
-            await asyncio.sleep(0.2)
-        answer.raise_for_status()
-        assert answer.json()["status"] == "taken", answer.text
+        began = time.perf_counter()
+        path = f"/api/executions/{execution_id}/signals/go"
+        answer = await self.edge.post(path, {"id": signal_id})
+        assert answer["status"] == "taken", answer
         return time.perf_counter() - began
 
-    async def idle(self, seconds: float) -> tuple[float, dict[str, int]]:
-        """Return statements a second of an idle time, and the memory of the processes in MiB."""
-        question = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1"
-        name = self.stack.values()["POSTGRES_DB"]
-        await asyncio.sleep(3.0)
-        before = await self.pool.fetchval(question, name)
+    async def idle(self, seconds: float) -> str:
+        """Return statements and heartbeats a second of an idle time, and the memory in MiB.
+
+        The server logs each statement for that long.
+        """
+        await self._log_statements("all")
+        await asyncio.sleep(5.0)
+        log = self.stack.data / "logs" / "postgres.log"
+        begin = log.stat().st_size
         await asyncio.sleep(seconds)
-        after = await self.pool.fetchval(question, name)
-        return (after - before) / seconds, self.memory()
+        with log.open("rb") as file:
+            file.seek(begin)
+            text = file.read().decode(errors="replace")
+        await self._log_statements("none")
+        beats, statements = Counter[str](), Counter[str]()
+        for entry in text.split("\n@@"):
+            found = _STATEMENT.match(f"@@{entry.removeprefix('@@')}")
+            # The administrator's login is this program's.
+            if found is not None and found[1] != self.stack.values()["POSTGRES_USER"]:
+                is_beat = any(f"/* {name} */" in entry for name in _HEARTBEATS)
+                (beats if is_beat else statements)[found[2]] += 1
+        who = ", ".join(f"{name} {n / seconds:.2f}" for name, n in statements.most_common())
+        return (
+            f"{statements.total() / seconds:.2f} statements a second ({who}), "
+            f"{beats.total() / seconds:.2f} heartbeats a second, MiB {self.memory()}"
+        )
+
+    async def _log_statements(self, which: str) -> None:
+        await self.pool.execute("ALTER SYSTEM SET log_line_prefix = '@@%u|%a| '")
+        await self.pool.execute(f"ALTER SYSTEM SET log_statement = '{which}'")
+        await self.pool.execute("SELECT pg_reload_conf()")
 
     def memory(self) -> dict[str, int]:
         """Return the memory of the processes in MiB."""
@@ -121,20 +168,20 @@ class Bench:
         return {name: size for name, size in found.items() if name not in {"nats", "postgres"}}
 
 
-async def at_once(work: object, count: int) -> None:
-    """Run something so many times, some at the same time."""
-    left = iter(range(count))
+async def at_once[T](work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:
+    """Run something for each item, some at the same time."""
+    left = iter(items)
 
     async def run() -> None:
-        for _ in left:
-            await work()  # type: ignore[operator]
+        for item in left:
+            await work(item)
 
-    await asyncio.gather(*(run() for _ in range(min(AT_ONCE, count))))
+    await asyncio.gather(*(run() for _ in range(AT_ONCE)))
 
 
 async def latency(bench: Bench) -> None:
     """Signals one after the other while a hundred wait."""
-    ids = await bench.start(200)
+    ids = await bench.start("signal", 200)
     await bench.until_waiting(200)
     times = []
     for execution_id in ids[:100]:
@@ -144,7 +191,8 @@ async def latency(bench: Bench) -> None:
     median = statistics.median(times) * 1000
     print(
         f"signal to next step, 100 to 200 waiting: median {median:.1f} ms, "
-        f"p99 {times[98] * 1000:.1f} ms, longest {times[-1] * 1000:.1f} ms"
+        f"p99 {times[98] * 1000:.1f} ms, longest {times[-1] * 1000:.1f} ms",
+        flush=True,
     )
     for execution_id in ids[100:]:
         await bench.signal(execution_id, "latency")
@@ -153,31 +201,31 @@ async def latency(bench: Bench) -> None:
 
 async def crowd(bench: Bench, size: int, idle_seconds: float) -> bool:
     """Let many wait, and release all at once; return whether all went on once."""
-    calm, memory = await bench.idle(idle_seconds)
-    print(f"nobody waits: {calm:.2f} statements a second, MiB {memory}")
-    # Enough for all to be there before.
-    room = timedelta(seconds=idle_seconds + 20 + size / 12)
-    until = datetime.now(UTC) + room
+    print(f"nobody waits: {await bench.idle(idle_seconds)}", flush=True)
     began = time.monotonic()
-    sleepers = await bench.start(size // 2, sleeps=True, until=until.isoformat())
-    waiters = await bench.start(size - size // 2)
+    waiters = await bench.start("signal", size - size // 2)
+    rate = len(waiters) / (time.monotonic() - began)
+    # Enough for the others to be there before, at this rate.
+    room = timedelta(seconds=2 * idle_seconds + 30 + 1.5 * (size // 2) / rate)
+    until = datetime.now(UTC) + room
+    sleepers = await bench.start("time", size // 2, until=until.isoformat())
     await bench.until_waiting(size)
     took = time.monotonic() - began
-    print(f"{size} wait after {took:.0f} s")
-    if until - datetime.now(UTC) < timedelta(seconds=idle_seconds):
+    print(f"{size} wait after {took:.0f} s ({size / took:.0f} a second)", flush=True)
+    if until - datetime.now(UTC) < timedelta(seconds=idle_seconds + 5):
         print("the machine is too slow for this size: the sleeps end before the idle time does")
-    busy, memory = await bench.idle(idle_seconds)
-    print(f"{size} wait: {busy:.2f} statements a second, MiB {memory}")
+    print(f"{size} wait: {await bench.idle(idle_seconds)}", flush=True)
     await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
     began = time.monotonic()
-    left = iter(waiters)
-    await at_once(lambda: bench.signal(next(left), "go"), len(waiters))
-    print(f"{len(waiters)} signals taken in {time.monotonic() - began:.0f} s")
+    await at_once(lambda one: bench.signal(one, "go"), waiters)
+    print(f"{len(waiters)} signals taken in {time.monotonic() - began:.0f} s", flush=True)
     running = (
-        f"SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING' AND path = '{PATH}'"
+        "SELECT count(*) FROM noetl.execution_state "
+        f"WHERE status = 'RUNNING' AND path LIKE '{PATH}/%'"
     )
     await bench.until(running, lambda found: not found)
     print(f"all {size} have ended {time.monotonic() - began:.0f} s after the release")
+    print(f"then: MiB {bench.memory()}", flush=True)
     return await whole(bench, [*sleepers, *waiters])
 
 
@@ -187,7 +235,7 @@ async def whole(bench: Bench, ids: list[int]) -> bool:
         """
         SELECT
             s.execution_id, s.status,
-            count(*) FILTER (WHERE e.event_type = 'call.done' AND e.node_name != 'start') AS calls,
+            count(*) FILTER (WHERE e.event_type = 'call.done') AS calls,
             count(*) FILTER (WHERE e.event_type = 'command.issued') AS issued,
             count(*) FILTER (WHERE e.event_type = 'playbook.completed') AS ends
         FROM noetl.execution_state AS s
@@ -211,17 +259,11 @@ async def main() -> int:
     parser.add_argument("--idle-seconds", type=float, default=60.0)
     options = parser.parse_args()
     with e2e.running_stack(environment={}) as stack:
-        headers = {"authorization": f"Bearer {stack.admin_key()}"} if stack.admin_key() else {}
-        limits = httpx.Limits(max_connections=AT_ONCE)
-        async with (
-            httpx.AsyncClient(
-                base_url=stack.url, timeout=60.0, limits=limits, headers=headers
-            ) as client,
-            asyncpg.create_pool(stack.dsn(), min_size=1, max_size=2) as pool,
-        ):
-            with stack.client() as edge:
-                e2e.register(edge, PLAYBOOK)
-            bench = Bench(stack, client, pool)
+        async with asyncpg.create_pool(stack.dsn(), min_size=1, max_size=2) as pool:
+            with stack.client() as client:
+                for name, tool in KINDS.items():
+                    e2e.register(client, PLAYBOOK.format(name=name, path=PATH, tool=tool))
+            bench = Bench(stack, Edge(stack.port, stack.admin_key()), pool)
             await latency(bench)
             return 0 if await crowd(bench, options.size, options.idle_seconds) else 1
 

@@ -114,9 +114,16 @@ def pids_of(stack: Stack, target: str) -> list[int]:
     ]
 
 
+def are_ready(stack: Stack, target: str) -> bool:
+    """Whether every process of a service is ready."""
+    found = [one for name, one in stack.services().items() if name.startswith(target)]
+    return all(one["state"] == "ready" for one in found)
+
+
 def kill(stack: Stack, target: str) -> None:
     """SIGKILL a process of a service, if one runs."""
-    for pid in pids_of(stack, target)[:1]:
+    pids = pids_of(stack, target)
+    for pid in pids and [random.choice(pids)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -244,9 +251,10 @@ async def judged(stack: Stack, path: str, end: datetime, *, expected: int) -> in
     return problems
 
 
-async def real(schedules: int, minutes: float) -> int:
+async def real(schedules: int, minutes: float, catalogs: int) -> int:
     """Fire on the real clock under kills."""
-    with running_stack(arguments=("--orchestrators", "2")) as stack:
+    arguments = ("--catalogs", str(catalogs), "--orchestrators", "2")
+    with running_stack(arguments=arguments) as stack:
         begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=45)
         whens = [
             f"interval: 60s\n  start: {one.isoformat()}"
@@ -260,11 +268,16 @@ async def real(schedules: int, minutes: float) -> int:
         while datetime.now(UTC) < end:
             await asyncio.sleep(random.uniform(4.0, 12.0))
             target = random.choice(("catalog", "orchestrator"))
+            if not are_ready(stack, target):
+                continue  # the successor of the one before still starts
             kill(stack, target)
             kills.append((datetime.now(UTC), target))
         await settled(stack, "real/%", end)
         counts = dict(Counter(target for _, target in kills))
-        print(f"real: {schedules} schedules a minute, {minutes:g} minutes, SIGKILLs {counts}")
+        print(
+            f"real: {schedules} schedules a minute, {minutes:g} minutes, {catalogs} catalogs and "
+            f"2 orchestrators, SIGKILLs {counts}"
+        )
         found = await judged(stack, "real/%", end, expected=round(schedules * minutes))
         await blamed(stack, "real/%", kills)
         return found
@@ -345,6 +358,7 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--virtual-minutes", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=2.0, help="minutes on the real clock")
+    parser.add_argument("--catalogs", type=int, default=2, help="catalog services of that part")
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -354,7 +368,7 @@ def main() -> int:
             case "virtual":
                 problems += asyncio.run(virtual(options.schedules, options.virtual_minutes))
             case "real":
-                problems += asyncio.run(real(options.schedules, options.minutes))
+                problems += asyncio.run(real(options.schedules, options.minutes, options.catalogs))
             case "backfill":
                 problems += backfill()
             case _:

@@ -1,7 +1,9 @@
-"""Each message starts exactly one execution, whatever is killed: `make triggers`."""
+"""Each message starts exactly one execution, whatever is killed: `make triggers`.
+
+It prints the table of docs/triggers.md.
+"""
 
 import argparse
-import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -20,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
-import nats
+from ledger import dead_letters, memory_of, open_ledger, started
 from noetl.stack.process import free_port
 from noetl_testkit.stack import Stack, running_stack
 from noetl_testkit.waiting import wait_until
@@ -36,6 +37,12 @@ workflow:
   - step: start
     tool: {kind: noop}
 """
+
+CIRCUIT = {"probe_after_ms": 1000, "probe_interval_ms": 1000}
+"""So that an outage costs the proof no half a minute each."""
+POISON = 5
+"""Messages of a round that can never be started."""
+PATIENT: dict[str, Any] = {"timeout_seconds": 300, "every_seconds": 0.5}
 
 
 @dataclass
@@ -116,144 +123,129 @@ def register(stack: Stack, path: str, spec: dict[str, Any]) -> None:
             answer.raise_for_status()
 
 
-def started(stack: Stack, path: str) -> Counter[int]:
-    """Return how often each number was started by messages of a subscription."""
-
-    async def ask() -> list[str]:
-        connection = await asyncpg.connect(stack.dsn())
-        try:
-            rows = await connection.fetch(
-                "SELECT context::text AS context FROM noetl.event"
-                " WHERE event_type = 'playbook_started' AND context::text LIKE $1",
-                f'%"{path}"%',
-            )
-        finally:
-            await connection.close()
-        return [row["context"] for row in rows]
-
-    return Counter(int(json.loads(text)["workload"]["number"]) for text in asyncio.run(ask()))
-
-
-def starts_of(stack: Stack, path: str) -> int:
-    """Return how many executions a subscription has; cheap enough to ask again and again."""
-
-    async def ask() -> int:
-        connection = await asyncpg.connect(stack.dsn())
-        try:
-            return int(
-                await connection.fetchval(
-                    "SELECT count(*) FROM noetl.execution_state WHERE parent_execution_id IN"
-                    " (SELECT execution_id FROM noetl.event WHERE position = 1"
-                    "  AND event_type = 'subscription.registered' AND node_name = $1)",
-                    path,
-                )
-            )
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
-
-
-def dead_letters(stack: Stack) -> set[int]:
-    """Return the numbers of the messages in our own stream of dead letters."""
-
-    async def ask() -> set[int]:
-        client = await nats.connect(stack.values()["NOETL_NATS_URL"])
-        subscription = await client.jetstream().subscribe(
-            "noetl_dead.subscriptions", ordered_consumer=True
-        )
-        found = set()
-        with contextlib.suppress(nats.errors.TimeoutError):
-            while True:
-                message = await subscription.next_msg(timeout=1)
-                body = json.loads(message.data)
-                found.add(body["data"]["number"])
-        await client.close()
-        return found
-
-    return asyncio.run(ask())
-
-
 @dataclass
 class Outcome:
     """What a proof found."""
 
+    source: str
     messages: int
-    started: int
-    doubled: list[int]
-    lost: list[int]
+    found: Counter[int]
     poison: int
-    dead: int
+    dead: Counter[int]
     kills: Counter[str]
     seconds: float
+    memory: str
+
+    @property
+    def lost(self) -> list[int]:
+        return sorted(set(range(self.messages)) - self.found.keys())
+
+    @property
+    def doubled(self) -> list[int]:
+        return sorted(one for one, times in self.found.items() if times > 1)
 
     @property
     def is_good(self) -> bool:
-        return not self.doubled and not self.lost and self.dead == self.poison
+        return not self.doubled and not self.lost and len(self.dead) == self.poison
+
+    def row(self) -> str:
+        """Return the line of the table."""
+        kills = ", ".join(f"{one} {times}" for one, times in sorted(self.kills.items()))
+        cells = (
+            self.source,
+            f"{self.messages:,}",
+            f"{self.found.total():,}",
+            len(self.lost),
+            len(self.doubled),
+            f"{len(self.dead)} of {self.poison}",
+            kills,
+            f"{self.seconds:.0f} s",
+            self.memory,
+        )
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+HEAD = (
+    "| source | messages | executions | lost | doubled | poison in dead letters | SIGKILLs "
+    "| time | memory of the reader |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass
+class Proof:
+    """Messages of one source, and what is killed meanwhile."""
+
+    stack: Stack
+    source: Source
+    runtime: Runtime
+    kills: Counter[str] = field(default_factory=Counter)
+    memory: list[int] = field(default_factory=list)
+
+    @property
+    def victims(self) -> list[str]:
+        """What is killed, in turns; ``all`` is source, runtime and edge at once."""
+        own = ["broker"] if self.source.can_restart else []
+        return ["runtime", "edge", *own, "all", "nats", "orchestrator"]
+
+    def kill(self, victim: str) -> None:
+        """Kill something, and have it started again."""
+        self.memory.append(memory_of(self.runtime.process and self.runtime.process.pid))
+        self.kills[victim] += 1
+        match victim:
+            case "runtime":
+                self.runtime.kill()
+                self.runtime.start()
+            case "edge":
+                kill_service(self.stack, "api-gateway")
+            case "broker":
+                self.source.restart()
+            case "all":
+                self.runtime.kill()
+                kill_service(self.stack, "api-gateway")
+                if self.source.can_restart:
+                    self.source.restart()
+                self.runtime.start()
+            case "nats" | "orchestrator":
+                kill_service(self.stack, victim)
 
 
 def prove(
-    stack: Stack,
-    source: Source,
-    *,
-    count: int,
-    rounds: int,
-    seed: int = 1,
-    **spec: Any,
+    stack: Stack, source: Source, *, count: int, rounds: int, seed: int = 1, **spec: Any
 ) -> Outcome:
     """Send messages in rounds and kill something in each."""
     chance = random.Random(seed)
     path = f"triggers/{source.kind}{'-batch' if spec else ''}"
-    register(stack, path, {"source": source.kind, **source.fields(), **spec})
-    victims = ["runtime", "edge", "broker"] if source.can_restart else ["runtime", "edge"]
-    kills: Counter[str] = Counter()
+    register(stack, path, {"source": source.kind, "circuit": CIRCUIT, **source.fields(), **spec})
     begun = time.monotonic()
-    each = count // rounds
-    known_dead = dead_letters(stack)
-    poisoned = set()
-    with running_runtime(stack, path) as runtime:
+    each, poisoned = count // rounds, 0
+    with running_runtime(stack, path) as runtime, open_ledger(stack, path) as ledger:
+        proof = Proof(stack, source, runtime)
         for number in range(rounds):
             source.send(bodies(number * each, each))
-            poisoned.add(1_000_000 + number)
-            source.send([poison(1_000_000 + number)])
+            source.send([poison(1_000_000 + poisoned + one) for one in range(POISON)])
+            poisoned += POISON
             done = number * each + chance.randint(each // 10, each // 2)
-            wait_until(
-                lambda done=done: starts_of(stack, path) >= done,
-                timeout_seconds=300,
-                every_seconds=0.2,
-            )
-            victim = victims[number % len(victims)]
-            kills[victim] += 1
-            print(f"{source.kind}: {starts_of(stack, path)} started, now {victim}", flush=True)
-            match victim:
-                case "runtime":
-                    runtime.kill()
-                    runtime.start()
-                case "edge":
-                    _kill_edge(stack)
-                case "broker":
-                    source.restart()
+            wait_until(lambda done=done: ledger.count() >= done, **PATIENT)
+            victim = proof.victims[number % len(proof.victims)]
+            say(f"{source.kind}: {ledger.count()} started, now {victim}", begun)
+            proof.kill(victim)
         total = rounds * each
         with contextlib.suppress(TimeoutError):
-            wait_until(
-                lambda: (
-                    len(started(stack, path)) >= total
-                    and poisoned <= dead_letters(stack) - known_dead
-                ),
-                timeout_seconds=60 + total / 20,
-                every_seconds=1.0,
-            )
-        runtime.stop()
-    found = started(stack, path)
+            wait_until(lambda: ledger.count() >= total, **PATIENT | {"timeout_seconds": 600})
+            wait_until(lambda: len(dead_letters(stack)) >= poisoned, timeout_seconds=90)
+        seconds = time.monotonic() - begun
+        proof.memory.append(memory_of(runtime.process and runtime.process.pid))
+        code = runtime.stop()
+    say(f"{source.kind}: the runtime ended with {code}", begun)
     return Outcome(
+        source=source.kind + (" in batches" if spec else ""),
         messages=total,
-        started=sum(found.values()),
-        doubled=sorted(one for one, times in found.items() if times > 1),
-        lost=sorted(set(range(total)) - found.keys()),
-        poison=len(poisoned),
-        dead=len(poisoned & dead_letters(stack)),
-        kills=kills,
-        seconds=time.monotonic() - begun,
+        found=started(stack, path),
+        poison=poisoned,
+        dead=dead_letters(stack),
+        kills=proof.kills,
+        seconds=seconds,
+        memory=f"{min(proof.memory)} to {max(proof.memory)} MB",
     )
 
 
@@ -280,6 +272,7 @@ def prove_webhook(stack: Stack, *, count: int, rounds: int) -> Outcome:
                     return
             time.sleep(0.2)
 
+    victims, memory = ["edge", "nats", "orchestrator"], []
     with ThreadPoolExecutor(8) as senders:
         sent = [senders.submit(deliver, number) for number in range(count)]
         for part in range(1, rounds):
@@ -287,27 +280,35 @@ def prove_webhook(stack: Stack, *, count: int, rounds: int) -> Outcome:
                 lambda part=part: sum(one.done() for one in sent) >= part * count // rounds,
                 timeout_seconds=300,
             )
-            _kill_edge(stack)
-            kills["edge"] += 1
-    found = started(stack, path)
+            victim = victims[part % len(victims)]
+            memory.append(memory_of(stack.services()["api-gateway"]["pid"]))
+            say(f"webhook: {sum(one.done() for one in sent)} answered, now {victim}", begun)
+            kill_service(stack, "api-gateway" if victim == "edge" else victim)
+            kills[victim] += 1
     return Outcome(
+        source="webhook",
         messages=count,
-        started=sum(found.values()),
-        doubled=sorted(one for one, times in found.items() if times > 1),
-        lost=sorted(set(range(count)) - found.keys()),
+        found=started(stack, path),
         poison=0,
-        dead=0,
+        dead=Counter(),
         kills=kills,
         seconds=time.monotonic() - begun,
+        memory=f"{min(memory)} to {max(memory)} MB",
     )
 
 
-def _kill_edge(stack: Stack) -> None:
-    pid = stack.services()["api-gateway"]["pid"]
+def kill_service(stack: Stack, name: str) -> None:
+    """SIGKILL a process of the stack, and wait for its successor."""
+    pid = stack.services()[name]["pid"]
+    if pid is None:
+        return
     os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: stack.services()["api-gateway"]["pid"] not in {None, pid}, timeout_seconds=30
-    )
+    wait_until(lambda: stack.services()[name]["pid"] not in {None, pid}, timeout_seconds=60)
+
+
+def say(text: str, begun: float) -> None:
+    """Tell how far it is."""
+    print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
 
 
 def main() -> int:
@@ -320,7 +321,7 @@ def main() -> int:
     given = parser.parse_args()
     dispatch = {"playbook": "triggers/take", "batch_dispatch": True, "batch_max": 50}
     more = {"dispatch": dispatch, "limits": {"max_in_flight": 200}} if given.batch else {}
-    is_good = True
+    outcomes = []
     for kind in given.sources.split(","):
         with ExitStack() as exits:
             stack = exits.enter_context(running_stack())
@@ -329,15 +330,10 @@ def main() -> int:
             else:
                 source = exits.enter_context(running_source(kind))
                 outcome = prove(stack, source, count=given.messages, rounds=given.rounds, **more)
-        print(
-            f"{kind}: {outcome.messages} messages, {outcome.started} started, "
-            f"{len(outcome.lost)} lost, {len(outcome.doubled)} doubled, "
-            f"{outcome.dead} of {outcome.poison} poison in dead letters, "
-            f"kills {dict(outcome.kills)}, {outcome.seconds:.0f} s",
-            flush=True,
-        )
-        is_good = is_good and outcome.is_good
-    return 0 if is_good else 1
+        outcomes.append(outcome)
+        print(f"lost {outcome.lost[:20]}, doubled {outcome.doubled[:20]}\n{HEAD}\n{outcome.row()}")
+    print("\n".join([HEAD, *(one.row() for one in outcomes)]), flush=True)
+    return 0 if all(one.is_good for one in outcomes) else 1
 
 
 if __name__ == "__main__":

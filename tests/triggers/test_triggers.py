@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ledger import dead_letters, started
 from noetl_testkit.stack import Stack, register
 from noetl_testkit.waiting import wait_until
-from proof import dead_letters, running_runtime, started
 from proof import register as register_subscription
+from proof import running_runtime
 from sources import bodies, poison, running_source
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "webhook.yaml"

@@ -8,22 +8,27 @@ from typing import Annotated
 
 import typer
 from noetl_common.settings import PlaybookSettings
-from noetl_engine.documents import document_schema, lint_document
+from noetl_engine.documents import LANGUAGES, document_schema, lint_document
 from noetl_engine.playbook.lint import Finding, Severity
 
 from noetl.commands.options import JsonOption
 from noetl.stack.errors import StackError
 
+_KINDS = ", ".join(LANGUAGES)
+
 
 def validate(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Playbooks; - reads one from standard input."),
+        typer.Argument(
+            metavar="FILE...",
+            help=f"Documents ({_KINDS}); - reads one from standard input.",
+        ),
     ],
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell everything that is wrong or without effect in playbooks; exit code 1 for errors."""
+    """Tell everything that is wrong or without effect in documents; exit code 1 for errors."""
     more_kinds = PlaybookSettings().more_kinds()
     found: dict[str, list[Finding]] = {}
     unread: list[StackError] = []
@@ -45,13 +50,13 @@ def validate(
 
 def schema(
     kind: Annotated[
-        str, typer.Argument(metavar="[KIND]", help="Kind of document: playbook or schedule.")
+        str, typer.Argument(metavar="[KIND]", help=f"Kind of document: {_KINDS}.")
     ] = "playbook",
 ) -> None:
     """Print the JSON Schema of playbooks, or of another kind of document."""
     found = document_schema(kind, more_kinds=PlaybookSettings().more_kinds())
     if found is None:
-        raise StackError(f"no schema of kind {kind!r}; there are: playbook, schedule")
+        raise StackError(f"no schema of kind {kind!r}; there are: {_KINDS}")
     typer.echo(json.dumps(found, indent=2))
 
 

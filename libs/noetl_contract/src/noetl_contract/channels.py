@@ -21,6 +21,7 @@ from noetl_contract.hints import (
     ReplicaMoves,
     RunsOverHint,
     ScheduleHint,
+    TriggerHint,
 )
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
@@ -244,6 +245,15 @@ SCHEDULE_HINTS = Channel(
     receivers=("catalog",),
     role="hint",
 )
+TRIGGER_HINTS = Channel(
+    name="trigger_hints",
+    address="noetl_hint.triggers",
+    summary="Triggers have changed, so that orchestrators ask at once; they may be lost.",
+    messages=(Message("trigger_hint", TypeAdapter(TriggerHint), "Ask for the triggers."),),
+    senders=("catalog",),
+    receivers=("orchestrator",),
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -274,6 +284,7 @@ CHANNELS = (
     PAUSE_HINTS,
     ACCESS_HINTS,
     SCHEDULE_HINTS,
+    TRIGGER_HINTS,
     REPLIES,
 )
 

@@ -68,3 +68,9 @@ class ScheduleHint(TypedDict):
     """The body on ``noetl_hint.schedules``: schedules were changed, so look at once."""
 
     changed: bool
+
+
+class TriggerHint(TypedDict):
+    """The body on ``noetl_hint.triggers``: triggers were changed, ask for them."""
+
+    changed: bool

@@ -18,6 +18,7 @@ ACCESS_HINT = "noetl_hint.access"
 CONTROL_ROOT = "noetl_control"
 PAUSE_HINT = "noetl_hint.pauses"
 SCHEDULE_HINT = "noetl_hint.schedules"
+TRIGGER_HINT = "noetl_hint.triggers"
 
 type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"

@@ -1,4 +1,4 @@
-"""Check a document of any kind that has a language of its own."""
+"""Check a document of any kind that the catalog knows."""
 
 import re
 from collections.abc import Collection
@@ -6,28 +6,60 @@ from typing import Final
 
 from noetl_engine.playbook.levels import Schema
 from noetl_engine.playbook.lint import Finding, lint
+from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.schema import json_schema, schema_of_levels
 from noetl_engine.schedule.keys import DOCUMENT, LEVELS
 from noetl_engine.schedule.read import read_schedule
+from noetl_engine.triggers.findings import lint_described, lint_subscription, lint_trigger
+from noetl_engine.triggers.keys import (
+    INGRESS_LEVELS,
+    SUBSCRIPTION,
+    TRIGGER,
+    TRIGGER_LEVELS,
+    subscription_spec,
+)
 
-_SCHEDULE: Final = re.compile(
-    r"""^\s*["']?kind["']?\s*:\s*["']?schedule["']?\s*(?:#.*)?$""", re.IGNORECASE | re.MULTILINE
+LANGUAGES: Final = ("playbook", "schedule", "trigger", "subscription")
+"""Kinds of documents with a language of their own."""
+DESCRIBED: Final = frozenset({"credential", "mcp", "agent", "memory"})
+"""Kinds that the catalog keeps and nobody reads."""
+_KIND: Final = re.compile(
+    r"""^["']?kind["']?[ \t]*:[ \t]*["']?(\w+)["']?[ \t]*(?:#.*)?\r?$""",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
-def is_schedule(text: str) -> bool:
-    """Whether a text says that it is a schedule, by a line of its own at the left margin."""
-    return any(not one.group().lstrip("\n").startswith(" ") for one in _SCHEDULE.finditer(text))
+def kind_of(text: str) -> str | None:
+    """Return the kind that a text says it is, by a line of its own at the left margin.
 
-
-def lint_document(text: str, *, more_kinds: Collection[str] = ()) -> list[Finding]:
-    """Return all findings of a schedule, or of what is taken for a playbook.
-
-    ``more_kinds`` of tools are known in addition to the built-in ones.
+    None where it says none that is known; such a text is taken for a playbook.
     """
-    if is_schedule(text):
-        return read_schedule(text)[1]
-    return lint(text, more_kinds=more_kinds)
+    words = (found[1].lower() for found in _KIND.finditer(text))
+    known = {*LANGUAGES, *DESCRIBED}
+    return next((word for word in words if word in known), None)
+
+
+def lint_document(
+    text: str, *, kind: str | None = None, more_kinds: Collection[str] = ()
+) -> list[Finding]:
+    """Return all findings of a document.
+
+    Args:
+        text: the document.
+        kind: what it is; by default what it says.
+        more_kinds: tools that are known in addition to the built-in ones.
+    """
+    match kind or kind_of(text) or "playbook":
+        case "schedule":
+            return read_schedule(text)[1]
+        case "trigger":
+            return lint_trigger(text)
+        case "subscription":
+            return lint_subscription(text)
+        case "playbook":
+            return lint(text, more_kinds=more_kinds)
+        case _:
+            return lint_described(text)
 
 
 def document_schema(kind: str, *, more_kinds: Collection[str] = ()) -> Schema | None:
@@ -37,5 +69,24 @@ def document_schema(kind: str, *, more_kinds: Collection[str] = ()) -> Schema | 
             return json_schema(more_kinds=more_kinds)
         case "schedule":
             return schema_of_levels("schedule", DOCUMENT, LEVELS)
+        case "trigger":
+            return schema_of_levels("trigger", TRIGGER, TRIGGER_LEVELS)
+        case "subscription":
+            return _subscription_schema()
         case _:
             return None
+
+
+def _subscription_schema() -> Schema:
+    schema = schema_of_levels("subscription", SUBSCRIPTION, INGRESS_LEVELS)
+    spec, definitions = subscription_spec()
+    levels, properties = schema["$defs"], schema["properties"]
+    return {
+        **schema,
+        "properties": {**_mapping(properties), "spec": spec},
+        "$defs": {**_mapping(levels), **definitions},
+    }
+
+
+def _mapping(value: Value) -> Schema:
+    return value if isinstance(value, dict) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noetl_engine.documents import is_schedule
+from noetl_engine.documents import kind_of
 from noetl_engine.playbook import PlaybookError, parse_playbook
 from noetl_engine.playbook.lint import PARSER_RULES, Finding, Severity, lint
 from noetl_engine.playbook.yaml import YamlLimits
@@ -16,7 +16,7 @@ from random_documents import JSON, VALID, places, with_value
 EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
 TEXTS = [
     yaml.safe_dump(VALID),
-    *(text for path in EXAMPLES if not is_schedule(text := path.read_text())),
+    *(text for path in EXAMPLES if kind_of(text := path.read_text()) == "playbook"),
 ]
 LIMITS = YamlLimits(max_nodes=20_000)
 LINES = st.sampled_from([line for text in TEXTS for line in text.splitlines()])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from noetl_engine.documents import is_schedule, lint_document
+from noetl_engine.documents import kind_of, lint_document
 from noetl_engine.playbook.lint import Severity
 from noetl_engine.schedule.durations import whole_seconds
 from noetl_engine.schedule.model import Overlap
@@ -158,8 +158,8 @@ def test_broken_yaml_is_a_finding():
 
 
 def test_documents_are_checked_by_their_kind():
-    assert is_schedule(document("playbook: p"))
-    assert not is_schedule("kind: Playbook\nworkload:\n  kind: schedule\n")
+    assert kind_of(document("playbook: p")) == "schedule"
+    assert kind_of("kind: Playbook\nworkload:\n  kind: schedule\n") == "playbook"
     assert [one.rule for one in lint_document(document("playbook: p"))] == ["schedule"]
     assert any("Playbook" in one.message or one.rule for one in lint_document("kind: Playbook\n"))
 

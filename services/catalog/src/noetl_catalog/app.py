@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import connect
+import orjson
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds, lease_machine_id
@@ -14,6 +15,8 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.hints import TriggerHint
+from noetl_contract.subjects import TRIGGER_HINT
 
 from noetl_catalog.access.parts import Access, open_access
 from noetl_catalog.entries.parsers import Parsers
@@ -93,7 +96,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             access.join(service)
             await schedules.join(service)
             handlers = [
-                *entry_handlers(store, schedules, ids=ids, settings=settings),
+                *entry_handlers(store, schedules, bus, ids=ids, settings=settings),
                 *runtimes.handlers(),
                 *PauseHandlers(pauses, bus).handlers(),
                 *access.handlers,
@@ -105,7 +108,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
 
 
 def entry_handlers(
-    store: EntryStore, schedules: Schedules, *, ids: SnowflakeIds, settings: Settings
+    store: EntryStore, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
 ) -> list[Handler]:
     """Return the handlers of documents."""
     parsers = Parsers(settings)
@@ -116,6 +119,7 @@ def entry_handlers(
         parsers=parsers,
         schedules=schedules.store,
         changed=schedules.hints.tell,
+        triggers_changed=lambda: bus.send(TRIGGER_HINT, orjson.dumps(TriggerHint(changed=True))),
     )
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),

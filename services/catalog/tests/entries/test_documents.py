@@ -4,8 +4,8 @@ import copy
 
 import pytest
 from noetl_catalog.entries.documents import InvalidDocument, kind_word, read_document
-from noetl_catalog.entries.subscription import subscription_problem
 from noetl_contract.json import Json
+from noetl_engine.triggers.subscription import subscription_problem
 
 PULL = {
     "spec": {

@@ -10,7 +10,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, every
 from noetl_contract.streams import STREAMS, ingress_durables
-from noetl_contract.subjects import PAUSE_HINT
+from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
@@ -52,13 +52,13 @@ def spawn_loops(
             await ask()
 
     repeat("liveness", settings.liveness_seconds, ask_in_time, "liveness_unknown")
-    service.spawn("pauses", _hear_pauses(bus, ask))
-    repeat(
-        "triggers",
-        settings.trigger_refresh_seconds,
-        lambda: orchestrator.triggers.ask(rpc),
-        "triggers_unknown",
-    )
+
+    async def ask_triggers() -> None:
+        await orchestrator.triggers.ask(rpc)
+
+    repeat("triggers", settings.trigger_refresh_seconds, ask_triggers, "triggers_unknown")
+    service.spawn("pauses", _hear(bus, PAUSE_HINT, ask, "pauses_not_read"))
+    service.spawn("changes of triggers", _hear(bus, TRIGGER_HINT, ask_triggers, "triggers_unknown"))
     service.spawn("timers", run_timers(orchestrator, settings, beat=service.beater("timers")))
     repeat("upkeep", _UPKEEP_SECONDS, lambda: _keep_time(orchestrator), "upkeep_failed")
     repeat(
@@ -138,10 +138,10 @@ def _spawn_intake(
         )
 
 
-async def _hear_pauses(bus: Bus, ask: Callable[[], Awaitable[None]]) -> None:
-    """Ask at once when pauses have changed, until cancelled."""
+async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warning: str) -> None:
+    """Ask at once when a hint says that something has changed, until cancelled."""
     changed = asyncio.Event()
-    subscription = await bus.subscribe(PAUSE_HINT, lambda _hint: changed.set())
+    subscription = await bus.subscribe(subject, lambda _hint: changed.set())
     try:
         while True:
             await changed.wait()
@@ -149,7 +149,7 @@ async def _hear_pauses(bus: Bus, ask: Callable[[], Awaitable[None]]) -> None:
             try:
                 await ask()
             except NoetlError as error:
-                _log.warning("pauses_not_read", error=error.message)
+                _log.warning(warning, error=error.message)
     finally:
         await subscription.unsubscribe()
 

@@ -119,9 +119,10 @@ class Settings(
     )
 
     trigger_refresh_seconds: float = Field(
-        default=5.0,
+        default=30.0,
         gt=0,
-        description="How often the catalog is asked for triggers; a new one counts after that.",
+        description="How often the catalog is asked for triggers; also when it says that one has "
+        "changed, and a change whose message is lost counts after this.",
     )
 
     # Leases.

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from noetl_contract.json import Json
 from noetl_contract.model import Model
 
 type PayloadFrom = Literal["message.json", "message.body", "message.attributes"]
@@ -168,3 +169,13 @@ class SubscriptionSpec(Model):
     circuit: CircuitSpec = CircuitSpec()
     spool: SpoolSpec = SpoolSpec()
     dead_letter: DeadLetterSpec = DeadLetterSpec()
+
+
+def spec_problems(spec: Json) -> list[tuple[str, str]]:
+    """Return what a runtime refuses of a ``spec``: dotted paths, each with the reason."""
+    try:
+        SubscriptionSpec.model_validate(spec)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        return [(".".join(map(str, one["loc"])), one["msg"]) for one in found]
+    return []

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
-from noetl_engine.documents import is_schedule
+from noetl_engine.documents import kind_of
 from noetl_engine.playbook import PlaybookError, YamlLimits, parse_playbook
 from noetl_engine.playbook.lint import Severity, lint
 from noetl_engine.playbook.model import (
@@ -428,7 +428,7 @@ def test_every_shared_playbook_parses_without_a_warning():
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for path in EXAMPLES.glob("*.yaml") if not is_schedule(path.read_text())),
+    sorted(path for path in EXAMPLES.glob("*.yaml") if kind_of(path.read_text()) == "playbook"),
     ids=lambda path: path.name,
 )
 def test_every_example_parses_without_a_warning(path: Path):

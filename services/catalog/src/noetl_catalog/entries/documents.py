@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from noetl_common.errors import Permanent
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json
-from noetl_engine.documents import is_schedule, lint_document
+from noetl_engine.documents import kind_of, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.lint import Finding, Severity, lint
+from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
 from noetl_engine.schedule.read import read_schedule
-
-from noetl_catalog.entries.subscription import Subscription, read_subscription, subscription_problem
-from noetl_catalog.entries.triggers.document import InvalidTrigger, read_trigger
+from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
+from noetl_engine.triggers.subscription import Subscription, read_subscription, subscription_problem
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -108,16 +107,16 @@ def document_findings(
     try:
         document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
     except InvalidDocument as error:
-        in_text = [finding for finding in lint(content) if finding.rule == "yaml"]
+        kind = kind_of(content) or resource_type.lower()
+        told = lint_document(content, kind=kind)
+        if kind == "playbook":
+            # What a run would refuse is another matter than what a registration does.
+            told = [finding for finding in told if finding.rule == "yaml"]
         whole = Finding(
             severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
         )
-        return in_text or _schedule_errors(content, resource_type) or [whole]
-    if document.kind == "schedule":
-        return lint_document(content)
-    if document.kind != "playbook":
-        return []
-    return lint(content, more_kinds=more_kinds)
+        return told if any(one.severity is Severity.ERROR for one in told) else [whole]
+    return lint_document(content, kind=document.kind, more_kinds=more_kinds)
 
 
 def kind_word(resource_type: str) -> str:
@@ -159,13 +158,6 @@ def _schedule(content: str) -> Schedule:
         hint = f" ({first.hint})" if first.hint else ""
         raise InvalidDocument(problem=f"Invalid schedule: {first.message}{hint}{place}")
     return schedule
-
-
-def _schedule_errors(content: str, resource_type: str) -> list[Finding]:
-    """Return all errors of a schedule, of which the registration names the first."""
-    if resource_type.lower() != "schedule" and not is_schedule(content):
-        return []
-    return read_schedule(content)[1]
 
 
 def _control_character(path: str) -> str | None:

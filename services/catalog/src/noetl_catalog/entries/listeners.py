@@ -6,9 +6,9 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import ListenerSubscription
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
+from noetl_engine.triggers.subscription import listener_of
 
 from noetl_catalog.entries.store import SubscriptionDocument
-from noetl_catalog.entries.subscription import listener_of
 
 MOST_SUBSCRIPTIONS = 2000
 """How many are looked through."""

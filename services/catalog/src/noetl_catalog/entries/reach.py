@@ -6,8 +6,7 @@ from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
 from noetl_engine.schedule.model import Schedule
-
-from noetl_catalog.entries.subscription import Subscription
+from noetl_engine.triggers.subscription import Subscription
 
 
 def hides(principal: Principal | None, path: str) -> bool:

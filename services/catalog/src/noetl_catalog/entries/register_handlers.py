@@ -50,7 +50,7 @@ from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]
-"""Tells that schedules were changed."""
+"""Tells that documents of a kind were changed."""
 
 
 class RegisterHandlers(Handlers):
@@ -65,13 +65,14 @@ class RegisterHandlers(Handlers):
         parsers: Parsers,
         schedules: ScheduleStore,
         changed: Changed,
+        triggers_changed: Changed | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._ids = ids
         self._parsers = parsers
         self._schedules = schedules
-        self._changed = changed
+        self._changed = {"schedule": changed, "trigger": triggers_changed}
 
     @answers(REGISTER)
     async def on_register(self, request: RegisterDocument) -> RegisterAnswer | Refusal:
@@ -139,6 +140,11 @@ class RegisterHandlers(Handlers):
         """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)
 
+    async def _tell(self, kind: str) -> None:
+        """Tell those who use documents of a kind that there is a change."""
+        if (changed := self._changed.get(kind.lower())) is not None:
+            await changed()
+
     async def _moved(self, name: EntryName, *, is_deletion: bool) -> MovedAnswer | Refusal:
         named = await find_entry(
             self._store, name, whole=False, texts=ENTRY_TEXTS, even_deleted=True
@@ -153,8 +159,7 @@ class RegisterHandlers(Handlers):
         )
         if is_deletion and not versions:
             return Refusal(404, _gone_text(named, is_one=is_one))
-        if named.kind.lower() == "schedule":
-            await self._changed()
+        await self._tell(named.kind)
         verb = "deleted" if is_deletion else "restored"
         return MovedAnswer(
             status="success",
@@ -229,8 +234,7 @@ class RegisterHandlers(Handlers):
         version = await self._store.insert_version(catalog_id, document, also=also)
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
-        if document.schedule is not None:
-            await self._changed()
+        await self._tell(document.kind)
         answer = RegisterAnswer(
             status="success",
             message=f"Resource '{document.path}' version '{version}' registered.",

@@ -7,8 +7,7 @@ from noetl_common.logging import get_logger
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
-
-from noetl_catalog.entries.triggers.document import InvalidTrigger, read_trigger
+from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 
 MOST_TRIGGERS = 1000
 """How many are in force; those behind them by path are not."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json, JsonObject
 
-_STATUSES = ("COMPLETED", "FAILED", "CANCELLED", "ERRORS")
+STATUSES = ("COMPLETED", "FAILED", "CANCELLED", "ERRORS")
 _SPEC_KEYS = ("on", "start", "webhook")
 _ON_KEYS = ("ended", "under", "children")
 _START_KEYS = ("playbook", "version", "payload")
@@ -49,11 +49,11 @@ def read_trigger(document: Mapping[str, Json], path: str) -> EndedTrigger:
 def _statuses(value: Json) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, Sequence) or not words:
-        raise InvalidTrigger(f"spec.on.ended must be one or some of {', '.join(_STATUSES)}")
+        raise InvalidTrigger(f"spec.on.ended must be one or some of {', '.join(STATUSES)}")
     for word in words:
-        if word not in _STATUSES:
+        if word not in STATUSES:
             shown = str(word)[:50]
-            raise InvalidTrigger(f"spec.on.ended: '{shown}' is none of {', '.join(_STATUSES)}")
+            raise InvalidTrigger(f"spec.on.ended: '{shown}' is none of {', '.join(STATUSES)}")
     return tuple(str(word) for word in words)
 
 

@@ -1,0 +1,1 @@
+"""Documents that start executions from outside: ends of others, deliveries and messages."""
