@@ -143,8 +143,7 @@ def build_command(
     if isinstance(tool, Tool) and tool.kind in WAIT_KINDS:
         return _wait(step, tool, scope, iteration)
     own = step.own_templates
-    inputs = _inputs(step, scope)
-    inputs.update((name, given[name]) for name in given if name in inputs)
+    inputs = _inputs(step, scope, given)
     if isinstance(tool, Pipeline):
         if inputs:
             flat = {**flat, **inputs}
@@ -162,8 +161,7 @@ def build_command(
     if policy is not None:
         context["policy"] = policy
     context.update(_kept(step))
-    names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, *given}
-    names_here.add("iter")
+    names_here = {*(iteration.variables() if iteration else ()), *inputs, *given, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
     if len(needed) < len(results) + len(ALIASES):
@@ -252,17 +250,20 @@ def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
     return note
 
 
-def _inputs(step: Step, scope: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a step's inputs: a pipeline's are variables, those of a single tool configuration."""
+def _inputs(step: Step, scope: Mapping[str, Json], given: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a step's inputs: a pipeline's are variables, those of a single tool configuration.
+
+    Those that are given are not rendered.
+    """
     if not step.input:
         return {}
+    written = {name: value for name, value in step.input.items() if name not in given}
+    inputs: dict[str, Json] = {name: given[name] for name in step.input if name in given}
     if isinstance(step.tool, Pipeline):
-        variables: dict[str, Json] = render(dict(step.input), scope)
-        return variables
-    config: dict[str, Json] = render_for_worker(
-        dict(step.input), scope, own=step.own_templates, left=step.left
-    )
-    return config
+        inputs |= render(written, scope)
+    else:
+        inputs |= render_for_worker(written, scope, own=step.own_templates, left=step.left)
+    return inputs
 
 
 def _pipeline_config(
