@@ -22,6 +22,7 @@ from noetl_testkit.brokers.rabbitmq import RabbitServer, has_rabbitmq
 from noetl_testkit.brokers.redis import RedisServer
 from noetl_testkit.waiting import eventually
 from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.sources import rabbitmq
 from noetl_worker.sources import source as sources_module
 from noetl_worker.sources.registry import Sources
 from noetl_worker.sources.source import Source, SourceAway, Taken, WrongSource, client_of
@@ -230,6 +231,28 @@ async def test_the_source_takes_dead_letters(place: Place) -> None:
 
     assert found.message.data == {"dead": True}
     assert found.message.last("noetl-dead-reason") == "why"
+
+
+@pytest.mark.skipif(not (WITH_SLOW and has_rabbitmq()), reason="as that of the source")
+async def test_a_queue_that_is_deleted_is_noticed(
+    made: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "_LOOK_SECONDS", 0.0)
+    async with AsyncExitStack() as stack:
+        fields, send = await _program(stack, "rabbitmq", tmp_path)
+        place = Place("rabbitmq", fields, send, made)
+        other = await stack.enter_async_context(await aio_pika.connect(fields["url"]))
+        channel = await other.channel()
+        async with place.opened() as source:
+            assert await source.fetch(1, 0.1) == []
+            await channel.queue_delete("orders")
+            await channel.declare_queue("orders", durable=True)
+            with pytest.raises(SourceAway, match="nobody reads it"):
+                await taken_from(source, 1)
+        async with place.opened() as source:
+            await channel.queue_delete("orders")
+            with pytest.raises(SourceAway, match="no queue 'orders'"):
+                await taken_from(source, 1)
 
 
 @pytest.mark.parametrize(

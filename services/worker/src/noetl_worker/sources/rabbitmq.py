@@ -12,6 +12,7 @@ from noetl_worker.sources.source import SourceAway, Taken, WrongSource, about, c
 
 _KIND = "rabbitmq"
 _SECONDS = 10.0
+_LOOK_SECONDS = 30.0
 
 
 class RabbitSource:
@@ -32,6 +33,7 @@ class RabbitSource:
         self._connection: Any = None
         self._channel: Any = None
         self._arrived: asyncio.Queue[Any] = asyncio.Queue()
+        self._look_at = asyncio.get_running_loop().time() + _LOOK_SECONDS
 
     async def open(self) -> None:
         """Connect, and consume as much as may be held."""
@@ -57,10 +59,25 @@ class RabbitSource:
             async with asyncio.timeout(seconds):
                 found = [await self._arrived.get()]
         except TimeoutError:
+            await self._look()
             return []
         while len(found) < most and not self._arrived.empty():
             found.append(self._arrived.get_nowait())
         return [self._taken(one) for one in found]
+
+    async def _look(self) -> None:
+        """See from time to time whether the silence is that of a queue that was deleted."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        try:
+            async with asyncio.timeout(_SECONDS):
+                queue = await self._channel.get_queue(self._queue, ensure=True)
+        except (TimeoutError, self._missing, *self._broken) as error:
+            raise _away(error) from error
+        if not queue.declaration_result.consumer_count:
+            raise SourceAway("the queue was made again: nobody reads it")
 
     def _taken(self, raw: Any) -> Taken:
         data, notes = decoded_body(raw.body)
