@@ -134,8 +134,7 @@ def build_command(
         EvaluateError: A template fails.
     """
     if iteration is not None:
-        iteration = iteration.given(given)
-        names = iteration.variables()
+        names = (iteration := iteration.given(given)).variables()
         flat = {**flat, **names, "iter": names}
     flat = {**flat, **given} if given else flat
     scope = scope_of(flat)
