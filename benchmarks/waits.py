@@ -41,6 +41,8 @@ KINDS = {
     "time": '{kind: sleep, until: "{{ workload.until }}"}',
 }
 AT_ONCE = 256
+# The edge closes connections that rest.
+_KEPT_SECONDS = 2.0
 _HEARTBEATS = ("touch_runtimes", "renew_machine")
 _STATEMENT = re.compile(r"@@([^|]*)\|([^|]*)\| LOG: +(?:execute [^:]*|statement): ")
 
@@ -51,7 +53,7 @@ class Edge:
     def __init__(self, port: int, key: str) -> None:
         self._port = port
         self._login = f"authorization: Bearer {key}\r\n" if key else ""
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def post(self, path: str, body: object) -> dict[str, Any]:
         """Post JSON until the answer is not 503, and return the answer.
@@ -68,9 +70,10 @@ class Edge:
             await asyncio.sleep(0.2)
 
     async def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
-        if self._free:
-            reader, writer = self._free.pop()
-        else:
+        reader, writer, used_at = self._free.pop() if self._free else (None, None, 0.0)
+        if reader is None or writer is None or time.monotonic() - used_at > _KEPT_SECONDS:
+            if writer is not None:
+                writer.close()
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(
             f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -80,7 +83,7 @@ class Edge:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = re.search(r"content-length: (\d+)", head)
         answer = await reader.readexactly(int(length[1])) if length else b""
-        self._free.append((reader, writer))
+        self._free.append((reader, writer, time.monotonic()))
         return int(head.split(" ", 2)[1]), answer
 
 
