@@ -5,6 +5,8 @@ from noetl_common.bus.topology import ensure_durable
 from noetl_contract.json import Json
 from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, INGRESS, DurableSpec, pool_durable
 from noetl_contract.subjects import event_subject
+from noetl_outbox.rows import Row
+from noetl_outbox.store import Store
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
@@ -317,3 +319,26 @@ async def _has(rows: Rows, **wanted: int) -> bool:
 
 async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
     return bool(await rows.count(stream) == wanted)
+
+
+async def test_w20_the_sweep_rests_while_nothing_comes_and_a_hint_ends_the_rest(
+    rows: Rows, database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint's row can't be published from it, so the sweep has to look before its rest ends."""
+    looks: list[int] = []
+    claim = Store.claim_due_rows
+
+    async def noting(self: Store, *, lease_seconds: float, limit: int) -> list[Row]:
+        looks.append(1)
+        return await claim(self, lease_seconds=lease_seconds, limit=limit)
+
+    monkeypatch.setattr(Store, "claim_due_rows", noting)
+    pauses = {"outbox_poll_seconds": 0.01, "outbox_idle_poll_seconds": 3600.0}
+    async with relaying(database, nats_url, outbox_grace_seconds=0.02, **pauses):
+        await eventually(lambda: len(looks) >= 6)
+        assert len(looks) < 20  # with equal pauses there would be a hundred a second
+        lost, hinted = rows.event(1), rows.event(2)
+        await rows.commit(lost)
+        await rows.commit(hinted)
+        await rows.hint(hinted | {"payload": rows.message(2)})
+        await eventually(rows.all_published)
