@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from noetl_common.errors import Permanent
 
-_AGAIN_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 
 
 class TookTooLong(Permanent):
@@ -27,7 +27,8 @@ class _Over(BaseException):
 class CpuLimit:
     """Interrupt calls that use too much processor time.
 
-    The process's profiling timer tells when to look; it stands still while the process doesn't run.
+    The process's profiling timer tells when to look, a few times a second of processor time; it
+    stands still while the process doesn't run, and a call costs no more than two looks at the clock.
     The time of the main thread counts: what others do meanwhile, such as compiling templates, is
     not the call's. The interrupt comes between two instructions of Python, so a single one that
     never returns isn't reached: `hang_watch` ends the process then. Outside of the main thread
@@ -42,6 +43,8 @@ class CpuLimit:
         self._is_limiting = threading.current_thread() is threading.main_thread()
         if self._is_limiting:
             signal.signal(signal.SIGPROF, _interrupt)
+            every = min(_LOOK_SECONDS, seconds / 4)
+            signal.setitimer(signal.ITIMER_PROF, every, every)
 
     def run[**Given](
         self, call: Callable[Given, None], *args: Given.args, **kwargs: Given.kwargs
@@ -58,16 +61,13 @@ class CpuLimit:
             try:
                 CpuLimit._end = time.thread_time() + self._seconds
                 CpuLimit._is_inside = True
-                # Again and again: the call may catch the first interrupt and go on.
-                signal.setitimer(signal.ITIMER_PROF, self._seconds, _AGAIN_SECONDS)
+                # Interrupted again and again: the call may catch the first one and go on.
                 call(*args, **kwargs)
             finally:
                 CpuLimit._is_inside = False
-                signal.setitimer(signal.ITIMER_PROF, 0.0)
         except _Over as over:
             # Here too, if the interrupt came on the way out.
             CpuLimit._is_inside = False
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
             raise TookTooLong(seconds=self._seconds) from over
 
     @classmethod
