@@ -45,6 +45,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         catalog.TRIGGERS,
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,
+        projector.EXECUTIONS_STATES,
     ),
     "projector": (*_MACHINES, catalog.CREDENTIAL_GET),
     "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
