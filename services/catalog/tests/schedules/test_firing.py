@@ -67,7 +67,7 @@ async def test_a_replica_that_ends_before_the_answer_is_taken_over_without_a_sec
 async def test_a_start_without_an_answer_is_sent_again_under_its_id(desk: Desk) -> None:
     await desk.register(MINUTELY, "overlap: allow")
     desk.shard.silent = 2  # and its copy
-    await desk.look(seconds=60)
+    await desk.look(seconds=60, by=desk.replica(schedule_start_seconds=0.5))
     assert await desk.states() == ["starting"]
 
     await desk.look(seconds=3)
