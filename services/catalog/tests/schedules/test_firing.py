@@ -99,8 +99,12 @@ async def test_a_start_without_an_answer_keeps_nothing_else_from_being_fired(des
         # The batch of the first is held for as long as it waits, and not one moment is lost.
         await eventually(is_held)
         replica.firings.wake()
-        await eventually(lambda: len(desk.shard.executions) == 2)
-        assert await desk.states("demo/second") == ["started"]
+
+        async def is_started() -> bool:
+            return await desk.states("demo/second") == ["started"]
+
+        await eventually(is_started)
+        assert len(desk.shard.executions) == 2
     finally:
         running.cancel()
         await asyncio.wait({running})
