@@ -14,10 +14,11 @@ from noetl_common.settings import ServiceSettings
 def _restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    known = structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**known)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

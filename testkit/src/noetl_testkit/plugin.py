@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from noetl_testkit.databases import UsedDatabases
 from noetl_testkit.nats import (
@@ -113,6 +114,19 @@ def _no_stray_settings() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if _is_stray(name)}
     yield
     os.environ.update(kept)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_tracebacks() -> None:
+    """Log errors as the interpreter shows them.
+
+    Unless told otherwise structlog draws each with frames, colours and all variables: up to a
+    second, in which a loop does nothing else and its clients give up.
+    """
+    *others, last = structlog.get_config()["processors"]
+    if isinstance(last, structlog.dev.ConsoleRenderer):
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[*others, plain])
 
 
 def _is_stray(name: str) -> bool:

@@ -29,7 +29,7 @@ def restart(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A changed workload value; JSON or text."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Input of what runs again; JSON or text."),
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Another version of the playbook, or `latest`.")

@@ -19,7 +19,7 @@ from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
-from noetl_engine.decide.ends.followups import followups_of
+from noetl_engine.decide.ends.followups import check_followups, followups_of
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
@@ -145,6 +145,7 @@ class Execution:
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
         check_rows(memory, message)
+        check_followups(memory, playbook, facts)
         with shared_work(facts.limits.template_work_per_decision):
             if not self._restart(draft, message):
                 _dispatch(draft, message)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, finalize, make_arc, make_loop, make_playbook, make_step
+from noetl_contract.ingress import SignalMessage
 from noetl_engine.errors import StartRefused
 from noetl_engine.execution import Execution
+from noetl_engine.playbook.model import Tool
 
 LINE = make_playbook(
     make_step("start", "a"),
@@ -15,6 +17,8 @@ LINE = make_playbook(
     make_step("c"),
     workload={"x": 1},
 )
+
+WAIT = Tool(kind="wait", config={"signal": "go"})
 
 
 def issued(run: Run) -> list[str]:
@@ -302,3 +306,112 @@ def test_a_snapshot_keeps_what_is_left_to_take_over() -> None:
     assert early.state.take_over is not None
     back = Execution.restore(7000, early.snapshot(), ())
     assert back.state.take_over == early.state.take_over
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_signals_that_nothing_had_waited_for_are_kept(*, reload: bool) -> None:
+    playbook = make_playbook(
+        make_step("start", "first"),
+        make_step("first", "work", tool=WAIT),
+        make_step("work", "second"),
+        make_step("second", "end", tool=WAIT),
+        make_step("end"),
+    )
+    origin = Run(playbook).start()
+    for number in (1, 2):
+        message = SignalMessage(
+            execution_id=7000, name="go", payload={"n": number}, signal_id=f"s{number}"
+        )
+        origin.decide(message)
+    origin.work("start").work("work", fails=True)
+    assert [kept.name for kept in origin.execution.state.signals] == ["go"]
+
+    origin.reload = lambda _turn: reload
+    again = origin.restart()
+    assert issued(again) == ["work"]
+    (kept,) = again.rows_of("signal.received")
+    assert kept.result["context"]["signal_id"] == "s2"
+    assert kept.meta["restored_from"]["execution_id"] == "7000"
+    again.work("work")
+    assert issued(again) == ["work", "end"], "the second wait took it at once"
+    assert data_of(again, "second")["payload"] == {"n": 2}
+    assert again.execution.state.signals == []
+
+
+def given(run: Run, label: str) -> Any:
+    """What a command sees, and its tool's own input."""
+    command = run.find(label)
+    return command.context["render_context"], command.context["tool_config"].get("args")
+
+
+INPUTS = make_playbook(
+    make_step("start", make_arc("load", set={"ctx.url": "old"})),
+    make_step("load", "next", input={"url": "{{ workload.place }}", "n": "{{ ctx.url }}"}),
+    make_step("next", input={"url": "{{ workload.place }}"}),
+    workload={"place": "here"},
+)
+
+
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize("how", [{}, {"from_step": "load"}])
+def test_the_input_is_that_of_the_restarted_step(how: Any, *, reload: bool) -> None:
+    """It is in place of variables, of what arcs brought, and of the step's own input."""
+    origin = Run(INPUTS).start().work_all(data={"n": 5}, fails={"load"})
+    origin.reload = lambda _turn: reload
+    again = origin.restart(input={"url": "new"}, **how)
+    if reload:
+        again.take_snapshot()
+
+    scope, args = given(again, "load")
+    assert scope["url"] == "new"
+    assert args["url"] == "new"
+    again.work("load")
+    scope, args = given(again, "next")
+    assert args["url"] == "here", "another step has its own"
+    assert scope["workload"] == {"place": "here", "url": "new"}
+
+
+def test_the_input_of_an_iteration_is_its_element_too() -> None:
+    loop = make_loop("[10, 20, 30, 40]", mode="parallel", max_in_flight=1)
+    playbook = make_playbook(
+        make_step("start", "each"), make_step("each", "end", loop=loop), make_step("end")
+    )
+    origin = Run(playbook).start().work("start").work("each:i0").work("each:i1", fails=True)
+    again = origin.restart(from_step="each", iterations=[0], input={"item": 99})
+
+    seen = []
+    while again.open[0].step == "each":
+        scope, _ = given(again, label := again.label(again.open[0]))
+        seen.append((label, scope["item"], scope["iter"]["item"]))
+        again.work(label)
+    assert seen == [
+        ("each:i0", 99, 99), ("each:i1", 20, 20), ("each:i2", 30, 30), ("each:i3", 40, 40),
+    ]  # fmt: skip
+
+
+def test_a_loop_that_runs_again_as_a_whole_goes_over_its_input() -> None:
+    loop = make_loop("{{ workload.items }}", mode="parallel")
+    playbook = make_playbook(
+        make_step("start", "each"),
+        make_step("each", "end", loop=loop),
+        make_step("end"),
+        workload={"items": [1, 2]},
+    )
+    origin = Run(playbook).start().work_all(data={"n": 1})
+    again = origin.restart(from_step="each", input={"items": [1, 2, 3]})
+
+    assert issued(again) == ["each:i0", "each:i1", "each:i2"]
+
+
+def test_a_later_visit_has_no_input() -> None:
+    playbook = make_playbook(
+        make_step("start", "again"),
+        make_step("again", make_arc("start", "{{ again.n < 2 }}"), make_arc("end")),
+        make_step("end"),
+    )
+    origin = Run(playbook).start().work_all(data={"n": 0}, fails={"again"})
+    again = origin.restart(input={"x": 1})
+    assert again.execution._memory.given_to("again") == {"x": 1}
+
+    again.work("again", data={"n": 1}).work("start", data={"n": 1})
+    assert again.execution._memory.given_to("again") == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from noetl_contract.failures.ended import PAYLOAD_NAMES
 from noetl_engine.documents import (
     DESCRIBED,
     LANGUAGES,
@@ -89,6 +90,9 @@ def test_each_language_has_a_schema_of_its_own(kind: str):
         ("webhook: https://h", "start: {}", (
             "error", 5, "spec.start",
             "spec.start.playbook must be the path of a playbook")),
+        ("webhook: https://h", "start: {playbook: p, payload: {a: '{{ casue.step }}'}}", (
+            "warning", 5, "spec.start.payload.a",
+            f"'casue' is none of {', '.join(PAYLOAD_NAMES)}")),
         ("{name: t}", "{label: t}", (
             "error", 2, "metadata", "Missing 'path' or 'name' in metadata")),
         ("spec:", "sepc:", (

@@ -5,14 +5,18 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import Scope
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -29,7 +33,7 @@ from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
-from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
+from noetl_api_gateway.http.rate_guard import RATES_STATE, Connection, RateGuard
 from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
@@ -37,7 +41,7 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF
 from noetl_api_gateway.rates import FailedLogins
-from noetl_api_gateway.routes.registry import route_handlers
+from noetl_api_gateway.routes.registry import RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.large_writes import LargeWrites
@@ -51,53 +55,78 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
+_PROCESS = "process"
+_GUARD = "guard"
+"""Where the application keeps its process and what asks at each route; None where nothing does."""
+
 
 def create_app(settings: Settings | None = None) -> Shell:
     """Build the edge; it connects when its lifespan begins."""
     settings = settings or Settings()
     service = GatewayProcess(settings)
-
-    async def provide_service() -> GatewayProcess:
-        return service
-
-    async def provide_gateway() -> Gateway:
-        return service.opened_gateway()
-
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        living = asyncio.create_task(_live(service), name=service.name)
-        try:
-            yield
-        finally:
-            service.drain()
-            living.cancel()
-            await asyncio.wait({living})
-
     is_login_needed = is_auth_on(settings, settings.http_host)
     bounds_rates = settings.bounds_rates(is_login_needed=is_login_needed)
     rates = RateGuard(settings.rates()) if bounds_rates else None
     gatekeeper = _gatekeeper(settings, service, rates, is_login_needed=is_login_needed)
+    # The gatekeeper asks for the rates itself: they are those of callers.
     guard = gatekeeper or rates
-    app = Litestar(
+    # A copy shares the table of routes; the state is this edge's own.
+    app = copy(_routed(RouteSettings.of(settings), is_guarded=guard is not None))
+    app.state = State(
+        {
+            _PROCESS: service,
+            _GUARD: guard,
+            INTERNAL_TOKEN_STATE: settings.internal_api_token,
+            GATEKEEPER_STATE: gatekeeper,
+            RATES_STATE: rates,
+        }
+    )
+    return Shell(
+        cast("Application", app),  # the same protocol, spelt with closed types there
+        door=_door(settings, is_login_needed=is_login_needed),
+        service=service,
+        lifespan=partial(_living, service),
+    )
+
+
+# Most of the time of a start; once is enough for edges that follow each other in one process.
+@lru_cache(maxsize=4)
+def _routed(settings: RouteSettings, *, is_guarded: bool) -> Litestar:
+    """Build the table of routes, with nothing of a single edge in it."""
+    return Litestar(
         route_handlers=route_handlers(settings),
-        # The gatekeeper asks for the rates itself: they are those of callers.
-        guards=[] if guard is None else [guard.guard],
-        dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
+        guards=[_guard] if is_guarded else [],
+        dependencies={"gateway": Provide(_gateway), "service": Provide(_process)},
         exception_handlers=EXCEPTIONS,
-        lifespan=[lifespan],
-        state=State(
-            {
-                INTERNAL_TOKEN_STATE: settings.internal_api_token,
-                GATEKEEPER_STATE: gatekeeper,
-                RATES_STATE: rates,
-            }
-        ),
         openapi_config=_document(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
     )
-    routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, door=_door(settings, is_login_needed=is_login_needed), service=service)
+
+
+async def _guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    await connection.app.state[_GUARD].guard(connection, handler)
+
+
+async def _process(scope: Scope) -> GatewayProcess:
+    process: GatewayProcess = scope["litestar_app"].state[_PROCESS]
+    return process
+
+
+async def _gateway(scope: Scope) -> Gateway:
+    process: GatewayProcess = scope["litestar_app"].state[_PROCESS]
+    return process.opened_gateway()
+
+
+@asynccontextmanager
+async def _living(service: GatewayProcess) -> AsyncIterator[None]:
+    living = asyncio.create_task(_live(service), name=service.name)
+    try:
+        yield
+    finally:
+        service.drain()
+        living.cancel()
+        await asyncio.wait({living})
 
 
 def _document() -> OpenAPIConfig:

@@ -26,7 +26,8 @@ def made() -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 def not_served() -> set[str]:
     """Return the modules of routes that the registry doesn't hand out."""
-    router = Router("/", route_handlers=registry.route_handlers(Settings()))
+    settings = registry.RouteSettings.of(Settings())
+    router = Router("/", route_handlers=registry.route_handlers(settings))
     served = {
         (method, route.path)
         for route in router.routes

@@ -25,6 +25,7 @@ from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
 from noetl_engine.playbook.defaults import with_defaults
 
+from noetl_orchestrator.leases.children import completed_elsewhere
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
 from noetl_orchestrator.loops import spawn_loops
@@ -34,7 +35,7 @@ from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
 NAME = "orchestrator"
-_SCHEMA = "0019"
+_SCHEMA = "0021"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -76,7 +77,8 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 resolve=catalog_paths(rpc),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.is_reachable)
-                shard = settings.shard_index
+                shard, count = settings.shard_index, settings.shard_count
+                orchestrator.children.find_completed = completed_elsewhere(rpc, shard_count=count)
                 async with (
                     orchestrator.running_turns(service),
                     serve_rpc(

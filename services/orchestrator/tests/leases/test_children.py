@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 import pytest
+from noetl_common.errors import Unavailable
 from noetl_common.pg.database import Database
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.json import Json
@@ -14,7 +15,7 @@ from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 from noetl_engine.outputs import Answer
-from noetl_orchestrator.leases.children import Children
+from noetl_orchestrator.leases.children import Children, FindCompleted, none_completed
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.log.stored_rows import Committed
@@ -49,8 +50,10 @@ async def reserve(
     *,
     child_id: int | None = None,
     path: str = "tests/child",
+    find_completed: FindCompleted = none_completed,
 ) -> Json:
     handler = Children(Database(shard.pool), Settings())
+    handler.find_completed = find_completed
     digest = hashlib.sha256(orjson.dumps(payload)).hexdigest()
     reply = await handler.on_child(
         ChildRequest(
@@ -249,7 +252,7 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
 
 
 def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
-    outbox_rows = OutboxRows(Settings(shard_count=4))
+    outbox_rows = OutboxRows.of(Settings(shard_count=4))
     for child_id in range(20):
         child = ChildToCancel(child_id, 5, None, cascade=False)
         row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)
@@ -430,6 +433,33 @@ async def test_a_restarted_parent_finds_the_child_that_had_completed(shard: Shar
     assert found == done
     assert other != done
     assert repeated != done, "each child is found once"
+
+
+async def test_a_restarted_parent_finds_children_on_other_shards(shard: Shard) -> None:
+    """They are the newest that completed, by what their own shards know."""
+    await shard.open_replica()
+    parent = await begin_parent(shard)
+    far = sorted([await reserve(shard, parent) for _ in range(3)])
+    event = shard.event(parent, "command.failed", attempts=0, context={"error": "lost"})
+    await shard.send(parent.execution_id, event)
+    again = await shard.start(PARENT, restart={"execution_id": parent.execution_id})
+    await eventually(lambda: _has_commands(shard, again))
+    command = await shard.command(again)
+    asked: list[list[int]] = []
+
+    async def first_two(execution_ids: Sequence[int]) -> list[int]:
+        asked.append(sorted(execution_ids))
+        return far[:2]
+
+    async def nobody(_execution_ids: Sequence[int]) -> list[int]:
+        raise Unavailable(what="the projector of shard 1")
+
+    silent = await reserve(shard, command, find_completed=nobody)
+    assert silent.status == 503
+    assert await reserve(shard, command, find_completed=first_two) == far[1]
+    assert await reserve(shard, command, find_completed=first_two) == far[0]
+    assert await reserve(shard, command, find_completed=first_two) not in far
+    assert asked == [far, [far[0], far[2]], [far[2]]]
 
 
 async def _has_commands(shard: Shard, execution_id: int) -> bool:

@@ -1,8 +1,11 @@
 """A restarted execution takes over, from the database, what its origin has done."""
 
+import pytest
+from noetl_common.pg.database import Database
 from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
 from noetl_engine.restart.origin import ORIGIN_TYPES
+from noetl_orchestrator.log.origins import Origins
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
@@ -63,6 +66,51 @@ def test_all_the_rows_are_read_that_the_engine_looks_at() -> None:
     statement = Queries.load("noetl_orchestrator.log", "origins.sql")["read_runs"]
 
     assert all(f"'{kind}'" in statement for kind in ORIGIN_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [("read_ends", "5, 70000"), ("find_end", "5, 70000, 500"), ("read_runs", "5, 0, 70000, 300")],
+)
+async def test_an_origin_is_read_from_the_log_s_index(
+    shard: Shard, statement: str, arguments: str
+) -> None:
+    """However long its log is: single rows, or pages of it."""
+    origins = Queries.load("noetl_orchestrator.log", "origins.sql")
+    async with shard.pool.acquire() as connection, connection.transaction():
+        # The tables are empty: the plan shows the possible, not the cheapest way.
+        for way in ("seqscan", "bitmapscan", "sort"):
+            await connection.execute(f"SET LOCAL enable_{way} = off")
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE origin AS {origins[statement]}")
+        rows = await connection.fetch(f"EXPLAIN EXECUTE origin ({arguments})")
+        await connection.execute("DEALLOCATE origin")
+    plan = "\n".join(row[0] for row in rows)
+
+    assert "_execution_id_position_" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    (bound,) = {row[0].strip() for row in rows if "Index Cond" in row[0]}
+    assert "position" in bound, plan
+
+
+async def test_the_end_of_a_log_is_found_behind_what_came_too_late(shard: Shard) -> None:
+    await shard.open_replica()
+    origin = await shard.start()
+    await fail(shard, await shard.command(origin))
+    rows = await shard.log(origin)
+    (end,) = [row["position"] for row in rows if row["event_type"] == "playbook.failed"]
+    await shard.pool.execute(
+        "INSERT INTO noetl.event (execution_id, catalog_id, event_id, event_type, position)"
+        " SELECT $1, 1, n, 'call.done', $2 + n FROM generate_series(1, 1200) AS n",
+        origin,
+        end,
+    )
+    found = Origins(Database(shard.pool))
+
+    assert await found.find_end(origin, newest=end + 1200) == end
+    assert await found.find_end(origin, newest=end - 1) == 0
+    assert [row.position for row in await found.read_ends(origin, end=end)] == [1, end]
+    assert (await shard.rooms.loader.load([origin]))[origin].execution.state.end == end
 
 
 async def test_another_replica_goes_on_with_it(shard: Shard) -> None:

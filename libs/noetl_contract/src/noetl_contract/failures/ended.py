@@ -15,6 +15,13 @@ WEBHOOK_PATH = "noetl/webhook"
 """Playbook that calls an address; the catalog has it unless somebody registers another."""
 WEBHOOK_CATALOG_ID = 1
 
+PAYLOAD_NAMES = (
+    "ended", "execution_id", "catalog_id", "path", "version", "status", "error", "cause",
+    "failed_steps", "soft_errors", "soft_error", "parent_execution_id", "trigger",
+    "workload", "ctx",
+)  # fmt: skip
+"""Names of templates in a payload; all but the last two are parts of ``ended``, or it."""
+
 
 class EndedTrigger(Model):
     """A document of kind Trigger: what ends, and what that starts or calls.

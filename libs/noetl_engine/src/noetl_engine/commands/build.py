@@ -1,7 +1,7 @@
 """Build commands: tool configuration, arguments and context of a step, rendered."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from noetl_contract.json import Json
@@ -30,6 +30,7 @@ from noetl_engine.state.context import Walked, scope_of
 TASK_SEQUENCE = "task_sequence"
 PLAYBOOK = "playbook"
 FRAME_ROWS = "__frame_max_rows"
+_NOTHING: Mapping[str, Json] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class LoopElement:
     index: int
     total: int
     element: Json
+
+    def given(self, values: Mapping[str, Json]) -> "LoopElement":
+        """Return it with another element, where the input of a restart has one."""
+        name = self.loop.iterator
+        return replace(self, element=values[name]) if name in values else self
 
     def variables(self) -> dict[str, Json]:
         """Return the iteration's names, for templates and for a single tool's arguments."""
@@ -110,6 +116,7 @@ def build_command(
     results: Collection[str] = (),
     walked: Walked | None = None,
     frame: int | None = None,
+    given: Mapping[str, Json] = _NOTHING,
 ) -> BuiltCommand:
     """Render a step's command in a flat context.
 
@@ -121,19 +128,21 @@ def build_command(
             the worker has no use for stay out of the command.
         walked: What is known of the context's values.
         frame: That of a cursor's body.
+        given: The input of a restart, which is in place of everything of its names.
 
     Raises:
         EvaluateError: A template fails.
     """
     if iteration is not None:
-        names = iteration.variables()
+        names = (iteration := iteration.given(given)).variables()
         flat = {**flat, **names, "iter": names}
+    flat = {**flat, **given} if given else flat
     scope = scope_of(flat)
     tool = step.tool
     if isinstance(tool, Tool) and tool.kind in WAIT_KINDS:
         return _wait(step, tool, scope, iteration)
     own = step.own_templates
-    inputs = _inputs(step, scope)
+    inputs = _inputs(step, scope, given)
     if isinstance(tool, Pipeline):
         if inputs:
             flat = {**flat, **inputs}
@@ -151,7 +160,7 @@ def build_command(
     if policy is not None:
         context["policy"] = policy
     context.update(_kept(step))
-    names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
+    names_here = {*(iteration.variables() if iteration else ()), *inputs, *given, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
     if len(needed) < len(results) + len(ALIASES):
@@ -240,17 +249,20 @@ def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
     return note
 
 
-def _inputs(step: Step, scope: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a step's inputs: a pipeline's are variables, those of a single tool configuration."""
+def _inputs(step: Step, scope: Mapping[str, Json], given: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a step's inputs: a pipeline's are variables, those of a single tool configuration.
+
+    Those that are given are not rendered.
+    """
     if not step.input:
         return {}
+    written = {name: value for name, value in step.input.items() if name not in given}
+    inputs: dict[str, Json] = {name: given[name] for name in step.input if name in given}
     if isinstance(step.tool, Pipeline):
-        variables: dict[str, Json] = render(dict(step.input), scope)
-        return variables
-    config: dict[str, Json] = render_for_worker(
-        dict(step.input), scope, own=step.own_templates, left=step.left
-    )
-    return config
+        inputs |= render(written, scope)
+    else:
+        inputs |= render_for_worker(written, scope, own=step.own_templates, left=step.left)
+    return inputs
 
 
 def _pipeline_config(

@@ -103,7 +103,7 @@ def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
         return
     try:
         draft.refuse_endless()
-        flat = _on_top(draft, loop)
+        flat = {**_on_top(draft, loop), **draft.memory.given_to(name)}
         with evaluating(name, "loop.cursor.claim"):
             claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
     except EvaluateError as error:
@@ -160,11 +160,13 @@ def _build_queued(draft: Draft, name: str, flat: Flat) -> BuiltCommand:
     step = draft.playbook.steps.get(name)
     if step is None:
         raise EvaluateError(f"the playbook has no step '{name}'")
+    given = draft.memory.given_to(name)
     if step.loop is not None:
         loop = draft.state.step(name).loop
-        return build_claim(step, flat, (loop and loop.frame) or 0)
+        return build_claim(step, {**flat, **given}, (loop and loop.frame) or 0)
     walked = draft.memory.contexts.walked
-    return build_command(step, flat, results=_plain_results(draft, flat), walked=walked)
+    results = _plain_results(draft, flat)
+    return build_command(step, flat, results=results, walked=walked, given=given)
 
 
 def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None) -> None:
@@ -227,8 +229,9 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
             break
         element = LoopElement(step.loop, index, loop.total, elements[index])
         walked = draft.memory.contexts.walked
+        given = draft.memory.given_to(step.name, index)
         command = build_command(
-            step, flat, element, results=results, walked=walked, frame=loop.frame
+            step, flat, element, results=results, walked=walked, frame=loop.frame, given=given
         )
         built.append(command)
     return built

@@ -207,8 +207,11 @@ class Plan:
 
     def flat_of(self, entry: Entry) -> Flat:
         """Return that context under the values given to a step that is entered."""
-        own = entry.own()
-        return {**self.flat(), **own} if own else self.flat()
+        own, flat = entry.own(), self.flat()
+        given = self.draft.memory.given_to(entry.step, entering=True)
+        if given:
+            own = {**own, "workload": {**flat.get("workload", {}), **given}, **given}
+        return {**flat, **own} if own else flat
 
     def plain_results(self) -> frozenset[str]:
         """Return the names in that context that are results of steps and nothing else."""
@@ -254,14 +257,18 @@ class Plan:
             built.append(build_claim(step, flat, 0))
             return
         if entry.loop is None:
-            built.append(build_command(step, flat, results=results, walked=walked))
+            given = draft.memory.given_to(entry.step, entering=True)
+            built.append(build_command(step, flat, results=results, walked=walked, given=given))
             return
         total = len(entry.elements)
         for index in range(min(entry.wanted, room)):
             if built and draft.has_worked_enough:
                 break
             iteration = LoopElement(entry.loop, index, total, entry.elements[index])
-            built.append(build_command(step, flat, iteration, results=results, walked=walked))
+            given = draft.memory.given_to(entry.step, index, entering=True)
+            built.append(
+                build_command(step, flat, iteration, results=results, walked=walked, given=given)
+            )
 
     def write(self, commands: list[BuiltCommand]) -> None:
         """Append the plan: per routing variables, skips and enters; then all commands."""

@@ -78,6 +78,7 @@ def _plan(playbook: Playbook, restart: Restart, origin: State) -> TakeOver:
     take_over = TakeOver(
         origin.execution_id, origin.position, again, [], {}, dict(restart.input or {})
     )
+    take_over.signals = [kept.position for kept in origin.signals]
     name = restart.from_step
     if name is None:
         if not again and origin.status is ExecutionStatus.COMPLETED:

@@ -30,6 +30,7 @@ ORIGIN_TYPES = _OF_A_RUN | {
     EventType.WAIT_STARTED,
     EventType.COMMAND_CLAIMED,
     EventType.EXECUTION_RESTORED,
+    EventType.SIGNAL_RECEIVED,
 }
 """Types of the rows that a restarted execution reads of its origin's log."""
 
@@ -82,13 +83,25 @@ class NewWorkload:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class EarlySignal:
+    """A signal that nothing had waited for when the origin ended."""
+
+    row: EventRow
+
+    @property
+    def position(self) -> int:
+        """That of its row."""
+        return self.row.position
+
+
 class OriginLog:
     """Reads the rows of an origin in order, and gives its runs in the order of their ends."""
 
     def __init__(self, wanted: TakeOver) -> None:
         self.position = 0
         """How far the log was read."""
-        self.runs: deque[RecordedRun | NewWorkload] = deque()
+        self.runs: deque[RecordedRun | NewWorkload | EarlySignal] = deque()
         self._wanted = wanted
         self._visits: dict[str, int] = {}
         self._collections: dict[str, Json] = {}
@@ -123,6 +136,9 @@ class OriginLog:
                 if note.get("workload") and row.position > self._wanted.position:
                     workload = (row.context or {}).get("workload")
                     self.runs.append(NewWorkload(workload, row.position))
+            case EventType.SIGNAL_RECEIVED:
+                if row.position in self._wanted.signals and row.position > self._wanted.position:
+                    self.runs.append(EarlySignal(row))
             case kind if kind in _OF_A_RUN:
                 self._report(row, note)
 

@@ -13,7 +13,7 @@ from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.ends.terminal import end_if_quiet
 from noetl_engine.decide.worker import after_end
 from noetl_engine.outputs import NeedRows, OriginNeed
-from noetl_engine.restart.origin import NewWorkload, OriginLog, RecordedRun
+from noetl_engine.restart.origin import EarlySignal, NewWorkload, OriginLog, RecordedRun
 from noetl_engine.state.identity import micros
 from noetl_engine.state.model import CommandState, Phase, StepState, TakeOver
 
@@ -48,8 +48,8 @@ def take_over(draft: Draft, log: OriginLog) -> None:
     while log.runs and len(draft.decision.events) < _ROWS_PER_DECISION and not state.ended:
         run = log.runs.popleft()
         at = run.position
-        if isinstance(run, NewWorkload):
-            _append_restored(draft, {}, run.workload)
+        if not isinstance(run, RecordedRun):
+            _enter_other(draft, run)
         elif run.is_again:
             continue
         elif not _fits(draft, run):
@@ -71,6 +71,13 @@ def take_over(draft: Draft, log: OriginLog) -> None:
     names = list(dict.fromkeys(left_out))[:_MOST_NAMES]
     draft.apply(["taken", at if log.runs else log.position, taken, names])
     draft.decision.continue_later = True
+
+
+def _enter_other(draft: Draft, found: NewWorkload | EarlySignal) -> None:
+    if isinstance(found, NewWorkload):
+        _append_restored(draft, {}, found.workload)
+    else:
+        draft.append(_copy_signal(draft, found.row))
 
 
 def _fits(draft: Draft, run: RecordedRun) -> bool:
@@ -126,10 +133,7 @@ def _copy(draft: Draft, row: EventRow, command: CommandState) -> EventRow:
     meta.pop("attempts", None)
     if "command_id" in meta:
         meta["command_id"] = command.command_id
-    meta["restored_from"] = {
-        "execution_id": str(row.execution_id),
-        "event_id": str(row.event_id),
-    }
+    meta["restored_from"] = _told_from(row)
     return draft.row(
         row.event_type,
         row.node_name,
@@ -142,6 +146,23 @@ def _copy(draft: Draft, row: EventRow, command: CommandState) -> EventRow:
         meta=meta,
         note=note,
     )
+
+
+def _copy_signal(draft: Draft, row: EventRow) -> EventRow:
+    """Return a kept signal of the origin as one that is kept here."""
+    meta = dict(row.meta) if isinstance(row.meta, dict) else {}
+    return draft.row(
+        row.event_type,
+        row.node_name,
+        row.status or "",
+        result=row.result,
+        meta={**meta, "restored_from": _told_from(row)},
+        note=row.note,
+    )
+
+
+def _told_from(row: EventRow) -> JsonObject:
+    return {"execution_id": str(row.execution_id), "event_id": str(row.event_id)}
 
 
 def _of_command(result: Json, command_id: str) -> Json:
@@ -162,19 +183,21 @@ def _finish(draft: Draft, wanted: TakeOver, taken: int, left_out: list[str]) -> 
     if names:
         context["left_out"] = names[:_MOST_NAMES]
     workload = None
+    note: JsonObject = {"over": True}
     if wanted.input:
+        note["given"] = wanted.given.dump()
         workload = {**draft.memory.values.rows[draft.state.workload], **wanted.input}
-    _append_restored(draft, context, workload, over=True)
+    _append_restored(draft, context, workload, note)
     draft.decision.continue_later = True
 
 
 def _append_restored(
-    draft: Draft, context: JsonObject, workload: Json, *, over: bool = False
+    draft: Draft, context: JsonObject, workload: Json, note: JsonObject | None = None
 ) -> None:
     """Append an `execution.restored`; a changed workload counts from there on."""
     state = draft.state
     draft.trigger = state.start_event_id
-    note: JsonObject = {"over": True} if over else {}
+    note = dict(note or {})
     columns: JsonObject = {}
     changed: list[str] = []
     if isinstance(workload, dict):

@@ -36,6 +36,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
 ``restart``, ``workload``, ``over``
     Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
     that the workload is changed, and that it has taken over all.
+``given``
+    Of that ``execution.restored``: the steps that see the input on top of all else.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -63,6 +65,7 @@ from noetl_engine.state.failures import (
 from noetl_engine.state.identity import moment_of, remember, worker_of
 from noetl_engine.state.model import (
     CommandState,
+    Given,
     LoopState,
     Phase,
     Queued,
@@ -139,6 +142,8 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
 def _on_restored(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     if "over" in note:
         state.take_over = None
+    if "given" in note:
+        state.given = Given.load(note["given"])
     if "workload" in note:
         state.workload = row.position
         state.context_version += 1
@@ -148,7 +153,7 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
     def on_end(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
         if state.ended:
             return
-        state.status = status
+        state.status, state.end = status, row.position
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
         note_undecided(state, meta.get("cause"))

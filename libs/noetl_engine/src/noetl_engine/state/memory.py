@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from noetl_contract.events import EventRow, EventType
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.state.context import Contexts
 from noetl_engine.state.fold import fold
@@ -48,6 +48,24 @@ class Memory:
         values.prune(state)
         self._absorb_run(row, command)
         self.note_frames(note.get("ops", ()))
+
+    def given_to(
+        self, step: str, index: int | None = None, *, entering: bool = False
+    ) -> JsonObject:
+        """Return the input of a restart that a run of a step sees on top of all else.
+
+        ``entering`` means the visit that is about to begin.
+        """
+        state, wanted = self.state, self.state.take_over
+        given = state.given if wanted is None else wanted.given
+        if given is None or not given.keys:
+            return {}
+        known = state.steps.get(step)
+        visit = (0 if known is None else known.runs) + entering
+        if not given.is_for(step, visit, index):
+            return {}
+        values = self.values.rows[state.workload] if wanted is None else wanted.input
+        return {key: values[key] for key in given.keys}
 
     def note_frames(self, operations: Iterable[list[Json]]) -> None:
         """Begin to keep the outcomes of a cursor's frame when its rows have come."""

@@ -204,6 +204,34 @@ class CommandState:
         return [self.event_id] if reminder is None else [self.event_id, reminder]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The input of a restart: values of the workload that restarted steps see on top of all else.
+
+    Attributes:
+        keys: Their names.
+        steps: The visit of a step that is meant, and its iterations; None for all that run.
+    """
+
+    keys: tuple[str, ...]
+    steps: dict[str, tuple[int, list[int] | None]]
+
+    def is_for(self, step: str, visit: int, index: int | None) -> bool:
+        """Return whether a run of a step sees it."""
+        meant, iterations = self.steps.get(step, (None, None))
+        return visit == meant and (iterations is None or index in iterations)
+
+    def dump(self) -> JsonObject:
+        """Return it as notes and snapshots keep it."""
+        return {"keys": list(self.keys), "steps": self.steps}
+
+    @classmethod
+    def load(cls, kept: JsonObject) -> "Given":
+        """Read what :meth:`dump` wrote."""
+        steps = {name: (visit, indexes) for name, (visit, indexes) in kept["steps"].items()}
+        return cls(tuple(kept["keys"]), steps)
+
+
 @dataclass(slots=True)
 class TakeOver:
     """What a restarted execution has still to take over of the one that it goes on from.
@@ -215,6 +243,7 @@ class TakeOver:
         whole: Those of them whose every iteration runs again, not the failed ones alone.
         iterations: Iterations of a step that run again although they were good.
         input: Values of the workload that count from then on.
+        signals: Positions of signals that it has kept.
         cause: Event at which the origin could not decide any more; 0 for another end.
         position: How far its log was taken over.
         taken: How many runs were taken over.
@@ -231,6 +260,14 @@ class TakeOver:
     position: int = 0
     taken: int = 0
     left_out: list[str] = field(default_factory=list)
+    signals: list[int] = field(default_factory=list)
+
+    @property
+    def given(self) -> Given:
+        """Who sees the input: the step that was asked for, else those that failed."""
+        names = [*self.whole, *self.iterations] or list(self.again)
+        steps = {name: (self.again[name], self.iterations.get(name)) for name in names}
+        return Given(tuple(self.input), steps)
 
 
 @dataclass(slots=True)
@@ -281,8 +318,12 @@ class State:
     """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
     """Of a restarted execution, until it has what its origin has done."""
+    given: Given | None = None
+    """The input of a restart that was given to steps."""
     paused: bool = False
     """No new command is issued."""
+    end: int = 0
+    """Position of the row that ended it; 0 while it runs, and where the release before ended it."""
     pause: int | None = None
     """Id of the pause's row among the timers, by which readers find it; it is never due."""
     context_version: int = 0

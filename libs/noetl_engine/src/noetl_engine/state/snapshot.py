@@ -15,6 +15,7 @@ from noetl_engine.state.identity import micros, moment_of
 from noetl_engine.state.model import (
     Arrival,
     CommandState,
+    Given,
     LoopState,
     Phase,
     Queued,
@@ -55,6 +56,8 @@ def dump_state(state: State) -> bytes:
             "renamed": state.renamed,
             "progress": state.progress,
             **({} if state.deadline is None else {"deadline": state.deadline}),
+            **({"end": state.end} if state.end else {}),
+            **({} if state.given is None else {"given": state.given.dump()}),
             **({"paused": True, "pause": state.pause} if state.paused else {}),
             "waits": [
                 [command.event_id, *command.wait.dump()]
@@ -102,6 +105,8 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    state.end = data.get("end", 0)
+    state.given = Given.load(data["given"]) if "given" in data else None
     state.paused = data.get("paused", False)
     state.pause = data.get("pause")
     deadline = data.get("deadline")  # absent in those of the release before

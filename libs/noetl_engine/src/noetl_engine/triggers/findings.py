@@ -12,8 +12,10 @@ from noetl_engine.playbook.levels import Level, Schema
 from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.lint.finding import finding_at, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
+from noetl_engine.playbook.lint.parts import below
 from noetl_engine.playbook.lint.refusals import refusal_findings
 from noetl_engine.playbook.lint.source import Source
+from noetl_engine.playbook.lint.templates import end_payload_findings
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, compose, to_json
 from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 from noetl_engine.triggers.keys import (
@@ -29,7 +31,7 @@ _SPEC: Final = re.compile(r"spec(?:\.[a-z_]+)*")
 _MOST: Final = 100
 _SHOWN: Final = 100
 
-type Check = Callable[[MapNode, Mapping[str, Json]], Iterator[Finding]]
+type Check = Callable[[MapNode, Mapping[str, Json], Source], Iterator[Finding]]
 
 
 def lint_trigger(text: str) -> list[Finding]:
@@ -47,7 +49,7 @@ def lint_subscription(text: str) -> list[Finding]:
 
 def lint_described(text: str) -> list[Finding]:
     """Return the findings of a document that the catalog only keeps."""
-    return _linted(text, lambda _root, _tree: iter(()))
+    return _linted(text, lambda _root, _tree, _source: iter(()))
 
 
 def _linted(text: str, check: Check) -> list[Finding]:
@@ -58,7 +60,7 @@ def _linted(text: str, check: Check) -> list[Finding]:
     tree = to_json(root)
     if not isinstance(root, MapNode) or not isinstance(tree, dict):
         return [_error(root, "", "the document is no mapping")]
-    found = [*_metadata(root, tree), *check(root, tree)]
+    found = [*_metadata(root, tree), *check(root, tree, Source(text))]
     return sorted(found[:_MOST], key=lambda one: (one.line, one.column))
 
 
@@ -72,8 +74,10 @@ def _metadata(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
         yield _error(root.entries["metadata"], "metadata", "Missing 'path' or 'name' in metadata")
 
 
-def _trigger(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
+def _trigger(root: MapNode, tree: Mapping[str, Json], source: Source) -> Iterator[Finding]:
     yield from _unknown(root, TRIGGER.keys, "", Guesser())
+    payload = below(root, "spec", "start", "payload")
+    yield from end_payload_findings(payload, "spec.start.payload", source)
     try:
         read_trigger(tree, "")
     except InvalidTrigger as error:
@@ -82,21 +86,21 @@ def _trigger(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
         yield _error(node, path, str(error))
 
 
-def _subscription(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
+def _subscription(root: MapNode, tree: Mapping[str, Json], _source: Source) -> Iterator[Finding]:
     guess = Guesser()
     yield from _unknown(root, SUBSCRIPTION.keys, "", guess)
     problem = subscription_problem(tree)
     spec = tree.get("spec")
     if problem is not None:
         found = _QUOTED.search(problem)
-        node, path = _nearest(root, f"spec.{found[1]}" if found else "spec")
-        yield _error(node, path, problem)
+        place, path = _nearest(root, f"spec.{found[1]}" if found else "spec")
+        yield _error(place, path, problem)
     elif isinstance(spec, dict) and spec.get("mode") != "push":
         yield from _unreadable(root, spec)
-    below = root.entries.get("spec")
-    if isinstance(below, MapNode):
+    node = below(root, "spec")
+    if isinstance(node, MapNode):
         schema, definitions = subscription_spec()
-        yield from _unknown_below(below, schema, definitions, "spec", guess)
+        yield from _unknown_below(node, schema, definitions, "spec", guess)
 
 
 def _unreadable(root: MapNode, spec: Json) -> Iterator[Finding]:
@@ -120,8 +124,8 @@ def _unknown_below(
         if not isinstance(entry, MapNode):
             continue
         if target in definitions:
-            below = f"{path}.{key}"
-            yield from _unknown_below(entry, definitions[target], definitions, below, guess)
+            inside = f"{path}.{key}"
+            yield from _unknown_below(entry, definitions[target], definitions, inside, guess)
         elif target in INGRESS_LEVELS:
             yield from _unknown_in(entry, INGRESS_LEVELS[target], f"{path}.{key}", guess)
 

@@ -298,6 +298,18 @@ workflow:
     ]
 
 
+def test_payloads_of_on_failure_are_templates_with_names_of_their_own():
+    payload = (
+        "on_failure: {playbook: p, payload: {a: '{{ path }} {{ day }}', b: '{{ path | no }}'}}\n"
+    )
+    found = [(one.path, one.rule) for one in lint(workflow(start(), tail=payload))]
+
+    assert found == [
+        ("on_failure.payload.a", "undefined-name"),
+        ("on_failure.payload.b", "template"),
+    ]
+
+
 def test_iterations_and_pipelines_bring_names_of_their_own():
     text = python("result = 1", input='{a: "{{ row ~ _index ~ iter.row }}"}') + (
         '    loop: {in: "{{ rows }}", iterator: row}\n    next: p\n'

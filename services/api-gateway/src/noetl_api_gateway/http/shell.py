@@ -10,6 +10,7 @@ unknown paths never get there.
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -100,18 +101,31 @@ class Shell:
         app: the routed application.
         door: what is let in.
         service: the process; its probes are answered here.
+        lifespan: runs the process from the start of the server to its end.
     """
 
-    def __init__(self, app: Application, *, door: Door, service: Service) -> None:
+    def __init__(
+        self,
+        app: Application,
+        *,
+        door: Door,
+        service: Service,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self.service = service
+        self._lifespan = lifespan
         self._app = app
         self._door = door
         self._probes = HealthRoutes(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Serve one request, or the lifespan."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await receive()
+            async with self._lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await send({"type": "lifespan.shutdown.complete"})
             return
         marks = _marks(scope)
         cors = self._cors_headers(marks)

@@ -1,5 +1,8 @@
 """All routes of the process."""
 
+from dataclasses import dataclass
+from typing import Self
+
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
@@ -73,7 +76,29 @@ _MODULES = (
 )
 
 
-def route_handlers(settings: Settings) -> list[ControllerRouterHandler]:
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """The settings that the table of routes depends on; sizes of bodies in bytes."""
+
+    max_body_bytes: int
+    max_result_body_bytes: int
+    max_batch_body_bytes: int
+    max_delivery_body_bytes: int
+    disable_metrics: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take them from all settings."""
+        return cls(
+            settings.max_body_bytes,
+            settings.max_result_body_bytes,
+            settings.max_batch_body_bytes,
+            settings.max_delivery_body_bytes,
+            settings.disable_metrics,
+        )
+
+
+def route_handlers(settings: RouteSettings) -> list[ControllerRouterHandler]:
     """Return all routes, those with body limits of their own in routers."""
     large = Router(
         "/",

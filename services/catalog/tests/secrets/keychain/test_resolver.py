@@ -36,7 +36,7 @@ keychain:
 - {name: missing, provider: gcp}
 - {name: odd, provider: nobody}
 - {name: indirect, credential: pg}
-- {name: stored}
+- {name: stored, kind: google_id_token, credential: pg}
 - {name: locked, provider: gcp, region: eu-central-1, residency: strict}
 - name: allowed
   provider: gcp

@@ -5,7 +5,9 @@
 -- with the same path and payload; otherwise the offered id becomes a new child, unless a restarted
 -- execution finds one of its origin.
 -- $1 execution, $2 event id of the command, $3 path, $4 digest of the payload, $5 offered id.
--- child_id is NULL for an ended command, and if another start took the found child meanwhile.
+-- $6 those of other shards that have completed; NULL when that is not known yet.
+-- child_id is NULL for an ended command, if another start took the found child meanwhile, and while
+-- there are unknown ones: children on other shards that may have completed.
 WITH command AS MATERIALIZED (
     SELECT
         -- On the fast path a run may call before its start is in the log.
@@ -47,8 +49,9 @@ found AS (
 ),
 
 of_origin AS MATERIALIZED (
-    -- After a restart: a child that completed, of a command that then did not.
-    SELECT k.child_id
+    -- After a restart: children that completed, of a command that then did not. Of those on other
+    -- shards the caller has to find out.
+    SELECT k.child_id, s.execution_id IS NULL AS is_far
     FROM command AS c
     INNER JOIN noetl.restart AS r
         ON r.execution_id = $1::BIGINT
@@ -62,32 +65,45 @@ of_origin AS MATERIALIZED (
         AND k.event_id = o.event_id
         AND k.path = $3::TEXT
         AND k.payload_digest = $4::TEXT
-    INNER JOIN noetl.execution_state AS s
+    LEFT JOIN noetl.execution_state AS s
         ON s.execution_id = k.child_id
-        AND s.status = 'COMPLETED'
     WHERE
         c.is_open
+        AND NOT EXISTS (SELECT FROM known)
+        AND (
+            s.status = 'COMPLETED'
+            OR (s.execution_id IS NULL AND coalesce(k.child_id = ANY($6::BIGINT[]), TRUE))
+        )
         AND NOT EXISTS (
             SELECT FROM noetl.child AS t
             WHERE t.execution_id = $1::BIGINT AND t.child_id = k.child_id
         )
     ORDER BY k.child_id DESC
-    LIMIT 1
+    LIMIT 20
+),
+
+unknown AS (
+    SELECT f.child_id FROM of_origin AS f
+    WHERE f.is_far AND $6::BIGINT[] IS NULL
 ),
 
 added AS (
     INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)
     SELECT
-        $1::BIGINT, $2::BIGINT, coalesce((SELECT f.child_id FROM of_origin AS f), $5::BIGINT),
+        $1::BIGINT, $2::BIGINT, coalesce((SELECT max(f.child_id) FROM of_origin AS f), $5::BIGINT),
         $3::TEXT, $4::TEXT, c.run
     FROM command AS c
     WHERE c.is_open
         AND NOT EXISTS (SELECT FROM known)
+        AND NOT EXISTS (SELECT FROM unknown)
     ON CONFLICT (execution_id, event_id, child_id) DO UPDATE SET run = excluded.run
     RETURNING child_id
 )
 
-SELECT c.is_open, coalesce((SELECT child_id FROM found), (SELECT child_id FROM added)) AS child_id
+SELECT
+    c.is_open,
+    coalesce((SELECT child_id FROM found), (SELECT child_id FROM added)) AS child_id,
+    array(SELECT child_id FROM unknown) AS unknown
 FROM command AS c;
 
 -- name: note_child

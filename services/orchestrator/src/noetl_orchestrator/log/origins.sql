@@ -1,21 +1,35 @@
 -- The executions that restarted ones go on from, on the shard that both are on.
 
 -- name: read_ends
--- The first row of a log and the one that ended it. $1 execution id
+-- The first row of a log and the one that ended it. $1 execution id, $2 position of that one
 SELECT {log_row}
 FROM noetl.event AS e
 WHERE
     e.execution_id = $1::BIGINT
-    AND (
-        e.position = 1
-        OR e.event_type IN (
+    AND e.position = ANY(ARRAY[1, $2::BIGINT])
+ORDER BY e.position;
+
+-- name: find_end
+-- Where a log ended, in a page of it from its end on: null where no row of the page says so; and
+-- where the page begins. $1 execution id, $2 position before which to look, $3 rows of a page
+SELECT
+    min(p.position) FILTER (
+        WHERE p.event_type IN (
             'playbook.completed', 'playbook_completed', 'workflow.completed', 'playbook.failed',
             'playbook_failed', 'workflow.failed', 'playbook_cancelled', 'playbook.cancelled',
             'execution.cancelled'
         )
-    )
-ORDER BY e.position
-LIMIT 2;
+    ) AS found,
+    min(p.position) AS first
+FROM (
+    SELECT e.position, e.event_type
+    FROM noetl.event AS e
+    WHERE
+        e.execution_id = $1::BIGINT
+        AND e.position < $2::BIGINT
+    ORDER BY e.position DESC
+    LIMIT $3::INTEGER
+) AS p;
 
 -- name: note_restart
 -- Keeps an origin, and those of its own, for as long as the execution that goes on from it.
@@ -44,7 +58,8 @@ WHERE
     AND e.position <= $3::BIGINT
     AND e.event_type IN (
         'step.enter', 'command.issued', 'wait.started', 'command.claimed', 'call.done',
-        'call.error', 'command.completed', 'command.failed', 'execution.restored'
+        'call.error', 'command.completed', 'command.failed', 'execution.restored',
+        'signal.received'
     )
 ORDER BY e.position
 LIMIT $4::INTEGER;

@@ -152,14 +152,18 @@ class Loader:
             request.execution.read_origin(rows, up_to=need.up_to if is_last else rows[-1].position)
             return
         loaded = await self.load([need.execution_id])
-        ends = await self._origins.read_ends(need.execution_id)
-        if need.execution_id not in loaded or not ends:
+        if need.execution_id not in loaded:
             request.execution.provide_origin(None)
             return
+        state = loaded[need.execution_id].execution.state
+        end = state.end
+        if state.ended and not end:  # by the release before
+            end = await self._origins.find_end(need.execution_id, newest=state.position)
+        ends = await self._origins.read_ends(need.execution_id, end=end)
         # Before the start is committed: what it refers to must not be dropped meanwhile.
         await self._origins.note_restart(request.execution_id, origin=need.execution_id)
         request.execution.provide_origin(
-            loaded[need.execution_id].execution.state,
+            state,
             started=ends[0],
             ended=ends[1] if len(ends) > 1 else None,
         )

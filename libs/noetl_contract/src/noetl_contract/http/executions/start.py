@@ -162,7 +162,9 @@ class RestartRequest(Model):
         " keep their results",
     )
     input: dict[str, Any] | None = Field(
-        default=None, description="values of the workload that count from then on"
+        default=None,
+        description="values that the steps which run again see in place of all of their names, and"
+        " values of the workload from then on",
     )
     version: Version | None = Field(
         default=None,

@@ -5,10 +5,20 @@ from collections.abc import Iterator
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.failures.ended import WEBHOOK_PATH, EndedTrigger
 from noetl_contract.json import Json, JsonObject
+from noetl_template import shared_work
 
 from noetl_engine.decide.draft import Draft
-from noetl_engine.outputs import Decision, Followup
-from noetl_engine.playbook.model import OnFailure, Value
+from noetl_engine.decide.ends.payloads import (
+    MOST_WORK,
+    positions_at_end,
+    reads_values,
+    rendered_payload,
+    values_at_end,
+)
+from noetl_engine.inputs import Facts
+from noetl_engine.outputs import Decision, Followup, NeedRows
+from noetl_engine.playbook.model import OnFailure, Playbook, Value
+from noetl_engine.state.memory import Memory
 
 
 def followups_of(draft: Draft, decision: Decision) -> list[Followup]:
@@ -22,18 +32,20 @@ def followups_of(draft: Draft, decision: Decision) -> list[Followup]:
     ended = _ended(draft, decision)
     on_failure = draft.playbook.on_failure
     own = f"on_failure:{state.path}"
-    if decision.ended is ExecutionStatus.FAILED and on_failure and own not in state.handles:
-        found += _of_playbook(on_failure, own, ended)
-    for trigger in draft.facts.triggers:
-        if trigger.path in state.handles:
-            continue
-        if trigger.meets(
-            decision.ended or "",
-            state.path,
-            has_errors=state.progress.soft_errors > 0,
-            is_child=state.parent_execution_id is not None,
-        ):
-            found += _of_trigger(trigger, ended)
+    values = _Values(draft.memory)
+    with shared_work(MOST_WORK):
+        if decision.ended is ExecutionStatus.FAILED and on_failure and own not in state.handles:
+            found += _of_playbook(on_failure, own, ended, values)
+        for trigger in draft.facts.triggers:
+            if trigger.path in state.handles:
+                continue
+            if trigger.meets(
+                decision.ended or "",
+                state.path,
+                has_errors=state.progress.soft_errors > 0,
+                is_child=state.parent_execution_id is not None,
+            ):
+                found += _of_trigger(trigger, ended, values)
     return [
         Followup(
             trigger=one.trigger,
@@ -48,19 +60,51 @@ def followups_of(draft: Draft, decision: Decision) -> list[Followup]:
     ]
 
 
-def _of_playbook(block: OnFailure, name: str, ended: JsonObject) -> Iterator[Followup]:
+def check_followups(memory: Memory, playbook: Playbook, facts: Facts) -> None:
+    """Ask for the values that payloads may name, before a decision that may be the last.
+
+    Raises:
+        NeedRows: Values are missing.
+    """
+    state = memory.state
+    if not state.position or state.ended or not (playbook.on_failure or facts.triggers):
+        return
+    missing = positions_at_end(state) - memory.values.rows.keys()
+    if not missing:
+        return
+    payloads = [one.payload for one in (playbook.on_failure, *facts.triggers) if one]
+    if any(reads_values(payload) for payload in payloads):
+        raise NeedRows(positions=frozenset(missing))
+
+
+class _Values:
+    """The values that payloads name, gathered once they are wanted."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._found: dict[str, Json] | None = None
+
+    def __call__(self) -> dict[str, Json]:
+        if self._found is None:
+            self._found = values_at_end(self._memory)
+        return self._found
+
+
+def _of_playbook(
+    block: OnFailure, name: str, ended: JsonObject, values: _Values
+) -> Iterator[Followup]:
     told = {**ended, "trigger": name}
     if block.playbook is not None:
-        payload = {**block.payload, "ended": told}
+        payload = rendered_payload(block.payload, told, values)
         yield Followup(name, "playbook", block.playbook, block.version, payload)
     if block.webhook is not None:
         yield _call(name, block.webhook.url, block.webhook.auth, told)
 
 
-def _of_trigger(trigger: EndedTrigger, ended: JsonObject) -> Iterator[Followup]:
+def _of_trigger(trigger: EndedTrigger, ended: JsonObject, values: _Values) -> Iterator[Followup]:
     told, name = {**ended, "trigger": trigger.path}, trigger.path
     if trigger.playbook is not None:
-        payload = {**trigger.payload, "ended": told}
+        payload = rendered_payload(trigger.payload, told, values)
         yield Followup(
             name, "playbook", trigger.playbook, trigger.version, payload, is_trigger=True
         )

@@ -16,9 +16,10 @@ from noetl_engine.playbook.lint.flow import (
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.keys import key_findings
 from noetl_engine.playbook.lint.names import names_of
+from noetl_engine.playbook.lint.parts import below
 from noetl_engine.playbook.lint.refusals import refusal_findings
 from noetl_engine.playbook.lint.source import Source
-from noetl_engine.playbook.lint.templates import template_findings
+from noetl_engine.playbook.lint.templates import end_payload_findings, template_findings
 from noetl_engine.playbook.lint.texts import Text, texts_of
 from noetl_engine.playbook.lint.tools import tool_findings
 from noetl_engine.playbook.parse import read_document
@@ -77,6 +78,8 @@ def _findings(
     findings += tool_findings(root, guess)
     if not any(problem.code in _ABOUT_ARCS for problem in problems):
         findings += reachability_findings(root)
+    payload = below(root, "on_failure", "payload")
+    findings += end_payload_findings(payload, "on_failure.payload", source)
     names = names_of(root)
     for number, text in enumerate(texts_of(root)):
         if number == MAX_TEXTS:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from noetl_contract.failures.ended import PAYLOAD_NAMES
 from noetl_contract.tools import WITHOUT_KEYCHAIN
 from noetl_template import (
     Reference,
@@ -16,10 +17,12 @@ from noetl_template import (
 from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.names import ALWAYS, Names
+from noetl_engine.playbook.lint.parts import scalars_of
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.texts import Text
 from noetl_engine.playbook.parse.keychain import KEYCHAIN
 from noetl_engine.playbook.parse.rules import is_expression
+from noetl_engine.playbook.yaml import Node
 
 _ALIASES: Final = frozenset({"ctx", "workload"})
 _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
@@ -52,6 +55,25 @@ def template_findings(
         return
     if not text.view.use.is_answer:
         yield from _undefined(text, found, names, source, guess)
+
+
+def end_payload_findings(node: Node | None, path: str, source: Source) -> Iterator[Finding]:
+    """Check the payload of what the end of an execution starts."""
+    for where, scalar in scalars_of(node, path):
+        if not has_server_syntax(scalar.text):
+            continue
+        try:
+            found = references(scalar.text)
+        except TemplateError as error:
+            place = source.inside(scalar, error.line or 1)
+            hint = "it is sent as it is written"
+            yield finding_at(place, where, "template", error.problem, hint=hint)
+            continue
+        wrong = {one.path[0]: one for one in found if not one.is_guarded}
+        for name in wrong.keys() - set(PAYLOAD_NAMES):
+            message = f"'{name}' is none of {', '.join(PAYLOAD_NAMES)}"
+            place = source.inside(scalar, wrong[name].line)
+            yield finding_at(place, where, "undefined-name", message)
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:

@@ -5,7 +5,7 @@ configuration or arguments that names an entry travels as written; the worker as
 when the tool runs, and gives it to nothing but that rendering.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +14,21 @@ from noetl_template import TemplateError, has_worker_syntax, look_ups
 from noetl_engine.playbook.model import KeychainEntry, Pipeline, Playbook, Step, Task, Value
 
 KEYCHAIN: Final = "keychain"
+# In an entry of another kind `credential` is what its value is made with, as an identity token.
+_NAMING_KINDS: Final = frozenset(
+    {
+        "", "credential", "credential_ref", "postgres", "snowflake", "basic", "api_key", "nats",
+        "kafka", "pubsub", "rabbitmq", "redis",
+    }
+)  # fmt: skip
+
+
+def credential_named(entry: Mapping[str, Value]) -> str:
+    """Return the stored credential that an entry stands for; empty when it is none."""
+    credential, kind = entry.get("credential"), entry.get("kind") or ""
+    if entry.get("provider") or kind not in _NAMING_KINDS or not isinstance(credential, str):
+        return ""
+    return credential
 
 
 def leave_keychain(playbook: Playbook) -> Playbook:

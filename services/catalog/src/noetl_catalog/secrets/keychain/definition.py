@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from noetl_contract.json import Json
+from noetl_engine.playbook.parse.keychain import credential_named
 
 type Policy = Literal["none", "advisory", "strict"]
 
@@ -38,7 +39,7 @@ class Definition:
         regions = raw.get("allowed_regions")
         return cls(
             provider=provider,
-            credential="" if provider else _text(raw.get("credential")),
+            credential=credential_named(raw),
             reference=str(raw.get("name") or ""),
             references={key: str(place) for key, place in references.items()}
             if isinstance(references, dict)
