@@ -41,6 +41,8 @@ KINDS = {
     "time": '{kind: sleep, until: "{{ workload.until }}"}',
 }
 AT_ONCE = 256
+# The edge closes connections that rest.
+_KEPT_SECONDS = 2.0
 _HEARTBEATS = ("touch_runtimes", "renew_machine")
 _STATEMENT = re.compile(r"@@([^|]*)\|([^|]*)\| LOG: +(?:execute [^:]*|statement): ")
 
@@ -51,7 +53,7 @@ class Edge:
     def __init__(self, port: int, key: str) -> None:
         self._port = port
         self._login = f"authorization: Bearer {key}\r\n" if key else ""
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def post(self, path: str, body: object) -> dict[str, Any]:
         """Post JSON until the answer is not 503, and return the answer.
@@ -68,9 +70,10 @@ class Edge:
             await asyncio.sleep(0.2)
 
     async def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
-        if self._free:
-            reader, writer = self._free.pop()
-        else:
+        reader, writer, used_at = self._free.pop() if self._free else (None, None, 0.0)
+        if reader is None or writer is None or time.monotonic() - used_at > _KEPT_SECONDS:
+            if writer is not None:
+                writer.close()
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(
             f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -80,7 +83,7 @@ class Edge:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = re.search(r"content-length: (\d+)", head)
         answer = await reader.readexactly(int(length[1])) if length else b""
-        self._free.append((reader, writer))
+        self._free.append((reader, writer, time.monotonic()))
         return int(head.split(" ", 2)[1]), answer
 
 
@@ -129,10 +132,11 @@ class Bench:
     async def idle(self, seconds: float) -> str:
         """Return statements and heartbeats a second of an idle time, and the memory in MiB.
 
-        The server logs each statement for that long.
+        The server logs each statement for that long, once loops have found that nothing comes.
         """
+        await asyncio.sleep(min(seconds, 45.0))
         await self._log_statements("all")
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(3.0)
         log = self.stack.data / "logs" / "postgres.log"
         begin = log.stat().st_size
         await asyncio.sleep(seconds)
@@ -206,13 +210,13 @@ async def crowd(bench: Bench, size: int, idle_seconds: float) -> bool:
     waiters = await bench.start("signal", size - size // 2)
     rate = len(waiters) / (time.monotonic() - began)
     # Enough for the others to be there before, at this rate.
-    room = timedelta(seconds=2 * idle_seconds + 30 + 1.5 * (size // 2) / rate)
+    room = timedelta(seconds=3 * idle_seconds + 60 + 1.5 * (size // 2) / rate)
     until = datetime.now(UTC) + room
     sleepers = await bench.start("time", size // 2, until=until.isoformat())
     await bench.until_waiting(size)
     took = time.monotonic() - began
     print(f"{size} wait after {took:.0f} s ({size / took:.0f} a second)", flush=True)
-    if until - datetime.now(UTC) < timedelta(seconds=idle_seconds + 5):
+    if until - datetime.now(UTC) < timedelta(seconds=2 * idle_seconds + 5):
         print("the machine is too slow for this size: the sleeps end before the idle time does")
     print(f"{size} wait: {await bench.idle(idle_seconds)}", flush=True)
     await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))

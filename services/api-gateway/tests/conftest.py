@@ -27,7 +27,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.streams import STREAMS, ingress_durable
-from noetl_contract.subjects import event_subject
+from noetl_contract.subjects import commit_subject
 from noetl_testkit.rpc import fake_handler
 from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
@@ -58,9 +58,9 @@ class Backend:
         return [_without_nulls(request) for name, request in self.asked if name == operation]
 
     async def append(self, *event_types: str, execution_id: int = EXECUTION_ID) -> None:
-        """Hint that events were committed."""
+        """Tell that events were committed; the body can't be read."""
         for _ in event_types:
-            await self.bus.send(event_subject(execution_id, shard=0), b"{}")
+            await self.bus.send(commit_subject(execution_id, shard=0), b"{}")
 
     async def handle(self, operation: str, request: dict[str, Json]) -> RpcReply | dict[str, Json]:
         self.asked.append((operation, request))

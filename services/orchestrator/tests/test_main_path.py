@@ -78,7 +78,7 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
 
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    await eventually(lambda: len(shard.hints) == 3)
+    await eventually(lambda: len(shard.hints) == 2)
 
     (hinted,) = [row for row in shard.hints if row["kind"] == "command"]
     notification = CommandNotification.model_validate(hinted["payload"])
@@ -95,31 +95,51 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
     assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 0}
 
 
-async def test_events_are_announced_once_each_with_their_envelope(shard: Shard) -> None:
+async def test_a_commit_is_announced_by_one_row_with_its_positions(shard: Shard) -> None:
     await shard.open_replica()
 
     execution_id = await shard.start()
-    await eventually(lambda: len(shard.hints) == 3)
+    await eventually(lambda: len(shard.hints) == 2)
 
-    events = [row for row in shard.hints if row["kind"] == "event"]
-    assert [row["message_id"] for row in events] == [
-        f"e:{execution_id}:1",
-        f"e:{execution_id}:2",
+    (hinted,) = [row for row in shard.hints if row["kind"] == "commit"]
+    assert hinted["message_id"] == f"l:{execution_id}:2"
+    assert hinted["subject"] == f"noetl_commits.0.{execution_id}"
+    # Nobody outside wants these events, so they don't travel.
+    assert hinted["payload"] == {"first": 1, "last": 2}
+    stored = await shard.pool.fetch("SELECT payload FROM noetl.outbox WHERE kind != 'command'")
+    assert [row["payload"] for row in stored] == [{"first": 1, "last": 2}]
+
+
+async def test_events_that_outside_readers_want_travel_with_the_hint(shard: Shard) -> None:
+    await shard.open_replica(outbox_event_types="all")
+
+    execution_id = await shard.start()
+    await eventually(lambda: len(shard.hints) == 2)
+
+    (hinted,) = [row for row in shard.hints if row["kind"] == "commit"]
+    events = hinted["payload"]["events"]
+    assert [event["event_type"] for event in events] == ["playbook_started", "command.issued"]
+    assert {event["execution_id"] for event in events} == {str(execution_id)}
+
+
+async def test_for_outside_publishers_each_event_has_a_row(shard: Shard) -> None:
+    await shard.open_replica(outbox_relay_events=False)
+
+    execution_id = await shard.start()
+
+    stored = await shard.pool.fetch(
+        "SELECT message_id, payload FROM noetl.outbox WHERE kind = 'event' ORDER BY message_id"
+    )
+    assert [tuple(row) for row in stored] == [
+        (f"e:{execution_id}:{position}", None) for position in (1, 2)
     ]
-    assert [row["payload"]["event_type"] for row in events] == [
-        "playbook_started",
-        "command.issued",
-    ]
-    assert events[0]["payload"]["execution_id"] == str(execution_id)
-    stored = await shard.pool.fetch("SELECT payload FROM noetl.outbox WHERE kind = 'event'")
-    assert [row["payload"] for row in stored] == [None, None]
 
 
 async def test_a_large_command_is_not_inlined(shard: Shard) -> None:
     await shard.open_replica(fast_path_max_bytes=2000)
 
     await shard.start(payload={"text": "x" * 3000})
-    await eventually(lambda: len(shard.hints) == 3)
+    await eventually(lambda: len(shard.hints) == 2)
 
     (hinted,) = [row for row in shard.hints if row["kind"] == "command"]
     assert "command" not in hinted["payload"]["fast"]

@@ -14,7 +14,12 @@ from noetl_contract import message_ids
 from noetl_contract.events import EventMessage, EventRow, event_message
 from noetl_contract.json import Json
 from noetl_contract.streams import STREAMS
-from noetl_contract.subjects import command_subject, event_subject, outbox_hint_subject
+from noetl_contract.subjects import (
+    command_subject,
+    commit_subject,
+    event_subject,
+    outbox_hint_subject,
+)
 from noetl_outbox.app import open_relay
 from noetl_outbox.settings import Settings
 from noetl_testkit.postgres import Database
@@ -37,7 +42,7 @@ _INSERT_EVENTS = """
 INSERT INTO noetl.event
     (execution_id, catalog_id, event_id, event_type, node_name, status, result, position,
      created_at)
-SELECT execution_id, 1, event_id, 'call.done', 'start', 'COMPLETED', $3::jsonb, position,
+SELECT execution_id, 1, event_id, $6, 'start', 'COMPLETED', $3::jsonb, position,
     $4::timestamp
 FROM unnest($1::bigint[], $2::bigint[], $5::bigint[]) AS e (execution_id, event_id, position)
 """
@@ -84,14 +89,40 @@ class Rows:
             "payload": None,
         } | overrides
 
-    def message(self, number: int, result: Json = None) -> EventMessage:
+    def of_commit(self, first: int, last: int, **overrides: Json) -> Json:
+        """Return the row of a commit; the event at a position has the position as its id."""
+        return {
+            "outbox_id": self._next_id(),
+            "kind": "commit",
+            "execution_id": EXECUTION_ID,
+            "event_id": last,
+            "subject": commit_subject(EXECUTION_ID, shard=0),
+            "message_id": message_ids.commit_id(EXECUTION_ID, position=last),
+            "payload": {"first": first, "last": last},
+        } | overrides
+
+    async def append(self, *numbers: int, event_type: str = "call.done") -> None:
+        """Append events to the log; number, id and position are the same."""
+        await self._append([EXECUTION_ID] * len(numbers), list(numbers), None, event_type)
+
+    async def _append(
+        self, executions: list[int], numbers: list[int], result: Json, event_type: str
+    ) -> None:
+        created_at = _CREATED_AT.replace(tzinfo=None)
+        await self.pool.execute(
+            _INSERT_EVENTS, executions, numbers, result, created_at, numbers, event_type
+        )
+
+    def message(
+        self, number: int, result: Json = None, *, event_type: str = "call.done"
+    ) -> EventMessage:
         """Return the message of an event."""
         return event_message(
             EventRow(
                 execution_id=EXECUTION_ID,
                 position=number,
                 event_id=number,
-                event_type="call.done",
+                event_type=event_type,
                 created_at=_CREATED_AT,
                 catalog_id=1,
                 node_name="start",
@@ -106,13 +137,11 @@ class Rows:
         """Write outbox rows, and events and commands they are about."""
         events = [row for row in rows if row["kind"] == "event"]
         if events:
-            await self.pool.execute(
-                _INSERT_EVENTS,
+            await self._append(
                 [row["execution_id"] for row in events],
                 [row["event_id"] for row in events],
                 result,
-                _CREATED_AT.replace(tzinfo=None),
-                [row["event_id"] for row in events],
+                "call.done",
             )
         for row in rows:
             if row["kind"] == "command":

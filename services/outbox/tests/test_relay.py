@@ -1,12 +1,16 @@
 """From rows to messages: hints, sweep, marking, giving up."""
 
+import pytest
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.json import Json
-from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, DurableSpec, pool_durable
+from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, INGRESS, DurableSpec, pool_durable
+from noetl_contract.subjects import event_subject
+from noetl_outbox.rows import Row
+from noetl_outbox.store import Store
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from services.outbox.tests.rows import Rows, relaying
+from services.outbox.tests.rows import EXECUTION_ID, Rows, relaying
 
 NEVER = {"outbox_grace_seconds": 600.0}
 AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
@@ -51,6 +55,53 @@ async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(
     assert await rows.stored(EVENTS.name) == [
         (event["subject"], event["message_id"], rows.message(5, result))
     ]
+
+
+async def test_a_commit_is_told_of_by_its_positions_and_by_what_outside_readers_want(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    await rows.append(1, 2, 4)
+    await rows.append(3, event_type="step.exit")
+    commit = rows.of_commit(1, 4)
+    told = [rows.message(2), rows.message(3, event_type="step.exit")]
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(commit)
+        await rows.hint(commit | {"payload": commit["payload"] | {"events": told}})
+        await eventually(rows.all_published)
+
+    where = (commit["subject"], commit["message_id"])
+    assert await rows.stored(COMMITS.name) == [
+        (*where, {"execution_id": str(EXECUTION_ID), "first": 1, "last": 4})
+    ]
+    subject = event_subject(EXECUTION_ID, shard=0)
+    assert await rows.stored(EVENTS.name) == [(subject, f"e:{EXECUTION_ID}:3", told[1])]
+
+
+@pytest.mark.parametrize(
+    ("types", "wanted"), [("", {3}), ("all", {1, 2, 3}), ("call.done, nothing", {1, 2})]
+)
+async def test_the_sweep_reads_the_events_of_a_commit_from_the_log(
+    rows: Rows, database: Database, nats_url: str, types: str, wanted: set[int]
+) -> None:
+    await rows.append(1, 2, 4)
+    await rows.append(3, event_type="step.exit")
+    await rows.commit(rows.of_commit(1, 3), age_seconds=60)
+    async with relaying(database, nats_url, outbox_event_types=types):
+        await eventually(rows.all_published)
+
+    assert await rows.count(COMMITS.name) == 1
+    assert [body["position"] for _, _, body in await rows.stored(EVENTS.name)] == sorted(wanted)
+
+
+async def test_without_relayed_events_commits_are_still_told_of(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    await rows.append(1, event_type="step.exit")
+    await rows.commit(rows.of_commit(1, 1), age_seconds=60)
+    async with relaying(database, nats_url, outbox_relay_events=False):
+        await eventually(rows.all_published)
+
+    assert (await rows.count(COMMITS.name), await rows.count(EVENTS.name)) == (1, 0)
 
 
 async def test_sweep_leaves_fresh_rows_to_their_hint(
@@ -268,3 +319,26 @@ async def _has(rows: Rows, **wanted: int) -> bool:
 
 async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
     return bool(await rows.count(stream) == wanted)
+
+
+async def test_w20_the_sweep_rests_while_nothing_comes_and_a_hint_ends_the_rest(
+    rows: Rows, database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint's row can't be published from it, so the sweep has to look before its rest ends."""
+    looks: list[int] = []
+    claim = Store.claim_due_rows
+
+    async def noting(self: Store, *, lease_seconds: float, limit: int) -> list[Row]:
+        looks.append(1)
+        return await claim(self, lease_seconds=lease_seconds, limit=limit)
+
+    monkeypatch.setattr(Store, "claim_due_rows", noting)
+    pauses = {"outbox_poll_seconds": 0.01, "outbox_idle_poll_seconds": 3600.0}
+    async with relaying(database, nats_url, outbox_grace_seconds=0.02, **pauses):
+        await eventually(lambda: len(looks) >= 6)
+        assert len(looks) < 20  # with equal pauses there would be a hundred a second
+        lost, hinted = rows.event(1), rows.event(2)
+        await rows.commit(lost)
+        await rows.commit(hinted)
+        await rows.hint(hinted | {"payload": rows.message(2)})
+        await eventually(rows.all_published)

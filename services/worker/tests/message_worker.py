@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -47,6 +48,8 @@ QUICK = Timing(
     outcome_longest_pause_seconds=0.2,
     look_seconds=0.02,
 )
+TOLD_FIRST = replace(QUICK, start_after_seconds=0)
+"""Starts are told before the tool begins."""
 
 
 class Gate:

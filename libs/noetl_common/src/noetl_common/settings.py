@@ -9,6 +9,7 @@ import warnings
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from noetl_contract.events import RELAYED_TYPES
 from noetl_contract.subjects import inbox_prefix
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
@@ -313,6 +314,30 @@ class ShardDatabaseSettings(PostgresSettings, ShardSettings):
         if not shards:
             return values
         return _with_database(values, shards[int(values.get("shard_index", 0))])
+
+
+class EventRelaySettings(SettingsPiece):
+    """Which events outside readers get; orchestrator and outbox are to be told the same."""
+
+    outbox_relay_events: bool = Field(
+        default=True,
+        description="Whether the relay publishes events; otherwise they wait for outside "
+        "publishers (system/outbox_publisher), and only commands and messages go out.",
+    )
+    outbox_event_types: str = Field(
+        default="",
+        description="Types of events published on noetl.events, by commas; `all`: every one. "
+        "Empty: ends of executions, step.exit, call.error and command.failed.",
+    )
+
+    def relayed_types(self) -> frozenset[str] | None:
+        """Return the types of the events that are published one by one; None means all."""
+        if not self.outbox_relay_events:
+            return frozenset()
+        named = frozenset(filter(None, map(str.strip, self.outbox_event_types.split(","))))
+        if "all" in named:
+            return None
+        return named or RELAYED_TYPES
 
 
 class ClusterDatabaseSettings(PostgresSettings, ShardSettings):

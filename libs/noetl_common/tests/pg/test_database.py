@@ -193,3 +193,30 @@ async def test_a_store_brings_its_statements(
     assert await database.with_statements("a_store", "queries.sql", "more.sql").fetchval("two") == 2
     with pytest.raises(KeyError):
         await database.fetchval("one")
+
+
+async def test_readiness_asks_only_if_nothing_was_answered_lately(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes: list[str] = []
+    run = Database.execute_text
+
+    async def noting(self: Database, statement: str) -> str:
+        probes.append(statement)
+        return await run(self, statement)
+
+    monkeypatch.setattr(Database, "execute_text", noting)
+    store = database.with_statements("noetl_common.pg", "lists.sql")
+    assert await store.is_reachable()
+    assert probes == []
+
+    # The server ends all connections, as one that stops does.
+    for _ in range(2):
+        await pool.expire_connections()
+        async with pool.acquire() as connection:
+            connection.terminate()
+    await eventually(lambda: pool.get_size() == 0)
+    assert await store.is_reachable()
+    assert len(probes) == 1
+    assert await Database(pool).is_reachable()
+    assert len(probes) == 2

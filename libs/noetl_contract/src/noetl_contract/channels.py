@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from noetl_contract import streams
 from noetl_contract.access.audit import AccessRecords
 from noetl_contract.commands import CommandNotification
-from noetl_contract.events import EventMessage
+from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
     OutboxHint,
@@ -155,10 +155,10 @@ COMMANDS = Channel(
 EVENTS = Channel(
     name="events",
     address="noetl.events.{tenant}.{organization}.{execution_id}.{shard}",
-    summary="Every row of the log after its commit.",
+    summary="Rows of the log after their commit, of the types that outside readers want.",
     messages=(Message("event", TypeAdapter(EventMessage), "One row of the log.", _ID),),
     senders=("outbox",),
-    receivers=("projector", "api-gateway"),
+    receivers=(),
     parameters={
         "tenant": "Tenant, `default` if none.",
         "organization": "Organization, `default` if none.",
@@ -166,6 +166,16 @@ EVENTS = Channel(
         "shard": _SHARD,
     },
     stream=streams.EVENTS.name,
+)
+COMMITS = Channel(
+    name="commits",
+    address="noetl_commits.{shard}.{execution_id}",
+    summary="What a commit wrote to the log of an execution, for readers of the log.",
+    messages=(Message("commit", TypeAdapter(CommitMessage), "New positions.", _ID),),
+    senders=("outbox",),
+    receivers=("projector", "api-gateway"),
+    parameters={"shard": _SHARD, "execution_id": _EXECUTION},
+    stream=streams.COMMITS.name,
 )
 DEAD_LETTERS = Channel(
     name="dead_letters",
@@ -276,6 +286,7 @@ CHANNELS = (
     INGRESS,
     COMMANDS,
     EVENTS,
+    COMMITS,
     DEAD_LETTERS,
     ACCESS_AUDIT,
     OUTBOX_HINTS,

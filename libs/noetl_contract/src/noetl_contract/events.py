@@ -57,6 +57,14 @@ CANCELLED_TYPES = frozenset({"playbook_cancelled", "playbook.cancelled", "execut
 TERMINAL_TYPES = COMPLETED_TYPES | FAILED_TYPES | CANCELLED_TYPES
 
 
+RELAYED_TYPES = TERMINAL_TYPES | {
+    EventType.STEP_EXIT,
+    EventType.CALL_ERROR,
+    EventType.COMMAND_FAILED,
+}
+"""What known readers of ``noetl.events.>`` look at."""
+
+
 @dataclass(slots=True)
 class EventRow:
     """One row of ``noetl.event``, as it is stored and folded.
@@ -139,6 +147,17 @@ class EventMessage(TypedDict):
     context: NotRequired[Json]
     payload_omitted: NotRequired[bool]
     """True when result, meta and context are left out because they are too large (O4)."""
+
+
+class CommitMessage(TypedDict):
+    """The message on ``noetl_commits.…``: what one commit wrote to the log of one execution.
+
+    It says where to read, not what: whoever needs the events reads the log.
+    """
+
+    execution_id: str
+    first: int
+    last: int
 
 
 def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS) -> EventMessage:

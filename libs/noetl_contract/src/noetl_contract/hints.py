@@ -4,18 +4,32 @@ Both are typed dictionaries, not models: one is built and one is read for every 
 their bodies hold JSON that is encoded already.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from noetl_contract.json import Json
 
-type OutboxKind = Literal["event", "command", "message"]
+type OutboxKind = Literal["event", "commit", "command", "message"]
+
+
+class CommittedEvents(TypedDict):
+    """The payload of an outbox row of kind ``commit``.
+
+    Attributes:
+        first, last: the positions that the commit wrote to the log of its execution.
+        events: in a hint only: the events that outside readers get; of a row that is read from
+            the table, the relay reads them from the log.
+    """
+
+    first: int
+    last: int
+    events: NotRequired[list[Json]]
 
 
 class OutboxHintRow(TypedDict):
     """One committed row of the outbox, for the relay to publish without reading it (O2).
 
     ``payload`` is the message's body; null leaves it to the relay to read. A command travels
-    inside the payload here, and only here.
+    inside the payload here, and only here; a commit's payload is a `CommittedEvents`.
     """
 
     outbox_id: int

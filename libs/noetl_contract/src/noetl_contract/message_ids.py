@@ -13,6 +13,11 @@ def event_id(execution_id: int, *, position: int) -> str:
     return f"e:{execution_id}:{position}"
 
 
+def commit_id(execution_id: int, *, position: int) -> str:
+    """Return the id of the message about a commit, by the last position that it wrote."""
+    return f"l:{execution_id}:{position}"
+
+
 def command_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
     """Return the id of a command's notification.
 

@@ -59,6 +59,16 @@ EVENTS = StreamSpec(
     max_age=timedelta(hours=24),
     max_bytes=2 << 30,
 )
+# It wakes readers, who then read the log; what is older than a moment is of no use to them.
+COMMITS = StreamSpec(
+    name="noetl_commits",
+    subjects=(f"{subjects.COMMITS_ROOT}.>",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(hours=1),
+    max_bytes=256 << 20,
+)
 DEAD = StreamSpec(
     name="noetl_dead",
     subjects=(f"{subjects.DEAD_LETTERS}.>",),
@@ -77,7 +87,7 @@ AUDIT = StreamSpec(
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
-STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD, AUDIT)
+STREAMS = (INGRESS, COMMANDS, EVENTS, COMMITS, DEAD, AUDIT)
 
 
 def ingress_durable(shard: int) -> DurableSpec:
@@ -113,9 +123,9 @@ def _ingress_durable(name: str, filter_subject: str) -> DurableSpec:
 def projector_durable(shard: int) -> DurableSpec:
     """Return the projectors' durable of one shard."""
     return DurableSpec(
-        stream=EVENTS.name,
+        stream=COMMITS.name,
         name=f"projector_{shard}",
-        filter_subject=f"{subjects.EVENTS_ROOT}.*.*.*.{shard}",
+        filter_subject=subjects.commits_filter(shard),
         ack_wait=timedelta(seconds=30),
         max_deliver=1000,
         max_ack_pending=20_000,

@@ -9,6 +9,7 @@ from typing import Literal
 
 COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
+COMMITS_ROOT = "noetl_commits"
 INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
 INBOX_ROOT = "_INBOX_noetl"
@@ -78,9 +79,19 @@ def event_subject(
     return f"{EVENTS_ROOT}.{tenant_token}.{organization_token}.{execution_id}.{shard}"
 
 
-def events_of_execution_filter(execution_id: int) -> str:
-    """Return the filter for the events of one execution, whatever tenant and shard."""
-    return f"{EVENTS_ROOT}.*.*.{execution_id}.*"
+def commit_subject(execution_id: int, *, shard: int) -> str:
+    """Return ``noetl_commits.<shard>.<execution_id>``."""
+    return f"{COMMITS_ROOT}.{shard}.{execution_id}"
+
+
+def commits_filter(shard: int) -> str:
+    """Return the filter of a shard's commits."""
+    return f"{COMMITS_ROOT}.{shard}.*"
+
+
+def commits_of_execution_filter(execution_id: int) -> str:
+    """Return the filter for the commits of one execution, whatever its shard."""
+    return f"{COMMITS_ROOT}.*.{execution_id}"
 
 
 def ingress_subject(shard: int, *, execution_id: int, kind: IngressKind) -> str:

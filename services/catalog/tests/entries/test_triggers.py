@@ -40,8 +40,13 @@ class Entries:
     """The handlers of documents."""
 
     def __init__(self, pool: Pool) -> None:
+        self.told: list[str] = []
+
         async def changed() -> None:
             pass
+
+        async def triggers_changed() -> None:
+            self.told.append("trigger")
 
         settings, store = EntrySettings(), EntryStore(Database(pool))
         self.read = ReadHandlers(store, settings=settings, parsers=Parsers(settings))
@@ -52,6 +57,7 @@ class Entries:
             parsers=Parsers(settings),
             schedules=ScheduleStore(Database(pool)),
             changed=changed,
+            triggers_changed=triggers_changed,
         )
 
 
@@ -75,6 +81,7 @@ async def test_the_newest_version_of_a_trigger_is_in_force_until_it_is_deleted(
     assert trigger.webhook_url == "https://alerts.example/hook"
 
     await entries.write.on_delete(EntryName(path="team/alerts/t"))
+    assert entries.told == ["trigger"] * 3
     assert (await entries.read.on_triggers(Nothing())).triggers == []
 
 

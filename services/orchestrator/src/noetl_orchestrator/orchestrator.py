@@ -80,7 +80,7 @@ class Orchestrator:
         )
         self.appends = Appends(database)
         self.retention = Retention(database)
-        outbox_rows, outbox_hints = OutboxRows(settings), OutboxHints(bus, settings)
+        outbox_rows, outbox_hints = OutboxRows.of(settings), OutboxHints(bus, settings)
 
         self.clock = DatabaseClock()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from noetl_common.settings import (
     CommandKeySettings,
+    EventRelaySettings,
     NatsSettings,
     PlaybookSettings,
     ServiceSettings,
@@ -18,7 +19,12 @@ from pydantic import AliasChoices, Field
 
 
 class Settings(
-    NatsSettings, ShardDatabaseSettings, PlaybookSettings, CommandKeySettings, ServiceSettings
+    NatsSettings,
+    ShardDatabaseSettings,
+    PlaybookSettings,
+    CommandKeySettings,
+    EventRelaySettings,
+    ServiceSettings,
 ):
     """The environment of an orchestrator process."""
 
@@ -89,7 +95,9 @@ class Settings(
         default=524_288, ge=1024, description="Largest hint; a larger commit sends several."
     )
     hint_payload_max_bytes: int = Field(
-        default=262_144, ge=1024, description="Larger events are left for the relay to read."
+        default=262_144,
+        ge=1024,
+        description="Commits with larger events to publish are left for the relay to read.",
     )
 
     # Requests.

@@ -252,7 +252,7 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
 
 
 def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
-    outbox_rows = OutboxRows(Settings(shard_count=4))
+    outbox_rows = OutboxRows.of(Settings(shard_count=4))
     for child_id in range(20):
         child = ChildToCancel(child_id, 5, None, cascade=False)
         row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)

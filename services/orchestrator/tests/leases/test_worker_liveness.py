@@ -90,3 +90,25 @@ def test_l3_an_old_answer_counts_as_none() -> None:
     now = 11.0
 
     assert liveness.workers is None
+
+
+def test_answers_count_for_longer_while_nothing_is_held() -> None:
+    now = 0.0
+    liveness = WorkerLiveness(Settings(liveness_seconds=2, liveness_idle_seconds=15), lambda: now)
+    assert not liveness.rest(is_busy=False)  # nobody was ever heard
+    assert tell(liveness, "01:00:00") == "01:00:00"
+
+    now = 14.0
+    assert liveness.rest(is_busy=False)
+    assert liveness.workers is not None
+    assert not liveness.rest(is_busy=True)
+    # The rest was no outage: silence is counted from before.
+    assert tell(liveness, "01:00:14") == "01:00:00"
+
+    now = 21.0
+    assert liveness.workers is None
+    assert liveness.rest(is_busy=False)
+    now = 29.0
+    assert not liveness.rest(is_busy=False)
+    liveness.not_heard()
+    assert liveness.workers is None

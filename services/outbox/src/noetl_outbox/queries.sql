@@ -93,6 +93,21 @@ LEFT JOIN noetl.event AS e
     AND e.event_id = c.event_id
 ORDER BY c.outbox_id;
 
+-- name: load_relayed
+-- Events of commits that outside readers get, in the order of the commits.
+-- $1 execution ids, $2 first and $3 last positions, $4 types of events, null for all
+SELECT
+    w.number, e.execution_id, e.event_id,
+    {published_log_row}
+FROM
+    unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[])
+    WITH ORDINALITY AS w (execution_id, first, last, number)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position BETWEEN w.first AND w.last
+WHERE $4::TEXT[] IS NULL OR e.event_type = ANY($4)
+ORDER BY w.number, e.position;
+
 -- name: mark_published
 -- Marks many rows at once, except those that were put back under another message id meanwhile.
 -- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
@@ -199,7 +214,7 @@ WHERE
         WHERE status = 'PUBLISHED'
             AND published_at > now() - $4::INTERVAL
             AND published_at < $3
-            AND kind = 'event'
+            AND kind IN ('event', 'commit')
             AND (stream_created_at < $1 OR stream_sequence > $2)
         ORDER BY published_at DESC
         LIMIT $6
@@ -242,6 +257,7 @@ dispensable AS (
     WHERE
         CASE page.kind
             WHEN 'event' THEN TRUE
+            WHEN 'commit' THEN TRUE
             WHEN 'message' THEN page.published_at < now() - $2::INTERVAL
             ELSE NOT EXISTS (
                     SELECT 1

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import batched, islice
 from time import monotonic
 
 from noetl_common import metrics
@@ -14,10 +15,15 @@ from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import Pace
+from noetl_contract import message_ids
+from noetl_contract.json import JsonObject
+from noetl_contract.subjects import commit_subject, event_subject
 
 from noetl_outbox.pools import PoolWatch
 from noetl_outbox.rows import (
     Row,
+    commit_body,
+    event_body,
     failure_message,
     message_body,
     pool_of,
@@ -32,6 +38,7 @@ _HEADER_ROOM = 2048
 _LAST_MARK_SECONDS = 3.0
 _OUTAGE_PAUSE_SECONDS = 5.0
 _LONGEST_HINT_BATCH_BYTES = 8 << 20
+_COMMITS_READ = 20
 
 
 class Relay:
@@ -51,6 +58,7 @@ class Relay:
         self._pools = pools
         self._creation_times = creation_times
         self._settings = settings
+        self._relayed = settings.relayed_types()
         self._hints: deque[bytes] = deque()
         self._hint_bytes = 0
         self._hinted = asyncio.Event()
@@ -168,6 +176,7 @@ class Relay:
     async def _publish_claimed(self, rows: list[Row]) -> None:
         if not rows:
             return
+        rows = await self._with_events(rows)
         failures: list[Failure] = []
         unpublishable: list[tuple[Row, str]] = []
         publishable: list[Row] = []
@@ -194,29 +203,84 @@ class Relay:
         for row, reason in unpublishable:
             await self._park(row, reason)
 
+    async def _with_events(self, rows: list[Row]) -> list[Row]:
+        """Read what commits wrote and outside readers get, a few commits at a time."""
+        commits = [row for row in rows if row.kind == "commit"]
+        whole: dict[int, Row] = {}
+        for some in batched(commits, _COMMITS_READ, strict=False):
+            for row in await self._store.load_relayed(some):
+                whole[row.outbox_id] = row
+        return [whole.get(row.outbox_id, row) for row in rows]
+
     async def _publish(self, rows: Sequence[Row]) -> list[Published | NoetlError]:
         """Publish rows side by side; return the result of each, in order."""
         # Read before publishing: a stream that is replaced in between is younger than the row then
         # says, so the row looks lost and is published once more; no message is missed (O5).
         created_at = dict(self._creation_times)
         limit = self._bus.largest_message - _HEADER_ROOM
-        messages = [self._message(row, limit) for row in rows]
-        acks = await self._bus.publish_many(
-            messages, seconds=self._settings.outbox_publish_timeout_seconds
+        messages: list[Outgoing] = []
+        counts: list[int] = []
+        for row in rows:
+            own = self._messages(row, limit)
+            messages += own
+            counts.append(len(own))
+        acks = iter(
+            await self._bus.publish_many(
+                messages, seconds=self._settings.outbox_publish_timeout_seconds
+            )
         )
         return [
-            Published(row.outbox_id, row.message_id, created_at.get(ack.stream), ack.sequence)
-            if isinstance(ack, PubAck)
-            else ack
-            for row, ack in zip(rows, acks, strict=True)
+            _result(row, list(islice(acks, count)), created_at)
+            for row, count in zip(rows, counts, strict=True)
         ]
 
-    def _message(self, row: Row, limit: int) -> Outgoing:
-        if row.kind == "event":
-            limit = min(limit, self._settings.outbox_event_max_bytes)
+    def _messages(self, row: Row, limit: int) -> list[Outgoing]:
+        """Return the messages of a row; the last one's acknowledgement stands for all.
+
+        A commit is told of by positions, and only the events that outside readers want follow. A
+        row of a single event is always published.
+        """
+        match row.kind:
+            case "commit":
+                first, last = row.payload["first"], row.payload["last"]
+                wanted = [
+                    event
+                    for event in row.payload.get("events", ())
+                    if self._relayed is None or event["event_type"] in self._relayed
+                ]
+                return [
+                    self._commit(row.execution_id, first, last),
+                    *(self._event(row, event, limit) for event in wanted),
+                ]
+            case "event":
+                position = row.payload["position"]
+                return [
+                    self._commit(row.execution_id, position, position),
+                    self._event(row, row.payload, limit),
+                ]
         may_inline = row.kind == "command" and self._pools.may_inline(pool_of(row.subject))
         body = message_body(row, may_inline=may_inline, limit=limit)
-        return Outgoing(row.subject or "", body, row.message_id)
+        return [Outgoing(row.subject or "", body, row.message_id)]
+
+    def _commit(self, execution_id: int, first: int, last: int) -> Outgoing:
+        return Outgoing(
+            commit_subject(execution_id, shard=self._settings.shard_index),
+            commit_body(execution_id, first=first, last=last),
+            message_ids.commit_id(execution_id, position=last),
+        )
+
+    def _event(self, row: Row, event: JsonObject, limit: int) -> Outgoing:
+        """Return the message of an event; a single one has the subject and the id of its row."""
+        limit = min(limit, self._settings.outbox_event_max_bytes)
+        is_single = row.kind == "event"
+        shard = self._settings.shard_index
+        return Outgoing(
+            (row.subject if is_single else None) or event_subject(row.execution_id, shard=shard),
+            event_body(event, limit=limit),
+            row.message_id
+            if is_single
+            else message_ids.event_id(row.execution_id, position=event["position"]),
+        )
 
     def _note(self, result: Published | NoetlError) -> bool:
         """Keep an acknowledgement for marking; return whether the result is one."""
@@ -281,3 +345,16 @@ class Relay:
                 continue
             self._due.clear()
             return
+
+
+def _result(
+    row: Row, acks: Sequence[PubAck | NoetlError], created_at: Mapping[str, datetime]
+) -> Published | NoetlError:
+    """Return what became of a row: an error of any of its messages, or the last acknowledgement."""
+    *others, last = acks
+    for ack in others:
+        if not isinstance(ack, PubAck):
+            return ack
+    if not isinstance(last, PubAck):
+        return last
+    return Published(row.outbox_id, row.message_id, created_at.get(last.stream), last.sequence)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 from noetl_common.pg.database import Row as Record
 from noetl_contract import message_ids
-from noetl_contract.events import EventRow, event_message
+from noetl_contract.events import CommitMessage, EventRow, event_message
 from noetl_contract.hints import OutboxHintRow, OutboxKind
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
@@ -15,7 +15,7 @@ from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, ingress_subject
 
 _ERROR_CHARS = 4096
-_KINDS = frozenset({"event", "command", "message"})
+_KINDS = frozenset({"event", "commit", "command", "message"})
 # The column `note` is private to the engine's fold.
 _EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")
 
@@ -25,7 +25,8 @@ class Row:
     """One row to publish.
 
     Attributes:
-        payload: the body as JSON, for an event its envelope; None if it must be read first.
+        payload: the body as JSON, for an event its envelope, for a commit its positions and
+            events; None if it must be read first.
         is_first: the row comes from a hint, so its command may travel inside the message.
     """
 
@@ -75,7 +76,7 @@ def stored_row(record: Record, *, shard: int) -> Row:
     if record["kind"] == "event":
         subject = subject or event_subject(record["execution_id"], shard=shard)
         if record["event_type"] is not None:
-            payload = event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))
+            payload = logged_event(record)
     return Row(
         outbox_id=record["outbox_id"],
         kind=record["kind"],
@@ -88,11 +89,34 @@ def stored_row(record: Record, *, shard: int) -> Row:
     )
 
 
+def logged_event(record: Record) -> Json:
+    """Build the envelope of an event from its log columns."""
+    return {**event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))}
+
+
+def commit_body(execution_id: int, *, first: int, last: int) -> bytes:
+    """Encode the message about a commit."""
+    body: CommitMessage = {"execution_id": str(execution_id), "first": first, "last": last}
+    return orjson.dumps(body)
+
+
+def event_body(event: JsonObject, *, limit: int) -> bytes:
+    """Encode an event's message; one above ``limit`` goes without its payload (O4)."""
+    body = orjson.dumps(event)
+    if len(body) <= limit:
+        return body
+    bare: JsonObject = {"result": None, "meta": None, "context": None, "payload_omitted": True}
+    error = event.get("error")
+    if isinstance(error, str):
+        bare["error"] = error[:_ERROR_CHARS]
+    return orjson.dumps({**event, **bare})
+
+
 def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
-    """Encode a row's message.
+    """Encode the message of a command, or to an execution.
 
     A command travels inside only in a first publication with ``may_inline``. A message above
-    ``limit`` goes without its command or payload (O4), and may still be too large.
+    ``limit`` goes without its command (O4), and may still be too large.
     """
     payload = row.payload
     if row.kind == "command" and not (row.is_first and may_inline):
@@ -100,17 +124,6 @@ def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
     body = orjson.dumps(payload)
     if len(body) <= limit:
         return body
-    if row.kind == "event":
-        bare: JsonObject = {
-            "result": None,
-            "meta": None,
-            "context": None,
-            "payload_omitted": True,
-        }
-        error = payload.get("error")
-        if isinstance(error, str):
-            bare["error"] = error[:_ERROR_CHARS]
-        return orjson.dumps(payload | bare)
     return orjson.dumps(_without_command(payload)) if row.kind == "command" else body
 
 
@@ -143,7 +156,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
     None for events, which are in the log even unpublished, and for a message that is such a
     failure itself.
     """
-    if row.kind == "event" or row.event_id < 0:
+    if row.kind in {"event", "commit"} or row.event_id < 0:
         return None
     shard = shard_for(row.execution_id, shard_count=shard_count)
     message = FinalizeMessage(
@@ -168,6 +181,8 @@ def _without_command(payload: Json) -> Json:
 def _message_id(record: Record) -> str:
     """Return a message id for a row without one, so that repetitions share it."""
     execution_id = record["execution_id"]
+    if record["kind"] == "commit":
+        return message_ids.commit_id(execution_id, position=record["payload"]["last"])
     if record["kind"] == "event":
         return message_ids.event_id(execution_id, position=record["position"])
     return message_ids.row_id(record["kind"], execution_id, event_id=record["event_id"])

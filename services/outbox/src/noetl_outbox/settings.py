@@ -1,10 +1,15 @@
 """Settings of the outbox relay."""
 
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
+from noetl_common.settings import (
+    EventRelaySettings,
+    NatsSettings,
+    ServiceSettings,
+    ShardDatabaseSettings,
+)
 from pydantic import Field
 
 
-class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
+class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceSettings):
     """Everything the relay reads from its environment."""
 
     outbox_grace_seconds: float = Field(
@@ -30,11 +35,6 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         gt=0,
         lt=120,
         description="A row that an outside publisher claimed comes back after this.",
-    )
-    outbox_relay_events: bool = Field(
-        default=True,
-        description="Whether the relay publishes events; otherwise they wait for outside "
-        "publishers (system/outbox_publisher), and only commands and messages go out.",
     )
     outbox_batch: int = Field(
         default=200, gt=0, le=1000, description="Rows the sweep takes at once."

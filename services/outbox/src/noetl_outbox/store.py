@@ -1,13 +1,13 @@
 """Statements of the relay on outbox rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from noetl_common.pg.database import Database
 from noetl_common.pg.database import Row as Record
 
-from noetl_outbox.rows import FailureMessage, Row, stored_row
+from noetl_outbox.rows import FailureMessage, Row, logged_event, stored_row
 from noetl_outbox.settings import Settings
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -59,7 +59,10 @@ class Store:
         self._db = database.with_statements(__package__)
         self._shard = settings.shard_index
         self._grace = timedelta(seconds=settings.outbox_grace_seconds)
-        self._kinds = ["command", "message", *(["event"] if settings.outbox_relay_events else [])]
+        events = ["event"] if settings.outbox_relay_events else []
+        self._kinds = ["command", "message", "commit", *events]
+        types = settings.relayed_types()
+        self._relayed = None if types is None else sorted(types)
 
     async def now(self) -> datetime:
         """Return the database's time."""
@@ -87,6 +90,25 @@ class Store:
             timedelta(seconds=lease_seconds),
         )
         return [stored_row(record, shard=self._shard) for record in records]
+
+    async def load_relayed(self, rows: Sequence[Row]) -> list[Row]:
+        """Return rows of commits with the events that outside readers get, from the log."""
+        if self._relayed == []:
+            return list(rows)
+        records = await self._db.fetch(
+            "load_relayed",
+            [row.execution_id for row in rows],
+            [row.payload["first"] for row in rows],
+            [row.payload["last"] for row in rows],
+            self._relayed,
+        )
+        events: dict[int, list[object]] = {}
+        for record in records:
+            events.setdefault(record["number"], []).append(logged_event(record))
+        return [
+            replace(row, payload={**row.payload, "events": events.get(number, [])})
+            for number, row in enumerate(rows, start=1)
+        ]
 
     async def mark_published(self, acks: Sequence[Published]) -> None:
         """Record acknowledgements; skip rows that were marked or put back meanwhile."""

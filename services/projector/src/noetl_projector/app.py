@@ -14,7 +14,7 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_contract.streams import EVENTS, projector_durable
+from noetl_contract.streams import COMMITS, projector_durable
 
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
@@ -65,7 +65,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         await wait_for_schema(pool, SCHEMA)
         await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_index)
-        await ensure_topology(bus, (EVENTS,), (durable,))
+        await ensure_topology(bus, (COMMITS,), (durable,))
         database = Database(pool)
         executions, results = ExecutionStore(database), ResultStore(database)
         projection = ProjectionStore(database)
@@ -78,7 +78,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("postgres", database.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("results", places.is_ready)
-            service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
+            service.spawn("topology", run_topology_watch(bus, (COMMITS,), (durable,)))
             if settings.projector_follow:
                 _follow(service, bus, projection, settings=settings)
             removal_progress = service.beater("removal")

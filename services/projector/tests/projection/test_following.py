@@ -10,8 +10,8 @@ from noetl_common.bus.pull import run_pull
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.pg.database import Database
 from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_contract.streams import EVENTS, projector_durable
-from noetl_contract.subjects import event_subject
+from noetl_contract.streams import COMMITS, projector_durable
+from noetl_contract.subjects import commit_subject
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import run_sweep
@@ -29,7 +29,7 @@ ENDED = {"event_type": "playbook.completed", "node": "playbook"}
 @pytest.fixture
 async def bus(database: DatabaseAddress, nats_url: str) -> AsyncIterator[Bus]:
     async with connect(make_settings(database, nats_url=nats_url), name="test") as opened:
-        await ensure_topology(opened, (EVENTS,), (DURABLE,))
+        await ensure_topology(opened, (COMMITS,), (DURABLE,))
         yield opened
 
 
@@ -56,7 +56,7 @@ async def status_of(pool: Pool, execution_id: int) -> str | None:
 
 
 async def unacknowledged(bus: Bus) -> int:
-    info = await bus.js.consumer_info(EVENTS.name, DURABLE.name)
+    info = await bus.js.consumer_info(COMMITS.name, DURABLE.name)
     return int(info.num_pending + info.num_ack_pending)
 
 
@@ -67,11 +67,11 @@ async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_befor
     store = AwayStore(db)
     projection = Follower(store, settings=make_settings(database))
     await add_log(1, [STARTED])
-    await bus.publish(event_subject(1, shard=0), b"not even read", message_id="e:1:1")
+    await bus.publish(commit_subject(1, shard=0), b"not even read", message_id="l:1:1")
     async with running(run_pull(bus, DURABLE, projection.on_messages, batch=10)):
         await eventually(lambda: store.tries >= 2)
         held = await unacknowledged(bus)
-        again = (await bus.js.consumer_info(EVENTS.name, DURABLE.name)).num_redelivered
+        again = (await bus.js.consumer_info(COMMITS.name, DURABLE.name)).num_redelivered
         store.back.set()
 
         async def is_done() -> bool:

@@ -91,9 +91,9 @@ async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: 
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
-        ("noetl.events.default.default.42.0", 42),
-        ("noetl.events.default.default.-42.3", -42),
-        ("noetl.events.default.default.none.0", None),
+        ("noetl_commits.0.42", 42),
+        ("noetl_commits.3.-42", -42),
+        ("noetl_commits.0.none", None),
         ("nonsense", None),
     ],
 )

@@ -41,6 +41,7 @@ from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
+from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -187,6 +188,7 @@ def _transport(
             most_bytes=settings.worker_unconfirmed_max_bytes,
         ),
         fast_path=settings.fast_path_enabled,
+        timing=Timing(start_after_seconds=settings.worker_start_after_seconds),
         runs=runs,
     )
 

@@ -64,6 +64,13 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
     worker_transport: Literal["nats", "http"] = Field(
         default="nats", description="How commands are claimed and reported."
     )
+    worker_start_after_seconds: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="How long a tool is at work before its start is told, transport `nats`: a"
+        " quicker one costs one message. 0: told before the tool begins.",
+    )
     server_url: str = Field(
         default="http://localhost:8082",
         description="Edge for registration, and for commands that name none.",

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import psutil
 import pytest
-from message_worker import StartWorker
+from message_worker import TOLD_FIRST, StartWorker
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
@@ -52,8 +52,7 @@ async def test_a_fresh_command_is_started_run_and_reported_without_a_claim(
         outcome = await plane.outcome(1)
         await all_acked(plane)
 
-    (start,) = plane.of("start", 1)
-    assert words(start) == ["command.started"]
+    assert plane.of("start", 1) == []
     hold = {
         "event_id": 1,
         "command_id": "7:start:1",
@@ -62,7 +61,7 @@ async def test_a_fresh_command_is_started_run_and_reported_without_a_claim(
         "worker_id": "w-1",
         "instance": worker.instance,
     }
-    assert hold == start["hold"] == outcome["hold"]
+    assert hold == outcome["hold"]
     assert words(outcome) == ["command.started", "call.done", "command.completed"]
     started, call, completed = outcome["events"]
     assert call["context"] == {
@@ -74,8 +73,37 @@ async def test_a_fresh_command_is_started_run_and_reported_without_a_claim(
     assert [e["status"] for e in outcome["events"]] == ["STARTED", "COMPLETED", "success"]
     assert {"attempts": 0} == started["meta"] == call["meta"] == completed["meta"]
     assert {"w-1"} == {event["worker_id"] for event in outcome["events"]}
-    assert ["s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids
+    assert [f"o:1:0:{worker.instance}"] == plane.message_ids
     assert plane.claims == []
+
+
+async def test_a_run_that_takes_a_while_is_told_of(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with start_worker() as worker:
+        await plane.notify(make_notification(1, command=make_command("gate")))
+        await eventually(lambda: plane.of("start", 1), what="the start")
+        await all_acked(plane)
+        running = worker.gate.running
+        worker.gate.open.set()
+        outcome = await plane.outcome(1)
+
+    assert running == 1
+    (start,) = plane.of("start", 1)
+    assert start["hold"] == outcome["hold"]
+    assert start["events"] == outcome["events"][:1]
+    assert words(start) == ["command.started"]
+    assert ["s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids
+
+
+async def test_a_start_can_be_told_before_the_tool_begins(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with start_worker(timing=TOLD_FIRST) as worker:
+        await plane.notify(make_notification(1, command=make_command("noop")))
+        await plane.outcome(1)
+
+    assert ["s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids
 
 
 async def test_a_raised_error_is_reported_as_a_failure(
@@ -271,7 +299,7 @@ async def test_the_secret_of_a_command_is_shown_to_the_control_plane_and_to_nobo
     note = make_notification(1, command=make_command("noop", config={"result": texts}))
     note["server_url"] = f"http://7.1:{secret}@127.0.0.1:9"
 
-    async with start_worker():
+    async with start_worker(timing=TOLD_FIRST):
         await plane.notify(note)
         outcome = await plane.outcome(1)
 
@@ -408,7 +436,10 @@ async def test_of_two_workers_with_one_command_one_has_the_token(
         max_deliver=10,
         max_ack_pending=100,
     )
-    async with start_worker(name="a") as a, start_worker(name="b", durable=second) as b:
+    async with (
+        start_worker(name="a", timing=TOLD_FIRST) as a,
+        start_worker(name="b", timing=TOLD_FIRST, durable=second) as b,
+    ):
         a.gate.open.set()
         b.gate.open.set()
         for event_id in range(1, 21):
@@ -438,7 +469,7 @@ async def test_a_start_whose_acknowledgement_was_lost_is_claimed_and_run(
         headers={REPLY_HEADER: "nobody"},
     )
 
-    async with start_worker() as worker:
+    async with start_worker(timing=TOLD_FIRST) as worker:
         worker.gate.open.set()
         await plane.notify(note)
         await plane.outcome(1)
@@ -463,13 +494,66 @@ async def test_after_its_start_a_command_is_not_given_away(
         headers={REPLY_HEADER: "nobody"},
     )
 
-    async with start_worker() as worker:
+    async with start_worker(timing=TOLD_FIRST) as worker:
         worker.gate.open.set()
         await plane.notify(note)
         await plane.outcome(1, seconds=20)
 
     # Longer than the time after which any other claim is given back, and delivered again.
     assert [claim["after_start"] for claim in plane.claims] == [True] * 30
+
+
+async def test_a_run_that_another_worker_has_started_is_stopped(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """Its start is in the stream already, and is not this worker's."""
+    plane.validate = False
+    plane.claim_answer = lambda _request, _count: RpcReply(status=409, error="taken")
+    await plane.bus.publish(
+        ingress_subject(0, execution_id=7, kind="start"),
+        orjson.dumps({"type": "command.start", "hold": {"event_id": 1}}),
+        message_id="s:1:0",
+        headers={REPLY_HEADER: "nobody"},
+    )
+
+    async with start_worker() as worker:
+        await plane.notify(make_notification(1, command=make_command("gate")))
+        await eventually(lambda: worker.gate.killed == 1, what="the tool is stopped")
+        await all_acked(plane)
+
+    assert [claim["after_start"] for claim in plane.claims] == [True]
+    assert plane.of("outcome", 1) == []
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+async def test_a_run_that_is_this_worker_s_own_after_all_goes_on(
+    plane: ControlPlane, start_worker: StartWorker, attempts: int
+) -> None:
+    """Granted as another attempt, it begins once more."""
+    note = make_notification(1, command=make_command("gate"))
+    plane.validate = False
+    plane.claim_answer = lambda _request, _count: granted(
+        note, make_command("gate"), attempts=attempts
+    )
+    await plane.bus.publish(
+        ingress_subject(0, execution_id=7, kind="start"),
+        orjson.dumps({"type": "command.start", "hold": {"event_id": 1}}),
+        message_id="s:1:0",
+        headers={REPLY_HEADER: "nobody"},
+    )
+
+    async with start_worker() as worker:
+        await plane.notify(note)
+        await eventually(
+            lambda: len(plane.of("start", 1)) == 2, what="the claimed run is confirmed"
+        )
+        await eventually(lambda: worker.gate.killed == attempts, what="the first run is over")
+        worker.gate.open.set()
+        outcome = await plane.outcome(1)
+        await all_acked(plane)
+
+    assert outcome["hold"]["attempts"] == attempts
+    assert worker.gate.runs == 1 + attempts
 
 
 async def test_an_unanswered_start_is_sent_again_under_another_id(
@@ -599,7 +683,7 @@ async def test_a_missing_orchestrator_delays_no_other_command(
         await plane.outcome(1, seconds=3)
         await eventually(lambda: 1 in worker.transport._known, what="it is remembered")
 
-    assert [f"s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids  # noqa: F541
+    assert [f"o:1:0:{worker.instance}"] == plane.message_ids
 
 
 async def test_a_broker_restart_loses_nothing(
@@ -645,7 +729,10 @@ async def test_a_wiped_store_gets_its_outcomes_again(
 async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
     own_nats: NatsServer, start_worker: StartWorker
 ) -> None:
-    async with control_plane(own_nats.url) as plane, start_worker(url=own_nats.url) as worker:
+    async with (
+        control_plane(own_nats.url) as plane,
+        start_worker(url=own_nats.url, timing=TOLD_FIRST) as worker,
+    ):
         worker.gate.open.set()
         js = plane.bus.js
         info = await js.stream_info("noetl_ingress")

@@ -123,6 +123,7 @@ async def _opened(settings: PostgresSettings, name: str) -> Pool:
         statement_cache_size=settings.postgres_statement_cache,
         server_settings={"application_name": name, "timezone": "UTC"},
         init=_prepare,
+        reset=_keep_session,
     )
 
 
@@ -133,6 +134,14 @@ async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec(
         "json", schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="binary"
     )
+
+
+async def _keep_session(_connection: Connection) -> None:
+    """Spare the round trip that resets a session after each statement.
+
+    No service changes its session: settings are local to a transaction, and locks of the session
+    and LISTEN are not used. An open transaction has been rolled back before this is called.
+    """
 
 
 def _dump(value: Any) -> bytes:

@@ -77,7 +77,7 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
 # Streams that a service reads through durables.
 _READS: dict[str, tuple[StreamSpec, ...]] = {
     "orchestrator": (streams.INGRESS,),
-    "projector": (streams.EVENTS,),
+    "projector": (streams.COMMITS,),
     "catalog": (streams.AUDIT,),
 }
 
@@ -176,7 +176,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         *(
             _address(channel)
             for channel in channels.CHANNELS
-            if name in channel.receivers and (channel.role == "hint" or channel is channels.EVENTS)
+            if name in channel.receivers and (channel.role == "hint" or channel is channels.COMMITS)
         ),
     ]
     match name:

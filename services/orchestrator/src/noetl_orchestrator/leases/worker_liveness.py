@@ -38,7 +38,7 @@ class WorkerLiveness:
         self._pauses = pauses or Pauses()
         self._max_age_seconds = settings.liveness_seconds * _LIVENESS_INTERVALS
         self._rest_seconds = settings.liveness_idle_seconds
-        self.rests = False
+        self._rests = False
         self._edge_stale = timedelta(seconds=settings.edge_stale_seconds())
         self._monotonic = monotonic
         self._workers: Mapping[str, WorkerSeen] | None = None
@@ -50,7 +50,7 @@ class WorkerLiveness:
     @property
     def workers(self) -> Mapping[str, WorkerSeen] | None:
         """Return the known workers, or None while no worker may be judged."""
-        limit = self._max_age_seconds + (self._rest_seconds if self.rests else 0.0)
+        limit = self._max_age_seconds + (self._rest_seconds if self._rests else 0.0)
         is_old = self._monotonic() - self._heard_at > limit
         return None if is_old else self._workers
 
@@ -75,6 +75,7 @@ class WorkerLiveness:
             name: _worker(seen, heard_since=edge_since if seen.over_edge else catalog_since)
             for name, seen in answer.workers.items()
         }
+        self._rests = False
 
     def _hear_edges(self, edges: Iterable[EdgeSeen], now: datetime) -> None:
         """Update the time since which an edge has been there without a break."""
@@ -89,15 +90,17 @@ class WorkerLiveness:
     def rest(self, *, is_busy: bool) -> bool:
         """Say whether the next question can wait: nothing is held, and the last one is young.
 
-        Answers count for longer then; with the first held command the question is put.
+        The last answer counts until the next one then; the first held command ends the rest.
         """
-        age = self._monotonic() - self._heard_at
-        self.rests = not is_busy and age < self._rest_seconds
-        return self.rests
+        if is_busy:
+            return False
+        self._rests = True
+        return self._monotonic() - self._heard_at < self._rest_seconds
 
     def not_heard(self) -> None:
         """Note that the catalog gave no answer: from now on no worker is judged."""
         self._workers = None
+        self._rests = False
 
     async def ask(self, rpc: RpcClient) -> None:
         """Ask the catalog; log the first of several failures."""

@@ -1,20 +1,22 @@
 """Outbox rows: events, notifications of commands, messages to other executions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 import orjson
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandMessage, FastPathBody
 from noetl_contract.events import EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
-from noetl_contract.hints import OutboxHintRow, OutboxKind
+from noetl_contract.hints import CommittedEvents, OutboxHintRow, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
 from noetl_contract.json import Json, JsonObject, embed
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
+    commit_subject,
     event_subject,
     ingress_subject,
     pool_segment,
@@ -33,7 +35,7 @@ class OutboxRow:
     Attributes:
         owner: the execution whose commit writes the row.
         execution_id: the execution it is about.
-        payload: the stored message; None for events, which are read from the log.
+        payload: the stored message; None for single events, which are read from the log.
         hinted: the message in the hint; None makes the relay read it.
     """
 
@@ -100,27 +102,67 @@ class OutboxRows:
     """Build outbox rows."""
 
     settings: Settings
+    relayed: frozenset[str] | None
+    """Types of the events that outside readers get; None: all."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the builder for these settings."""
+        return cls(settings, settings.relayed_types())
 
     def event_subject(self, execution_id: int) -> str:
-        """Return the subject of all events of an execution."""
+        """Return the subject of an event that is published by a row of its own."""
         return event_subject(execution_id, shard=self.settings.shard_index)
 
-    def event_row(
-        self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
-    ) -> OutboxRow:
-        """Return the row of an event; ``texts`` holds its encoded JSON columns."""
-        text = orjson.dumps(event_message(row, texts=texts)).decode()
-        is_small = len(text) <= self.settings.hint_payload_max_bytes
+    def event_row(self, row: EventRow, *, outbox_id: int) -> OutboxRow:
+        """Return the row of a single event, for publishers that are not ours."""
         return OutboxRow(
             outbox_id=outbox_id,
             owner=row.execution_id,
             execution_id=row.execution_id,
             event_id=row.event_id,
             kind="event",
-            subject=subject,
+            subject=self.event_subject(row.execution_id),
             message_id=message_ids.event_id(row.execution_id, position=row.position),
             payload=None,
-            hinted=text if is_small else None,
+            hinted=None,
+        )
+
+    def commit_row(
+        self,
+        rows: Sequence[EventRow],
+        texts: Sequence[Mapping[str, str | None]],
+        *,
+        outbox_id: int,
+    ) -> OutboxRow:
+        """Return the row of all events that a commit adds to the log of an execution.
+
+        Args:
+            rows: the events, in the order of their positions.
+            texts: their JSON columns, encoded.
+            outbox_id: the id of the row.
+        """
+        first, last = rows[0], rows[-1]
+        committed: CommittedEvents = {"first": first.position, "last": last.position}
+        payload = orjson.dumps(committed).decode()
+        relayed = self.relayed
+        committed["events"] = [
+            {**event_message(row, texts=texts[number])}
+            for number, row in enumerate(rows)
+            if relayed is None or row.event_type in relayed
+        ]
+        hinted = orjson.dumps(committed).decode() if committed["events"] else payload
+        is_small = len(hinted) <= self.settings.hint_payload_max_bytes
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=last.execution_id,
+            execution_id=last.execution_id,
+            event_id=last.event_id,
+            kind="commit",
+            subject=commit_subject(last.execution_id, shard=self.settings.shard_index),
+            message_id=message_ids.commit_id(last.execution_id, position=last.position),
+            payload=payload,
+            hinted=hinted if is_small else None,
         )
 
     def command_row(

@@ -1,8 +1,9 @@
 """Encode units of work as the parameters of one commit and as hints for the relay."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_contract.failures.cause import Cause
@@ -67,10 +68,7 @@ class Encoder:
         (commit.moves if unit.start is None else commit.begins).append(move)
         self._shorten_leases(unit)
         outbox: list[OutboxRow] = []
-        subject = self.outbox_rows.event_subject(execution_id)
-        event_bytes = sum(
-            self._add_event(commit, outbox, row, subject=subject) for row in rows.events
-        )
+        event_bytes = self._add_events(commit, outbox, rows.events)
         commit.posted += [
             {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
         ]
@@ -146,40 +144,18 @@ class Encoder:
             if change.status == "CLAIMED" and change.claimed_at and change.lease_until:
                 change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
-    def _add_event(
-        self, commit: CommitParameters, outbox: list[OutboxRow], row: EventRow, *, subject: str
+    def _add_events(
+        self, commit: CommitParameters, outbox: list[OutboxRow], rows: Sequence[EventRow]
     ) -> int:
-        """Add an event and its outbox row; return its size."""
-        texts = {
-            "context": encode_text(row.context),
-            "result": encode_text(row.result),
-            "meta": encode_text(row.meta),
-        }
-        note = encode_text(row.note)
-        commit.events.append(
-            (
-                row.execution_id,
-                row.catalog_id,
-                row.event_id,
-                row.parent_event_id,
-                row.parent_execution_id,
-                row.created_at,
-                row.event_type,
-                row.node_id,
-                row.node_name,
-                row.node_type,
-                row.status,
-                *texts.values(),
-                row.error,
-                row.worker_id,
-                row.position,
-                note,
-            )
-        )
-        outbox.append(
-            self.outbox_rows.event_row(row, subject=subject, outbox_id=self.new_id(), texts=texts)
-        )
-        return _EVENT_BYTES + sum(len(text) for text in (*texts.values(), note) if text)
+        """Add the events of an execution and one outbox row for all of them; return their size."""
+        if not rows:
+            return 0
+        columns = [_json_columns(row) for row in rows]
+        size = sum(map(_add_event, repeat(commit), rows, columns))
+        outbox.append(self.outbox_rows.commit_row(rows, columns, outbox_id=self.new_id()))
+        if not self.settings.outbox_relay_events:
+            outbox += [self.outbox_rows.event_row(row, outbox_id=self.new_id()) for row in rows]
+        return size
 
     def _add_snapshot(
         self, commit: CommitParameters, unit: UnitOfWork, event_bytes: int, move: JsonObject
@@ -221,6 +197,40 @@ class Encoder:
             for timer_id, due_at, kind, payload in timers
         ]
         return continue_timer
+
+
+def _json_columns(row: EventRow) -> dict[str, str | None]:
+    return {
+        "context": encode_text(row.context),
+        "result": encode_text(row.result),
+        "meta": encode_text(row.meta),
+    }
+
+
+def _add_event(commit: CommitParameters, row: EventRow, texts: Mapping[str, str | None]) -> int:
+    """Add an event; return its size."""
+    note = encode_text(row.note)
+    commit.events.append(
+        (
+            row.execution_id,
+            row.catalog_id,
+            row.event_id,
+            row.parent_event_id,
+            row.parent_execution_id,
+            row.created_at,
+            row.event_type,
+            row.node_id,
+            row.node_name,
+            row.node_type,
+            row.status,
+            *texts.values(),
+            row.error,
+            row.worker_id,
+            row.position,
+            note,
+        )
+    )
+    return _EVENT_BYTES + sum(len(text) for text in (*texts.values(), note) if text)
 
 
 def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:

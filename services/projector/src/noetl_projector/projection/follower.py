@@ -17,7 +17,7 @@ _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that we
 
 
 class Follower:
-    """Consumer of event messages that moves the rows of their executions."""
+    """Consumer of the messages about commits that moves the rows of their executions."""
 
     def __init__(
         self,
@@ -58,6 +58,6 @@ class Follower:
 
 
 def execution_of_subject(subject: str) -> int | None:
-    """Return the execution of ``noetl.events.<tenant>.<organization>.<execution>.<shard>``."""
-    token = subject.rsplit(".", 2)[-2] if subject.count(".") >= 2 else ""
+    """Return the execution of ``noetl_commits.<shard>.<execution>``."""
+    token = subject.rpartition(".")[2]
     return int(token) if token.lstrip("-").isdigit() else None

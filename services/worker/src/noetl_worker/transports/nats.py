@@ -1,37 +1,32 @@
 """The fast path: start and outcome as messages."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
-from typing import Literal
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.publish import PubAck
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
+from noetl_contract.ingress import EventFields
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker import metrics
-from noetl_worker.commands import (
-    Command,
-    UndecodableClaim,
-    command_of,
-    decode_claim,
-    decode_notification,
-    fresh_until,
-    secret_in,
-)
+from noetl_worker.commands import Command, command_of, decode_notification, fresh_until
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
 from noetl_worker.run.runner import Runner
+from noetl_worker.transports.claims import MessageClaims
+from noetl_worker.transports.delayed_start import DelayedStart
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.messages import Message, Messages, Place
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
@@ -45,19 +40,39 @@ _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
 )
 
-type Verdict = Literal["refused", "give_back"]
-
 
 class _Run:
-    """A held command: its start may be unanswered, its tool may be running."""
+    """A command to run: its start may be unanswered or unsaid, its tool may be at work.
 
-    __slots__ = ("command", "is_lost", "place", "start")
+    Attributes:
+        untold: the notification and its delivery, until that is answered.
+        start: the start, once it was published.
+        started: the event that tells of it.
+        regranted: the run that follows, if the command was handed to this worker once more.
+    """
+
+    __slots__ = ("command", "is_lost", "place", "regranted", "start", "started", "untold")
 
     def __init__(self, command: Command, place: Place) -> None:
         self.command = command
         self.place = place
+        self.untold: tuple[CommandNotification, Delivery] | None = None
         self.start: Message | None = None
+        self.started: EventFields | None = None
+        self.regranted: _Run | None = None
         self.is_lost = False
+
+    async def acknowledge(self) -> None:
+        """Acknowledge the notification: this run is stored, or another worker's."""
+        if self.untold is not None:
+            (_, delivery), self.untold = self.untold, None
+            await delivery.ack()
+
+    async def give_back(self, seconds: float) -> None:
+        """Have the notification delivered again."""
+        if self.untold is not None:
+            (_, delivery), self.untold = self.untold, None
+            await delivery.nak(seconds)
 
 
 class NatsTransport:
@@ -88,6 +103,7 @@ class NatsTransport:
         self._timing = timing or Timing()
         self._runs = runs or Runs()
         self._known = KnownCommands()
+        self._claims = MessageClaims(bus, identity=identity, timing=self._timing)
         self._messages = Messages(
             bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
@@ -135,7 +151,7 @@ class NatsTransport:
         return reply
 
     async def handle(self, delivery: Delivery) -> None:
-        """Start or claim a command, run it, and publish its outcome."""
+        """Take a command, run it, and publish its outcome."""
         arrived = perf_counter()
         note = decode_notification(delivery.data)
         if note.event_id in self._known:
@@ -151,7 +167,9 @@ class NatsTransport:
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
+            while run is not None:
                 await self._run(run)
+                run = run.regranted
         finally:
             self._known.let_go(note.event_id)
 
@@ -163,7 +181,10 @@ class NatsTransport:
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
             run = _Run(command, Place(shard, note.event_id, command.attempts))
-            started = await self._start(run, delivery)
+            run.untold = (note, delivery)
+            if self._timing.start_after_seconds:
+                return run
+            started = await self._start(run)
             if started is not None:
                 return run if started else None
             after_start = True
@@ -177,35 +198,82 @@ class NatsTransport:
             and time() < fresh_until(note.fast)
         )
 
-    async def _start(self, run: _Run, delivery: Delivery) -> bool | None:
+    async def _start(self, run: _Run) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
-        place = run.place
+        ack = await self._publish_start(message)
+        if ack is None:
+            self._messages.forget(message)
+            metrics.FAST_PATH.labels("nak").inc()
+            metrics.PULLS.labels("retry_later").inc()
+            await run.give_back(self._timing.start_nak_seconds)
+            return False
+        if ack.duplicate:
+            self._messages.forget(message)
+            metrics.FAST_PATH.labels("duplicate").inc()
+            return None
+        await self._has_started(run, message)
+        return True
+
+    async def _publish_start(self, message: Message) -> PubAck | None:
+        """Publish a start until it is stored; None when the tries are used up."""
         for number in range(self._timing.start_tries):
             if number:
                 # A refusal comes at once: the next try must not.
                 await asyncio.sleep(self._timing.start_try_seconds * number / 4)
             try:
-                ack = await self._messages.publish(message, seconds=self._timing.start_try_seconds)
+                return await self._messages.publish(message, seconds=self._timing.start_try_seconds)
             except Permanent:
                 self._messages.forget(message)
                 raise
             except NoetlError as error:
-                _log.warning("start_not_stored", event_id=place.event_id, error=error.message)
-                continue
-            if ack.duplicate:
-                self._messages.forget(message)
-                metrics.FAST_PATH.labels("duplicate").inc()
-                return None
-            await delivery.ack()
+                _log.warning(
+                    "start_not_stored", event_id=message.place.event_id, error=error.message
+                )
+        return None
+
+    async def _has_started(self, run: _Run, message: Message) -> None:
+        message.due = monotonic() + self._timing.answer_seconds
+        metrics.FAST_PATH.labels("started").inc()
+        await run.acknowledge()
+
+    async def _start_meanwhile(self, run: _Run) -> None:
+        """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
+        message = self._start_message(run)
+        try:
+            ack = await self._publish_start(message)
+        except Permanent as error:
+            # Its outcome will be refused in the same way, and says so.
+            _log.error("start_refused", event_id=run.place.event_id, error=error.message)
+            return
+        if ack is None:
+            # Not acknowledged: should this worker end, another one gets the command.
+            message.tries = 1
             message.due = monotonic() + self._timing.answer_seconds
-            metrics.FAST_PATH.labels("started").inc()
-            return True
-        self._messages.forget(message)
-        metrics.FAST_PATH.labels("nak").inc()
-        metrics.PULLS.labels("retry_later").inc()
-        await delivery.nak(self._timing.start_nak_seconds)
-        return False
+        elif ack.duplicate:
+            self._messages.forget(message)
+            metrics.FAST_PATH.labels("duplicate").inc()
+            await self._claim_meanwhile(run)
+        else:
+            await self._has_started(run, message)
+
+    async def _claim_meanwhile(self, run: _Run) -> None:
+        """Ask whose a command is that was started before, while its tool is at work here."""
+        if run.untold is None:
+            return
+        note, _ = run.untold
+        answer = await self._claims.ask(note, shard=run.place.shard, after_start=True)
+        if isinstance(answer, str):
+            metrics.PULLS.labels("already_claimed").inc()
+            self._lose(run)
+        elif answer.attempts == run.place.attempts:
+            await self._confirm(run)
+        else:
+            # Handed out again meanwhile, to this worker: that run begins when this one has ended.
+            run.regranted = _Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
+            await self._confirm(run.regranted)
+            self._lose(run)
+        await run.acknowledge()
 
     def _start_message(self, run: _Run) -> Message:
         def on_answer(message: Message, status: str | None) -> None:
@@ -214,11 +282,16 @@ class NatsTransport:
                 if status == "lost":
                     self._lose(run)
 
-        events = [self._reporter.started(run.command)]
         run.start = self._messages.make(
-            "start", run.command, run.place, events=events, on_answer=on_answer
+            "start", run.command, run.place, events=[self._started(run)], on_answer=on_answer
         )
         return run.start
+
+    def _started(self, run: _Run) -> EventFields:
+        """Return `command.started`, the same in the start and in the outcome."""
+        if run.started is None:
+            run.started = self._reporter.started(run.command)
+        return run.started
 
     def _lose(self, run: _Run) -> None:
         """Kill the tool and report nothing: another worker has the command."""
@@ -230,7 +303,7 @@ class NatsTransport:
     async def _claim(
         self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
     ) -> _Run | None:
-        answer = await self._ask_for_command(note, shard=shard, after_start=after_start)
+        answer = await self._claims.ask(note, shard=shard, after_start=after_start)
         if answer == "refused":
             metrics.PULLS.labels("already_claimed").inc()
             await delivery.ack()
@@ -243,77 +316,54 @@ class NatsTransport:
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
         run = _Run(answer, Place(shard, note.event_id, answer.attempts))
+        await self._confirm(run)
+        return run
+
+    async def _confirm(self, run: _Run) -> None:
+        """Publish the start of a claimed run."""
         message = self._start_message(run)
         # The first id is the token of starts without a claim.
         message.tries = 1
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])
-        return run
-
-    async def _ask_for_command(
-        self, note: CommandNotification, *, shard: int, after_start: bool
-    ) -> Command | Verdict:
-        timing = self._timing
-        subject = rpc_subject("orchestrator", "claim", shard=shard)
-        fence = secret_in(note.server_url)
-        request = orjson.dumps(
-            {
-                "execution_id": note.execution_id,
-                "event_id": note.event_id,
-                "worker_id": self._identity.worker_id,
-                "instance": self._identity.instance,
-                "after_start": after_start,
-                **({"fence": fence} if fence else {}),
-            }
-        )
-        first = timing.claim_pause_seconds
-        # If the start was stored no other worker can get the command: never give it away.
-        async for _ in backoff(
-            first_seconds=first,
-            longest_seconds=first if after_start else timing.claim_longest_pause_seconds,
-            total_seconds=None if after_start else timing.claim_give_up_seconds,
-        ):
-            verdict = await self._ask_once(subject, request, note)
-            if verdict is not None:
-                return verdict
-        return "give_back"
-
-    async def _ask_once(
-        self, subject: str, request: bytes, note: CommandNotification
-    ) -> Command | Verdict | None:
-        """Ask once; None means: ask again."""
-        try:
-            reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
-        except RpcUnavailable as error:
-            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
-            return None
-        if reply.status == 409:
-            return "refused"
-        body = reply.body
-        if reply.status >= 300 or (isinstance(body, Mapping) and body.get("status") == "retry"):
-            return None
-        try:
-            return decode_claim(body, note)
-        except UndecodableClaim as error:
-            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
-            return None
 
     async def _run(self, run: _Run) -> None:
-        """Run the tool and publish the outcome, unless the command is lost."""
-        outcome = await self._run_unless_lost(run)
-        if run.start is not None:
-            self._messages.forget(run.start)
+        """Run the tool and publish the outcome, unless the command is lost.
+
+        A tool that ends quickly is told of by its outcome alone.
+        """
+        async with self._starting(run):
+            outcome = await self._run_unless_lost(run)
         if outcome is None:
+            await run.acknowledge()
             return
         message = self._outcome_message(run, outcome)
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         await self._publish_outcome(message, run, outcome)
+        await run.acknowledge()
         await self._pending_outcomes.room()
+
+    @asynccontextmanager
+    async def _starting(self, run: _Run) -> AsyncIterator[None]:
+        """Publish the start of a run that nobody was told of, unless it ends before that."""
+        if run.untold is None:
+            yield
+        else:
+            start = DelayedStart(
+                self._timing.start_after_seconds, lambda: self._start_meanwhile(run)
+            )
+            try:
+                yield
+            finally:
+                start.end()
+        if run.start is not None:
+            self._messages.forget(run.start)
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
         if run.is_lost:
             return None
+        self._started(run)
         work = self._runner.run(run.command, self._results)
         return await self._runs.until_over(run.command, work)
 
@@ -328,7 +378,7 @@ class NatsTransport:
                 self._known.release(message.place.event_id)
 
         command = run.command
-        events = [self._reporter.started(command), *self._reporter.ended(command, outcome)]
+        events = [self._started(run), *self._reporter.ended(command, outcome)]
         return self._messages.make(
             "outcome", command, run.place, events=events, on_answer=on_answer
         )

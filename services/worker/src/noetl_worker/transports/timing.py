@@ -5,8 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Timeouts and pauses of the fast path."""
+    """Timeouts and pauses of the fast path.
 
+    Attributes:
+        start_after_seconds: how long a tool is at work before its start is told; 0 tells of it
+            before the tool begins.
+    """
+
+    start_after_seconds: float = 0.01
     start_try_seconds: float = 2.0
     start_tries: int = 5
     start_nak_seconds: float = 5.0
