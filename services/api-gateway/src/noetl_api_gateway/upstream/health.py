@@ -20,7 +20,7 @@ type NatsState = Literal["connected", "reconnecting", "disconnected"]
 
 _REMEMBER_SECONDS = 1.0
 # A probe of readiness comes every second or so and costs statements.
-_READY_SECONDS = 15.0
+_READY_SECONDS = 30.0
 _VERSION = version("noetl-api-gateway")
 
 
