@@ -3,10 +3,19 @@
 import asyncio
 from datetime import UTC, datetime
 
+import asyncpg
 import noetl_common.pg.pool
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable, translate
-from noetl_common.pg.pool import DatabaseRefused, Pool, open_pool, raw_json, wait_for_schema
+from noetl_common.pg.pool import (
+    DatabaseRefused,
+    Pool,
+    PooledConnection,
+    lent,
+    open_pool,
+    raw_json,
+    wait_for_schema,
+)
 from noetl_common.settings import PostgresSettings
 from noetl_testkit.ports import turning_away
 from noetl_testkit.postgres import Database, OwnPostgresServer
@@ -41,6 +50,30 @@ async def test_times_are_utc(pool: Pool) -> None:
     assert await pool.fetchval("SELECT $1::timestamptz", moment) == moment
     assert await pool.fetchval("SELECT current_setting('TimeZone')") == "UTC"
     assert await pool.fetchval("SELECT current_setting('application_name')") == "test"
+
+
+async def test_a_connection_whose_statement_failed_is_good_again(database: Database) -> None:
+    async def time_out(connection: PooledConnection) -> None:
+        await connection.execute("SET application_name = 'left behind'")
+        await connection.fetchval("SELECT pg_sleep(30)", timeout=0.05)
+
+    async def leave_a_transaction(connection: PooledConnection) -> None:
+        await connection.execute("BEGIN")
+        await connection.execute("nonsense")
+
+    async def end(connection: PooledConnection) -> None:
+        await connection.close()
+        raise ConnectionError
+
+    async with open_pool(settings_of(database, postgres_pool_max=1), name="one") as pool:
+        for fail in (time_out, leave_a_transaction, end):
+            with pytest.raises((TimeoutError, asyncpg.PostgresError, ConnectionError)):
+                async with lent(pool) as connection:
+                    await fail(connection)
+
+            name = await pool.fetchval("SELECT current_setting('application_name')")
+            assert name == "one"
+            assert await pool.fetchval("SELECT now()") != await pool.fetchval("SELECT now()")
 
 
 async def test_opening_waits_for_the_server(own_postgres: OwnPostgresServer) -> None:

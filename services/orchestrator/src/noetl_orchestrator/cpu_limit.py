@@ -27,8 +27,8 @@ class _Over(BaseException):
 class CpuLimit:
     """Interrupt calls that use too much processor time.
 
-    The process's profiling timer tells when to look, a few times a second of processor time; it
-    stands still while the process doesn't run, and a call costs no more than two looks at the clock.
+    The process's profiling timer tells when to look, a few times a second of processor time. It
+    stands still while the process doesn't run, and costs a call no more than a look at the clock.
     The time of the main thread counts: what others do meanwhile, such as compiling templates, is
     not the call's. The interrupt comes between two instructions of Python, so a single one that
     never returns isn't reached: `hang_watch` ends the process then. Outside of the main thread

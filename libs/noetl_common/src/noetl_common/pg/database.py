@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from time import monotonic
 from types import ModuleType
 from typing import Any, Self
@@ -9,11 +10,11 @@ from typing import Any, Self
 import asyncpg
 
 from noetl_common.pg.errors import translate
-from noetl_common.pg.pool import Pool
+from noetl_common.pg.pool import Pool, PooledConnection, lent
 from noetl_common.pg.queries import Queries
 
 type Row = asyncpg.Record
-type Connection = asyncpg.pool.PoolConnectionProxy[Row]
+type Connection = PooledConnection
 type Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
@@ -141,7 +142,7 @@ class Database(Statements):
         borrow: Borrow | None = None,
         proof: Proof | None = None,
     ) -> None:
-        super().__init__(borrow or pool.acquire, queries or Queries({}), proof or Proof())
+        super().__init__(borrow or partial(lent, pool), queries or Queries({}), proof or Proof())
         self._pool = pool
 
     async def is_reachable(self) -> bool:

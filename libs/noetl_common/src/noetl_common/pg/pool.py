@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -16,6 +16,7 @@ from noetl_common.settings import PostgresSettings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.Connection[asyncpg.Record]
+type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
@@ -53,6 +54,30 @@ async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[P
         except TimeoutError:
             _log.warning("pool_closed_by_force", pool=name)
             pool.terminate()
+
+
+@asynccontextmanager
+async def lent(pool: Pool) -> AsyncIterator[PooledConnection]:
+    """Lend a connection for the block; after an error it is checked before others get it."""
+    connection = await pool.acquire()
+    try:
+        yield connection
+    except BaseException:
+        await give_back_unsure(pool, connection)
+        raise
+    await pool.release(connection)
+
+
+async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
+    """Give a connection back whose statement failed, and close it if it no longer answers."""
+    try:
+        await connection.reset(timeout=_CLOSE_SECONDS)
+    except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, it is of no use
+        _log.info("connection_dropped", error=f"{type(error).__name__}: {error}")
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
+    finally:
+        await pool.release(connection)
 
 
 async def wait_for_schema(pool: Pool, minimum: str) -> None:
@@ -140,7 +165,8 @@ async def _keep_session(_connection: Connection) -> None:
     """Spare the round trip that resets a session after each statement.
 
     No service changes its session: settings are local to a transaction, and locks of the session
-    and LISTEN are not used. An open transaction has been rolled back before this is called.
+    and LISTEN are not used. An open transaction has been rolled back before this is called. A
+    connection whose statement failed is reset by `give_back_unsure`.
     """
 
 

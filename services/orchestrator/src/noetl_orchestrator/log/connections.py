@@ -1,8 +1,4 @@
-"""Database connections kept for turns, which spares the pool's reset after each statement.
-
-A pool resets a connection each time it comes back, which costs a round trip per statement. The
-statements of turns leave no state behind, so turns keep their connections.
-"""
+"""Database connections kept for turns, whose plans are dropped from time to time."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 from noetl_common.bus.rpc import Handler, handle
 from noetl_common.pg.database import Connection
-from noetl_common.pg.pool import Pool
+from noetl_common.pg.pool import Pool, give_back_unsure
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
@@ -49,7 +45,7 @@ class TurnConnections:
                 await self._forget_plans(held)
             yield held.connection
         except BaseException:
-            await self._pool.release(held.connection)
+            await give_back_unsure(self._pool, held.connection)
             raise
         self._free.append(held)
 
