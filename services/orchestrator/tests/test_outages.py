@@ -53,8 +53,9 @@ async def check(shard: Shard, executions: list[int]) -> None:
         for once in ("command.issued", "command.claimed", "call.done", "command.completed"):
             assert types.count(once) == 2
     lost = await shard.pool.fetchval(
-        "SELECT count(*) FROM noetl.event e LEFT JOIN noetl.outbox o ON o.kind = 'event'"
-        " AND o.execution_id = e.execution_id AND o.event_id = e.event_id"
+        "SELECT count(*) FROM noetl.event e LEFT JOIN noetl.outbox o ON o.kind = 'commit'"
+        " AND o.execution_id = e.execution_id AND e.position"
+        " BETWEEN (o.payload ->> 'first')::bigint AND (o.payload ->> 'last')::bigint"
         " WHERE o.outbox_id IS NULL"
     )
     assert lost == 0
