@@ -13,13 +13,24 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
     Restart,
+    ResumeMessage,
     SignalMessage,
     WireEvent,
 )
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import Claimed, Continued, Facts, Input, ReminderDue, StepTimedOut, WaitDue
+from noetl_engine.inputs import (
+    Claimed,
+    Continued,
+    DeadlinePassed,
+    Facts,
+    Input,
+    ReminderDue,
+    StepTimedOut,
+    WaitDue,
+)
 from noetl_engine.outputs import Decision, NeedRows, OriginNeed
 from noetl_engine.playbook import Playbook, parse_playbook
 
@@ -30,7 +41,7 @@ DECIDED = frozenset(
     {"step.enter", "step.exit", "step.skipped", "ctx.updated", "command.issued",
      "playbook_started", "playbook.completed", "playbook.failed", "wait.started",
      "execution.restored",
-     "wait.reminder", "signal.received"}
+     "wait.reminder", "signal.received", "execution.paused", "execution.resumed"}
 )  # fmt: skip
 REPORTED = frozenset(
     {"command.started", "call.done", "call.error", "command.completed", "command.failed"}
@@ -195,6 +206,12 @@ class Replay:
                         "error": row.error,
                     }
                 )
+            case "playbook.failed" if meta.get("reason") == "deadline":
+                return DeadlinePassed()
+            case "execution.paused" | "execution.resumed":
+                change = PauseMessage if row.event_type.endswith("paused") else ResumeMessage
+                said = {name: meta.get(name) for name in ("reason", "actor")}
+                return change(execution_id=row.execution_id, **said)
             case word if word in REPORTED and not by_engine:
                 return EventsMessage(execution_id=row.execution_id, events=[self.event(row)])
             case _:

@@ -1,19 +1,21 @@
-"""How long after a cancel the work of a tool is gone: ``make stops``, for minutes.
+"""How long after a cancel or a time limit the work of a tool is gone: ``make stops``, for minutes.
 
 Each tool does something that can be seen from outside of NoETL: a process, a statement of the
-database, an open connection. A run lets it begin, cancels its execution, and takes the time until
-it can't be seen any more.
+database, an open connection. A run lets it begin, cancels its execution or lets its time come, and
+takes the time until it can't be seen any more.
 """
 
 import argparse
 import asyncio
 import itertools
+import math
 import random
 import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -67,14 +69,27 @@ TOOLS = {
 }
 
 
-def playbook(name: str) -> str:
+ENDINGS = ("cancel", "deadline", "limit")
+"""A cancel, ``spec.timeout`` of the playbook, and that of the step."""
+LIMIT_SECONDS = 6.0
+
+
+def path_of(name: str, ending: str) -> str:
+    """Return the path of a tool's playbook that ends in some way."""
+    return f"stops/{name}" if ending == "cancel" else f"stops/{name}_{ending}"
+
+
+def playbook(name: str, ending: str = "cancel") -> str:
     """Return the playbook of one tool."""
+    limit = f"spec: {{timeout: {LIMIT_SECONDS}}}"
     return f"""apiVersion: noetl.io/v2
 kind: Playbook
-metadata: {{name: {name}, path: stops/{name}}}
+metadata: {{name: {name}, path: {path_of(name, ending)}}}
+{limit if ending == "deadline" else "spec: {}"}
 workload: {{mark: "", host: ""}}
 workflow:
   - step: start
+    {limit if ending == "limit" else "spec: {}"}
     tool:{TOOLS[name]}"""
 
 
@@ -128,12 +143,13 @@ class World:
         (line,) = (line for line in text.splitlines() if line.startswith(name))
         return int(float(line.removeprefix(name)))
 
-    async def begin(self, tool: str, mark: str) -> str:
+    async def begin(self, tool: str, mark: str, ending: str = "cancel") -> str:
         """Start an execution and wait until its tool works; return its id."""
-        workload = {"mark": mark, "host": self.host}
-        answer = await self.client.post(
-            "/api/execute", json={"path": f"stops/{tool}", "workload": workload}
-        )
+        body = {
+            "path": path_of(tool, ending),
+            "workload": {"mark": mark, "host": self.host},
+        }
+        answer = await self.client.post("/api/execute", json=body)
         answer.raise_for_status()
         await eventually(lambda: self.is_running(tool, mark), what=f"{tool} works")
         return str(answer.json()["execution_id"])
@@ -146,12 +162,21 @@ class World:
         """Cancel, and return after how many seconds the work can't be seen any more."""
         began = time.monotonic()
         await self.cancel(execution_id)
+        await self._gone(tool, mark)
+        return time.monotonic() - began
 
+    async def seconds_after_limit(self, tool: str, mark: str, execution_id: str) -> float:
+        """Return how long after its time, from the start on, the work can't be seen any more."""
+        await self._gone(tool, mark)
+        gone = time.time()
+        status = (await self.client.get(f"/api/executions/{execution_id}/status")).json()
+        return gone - datetime.fromisoformat(status["start_time"]).timestamp() - LIMIT_SECONDS
+
+    async def _gone(self, tool: str, mark: str) -> None:
         async def is_gone() -> bool:
             return not await self.is_running(tool, mark)
 
         await eventually(is_gone, what=f"{tool} is stopped", every_seconds=_LOOK_SECONDS)
-        return time.monotonic() - began
 
 
 def fresh_mark() -> str:
@@ -180,8 +205,8 @@ async def opened(stack: Stack) -> AsyncIterator[World]:
     with stack.client() as client:
         body = {"name": "stops_pg", "type": "postgres", "data": login}
         client.post("/api/credentials", json=body).raise_for_status()
-        for tool in TOOLS:
-            register(client, playbook(tool))
+        for tool, ending in itertools.product(TOOLS, ENDINGS):
+            register(client, playbook(tool, ending))
         headers = client.headers
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -207,21 +232,24 @@ class Times:
     def line(self, tool: str) -> str:
         """Return what is printed of it."""
         ordered = sorted(self.seconds)
-        middle, last = statistics.median(ordered), ordered[int(len(ordered) * 0.95) - 1]
+        middle, last = statistics.median(ordered), ordered[math.ceil(len(ordered) * 0.95) - 1]
         return f"{tool:9} {len(ordered):4} {middle:8.3f} {last:8.3f} {ordered[-1]:8.3f}"
 
 
-async def measure(stack: Stack, *, rounds: int) -> dict[str, Times]:
+async def measure(stack: Stack, *, rounds: int, ending: str) -> dict[str, Times]:
     """Stop each tool many times, one after the other."""
     found = {tool: Times() for tool in TOOLS}
     async with opened(stack) as world:
         for _ in range(rounds):
             for tool, times in found.items():
                 mark = fresh_mark()
-                execution_id = await world.begin(tool, mark)
-                if tool == "duckdb":  # its slot is taken before its statement begins
-                    await asyncio.sleep(_OPENING_SECONDS)
-                times.seconds.append(await world.seconds_until_gone(tool, mark, execution_id))
+                execution_id = await world.begin(tool, mark, ending)
+                if ending != "cancel":
+                    times.seconds.append(await world.seconds_after_limit(tool, mark, execution_id))
+                else:
+                    if tool == "duckdb":  # its slot is taken before its statement begins
+                        await asyncio.sleep(_OPENING_SECONDS)
+                    times.seconds.append(await world.seconds_until_gone(tool, mark, execution_id))
                 await eventually(lambda: _is_idle(world), what="the slot is free")
     return found
 
@@ -233,14 +261,16 @@ async def _is_idle(world: World) -> bool:
 def main() -> None:
     """Measure on both transports."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="cancels of each tool")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=20, help="ends of each tool")
+    parser.add_argument("--endings", nargs="*", choices=ENDINGS, default=ENDINGS)
+    options = parser.parse_args()
     for transport in ("nats", "http"):
         with running_stack(environment={"NOETL_WORKER_TRANSPORT": transport}) as stack:
-            found = asyncio.run(measure(stack, rounds=rounds))
-        print(f"{transport}: seconds from a cancel until the work is gone")
-        print("tool      runs      p50      p95  longest")
-        print("\n".join(times.line(tool) for tool, times in found.items()), flush=True)
+            for ending in options.endings:
+                found = asyncio.run(measure(stack, rounds=options.rounds, ending=ending))
+                print(f"{transport}: seconds from the {ending} until the work is gone")
+                print("tool      runs      p50      p95  longest")
+                print("\n".join(times.line(tool) for tool, times in found.items()), flush=True)
 
 
 if __name__ == "__main__":

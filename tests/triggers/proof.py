@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -217,21 +218,20 @@ def prove(
     path = f"triggers/{source.kind}{'-batch' if spec else ''}"
     register(stack, path, {"source": source.kind, "circuit": CIRCUIT, **source.fields(), **spec})
     begun = time.monotonic()
-    each, poisoned = count // rounds, 0
+    firsts, poisoned = [number * count // rounds for number in range(rounds + 1)], 0
     with running_runtime(stack, path) as runtime, open_ledger(stack, path) as ledger:
         proof = Proof(stack, source, runtime)
-        for number in range(rounds):
-            source.send(bodies(number * each, each))
+        for number, (first, end) in enumerate(pairwise(firsts)):
+            source.send(bodies(first, end - first))
             source.send([poison(1_000_000 + poisoned + one) for one in range(POISON)])
             poisoned += POISON
-            done = number * each + chance.randint(each // 10, each // 2)
+            done = first + chance.randint((end - first) // 10, (end - first) // 2)
             wait_until(lambda done=done: ledger.count() >= done, **PATIENT)
             victim = proof.victims[number % len(proof.victims)]
             say(f"{source.kind}: {ledger.count()} started, now {victim}", begun)
             proof.kill(victim)
-        total = rounds * each
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: ledger.count() >= total, **PATIENT | {"timeout_seconds": 600})
+            wait_until(lambda: ledger.count() >= count, **PATIENT | {"timeout_seconds": 600})
             wait_until(lambda: len(dead_letters(stack)) >= poisoned, timeout_seconds=90)
         seconds = time.monotonic() - begun
         proof.memory.append(memory_of(runtime.process and runtime.process.pid))
@@ -239,7 +239,7 @@ def prove(
     say(f"{source.kind}: the runtime ended with {code}", begun)
     return Outcome(
         source=source.kind + (" in batches" if spec else ""),
-        messages=total,
+        messages=count,
         found=started(stack, path),
         poison=poisoned,
         dead=dead_letters(stack),

@@ -244,7 +244,8 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     handlers += [handler("orchestrator", name, name) for name in _ORCHESTRATOR]
     handlers += [handler("outbox", name, f"outbox.{name}") for name in _OUTBOX]
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
-    async with serve_rpc(bus, handlers, queue="fake", shard=0):
+    # Served as what comes with every command is: to build a handler on FastStream takes far longer.
+    async with serve_rpc(bus, handlers, queue="fake", shard=0, direct=True):
         pulling = asyncio.create_task(
             run_pull_each(bus, ingress_durable(0), backend.take, permits=64, drain_seconds=0.1)
         )

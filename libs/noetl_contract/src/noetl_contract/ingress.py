@@ -65,7 +65,8 @@ class ExecuteMessage(Model):
     path below which the key counts, in place of the parent. A child on another shard
     than its parent brings the execution that its family began with, and how many generations it is
     below that; the others are looked up. ``after`` is the end that caused the start; it names its
-    playbook by path, with ``catalog_id`` 0, and ``version`` 0 is the newest.
+    playbook by path, with ``catalog_id`` 0, and ``version`` 0 is the newest. ``timeout_seconds``
+    is the deadline that the caller asks for, if it is shorter than the playbook's.
     """
 
     type: Literal["execute"] = "execute"
@@ -89,6 +90,7 @@ class ExecuteMessage(Model):
     depth: int = Field(default=0, ge=0)
     restart: Restart | None = None
     after: AfterEnd | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0)
 
 
 class EventsMessage(Model):

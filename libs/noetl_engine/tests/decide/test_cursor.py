@@ -10,7 +10,7 @@ from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode, Playbook,
 CLAIM = "SELECT * FROM work LIMIT {{ __frame_max_rows }}"
 
 
-def cursor_loop(max_rows: int = 2, row_concurrency: int = 2) -> Loop:
+def cursor_loop(max_rows: int | str = 2, row_concurrency: int | str = 2) -> Loop:
     return Loop(
         iterator="row",
         mode=LoopMode.CURSOR,
@@ -61,6 +61,27 @@ def test_two_rows_in_one_frame_write_the_contract_s_log(*, reload: bool) -> None
     assert entered.result == {"status": "ENTERED", "context": {"__cursor_loop": True}}
     (left,) = run.rows_of("step.exit")
     assert left.result == {"status": "COMPLETED", "context": {"__cursor_drained": True}}
+
+
+@RELOADS
+def test_the_numbers_of_a_frame_may_be_templates(*, reload: bool) -> None:
+    playbook = cursor_playbook(loop=cursor_loop("{{ n }}", "{{ workload.at_once }}"))
+    run = reloading(begin(playbook, payload={"n": 3, "at_once": 2}), reload=reload)
+
+    assert run.find("cur").context["tool_config"]["command"].endswith("LIMIT 3")
+    run.work("cur", data=rows(1, 2, 3))
+    assert len(run.open) == 2
+
+
+@pytest.mark.parametrize("value", [0, -1, "many", None, 1.5, True])
+@pytest.mark.parametrize("name", ["max_rows", "row_concurrency"])
+def test_a_number_of_a_frame_that_is_none_ends_the_execution_by_name(name: str, value: Any) -> None:
+    loop = cursor_loop(**{name: "{{ n }}"})
+    run = begin(cursor_playbook(loop=loop), payload={"n": value})
+
+    assert run.ended == ["FAILED"]
+    assert f"{name} is not an integer of at least 1: {{{{ n }}}}" in str(run.rows[-1].error)
+    assert "step 'cur'" in str(run.rows[-1].error)
 
 
 def test_the_claim_carries_the_rendered_query_and_the_raw_alias() -> None:

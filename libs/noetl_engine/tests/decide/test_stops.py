@@ -1,5 +1,8 @@
 """Runs that end without their worker are named, so that the tools are stopped."""
 
+from dataclasses import replace
+
+import pytest
 from engine_driver import (
     NOW,
     Run,
@@ -124,6 +127,19 @@ def test_the_end_of_an_execution_deletes_the_timer_of_its_deadline():
 
     assert run.ended == ["COMPLETED"]
     assert run.decisions[-1].timers_done == [timer.timer_id]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "seconds"), [(300, 60.0, 60), (60, 300.0, 60), (None, 5.0, 5)]
+)
+def test_of_the_deadlines_of_a_start_and_a_playbook_the_shorter_counts(
+    own: float | None, asked: float, seconds: int
+):
+    playbook = replace(make_playbook(make_step("start")), timeout_seconds=own)
+    run = Run(playbook).start(timeout_seconds=asked)
+
+    (timer,) = run.decisions[0].timers
+    assert (timer.kind, (timer.due_at - NOW).total_seconds()) == ("deadline", seconds)
 
 
 def test_without_a_deadline_nothing_is_written():

@@ -134,6 +134,23 @@ async def test_execute_pins_the_version_and_answers_after_the_commit(world: Worl
     assert (message["execution_id"] >> 12) & 1023 == 7
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(90, 90), (0.5, 0.5), ("10m", 600), (None, None)])
+async def test_a_start_may_have_a_deadline(world: World, asked: Any, seconds: float | None) -> None:
+    answer = await world.post("/api/execute", {"path": "demo/hello", "timeout": asked})
+
+    assert answer.status_code == 200
+    assert world.backend.ingress[0]["timeout_seconds"] == seconds
+
+
+@pytest.mark.parametrize("asked", [0, -1, True, "soon", "9999999h", [], 1e300])
+async def test_a_deadline_that_is_none_is_refused_by_name(world: World, asked: Any) -> None:
+    answer = await world.post("/api/execute", {"path": "demo/hello", "timeout": asked})
+
+    assert answer.status_code == 422
+    assert "timeout" in answer.text
+    assert world.backend.ingress == []
+
+
 async def test_execute_by_catalog_id_ignores_path_and_version(world: World) -> None:
     await world.post("/api/execute", {"catalog_id": "11", "path": "x", "version": "junk"})
 

@@ -26,6 +26,7 @@ class Shard:
         statuses: of executions.
         messages: starts that arrived, repetitions included.
         silent: starts that get no answer although they are committed.
+        mute: beginning of the keys whose starts never get one.
         refuses: the answer to starts, where it is no start.
         is_away: nobody tells statuses.
     """
@@ -37,6 +38,7 @@ class Shard:
     messages: list[ExecuteMessage] = field(default_factory=list)
     cancels: list[CancelMessage] = field(default_factory=list)
     silent: int = 0
+    mute: str | None = None
     refuses: RpcReply | None = None
     is_away: bool = False
 
@@ -62,6 +64,8 @@ class Shard:
             assert isinstance(message, ExecuteMessage)
             self.messages.append(message)
             reply = self.refuses or RpcReply(body=self._start(message))
+            if self.mute is not None and (message.dedup_key or "").startswith(self.mute):
+                return
             if self.silent:
                 self.silent -= 1
                 return

@@ -10,6 +10,7 @@ from noetl_engine.commands.needed_results import ALIASES, needed_results
 from noetl_engine.commands.rendering import (
     data_for_worker,
     render,
+    render_count,
     render_for_worker,
 )
 from noetl_engine.commands.waits import build_wait
@@ -219,7 +220,10 @@ def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltComman
     loop = step.loop
     if loop is None or loop.cursor is None:
         raise EvaluateError(f"step '{step.name}' has no cursor")
-    scope = scope_of({**flat, FRAME_ROWS: loop.frame.max_rows})
+    rows: Json = loop.frame.max_rows
+    if isinstance(rows, str):
+        rows = render_count("max_rows", rows, scope_of(flat))
+    scope = scope_of({**flat, FRAME_ROWS: rows})
     config: dict[str, Json] = {
         "command": render_for_worker(loop.cursor.claim, scope, own=step.own_templates)
     }

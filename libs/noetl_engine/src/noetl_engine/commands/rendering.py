@@ -69,6 +69,18 @@ def render_for_worker(
     return _evaluating(partial(render_config, own=own, renders=renders, left=left))(value, scope)
 
 
+def render_count(name: str, written: int | str, scope: Scope) -> int:
+    """Return a number of a loop, which may be written as a template.
+
+    Raises:
+        EvaluateError: The template fails or gives no integer of at least 1.
+    """
+    count: Json = render_collection(written, scope) if isinstance(written, str) else written
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise EvaluateError(f"{name} is not an integer of at least 1: {written}")
+    return count
+
+
 def admits(step: Step, scope: Scope) -> bool:
     """Return whether a step's guards let it run: ``when``, and the admission rules beside it.
 

@@ -9,6 +9,7 @@ from noetl_engine.commands.rendering import (
     admits,
     condition_holds,
     render_collection,
+    render_count,
     render_set,
 )
 from noetl_engine.decide.draft import Draft
@@ -305,7 +306,12 @@ class Routing:
         most = self.draft.facts.limits.iterations_in_flight
         if loop.mode is LoopMode.CURSOR or loop.collection is None:
             entry.is_cursor = True
-            entry.limit = min(loop.frame.row_concurrency, most)
+            together = loop.frame.row_concurrency
+            if isinstance(together, str):
+                scope = scope_of(self.plan.flat_of(entry))
+                with evaluating(entry.step, "loop.spec.frame.row_concurrency"):
+                    together = render_count("row_concurrency", together, scope)
+            entry.limit = min(together, most)
             return
         plan = self.plan
         scope = scope_of(plan.flat_of(entry))
@@ -408,11 +414,6 @@ def limit_of(loop: Loop, scope: Scope, *, total: int, most: int) -> int | None:
     """
     if loop.mode is LoopMode.SEQUENTIAL:
         return 1
-    limit: Json = loop.max_in_flight
-    if isinstance(limit, str):
-        limit = render_collection(limit, scope)
-    if limit is None and loop.max_in_flight is None:
+    if loop.max_in_flight is None:
         return most if total > most else None
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise EvaluateError(f"max_in_flight is not an integer of at least 1: {loop.max_in_flight}")
-    return min(limit, most)
+    return min(render_count("max_in_flight", loop.max_in_flight, scope), most)

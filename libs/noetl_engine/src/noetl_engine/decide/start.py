@@ -163,7 +163,8 @@ def _append_started(
     meta: Json = None,
 ) -> None:
     note: dict[str, Json] = {"version": message.version, "commands": generated}
-    note |= draft.begin_deadline(draft.playbook.timeout_seconds)
+    limits = (draft.playbook.timeout_seconds, message.timeout_seconds)
+    note |= draft.begin_deadline(min((one for one in limits if one is not None), default=None))
     context: dict[str, Json] = {
         "catalog_id": str(message.catalog_id),
         "execution_id": str(message.execution_id),

@@ -99,12 +99,13 @@ class Frame:
     """How many rows a cursor loop claims and works on at once.
 
     Attributes:
-        max_rows: Rows per claim, at least 1.
-        row_concurrency: Rows worked on at the same time, at least 1.
+        max_rows: Rows per claim, at least 1, or a template that is rendered for each claim.
+        row_concurrency: Rows worked on at the same time, at least 1, or a template that is
+            rendered when the loop is entered.
     """
 
-    max_rows: int = 1
-    row_concurrency: int = 1
+    max_rows: int | str = 1
+    row_concurrency: int | str = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ class RequestBroker(NatsBroker):
             bus.settings.nats_servers(),
             middlewares=[self._for_message],
             apply_types=False,  # the operation's model decodes, in the handler
+            serializer=None,  # or each handler gets a model of its parameters, which nothing uses
             logger=None,  # or each request would be two log lines
         )
 

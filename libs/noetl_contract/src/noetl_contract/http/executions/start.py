@@ -1,5 +1,6 @@
 """`POST /api/execute`, `/api/execute/batch`, `…/rerun` and `…/restart`."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
@@ -20,6 +21,24 @@ def _version(value: Json) -> int | str:
 
 Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=int | str)]
 """A number, its digits, or `latest`; other texts are refused after all shapes."""
+
+
+LONGEST_SECONDS = 366 * 86_400
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h)?", re.ASCII)
+_UNIT_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+
+
+def _seconds(value: Json) -> float | None:
+    if value is None:
+        return None
+    seconds = 0.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        seconds = float(match[1]) * _UNIT_SECONDS[match[2]]
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise wrong_type("a duration like 30, 30s, 5m or 1h, up to a year")
+    return seconds
 
 
 class DedupWindow(Model):
@@ -56,6 +75,14 @@ class ExecuteRequest(Model):
     )
     trace: Any = None
     dedup: DedupWindow | None = None
+    timeout: Annotated[
+        float | None,
+        PlainValidator(_seconds, json_schema_input_type=float | str | None),
+    ] = Field(
+        default=None,
+        description="deadline of the execution, counted from its start: seconds, or a number with"
+        " `s`, `m` or `h`; of it and the playbook's own `spec.timeout` the shorter counts",
+    )
 
 
 class ExecuteAnswer(Model):

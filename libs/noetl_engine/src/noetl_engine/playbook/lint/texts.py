@@ -92,7 +92,8 @@ class _Step:
             path = f"{step.path}.spec.policy.admit.rules[{index}].when"
             yield from self._below(below(rule, "when"), path, View(use=_GUARD, names=frozenset()))
         yield from self._some(("loop", "in"), View(use=Use(is_collection=True), names=frozenset()))
-        yield from self._some(("loop", "spec", "max_in_flight"), View(names=frozenset()))
+        for count in (("max_in_flight",), ("frame", "max_rows"), ("frame", "row_concurrency")):
+            yield from self._some(("loop", "spec", *count), View(names=frozenset()))
         claim = frozenset({"__frame_max_rows"})
         yield from self._some(("loop", "cursor", "claim"), View(names=claim))
         single = self._single_kind()

@@ -18,7 +18,7 @@ def read_loop(reader: Reader) -> Loop:
     spec = reader.mapping("spec")
     if spec is not None:
         mode = LoopMode(spec.word("mode", _MODES) or LoopMode.SEQUENTIAL)
-        max_in_flight = _max_in_flight(spec)
+        max_in_flight = _count(spec, "max_in_flight")
         frame = _frame(spec)
     return Loop(
         iterator=iterator,
@@ -30,15 +30,15 @@ def read_loop(reader: Reader) -> Loop:
     )
 
 
-def _max_in_flight(spec: Reader) -> int | str | None:
-    """Return a number, or a template that is rendered when the loop is entered."""
-    node = spec.present("max_in_flight")
+def _count(spec: Reader, key: str) -> int | str | None:
+    """Return a number, or a template that is rendered while the loop runs."""
+    node = spec.present(key)
     if isinstance(node, Scalar) and isinstance(node.value, str):
         if is_template(node):
             return node.value
-        spec.refuse_type(node, "i32", "max_in_flight")
+        spec.refuse_type(node, "i32", key)
         return None
-    return spec.int32("max_in_flight")
+    return spec.int32(key)
 
 
 def is_template(node: Node | None) -> bool:
@@ -56,9 +56,13 @@ def _frame(spec: Reader) -> Frame:
             frame.float64(key)
     frame.text("process")
     return Frame(
-        max_rows=max(1, frame.int32("max_rows") or 1),
-        row_concurrency=max(1, frame.int32("row_concurrency") or 1),
+        max_rows=_at_least_one(_count(frame, "max_rows")),
+        row_concurrency=_at_least_one(_count(frame, "row_concurrency")),
     )
+
+
+def _at_least_one(count: int | str | None) -> int | str:
+    return count if isinstance(count, str) else max(1, count or 1)
 
 
 def _cursor(reader: Reader) -> Cursor | None:

@@ -105,6 +105,7 @@ async def begin(
         dedup_scope=_scope_of(wanted),
         idempotency_key=key,
         restart=restart,
+        timeout_seconds=wanted.timeout,
     )
     message = await owned(gateway, message)
     message = await _as_child(gateway, message, await own_call(gateway, call))
