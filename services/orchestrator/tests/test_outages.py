@@ -55,7 +55,7 @@ async def check(shard: Shard, executions: list[int]) -> None:
     lost = await shard.pool.fetchval(
         "SELECT count(*) FROM noetl.event e LEFT JOIN noetl.outbox o ON o.kind = 'commit'"
         " AND o.execution_id = e.execution_id AND e.position"
-        " BETWEEN (o.payload ->> 'first')::BIGINT AND (o.payload ->> 'last')::BIGINT"
+        " BETWEEN (o.payload ->> 'first')::bigint AND (o.payload ->> 'last')::bigint"
         " WHERE o.outbox_id IS NULL"
     )
     assert lost == 0
