@@ -126,7 +126,7 @@ class Decision:
     cancel_open_commands: bool = False
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
-    """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
+    """Commands that ended without their worker; children they waited for are cancelled (R8)."""
     followups: list[Followup] = field(default_factory=list)
     """What the end of the execution starts."""
     over: list[tuple[int, int]] = field(default_factory=list)

@@ -16,6 +16,7 @@ from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.leases.children import Children, FindCompleted, none_completed
+from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.log.stored_rows import Committed
@@ -317,6 +318,32 @@ async def test_a_child_of_an_ended_command_is_no_longer_waited_for(shard: Shard)
     await shard.send(command.execution_id, {"type": "cancel", "execution_id": command.execution_id})
 
     assert await messages(shard, command.execution_id) == {}
+
+
+async def test_a_step_s_time_limit_reaches_the_child_that_it_waits_for(shard: Shard) -> None:
+    """Its execution goes on by the step's error arc."""
+    replica = await shard.open_replica()
+    text = PARENT.replace("step: start\n", "step: start\n    spec: {timeout: 30}\n") + (
+        "    next: {arcs: [{step: last, when: '{{ event.name == \"call.error\" }}'}]}\n"
+        "  - step: last\n    tool: {kind: noop}\n"
+    )
+    command = await begin_parent(shard, text)
+    child_id = await begin_child(shard, command)
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    rooms = replica.rooms
+    await take_due_timers(rooms.store, rooms.dispatcher, replica.settings)
+
+    async def is_told() -> bool:
+        return bool(await messages(shard, command.execution_id))
+
+    await eventually(is_told)
+    sent = await messages(shard, command.execution_id)
+    types = await shard.types(command.execution_id)
+    await shard.send(child_id, sent[child_id])
+
+    assert types[-1] == "command.issued"
+    assert str(command.execution_id) in sent[child_id]["reason"]
+    assert (await shard.state(child_id))["status"] == "CANCELLED"
 
 
 async def test_finalize_goes_on_to_the_child_that_is_waited_for(shard: Shard) -> None:

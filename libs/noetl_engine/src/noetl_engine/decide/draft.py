@@ -301,6 +301,12 @@ class Draft:
         if command.holds and command.parked is None:
             self.decision.over.append((command.event_id, command.attempts))
 
+    def abandon(self, command: CommandState) -> None:
+        """Note that a command ends without its worker, and that nothing awaits its children now."""
+        self.revoke(command)
+        if command.awaits and command.holds:
+            self.decision.abandoned.append(command.event_id)
+
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
         if command.timeout_seconds is not None and command.claimed_at is not None:
@@ -402,13 +408,8 @@ class Draft:
             decision.cancel_open_commands = True
             decision.timers_done += state.timers
             for command in state.commands.values():
-                self.revoke(command)
+                self.abandon(command)
                 decision.timers_done += command.timers
-            decision.abandoned = [
-                command.event_id
-                for command in state.commands.values()
-                if command.awaits and command.holds
-            ]
         done = set(decision.timers_done)
         decision.timers = [
             timer

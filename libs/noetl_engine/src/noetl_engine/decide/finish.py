@@ -203,7 +203,7 @@ def number_text(number: float) -> str:
 
 def fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
     """Append the two rows of a failure that a worker would have written, and decide."""
-    draft.revoke(command)
+    draft.abandon(command)
     at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):

@@ -1,4 +1,4 @@
-"""Find the children that the end of an execution cancels (R8), for messages and answers."""
+"""Find the children that ends cancel (R8), for messages and answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,16 +17,17 @@ _ALREADY_ENDED = 422
 async def children_to_cancel(
     store: Store, units: Sequence[UnitOfWork]
 ) -> dict[int, list[ChildToCancel]]:
-    """Find the children that ends of executions cancel (R8).
+    """Find the children that ends of executions and of their commands cancel (R8).
 
-    A cascading cancel reaches all children; any other end reaches the awaited ones.
+    A cascading cancel reaches all children; any other end reaches the awaited ones, and so does the
+    end of a single command by its time limit or after its last lost run.
     """
     cascading = [unit.execution_id for unit in units if unit.cascades]
     waiting = [
         (unit.execution_id, event_id)
         for unit in units
-        if unit.end is not None and not unit.cascades
-        for event_id in unit.end.abandoned
+        if not unit.cascades
+        for event_id in unit.abandoned
     ]
     children = await store.find_children(cascading) if cascading else {}
     awaited = await store.find_awaited(waiting) if waiting else {}
@@ -88,7 +89,7 @@ async def cancel_below_ended(
 
 
 def _cancels(unit: UnitOfWork, children: Sequence[int]) -> list[ChildToCancel]:
-    event_id = unit.end.event_id if unit.end is not None else 0
+    event_id = unit.end.event_id if unit.end is not None else next(iter(unit.abandoned), 0)
     reason = _reason(unit)
     return [ChildToCancel(child, event_id, reason, cascade=unit.cascades) for child in children]
 
@@ -99,4 +100,6 @@ def _reason(unit: UnitOfWork) -> str | None:
         if isinstance(turn_input.message, CancelMessage) and turn_input.message.reason is not None:
             return turn_input.message.reason
     status = unit.entry.execution.status
+    if unit.end is None and not unit.cascades:
+        return f"The step of parent execution {unit.execution_id} that awaited it has ended"
     return f"Parent execution {unit.execution_id} ended: {status}"

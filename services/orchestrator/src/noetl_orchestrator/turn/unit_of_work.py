@@ -33,13 +33,11 @@ class ExecutionEnd:
 
     Attributes:
         event_id: the terminal event.
-        abandoned: commands open at the end, whose children are cancelled.
     """
 
     at: datetime
     event_id: int
     error: str | None
-    abandoned: Sequence[int]
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +90,7 @@ class UnitOfWork:
         cascades: a cancel reaches the children.
         cause: what failed first for good, if that was now.
         soft_error: the first soft error, if it came now.
+        abandoned: commands that ended without their worker, whose children are cancelled.
         followups: what the end starts.
     """
 
@@ -114,6 +113,7 @@ class UnitOfWork:
     cascades: bool = False
     cause: Cause | None = None
     soft_error: Cause | None = None
+    abandoned: list[int] = field(default_factory=list)
     followups: list[Followup] = field(default_factory=list)
     continues_later: bool = False
 
@@ -137,8 +137,8 @@ class UnitOfWork:
 
     @property
     def has_children_to_cancel(self) -> bool:
-        """Return whether its end cancels children, if there are any."""
-        return self.cascades or (self.end is not None and bool(self.end.abandoned))
+        """Return whether it cancels children, if there are any."""
+        return self.cascades or bool(self.abandoned)
 
     def decide(self, facts: Facts) -> None:
         """Decide the inputs that are left, one after the other.
@@ -187,7 +187,8 @@ class UnitOfWork:
             event_id = next(
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
-            self.end = ExecutionEnd(now, event_id, decision.error, decision.abandoned)
+            self.end = ExecutionEnd(now, event_id, decision.error)
+        self.abandoned += decision.abandoned
         self.followups += decision.followups
         self.cause = self.cause or decision.cause
         self.soft_error = self.soft_error or decision.soft_error
