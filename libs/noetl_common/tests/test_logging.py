@@ -109,6 +109,23 @@ def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None
     assert "hunter2" not in text
 
 
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize("log_format", ["pretty", "json"])
+def test_a_traceback_shows_no_values_of_variables(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    configure(ServiceSettings.model_validate({"log_format": log_format}), "x")
+    secret = "hunter" + str(2)
+    try:
+        int(secret[:0])
+    except ValueError:
+        get_logger().exception("failed")
+    line = capsys.readouterr().out
+
+    assert "Traceback" in line
+    assert secret not in line
+
+
 def test_masking_leaves_the_rest_alone() -> None:
     value = {"token": "", "name": "n", "items": [1, None, {"secret": {"a": 1}}]}
 

@@ -111,7 +111,14 @@ def _service_adder(service: str) -> Processor:
 
 
 def _pretty_renderers() -> list[Processor]:
-    return [structlog.dev.ConsoleRenderer(event_key="event", timestamp_key="ts")]
+    # The default draws each frame with its variables: slow, and some of them are secrets.
+    return [
+        structlog.dev.ConsoleRenderer(
+            event_key="event",
+            timestamp_key="ts",
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
