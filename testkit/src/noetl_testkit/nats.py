@@ -109,13 +109,26 @@ def stream_names(probe: NatsProbe) -> list[str]:
 
 @contextmanager
 def without_leftover_streams(url: str) -> Iterator[None]:
-    """Delete the streams made during the block; earlier streams stay."""
+    """Delete the streams made during the block; earlier streams stay.
+
+    What stayed behind would be taken for earlier streams by all tests that follow, so a slow
+    server is asked again.
+    """
     with NatsProbe(url) as probe:
         before = set(stream_names(probe))
     yield
-    with NatsProbe(url) as probe:
-        for name in set(stream_names(probe)) - before:
-            probe.request(f"$JS.API.STREAM.DELETE.{name}")
+
+    def are_gone() -> bool:
+        try:
+            with NatsProbe(url) as probe:
+                left = set(stream_names(probe)) - before
+                for name in left:
+                    probe.request(f"$JS.API.STREAM.DELETE.{name}")
+        except (OSError, NatsProbeError):
+            return False
+        return not left
+
+    wait_until(are_gone, what="the streams of the test are deleted", timeout_seconds=60)
 
 
 def foreign_nats_url() -> str | None:

@@ -340,6 +340,8 @@ class NatsTransport:
         message = self._outcome_message(run, outcome)
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
+        if run.start is None:
+            metrics.FAST_PATH.labels("quick").inc()
         await self._publish_outcome(message, run, outcome)
         await run.acknowledge()
         await self._pending_outcomes.room()
