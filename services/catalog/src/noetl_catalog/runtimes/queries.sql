@@ -150,17 +150,7 @@ LIMIT $4;
 -- Heartbeats of workers and edges, by which leases are judged, and what is paused, as
 -- 'pause path' and 'pause pool'; times are this database's. Without any there is one row with the
 -- time only.
-SELECT
-    clock.now,
-    known.kind,
-    known.name,
-    known.heartbeat_at,
-    known.process_since,
-    known.instance,
-    known.deregistered_at,
-    known.over_edge
-FROM (SELECT now() AS now) AS clock
-LEFT JOIN (
+WITH known AS (
     SELECT
         runtime.kind,
         runtime.name,
@@ -174,7 +164,19 @@ LEFT JOIN (
     UNION ALL
     SELECT 'pause ' || pause.kind, pause.name, NULL, NULL, NULL, NULL, NULL
     FROM noetl.pause AS pause
-) AS known ON TRUE;
+)
+
+SELECT
+    clock.now,
+    known.kind,
+    known.name,
+    known.heartbeat_at,
+    known.process_since,
+    known.instance,
+    known.deregistered_at,
+    known.over_edge
+FROM (SELECT now() AS now) AS clock
+LEFT JOIN known ON TRUE;
 
 -- name: put_pause
 -- $1 kind, $2 name, $3 reason, $4 who, $5 most pauses
