@@ -305,10 +305,42 @@ async def test_garbage_hints_are_ignored(rows: Rows, database: Database, nats_ur
         await rows.commit(command)
         for body in (b"", b"{}", b"[1]", b'[{"kind":"command"}]', b"\xff"):
             await rows.bus.send("noetl_hint.outbox.0", body)
+        commit, event = rows.of_commit(1, 2), rows.event(3)
+        for payload in ({}, [], {"first": 1}, {"first": 1, "last": 2, "events": [{}]}):
+            await rows.hint(commit | {"payload": payload}, event | {"payload": payload})
         await rows.hint(command | {"outbox_id": "x"}, command)
         await eventually(rows.all_published)
 
     assert await rows.count(COMMANDS.name) == 1
+
+
+async def test_a_commit_without_positions_is_parked_and_others_go_on(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    await rows.append(1)
+    broken = rows.of_commit(2, 2, payload={"first": 2})
+    await rows.commit(broken, rows.of_commit(1, 1), age_seconds=60)
+    async with relaying(database, nats_url):
+        await eventually(lambda: _has(rows, PUBLISHED=1, PARKED=1))
+
+    row = await rows.row(broken["outbox_id"])
+    assert row["last_error"] == "the payload of the commit lacks what its message is made of"
+    assert await rows.count(COMMITS.name) == 1
+
+
+async def test_a_commit_that_nobody_outside_reads_is_not_taken_for_lost(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    """Sequences of the stream of commits say nothing about that of events."""
+    await rows.append(1, 2)
+    await rows.append(3, event_type="step.exit")
+    silent, told = rows.of_commit(1, 2), rows.of_commit(3, 3)
+    await rows.commit(silent, told, age_seconds=60)
+    async with relaying(database, nats_url):
+        await eventually(rows.all_published)
+
+    places = [(await rows.row(row["outbox_id"]))["stream_sequence"] for row in (silent, told)]
+    assert places == [None, 1]
 
 
 async def _has(rows: Rows, **wanted: int) -> bool:

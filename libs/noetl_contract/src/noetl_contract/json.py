@@ -1,6 +1,7 @@
 """JSON as it travels: one name for free values, one encoder for everybody."""
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -10,6 +11,19 @@ type Json = Any
 
 type JsonObject = dict[str, Json]
 """A JSON object whose keys only its author knows."""
+
+
+def texts_in(values: Iterable[Json]) -> Iterator[str]:
+    """Return all texts in values, at any depth and in their order; keys are none of them."""
+    waiting = [*values][::-1]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text
+            case dict() as inner:
+                waiting += reversed(inner.values())
+            case list() as elements:
+                waiting += reversed(elements)
 
 
 def encode(value: Json) -> bytes:

@@ -17,6 +17,7 @@ from noetl_common.logging import get_logger
 from noetl_common.retry import Pace
 from noetl_contract import message_ids
 from noetl_contract.json import JsonObject
+from noetl_contract.streams import COMMITS
 from noetl_contract.subjects import commit_subject, event_subject
 
 from noetl_outbox.pools import PoolWatch
@@ -176,7 +177,6 @@ class Relay:
     async def _publish_claimed(self, rows: list[Row]) -> None:
         if not rows:
             return
-        rows = await self._with_events(rows)
         failures: list[Failure] = []
         unpublishable: list[tuple[Row, str]] = []
         publishable: list[Row] = []
@@ -186,6 +186,7 @@ class Relay:
                 publishable.append(row)
             else:
                 unpublishable.append((row, reason))
+        publishable = await self._with_events(publishable)
         for row, result in zip(publishable, await self._publish(publishable), strict=True):
             if isinstance(result, Published):
                 self._note(result)
@@ -357,4 +358,7 @@ def _result(
             return ack
     if not isinstance(last, PubAck):
         return last
+    if last.stream == COMMITS.name:
+        # Nobody has to be told again if that stream is lost: its readers read the log.
+        return Published(row.outbox_id, row.message_id, None, None)
     return Published(row.outbox_id, row.message_id, created_at.get(last.stream), last.sequence)

@@ -58,7 +58,7 @@ def read_hint(data: bytes) -> Iterator[Row]:
 
 
 def _hinted_row(item: OutboxHintRow) -> Row:
-    return Row(
+    row = Row(
         outbox_id=int(item["outbox_id"]),
         kind=item["kind"],
         execution_id=int(item["execution_id"]),
@@ -68,6 +68,9 @@ def _hinted_row(item: OutboxHintRow) -> Row:
         payload=item["payload"],
         is_first=True,
     )
+    if row.payload is not None and why_unpublishable(row) is not None:
+        raise ValueError(row.kind)
+    return row
 
 
 def stored_row(record: Record, *, shard: int) -> Row:
@@ -133,7 +136,31 @@ def why_unpublishable(row: Row) -> str | None:
         return "the row has no subject"
     if row.payload is None:
         return "the row has no payload and its event is not in the log"
+    if not _is_whole(row):
+        return f"the payload of the {row.kind} lacks what its message is made of"
     return None
+
+
+def _is_whole(row: Row) -> bool:
+    """Return whether a payload has what the relay itself reads of it."""
+    match row.kind, row.payload:
+        case "commit", {"first": int(), "last": int(), **more}:
+            events = more.get("events", [])
+            return isinstance(events, list) and all(map(_is_event, events))
+        case "event", event:
+            return _is_event(event)
+        case kind, dict():
+            return kind != "commit"
+        case _:
+            return False
+
+
+def _is_event(event: Json) -> bool:
+    match event:
+        case {"position": int(), "event_type": str()}:
+            return True
+        case _:
+            return False
 
 
 def pool_of(subject: str | None) -> str | None:

@@ -15,12 +15,16 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An acknowledgement of a row; the creation time of its stream is None if unknown."""
+    """An acknowledgement of a row.
+
+    The creation time of its stream is None if unknown; the sequence is None if the row need not be
+    published again when its stream is lost.
+    """
 
     outbox_id: int
     message_id: str
     stream_created_at: datetime | None
-    sequence: int
+    sequence: int | None
 
 
 @dataclass(frozen=True, slots=True)

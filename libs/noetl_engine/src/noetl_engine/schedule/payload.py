@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 import orjson
+from noetl_contract.json import texts_in
 from noetl_template import (
     TemplateError,
     has_server_syntax,
@@ -29,7 +30,7 @@ class PayloadError(Exception):
 
 def payload_problems(payload: Value) -> Iterator[str]:
     """Yield what is wrong with the templates of a payload."""
-    for text in _texts(payload):
+    for text in filter(has_server_syntax, texts_in([payload])):
         try:
             found = references(text, by_worker=False)
         except TemplateError as error:
@@ -86,17 +87,3 @@ def _rendered(value: Value, scope: Mapping[str, Value]) -> Value:
             return {name: _rendered(item, scope) for name, item in value.items()}
         case _:
             return value
-
-
-def _texts(value: Value) -> Iterator[str]:
-    match value:
-        case str() if has_server_syntax(value):
-            yield value
-        case list():
-            for item in value:
-                yield from _texts(item)
-        case dict():
-            for item in value.values():
-                yield from _texts(item)
-        case _:
-            pass

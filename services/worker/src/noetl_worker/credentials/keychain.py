@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from noetl_contract.json import Json
+from noetl_contract.json import Json, texts_in
 from noetl_contract.tools import WITHOUT_KEYCHAIN
 from noetl_template import TemplateError, has_worker_syntax, look_ups
 
@@ -82,7 +82,7 @@ class CommandKeychain:
 
     def _wanted(self, values: Iterable[Json]) -> Iterator[str]:
         found: dict[str, None] = {}
-        for text in _texts(values):
+        for text in texts_in(values):
             if _ROOT not in text or not has_worker_syntax(text):
                 continue
             try:
@@ -92,15 +92,3 @@ class CommandKeychain:
             for path in paths:
                 found.update(dict.fromkeys(path[1:2] or self._names))
         return (name for name in found if name in self._names)
-
-
-def _texts(values: Iterable[Json]) -> Iterator[str]:
-    waiting = list(values)
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case dict() as inner:
-                waiting.extend(inner.values())
-            case list() as items:
-                waiting.extend(items)

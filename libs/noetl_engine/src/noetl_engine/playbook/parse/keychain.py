@@ -5,10 +5,11 @@ configuration or arguments that names an entry travels as written; the worker as
 when the tool runs, and gives it to nothing but that rendering.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from noetl_contract.json import texts_in
 from noetl_template import TemplateError, has_worker_syntax, look_ups
 
 from noetl_engine.playbook.model import KeychainEntry, Pipeline, Playbook, Step, Task, Value
@@ -85,12 +86,12 @@ def _with_keychain(step: Step, entries: frozenset[str]) -> Step:
             return step
         return replace(step, tool=Pipeline(tasks=tasks), keychain=tuple(sorted(kept)))
     left: set[str] = set()
-    for text in _texts([*tool.config.values(), tool.args, *step.input.values()]):
+    for text in texts_in([*tool.config.values(), tool.args, *step.input.values()]):
         named = entries_named(text, entries)
         if named:
             left.add(text)
             kept |= named
-    for text in _texts(step.args.values()):
+    for text in texts_in(step.args.values()):
         kept |= entries_named(text, entries)
     if not kept:
         return step
@@ -100,23 +101,11 @@ def _with_keychain(step: Step, entries: frozenset[str]) -> Step:
 def _task(task: Task, entries: frozenset[str], kept: set[str]) -> Task:
     """Return a task that leaves its texts of the keychain to the worker, and add their entries."""
     left: set[str] = set()
-    for text in _texts(task.rendered.values()):
+    for text in texts_in(task.rendered.values()):
         named = entries_named(text, entries)
         if named:
             left.add(text)
             kept |= named
-    for text in _texts([task.verbatim.get(key) for key in ("input", "command")]):
+    for text in texts_in([task.verbatim.get(key) for key in ("input", "command")]):
         kept |= entries_named(text, entries)
     return replace(task, left=task.left | left) if left else task
-
-
-def _texts(values: Iterable[Value]) -> Iterator[str]:
-    waiting: list[Value] = list(values)
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case dict() as inner:
-                waiting.extend(inner.values())
-            case list() as elements:
-                waiting.extend(elements)
