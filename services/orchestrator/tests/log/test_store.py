@@ -18,8 +18,15 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
     """A plan made on empty tables is kept for long; it must not hold a scan of the log."""
     connection = await asyncpg.connect(database.dsn)
     try:
-        # As after the migrations: the server may have analysed the tables when they were empty.
-        await connection.execute("TRUNCATE noetl.event, noetl.command, noetl.execution_state")
+        # As after the migrations: without rows, and without the statistics that the server may have
+        # collected since for rows of earlier tests, which TRUNCATE leaves where they are.
+        await connection.execute(
+            "TRUNCATE noetl.event, noetl.command, noetl.execution_state, noetl.timer, noetl.outbox"
+        )
+        await connection.execute(
+            "DELETE FROM pg_statistic USING pg_class AS c"
+            " WHERE starelid = c.oid AND c.relnamespace = 'noetl'::regnamespace"
+        )
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         await connection.execute(f"PREPARE turn AS {QUERIES['commit_turn']}")
         nothing = ", ".join(["'[]'"] * 8 + ["'{}'"] + ["'[]'"] + ["'{}'"] * 29)
