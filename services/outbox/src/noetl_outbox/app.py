@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
+from noetl_common import metrics
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -13,12 +14,12 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.pool_watch import PoolWatch
 from noetl_common.service import Service, ServiceApp, create_service_app, every
 from noetl_contract.streams import STREAMS
-from noetl_contract.subjects import outbox_hint_subject
+from noetl_contract.subjects import outbox_hint_subject, published_filter
 
 from noetl_outbox.external_publishers import ExternalPublishers
-from noetl_outbox.pools import PoolWatch
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
@@ -53,7 +54,14 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         database = Database(pool)
         store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
-        pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
+        pools = PoolWatch(
+            bus,
+            interval_seconds=settings.outbox_pool_look_seconds,
+            refused=metrics.gauge(
+                "noetl_outbox_pools_not_inlined",
+                "Pools whose commands are not inlined because several durables cover them.",
+            ),
+        )
         creation_times = dict[str, datetime]()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
         recovery = Recovery(
@@ -88,7 +96,10 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         for number in range(settings.outbox_publishers):
             service.spawn(f"hints {number}", relay.run_hints())
         shard = settings.shard_index
-        subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
+        subscriptions = [
+            await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME),
+            await bus.subscribe(published_filter(shard), relay.take_ack, queue=_NAME),
+        ]
         try:
             async with serve_rpc(
                 bus,
@@ -99,7 +110,8 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
             ):
                 yield
         finally:
-            await subscription.unsubscribe()
+            for subscription in subscriptions:
+                await subscription.unsubscribe()
 
 
 async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
