@@ -83,9 +83,8 @@ class Orchestrator:
         self.appends = Appends(database)
         self.retention = Retention(database)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
+        hints = OutboxHints(bus, settings, pools=self.pools)
         outbox_rows = OutboxRows.of(settings)
-        outbox_hints = OutboxHints(bus, settings, pools=self.pools)
-
         self.clock = DatabaseClock()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
@@ -100,13 +99,13 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = self._build_turns(outbox_rows, outbox_hints, RunHints(bus))
+        self.turns = self._build_turns(outbox_rows, hints, RunHints(bus))
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
             store=self.store,
             outbox_rows=outbox_rows,
-            hints=outbox_hints,
+            hints=hints,
             dispatcher=self.dispatcher,
             liveness=self.liveness,
             pauses=self.pauses,

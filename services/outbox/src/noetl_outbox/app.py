@@ -1,11 +1,12 @@
 """The process of the outbox relay: connections, loops and handlers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 from noetl_common import metrics
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
@@ -54,14 +55,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         database = Database(pool)
         store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
-        pools = PoolWatch(
-            bus,
-            interval_seconds=settings.outbox_pool_look_seconds,
-            refused=metrics.gauge(
-                "noetl_outbox_pools_not_inlined",
-                "Pools whose commands are not inlined because several durables cover them.",
-            ),
-        )
+        pools = _watch_pools(bus, settings)
         creation_times = dict[str, datetime]()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
         recovery = Recovery(
@@ -96,22 +90,36 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         for number in range(settings.outbox_publishers):
             service.spawn(f"hints {number}", relay.run_hints())
         shard = settings.shard_index
-        subscriptions = [
-            await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME),
-            await bus.subscribe(published_filter(shard), relay.take_ack, queue=_NAME),
-        ]
-        try:
-            async with serve_rpc(
+        async with (
+            _heard(bus, outbox_hint_subject(shard), relay.take_hint),
+            _heard(bus, published_filter(shard), relay.take_ack),
+            serve_rpc(
                 bus,
                 publishers.handlers(),
                 queue=_NAME,
                 shard=shard,
                 concurrency=_REQUESTS_AT_ONCE,
-            ):
-                yield
-        finally:
-            for subscription in subscriptions:
-                await subscription.unsubscribe()
+            ),
+        ):
+            yield
+
+
+@asynccontextmanager
+async def _heard(bus: Bus, subject: str, take: Callable[[Incoming], None]) -> AsyncIterator[None]:
+    """Share the messages on a subject with other replicas while the block lasts."""
+    subscription = await bus.subscribe(subject, take, queue=_NAME)
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
+
+
+def _watch_pools(bus: Bus, settings: Settings) -> PoolWatch:
+    refused = metrics.gauge(
+        "noetl_outbox_pools_not_inlined",
+        "Pools whose commands are not inlined because several durables cover them.",
+    )
+    return PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds, refused=refused)
 
 
 async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
