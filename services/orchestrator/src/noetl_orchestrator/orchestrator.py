@@ -83,8 +83,7 @@ class Orchestrator:
         self.appends = Appends(database)
         self.retention = Retention(database)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
-        hints = OutboxHints(bus, settings, pools=self.pools)
-        outbox_rows = OutboxRows.of(settings)
+        hints, outbox_rows = OutboxHints(bus, settings, self.pools), OutboxRows.of(settings)
         self.clock = DatabaseClock()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(

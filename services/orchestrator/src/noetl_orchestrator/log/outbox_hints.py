@@ -28,7 +28,7 @@ class OutboxHints:
     sent to the relay; a row larger than a hint is left to its sweep.
     """
 
-    def __init__(self, bus: Bus, settings: Settings, *, pools: PoolWatch) -> None:
+    def __init__(self, bus: Bus, settings: Settings, pools: PoolWatch) -> None:
         self._bus = bus
         self._pools = pools
         self._shard = settings.shard_index
