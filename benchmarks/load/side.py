@@ -15,13 +15,12 @@ from pathlib import Path
 import asyncpg
 import httpx
 import orjson
+from load.fire import Figures, fire
+from load.kept import request
 from noetl.stack.process import free_port
 from noetl_testkit import stack as e2e
 from noetl_testkit.waiting import wait_until
 from steps import STEPS, playbook
-
-from load.fire import Figures, fire
-from load.kept import request
 
 _ONE_STEP = """
 apiVersion: noetl.io/v2

@@ -23,12 +23,11 @@ import nats
 import nats.js.errors
 import orjson
 import uvloop
+from load.kept import Pool, request
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 from noetl_contract.streams import DurableSpec, pool_durable
-
-from load.kept import Pool, request
 
 _IDLE_SECONDS = 0.1
 _EPOCH_MS = 1_704_067_200_000
