@@ -207,7 +207,7 @@ def _cluster(made: Filled) -> Iterator[Page]:
     yield Page("grants", "", "/api/admin/grants")
     for query in (
         "", "principal=p1", "principal=p299", "principal=nobody", "right=keys.change",
-        "right=nothing", "outcome=denied", "outcome=nothing", f"object={made.short_id}",
+        "right=nothing", "outcome=forbidden", "outcome=nothing", f"object={made.short_id}",
         "object=nothing", "to=2026-11-20T00:00:00Z",
     ):  # fmt: skip
         yield Page(f"access audit: {query}", "", f"/api/internal/access-audit?limit=100&{query}")

@@ -332,7 +332,7 @@ _OTHERS = (
         'r' || n, now() - make_interval(secs => 20 * n), 'p' || floor(300 * random() ^ 3), 'key',
         '10.0.0.1', CASE WHEN n % 5000 = 7 THEN 'keys.change' ELSE 'executions.read' END, 'GET',
         '/api/executions/{execution_id:str}', (SELECT c.new_id::TEXT FROM bench.clone AS c
-        WHERE c.number = n), CASE WHEN n % 3000 = 5 THEN 'denied' ELSE 'allowed' END, 'q' || n
+        WHERE c.number = n), CASE WHEN n % 3000 = 5 THEN 'forbidden' ELSE 'allowed' END, 'q' || n
     FROM generate_series(1, $1::BIGINT / 2) AS n
     WHERE $2::BIGINT + $3::BIGINT > 0
     """,
