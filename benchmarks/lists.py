@@ -10,6 +10,7 @@ that is reached by a cursor is above the bar.
 
 import argparse
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -25,10 +26,11 @@ import asyncpg
 from noetl_testkit import stack as e2e
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lists_data import Filled, fill, run_templates
+from lists_data import Filled, fill, run_templates, summary
 
 BAR_MS = 30.0
 _EMPTY_ROUNDS = 7
+_KEPT_SECONDS = 2.0
 _TOKEN = "of-the-benchmark"
 
 
@@ -76,6 +78,7 @@ class Edge:
     def __init__(self, stack: e2e.Stack) -> None:
         self._stack = stack
         self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
 
     def ask(self, page: Page) -> tuple[float, bytes]:
         """Return milliseconds and body.
@@ -87,15 +90,17 @@ class Edge:
         body = None
         if page.body is not None:
             body, headers["content-type"] = json.dumps(page.body), "application/json"
-        if self._connection is None:
+        # The edge closes connections that rest.
+        if self._connection is None or time.monotonic() - self._used_at > _KEPT_SECONDS:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._stack.port, timeout=60)
             self._connection.connect()
         began = time.perf_counter()
         self._connection.request("GET" if body is None else "POST", page.path, body, headers)
         answer = self._connection.getresponse()
         text = answer.read()
+        self._used_at = time.monotonic()
         took = (time.perf_counter() - began) * 1000
-        if answer.status != 200:
+        if answer.status != 200 and page.is_bound:
             raise RuntimeError(f"{page.path}: {answer.status} {text[:300]!r}")
         return took, text
 
@@ -339,26 +344,45 @@ async def _places(db: asyncpg.Connection) -> dict[str, list[int]]:
     return found
 
 
+async def _make(stack: e2e.Stack, edge: Edge, *, size: int) -> None:
+    """Ask all lists while there is nothing, then fill the database."""
+    for name, value in (("session_preload_libraries", "auto_explain"), ("max_wal_size", "16GB")):
+        db = await asyncpg.connect(stack.dsn())
+        await db.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        await db.close()
+    # New connections only have it.
+    stack.down()
+    stack.up()
+    with stack.client() as client:
+        ids = run_templates(client)
+    nothing = Filled(0, 0, "x", "x", 1, 1, ids["loop"], ids["two"], 1)
+    early = pages(nothing, {"middle": [ids["two"]], "last": [ids["two"]]})
+    measure(edge, [page for page in early if "firings" not in page.name], rounds=_EMPTY_ROUNDS)
+    await _grow(stack, ids, size=size)
+
+
+async def _grow(stack: e2e.Stack, ids: dict[str, int], *, size: int) -> None:
+    db = await asyncpg.connect(stack.dsn(), command_timeout=14_400)
+    other = await asyncpg.connect(stack.dsn(), command_timeout=14_400)
+    await fill(db, other, ids, size=size)
+    await db.close()
+    await other.close()
+
+
 async def run(options: argparse.Namespace) -> int:
     """Run everything."""
-    with e2e.running_stack(environment={"NOETL_INTERNAL_API_TOKEN": _TOKEN}) as stack:
-        db = await asyncpg.connect(stack.dsn(), command_timeout=7200)
-        await db.execute("ALTER SYSTEM SET session_preload_libraries = 'auto_explain'")
-        await db.execute("SELECT pg_reload_conf()")
-        await db.close()
-        stack.down()
-        stack.up()
-        db = await asyncpg.connect(stack.dsn(), command_timeout=7200)
+    with opened(options.data) as stack:
         edge = Edge(stack)
-        with stack.client() as client:
-            ids = run_templates(client)
-        nothing = Filled(0, 0, "x", "x", 1, 1, ids["loop"], ids["two"], 1)
-        early = list(pages(nothing, {"middle": [ids["two"]], "last": [ids["two"]]}))
-        known = [page for page in early if "firings" not in page.name]
-        measure(edge, known, rounds=_EMPTY_ROUNDS)
-        made = await fill(db, ids, size=options.size)
+        db = await asyncpg.connect(stack.dsn())
+        if not await db.fetchval("SELECT to_regclass('bench.clone') IS NOT NULL"):
+            await db.close()
+            await _make(stack, edge, size=options.size)
+            db = await asyncpg.connect(stack.dsn())
+        elif await db.fetchval("SELECT max(number) FROM bench.clone") < options.size:
+            await _grow(stack, {}, size=options.size)
+        made = await summary(db)
         print(f"{made.executions} executions, {made.events} events", flush=True)
-        wanted = list(pages(made, await _places(db)))
+        wanted = [page for page in pages(made, await _places(db)) if options.only in page.name]
         measure(edge, wanted, rounds=2)
         found = measure(edge, wanted, rounds=options.rounds)
         is_good = await report(wanted, found, Plans(stack, db), edge)
@@ -366,11 +390,31 @@ async def run(options: argparse.Namespace) -> int:
     return 0 if is_good else 1
 
 
+@contextlib.contextmanager
+def opened(data: Path | None) -> Iterator[e2e.Stack]:
+    """Run a stack, on data that stay if they have a folder."""
+    environment = {"NOETL_INTERNAL_API_TOKEN": _TOKEN}
+    if data is None:
+        with e2e.running_stack(environment=environment) as stack:
+            yield stack
+        return
+    data.mkdir(parents=True, exist_ok=True)
+    stack = e2e.Stack(data / "data", environment=environment)
+    stack.scratch.mkdir(exist_ok=True)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+
+
 def main() -> int:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=20_000, help="executions")
     parser.add_argument("--rounds", type=int, default=30, help="requests of each page")
+    parser.add_argument("--data", type=Path, help="a folder to keep the data in, and to use again")
+    parser.add_argument("--only", default="", help="lists with this in their names")
     return asyncio.run(run(parser.parse_args()))
 
 

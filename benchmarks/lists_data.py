@@ -5,6 +5,7 @@ another time of the last months, under a path and a version of its own choice. S
 shapes that they have in life, whatever these are.
 """
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,34 +110,61 @@ def run_templates(client: httpx.Client) -> dict[str, int]:
     return ids
 
 
-async def fill(db: asyncpg.Connection, ids: dict[str, int], *, size: int) -> Filled:
-    """Copy the executions and make what else is listed; return what there is then."""
-    await db.execute("SET synchronous_commit = off")
-    children = "SELECT execution_id FROM noetl.execution_state WHERE parent_execution_id = $1"
-    ids = {**ids, "child": await db.fetchval(children, ids["parent"])}
-    for statement in _plan(size):
-        await db.execute(statement)
-    await db.executemany(
-        "INSERT INTO bench.template VALUES ($1, $2, $3)",
-        [(name, ids[name], share) for name, share in _SHARES.items()],
-    )
-    await db.execute(_CLONES, size, PATHS, VERSIONS)
-    await db.execute(_PARENTS)
+async def fill(
+    db: asyncpg.Connection, other: asyncpg.Connection, ids: dict[str, int], *, size: int
+) -> None:
+    """Copy executions until there are so many, and make what else is listed.
+
+    Args:
+        db: A connection, as superuser.
+        other: Another one.
+        ids: The executions to copy; none where there are copies already.
+        size: How many executions there are to be.
+    """
+    for connection in (db, other):
+        await connection.execute("SET synchronous_commit = off")
+    if ids:
+        await _prepare(db, ids, size=size)
+    done = await db.fetchval("SELECT coalesce(max(number), 0) FROM bench.clone")
+    await db.execute(_CLONES, size, PATHS, done)
+    await db.execute(_PARENTS, done)
     began = time.monotonic()
     columns = {table: await _copied(db, table) for table in _TABLES}
-    for first in range(0, size, _AT_ONCE):
-        async with db.transaction():
-            for table in _TABLES:
-                await db.execute(columns[table], first, first + _AT_ONCE)
-        if first and first % 200_000 == 0:
-            print(f"{first} executions after {time.monotonic() - began:.0f} s", flush=True)
-    await db.execute(_LONG_LOG, min(470, max(50, size // 2000)))
-    for statement in _OTHERS:
-        await db.execute(statement, size, PATHS, VERSIONS)
+    ranges = iter(range(done, size, _AT_ONCE))
+
+    async def copy(connection: asyncpg.Connection) -> None:
+        for first in ranges:
+            async with connection.transaction():
+                for table in _TABLES:
+                    await connection.execute(columns[table], first, first + _AT_ONCE)
+            if first and first % 100_000 == 0:
+                print(f"{first} executions after {time.monotonic() - began:.0f} s", flush=True)
+
+    await asyncio.gather(copy(db), copy(other))
+    if not done:
+        await db.execute(_LONG_LOG, min(470, max(50, size // 2000)))
+        for statement in _OTHERS:
+            await db.execute(statement, size, PATHS, VERSIONS)
     for statement in _COUNTERS:
         await db.execute(statement)
     await db.execute("VACUUM ANALYZE")
     print(f"filled and analyzed after {time.monotonic() - began:.0f} s", flush=True)
+
+
+async def _prepare(db: asyncpg.Connection, ids: dict[str, int], *, size: int) -> None:
+    """Remember what is copied."""
+    children = "SELECT execution_id FROM noetl.execution_state WHERE parent_execution_id = $1"
+    known = {**ids, "child": await db.fetchval(children, ids["parent"])}
+    for statement in _plan(size):
+        await db.execute(statement)
+    await db.executemany(
+        "INSERT INTO bench.template VALUES ($1, $2, $3)",
+        [(name, known[name], share) for name, share in _SHARES.items()],
+    )
+
+
+async def summary(db: asyncpg.Connection) -> Filled:
+    """Return what was made."""
     return Filled(**dict(await db.fetchrow(_SUMMARY, PATHS)))
 
 
@@ -192,8 +220,8 @@ drawn AS (
         i AS number, 1000 * random() AS drawn,
         (extract(EPOCH FROM now()) * 1000 - 250 * 86400000.0 * random())::BIGINT - 1704067200000
             AS ms,
-        floor($2 * random() ^ 3)::INTEGER AS place, 1 + floor($3 * random())::INTEGER AS version
-    FROM generate_series(1::BIGINT, $1::BIGINT) AS i
+        floor($2 * random() ^ 3)::INTEGER AS place, 1 + floor(3 * random())::INTEGER AS version
+    FROM generate_series($3::BIGINT + 1, $1::BIGINT) AS i
 )
 
 INSERT INTO bench.clone
@@ -222,7 +250,9 @@ WITH parents AS (
 UPDATE bench.clone AS c
 SET parent_id = p.new_id
 FROM parents AS p
-WHERE p.place = 1 + (c.parent_id - 1) % (SELECT max(q.place) FROM parents AS q)
+WHERE
+    c.number > $1
+    AND p.place = 1 + (c.parent_id - 1) % (SELECT max(q.place) FROM parents AS q)
 """
 
 # The events of a loop once more behind the ones before, many times.

@@ -1,6 +1,6 @@
 -- migrate:up
--- Lists of executions are read from indexes in their order, whatever they are filtered by.
--- The indexes are written when an execution begins and when it ends, not in between.
+-- Lists are read from indexes in their order, whatever they are filtered by.
+-- Those of executions are written when an execution begins and when it ends, not in between.
 SET lock_timeout = '4s';
 SET statement_timeout = '10min';
 
@@ -17,10 +17,27 @@ CREATE INDEX IF NOT EXISTS idx_execution_state_children ON noetl.execution_state
     parent_execution_id, status, started_at DESC, execution_id DESC
 ) WHERE parent_execution_id IS NOT NULL;
 DROP INDEX noetl.idx_execution_state_parent;
+-- Only timers of waits are in these.
+CREATE INDEX IF NOT EXISTS idx_timer_signal ON noetl.timer ((payload ->> 'signal'), timer_id)
+WHERE kind = 'wait';
+CREATE INDEX IF NOT EXISTS idx_timer_for_signal ON noetl.timer (timer_id)
+WHERE kind = 'wait' AND payload ->> 'signal' != '';
+-- What is asked of the audit beside callers and objects: what was refused, and single rights.
+CREATE INDEX IF NOT EXISTS access_audit_right ON noetl.access_audit (
+    access_right, occurred_at DESC, record_id DESC
+);
+CREATE INDEX IF NOT EXISTS access_audit_outcome ON noetl.access_audit (
+    outcome, occurred_at DESC, record_id DESC
+);
+CREATE INDEX IF NOT EXISTS schedule_firing_state ON noetl.schedule_firing (
+    schedule_id, state, scheduled_at DESC
+);
 
 -- migrate:down
 CREATE INDEX idx_execution_state_parent ON noetl.execution_state (parent_execution_id)
 WHERE parent_execution_id IS NOT NULL;
 DROP INDEX
+noetl.schedule_firing_state, noetl.access_audit_outcome, noetl.access_audit_right,
+noetl.idx_timer_for_signal, noetl.idx_timer_signal,
 noetl.idx_execution_state_children, noetl.idx_execution_state_catalog,
 noetl.idx_execution_state_path, noetl.idx_execution_state_status;

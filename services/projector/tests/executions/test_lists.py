@@ -9,36 +9,41 @@ from noetl_projector.executions.store import ExecutionStore, Wanted
 
 from services.projector.tests.conftest import Pool
 
-QUERIES = Queries.load("noetl_projector.executions")
 STATUSES = "ARRAY['RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED']"
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 
 
+STATES = "noetl_projector.executions"
+WAITS = "noetl_projector.waits"
+PAGE = "now(), 5, 50, 0"
 PLANS = [
-    ("list_newest", "", "idx_execution_state_started"),
-    ("list_of_status", ", 'FAILED'", "idx_execution_state_status"),
-    ("list_of_parent", f", 7, {STATUSES}, NULL, NULL, NULL", "idx_execution_state_children"),
-    ("list_of_catalog", f", 7, {STATUSES}, NULL, NULL", "idx_execution_state_catalog"),
-    ("list_of_paths", f", {STATUSES}, 'x', NULL", "idx_execution_state_path"),
+    (STATES, "list_newest", PAGE, "idx_execution_state_started"),
+    (STATES, "list_of_status", f"{PAGE}, 'FAILED'", "idx_execution_state_status"),
+    (STATES, "list_of_parent", f"{PAGE}, 7, {STATUSES}, 1, 'x', NULL", "_state_children"),
+    (STATES, "list_of_catalog", f"{PAGE}, 7, {STATUSES}, NULL, NULL", "_state_catalog"),
+    (STATES, "list_of_paths", f"{PAGE}, {STATUSES}, 'x', NULL", "idx_execution_state_path"),
+    (WAITS, "list_all", "5, NULL, NULL, 50", "timer"),
+    (WAITS, "list_for_signals", "5, NULL, NULL, 50", "timer"),
+    (WAITS, "list_for_signal", "5, NULL, NULL, 50, 'go'", "idx_timer_signal"),
+    (WAITS, "list_of", "5, NULL, NULL, 50, ARRAY[1], 'go', TRUE", "timer"),
+    (WAITS, "find_open", "'a/%', NULL, 50", "idx_execution_state_path"),
 ]
 
 
 async def test_f9_a_list_reads_no_more_of_an_index_than_its_page(pool: Pool) -> None:
     """One plan for all values, made of tables that nothing is known of."""
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(
-            "DELETE FROM pg_statistic WHERE starelid = 'noetl.execution_state'::REGCLASS"
-        )
+        await connection.execute("DELETE FROM pg_statistic")
         for way in ("seqscan", "bitmapscan"):
             await connection.execute(f"SET LOCAL enable_{way} = off")
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        for statement, filters, index in PLANS:
-            await connection.execute(f"PREPARE list AS {QUERIES[statement]}")
-            rows = await connection.fetch(f"EXPLAIN EXECUTE list (now(), 5, 50, 0{filters})")
+        for package, statement, arguments, index in PLANS:
+            await connection.execute(f"PREPARE list AS {Queries.load(package)[statement]}")
+            rows = await connection.fetch(f"EXPLAIN EXECUTE list ({arguments})")
             await connection.execute("DEALLOCATE list")
             plan = "\n".join(row[0] for row in rows)
-            assert index in plan, plan
-            assert "Seq Scan" not in plan, plan
+            assert index in plan, f"{statement}: {plan}"
+            assert "Seq Scan" not in plan, f"{statement}: {plan}"
 
 
 async def _add(pool: Pool, first: int, count: int) -> None:

@@ -42,7 +42,7 @@ async def write(
         number + 1000,
         number,
         NOW + timedelta(days=1),
-        {"event_id": number + 1000, "step": "review"},
+        {"event_id": number + 1000, "step": "review", "signal": signal},
     )
 
 

@@ -144,30 +144,82 @@ FROM unnest(
     )
 ON CONFLICT (record_id) DO NOTHING;
 
--- name: list_records
--- Newest first. $1 principal or null, $2 right or null, $3 outcome or null, $4 object or null,
--- $5 from or null, $6 to or null, $7 limit
+-- list: record
 SELECT
-    record_id,
-    occurred_at,
-    principal,
-    kind,
-    address,
-    access_right,
-    method,
-    route,
-    object,
-    outcome,
-    request_id,
-    requests
-FROM noetl.access_audit
-WHERE ($1::TEXT IS NULL OR principal = $1)
-    AND ($2::TEXT IS NULL OR access_right = $2)
-    AND ($3::TEXT IS NULL OR outcome = $3)
-    AND ($4::TEXT IS NULL OR object = $4)
-    AND ($5::TIMESTAMPTZ IS NULL OR occurred_at >= $5)
-    AND ($6::TIMESTAMPTZ IS NULL OR occurred_at < $6)
-ORDER BY occurred_at DESC, record_id DESC
+    a.record_id, a.occurred_at, a.principal, a.kind, a.address, a.access_right, a.method, a.route,
+    a.object, a.outcome, a.request_id, a.requests
+FROM noetl.access_audit AS a;
+
+-- name: list_records
+-- Newest first, where nothing but times is asked for: by the index of times; the next four are
+-- read by an index of what they are called after. $1 principal or null, $2 right or null,
+-- $3 outcome or null, $4 object or null, $5 from or null, $6 to or null, $7 limit
+SELECT {record}
+FROM noetl.access_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.principal = $1)
+    AND ($2::TEXT IS NULL OR a.access_right = $2)
+    AND ($3::TEXT IS NULL OR a.outcome = $3)
+    AND ($4::TEXT IS NULL OR a.object = $4)
+    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.record_id DESC
+LIMIT $7;
+
+-- name: list_records_of_object
+-- $1 to $7 as above
+SELECT {record}
+FROM noetl.access_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.principal = $1)
+    AND ($2::TEXT IS NULL OR a.access_right = $2)
+    AND ($3::TEXT IS NULL OR a.outcome = $3)
+    AND a.object = $4 AND a.object != ''
+    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.record_id DESC
+LIMIT $7;
+
+-- name: list_records_of_principal
+-- $1 to $7 as above
+SELECT {record}
+FROM noetl.access_audit AS a
+WHERE
+    a.principal = $1
+    AND ($2::TEXT IS NULL OR a.access_right = $2)
+    AND ($3::TEXT IS NULL OR a.outcome = $3)
+    AND ($4::TEXT IS NULL OR a.object = $4)
+    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.record_id DESC
+LIMIT $7;
+
+-- name: list_records_of_right
+-- $1 to $7 as above
+SELECT {record}
+FROM noetl.access_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.principal = $1)
+    AND a.access_right = $2
+    AND ($3::TEXT IS NULL OR a.outcome = $3)
+    AND ($4::TEXT IS NULL OR a.object = $4)
+    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.record_id DESC
+LIMIT $7;
+
+-- name: list_records_of_outcome
+-- $1 to $7 as above
+SELECT {record}
+FROM noetl.access_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.principal = $1)
+    AND ($2::TEXT IS NULL OR a.access_right = $2)
+    AND a.outcome = $3
+    AND ($4::TEXT IS NULL OR a.object = $4)
+    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.record_id DESC
 LIMIT $7;
 
 -- name: delete_old_records

@@ -237,15 +237,25 @@ WHERE s.schedule_id = $1 AND (s.paused_at IS NULL) = $2::BOOLEAN
 RETURNING s.schedule_id;
 
 -- name: list_firings
--- $1 schedule, $2 before this time or null, $3 state or null, $4 limit
+-- $1 schedule, $2 before this time or null, $3 limit
 SELECT {firing}
 FROM noetl.schedule_firing AS f
 WHERE
     f.schedule_id = $1
-    AND ($2::TIMESTAMPTZ IS NULL OR f.scheduled_at < $2)
-    AND ($3::TEXT IS NULL OR f.state = $3)
+    AND f.scheduled_at < coalesce($2::TIMESTAMPTZ, 'infinity')
 ORDER BY f.scheduled_at DESC
-LIMIT $4;
+LIMIT $3;
+
+-- name: list_firings_in
+-- $1 schedule, $2 before this time or null, $3 limit, $4 state
+SELECT {firing}
+FROM noetl.schedule_firing AS f
+WHERE
+    f.schedule_id = $1
+    AND f.state = $4
+    AND f.scheduled_at < coalesce($2::TIMESTAMPTZ, 'infinity')
+ORDER BY f.scheduled_at DESC
+LIMIT $3;
 
 -- name: list_firings_of
 -- $1 schedule, $2 times

@@ -240,7 +240,10 @@ class ScheduleStore(Store):
         self, schedule_id: int, *, before: datetime | None, state: str | None, limit: int
     ) -> list[Firing]:
         """Return decisions, newest time first."""
-        rows = await self._db.fetch("list_firings", schedule_id, before, state, limit)
+        if state is None:
+            rows = await self._db.fetch("list_firings", schedule_id, before, limit)
+        else:
+            rows = await self._db.fetch("list_firings_in", schedule_id, before, limit, state)
         return [firing_of(row) for row in rows]
 
     async def list_firings_of(

@@ -239,29 +239,47 @@ VALUES (
 )
 ON CONFLICT (audit_id) DO NOTHING;
 
--- name: list_audit
--- Newest first. $1 credential or null, $2 execution id or null, $3 from or null, $4 to or null,
--- $5 limit
+-- list: audited
 SELECT
-    audit_id,
-    occurred_at,
-    credential,
-    operation,
-    outcome,
-    worker_id,
-    execution_id,
-    parent_execution_id,
-    server_region,
-    broker_region,
-    kek_version,
-    notes,
-    principal
-FROM noetl.secret_audit
-WHERE ($1::TEXT IS NULL OR credential = $1)
-    AND ($2::BIGINT IS NULL OR execution_id = $2)
-    AND ($3::TIMESTAMPTZ IS NULL OR occurred_at >= $3)
-    AND ($4::TIMESTAMPTZ IS NULL OR occurred_at < $4)
-ORDER BY occurred_at DESC, audit_id DESC
+    a.audit_id, a.occurred_at, a.credential, a.operation, a.outcome, a.worker_id, a.execution_id,
+    a.parent_execution_id, a.server_region, a.broker_region, a.kek_version, a.notes, a.principal
+FROM noetl.secret_audit AS a;
+
+-- name: list_audit
+-- Newest first, by the index of times; the next two are read by an index of what they are called
+-- after. $1 credential or null, $2 execution id or null, $3 from or null, $4 to or null, $5 limit
+SELECT {audited}
+FROM noetl.secret_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.credential = $1)
+    AND ($2::BIGINT IS NULL OR a.execution_id = $2)
+    AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.audit_id DESC
+LIMIT $5;
+
+-- name: list_audit_of_execution
+-- $1 to $5 as above
+SELECT {audited}
+FROM noetl.secret_audit AS a
+WHERE
+    ($1::TEXT IS NULL OR a.credential = $1)
+    AND a.execution_id = $2
+    AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.audit_id DESC
+LIMIT $5;
+
+-- name: list_audit_of_credential
+-- $1 to $5 as above
+SELECT {audited}
+FROM noetl.secret_audit AS a
+WHERE
+    a.credential = $1
+    AND ($2::BIGINT IS NULL OR a.execution_id = $2)
+    AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
+    AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
+ORDER BY a.occurred_at DESC, a.audit_id DESC
 LIMIT $5;
 
 -- name: delete_old_audit

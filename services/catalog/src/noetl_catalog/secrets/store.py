@@ -155,8 +155,13 @@ class SecretStore(Store):
 
     async def list_audit(self, wanted: AuditQuery, *, limit: int) -> list[AuditRecord]:
         """Return records, newest first."""
+        statement = "list_audit"
+        if wanted.execution_id is not None:
+            statement = "list_audit_of_execution"
+        elif wanted.credential is not None:
+            statement = "list_audit_of_credential"
         rows = await self._db.fetch(
-            "list_audit",
+            statement,
             wanted.credential,
             wanted.execution_id,
             wanted.since,

@@ -14,35 +14,142 @@ INNER JOIN noetl.event AS e
     ON e.execution_id = t.execution_id
     AND e.event_id = t.timer_id;
 
--- name: list_waits
--- Open waits, oldest first. $1 only after this wait, $2 execution id or null, $3 path prefix or
--- null, $4 signal or null, $5 kind or null, $6 path prefixes or null for all, $7 limit
+-- There is a statement for each kind of filter, whose plan holds for all its values. Timers of
+-- sleeps have the signal ''.
+
+-- name: list_all
+-- Open waits, oldest first. $1 only after this wait, $2 pattern of paths with a slash or null,
+-- $3 the same, any of several or null for all, $4 limit
 SELECT {wait}
 FROM noetl.timer AS t
-INNER JOIN noetl.execution_state AS s
-    ON s.execution_id = t.execution_id
-INNER JOIN noetl.event AS e
-    ON e.execution_id = t.execution_id
-    AND e.event_id = t.timer_id
+CROSS JOIN
+    LATERAL (
+        SELECT x.path, x.version FROM noetl.execution_state AS x
+        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
+        LIMIT 1
+    ) AS s
+CROSS JOIN
+    LATERAL (
+        SELECT x.* FROM noetl.event AS x
+        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
+        LIMIT 1
+    ) AS e
 WHERE
     t.kind = 'wait'
     AND t.timer_id > $1
-    AND s.status = 'RUNNING'
-    AND ($2::BIGINT IS NULL OR t.execution_id = $2)
-    AND (
-        $3::TEXT IS NULL
-        OR ltrim(s.path, '/') = $3
-        OR starts_with(ltrim(s.path, '/'), $3 || '/')
-    )
-    AND ($4::TEXT IS NULL OR e.result #>> '{context,signal}' = $4)
-    AND ($5::TEXT IS NULL OR e.node_type = $5)
-    AND (
-        $6::TEXT[] IS NULL
-        OR EXISTS (
-            SELECT 1 FROM unnest($6::TEXT[]) AS reached (stem)
-            WHERE ltrim(s.path, '/') = reached.stem
-                OR starts_with(ltrim(s.path, '/'), reached.stem || '/')
-        )
-    )
+    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
+    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
 ORDER BY t.timer_id
-LIMIT $7;
+LIMIT $4;
+
+-- name: list_for_signals
+-- The same of those that wait for a signal. $1, $2, $3, $4 as above
+SELECT {wait}
+FROM noetl.timer AS t
+CROSS JOIN
+    LATERAL (
+        SELECT x.path, x.version FROM noetl.execution_state AS x
+        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
+        LIMIT 1
+    ) AS s
+CROSS JOIN
+    LATERAL (
+        SELECT x.* FROM noetl.event AS x
+        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
+        LIMIT 1
+    ) AS e
+WHERE
+    t.kind = 'wait'
+    AND t.timer_id > $1
+    AND t.payload ->> 'signal' != ''
+    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
+    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
+ORDER BY t.timer_id
+LIMIT $4;
+
+-- name: list_for_signal
+-- The same of those that wait for one, or sleep. $1, $2, $3, $4 as above, $5 signal, '' for sleeps
+SELECT {wait}
+FROM noetl.timer AS t
+CROSS JOIN
+    LATERAL (
+        SELECT x.path, x.version FROM noetl.execution_state AS x
+        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
+        LIMIT 1
+    ) AS s
+CROSS JOIN
+    LATERAL (
+        SELECT x.* FROM noetl.event AS x
+        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
+        LIMIT 1
+    ) AS e
+WHERE
+    t.kind = 'wait'
+    AND t.timer_id > $1
+    AND t.payload ->> 'signal' = $5
+    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
+    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
+ORDER BY t.timer_id
+LIMIT $4;
+
+-- name: list_of
+-- The same of some executions. $1, $2, $3, $4 as above, $5 executions, $6 signal or null,
+-- $7 whether for signals, or sleeps, or null for both
+SELECT {wait}
+FROM noetl.timer AS t
+CROSS JOIN
+    LATERAL (
+        SELECT x.path, x.version FROM noetl.execution_state AS x
+        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
+        LIMIT 1
+    ) AS s
+CROSS JOIN
+    LATERAL (
+        SELECT x.* FROM noetl.event AS x
+        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
+        LIMIT 1
+    ) AS e
+WHERE
+    t.kind = 'wait'
+    AND t.timer_id > $1
+    AND t.execution_id = ANY($5::BIGINT[])
+    AND ($6::TEXT IS NULL OR t.payload ->> 'signal' = $6)
+    AND ($7::BOOLEAN IS NULL OR (t.payload ->> 'signal' != '') = $7)
+    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
+    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
+ORDER BY t.timer_id
+LIMIT $4;
+
+-- name: find_open
+-- Executions that run below some paths, of which there may be few among many that wait; the paths
+-- that there are come from the index, one look-up each. $1 pattern of paths with a slash or null,
+-- $2 the same, any of several or null for all, $3 limit
+WITH RECURSIVE known AS (
+    (
+        SELECT s.path FROM noetl.execution_state AS s
+        ORDER BY s.path
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT f.path
+    FROM known AS k
+    CROSS JOIN LATERAL (
+        SELECT s.path FROM noetl.execution_state AS s
+        WHERE s.path > k.path
+        ORDER BY s.path
+        LIMIT 1
+    ) AS f
+)
+
+SELECT o.execution_id
+FROM known AS k
+CROSS JOIN
+    LATERAL (
+        SELECT s.execution_id FROM noetl.execution_state AS s
+        WHERE s.path = k.path AND s.status = 'RUNNING'
+        LIMIT $3
+    ) AS o
+WHERE
+    ($1::TEXT IS NULL OR ltrim(k.path, '/') || '/' LIKE $1)
+    AND ($2::TEXT[] IS NULL OR ltrim(k.path, '/') || '/' LIKE ANY($2))
+LIMIT $3;
