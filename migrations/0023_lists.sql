@@ -22,6 +22,14 @@ CREATE INDEX IF NOT EXISTS idx_timer_signal ON noetl.timer ((payload ->> 'signal
 WHERE kind = 'wait';
 CREATE INDEX IF NOT EXISTS idx_timer_for_signal ON noetl.timer (timer_id)
 WHERE kind = 'wait' AND payload ->> 'signal' != '';
+-- Failures by time; the open ones have an index of their own.
+CREATE INDEX IF NOT EXISTS idx_failure_time ON noetl.failure (failed_at DESC, execution_id DESC);
+CREATE INDEX IF NOT EXISTS idx_failure_dismissed ON noetl.failure (
+    failed_at DESC, execution_id DESC
+) WHERE dismissed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_failure_restarted ON noetl.failure (
+    failed_at DESC, execution_id DESC
+) WHERE restarted_as IS NOT NULL;
 -- What is asked of the audit beside callers and objects: what was refused, and single rights.
 CREATE INDEX IF NOT EXISTS access_audit_right ON noetl.access_audit (
     access_right, occurred_at DESC, record_id DESC
@@ -38,6 +46,7 @@ CREATE INDEX idx_execution_state_parent ON noetl.execution_state (parent_executi
 WHERE parent_execution_id IS NOT NULL;
 DROP INDEX
 noetl.schedule_firing_state, noetl.access_audit_outcome, noetl.access_audit_right,
+noetl.idx_failure_restarted, noetl.idx_failure_dismissed, noetl.idx_failure_time,
 noetl.idx_timer_for_signal, noetl.idx_timer_signal,
 noetl.idx_execution_state_children, noetl.idx_execution_state_catalog,
 noetl.idx_execution_state_path, noetl.idx_execution_state_status;

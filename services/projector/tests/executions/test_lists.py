@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from noetl_common.pg.database import Database
 from noetl_common.pg.queries import Queries
 from noetl_projector.executions.store import ExecutionStore, Wanted
@@ -22,6 +23,8 @@ PLANS = [
     (STATES, "list_of_parent", f"{PAGE}, 7, {STATUSES}, 1, 'x', NULL", "_state_children"),
     (STATES, "list_of_catalog", f"{PAGE}, 7, {STATUSES}, NULL, NULL", "_state_catalog"),
     (STATES, "list_of_paths", f"{PAGE}, {STATUSES}, 'x', NULL", "idx_execution_state_path"),
+    (STATES, "list_near", f"{PAGE}, 'x', NULL, 500", "idx_execution_state_started"),
+    (STATES, "list_near_of_status", f"{PAGE}, 'x', NULL, 500, 'FAILED'", "_state_status"),
     (WAITS, "list_all", "5, NULL, NULL, 50", "timer"),
     (WAITS, "list_for_signals", "5, NULL, NULL, 50", "timer"),
     (WAITS, "list_for_signal", "5, NULL, NULL, 50, 'go'", "idx_timer_signal"),
@@ -86,9 +89,12 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("near", [500, 10, 0])
 async def test_f9_pages_behind_an_execution_hold_each_one_once_while_others_begin(
-    pool: Pool, db: Database
+    pool: Pool, db: Database, monkeypatch: pytest.MonkeyPatch, near: int
 ) -> None:
+    """Whether a page is found among the next executions or by its paths."""
+    monkeypatch.setattr("noetl_projector.executions.store._NEAR", near)
     store = ExecutionStore(db)
     await _add(pool, 1000, 120)
     fresh = 2000

@@ -110,6 +110,8 @@ class Wanted:
     offset: int = 0
 
 
+# Executions among which most pages are found, whatever the paths.
+_NEAR = 500
 _WILD = re.compile(r"[\\%_]")
 _STATUSES = [status.value for status in ExecutionStatus]
 
@@ -119,10 +121,14 @@ def patterns_below(stems: list[str]) -> list[str]:
     return [_WILD.sub(r"\\\g<0>", stem) + "/%" for stem in stems]
 
 
+def _patterns(stems: list[str] | None) -> list[str] | None:
+    return None if stems is None else patterns_below(stems)
+
+
 def _chosen(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
     """Return the statement for these filters, and its arguments behind those of the page."""
     statuses = _STATUSES if wanted.status is None else [wanted.status]
-    paths = (wanted.path_part, None if wanted.stems is None else patterns_below(wanted.stems))
+    paths = (wanted.path_part, _patterns(wanted.stems))
     if wanted.parent_id is not None:
         return "list_of_parent", (wanted.parent_id, statuses, wanted.catalog_id, *paths)
     if wanted.catalog_id is not None:
@@ -173,15 +179,34 @@ class ExecutionStore(Store):
 
     async def list_states(self, wanted: Wanted) -> list[State]:
         """Return a page of executions, newest first."""
-        statement, filters = _chosen(wanted)
         begin = wanted.after_started_at
         if wanted.after is not None and begin is None:
             begin = await self._db.fetchval("find_place", wanted.after)
             begin = begin or datetime.fromtimestamp(time_of_id_ms(wanted.after) / 1000, UTC)
+        page = (begin, wanted.after, wanted.limit, wanted.offset)
+        statement, filters = _chosen(wanted)
+        if statement == "list_of_paths" and wanted.limit + wanted.offset < _NEAR:
+            found = await self._list_near(page, wanted)
+            if found is not None:
+                return found
+        return [State(**row) for row in await self._db.fetch(statement, *page, *filters)]
+
+    async def _list_near(self, page: tuple[object, ...], wanted: Wanted) -> list[State] | None:
+        """Return a page that is found among the next executions; None for one that is not."""
+        is_of_status = wanted.status is not None
         rows = await self._db.fetch(
-            statement, begin, wanted.after, wanted.limit, wanted.offset, *filters
+            "list_near_of_status" if is_of_status else "list_near",
+            *page,
+            *(wanted.path_part, _patterns(wanted.stems), _NEAR),
+            *((wanted.status,) if is_of_status else ()),
         )
-        return [State(**row) for row in rows]
+        looked_at = rows[0]["looked_at"]
+        values = [dict(row) for row in rows if row["execution_id"] is not None]
+        if len(values) < wanted.limit and looked_at == _NEAR:
+            return None
+        for one in values:
+            del one["looked_at"]
+        return [State(**one) for one in values]
 
     async def read_after(
         self, execution_id: int, *, position: int, limit: int, bodies: Bodies

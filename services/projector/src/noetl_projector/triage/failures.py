@@ -7,6 +7,8 @@ from datetime import datetime
 from noetl_common.pg.database import Store
 from noetl_contract.http.executions.failures import FailureState
 
+from noetl_projector.executions.store import patterns_below
+
 _LOOKED_AT = 10_000
 
 
@@ -47,7 +49,10 @@ class FailureStore(Store):
     ) -> list[Group]:
         """Return groups, those that failed last first."""
         rows = await self._db.fetch(
-            "group_failures", state, path_part, step, since, stems, _LOOKED_AT, limit, offset
+            f"group_{state}",
+            *(path_part, step, since),
+            None if stems is None else patterns_below(stems),
+            *(_LOOKED_AT, limit, offset),
         )
         return [Group(**row) for row in rows]
 
