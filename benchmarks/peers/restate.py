@@ -49,7 +49,7 @@ def measure(folder: Path, levels: list[tuple[int, int]]) -> Iterator[Level]:
         held.enter_context(_running(command, settings, log.fileno()))
         for role, port in (("flow", flow), ("worker", worker)):
             script = ["node", str(packages / _FLOW.name), role, str(port)]
-            held.enter_context(_running(script, {}, log.fileno()))
+            held.enter_context(_running(script, {"RESTATE_LOGGING": "ERROR"}, log.fileno()))
         wait_until(lambda: _is_up(admin), what="Restate is ready", timeout_seconds=60)
         for port in (flow, worker):
             wait_until(lambda: _registered(admin, port), what="a service is known")  # noqa: B023 (called in this round only)
