@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import time
@@ -80,17 +81,23 @@ async def _flows(port: int, at_once: int, flows: int) -> Level:
 
 @contextlib.contextmanager
 def _running(command: list[str], settings: dict[str, str], log: int) -> Iterator[None]:
+    # The server is started by a script that hands on no signal: both are one group.
     process = subprocess.Popen(
-        command, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT
+        command,
+        env={**os.environ, **settings},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         yield
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
 
 
