@@ -25,8 +25,9 @@ docs: setup
 test: setup
 	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
 
+# What the system costs on this machine; args="--help" lists the cases.
 bench: setup
-	.venv/bin/python benchmarks/steps.py $(args)
+	.venv/bin/python -m benchmarks $(args)
 
 # What rounds of a cycle with large results cost, and reads beside a reader of its log.
 fat-cycle: setup

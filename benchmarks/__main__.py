@@ -1,0 +1,127 @@
+"""Run cases, print what they found, and keep it: see docs/benchmarks.md."""
+
+import argparse
+import importlib
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.cases.case import Case, Settings
+from benchmarks.probes import machine
+from benchmarks.report import pages, svg, text
+from benchmarks.report.results import Measured, Report, Table, load
+
+# In the order in which they run. A module that is not there, or has no `CASE`, is left out.
+_MODULES = (
+    "benchmarks.cases.steps",
+    "benchmarks.edge",
+    "benchmarks.lists",
+)
+_OUT = Path(".noetl/bench")
+_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def cases() -> dict[str, Case]:
+    """Return all cases by name."""
+    found = {}
+    for name in _MODULES:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        case = getattr(module, "CASE", None)
+        if isinstance(case, Case):
+            found[case.name] = case
+    return found
+
+
+def main() -> int:
+    """Run what was asked for; 1 if a case failed."""
+    known = cases()
+    options = _parser(known).parse_args()
+    wanted = list(known) if options.cases == "all" else options.cases.split(",")
+    wanted = [name for name in wanted if name]
+    if strange := [name for name in wanted if name not in known]:
+        raise SystemExit(f"no case is called {', '.join(strange)}; there are {', '.join(known)}")
+    settings = Settings(
+        scale=options.scale,
+        transports=tuple(options.transports.split(",")),
+        kinds=tuple(options.kinds.split(",")),
+        at_once=tuple(int(one) for one in options.at_once.split(",")),
+    )
+    out: Path = options.out
+    report = load(out / "results.json")
+    about = machine.describe() if wanted else {}
+    print("\n".join(f"{what}: {how}" for what, how in about.items()), flush=True)
+    failed = []
+    for name in wanted:
+        try:
+            report.cases[name] = _measured(known[name], settings, about)
+        except Exception:  # noqa: BLE001 (the other cases still count)
+            traceback.print_exc()
+            failed.append(name)
+        else:
+            report.save(out / "results.json")
+            _draw(report, out)
+    print(f"\nkept in {out / 'results.json'}, plots beside it")
+    if options.write_docs:
+        missing = pages.write(report, _PAGE)
+        print(f"wrote {_PAGE}" + (f"; no results yet for {', '.join(missing)}" * bool(missing)))
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _measured(case: Case, settings: Settings, about: dict[str, str]) -> Measured:
+    print(f"\n== {case.name}: {case.about}", flush=True)
+    measured = Measured(
+        case=case.name,
+        at="",
+        commit=machine.commit(),
+        scale=settings.scale,
+        busy=machine.busy(),
+        seconds=0.0,
+        machine=about,
+    )
+    began = time.monotonic()
+    for found in case.run(settings):
+        if isinstance(found, Table):
+            measured.tables.append(found)
+            print(f"\n{text.plain(found)}", flush=True)
+        else:
+            measured.plots.append(found)
+    measured.seconds = round(time.monotonic() - began, 1)
+    measured.at = datetime.now(UTC).isoformat(timespec="minutes")
+    return measured
+
+
+def _draw(report: Report, out: Path) -> None:
+    for case in report.cases.values():
+        for plot in case.plots:
+            (out / f"{plot.name}.svg").write_text(svg.draw(plot))
+
+
+def _parser(known: dict[str, Case]) -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {case.name:12}{case.about}" for case in known.values())
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description=f"{__doc__}\n\ncases:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cases", default="all", help="names, by commas; empty: run nothing")
+    parser.add_argument("--scale", type=float, default=1.0, help="part of the full size")
+    parser.add_argument("--transports", default="nats,http")
+    parser.add_argument("--kinds", default="noop,python,http", help="tools of steps")
+    parser.add_argument("--at-once", default="1,16,64,256", help="executions at once")
+    parser.add_argument("--out", type=Path, default=_OUT, help="folder of results and plots")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put what is kept into docs/benchmarks.md"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,42 @@
+"""What a case is given, and what it is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.report.results import Found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the caller of a run chose.
+
+    Attributes:
+        scale: the part of the full size that is run; 1 for figures to publish.
+        transports: how workers speak: ``nats``, ``http``.
+        kinds: tools of the steps.
+        at_once: numbers of executions at once.
+    """
+
+    scale: float = 1.0
+    transports: tuple[str, ...] = ("nats", "http")
+    kinds: tuple[str, ...] = ("noop", "python", "http")
+    at_once: tuple[int, ...] = (1, 16, 64, 256)
+
+    def scaled(self, count: int, least: int = 10) -> int:
+        """Return a count at the scale of this run, or ``least`` if that is more."""
+        return max(min(count, least), round(count * self.scale))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that is measured.
+
+    Attributes:
+        name: what the caller says.
+        about: a sentence for the list of cases.
+        run: measures, and yields each table and plot as soon as it is there.
+    """
+
+    name: str
+    about: str
+    run: Callable[[Settings], Iterator[Found]]

@@ -1,0 +1,164 @@
+"""Ten steps one after the other: latency and throughput, beside the floor of the same run."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvloop
+from noetl_testkit import stack as stacks
+from noetl_testkit.stack import Stack
+
+from benchmarks.cases.case import Case, Settings
+from benchmarks.probes import floor, playbooks
+from benchmarks.probes.cpu import CpuTimes
+from benchmarks.probes.load import load_of, quantile, step_times
+from benchmarks.probes.target import target
+from benchmarks.report.results import Found, Plot, Table
+
+_SERVICES = ("postgres", "nats", "api-gateway", "orchestrator", "outbox", "projector", "worker")
+
+
+@dataclass(frozen=True)
+class _Figures:
+    transport: str
+    kind: str
+    at_once: int
+    p50: float
+    p95: float
+    p99: float
+    rate: float
+    base: floor.Floor
+    cpu: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} over {self.transport}"
+
+
+def run(settings: Settings) -> Iterator[Found]:
+    """Measure each transport, tool and number at once."""
+    found: list[_Figures] = []
+    for transport in settings.transports:
+        for one in _of_transport(transport, settings):
+            found.append(one)
+            print(
+                f"  {one.label}, {one.at_once} at once: p50 {one.p50:.2f} ms, "
+                f"{one.rate:.0f} steps/s, floor {one.base.ms:.2f} ms {one.base.rate:.0f}/s",
+                flush=True,
+            )
+    yield _table(found)
+    yield _cpu_table(found)
+    yield _plot(found, "throughput", "steps a second")
+    yield _plot(found, "latency", "milliseconds a step, median")
+
+
+def _of_transport(transport: str, settings: Settings) -> Iterator[_Figures]:
+    with (
+        stacks.running_stack(environment={"NOETL_WORKER_TRANSPORT": transport}) as stack,
+        target() as url,
+    ):
+        with stack.client() as client:
+            for kind in settings.kinds:
+                stacks.register(client, playbooks.chain(kind, playbooks.TOOLS[kind]))
+        for kind in settings.kinds:
+            workload = {"url": url} if kind == "http" else {}
+            with contextlib.closing(_Runner(stack)) as runner:
+                runner.warm(kind, workload)
+                for at_once in settings.at_once:
+                    yield runner.measure(transport, kind, at_once, settings, workload)
+
+
+class _Runner:
+    """Runs on one stack, in one loop."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def warm(self, kind: str, workload: dict[str, str]) -> None:
+        async def some() -> None:
+            async with load_of(self._stack) as load:
+                await load.run(f"bench/{kind}", at_once=4, total=12, **workload)
+
+        self._runner.run(some())
+
+    def measure(
+        self,
+        transport: str,
+        kind: str,
+        at_once: int,
+        settings: Settings,
+        workload: dict[str, str],
+    ) -> _Figures:
+        values = self._stack.values()
+        base = self._runner.run(
+            floor.measure(self._stack.dsn(), values["NOETL_NATS_URL"], at_once=at_once)
+        )
+        total = max(at_once * 2, settings.scaled(max(30, min(at_once * 10, 1000))))
+        cpu = CpuTimes(self._stack)
+
+        async def all_of_them() -> tuple[float, list[float]]:
+            async with load_of(self._stack) as load:
+                done = await load.run(f"bench/{kind}", at_once=at_once, total=total, **workload)
+            return done.seconds, await step_times(self._stack.dsn(), done.ids)
+
+        seconds, times = self._runner.run(all_of_them())
+        steps = total * playbooks.STEPS
+        return _Figures(
+            transport=transport,
+            kind=kind,
+            at_once=at_once,
+            p50=quantile(times, 0.5),
+            p95=quantile(times, 0.95),
+            p99=quantile(times, 0.99),
+            rate=steps / seconds,
+            base=base,
+            cpu={name: used / steps * 1000 for name, used in cpu.used().items()},
+        )
+
+
+def _table(found: list[_Figures]) -> Table:
+    columns = [
+        *("transport", "tool", "at once", "p50 ms", "p95 ms", "p99 ms", "steps/s"),
+        *("floor ms", "floor/s", "times floor ms", "floor/s per step/s"),
+    ]
+    rows = [
+        [
+            *(one.transport, one.kind, one.at_once, one.p50, one.p95, one.p99, one.rate),
+            *(one.base.ms, one.base.rate, one.p50 / one.base.ms, one.base.rate / one.rate),
+        ]
+        for one in found
+    ]
+    return Table("steps", "A step: latency and throughput", columns, rows)
+
+
+def _cpu_table(found: list[_Figures]) -> Table:
+    columns = ["transport", "tool", "at once", *_SERVICES, "all"]
+    rows = [
+        [
+            *(one.transport, one.kind, one.at_once),
+            *(one.cpu.get(name, 0.0) for name in _SERVICES),
+            sum(one.cpu.values()),
+        ]
+        for one in found
+    ]
+    return Table("steps_cpu", "CPU milliseconds a step, by service", columns, rows)
+
+
+def _plot(found: list[_Figures], name: str, axis: str) -> Plot:
+    is_rate = name == "throughput"
+    series: dict[str, list[tuple[float, float]]] = {}
+    for one in found:
+        at = float(one.at_once)
+        series.setdefault(one.label, []).append((at, one.rate if is_rate else one.p50))
+        if not is_rate and one.transport == found[0].transport and one.kind == found[0].kind:
+            series.setdefault("floor", []).append((at, one.base.ms))
+    title = "Throughput over executions at once" if is_rate else "Latency over executions at once"
+    return Plot(f"steps_{name}", title, "executions at once", axis, series)
+
+
+CASE = Case("steps", "ten steps in a row: 1 to 256 at once, both transports, three tools", run)
