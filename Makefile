@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -28,6 +28,10 @@ test: setup
 # What the system costs on this machine; args="--help" lists the cases.
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
+
+# What workers and clients get over HTTP; args="--against CHECKOUT" compares with another one.
+edge: setup
+	.venv/bin/python benchmarks/edge.py $(args)
 
 # What rounds of a cycle with large results cost, and reads beside a reader of its log.
 fat-cycle: setup

@@ -1,0 +1,1 @@
+"""Clients that cost little beside the server that they measure."""

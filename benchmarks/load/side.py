@@ -1,0 +1,228 @@
+"""A running stack that is measured, and what is done there."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import httpx
+import orjson
+from load.fire import Figures, fire
+from load.kept import request
+from noetl.stack.process import free_port
+from noetl_testkit import stack as e2e
+from noetl_testkit.waiting import wait_until
+from steps import STEPS, playbook
+
+_ONE_STEP = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: bench_one, path: bench/one}
+workflow:
+  - step: start
+    tool: {kind: noop}
+"""
+_WORKER = "w-bench"
+_WATCHED = ("api-gateway", "orchestrator", "projector", "catalog", "nats")
+_EVENT_IDS = count(time.time_ns())
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCommand:
+    """A command that nobody has claimed."""
+
+    execution_id: int
+    event_id: int
+    command_id: str
+    step: str
+
+    def claim(self) -> bytes:
+        """Return the request that claims it."""
+        body = orjson.dumps({"worker_id": _WORKER})
+        return request("POST", f"/api/commands/{self.event_id}/claim", body)
+
+    def event(self, event_type: str) -> bytes:
+        """Return the request that reports an event of its run, under a fresh id."""
+        body = {
+            "execution_id": self.execution_id,
+            "event_type": event_type,
+            "step": self.step,
+            "status": "success" if event_type == "command.completed" else "COMPLETED",
+            "created_at": "2026-06-14T10:15:30.123456Z",
+            "context": {
+                "command_id": self.command_id,
+                "call_index": 0,
+                "result": {"status": "success", "context": {"data": {"n": 1}}},
+            },
+            "event_id": next(_EVENT_IDS),
+            "worker_id": _WORKER,
+            "meta": {"attempts": 0},
+        }
+        return request("POST", "/api/events", orjson.dumps(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A stack of one checkout."""
+
+    python: Path
+    url: str
+    dsn: str
+    nats_url: str
+    environment: Mapping[str, str]
+    pids: Mapping[str, int]
+
+    @contextmanager
+    def spending(self, name: str, figures: dict[str, float], *, units: int) -> Iterator[None]:
+        """Add the processor's microseconds a unit that services spend on the block.
+
+        They hardly depend on what else the machine does.
+        """
+        before = {service: _processor_seconds(pid) for service, pid in self.pids.items()}
+        yield
+        for service, pid in self.pids.items():
+            spent = _processor_seconds(pid) - before[service]
+            figures[f"{name} us {service}"] = spent * 1e6 / units
+
+    def start(self, number: int, path: str = "bench/one") -> Figures:
+        """Start so many executions over 16 connections."""
+        body = orjson.dumps({"path": path})
+        return fire(self.url, [request("POST", "/api/execute", body)], connections=16, count=number)
+
+    def commands(self) -> list[IssuedCommand]:
+        """Return the commands that nobody has claimed."""
+        text = (
+            "SELECT execution_id, event_id, command_id, step_name"
+            " FROM noetl.command WHERE status = 'PENDING' ORDER BY event_id"
+        )
+        return [IssuedCommand(*row) for row in asyncio.run(_fetch(self.dsn, text))]
+
+    def end(self, commands: Sequence[IssuedCommand]) -> None:
+        """Report the ends of claimed commands."""
+        for event_type in ("call.done", "command.completed"):
+            fire(self.url, [one.event(event_type) for one in commands], connections=16)
+
+    def open_count(self) -> int:
+        """Return how many executions run."""
+        text = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
+        number: int = asyncio.run(_fetch(self.dsn, text))[0][0]
+        return number
+
+    def ended(self, number: int) -> list[int]:
+        """Return ended executions of ten steps, which are run where there are none."""
+        text = (
+            "SELECT execution_id FROM noetl.execution_state"
+            " WHERE status = 'COMPLETED' AND path = 'bench/noop' LIMIT 20"
+        )
+        found = asyncio.run(_fetch(self.dsn, text))
+        if len(found) < number:
+            self.start(number, "bench/noop")
+            self.drain()
+            found = asyncio.run(_fetch(self.dsn, text))
+        return [row[0] for row in found]
+
+    def drain(self, *, players: int = 4) -> None:
+        """Work off all that runs."""
+        with self._playing(players):
+            wait_until(
+                lambda: not self.open_count(),
+                what="all executions have ended",
+                timeout_seconds=120,
+                every_seconds=0.2,
+            )
+
+    def played(self, players: int, *, executions: int) -> float:
+        """Return the steps a second that players do, each with 16 executions at once."""
+        body = orjson.dumps({"path": "bench/noop"})
+        data = request("POST", "/api/execute", body)
+        with self._playing(players):
+            began = time.perf_counter()
+            left = executions
+            while left or self.open_count():
+                room = min(left, 16 * players - self.open_count())
+                if room > 0:
+                    fire(self.url, [data], connections=4, count=room)
+                    left -= room
+                time.sleep(0.05)
+            return executions * STEPS / (time.perf_counter() - began)
+
+    @contextmanager
+    def _playing(self, players: int) -> Iterator[None]:
+        running = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "load.worker", self.nats_url, self.url),
+                    *("shared", "16", f"player-{number}"),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for number in range(players)
+        ]
+        try:
+            yield
+        finally:
+            for one in running:
+                output, _ = one.communicate(timeout=60)
+                print("  player:", output.decode().strip())
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """Run the checkout's own worker on HTTP."""
+        environment = {
+            **os.environ,
+            **self.environment,
+            "NOETL_WORKER_TRANSPORT": "http",
+            "WORKER_POOL_NAME": "default",
+            "NOETL_HTTP_PORT": str(free_port()),
+            "NOETL_LOG_LEVEL": "warning",
+        }
+        process = subprocess.Popen([str(self.python), "-m", "noetl_worker"], env=environment)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def opened(checkout: Path) -> Iterator[Side]:
+    """Run a stack of a checkout, with the playbooks registered."""
+    python = checkout / ".venv/bin/python"
+    process = subprocess.Popen(
+        [str(python), str(Path(__file__).with_name("stand.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        told = json.loads(process.stdout.readline())
+        with httpx.Client(base_url=told["url"], timeout=35) as client:
+            e2e.register(client, _ONE_STEP)
+            e2e.register(client, playbook("noop"))
+        pids = {name: pid for name, pid in told.pop("pids").items() if name in _WATCHED}
+        yield Side(python, told["url"], told["dsn"], told["NOETL_NATS_URL"], told, pids)
+    finally:
+        process.communicate(timeout=60)
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return what a process has spent, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def _fetch(dsn: str, text: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return list(await connection.fetch(text))
+    finally:
+        await connection.close()
