@@ -1,6 +1,6 @@
 """Operations of the projector: reads of executions, results, variables, upkeep, SQL."""
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
@@ -70,6 +70,12 @@ class ExecutionsPage(OnBehalf):
     catalog_id: int | None = None
     path: str | None = Field(default=None, description="part of the path, in any case")
     status: str | None = None
+    # absent from the release before
+    parent_execution_id: int | None = None
+    after: int | None = Field(default=None, description="the execution before the page")
+    after_started_at: AwareDatetime | None = Field(
+        default=None, description="when that one began, if it is known"
+    )
     limit: int = 50
     offset: int = 0
 

@@ -61,7 +61,13 @@ from noetl_projector.executions.answers import (
     shown_events,
     status_answer,
 )
-from noetl_projector.executions.store import Bodies, ExecutionStore, LogRow, State
+from noetl_projector.executions.store import (
+    Bodies,
+    ExecutionStore,
+    LogRow,
+    State,
+    Wanted,
+)
 from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.projection.store import FAR_BEHIND, ProjectionStore
 from noetl_projector.settings import Settings
@@ -95,14 +101,18 @@ class ExecutionHandlers(Handlers):
     @answers(EXECUTIONS_LIST)
     async def on_list(self, request: ExecutionsPage) -> Encoded[list[ExecutionEntry]]:
         """List executions, newest first."""
-        states = await self._store.list_states(
+        wanted = Wanted(
             catalog_id=request.catalog_id,
-            path_part=request.path,
+            path_part=request.path or None,
             status=request.status,
+            parent_id=request.parent_execution_id,
+            stems=None if request.principal is None else request.principal.stems(),
+            after=request.after,
+            after_started_at=request.after_started_at,
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
-            stems=None if request.principal is None else request.principal.stems(),
         )
+        states = await self._store.list_states(wanted)
         secrets = await self._secrets.of_many(
             state.execution_id for state in states if has_error_text(state)
         )

@@ -6,10 +6,12 @@ SELECT
     s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
     s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
     s.failed_steps, s.soft_errors, s.current_step, s.cause, s.soft_error,
-    s.status = 'RUNNING' AND EXISTS (
-        SELECT FROM noetl.timer AS p
+    -- A single row, so that no plan reads all timers beforehand.
+    s.status = 'RUNNING' AND coalesce((
+        SELECT TRUE FROM noetl.timer AS p
         WHERE p.execution_id = s.execution_id AND p.kind = 'pause'
-    ) AS paused
+        LIMIT 1
+    ), FALSE) AS paused
 FROM noetl.execution_state AS s;
 
 -- list: read_row
@@ -63,25 +65,229 @@ CROSS JOIN
     ) AS last
 WHERE first.execution_id = $1 AND first.position = 1;
 
--- name: list_states
--- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
--- $3 status or null, $4 limit, $5 offset, $6 path prefixes or null for all
-SELECT {state}
+-- Lists of executions have a statement for each kind of filter, whose plan holds for all values of
+-- it. Each is read from an index in the order of the list; rows come last, for one page only.
+
+-- name: find_place
+-- When an execution began, after which a page begins. $1 execution id
+SELECT s.started_at
 FROM noetl.execution_state AS s
-WHERE
-    ($1::BIGINT IS NULL OR s.catalog_id = $1)
-    AND ($2::TEXT IS NULL OR strpos(lower(s.path), lower($2)) > 0)
-    AND ($3::TEXT IS NULL OR s.status = $3)
-    AND (
-        $6::TEXT[] IS NULL
-        OR EXISTS (
-            SELECT 1 FROM unnest($6::TEXT[]) AS reached (stem)
-            WHERE ltrim(s.path, '/') = reached.stem
-                OR starts_with(ltrim(s.path, '/'), reached.stem || '/')
+WHERE s.execution_id = $1;
+
+-- name: list_newest
+-- All executions, newest first. $1 and $2 begin and id of the one before the page, or nulls,
+-- $3 limit, $4 offset
+WITH page AS MATERIALIZED (
+    SELECT s.started_at, s.execution_id
+    FROM noetl.execution_state AS s
+    WHERE
+        (s.started_at, s.execution_id) < (
+            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
         )
+    ORDER BY s.started_at DESC, s.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_status
+-- Executions with a status, newest first. $1, $2, $3, $4 as above, $5 status
+WITH page AS MATERIALIZED (
+    SELECT s.started_at, s.execution_id
+    FROM noetl.execution_state AS s
+    WHERE
+        s.status = $5
+        AND (s.started_at, s.execution_id) < (
+            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+        )
+    ORDER BY s.started_at DESC, s.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_parent
+-- Children of an execution, newest first. $1, $2, $3, $4 as above, $5 the parent, $6 statuses,
+-- $7 catalog id or null, $8 part of a path or null (in any case), $9 patterns of
+-- paths with a slash or null for all; what these leave out of the children is read, too
+WITH wanted AS MATERIALIZED (
+    SELECT unnest($6::TEXT[]) AS status
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM wanted AS w
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.parent_execution_id = $5
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+                AND ($7::BIGINT IS NULL OR s.catalog_id = $7)
+                AND ($8::TEXT IS NULL OR strpos(lower(s.path), lower($8)) > 0)
+                AND ($9::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($9))
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_catalog
+-- Executions of a version of a playbook, newest first. $1, $2, $3, $4 as above, $5 catalog id,
+-- $6 statuses, $7 part of a path or null (in any case), $8 patterns of paths with a slash or null
+-- for all. One version has one path, so that none is read where the first has another.
+WITH first AS MATERIALIZED (
+    SELECT s.path FROM noetl.execution_state AS s
+    WHERE s.catalog_id = $5
+    LIMIT 1
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM first
+    CROSS JOIN unnest($6::TEXT[]) AS w (status)
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.catalog_id = $5
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+                AND ($7::TEXT IS NULL AND $8::TEXT[] IS NULL OR s.path = first.path)
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    WHERE
+        ($7::TEXT IS NULL OR strpos(lower(first.path), lower($7)) > 0)
+        AND ($8::TEXT[] IS NULL OR ltrim(first.path, '/') || '/' LIKE ANY($8))
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_paths
+-- Executions whose paths match, newest first. $1, $2, $3, $4 as above, $5 statuses, $6 part of a
+-- path or null (in any case), $7 patterns of paths with a slash or null for all.
+-- The paths that there are come from the index, one look-up each. The page can only hold
+-- executions of as many groups of path and status as it has entries: those with the newest ones.
+WITH RECURSIVE known AS (
+    (
+        SELECT s.path FROM noetl.execution_state AS s
+        ORDER BY s.path
+        LIMIT 1
     )
-ORDER BY s.started_at DESC, s.execution_id DESC
-LIMIT $4 OFFSET $5;
+    UNION ALL
+    SELECT f.path
+    FROM known AS k
+    CROSS JOIN LATERAL (
+        SELECT s.path FROM noetl.execution_state AS s
+        WHERE s.path > k.path
+        ORDER BY s.path
+        LIMIT 1
+    ) AS f
+),
+
+matching AS MATERIALIZED (
+    SELECT k.path
+    FROM known AS k
+    WHERE
+        ($6::TEXT IS NULL OR strpos(lower(k.path), lower($6)) > 0)
+        AND ($7::TEXT[] IS NULL OR ltrim(k.path, '/') || '/' LIKE ANY($7))
+),
+
+newest AS MATERIALIZED (
+    SELECT m.path, w.status
+    FROM matching AS m
+    CROSS JOIN unnest($5::TEXT[]) AS w (status)
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.path = m.path
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT 1
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3::BIGINT + $4::BIGINT
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM newest AS n
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.path = n.path
+                AND s.status = n.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
 
 -- name: read_after
 -- Rows of a log after a position, ascending. Their bodies come as text, from the newest row on as
