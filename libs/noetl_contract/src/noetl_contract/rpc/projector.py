@@ -156,8 +156,6 @@ class ExecutionTail(Model):
 class StepsPage(OnBehalf):
     """A page of the steps of an execution: in which state, how many, and behind which."""
 
-    model_config = example(execution_id=325077236512452608, limit=100, after=0)
-
     execution_id: int
     state: StepState | None = None
     limit: int = 100
