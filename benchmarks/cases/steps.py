@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from benchmarks.cases.case import Case, Settings
 from benchmarks.probes import floor, playbooks
 from benchmarks.probes.bench import bench
-from benchmarks.probes.cpu import CpuTimes
+from benchmarks.probes.cpu import SERVICES, CpuTimes
 from benchmarks.probes.load import quantile, step_times
 from benchmarks.probes.target import target
+from benchmarks.report import sizing
 from benchmarks.report.results import Found, Plot, Table
 
-_SERVICES = ("postgres", "nats", "api-gateway", "orchestrator", "outbox", "projector", "worker")
+# More at once cost the same a step.
+_SIZED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ def run(settings: Settings) -> Iterator[Found]:
             )
     yield _table(found)
     yield _cpu_table(found)
+    busiest = min(settings.at_once, key=lambda one: abs(one - _SIZED_AT))
+    many = [one for one in found if one.at_once == busiest]
+    services = {one.label: {name: one.cpu.get(name, 0.0) for name in SERVICES} for one in many}
+    yield from sizing.tables(services)
     yield _plot(found, "throughput", "steps a second")
     yield _plot(found, "latency", "milliseconds a step, median")
 
@@ -91,11 +97,11 @@ def _table(found: list[_Figures]) -> Table:
 
 
 def _cpu_table(found: list[_Figures]) -> Table:
-    columns = ["transport", "tool", "at once", *_SERVICES, "all"]
+    columns = ["transport", "tool", "at once", *SERVICES, "all"]
     rows = [
         [
             *(one.transport, one.kind, one.at_once),
-            *(one.cpu.get(name, 0.0) for name in _SERVICES),
+            *(one.cpu.get(name, 0.0) for name in SERVICES),
             sum(one.cpu.values()),
         ]
         for one in found

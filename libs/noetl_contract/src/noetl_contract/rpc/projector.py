@@ -21,6 +21,7 @@ from noetl_contract.http.executions.results import (
     StoredResult,
     StoreSize,
 )
+from noetl_contract.http.executions.steps import StepList, StepState
 from noetl_contract.http.executions.variables import (
     NewVar,
     VarDeletedAnswer,
@@ -152,6 +153,15 @@ class ExecutionTail(Model):
     has_secrets: bool = False
 
 
+class StepsPage(OnBehalf):
+    """A page of the steps of an execution: in which state, how many, and behind which."""
+
+    execution_id: int
+    state: StepState | None = None
+    limit: int = 100
+    after: int = Field(default=0, description="the `next` of the page before")
+
+
 class WaitsPage(OnBehalf):
     """A page of open waits: filters, how many, and the wait before the first."""
 
@@ -241,6 +251,8 @@ EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, 
 """Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
 """Return the catalog entry and the unmasked workload, to resolve secrets."""
+EXECUTIONS_STEPS = Operation("projector", "executions.steps", StepsPage, StepList)
+"""List the steps of an execution in the order in which they began."""
 WAITS_LIST = Operation("projector", "waits.list", WaitsPage, WaitList)
 """List open waits of a shard, the oldest first."""
 EXECUTIONS_TAIL = Operation("projector", "executions.tail", TailRequest, ExecutionTail)

@@ -481,53 +481,90 @@ LIMIT 1;
 
 -- name: find_status
 -- The state row of an execution, nulls without one, and the names of the steps that ended in the
--- order in which they did; those with an open command are not among them. $1 execution id, $2 limit
--- of names, of which the newest stay. The newest rows of the log are looked at, not all of them.
--- One statement, so that all of it is of one moment.
--- Each part is one pass: joined row by row, a loop's events times its commands would be looked at.
-WITH newest AS MATERIALIZED (
+-- order in which they did; those with an open command are not among them. They are the rows of the
+-- read model with what the log holds behind it, of which the newest rows are looked at. `behind`
+-- says how many rows the model lacks.
+-- One statement, so that all of it is of one moment. $1 execution id, $2 limit of names, of which
+-- the newest stay
+WITH place AS MATERIALIZED (
     SELECT
-        e.node_name, e.event_type, e.position,
-        coalesce(e.meta ->> 'late', 'false') = 'true' AS is_late
-    FROM noetl.event AS e
-    WHERE e.execution_id = $1
-    ORDER BY e.position DESC
-    LIMIT 20000
+        coalesce(
+            (SELECT x.steps_position FROM noetl.execution AS x WHERE x.execution_id = $1), 0
+        ) AS steps_position
 ),
 
-ended AS MATERIALIZED (
-    SELECT n.node_name, max(n.position) AS position
-    FROM newest AS n
+seen AS MATERIALIZED (
+    SELECT {step_row}
+    FROM
+        (
+            SELECT n.*
+            FROM noetl.event AS n
+            WHERE n.execution_id = $1 AND n.position > (SELECT p.steps_position FROM place AS p)
+            ORDER BY n.position DESC
+            LIMIT 20000
+        ) AS e
     WHERE
-        n.node_name IS NOT NULL
-        AND n.event_type IN ('command.completed', 'step.exit')
-        AND NOT n.is_late
-    GROUP BY n.node_name
+        e.event_type IN (
+            'step.enter', 'step.exit', 'step.skipped', 'command.issued', 'wait.started',
+            'command.claimed', 'command.started', 'command.completed', 'command.failed',
+            'call.done', 'playbook.failed', 'playbook_failed', 'workflow.failed'
+        )
+        AND (e.event_type != 'call.done' OR e.note ? 'callback')
+        AND (
+            e.event_type IN ('command.completed', 'step.exit')
+            OR coalesce(e.note ? 'inert', FALSE) = FALSE
+        )
+        AND coalesce(e.meta ->> 'late', 'false') != 'true'
 ),
 
-open AS MATERIALIZED (
-    SELECT DISTINCT c.step_name
-    FROM noetl.command AS c
-    WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-    UNION
-    SELECT t.payload ->> 'step' FROM noetl.timer AS t
-    WHERE t.execution_id = $1 AND t.kind = 'wait'
+kept AS MATERIALIZED (
+    SELECT {step_column}
+    FROM noetl.execution_step AS f
+    WHERE f.execution_id = $1 AND f.position <= (SELECT p.steps_position FROM place AS p)
+),
+
+items AS (
+    SELECT {step_item}
+    FROM seen AS r
+    WHERE octet_length(r.step) BETWEEN 1 AND 1024
+    UNION ALL
+    SELECT {step_kept}
+    FROM kept AS k
+    WHERE k.step IN (SELECT s.step FROM seen AS s)
+),
+
+marked AS (
+    SELECT {step_marked}
+    FROM items AS i
+),
+
+steps AS (
+    SELECT {step_fold}
+    FROM marked AS m
+    GROUP BY m.execution_id, m.step
+    UNION ALL
+    SELECT {step_column}
+    FROM kept AS f
+    WHERE f.step NOT IN (SELECT s.step FROM seen AS s WHERE s.step IS NOT NULL)
 ),
 
 named AS (
-    SELECT e.node_name, e.position
-    FROM ended AS e
-    WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
-    ORDER BY e.position DESC
+    SELECT e.step, e.ended_position
+    FROM steps AS e
+    LEFT JOIN noetl.execution_state AS s
+        ON s.execution_id = $1
+    WHERE e.ended_position > 0 AND (e.open <= 0 OR s.status != 'RUNNING')
+    ORDER BY e.ended_position DESC
     LIMIT $2
 )
 
 SELECT
     {state},
-    array(SELECT n.node_name FROM named AS n ORDER BY n.position) AS names
-FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
+    s.position - p.steps_position AS behind,
+    array(SELECT n.step FROM named AS n ORDER BY n.ended_position) AS names
+FROM place AS p
 LEFT JOIN noetl.execution_state AS s
-    ON s.execution_id = asked.execution_id;
+    ON s.execution_id = $1;
 
 -- name: list_statuses
 -- $1 execution ids

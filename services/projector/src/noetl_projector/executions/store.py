@@ -152,11 +152,17 @@ class ExecutionStore(Store):
         row = await self._db.fetchrow("find_state", execution_id)
         return None if row is None else State(**row)
 
-    async def find_status(self, execution_id: int, *, limit: int) -> tuple[State | None, list[str]]:
-        """Return the state row and the names of ended steps in the order in which they ended."""
+    async def find_status(
+        self, execution_id: int, *, limit: int
+    ) -> tuple[State | None, list[str], int]:
+        """Return the state row, the names of ended steps, and how far the model is behind.
+
+        Names are in the order in which the steps ended; the last number counts rows of the log.
+        """
         values = dict(await self._db.fetchone("find_status", execution_id, limit))
         names: list[str] = values.pop("names")
-        return (None if values["execution_id"] is None else State(**values)), names
+        behind: int = values.pop("behind") or 0
+        return (None if values["execution_id"] is None else State(**values)), names, behind
 
     async def list_statuses(self, execution_ids: list[int]) -> dict[int, str]:
         """Return the statuses of executions that have a state row."""

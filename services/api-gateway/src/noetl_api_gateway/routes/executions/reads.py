@@ -7,16 +7,19 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import ExecutionEntry
+from noetl_contract.http.executions.steps import StepState
 from noetl_contract.rpc.projector import (
     EXECUTIONS_CANCELLED,
     EXECUTIONS_EVENTS,
     EXECUTIONS_GET,
     EXECUTIONS_LIST,
     EXECUTIONS_STATUS,
+    EXECUTIONS_STEPS,
     DetailRequest,
     EventsPage,
     ExecutionName,
     ExecutionsPage,
+    StepsPage,
 )
 from pydantic import BaseModel
 
@@ -25,7 +28,7 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
-from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
@@ -42,6 +45,11 @@ _PAGED_QUERY = {**_EVENT_QUERY, "include_events": (bool, "whether events are wan
 _DETAIL_QUERY = {
     **_PAGED_QUERY,
     "include": (str, "`context`: `command.issued` has its context, which is large"),
+}
+_STEP_QUERY = {
+    "state": (str, f"only steps in this state: {', '.join(StepState)}"),
+    "limit": (int, "at most 1000, 100 if absent"),
+    "after": (int, "`next` of the page before"),
 }
 
 
@@ -179,6 +187,18 @@ def _page(sent: Sent[BaseModel]) -> EventsPage:
     )
 
 
+def _steps(sent: Sent[BaseModel]) -> StepsPage:
+    wanted = sent.text("state")
+    if wanted is not None and wanted not in set(StepState):
+        raise bad_query(f"state: '{wanted[:50]}' is none of {', '.join(StepState)}")
+    return StepsPage(
+        execution_id=sent.id(),
+        state=None if wanted is None else StepState(wanted),
+        limit=_clamped(sent.number("limit", 100), 1000),
+        after=sent.number("after", 0),
+    )
+
+
 def _clamped(value: int, most: int) -> int:
     return min(max(value, 1), most)
 
@@ -209,6 +229,20 @@ ROUTES = [
         needs=Right.EXECUTIONS_READ,
         summary="Read how an execution stands",
         tags=_TAGS,
+        errors=_UNKNOWN,
+    ),
+    forward(
+        "GET",
+        "/api/executions/{execution_id:str}/steps",
+        EXECUTIONS_STEPS,
+        _steps,
+        name="execution_steps",
+        needs=Right.EXECUTIONS_READ,
+        summary="List the steps of an execution with their states, times and iterations",
+        description="List steps in the order in which they began, each once, however often it ran"
+        " and whatever the number of its iterations.",
+        tags=_TAGS,
+        query=_STEP_QUERY,
         errors=_UNKNOWN,
     ),
     forward(
