@@ -1,11 +1,11 @@
 """Rows of executions: their states, logs and commands, which the orchestrator writes."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from noetl_common.ids import time_of_id_ms
 from noetl_common.pg.database import Store
+from noetl_common.pg.patterns import patterns_below
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
@@ -112,13 +112,7 @@ class Wanted:
 
 # Executions among which most pages are found, whatever the paths.
 _NEAR = 500
-_WILD = re.compile(r"[\\%_]")
 _STATUSES = [status.value for status in ExecutionStatus]
-
-
-def patterns_below(stems: list[str]) -> list[str]:
-    """Return LIKE patterns of paths, a slash behind them, that are below one of the stems."""
-    return [_WILD.sub(r"\\\g<0>", stem) + "/%" for stem in stems]
 
 
 def _patterns(stems: list[str] | None) -> list[str] | None:

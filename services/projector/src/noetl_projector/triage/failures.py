@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from noetl_common.pg.database import Store
+from noetl_common.pg.patterns import patterns_below
 from noetl_contract.http.executions.failures import FailureState
-
-from noetl_projector.executions.store import patterns_below
 
 _LOOKED_AT = 10_000
 
