@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONPATH"] = str(Path(__file__).parent)
 from load import bare, fire
 from load.kept import request
+from load.runs import STEPS, run_many
 from load.side import Side, opened
-from steps import STEPS, run_many
 
 type Case = Callable[[Side, argparse.Namespace], dict[str, float]]
 

@@ -17,10 +17,10 @@ import httpx
 import orjson
 from load.fire import Figures, fire
 from load.kept import request
+from load.runs import STEPS, playbook
 from noetl.stack.process import free_port
 from noetl_testkit import stack as e2e
 from noetl_testkit.waiting import wait_until
-from steps import STEPS, playbook
 
 _ONE_STEP = """
 apiVersion: noetl.io/v2
