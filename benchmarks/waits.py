@@ -3,8 +3,9 @@
 Run by hand: ``make waits``, or ``.venv/bin/python benchmarks/waits.py [--size N]``. On a stack of
 its own, N executions wait, half of them for a signal and half for a time. Printed are: the time
 from a signal to the commit of the next step at 100 waiting; memory of the processes and statements
-of an idle minute, heartbeats apart, without and with the N, once the outbox is empty again; and, when all are released at once,
-whether each went on exactly once. It ends with 1 if one is lost or doubled.
+of an idle minute, heartbeats apart, without and with the N, once the outbox is empty again; and,
+when all are released at once, whether each went on exactly once. It ends with 1 if one is lost or
+doubled.
 """
 
 import argparse
