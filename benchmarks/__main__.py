@@ -12,9 +12,15 @@ from benchmarks.probes import machine
 from benchmarks.report import pages, svg, text
 from benchmarks.report.results import Measured, Report, Table, load
 
-# In the order in which they run. A module that is not there, or has no `CASE`, is left out.
+# In the order in which they run. A module has a `CASE` or several `CASES`; one that is not there,
+# or has none, is left out.
 _MODULES = (
     "benchmarks.cases.steps",
+    "benchmarks.cases.hops",
+    "benchmarks.cases.counts",
+    "benchmarks.cases.loops",
+    "benchmarks.cases.starts",
+    "benchmarks.cases.claims",
     "benchmarks.edge",
     "benchmarks.lists",
 )
@@ -24,7 +30,7 @@ _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 def cases() -> dict[str, Case]:
     """Return all cases by name."""
-    found = {}
+    found: dict[str, Case] = {}
     for name in _MODULES:
         try:
             module = importlib.import_module(name)
@@ -32,9 +38,8 @@ def cases() -> dict[str, Case]:
             if error.name != name:
                 raise
             continue
-        case = getattr(module, "CASE", None)
-        if isinstance(case, Case):
-            found[case.name] = case
+        given = (*getattr(module, "CASES", ()), getattr(module, "CASE", None))
+        found |= {case.name: case for case in given if isinstance(case, Case)}
     return found
 
 

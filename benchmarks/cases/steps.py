@@ -1,18 +1,13 @@
 """Ten steps one after the other: latency and throughput, beside the floor of the same run."""
 
-import asyncio
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import uvloop
-from noetl_testkit import stack as stacks
-from noetl_testkit.stack import Stack
-
 from benchmarks.cases.case import Case, Settings
 from benchmarks.probes import floor, playbooks
+from benchmarks.probes.bench import bench
 from benchmarks.probes.cpu import CpuTimes
-from benchmarks.probes.load import load_of, quantile, step_times
+from benchmarks.probes.load import quantile, step_times
 from benchmarks.probes.target import target
 from benchmarks.report.results import Found, Plot, Table
 
@@ -54,71 +49,30 @@ def run(settings: Settings) -> Iterator[Found]:
 
 
 def _of_transport(transport: str, settings: Settings) -> Iterator[_Figures]:
-    with (
-        stacks.running_stack(environment={"NOETL_WORKER_TRANSPORT": transport}) as stack,
-        target() as url,
-    ):
-        with stack.client() as client:
-            for kind in settings.kinds:
-                stacks.register(client, playbooks.chain(kind, playbooks.TOOLS[kind]))
+    with bench(transport) as on, target() as url:
+        on.register(*(playbooks.chain(kind, playbooks.TOOLS[kind]) for kind in settings.kinds))
         for kind in settings.kinds:
             workload = {"url": url} if kind == "http" else {}
-            with contextlib.closing(_Runner(stack)) as runner:
-                runner.warm(kind, workload)
-                for at_once in settings.at_once:
-                    yield runner.measure(transport, kind, at_once, settings, workload)
-
-
-class _Runner:
-    """Runs on one stack, in one loop."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-    def close(self) -> None:
-        self._runner.close()
-
-    def warm(self, kind: str, workload: dict[str, str]) -> None:
-        async def some() -> None:
-            async with load_of(self._stack) as load:
-                await load.run(f"bench/{kind}", at_once=4, total=12, **workload)
-
-        self._runner.run(some())
-
-    def measure(
-        self,
-        transport: str,
-        kind: str,
-        at_once: int,
-        settings: Settings,
-        workload: dict[str, str],
-    ) -> _Figures:
-        values = self._stack.values()
-        base = self._runner.run(
-            floor.measure(self._stack.dsn(), values["NOETL_NATS_URL"], at_once=at_once)
-        )
-        total = max(at_once * 2, settings.scaled(max(30, min(at_once * 10, 1000))))
-        cpu = CpuTimes(self._stack)
-
-        async def all_of_them() -> tuple[float, list[float]]:
-            async with load_of(self._stack) as load:
-                done = await load.run(f"bench/{kind}", at_once=at_once, total=total, **workload)
-            return done.seconds, await step_times(self._stack.dsn(), done.ids)
-
-        seconds, times = self._runner.run(all_of_them())
-        steps = total * playbooks.STEPS
-        return _Figures(
-            transport=transport,
-            kind=kind,
-            at_once=at_once,
-            p50=quantile(times, 0.5),
-            p95=quantile(times, 0.95),
-            p99=quantile(times, 0.99),
-            rate=steps / seconds,
-            base=base,
-            cpu={name: used / steps * 1000 for name, used in cpu.used().items()},
-        )
+            on.run(kind, at_once=4, total=12, **workload)
+            for at_once in settings.at_once:
+                total = max(at_once * 2, settings.scaled(max(30, min(at_once * 10, 1000))))
+                base = on.floor(at_once)
+                cpu = CpuTimes(on.stack)
+                done = on.run(kind, at_once=at_once, total=total, **workload)
+                steps = total * playbooks.STEPS
+                used = {name: one / steps * 1000 for name, one in cpu.used().items()}
+                times = on.wait(step_times(on.dsn, done.ids))
+                yield _Figures(
+                    transport=transport,
+                    kind=kind,
+                    at_once=at_once,
+                    p50=quantile(times, 0.5),
+                    p95=quantile(times, 0.95),
+                    p99=quantile(times, 0.99),
+                    rate=steps / done.seconds,
+                    base=base,
+                    cpu=used,
+                )
 
 
 def _table(found: list[_Figures]) -> Table:

@@ -34,6 +34,11 @@ class LeanHttp:
                 raise RuntimeError(f"{path}: {status} {answer[:500]!r}")
             await asyncio.sleep(0.2)
 
+    async def status(self, path: str, body: object) -> int:
+        """Post JSON once and return the status of the answer."""
+        status, _answer = await self._once(path, json.dumps(body).encode())
+        return status
+
     def close(self) -> None:
         """Close what is kept."""
         for _reader, writer, _at in self._free:

@@ -18,7 +18,7 @@ class Table:
         name: a word that no other table has; places in documents are named by it.
         columns: headings, with the unit where there is one.
         rows: as many values each as there are columns.
-        notes: sentences below the table: what a figure means, or why one is missing.
+        notes: what a figure means, or why one is missing; joined to one paragraph below the table.
     """
 
     name: str

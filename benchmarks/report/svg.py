@@ -9,8 +9,8 @@ from html import escape
 
 from benchmarks.report.results import Plot
 
-WIDTH, HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 190, 34, 44
+WIDTH, HEIGHT = 820, 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 270, 34, 44
 type _Place = Callable[[float, float], tuple[float, float]]
 _COLOURS = ("#1b6ca8", "#c8553d", "#3a8f5b", "#7a4fa3", "#b8860b", "#444444", "#0f9aa8", "#a83f6f")
 

@@ -27,7 +27,7 @@ def plain(table: Table) -> str:
         ).rstrip()
         for row in cells
     ]
-    return "\n".join([table.title, *lines, *table.notes])
+    return "\n".join([table.title, *lines, " ".join(table.notes)]).rstrip()
 
 
 def markdown(table: Table) -> str:
@@ -35,7 +35,7 @@ def markdown(table: Table) -> str:
     marks = ["--:" if number else "---" for number in _numbers(table)]
     rows = [table.columns, marks, *([shown(one) for one in row] for row in table.rows)]
     lines = [f"| {' | '.join(_escaped(row))} |" for row in rows]
-    return "\n".join([*lines, *(f"\n{note}" for note in table.notes)])
+    return "\n".join([*lines, "", " ".join(table.notes)]).rstrip()
 
 
 def _numbers(table: Table) -> list[bool]:

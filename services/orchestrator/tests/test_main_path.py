@@ -1,12 +1,22 @@
 """From the start of an execution to its end, over both protocols."""
 
+import dataclasses
+from typing import TYPE_CHECKING
+
+from noetl_common.bus.publish import PubAck, read_ack
+from noetl_common.bus.topology import ensure_durable
 from noetl_contract.commands import CommandNotification
 from noetl_contract.sharding import shard_for
+from noetl_contract.streams import COMMANDS, pool_durable
+from noetl_contract.subjects import published_filter, published_row
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LOOP
 from services.orchestrator.tests.shard import Shard
+
+if TYPE_CHECKING:
+    from noetl_common.bus.inbox import Incoming
 
 RUN = ["command.claimed", "command.started", "call.done", "command.completed"]
 
@@ -93,6 +103,46 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
     assert row is not None
     assert row["outbox_id"] == hinted["outbox_id"]
     assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 0}
+
+
+async def test_a_command_of_a_pool_with_one_durable_is_published_right_after_its_commit(
+    shard: Shard,
+) -> None:
+    replica = await shard.open_replica()
+    acknowledged: list[Incoming] = []
+    await shard.bus.subscribe(published_filter(0), acknowledged.append)
+    await ensure_durable(shard.bus, pool_durable("shared"))
+    await replica.rooms.pools.look()
+
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    await eventually(lambda: acknowledged and shard.hints)
+
+    stored = await shard.bus.js.get_msg(COMMANDS.name, 1)
+    notification = CommandNotification.model_validate_json(stored.data or b"")
+    assert notification.event_id == command.event_id
+    assert notification.fast is not None
+    assert notification.fast.command is not None
+    # The relay gets the rest, and the broker's word for the command.
+    assert {row["kind"] for row in shard.hints} == {"commit"}
+    row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")
+    assert row is not None
+    assert published_row(acknowledged[0].subject) == (row["outbox_id"], f"c:{command.event_id}:0")
+    ack = read_ack(acknowledged[0], COMMANDS.name)
+    assert ack == PubAck(COMMANDS.name, 1)
+
+
+async def test_a_pool_with_two_durables_is_left_to_the_relay(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    spec = pool_durable("shared")
+    for name in (spec.name, "another"):
+        await ensure_durable(shard.bus, dataclasses.replace(spec, name=name))
+    await replica.rooms.pools.look()
+
+    await shard.start()
+    await eventually(lambda: len(shard.hints) == 2)
+
+    assert (await shard.bus.js.stream_info(COMMANDS.name)).state.messages == 0
 
 
 async def test_a_commit_is_announced_by_one_row_with_its_positions(shard: Shard) -> None:

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import time
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.topology import ensure_topology
+from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import Pool, open_pool
 from noetl_common.service import Service, supervise
 from noetl_contract import message_ids
@@ -19,6 +22,7 @@ from noetl_contract.subjects import (
     commit_subject,
     event_subject,
     outbox_hint_subject,
+    published_subject,
 )
 from noetl_outbox.app import open_relay
 from noetl_outbox.settings import Settings
@@ -188,6 +192,15 @@ class Rows:
             found.append((message.subject or "", headers.get("Nats-Msg-Id", ""), body))
         return found
 
+    async def publish_as_its_orchestrator(self, row: Json) -> None:
+        """Publish the message of a row and have the broker tell the relay of it."""
+        message = Outgoing(row["subject"], orjson.dumps(row["payload"]), row["message_id"])
+        await self.bus.hand_over(message, acknowledge_to=_acknowledged(row))
+
+    async def acknowledge(self, row: Json, answer: Json) -> None:
+        """Tell the relay what the broker answered to the message of a row."""
+        await self.bus.send(_acknowledged(row), orjson.dumps(answer))
+
     async def count(self, stream: str) -> int:
         """Count the messages of a stream."""
         return (await self.bus.js.stream_info(stream)).state.messages
@@ -195,6 +208,15 @@ class Rows:
     def _next_id(self) -> int:
         self.last_id += 1
         return self.last_id
+
+
+def minted(*, seconds_later: float) -> int:
+    """Return an id of another time."""
+    return SnowflakeIds(1, lambda: int((time() + seconds_later) * 1000)).next()
+
+
+def _acknowledged(row: Json) -> str:
+    return published_subject(0, outbox_id=row["outbox_id"], message_id=row["message_id"])
 
 
 def make_settings(database: Database, *, nats_url: str, **overrides: Json) -> Settings:

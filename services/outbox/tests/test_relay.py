@@ -10,7 +10,7 @@ from noetl_outbox.store import Store
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from services.outbox.tests.rows import EXECUTION_ID, Rows, relaying
+from services.outbox.tests.rows import EXECUTION_ID, Rows, minted, relaying
 
 NEVER = {"outbox_grace_seconds": 600.0}
 AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
@@ -41,6 +41,48 @@ async def test_hinted_rows_go_out_without_the_sweep(
     assert await rows.stored(EVENTS.name) == [
         (event["subject"], event["message_id"], rows.message(8))
     ]
+
+
+async def test_a_command_that_its_orchestrator_published_is_marked(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    command = rows.command(7, outbox_id=minted(seconds_later=60))
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(command)
+        await rows.publish_as_its_orchestrator(command)
+        await eventually(rows.all_published)
+
+    row = await rows.row(command["outbox_id"])
+    identity = await rows.bus.js.stream_info(COMMANDS.name)
+    assert (row["stream_sequence"], row["attempts"]) == (1, 0)
+    assert row["stream_created_at"] == identity.created
+    assert await rows.count(COMMANDS.name) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds_later", "answer"),
+    [
+        (60, {"error": {"code": 503, "err_code": 10077, "description": "full"}}),
+        # What an older stream of that name stored is lost with it (O5).
+        (-60, {"stream": COMMANDS.name, "seq": 1}),
+        (60, {"stream": "unknown", "seq": 1}),
+    ],
+)
+async def test_a_command_of_which_nobody_knows_whether_it_is_stored_is_left_to_the_sweep(
+    rows: Rows, database: Database, nats_url: str, seconds_later: float, answer: Json
+) -> None:
+    command = rows.command(7, outbox_id=minted(seconds_later=seconds_later))
+    async with relaying(database, nats_url):
+        await rows.commit(command, age_seconds=-3600)
+        await rows.acknowledge(command, answer)
+        following = rows.command(8, outbox_id=minted(seconds_later=60))
+        await rows.commit(following)
+        await rows.publish_as_its_orchestrator(following)
+        await eventually(lambda: _has(rows, PUBLISHED=1, PENDING=1))
+        await rows.pool.execute("UPDATE noetl.outbox SET available_at = now() - interval '1 hour'")
+        await eventually(rows.all_published)
+
+    assert await rows.count(COMMANDS.name) == 2
 
 
 async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(

@@ -11,10 +11,10 @@ import uvloop
 
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
-from noetl_common.health import HealthRoutes
-from noetl_common.hiding import hide_from_scripts
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
+from noetl_common.process.health import HealthRoutes
+from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings

@@ -18,6 +18,7 @@ from noetl_contract.hints import (
     AccessHint,
     OutboxHint,
     PauseHint,
+    PublishAcknowledgement,
     ReplicaMoves,
     RunsOverHint,
     ScheduleHint,
@@ -147,7 +148,7 @@ COMMANDS = Channel(
     address="noetl.commands.{pool}.{execution_id}",
     summary="Notifications of commands that wait for a worker.",
     messages=(Message("command", TypeAdapter(CommandNotification), "A command to run.", _ID),),
-    senders=("outbox",),
+    senders=("orchestrator", "outbox"),
     receivers=("worker",),
     parameters={"pool": "Worker pool.", "execution_id": _EXECUTION},
     stream=streams.COMMANDS.name,
@@ -197,6 +198,21 @@ OUTBOX_HINTS = Channel(
     senders=("orchestrator",),
     receivers=("outbox",),
     parameters={"shard": _SHARD},
+    role="hint",
+)
+PUBLISHED = Channel(
+    name="published",
+    address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
+    summary="The broker's acknowledgements of commands that orchestrators published right after "
+    "their commit; without one the relay publishes the row.",
+    messages=(Message("acknowledgement", TypeAdapter(PublishAcknowledgement), "Stored."),),
+    senders=(),
+    receivers=("outbox",),
+    parameters={
+        "shard": _SHARD,
+        "outbox_id": "Row of the outbox.",
+        "message_id": "Id of its message.",
+    },
     role="hint",
 )
 REPLICA_HINTS = Channel(
@@ -290,6 +306,7 @@ CHANNELS = (
     DEAD_LETTERS,
     ACCESS_AUDIT,
     OUTBOX_HINTS,
+    PUBLISHED,
     REPLICA_HINTS,
     RUNS_OVER,
     PAUSE_HINTS,

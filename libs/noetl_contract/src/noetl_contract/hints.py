@@ -44,6 +44,22 @@ class OutboxHintRow(TypedDict):
 type OutboxHint = list[OutboxHintRow]
 """The body on ``noetl_hint.outbox.<shard>``."""
 
+
+class PublishAcknowledgement(TypedDict):
+    """The broker's answer to a publish, on ``noetl_hint.published.…``.
+
+    With an `error` in it nothing was stored.
+
+    Attributes:
+        seq: its number in the stream.
+        duplicate: it had been stored before.
+    """
+
+    stream: str
+    seq: int
+    duplicate: NotRequired[bool]
+
+
 ReplicaMoves = TypedDict("ReplicaMoves", {"from": str, "moved": list[tuple[int, int]]})
 """The body on ``noetl_hint.moved.<shard>``: the sender, and executions with their new positions.
 

@@ -129,6 +129,22 @@ def outbox_hint_subject(shard: int) -> str:
     return f"noetl_hint.outbox.{shard}"
 
 
+def published_subject(shard: int, *, outbox_id: int, message_id: str) -> str:
+    """Return the subject on which the broker tells the relay that it has stored a row's message."""
+    return f"noetl_hint.published.{shard}.{outbox_id}.{message_id}"
+
+
+def published_filter(shard: int) -> str:
+    """Return the pattern of `published_subject` for all rows of a shard."""
+    return f"noetl_hint.published.{shard}.*.*"
+
+
+def published_row(subject: str) -> tuple[int, str]:
+    """Return the id of the row and that of its message, which a `published_subject` names."""
+    _, _, _, outbox_id, message_id = subject.split(".")
+    return int(outbox_id), message_id
+
+
 def replica_moves_subject(shard: int) -> str:
     """Return the subject on which orchestrators tell each other their commits; may be lost."""
     return f"noetl_hint.moved.{shard}"

@@ -123,6 +123,7 @@ def _spawn_intake(
     durables = ingress_durables(settings.shard_index)
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
+    service.spawn("pools", orchestrator.pools.run())
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
     for durable in durables:
         name = f"intake {durable.name}"

@@ -10,6 +10,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_common.pool_watch import PoolWatch
 from noetl_common.service import Service
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
@@ -47,6 +48,7 @@ from noetl_orchestrator.turn.prepare import Preparation
 from noetl_orchestrator.turn.turns import Turns
 
 _log = get_logger()
+_POOL_LOOK_SECONDS = 30.0
 
 
 class Orchestrator:
@@ -80,8 +82,8 @@ class Orchestrator:
         )
         self.appends = Appends(database)
         self.retention = Retention(database)
-        outbox_rows, outbox_hints = OutboxRows.of(settings), OutboxHints(bus, settings)
-
+        self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
+        hints, outbox_rows = OutboxHints(bus, settings, self.pools), OutboxRows.of(settings)
         self.clock = DatabaseClock()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
@@ -96,13 +98,13 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = self._build_turns(outbox_rows, outbox_hints, RunHints(bus))
+        self.turns = self._build_turns(outbox_rows, hints, RunHints(bus))
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
             store=self.store,
             outbox_rows=outbox_rows,
-            hints=outbox_hints,
+            hints=hints,
             dispatcher=self.dispatcher,
             liveness=self.liveness,
             pauses=self.pauses,

@@ -1,10 +1,12 @@
 """The process of the outbox relay: connections, loops and handlers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
-from noetl_common.bus.broker import connect
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
@@ -13,12 +15,12 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.pool_watch import PoolWatch
 from noetl_common.service import Service, ServiceApp, create_service_app, every
 from noetl_contract.streams import STREAMS
-from noetl_contract.subjects import outbox_hint_subject
+from noetl_contract.subjects import outbox_hint_subject, published_filter
 
 from noetl_outbox.external_publishers import ExternalPublishers
-from noetl_outbox.pools import PoolWatch
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
@@ -53,7 +55,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         database = Database(pool)
         store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
-        pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
+        pools = _watch_pools(bus, settings)
         creation_times = dict[str, datetime]()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
         recovery = Recovery(
@@ -88,18 +90,36 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         for number in range(settings.outbox_publishers):
             service.spawn(f"hints {number}", relay.run_hints())
         shard = settings.shard_index
-        subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
-        try:
-            async with serve_rpc(
+        async with (
+            _heard(bus, outbox_hint_subject(shard), relay.take_hint),
+            _heard(bus, published_filter(shard), relay.take_ack),
+            serve_rpc(
                 bus,
                 publishers.handlers(),
                 queue=_NAME,
                 shard=shard,
                 concurrency=_REQUESTS_AT_ONCE,
-            ):
-                yield
-        finally:
-            await subscription.unsubscribe()
+            ),
+        ):
+            yield
+
+
+@asynccontextmanager
+async def _heard(bus: Bus, subject: str, take: Callable[[Incoming], None]) -> AsyncIterator[None]:
+    """Share the messages on a subject with other replicas while the block lasts."""
+    subscription = await bus.subscribe(subject, take, queue=_NAME)
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
+
+
+def _watch_pools(bus: Bus, settings: Settings) -> PoolWatch:
+    refused = metrics.gauge(
+        "noetl_outbox_pools_not_inlined",
+        "Pools whose commands are not inlined because several durables cover them.",
+    )
+    return PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds, refused=refused)
 
 
 async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:

@@ -11,16 +11,17 @@ from noetl_common import metrics
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.bus.publish import Outgoing, PubAck, read_ack
 from noetl_common.errors import NoetlError, Permanent
+from noetl_common.ids import time_of_id_ms
 from noetl_common.logging import get_logger
+from noetl_common.pool_watch import PoolWatch
 from noetl_common.retry import Pace
 from noetl_contract import message_ids
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import COMMITS
-from noetl_contract.subjects import commit_subject, event_subject
+from noetl_contract.subjects import commit_subject, event_subject, published_row
 
-from noetl_outbox.pools import PoolWatch
 from noetl_outbox.rows import (
     Row,
     commit_body,
@@ -40,6 +41,8 @@ _LAST_MARK_SECONDS = 3.0
 _OUTAGE_PAUSE_SECONDS = 5.0
 _LONGEST_HINT_BATCH_BYTES = 8 << 20
 _COMMITS_READ = 20
+# Between the clocks of an orchestrator and the broker.
+_CLOCK_DIFFERENCE_MS = 5000
 
 
 class Relay:
@@ -87,6 +90,25 @@ class Relay:
         self._hints.append(incoming.data)
         self._hint_bytes += len(incoming.data)
         self._hinted.set()
+
+    def take_ack(self, incoming: Incoming) -> None:
+        """Note that a command is stored that its orchestrator published; called by the read loop.
+
+        Without a note the sweep publishes it once more, under the same id.
+        """
+        outbox_id, message_id = published_row(incoming.subject)
+        try:
+            ack = read_ack(incoming, incoming.subject)
+        except NoetlError as error:
+            _log.info("published_row_left_to_the_sweep", outbox_id=outbox_id, error=error.message)
+            return
+        created_at = None if ack is None else self._creation_times.get(ack.stream)
+        if ack is None or created_at is None:
+            return
+        # The stream must not be younger than the message: what one of before stored is lost (O5).
+        if time_of_id_ms(outbox_id) - created_at.timestamp() * 1000 > _CLOCK_DIFFERENCE_MS:
+            self._note(Published(outbox_id, message_id, created_at, ack.sequence))
+            self._count.labels("orchestrator", "ok").inc()
 
     def wake(self) -> None:
         """Start the next sweep now."""

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from noetl_common.hiding import hide_from_scripts
+from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.service import run_service
 
 from noetl_worker.app import create_app

@@ -19,7 +19,7 @@ from noetl_common import metrics
 from noetl_common.bus import wire
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TlsMisconfigured
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
-from noetl_common.bus.publish import Outgoing, PubAck, Publisher
+from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
 from noetl_common.settings import NatsSettings
@@ -154,6 +154,22 @@ class Bus:
     ) -> list[PubAck | NoetlError]:
         """Publish to streams side by side; each result is an ack or that message's error."""
         return await self._publisher.publish_many(messages, seconds=seconds)
+
+    async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
+        """Publish to a stream and leave the broker's acknowledgement to those who subscribe to it.
+
+        Without a connection the message is dropped at once.
+
+        Raises:
+            TooLarge: it is above the broker's limit.
+        """
+        headers = dict(message.headers) if message.headers else {}
+        if message.message_id is not None:
+            headers[MESSAGE_ID_HEADER] = message.message_id
+        data = wire.command(message.subject, message.body, reply=acknowledge_to, headers=headers)
+        self._check_size(message.subject, data)
+        if self.is_connected:
+            await wire.write(self.nc, data)
 
     # -- core NATS -----------------------------------------------------------------------
 

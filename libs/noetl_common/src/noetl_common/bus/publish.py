@@ -162,7 +162,7 @@ class Publisher:
                     results[index] = error
             for index, entry in sent:
                 try:
-                    ack = _ack_or_none(await entry.answer, entry.subject)
+                    ack = read_ack(await entry.answer, entry.subject)
                 except NoetlError as error:
                     results[index] = error
                     continue
@@ -186,7 +186,7 @@ class Publisher:
             await self._bus.wait_connected()
             entry = await self._send(message)
             try:
-                ack = _ack_or_none(await entry.answer, message.subject)
+                ack = read_ack(await entry.answer, message.subject)
             finally:
                 self._forget(entry)
             if ack is not None:
@@ -252,7 +252,7 @@ class Publisher:
             self._published.labels(name, word).inc(count)
 
 
-def _ack_or_none(incoming: Incoming, subject: str) -> PubAck | None:
+def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
     """Read an acknowledgement; ``None`` when no stream took the message.
 
     Raises:

@@ -184,7 +184,11 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
             publish += ["noetl_rpc.>", f"{_API}.STREAM.MSG.GET.{streams.INGRESS.name}"]
         case "orchestrator":
             # How far the pools are, by which commands are judged that nobody claims.
-            publish.append(f"{_API}.CONSUMER.INFO.{streams.COMMANDS.name}.*")
+            # Which of them have one durable only, by which commands travel in notifications.
+            publish += [
+                f"{_API}.CONSUMER.INFO.{streams.COMMANDS.name}.*",
+                f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}",
+            ]
         case "outbox":
             # Rows of before an upgrade keep their subjects.
             publish += [ingress_any(None), f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}"]

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
-from noetl_common.health import HealthRoutes
+from noetl_common.process.health import HealthRoutes
 from noetl_common.service import Service
 from noetl_contract.access.capability import basic_login, named_command
 

@@ -230,7 +230,7 @@ class Sweeper:
         for command, outbox_id in put_back.items():
             # The stored row keeps its id, and the relay marks it by that id.
             rows[command].outbox_id = outbox_id
-        await self._hints.send(rows[command].hint() for command in put_back)
+        await self._hints.send(rows[command] for command in put_back)
 
 
 def _is_repeatable(command: HeldCommand) -> bool:

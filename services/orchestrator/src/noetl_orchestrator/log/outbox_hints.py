@@ -1,38 +1,72 @@
-"""Hints to the relay: the committed outbox rows (O2). The sweep makes up for a lost hint."""
+"""What follows the commit of outbox rows: small commands go out at once, others are hinted.
+
+The relay makes up for whatever is lost here: its sweep finds rows that nobody has published (O2).
+"""
 
 from collections.abc import Iterable, Sequence
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.publish import Outgoing
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.subjects import outbox_hint_subject
+from noetl_common.pool_watch import PoolWatch
+from noetl_contract.subjects import outbox_hint_subject, published_subject
 
+from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
+# The relay publishes many with one wait for all; here nobody waits.
+_MOST_AT_ONCE = 64
 
 
 class OutboxHints:
-    """Send committed outbox rows to the relay; a row larger than a hint is left to the sweep."""
+    """Hand committed outbox rows over.
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    A command that travels inside its notification is published from here, which spares its worker
+    the way over the relay. The broker tells the relay that it has stored it. All other rows are
+    sent to the relay; a row larger than a hint is left to its sweep.
+    """
+
+    def __init__(self, bus: Bus, settings: Settings, pools: PoolWatch) -> None:
         self._bus = bus
+        self._pools = pools
+        self._shard = settings.shard_index
         self._subject = outbox_hint_subject(settings.shard_index)
         self._max_bytes = settings.hint_max_bytes
 
-    async def send(self, rows: Iterable[bytes]) -> None:
-        """Send encoded rows; log errors and leave the rows to the sweep."""
+    async def send(self, rows: Iterable[OutboxRow]) -> None:
+        """Publish or send rows; log errors and leave the rows to the relay."""
         batch: list[bytes] = []
-        size = 0
+        size = published = 0
         for row in rows:
-            if size + len(row) > self._max_bytes and batch:
+            if (
+                row.pool is not None
+                and published < _MOST_AT_ONCE
+                and self._pools.may_inline(row.pool)
+                and await self._publish(row)
+            ):
+                published += 1
+                continue
+            hint = row.hint()
+            if size + len(hint) > self._max_bytes and batch:
                 await self._send(batch)
                 batch, size = [], 0
-            if len(row) <= self._max_bytes:
-                batch.append(row)
-                size += len(row) + 1
+            if len(hint) <= self._max_bytes:
+                batch.append(hint)
+                size += len(hint) + 1
         if batch:
             await self._send(batch)
+
+    async def _publish(self, row: OutboxRow) -> bool:
+        message = Outgoing(row.subject, (row.hinted or "").encode(), row.message_id)
+        stored = published_subject(self._shard, outbox_id=row.outbox_id, message_id=row.message_id)
+        try:
+            await self._bus.hand_over(message, acknowledge_to=stored)
+        except NoetlError as error:
+            _log.warning("command_not_published", error=error.message)
+            return False
+        return True
 
     async def _send(self, rows: Sequence[bytes]) -> None:
         try:

@@ -37,6 +37,7 @@ class OutboxRow:
         execution_id: the execution it is about.
         payload: the stored message; None for single events, which are read from the log.
         hinted: the message in the hint; None makes the relay read it.
+        pool: of a command that travels inside its message: whose workers read it.
     """
 
     outbox_id: int
@@ -48,6 +49,7 @@ class OutboxRow:
     message_id: str
     payload: str | None
     hinted: str | None
+    pool: str | None = None
 
     def columns(self) -> tuple[Json, ...]:
         """Return the columns that the commit writes."""
@@ -174,7 +176,9 @@ class OutboxRows:
         )
         pool = pool_segment(execution_pool=command.pool, playbook_path=None)
         row = _notification_row(plain, pool=pool, outbox_id=outbox_id)
-        row.hinted = self._inlined(plain, command, now=now) or row.payload
+        inlined = self._inlined(plain, command, now=now)
+        if inlined is not None:
+            row.hinted, row.pool = inlined, pool
         return row
 
     def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:

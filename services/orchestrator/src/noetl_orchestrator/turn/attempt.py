@@ -134,7 +134,7 @@ class TurnAttempt:
         if below:
             # Harmless if the turn is repeated: what was cancelled refuses the next cancel.
             await store.add_messages(below)
-            await self._parts.outbox_hints.send(row.hint() for row in below)
+            await self._parts.outbox_hints.send(below)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
         for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
@@ -213,7 +213,7 @@ class TurnAttempt:
 
     async def _send_hints(self, kept: Sequence[EncodedUnit]) -> None:
         """Tell relay, workers and siblings what was committed."""
-        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.hints)
+        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.outbox)
         units = [encoded.unit for encoded in kept]
         for unit in units:
             if unit.rows.over:
@@ -238,9 +238,7 @@ class TurnAttempt:
         except NoetlError as error:
             _log.warning("late_children_not_cancelled", error=error.message)
             return
-        await self._parts.outbox_hints.send(
-            row.hint() for row in messages if row.outbox_id in added
-        )
+        await self._parts.outbox_hints.send(row for row in messages if row.outbox_id in added)
 
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry

@@ -28,14 +28,14 @@ class EncodedUnit:
     """A unit of work with the facts that are needed after its commit.
 
     Attributes:
-        hints: the outbox rows, encoded for the hint.
+        outbox: the rows that are to be published.
         event_bytes: size of the new events.
         snapshot_bytes: size of a new snapshot, if one was due.
         continue_timer: the timer that lets the execution go on, if it has to.
     """
 
     unit: UnitOfWork
-    hints: list[bytes]
+    outbox: list[OutboxRow]
     event_bytes: int
     snapshot_bytes: int | None
     continue_timer: int | None
@@ -99,7 +99,7 @@ class Encoder:
         commit.outbox += [row.columns() for row in outbox]
         return EncodedUnit(
             unit,
-            [row.hint() for row in outbox],
+            outbox,
             event_bytes,
             self._add_snapshot(commit, unit, event_bytes, move),
             self._add_timers(commit, unit, now=now),

@@ -11,7 +11,7 @@ import socket
 import sys
 
 import orjson
-from noetl_common.hiding import hide_from_scripts
+from noetl_common.process.hiding import hide_from_scripts
 
 from noetl_worker.interpreters.host import limits
 from noetl_worker.interpreters.host.wire import PID

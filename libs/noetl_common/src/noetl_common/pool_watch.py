@@ -8,31 +8,34 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from noetl_common import metrics
+from noetl_contract.streams import COMMANDS
+from noetl_contract.subjects import command_subject
+from prometheus_client import Gauge
+
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import list_consumers
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.streams import COMMANDS
-from noetl_contract.subjects import command_subject
 
 _log = get_logger()
 _SOONEST_LOOK_SECONDS = 1.0
 
 
 class PoolWatch:
-    """Watch the durables of the command stream."""
+    """Watch the durables of the command stream.
 
-    def __init__(self, bus: Bus, *, interval_seconds: float) -> None:
+    Args:
+        interval_seconds: pause between two looks.
+        refused: shows the number of pools that several durables cover, if anybody wants it.
+    """
+
+    def __init__(self, bus: Bus, *, interval_seconds: float, refused: Gauge | None = None) -> None:
         self._bus = bus
         self._interval = interval_seconds
         self._filters: list[tuple[str, ...]] = []
         self._counts: dict[str, int] = {}
         self._wanted = asyncio.Event()
-        self._refused = metrics.gauge(
-            "noetl_outbox_pools_not_inlined",
-            "Pools whose commands are not inlined because several durables cover them.",
-        )
+        self._refused = refused
 
     def may_inline(self, pool: str | None) -> bool:
         """Return whether exactly one durable covers the pool's subject, as of the last look."""
@@ -54,7 +57,8 @@ class PoolWatch:
         consumers = await list_consumers(self._bus, COMMANDS.name) or []
         self._filters = [found.filters for found in consumers if found.config.get("durable_name")]
         self._counts.clear()
-        self._refused.set(0)
+        if self._refused is not None:
+            self._refused.set(0)
 
     async def run(self) -> None:
         """Look every interval while connected, and soon after a request for an unknown pool."""
@@ -84,7 +88,7 @@ class PoolWatch:
         self._wanted.set()
 
     def _tell(self, pool: str, count: int) -> None:
-        if count > 1:
+        if count > 1 and self._refused is not None:
             self._refused.inc()
             _log.warning("commands_not_inlined", pool=pool, durables=count)
 

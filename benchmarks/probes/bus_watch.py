@@ -1,0 +1,51 @@
+"""What passes on the bus, with the moment at which we heard of it."""
+
+import time
+from collections import defaultdict
+
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from noetl_contract.subjects import COMMANDS_ROOT, INGRESS_ROOT, outbox_hint_subject
+
+_ENDS = {"command.completed", "command.failed"}
+
+
+class BusWatch:
+    """Notes when outcomes, commits and commands of executions pass.
+
+    The commands of an execution are told apart by their order, so one may be open at a time.
+
+    Attributes:
+        outcomes: seconds at which each outcome was published, by execution.
+        commits: seconds at which the commit was told that issued each command.
+        commands: seconds at which each command was published.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, list[float]] = defaultdict(list)
+        self.commits: dict[int, list[float]] = defaultdict(list)
+        self.commands: dict[int, list[float]] = defaultdict(list)
+
+    async def watch(self, connection: Client) -> None:
+        """Begin to listen, as one more reader to whom the broker sends a copy."""
+        await connection.subscribe(f"{INGRESS_ROOT}.>", cb=self._on_ingress)
+        await connection.subscribe(outbox_hint_subject(0), cb=self._on_hint)
+        await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)
+        await connection.flush()
+
+    async def _on_ingress(self, message: Msg) -> None:
+        now = time.time()
+        body = orjson.loads(message.data)
+        if any(one.get("event_type") in _ENDS for one in body.get("events") or ()):
+            self.outcomes[int(body["execution_id"])].append(now)
+
+    async def _on_hint(self, message: Msg) -> None:
+        now = time.time()
+        for row in orjson.loads(message.data):
+            if row["kind"] == "command":
+                self.commits[int(row["execution_id"])].append(now)
+
+    async def _on_command(self, message: Msg) -> None:
+        now = time.time()
+        self.commands[int(message.subject.rpartition(".")[2])].append(now)
