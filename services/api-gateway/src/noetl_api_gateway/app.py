@@ -29,8 +29,8 @@ from noetl_contract.subjects import ACCESS_HINT
 from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
 from noetl_api_gateway.access_settings import is_auth_on
+from noetl_api_gateway.direct_routes import DirectRoutes, Provided
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
-from noetl_api_gateway.http.direct import DirectRoutes, Provided
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from noetl_api_gateway.http.rate_guard import RATES_STATE, Connection, RateGuard

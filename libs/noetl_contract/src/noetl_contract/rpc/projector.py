@@ -217,10 +217,12 @@ class SubscriptionName(Model):
 
 EXECUTIONS_LIST = Operation("projector", "executions.list", ExecutionsPage, list[ExecutionEntry])
 """List executions of a shard, newest first."""
-EXECUTIONS_GET = Operation("projector", "executions.get", DetailRequest, ExecutionDetail)
+EXECUTIONS_GET = Operation(
+    "projector", "executions.get", DetailRequest, ExecutionDetail, is_busy=True
+)
 """Return an execution with its newest events, or with a page of them."""
 EXECUTIONS_STATUS = Operation(
-    "projector", "executions.status", ExecutionName, ExecutionStatusAnswer
+    "projector", "executions.status", ExecutionName, ExecutionStatusAnswer, is_busy=True
 )
 """Return status and progress of an execution."""
 EXECUTIONS_EVENTS = Operation("projector", "executions.events", EventsPage, EventsAnswer)

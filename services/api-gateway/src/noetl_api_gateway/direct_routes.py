@@ -33,7 +33,7 @@ class DirectRoute:
     """One busy route.
 
     Attributes:
-        template: its path as the table of routes has it, such as ``/api/executions/{execution_id}``.
+        template: its path as the table of routes has it, ``/api/executions/{execution_id}``.
         handler: the handler there.
         answer: its function.
         wants: the parts of the process that the function takes.
@@ -63,7 +63,7 @@ class DirectRoutes:
         self, app: Litestar, routes: Iterable[tuple[str, str]], provide: Mapping[str, Provided]
     ) -> None:
         self._app = cast("Application", app)
-        self._litestar = app
+        self.litestar = app
         self._provide = provide
         table: dict[tuple[str, str], HTTPRouteHandler] = {
             (method, route.path_format): route.route_handler_map[method][0]
@@ -87,7 +87,7 @@ class DirectRoutes:
         if route is None or not _is_plain(scope):
             await self._app(scope, receive, send)
             return
-        scope["app"] = scope["litestar_app"] = self._litestar
+        scope["app"] = scope["litestar_app"] = self.litestar
         scope["state"] = {}
         scope["route_handler"] = route.handler
         scope["path_template"] = route.template
