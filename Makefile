@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -39,6 +39,10 @@ fat-cycle: setup
 # Many executions that wait, released at once; args="--size 100000" for more.
 waits: setup
 	.venv/bin/python benchmarks/waits.py $(args)
+
+# Every list, filter and page over many executions; args="--size 1000000" takes 15 GB and an hour.
+lists: setup
+	.venv/bin/python benchmarks/lists.py $(args)
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)

@@ -12,8 +12,7 @@ from benchmarks.probes import machine
 from benchmarks.report import pages, svg, text
 from benchmarks.report.results import Measured, Report, Table, load
 
-# In the order in which they run. A module has a `CASE` or several `CASES`; one that is not there,
-# or has none, is left out.
+# In the order in which they run. A module has a `CASE` or several `CASES`.
 _MODULES = (
     "benchmarks.cases.steps",
     "benchmarks.cases.hops",
@@ -21,8 +20,11 @@ _MODULES = (
     "benchmarks.cases.loops",
     "benchmarks.cases.starts",
     "benchmarks.cases.claims",
-    "benchmarks.edge",
-    "benchmarks.lists",
+    "benchmarks.cases.idle",
+    "benchmarks.cases.replicas",
+    "benchmarks.cases.growth",
+    "benchmarks.cases.scripts",
+    "benchmarks.cases.peers",
 )
 _OUT = Path(".noetl/bench")
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -32,14 +34,9 @@ def cases() -> dict[str, Case]:
     """Return all cases by name."""
     found: dict[str, Case] = {}
     for name in _MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
-        given = (*getattr(module, "CASES", ()), getattr(module, "CASE", None))
-        found |= {case.name: case for case in given if isinstance(case, Case)}
+        module = importlib.import_module(name)
+        given = getattr(module, "CASES", None) or (module.CASE,)
+        found |= {case.name: case for case in given}
     return found
 
 
@@ -47,8 +44,10 @@ def main() -> int:
     """Run what was asked for; 1 if a case failed."""
     known = cases()
     options = _parser(known).parse_args()
-    wanted = list(known) if options.cases == "all" else options.cases.split(",")
-    wanted = [name for name in wanted if name]
+    usual = [name for name, case in known.items() if not case.is_asked_for]
+    wanted = usual if options.cases == "all" else list(filter(None, options.cases.split(",")))
+    if options.peers:
+        wanted.append("peers")
     if strange := [name for name in wanted if name not in known]:
         raise SystemExit(f"no case is called {', '.join(strange)}; there are {', '.join(known)}")
     settings = Settings(
@@ -56,6 +55,7 @@ def main() -> int:
         transports=tuple(options.transports.split(",")),
         kinds=tuple(options.kinds.split(",")),
         at_once=tuple(int(one) for one in options.at_once.split(",")),
+        folder=options.out.absolute(),
     )
     out: Path = options.out
     report = load(out / "results.json")
@@ -122,6 +122,7 @@ def _parser(known: dict[str, Case]) -> argparse.ArgumentParser:
     parser.add_argument("--kinds", default="noop,python,http", help="tools of steps")
     parser.add_argument("--at-once", default="1,16,64,256", help="executions at once")
     parser.add_argument("--out", type=Path, default=_OUT, help="folder of results and plots")
+    parser.add_argument("--peers", action="store_true", help="other systems too")
     parser.add_argument(
         "--write-docs", action="store_true", help="put what is kept into docs/benchmarks.md"
     )

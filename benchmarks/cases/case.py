@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.report.results import Found
 
@@ -15,12 +16,14 @@ class Settings:
         transports: how workers speak: ``nats``, ``http``.
         kinds: tools of the steps.
         at_once: numbers of executions at once.
+        folder: where results are kept, and whatever has to be fetched.
     """
 
     scale: float = 1.0
     transports: tuple[str, ...] = ("nats", "http")
     kinds: tuple[str, ...] = ("noop", "python", "http")
     at_once: tuple[int, ...] = (1, 16, 64, 256)
+    folder: Path = Path(".noetl/bench")
 
     def scaled(self, count: int, least: int = 10) -> int:
         """Return a count at the scale of this run, or ``least`` if that is more."""
@@ -35,8 +38,10 @@ class Case:
         name: what the caller says.
         about: a sentence for the list of cases.
         run: measures, and yields each table and plot as soon as it is there.
+        is_asked_for: runs only when it is named.
     """
 
     name: str
     about: str
     run: Callable[[Settings], Iterator[Found]]
+    is_asked_for: bool = False

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from benchmarks.cases.case import Case, Settings
 from benchmarks.probes import floor, playbooks
 from benchmarks.probes.bench import bench
-from benchmarks.probes.cpu import CpuTimes
+from benchmarks.probes.cpu import SERVICES, CpuTimes
 from benchmarks.probes.load import quantile, step_times
 from benchmarks.probes.target import target
 from benchmarks.report.results import Found, Plot, Table
-
-_SERVICES = ("postgres", "nats", "api-gateway", "orchestrator", "outbox", "projector", "worker")
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,11 @@ def _table(found: list[_Figures]) -> Table:
 
 
 def _cpu_table(found: list[_Figures]) -> Table:
-    columns = ["transport", "tool", "at once", *_SERVICES, "all"]
+    columns = ["transport", "tool", "at once", *SERVICES, "all"]
     rows = [
         [
             *(one.transport, one.kind, one.at_once),
-            *(one.cpu.get(name, 0.0) for name in _SERVICES),
+            *(one.cpu.get(name, 0.0) for name in SERVICES),
             sum(one.cpu.values()),
         ]
         for one in found

@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psutil
 from noetl_testkit.stack import Stack
 
+SERVICES = ("postgres", "nats", "api-gateway", "orchestrator", "outbox", "projector", "worker")
 _NUMBER = re.compile(r"-\d+$")
 
 
@@ -18,8 +19,10 @@ def service_of(process: str) -> str:
 class CpuTimes:
     """Counts the CPU seconds that each service of a stack uses, its children's included."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, more: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Begin to count; ``more`` names processes beside the stack's own, by service."""
         self._stack = stack
+        self._more = more or {}
         self._before = self._now()
 
     def used(self) -> dict[str, float]:
@@ -34,6 +37,8 @@ class CpuTimes:
         found: Counter[str] = Counter()
         for name, service in self._stack.services().items():
             found[service_of(name)] += _seconds(service["pid"])  # type: ignore[assignment]
+        for name, pids in self._more.items():
+            found[name] += sum(_seconds(pid) for pid in pids)  # type: ignore[assignment]
         return {name: float(seconds) for name, seconds in found.items()}
 
 

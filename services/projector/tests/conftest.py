@@ -23,6 +23,8 @@ from noetl_projector.replay.store import ReplayStore
 from noetl_projector.results.handlers import ResultListHandlers
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
+from noetl_projector.steps.handlers import StepHandlers
+from noetl_projector.steps.store import StepStore
 from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
@@ -134,10 +136,13 @@ def add_log(pool: Pool) -> AddLog:
 def ask(database: DatabaseAddress, db: Database) -> Ask:
     """Ask the handlers that need nothing but the database, with small limits."""
     settings = make_settings(database, detail_events_max=5, detail_bytes_max=3000)
-    executions, secrets = ExecutionStore(db), KnownSecrets(db)
+    executions, secrets, projection = ExecutionStore(db), KnownSecrets(db), ProjectionStore(db)
     return Ask(
         [
-            *ExecutionHandlers(executions, secrets=secrets, settings=settings).handlers(),
+            *ExecutionHandlers(
+                executions, projection, secrets=secrets, settings=settings
+            ).handlers(),
+            *StepHandlers(StepStore(db), projection, secrets=secrets).handlers(),
             *ReplayHandlers(ReplayStore(db), secrets=secrets).handlers(),
             *SubscriptionHandlers(SubscriptionStore(db)).handlers(),
             *VariableHandlers(VariableStore(db), settings=settings).handlers(),

@@ -35,7 +35,7 @@ from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
 NAME = "orchestrator"
-_SCHEMA = "0021"
+_SCHEMA = "0022"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:

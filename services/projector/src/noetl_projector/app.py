@@ -34,6 +34,8 @@ from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
 from noetl_projector.sql_console.console import open_console
 from noetl_projector.sql_console.handlers import SqlHandlers
+from noetl_projector.steps.handlers import StepHandlers
+from noetl_projector.steps.store import StepStore
 from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.triage.failures import FailureStore
@@ -44,7 +46,7 @@ from noetl_projector.variables.store import VariableStore
 from noetl_projector.waits.handlers import WaitHandlers
 from noetl_projector.waits.store import WaitStore
 
-SCHEMA = "0019"
+SCHEMA = "0022"
 _NAME = "projector"
 _SWITCH_SECONDS = 0.001
 
@@ -87,7 +89,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 run_removal(results, places, settings=settings, on_progress=removal_progress),
             )
             handlers = [
-                *_read_handlers(database, executions, settings=settings),
+                *_read_handlers(database, executions, projection, settings=settings),
                 *ResultHandlers(
                     results, bus=bus, settings=settings, ids=ids, places=places
                 ).handlers(),
@@ -131,12 +133,17 @@ def _follow(service: Service, bus: Bus, store: ProjectionStore, *, settings: Set
 
 
 def _read_handlers(
-    database: Database, executions: ExecutionStore, *, settings: Settings
+    database: Database,
+    executions: ExecutionStore,
+    projection: ProjectionStore,
+    *,
+    settings: Settings,
 ) -> list[Handler]:
     """Return the handlers that need nothing but the database."""
     secrets = KnownSecrets(database)
     return [
-        *ExecutionHandlers(executions, secrets=secrets, settings=settings).handlers(),
+        *ExecutionHandlers(executions, projection, secrets=secrets, settings=settings).handlers(),
+        *StepHandlers(StepStore(database), projection, secrets=secrets).handlers(),
         *ReplayHandlers(ReplayStore(database), secrets=secrets).handlers(),
         *TriageHandlers(
             FailureStore(database), OpenWorkStore(database), secrets=secrets

@@ -64,12 +64,12 @@ async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) 
             return bool(
                 await holder.fetchval(
                     "SELECT EXISTS (SELECT FROM pg_locks"
-                    " WHERE NOT granted AND relation = 'noetl.command'::REGCLASS)"
+                    " WHERE NOT granted AND relation = 'noetl.execution_step'::REGCLASS)"
                 )
             )
 
         async with holder.transaction():
-            await holder.execute("LOCK TABLE noetl.command")
+            await holder.execute("LOCK TABLE noetl.execution_step")
             asked = asyncio.create_task(ask(EXECUTIONS_STATUS, ExecutionName(execution_id=1)))
             await eventually(is_held)
             await add_log(1, WHOLE, status="COMPLETED")

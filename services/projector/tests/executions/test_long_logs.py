@@ -17,6 +17,7 @@ from noetl_contract.rpc.projector import (
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
 from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.projection.store import ProjectionStore
 from noetl_testkit.postgres import Database as DatabaseAddress
 
 from services.projector.tests.conftest import AddLog, Pool, make_settings
@@ -39,7 +40,10 @@ FROM
 def handlers(database: DatabaseAddress, db: Database) -> list[Handler]:
     """Return the handlers of executions, with the limits of a running service."""
     found = ExecutionHandlers(
-        ExecutionStore(db), secrets=KnownSecrets(db), settings=make_settings(database)
+        ExecutionStore(db),
+        ProjectionStore(db),
+        secrets=KnownSecrets(db),
+        settings=make_settings(database),
     )
     return found.handlers()
 

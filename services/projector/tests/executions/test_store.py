@@ -11,7 +11,6 @@ QUERIES = Queries.load("noetl_projector.executions")
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
-        ("list_states", "NULL, NULL, NULL, 50, 0, NULL", "idx_execution_state_started"),
         ("read_after", "5, 0, 100, 1000, TRUE", "_execution_id_position_"),
         ("read_page", "5, NULL, NULL, 100, 0, 1000, TRUE", "_execution_id_position_"),
     ],

@@ -1,6 +1,6 @@
 """Operations of the projector: reads of executions, results, variables, upkeep, SQL."""
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
@@ -21,6 +21,7 @@ from noetl_contract.http.executions.results import (
     StoredResult,
     StoreSize,
 )
+from noetl_contract.http.executions.steps import StepList, StepState
 from noetl_contract.http.executions.variables import (
     NewVar,
     VarDeletedAnswer,
@@ -69,6 +70,12 @@ class ExecutionsPage(OnBehalf):
     catalog_id: int | None = None
     path: str | None = Field(default=None, description="part of the path, in any case")
     status: str | None = None
+    # absent from the release before
+    parent_execution_id: int | None = None
+    after: int | None = Field(default=None, description="the execution before the page")
+    after_started_at: AwareDatetime | None = Field(
+        default=None, description="when that one began, if it is known"
+    )
     limit: int = 50
     offset: int = 0
 
@@ -144,6 +151,15 @@ class ExecutionTail(Model):
     after_position: int
     # absent from the previous release: events of messages are masked by their keys alone then
     has_secrets: bool = False
+
+
+class StepsPage(OnBehalf):
+    """A page of the steps of an execution: in which state, how many, and behind which."""
+
+    execution_id: int
+    state: StepState | None = None
+    limit: int = 100
+    after: int = Field(default=0, description="the `next` of the page before")
 
 
 class WaitsPage(OnBehalf):
@@ -237,6 +253,8 @@ EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, 
 """Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
 """Return the catalog entry and the unmasked workload, to resolve secrets."""
+EXECUTIONS_STEPS = Operation("projector", "executions.steps", StepsPage, StepList)
+"""List the steps of an execution in the order in which they began."""
 WAITS_LIST = Operation("projector", "waits.list", WaitsPage, WaitList)
 """List open waits of a shard, the oldest first."""
 EXECUTIONS_TAIL = Operation("projector", "executions.tail", TailRequest, ExecutionTail)

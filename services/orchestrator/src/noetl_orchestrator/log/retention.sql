@@ -136,6 +136,11 @@ failures AS (
     WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
 ),
 
+steps AS (
+    DELETE FROM noetl.execution_step AS t
+    WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
+),
+
 relayed AS (
     DELETE FROM noetl.outbox AS t
     WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
@@ -170,6 +175,11 @@ WITH results AS (
 
 variables AS (
     DELETE FROM noetl.transient AS t
+    WHERE t.execution_id >= $1 AND t.execution_id < $2
+),
+
+steps AS (
+    DELETE FROM noetl.execution_step AS t
     WHERE t.execution_id >= $1 AND t.execution_id < $2
 ),
 

@@ -62,8 +62,15 @@ from noetl_projector.executions.answers import (
     status_answer,
 )
 from noetl_projector.executions.kept_details import KeptDetails
-from noetl_projector.executions.store import Bodies, ExecutionStore, LogRow, State
+from noetl_projector.executions.store import (
+    Bodies,
+    ExecutionStore,
+    LogRow,
+    State,
+    Wanted,
+)
 from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.projection.store import FAR_BEHIND, ProjectionStore
 from noetl_projector.settings import Settings
 
 # Characters of bodies that take a few milliseconds to build.
@@ -73,10 +80,21 @@ _ROUNDING = 128
 
 
 class ExecutionHandlers(Handlers):
-    """Answers from the log and its state row, never from the read model."""
+    """Answers from the log and its state row.
 
-    def __init__(self, store: ExecutionStore, *, secrets: KnownSecrets, settings: Settings) -> None:
+    Of the read model only the steps are taken, with what the log holds behind them.
+    """
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        projection: ProjectionStore,
+        *,
+        secrets: KnownSecrets,
+        settings: Settings,
+    ) -> None:
         self._store = store
+        self._projection = projection
         self._secrets = secrets
         self._settings = settings
         self._large_answers = asyncio.Semaphore(1)
@@ -85,14 +103,18 @@ class ExecutionHandlers(Handlers):
     @answers(EXECUTIONS_LIST)
     async def on_list(self, request: ExecutionsPage) -> Encoded[list[ExecutionEntry]]:
         """List executions, newest first."""
-        states = await self._store.list_states(
+        wanted = Wanted(
             catalog_id=request.catalog_id,
-            path_part=request.path,
+            path_part=request.path or None,
             status=request.status,
+            parent_id=request.parent_execution_id,
+            stems=None if request.principal is None else request.principal.stems(),
+            after=request.after,
+            after_started_at=request.after_started_at,
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
-            stems=None if request.principal is None else request.principal.stems(),
         )
+        states = await self._store.list_states(wanted)
         secrets = await self._secrets.of_many(
             state.execution_id for state in states if has_error_text(state)
         )
@@ -138,9 +160,12 @@ class ExecutionHandlers(Handlers):
     @answers(EXECUTIONS_STATUS)
     async def on_status(self, request: ExecutionName) -> Encoded[ExecutionStatusAnswer] | Refusal:
         """Return status and progress, also of a log that no playbook wrote."""
-        state, steps = await self._store.find_status(
+        state, steps, behind = await self._store.find_status(
             request.execution_id, limit=self._settings.completed_steps_max
         )
+        if behind > FAR_BEHIND:
+            # The next reader finds more of it folded: a log from before there was a model.
+            await self._projection.approach(request.execution_id, times=1)
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)

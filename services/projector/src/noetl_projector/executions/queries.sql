@@ -6,10 +6,12 @@ SELECT
     s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
     s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
     s.failed_steps, s.soft_errors, s.current_step, s.cause, s.soft_error,
-    s.status = 'RUNNING' AND EXISTS (
-        SELECT FROM noetl.timer AS p
+    -- A single row, so that no plan reads all timers beforehand.
+    s.status = 'RUNNING' AND coalesce((
+        SELECT TRUE FROM noetl.timer AS p
         WHERE p.execution_id = s.execution_id AND p.kind = 'pause'
-    ) AS paused
+        LIMIT 1
+    ), FALSE) AS paused
 FROM noetl.execution_state AS s;
 
 -- list: read_row
@@ -63,25 +65,229 @@ CROSS JOIN
     ) AS last
 WHERE first.execution_id = $1 AND first.position = 1;
 
--- name: list_states
--- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
--- $3 status or null, $4 limit, $5 offset, $6 path prefixes or null for all
-SELECT {state}
+-- Lists of executions have a statement for each kind of filter, whose plan holds for all values of
+-- it. Each is read from an index in the order of the list; rows come last, for one page only.
+
+-- name: find_place
+-- When an execution began, after which a page begins. $1 execution id
+SELECT s.started_at
 FROM noetl.execution_state AS s
-WHERE
-    ($1::BIGINT IS NULL OR s.catalog_id = $1)
-    AND ($2::TEXT IS NULL OR strpos(lower(s.path), lower($2)) > 0)
-    AND ($3::TEXT IS NULL OR s.status = $3)
-    AND (
-        $6::TEXT[] IS NULL
-        OR EXISTS (
-            SELECT 1 FROM unnest($6::TEXT[]) AS reached (stem)
-            WHERE ltrim(s.path, '/') = reached.stem
-                OR starts_with(ltrim(s.path, '/'), reached.stem || '/')
+WHERE s.execution_id = $1;
+
+-- name: list_newest
+-- All executions, newest first. $1 and $2 begin and id of the one before the page, or nulls,
+-- $3 limit, $4 offset
+WITH page AS MATERIALIZED (
+    SELECT s.started_at, s.execution_id
+    FROM noetl.execution_state AS s
+    WHERE
+        (s.started_at, s.execution_id) < (
+            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
         )
+    ORDER BY s.started_at DESC, s.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_status
+-- Executions with a status, newest first. $1, $2, $3, $4 as above, $5 status
+WITH page AS MATERIALIZED (
+    SELECT s.started_at, s.execution_id
+    FROM noetl.execution_state AS s
+    WHERE
+        s.status = $5
+        AND (s.started_at, s.execution_id) < (
+            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+        )
+    ORDER BY s.started_at DESC, s.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_parent
+-- Children of an execution, newest first. $1, $2, $3, $4 as above, $5 the parent, $6 statuses,
+-- $7 catalog id or null, $8 part of a path or null (in any case), $9 patterns of
+-- paths with a slash or null for all; what these leave out of the children is read, too
+WITH wanted AS MATERIALIZED (
+    SELECT unnest($6::TEXT[]) AS status
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM wanted AS w
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.parent_execution_id = $5
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+                AND ($7::BIGINT IS NULL OR s.catalog_id = $7)
+                AND ($8::TEXT IS NULL OR strpos(lower(s.path), lower($8)) > 0)
+                AND ($9::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($9))
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_catalog
+-- Executions of a version of a playbook, newest first. $1, $2, $3, $4 as above, $5 catalog id,
+-- $6 statuses, $7 part of a path or null (in any case), $8 patterns of paths with a slash or null
+-- for all. One version has one path, so that none is read where the first has another.
+WITH first AS MATERIALIZED (
+    SELECT s.path FROM noetl.execution_state AS s
+    WHERE s.catalog_id = $5
+    LIMIT 1
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM first
+    CROSS JOIN unnest($6::TEXT[]) AS w (status)
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.catalog_id = $5
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+                AND ($7::TEXT IS NULL AND $8::TEXT[] IS NULL OR s.path = first.path)
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    WHERE
+        ($7::TEXT IS NULL OR strpos(lower(first.path), lower($7)) > 0)
+        AND ($8::TEXT[] IS NULL OR ltrim(first.path, '/') || '/' LIKE ANY($8))
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
+-- name: list_of_paths
+-- Executions whose paths match, newest first. $1, $2, $3, $4 as above, $5 statuses, $6 part of a
+-- path or null (in any case), $7 patterns of paths with a slash or null for all.
+-- The paths that there are come from the index, one look-up each. The page can only hold
+-- executions of as many groups of path and status as it has entries: those with the newest ones.
+WITH RECURSIVE known AS (
+    (
+        SELECT s.path FROM noetl.execution_state AS s
+        ORDER BY s.path
+        LIMIT 1
     )
-ORDER BY s.started_at DESC, s.execution_id DESC
-LIMIT $4 OFFSET $5;
+    UNION ALL
+    SELECT f.path
+    FROM known AS k
+    CROSS JOIN LATERAL (
+        SELECT s.path FROM noetl.execution_state AS s
+        WHERE s.path > k.path
+        ORDER BY s.path
+        LIMIT 1
+    ) AS f
+),
+
+matching AS MATERIALIZED (
+    SELECT k.path
+    FROM known AS k
+    WHERE
+        ($6::TEXT IS NULL OR strpos(lower(k.path), lower($6)) > 0)
+        AND ($7::TEXT[] IS NULL OR ltrim(k.path, '/') || '/' LIKE ANY($7))
+),
+
+newest AS MATERIALIZED (
+    SELECT m.path, w.status
+    FROM matching AS m
+    CROSS JOIN unnest($5::TEXT[]) AS w (status)
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.path = m.path
+                AND s.status = w.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT 1
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3::BIGINT + $4::BIGINT
+),
+
+page AS MATERIALIZED (
+    SELECT f.started_at, f.execution_id
+    FROM newest AS n
+    CROSS JOIN
+        LATERAL (
+            SELECT s.started_at, s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE
+                s.path = n.path
+                AND s.status = n.status
+                AND (s.started_at, s.execution_id) < (
+                    coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+                )
+            ORDER BY s.started_at DESC, s.execution_id DESC
+            LIMIT $3::BIGINT + $4::BIGINT
+        ) AS f
+    ORDER BY f.started_at DESC, f.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
 
 -- name: read_after
 -- Rows of a log after a position, ascending. Their bodies come as text, from the newest row on as
@@ -206,53 +412,90 @@ LIMIT 1;
 
 -- name: find_status
 -- The state row of an execution, nulls without one, and the names of the steps that ended in the
--- order in which they did; those with an open command are not among them. $1 execution id, $2 limit
--- of names, of which the newest stay. The newest rows of the log are looked at, not all of them.
--- One statement, so that all of it is of one moment.
--- Each part is one pass: joined row by row, a loop's events times its commands would be looked at.
-WITH newest AS MATERIALIZED (
+-- order in which they did; those with an open command are not among them. They are the rows of the
+-- read model with what the log holds behind it, of which the newest rows are looked at. `behind`
+-- says how many rows the model lacks.
+-- One statement, so that all of it is of one moment. $1 execution id, $2 limit of names, of which
+-- the newest stay
+WITH place AS MATERIALIZED (
     SELECT
-        e.node_name, e.event_type, e.position,
-        coalesce(e.meta ->> 'late', 'false') = 'true' AS is_late
-    FROM noetl.event AS e
-    WHERE e.execution_id = $1
-    ORDER BY e.position DESC
-    LIMIT 20000
+        coalesce(
+            (SELECT x.steps_position FROM noetl.execution AS x WHERE x.execution_id = $1), 0
+        ) AS steps_position
 ),
 
-ended AS MATERIALIZED (
-    SELECT n.node_name, max(n.position) AS position
-    FROM newest AS n
+seen AS MATERIALIZED (
+    SELECT {step_row}
+    FROM
+        (
+            SELECT n.*
+            FROM noetl.event AS n
+            WHERE n.execution_id = $1 AND n.position > (SELECT p.steps_position FROM place AS p)
+            ORDER BY n.position DESC
+            LIMIT 20000
+        ) AS e
     WHERE
-        n.node_name IS NOT NULL
-        AND n.event_type IN ('command.completed', 'step.exit')
-        AND NOT n.is_late
-    GROUP BY n.node_name
+        e.event_type IN (
+            'step.enter', 'step.exit', 'step.skipped', 'command.issued', 'wait.started',
+            'command.claimed', 'command.started', 'command.completed', 'command.failed',
+            'call.done', 'playbook.failed', 'playbook_failed', 'workflow.failed'
+        )
+        AND (e.event_type != 'call.done' OR e.note ? 'callback')
+        AND (
+            e.event_type IN ('command.completed', 'step.exit')
+            OR coalesce(e.note ? 'inert', FALSE) = FALSE
+        )
+        AND coalesce(e.meta ->> 'late', 'false') != 'true'
 ),
 
-open AS MATERIALIZED (
-    SELECT DISTINCT c.step_name
-    FROM noetl.command AS c
-    WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-    UNION
-    SELECT t.payload ->> 'step' FROM noetl.timer AS t
-    WHERE t.execution_id = $1 AND t.kind = 'wait'
+kept AS MATERIALIZED (
+    SELECT {step_column}
+    FROM noetl.execution_step AS f
+    WHERE f.execution_id = $1 AND f.position <= (SELECT p.steps_position FROM place AS p)
+),
+
+items AS (
+    SELECT {step_item}
+    FROM seen AS r
+    WHERE octet_length(r.step) BETWEEN 1 AND 1024
+    UNION ALL
+    SELECT {step_kept}
+    FROM kept AS k
+    WHERE k.step IN (SELECT s.step FROM seen AS s)
+),
+
+marked AS (
+    SELECT {step_marked}
+    FROM items AS i
+),
+
+steps AS (
+    SELECT {step_fold}
+    FROM marked AS m
+    GROUP BY m.execution_id, m.step
+    UNION ALL
+    SELECT {step_column}
+    FROM kept AS f
+    WHERE f.step NOT IN (SELECT s.step FROM seen AS s WHERE s.step IS NOT NULL)
 ),
 
 named AS (
-    SELECT e.node_name, e.position
-    FROM ended AS e
-    WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
-    ORDER BY e.position DESC
+    SELECT e.step, e.ended_position
+    FROM steps AS e
+    LEFT JOIN noetl.execution_state AS s
+        ON s.execution_id = $1
+    WHERE e.ended_position > 0 AND (e.open <= 0 OR s.status != 'RUNNING')
+    ORDER BY e.ended_position DESC
     LIMIT $2
 )
 
 SELECT
     {state},
-    array(SELECT n.node_name FROM named AS n ORDER BY n.position) AS names
-FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
+    s.position - p.steps_position AS behind,
+    array(SELECT n.step FROM named AS n ORDER BY n.ended_position) AS names
+FROM place AS p
 LEFT JOIN noetl.execution_state AS s
-    ON s.execution_id = asked.execution_id;
+    ON s.execution_id = $1;
 
 -- name: list_statuses
 -- $1 execution ids

@@ -1,8 +1,10 @@
 """Rows of executions: their states, logs and commands, which the orchestrator writes."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from noetl_common.ids import time_of_id_ms
 from noetl_common.pg.database import Store
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
@@ -81,6 +83,57 @@ class Bodies:
     has_commands: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which executions a list holds.
+
+    Attributes:
+        catalog_id: Of this version of a playbook.
+        path_part: A part of the path, in any case.
+        status: Exactly this one.
+        parent_id: Children of this execution.
+        stems: Paths, and all below them; None for all paths.
+        after: The execution before the page; only older ones are on it.
+        after_started_at: When that one began, where it is known.
+        limit: How many at most.
+        offset: How many are passed over.
+    """
+
+    catalog_id: int | None = None
+    path_part: str | None = None
+    status: str | None = None
+    parent_id: int | None = None
+    stems: list[str] | None = None
+    after: int | None = None
+    after_started_at: datetime | None = None
+    limit: int
+    offset: int = 0
+
+
+_WILD = re.compile(r"[\\%_]")
+_STATUSES = [status.value for status in ExecutionStatus]
+
+
+def patterns_below(stems: list[str]) -> list[str]:
+    """Return LIKE patterns of paths, a slash behind them, that are below one of the stems."""
+    return [_WILD.sub(r"\\\g<0>", stem) + "/%" for stem in stems]
+
+
+def _chosen(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
+    """Return the statement for these filters, and its arguments behind those of the page."""
+    statuses = _STATUSES if wanted.status is None else [wanted.status]
+    paths = (wanted.path_part, None if wanted.stems is None else patterns_below(wanted.stems))
+    if wanted.parent_id is not None:
+        return "list_of_parent", (wanted.parent_id, statuses, wanted.catalog_id, *paths)
+    if wanted.catalog_id is not None:
+        return "list_of_catalog", (wanted.catalog_id, statuses, *paths)
+    if wanted.path_part is not None or wanted.stems is not None:
+        return "list_of_paths", (statuses, *paths)
+    if wanted.status is not None:
+        return "list_of_status", (wanted.status,)
+    return "list_newest", ()
+
+
 # Stored bytes that are read at once: several times as much text.
 _CHUNK = 1 << 20
 
@@ -93,11 +146,17 @@ class ExecutionStore(Store):
         row = await self._db.fetchrow("find_state", execution_id)
         return None if row is None else State(**row)
 
-    async def find_status(self, execution_id: int, *, limit: int) -> tuple[State | None, list[str]]:
-        """Return the state row and the names of ended steps in the order in which they ended."""
+    async def find_status(
+        self, execution_id: int, *, limit: int
+    ) -> tuple[State | None, list[str], int]:
+        """Return the state row, the names of ended steps, and how far the model is behind.
+
+        Names are in the order in which the steps ended; the last number counts rows of the log.
+        """
         values = dict(await self._db.fetchone("find_status", execution_id, limit))
         names: list[str] = values.pop("names")
-        return (None if values["execution_id"] is None else State(**values)), names
+        behind: int = values.pop("behind") or 0
+        return (None if values["execution_id"] is None else State(**values)), names, behind
 
     async def list_statuses(self, execution_ids: list[int]) -> dict[int, str]:
         """Return the statuses of executions that have a state row."""
@@ -118,19 +177,15 @@ class ExecutionStore(Store):
             values["ended_at"] = None
         return State(version=0, status=ended or ExecutionStatus.RUNNING, **values)
 
-    async def list_states(
-        self,
-        *,
-        catalog_id: int | None,
-        path_part: str | None,
-        status: str | None,
-        limit: int,
-        offset: int,
-        stems: list[str] | None = None,
-    ) -> list[State]:
-        """Return executions, newest first; with stems those whose path is below one of them."""
+    async def list_states(self, wanted: Wanted) -> list[State]:
+        """Return a page of executions, newest first."""
+        statement, filters = _chosen(wanted)
+        begin = wanted.after_started_at
+        if wanted.after is not None and begin is None:
+            begin = await self._db.fetchval("find_place", wanted.after)
+            begin = begin or datetime.fromtimestamp(time_of_id_ms(wanted.after) / 1000, UTC)
         rows = await self._db.fetch(
-            "list_states", catalog_id, path_part, status, limit, offset, stems
+            statement, begin, wanted.after, wanted.limit, wanted.offset, *filters
         )
         return [State(**row) for row in rows]
 

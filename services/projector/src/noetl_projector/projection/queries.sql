@@ -30,11 +30,14 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. Answers with those that have failed since. A rebuild also rewrites rows at that
--- position, whatever their content (P3).
+-- difference. Answers with those that have failed since, and with the positions between which
+-- their steps have to be folded, at most $3 of them altogether. A rebuild also rewrites rows at
+-- that position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
-    SELECT e.execution_id, e.path, e.status, e.position
+    SELECT
+        e.execution_id, e.path, e.status, e.position,
+        CASE WHEN $2::BOOLEAN THEN 0 ELSE e.steps_position END AS steps_position
     FROM noetl.execution AS e
     WHERE e.execution_id = ANY($1::BIGINT[])
     ORDER BY e.execution_id
@@ -45,11 +48,23 @@ fresh AS MATERIALIZED (
     SELECT
         s.execution_id, s.catalog_id, s.parent_execution_id, s.path, s.status, s.position,
         s.started_at, s.ended_at, s.error, last.event_id, last.event_type, last.node_name,
-        o.path AS old_path, o.status AS old_status, o.position AS old_position
+        o.path AS old_path, o.status AS old_status, o.position AS old_position,
+        o.steps_position AS steps_after,
+        least(
+            s.position,
+            o.steps_position + greatest(
+                $3::BIGINT - coalesce(
+                    sum(s.position - o.steps_position) OVER (
+                        ORDER BY s.execution_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ), 0
+                ), 0
+            )
+        )::BIGINT AS steps_upto
     FROM old AS o
     INNER JOIN noetl.execution_state AS s
         ON s.execution_id = o.execution_id
-        AND (s.position > o.position OR ($2::BOOLEAN AND s.position = o.position))
+        AND s.position >= o.position
+        AND (s.position > o.position OR s.position > o.steps_position)
     INNER JOIN noetl.event AS last
         ON last.execution_id = s.execution_id
         AND last.position = s.position
@@ -69,6 +84,7 @@ moved AS (
         last_event_type = f.event_type,
         last_node_name = f.node_name,
         position = f.position,
+        steps_position = f.steps_upto,
         updated_at = clock_timestamp()
     FROM fresh AS f
     WHERE e.execution_id = f.execution_id
@@ -113,7 +129,15 @@ SELECT
         WHERE
             f.status = 'FAILED'
             AND ($2::BOOLEAN OR f.old_status != 'FAILED')
-    ) AS failed;
+    ) AS failed,
+    (
+        SELECT array_agg(ARRAY[f.execution_id, f.steps_after, f.steps_upto] ORDER BY f.execution_id)
+        FROM fresh AS f
+        WHERE f.steps_upto > f.steps_after
+    ) AS steps,
+    (
+        SELECT array_agg(f.execution_id) FROM fresh AS f WHERE f.steps_upto < f.position
+    ) AS cut_off;
 
 -- name: read_clock
 -- This database's time.
@@ -150,6 +174,15 @@ WITH gone AS (
             SELECT FROM noetl.execution_state AS s WHERE s.execution_id = e.execution_id
         )
     RETURNING e.path, e.status, e.position
+),
+
+steps AS (
+    DELETE FROM noetl.execution_step AS t
+    WHERE
+        t.execution_id > $1 AND t.execution_id <= $2
+        AND NOT EXISTS (
+            SELECT FROM noetl.execution_state AS s WHERE s.execution_id = t.execution_id
+        )
 ),
 
 failures AS (

@@ -10,6 +10,10 @@ from noetl_projector.projection.failures import note_failures
 
 _FIRST_ID = -(1 << 63)
 _LAST_ID = (1 << 63) - 1
+_MOST_ROWS = 20_000
+"""Rows of logs whose steps are folded by one transaction."""
+FAR_BEHIND = 2000
+"""Rows that a read folds by itself; an execution with more is moved by its reader."""
 
 
 class ProjectionStore(Store):
@@ -17,23 +21,43 @@ class ProjectionStore(Store):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._db = database.with_statements(__package__, "queries.sql", "failures.sql")
+        self._db = database.with_statements(__package__, "queries.sql", "failures.sql", "steps.sql")
 
     async def move_executions(self, execution_ids: Sequence[int]) -> int:
-        """Move rows of the read model to the positions of their logs.
+        """Move rows of the read model, and those of steps, to the positions of their logs.
 
-        Repeating it changes nothing. Returns how many rows moved.
+        Repeating it changes nothing. Returns how many rows of executions moved.
         """
-        ids = list(execution_ids)
+        moved, behind = await self._move_once(list(execution_ids))
+        while behind:
+            _, behind = await self._move_once(behind)
+        return moved
+
+    async def approach(self, execution_id: int, *, times: int) -> None:
+        """Move an execution towards the position of its log, by a bounded number of rows."""
+        behind = [execution_id]
+        for _ in range(times):
+            _, behind = await self._move_once(behind)
+            if not behind:
+                break
+
+    async def _move_once(self, ids: list[int]) -> tuple[int, list[int]]:
         async with self._db.transaction() as session:
             await session.execute("add_missing_executions", ids)
             return await self._move(session, ids, rewrite=False)
 
-    async def _move(self, session: Session, ids: list[int], *, rewrite: bool) -> int:
-        row = await session.fetchone("move_executions", ids, rewrite)
+    async def _move(
+        self, session: Session, ids: list[int], *, rewrite: bool
+    ) -> tuple[int, list[int]]:
+        """Return how many rows moved, and the executions whose steps are still behind."""
+        row = await session.fetchone("move_executions", ids, rewrite, _MOST_ROWS)
+        if row["steps"]:
+            # The rows of executions are held now: a statement of its own sees what they stand for.
+            columns = (list(column) for column in zip(*row["steps"], strict=True))
+            await session.execute("keep_steps", *columns)
         if row["failed"]:
             await note_failures(session, row["failed"])
-        return int(row["moved"])
+        return int(row["moved"]), list(row["cut_off"] or ())
 
     async def read_clock(self) -> datetime:
         """Return the database's time."""
@@ -60,8 +84,11 @@ class ProjectionStore(Store):
             is_last = len(ids) < limit
             last = _LAST_ID if is_last else ids[-1]
             await session.execute("add_missing_executions", ids)
-            rewritten = await self._move(session, ids, rewrite=True)
+            await session.execute("delete_steps", ids)
+            rewritten, behind = await self._move(session, ids, rewrite=True)
             removed = await session.fetchval("delete_orphans", first, last)
+        while behind:
+            _, behind = await self._move_once(behind)
         return RebuildAnswer(rewritten=rewritten, removed=removed, after=None if is_last else last)
 
     async def recount(self) -> None:

@@ -7,16 +7,19 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import ExecutionEntry
+from noetl_contract.http.executions.steps import StepState
 from noetl_contract.rpc.projector import (
     EXECUTIONS_CANCELLED,
     EXECUTIONS_EVENTS,
     EXECUTIONS_GET,
     EXECUTIONS_LIST,
     EXECUTIONS_STATUS,
+    EXECUTIONS_STEPS,
     DetailRequest,
     EventsPage,
     ExecutionName,
     ExecutionsPage,
+    StepsPage,
 )
 from pydantic import BaseModel
 
@@ -25,6 +28,7 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
+from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
@@ -42,6 +46,11 @@ _DETAIL_QUERY = {
     **_PAGED_QUERY,
     "include": (str, "`context`: `command.issued` has its context, which is large"),
 }
+_STEP_QUERY = {
+    "state": (str, f"only steps in this state: {', '.join(StepState)}"),
+    "limit": (int, "at most 1000, 100 if absent"),
+    "after": (int, "`next` of the page before"),
+}
 
 
 @get(
@@ -56,8 +65,10 @@ _DETAIL_QUERY = {
             "catalog_id": (int, "of the playbook's version"),
             "path": (str, "part of the playbook's path, in any case"),
             "status": (str, "exact status"),
+            "parent_execution_id": (int, "children of this execution"),
             "limit": (int, "at most 100, 50 if absent"),
-            "offset": (int, "how many to leave out"),
+            "after": (int, "id of the last entry of the page before: only older ones follow"),
+            "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
         },
     ),
 )
@@ -70,6 +81,8 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
         catalog_id=query_int(query, "catalog_id"),
         path=query_text(query, "path"),
         status=query_text(query, "status"),
+        parent_execution_id=query_int(query, "parent_execution_id"),
+        after=query_int(query, "after"),
         limit=50 if limit is None else min(limit, 100),
         offset=offset or 0,
     )
@@ -85,10 +98,23 @@ async def entries_of(gateway: Gateway, page: ExecutionsPage) -> list[ExecutionEn
     if gateway.services.shard_count == 1:
         return await gateway.services.ask(EXECUTIONS_LIST, page)
     end = page.offset + page.limit
-    reach = page.model_copy(update={"limit": end, "offset": 0})
+    begin = None if page.after is None else await _begin_of(gateway, page.after)
+    reach = page.model_copy(update={"limit": end, "offset": 0, "after_started_at": begin})
     shards = await gateway.services.ask_all(EXECUTIONS_LIST, reach)
     found = sorted((one for shard in shards for one in shard), key=_begin, reverse=True)
     return found[page.offset : end]
+
+
+async def _begin_of(gateway: Gateway, execution_id: int) -> datetime | None:
+    """Return when an execution began, which only its shard knows; None if it is gone."""
+    asked = DetailRequest(execution_id=execution_id, page=1, page_size=1, include_events=False)
+    try:
+        detail = await gateway.services.ask(EXECUTIONS_GET, asked, execution_id=execution_id)
+    except Refusal as refusal:
+        if refusal.status != 404:
+            raise
+        return None
+    return datetime.fromisoformat(detail.started_at)
 
 
 def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
@@ -161,6 +187,18 @@ def _page(sent: Sent[BaseModel]) -> EventsPage:
     )
 
 
+def _steps(sent: Sent[BaseModel]) -> StepsPage:
+    wanted = sent.text("state")
+    if wanted is not None and wanted not in set(StepState):
+        raise bad_query(f"state: '{wanted[:50]}' is none of {', '.join(StepState)}")
+    return StepsPage(
+        execution_id=sent.id(),
+        state=None if wanted is None else StepState(wanted),
+        limit=_clamped(sent.number("limit", 100), 1000),
+        after=sent.number("after", 0),
+    )
+
+
 def _clamped(value: int, most: int) -> int:
     return min(max(value, 1), most)
 
@@ -191,6 +229,20 @@ ROUTES = [
         needs=Right.EXECUTIONS_READ,
         summary="Read how an execution stands",
         tags=_TAGS,
+        errors=_UNKNOWN,
+    ),
+    forward(
+        "GET",
+        "/api/executions/{execution_id:str}/steps",
+        EXECUTIONS_STEPS,
+        _steps,
+        name="execution_steps",
+        needs=Right.EXECUTIONS_READ,
+        summary="List the steps of an execution with their states, times and iterations",
+        description="List steps in the order in which they began, each once, however often it ran"
+        " and whatever the number of its iterations.",
+        tags=_TAGS,
+        query=_STEP_QUERY,
         errors=_UNKNOWN,
     ),
     forward(
