@@ -27,7 +27,8 @@ _MODULES = (
     "benchmarks.cases.peers",
 )
 _OUT = Path(".noetl/bench")
-_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_DOCS = Path(__file__).parent.parent / "docs"
+_PAGES = (_DOCS / "benchmarks.md", _DOCS / "sizing.md")
 
 
 def cases() -> dict[str, Case]:
@@ -73,8 +74,9 @@ def main() -> int:
             _draw(report, out)
     print(f"\nkept in {out / 'results.json'}, plots beside it")
     if options.write_docs:
-        missing = pages.write(report, _PAGE)
-        print(f"wrote {_PAGE}" + (f"; no results yet for {', '.join(missing)}" * bool(missing)))
+        for page in _PAGES:
+            missing = pages.write(report, page)
+            print(f"wrote {page}" + (f"; no results yet for {', '.join(missing)}" * bool(missing)))
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -124,7 +126,7 @@ def _parser(known: dict[str, Case]) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=_OUT, help="folder of results and plots")
     parser.add_argument("--peers", action="store_true", help="other systems too")
     parser.add_argument(
-        "--write-docs", action="store_true", help="put what is kept into docs/benchmarks.md"
+        "--write-docs", action="store_true", help="put what is kept into the pages of docs/"
     )
     return parser
 

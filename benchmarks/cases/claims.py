@@ -25,8 +25,10 @@ def run(settings: Settings) -> Iterator[Found]:
     spec = f"{{mode: parallel, max_in_flight: {_EACH}}}"
     with bench() as on:
         on.register(playbooks.loop("storm", spec))
-        row = on.wait(_storm(on, commands))
+        base = on.floor(_WORKERS)
+        row = [*on.wait(_storm(on, commands)), base.ms, base.rate]
     columns = ["workers", "commands", "claims/s", "p50 ms", "p99 ms", "granted", "refused", "twice"]
+    columns += ["floor ms", "floor/s"]
     notes = ["Two workers ask for each command at once; one may have it. `twice` must be 0."]
     yield Table("claims", "Claim storm", columns, [row], notes)
 

@@ -12,9 +12,11 @@ from benchmarks.probes.bench import Bench, bench
 from benchmarks.report.results import Found, Plot, Table
 
 _SEQUENTIAL = "{mode: sequential}"
-_PARALLEL = "{mode: parallel, max_in_flight: 50}"
-_COLUMNS = ("what", "units", "seconds", "units/s", "last tenth / second tenth")
+_IN_FLIGHT = 50
+_PARALLEL = f"{{mode: parallel, max_in_flight: {_IN_FLIGHT}}}"
+_COLUMNS = ("what", "units", "seconds", "units/s", "floor/s", "last tenth / second tenth")
 _NOTES = (
+    "The floor is that of as many chains as units are in flight, 50 at most.",
     "The last column compares the time between two outcomes in the last tenth of the run",
     "with that in the second: 1 is flat.",
 )
@@ -68,6 +70,7 @@ def run_children(settings: Settings) -> Iterator[Found]:
 
 def _one(on: Bench, name: str, units: int, **workload: object) -> tuple[_Row, list[float]]:
     """Run one execution; return its row and the milliseconds between outcomes by tenth."""
+    base = on.floor(1 if name == "sequential" else _IN_FLIGHT)
     done = on.run(name, at_once=1, total=1, **workload)
     times = on.wait(_outcomes(on.dsn, done.ids[0]))
     spans = [later - earlier for earlier, later in itertools.pairwise(times)]
@@ -77,7 +80,7 @@ def _one(on: Bench, name: str, units: int, **workload: object) -> tuple[_Row, li
     tenths = [middle(spans[n * size : (n + 1) * size] or [0.0]) for n in range(10)]
     ratio = tenths[-1] / tenths[1] if tenths[1] else None
     print(f"  {name} {units}: {done.seconds:.1f} s", flush=True)
-    return [name, units, done.seconds, units / done.seconds, ratio], tenths
+    return [name, units, done.seconds, units / done.seconds, base.rate, ratio], tenths
 
 
 async def _outcomes(dsn: str, execution_id: int) -> list[float]:

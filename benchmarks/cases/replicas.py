@@ -1,6 +1,7 @@
 """Replicas: one, two and four of a service, with the database near and some milliseconds away."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -60,14 +61,14 @@ def _one(service: str, count: int, away: float, settings: Settings) -> _Row:
     arguments = [_OPTIONS[service], str(count)] if service in _OPTIONS else []
     more = count - 1 if service not in _OPTIONS else 0
     with contextlib.ExitStack() as held:
-        environment, dsn = held.enter_context(_database(away)) if away else ({}, None)
-        on = held.enter_context(bench(arguments=arguments, environment=environment, dsn=dsn))
+        dsn, server = held.enter_context(_database(away)) if away else (None, [])
+        on = held.enter_context(bench(arguments=arguments, dsn=dsn))
         copies = held.enter_context(_copies(on.stack, service, more))
         on.register(playbooks.chain("noop", playbooks.NOOP))
         on.run("noop", at_once=8, total=40)
         total = settings.scaled(1280, _AT_ONCE)
         before = _turns(on.stack)
-        cpu = CpuTimes(on.stack, {service: copies})
+        cpu = CpuTimes(on.stack, {service: copies, "postgres": server})
         done = on.run("noop", at_once=_AT_ONCE, total=total)
         used = cpu.used()
         after = _turns(on.stack)
@@ -92,15 +93,24 @@ def _turns(stack: Stack) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def _database(away: float) -> Iterator[tuple[dict[str, str], str]]:
-    """Run a server with a slow link before it; the settings that lead there, and the short way."""
+def _database(away: float) -> Iterator[tuple[str, list[int]]]:
+    """Run a server with a slow link before it, to which the environment leads for the block.
+
+    It gives the short way there and the server's process.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="bench-far-") as folder,
         running_postgres(Path(folder) / "data", durable=True) as server,
         slow_link(server.maintenance.port, away) as port,
     ):
         database = server.create()
-        yield database.environment | {"POSTGRES_PORT": str(port)}, database.dsn
+        before = dict(os.environ)
+        os.environ.update(database.environment | {"POSTGRES_PORT": str(port)})
+        try:
+            yield database.dsn, [server.pid]
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -22,16 +22,20 @@ def run(settings: Settings) -> Iterator[Found]:
         on.run("one", at_once=4, total=20)
         for at_once in (1, 16, 64):
             total = settings.scaled(200 if at_once == 1 else 5000, at_once)
+            base = on.floor(at_once)
             rate, answers = on.wait(_starts(on, at_once, total))
             cuts = [quantile(answers, share) for share in (0.5, 0.99)]
-            rows.append(["starts", at_once, total, rate, *cuts])
+            rows.append(["starts", at_once, total, rate, *cuts, base.ms, base.rate])
         for at_once in (1, 16):
             total = settings.scaled(200 if at_once == 1 else 2000, at_once)
+            base = on.floor(at_once)
             done = on.run("one", at_once=at_once, total=total)
             first = on.wait(_to_first_step(on, done.ids))
             cuts = [quantile(first, share) for share in (0.5, 0.99)]
-            rows.append(["start to first step", at_once, total, total / done.seconds, *cuts])
+            rate = total / done.seconds
+            rows.append(["start to first step", at_once, total, rate, *cuts, base.ms, base.rate])
     columns = ["what", "at once", "executions", "starts/s", "p50 ms", "p99 ms"]
+    columns += ["floor ms", "floor/s"]
     notes = [
         "`starts` are answers to requests, of executions whose pool has no worker.",
         "`start to first step` is from the first event of the log to the moment at which the",

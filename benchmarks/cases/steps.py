@@ -9,7 +9,11 @@ from benchmarks.probes.bench import bench
 from benchmarks.probes.cpu import SERVICES, CpuTimes
 from benchmarks.probes.load import quantile, step_times
 from benchmarks.probes.target import target
+from benchmarks.report import sizing
 from benchmarks.report.results import Found, Plot, Table
+
+# More at once cost the same a step.
+_SIZED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ def run(settings: Settings) -> Iterator[Found]:
             )
     yield _table(found)
     yield _cpu_table(found)
+    busiest = min(settings.at_once, key=lambda one: abs(one - _SIZED_AT))
+    many = [one for one in found if one.at_once == busiest]
+    services = {one.label: {name: one.cpu.get(name, 0.0) for name in SERVICES} for one in many}
+    yield from sizing.tables(services)
     yield _plot(found, "throughput", "steps a second")
     yield _plot(found, "latency", "milliseconds a step, median")
 

@@ -25,16 +25,19 @@ def _dbos(folder: Path, levels: list[tuple[int, int]]) -> Iterator[Level]:
 def _absurd(folder: Path, levels: list[tuple[int, int]]) -> Iterator[Level]:
     python = python_packages(folder / "absurd", "absurd-sdk", "absurdctl")
     with _database() as dsn:
-        done = subprocess.run(
-            [str(python.with_name("absurdctl")), "init", "-d", dsn],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["nothing was said"]
-            raise NotHereError(f"absurdctl could not fetch its tables: {said[-1]}")
+        try:
+            subprocess.run(
+                [str(python.with_name("absurdctl")), "init", "-d", dsn],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotHereError("absurdctl could not fetch its tables in 60 s") from error
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or error.stdout).strip().splitlines() or ["nothing was said"]
+            raise NotHereError(f"absurdctl could not fetch its tables: {said[-1]}") from error
         yield from _run(python, "absurd", dsn, levels)
 
 

@@ -83,7 +83,8 @@ async def absurd(dsn: str, levels: list[tuple[int, int]]) -> None:
         key = str(next(keys))
         ends[key] = asyncio.get_running_loop().create_future()
         await starter.spawn("flow", {"key": key}, queue="bench")
-        await ends.pop(key)
+        await ends[key]
+        del ends[key]
 
     starter = AsyncAbsurd(dsn, queue_name="bench")
     worker = asyncio.create_task(app.start_worker(concurrency=most, poll_interval=0.001))

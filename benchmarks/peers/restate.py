@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import time
@@ -49,7 +50,7 @@ def measure(folder: Path, levels: list[tuple[int, int]]) -> Iterator[Level]:
         held.enter_context(_running(command, settings, log.fileno()))
         for role, port in (("flow", flow), ("worker", worker)):
             script = ["node", str(packages / _FLOW.name), role, str(port)]
-            held.enter_context(_running(script, {}, log.fileno()))
+            held.enter_context(_running(script, {"RESTATE_LOGGING": "ERROR"}, log.fileno()))
         wait_until(lambda: _is_up(admin), what="Restate is ready", timeout_seconds=60)
         for port in (flow, worker):
             wait_until(lambda: _registered(admin, port), what="a service is known")  # noqa: B023 (called in this round only)
@@ -80,17 +81,23 @@ async def _flows(port: int, at_once: int, flows: int) -> Level:
 
 @contextlib.contextmanager
 def _running(command: list[str], settings: dict[str, str], log: int) -> Iterator[None]:
+    # The server is started by a script that hands on no signal: both are one group.
     process = subprocess.Popen(
-        command, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT
+        command,
+        env={**os.environ, **settings},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         yield
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
 
 

@@ -19,7 +19,7 @@ from noetl_testkit.stack import Stack
 
 from benchmarks.probes.lean_http import LeanHttp
 
-_LIMIT_SECONDS = 600.0
+_LIMIT_SECONDS = 3600.0
 _TYPE = re.compile(rb'"event_type": ?"([^"]+)"')
 
 
