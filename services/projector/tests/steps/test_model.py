@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from noetl_contract.events import status_of_terminal
-from noetl_contract.rpc.projector import EXECUTIONS_STEPS, StepsPage
+from noetl_contract.rpc.projector import (
+    EXECUTIONS_STATUS,
+    EXECUTIONS_STEPS,
+    ExecutionName,
+    StepsPage,
+)
 from noetl_projector.projection.store import ProjectionStore
 
 from services.projector.tests.conftest import Ask, Pool
@@ -71,8 +76,25 @@ async def shown(ask: Ask, execution_id: int, **wanted: Any) -> Any:
     return reply.body
 
 
+async def ended_steps(ask: Ask, execution_id: int) -> Any:
+    reply = await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=execution_id))
+    return reply.body["completed_steps"]
+
+
 def of_other(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "execution_id"}
+
+
+def ended_in(rows: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:
+    """Return the steps of a log that ended, in order; a status names these."""
+    ended: dict[str, int] = {}
+    for row in rows:
+        is_late = (row.get("meta") or {}).get("late")
+        if row["event_type"] in {"command.completed", "step.exit"} and not is_late:
+            ended[row["node_name"]] = row["position"]
+    is_running = result["status"] == "RUNNING"
+    names = [name for name in ended if not (is_running and name in result["open"])]
+    return sorted(names, key=lambda name: ended[name])
 
 
 async def test_states_are_those_that_the_engine_has(ask: Ask, pool: Pool) -> None:
@@ -88,6 +110,7 @@ async def test_states_are_those_that_the_engine_has(ask: Ask, pool: Pool) -> Non
         cut_off = "RUNNING" if result["status"] == "RUNNING" else "CANCELLED"
         wanted = {step: SHOWN.get(phase, cut_off) for step, phase in result["steps"].items()}
         assert states == wanted, path.stem
+        assert await ended_steps(ask, number) == ended_in(rows, result), path.stem
 
 
 async def test_a_log_folded_in_pieces_amounts_to_the_same(
@@ -102,8 +125,11 @@ async def test_a_log_folded_in_pieces_amounts_to_the_same(
     for share in [*sorted(chance.random() for _ in range(3)), 1.0]:
         await go_to(pool, whole | pieces, share)
         for execution_id in whole:
-            read_both = [await shown(ask, one) for one in (execution_id, 1000 + execution_id)]
-            assert of_other(read_both[0]) == of_other(read_both[1])
+            both = (execution_id, 1000 + execution_id)
+            steps = [of_other(await shown(ask, one)) for one in both]
+            ended = [await ended_steps(ask, one) for one in both]
+            assert steps[0] == steps[1]
+            assert ended[0] == ended[1]
         moved = [execution_id for execution_id in pieces if chance.random() < 0.7]
         await asyncio.gather(*(store.move_executions(moved) for _ in range(2)))
     await store.move_executions([*whole, *pieces])

@@ -413,8 +413,8 @@ LIMIT 1;
 -- name: find_status
 -- The state row of an execution, nulls without one, and the names of the steps that ended in the
 -- order in which they did; those with an open command are not among them. They are the rows of the
--- read model with what the log holds behind it, of which the newest rows are looked at. `behind`
--- says how many rows the model lacks.
+-- read model with what the log holds behind it, of which the newest rows are looked at; of the fold
+-- of steps this is the part that counts here. `behind` says how many rows the model lacks.
 -- One statement, so that all of it is of one moment. $1 execution id, $2 limit of names, of which
 -- the newest stay
 WITH place AS MATERIALIZED (
@@ -424,11 +424,28 @@ WITH place AS MATERIALIZED (
         ) AS steps_position
 ),
 
-seen AS MATERIALIZED (
-    SELECT {step_row}
+parts AS (
+    SELECT k.step, k.ended_position, k.open
+    FROM noetl.execution_step AS k
+    WHERE k.execution_id = $1 AND k.position <= (SELECT p.steps_position FROM place AS p)
+    UNION ALL
+    SELECT
+        e.node_name AS step,
+        CASE
+            WHEN e.event_type IN ('command.completed', 'step.exit') THEN e.position
+            ELSE 0
+        END AS ended_position,
+        CASE
+            WHEN e.event_type = 'step.exit' OR e.note ? 'inert' THEN 0
+            WHEN e.event_type IN ('command.issued', 'wait.started') THEN 1
+            WHEN e.event_type = 'call.done'
+                THEN CASE WHEN e.note ->> 'callback' = 'ends' THEN -1 ELSE 0 END
+            WHEN e.note ? 'parked' THEN 0
+            ELSE -1
+        END AS open
     FROM
         (
-            SELECT n.*
+            SELECT n.position, n.node_name, n.event_type, n.note, n.meta
             FROM noetl.event AS n
             WHERE n.execution_id = $1 AND n.position > (SELECT p.steps_position FROM place AS p)
             ORDER BY n.position DESC
@@ -436,56 +453,28 @@ seen AS MATERIALIZED (
         ) AS e
     WHERE
         e.event_type IN (
-            'step.enter', 'step.exit', 'step.skipped', 'command.issued', 'wait.started',
-            'command.claimed', 'command.started', 'command.completed', 'command.failed',
-            'call.done', 'playbook.failed', 'playbook_failed', 'workflow.failed'
+            'command.issued', 'wait.started', 'command.completed', 'command.failed', 'step.exit',
+            'call.done'
         )
         AND (e.event_type != 'call.done' OR e.note ? 'callback')
-        AND (
-            e.event_type IN ('command.completed', 'step.exit')
-            OR coalesce(e.note ? 'inert', FALSE) = FALSE
-        )
         AND coalesce(e.meta ->> 'late', 'false') != 'true'
 ),
 
-kept AS MATERIALIZED (
-    SELECT {step_column}
-    FROM noetl.execution_step AS f
-    WHERE f.execution_id = $1 AND f.position <= (SELECT p.steps_position FROM place AS p)
-),
-
-items AS (
-    SELECT {step_item}
-    FROM seen AS r
-    WHERE octet_length(r.step) BETWEEN 1 AND 1024
-    UNION ALL
-    SELECT {step_kept}
-    FROM kept AS k
-    WHERE k.step IN (SELECT s.step FROM seen AS s)
-),
-
-marked AS (
-    SELECT {step_marked}
-    FROM items AS i
-),
-
-steps AS (
-    SELECT {step_fold}
-    FROM marked AS m
-    GROUP BY m.execution_id, m.step
-    UNION ALL
-    SELECT {step_column}
-    FROM kept AS f
-    WHERE f.step NOT IN (SELECT s.step FROM seen AS s WHERE s.step IS NOT NULL)
-),
-
 named AS (
-    SELECT e.step, e.ended_position
-    FROM steps AS e
-    LEFT JOIN noetl.execution_state AS s
-        ON s.execution_id = $1
-    WHERE e.ended_position > 0 AND (e.open <= 0 OR s.status != 'RUNNING')
-    ORDER BY e.ended_position DESC
+    SELECT e.step, max(e.ended_position) AS ended_position
+    FROM parts AS e
+    WHERE e.step IS NOT NULL
+    GROUP BY e.step
+    HAVING
+        max(e.ended_position) > 0
+        AND (
+            sum(e.open) <= 0
+            OR NOT EXISTS (
+                SELECT FROM noetl.execution_state AS s
+                WHERE s.execution_id = $1 AND s.status = 'RUNNING'
+            )
+        )
+    ORDER BY max(e.ended_position) DESC
     LIMIT $2
 )
 
