@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -26,6 +26,10 @@ test: setup
 	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
 
 # What the system costs on this machine; args="--help" lists the cases.
+# Those that have just failed once more, alone, if they are three at most.
+failed-again: setup
+	.venv/bin/python tools/checks/failed_again.py
+
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
 

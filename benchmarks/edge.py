@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONPATH"] = str(Path(__file__).parent)
 from load import bare, fire
 from load.kept import request
-from load.runs import STEPS, run_many
 from load.side import Side, opened
+from probes.playbooks import STEPS
 
 type Case = Callable[[Side, argparse.Namespace], dict[str, float]]
 
@@ -115,17 +115,15 @@ def _played(side: Side, players: int, executions: int) -> dict[str, float]:
 
 def transport(side: Side, options: argparse.Namespace) -> dict[str, float]:
     """Run ten steps with our worker on HTTP."""
+    found: dict[str, float] = {}
     with side.worker():
-        asyncio.run(run_many(side.url, side.dsn, "bench/noop", at_once=4, total=8))
-        alone = asyncio.run(
-            run_many(side.url, side.dsn, "bench/noop", at_once=1, total=options.executions // 4)
-        )
-        found: dict[str, float] = {}
+        side.run(8, at_once=4)
+        few = options.executions // 4
+        side.run(few, at_once=1)
+        alone = side.step_ms(few)
         with side.spending("http", found, units=options.executions * STEPS):
-            many = asyncio.run(
-                run_many(side.url, side.dsn, "bench/noop", at_once=16, total=options.executions)
-            )
-    return {"http-1 ms": alone["p50"], "http-16 /s": many["rate"], **found}
+            rate = side.run(options.executions, at_once=16)
+    return {"http-1 ms": alone, "http-16 /s": rate, **found}
 
 
 CASES: Mapping[str, Case] = {

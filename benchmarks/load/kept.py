@@ -1,14 +1,19 @@
 """HTTP/1.1 over kept connections, as little of it as an edge's answers need."""
 
 import asyncio
+import base64
 from collections import deque
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
-def request(method: str, path: str, body: bytes = b"", *, host: str = "127.0.0.1") -> bytes:
-    """Return the bytes of a request."""
+def request(method: str, path: str, body: bytes = b"", *, login: str = "") -> bytes:
+    """Return the bytes of a request; ``login`` is user and password, as in an address."""
+    shown = ""
+    if login:
+        basic = base64.b64encode(unquote(login).encode()).decode()
+        shown = f"authorization: Basic {basic}\r\n"
     head = (
-        f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{shown}"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

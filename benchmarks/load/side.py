@@ -17,10 +17,10 @@ import httpx
 import orjson
 from load.fire import Figures, fire
 from load.kept import request
-from load.runs import STEPS, playbook
 from noetl.stack.process import free_port
 from noetl_testkit import stack as e2e
 from noetl_testkit.waiting import wait_until
+from probes.playbooks import NOOP, STEPS, chain
 
 _ONE_STEP = """
 apiVersion: noetl.io/v2
@@ -30,6 +30,23 @@ workflow:
   - step: start
     tool: {kind: noop}
 """
+_STEP_TIMES = """
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY took)
+FROM (
+    SELECT
+        1000 * extract(
+            EPOCH FROM lead(e.ingest_time) OVER (PARTITION BY e.execution_id ORDER BY e.position)
+            - e.ingest_time
+        ) AS took
+    FROM noetl.event AS e
+    INNER JOIN (
+        SELECT s.execution_id FROM noetl.execution_state AS s
+        WHERE s.path = 'bench/noop' ORDER BY s.started_at DESC LIMIT $1
+    ) AS newest USING (execution_id)
+    WHERE e.event_type IN ('command.issued', 'playbook.completed')
+) AS steps
+"""
+_LONGEST_RUN_SECONDS = 120
 _WORKER = "w-bench"
 _WATCHED = ("api-gateway", "orchestrator", "projector", "catalog", "nats")
 _EVENT_IDS = count(time.time_ns())
@@ -141,18 +158,26 @@ class Side:
 
     def played(self, players: int, *, executions: int) -> float:
         """Return the steps a second that players do, each with 16 executions at once."""
-        body = orjson.dumps({"path": "bench/noop"})
-        data = request("POST", "/api/execute", body)
         with self._playing(players):
-            began = time.perf_counter()
-            left = executions
-            while left or self.open_count():
-                room = min(left, 16 * players - self.open_count())
-                if room > 0:
-                    fire(self.url, [data], connections=4, count=room)
-                    left -= room
-                time.sleep(0.05)
-            return executions * STEPS / (time.perf_counter() - began)
+            return self.run(executions, at_once=16 * players)
+
+    def run(self, executions: int, *, at_once: int) -> float:
+        """Run executions of ten steps; return the steps a second."""
+        data = request("POST", "/api/execute", orjson.dumps({"path": "bench/noop"}))
+        began, left = time.perf_counter(), executions
+        while (open_now := self.open_count()) or left:
+            room = min(left, at_once - open_now)
+            if room > 0:
+                fire(self.url, [data], connections=4, count=room)
+                left -= room
+            time.sleep(0.02)
+            if time.perf_counter() - began > _LONGEST_RUN_SECONDS:
+                raise TimeoutError(f"{open_now} executions have not ended")
+        return executions * STEPS / (time.perf_counter() - began)
+
+    def step_ms(self, executions: int) -> float:
+        """Return the median milliseconds of a step of the newest executions, by commit time."""
+        return float(asyncio.run(_fetch(self.dsn, _STEP_TIMES, executions))[0][0])
 
     @contextmanager
     def _playing(self, players: int) -> Iterator[None]:
@@ -207,7 +232,7 @@ def opened(checkout: Path) -> Iterator[Side]:
         told = json.loads(process.stdout.readline())
         with httpx.Client(base_url=told["url"], timeout=35) as client:
             e2e.register(client, _ONE_STEP)
-            e2e.register(client, playbook("noop"))
+            e2e.register(client, chain("noop", NOOP))
         pids = {name: pid for name, pid in told.pop("pids").items() if name in _WATCHED}
         yield Side(python, told["url"], told["dsn"], told["NOETL_NATS_URL"], told, pids)
     finally:
@@ -220,9 +245,9 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _fetch(dsn: str, text: str) -> list[asyncpg.Record]:
+async def _fetch(dsn: str, text: str, *arguments: object) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(dsn)
     try:
-        return list(await connection.fetch(text))
+        return list(await connection.fetch(text, *arguments))
     finally:
         await connection.close()

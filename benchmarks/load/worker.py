@@ -1,8 +1,9 @@
 """Plays the existing pull worker with a tool that takes no time.
 
-It looks its consumer up and pulls one message without waiting, claims it over HTTP, acknowledges,
-and only then pulls the next. Behind the claim each run posts its three events one after the other,
-as many runs at once as there are permits. Where nothing is to be had it sleeps for 100 ms.
+It looks its consumer up and pulls one message without waiting, claims it over HTTP at the address
+of the notification, whose login all its calls carry, acknowledges, and only then pulls the next.
+Behind the claim each run posts its three events one after the other, as many runs at once as there
+are permits. Where nothing is to be had it sleeps for 100 ms.
 
     python -m load.worker NATS_URL SERVER_URL POOL PERMITS NAME
 
@@ -18,6 +19,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
 import nats.js.errors
@@ -91,7 +93,8 @@ class Worker:
             began = time.perf_counter()
             path = f"/api/commands/{note['event_id']}/claim"
             body = orjson.dumps({"worker_id": self._name})
-            status, answer = await self._pool.ask(request("POST", path, body))
+            login = urlsplit(note["server_url"]).netloc.rpartition("@")[0]
+            status, answer = await self._pool.ask(request("POST", path, body, login=login))
             self.claims.append((time.perf_counter() - began) * 1000)
             if status in {200, 409}:
                 await self._nats.publish(message.reply, b"+ACK")
@@ -99,7 +102,7 @@ class Worker:
                 await self._nats.publish(message.reply, b"-NAK")
             if status == 200:
                 claimed: dict[str, Any] = orjson.loads(answer)
-                return claimed
+                return claimed | {"login": login}
 
     async def _report(self, claimed: dict[str, Any]) -> None:
         command = {"command_id": claimed["meta"]["command_id"]}
@@ -125,7 +128,7 @@ class Worker:
             "worker_id": self._name,
             "meta": {"attempts": 0},
         }
-        data = request("POST", "/api/events", orjson.dumps(body))
+        data = request("POST", "/api/events", orjson.dumps(body), login=claimed["login"])
         began = time.perf_counter()
         code, answer = await self._pool.ask(data)
         self.posts.append((time.perf_counter() - began) * 1000)

@@ -11,6 +11,7 @@ from benchmarks.report import svg, text
 from benchmarks.report.results import Measured, Report
 
 _PLACE = re.compile(r"<!-- (table|plot|machine) ?(\w*) -->\n.*?<!-- end -->", re.DOTALL)
+_NOTHING = "*Not measured yet.*"
 # A machine with more than this used by others is not quiet.
 _QUIET_PERCENT = 10.0
 
@@ -19,7 +20,7 @@ def write(report: Report, page: Path) -> list[str]:
     """Fill the places of a page and draw its plots beside it, in a folder of its name.
 
     Returns:
-        Places for which there are no results; they keep what they had.
+        Places for which there are no results; they keep what they had, or say so.
     """
     missing: list[str] = []
     folder = page.with_suffix("")
@@ -38,8 +39,9 @@ def write(report: Report, page: Path) -> list[str]:
             (folder / f"{name}.svg").write_text(svg.draw(plots[name]))
             picture = f"![{plots[name].title}]({folder.name}/{name}.svg)"
             return f"{head}\n{picture}\n<!-- end -->"
-        missing.append(f"{kind} {name}")
-        return place[0]
+        missing.append(f"{kind} {name}".strip())
+        is_empty = place[0] == f"{head}\n<!-- end -->"
+        return f"{head}\n{_NOTHING}\n<!-- end -->" if is_empty else place[0]
 
     page.write_text(_PLACE.sub(filled, page.read_text()))
     return missing

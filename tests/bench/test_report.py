@@ -69,13 +69,15 @@ def test_a_page_gets_what_there_is_and_keeps_the_rest(tmp_path: Path):
     page.write_text(
         "# Page\n<!-- machine -->\n<!-- end -->\n<!-- table steps -->\nold\n<!-- end -->\n"
         "<!-- plot rates -->\n<!-- end -->\n<!-- table other -->\nkept\n<!-- end -->\n"
+        "<!-- table empty -->\n<!-- end -->\n"
     )
 
     missing = pages.write(report(busy=50.0), page)
     once = page.read_text()
     pages.write(report(busy=50.0), page)
 
-    assert missing == ["table other"]
+    assert missing == ["table other", "table empty"]
+    assert "<!-- table empty -->\n*Not measured yet.*\n<!-- end -->" in once
     assert "* CPU: two" in once
     assert "| a\\|b | - | 5 |" in once
     assert "old" not in once

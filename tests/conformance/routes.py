@@ -10,9 +10,7 @@ __all__ = ["APP", "DOCUMENT", "OPERATIONS"]
 
 
 def _routed() -> Litestar:
-    app = create_app()._app
-    assert isinstance(app, Litestar)
-    return app
+    return create_app()._app.litestar
 
 
 APP = _routed()

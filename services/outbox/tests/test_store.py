@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from noetl_common.pg.database import Database
+from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Published, Store, StreamState
@@ -25,6 +26,18 @@ async def test_acknowledgement_of_an_earlier_publication_does_not_mark_the_next(
     await store.mark_published([Published(command["outbox_id"], "c:1:0", datetime.now(UTC), 5)])
 
     assert await rows.statuses() == {"PENDING": 1}
+
+
+async def test_a_mark_does_not_wait_for_the_disk(rows: Rows) -> None:
+    command = rows.command(1)
+    await rows.commit(command)
+    mark = Queries.load("noetl_outbox")["mark_published"]
+    async with rows.pool.acquire() as connection:
+        async with connection.transaction():
+            row = [[command["outbox_id"]], [command["message_id"]], [None], [1]]
+            assert await connection.execute(mark, *row) == "UPDATE 1"
+            assert await connection.fetchval("SHOW synchronous_commit") == "off"
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"
 
 
 async def test_row_in_flight_comes_back_when_its_lease_is_over(rows: Rows, store: Store) -> None:

@@ -14,6 +14,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, pool_durable
 from noetl_contract.subjects import control_subject
 from noetl_worker.control_plane.edge import Edge
+from noetl_worker.control_plane.kept_calls import open_calls
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import RpcResultStore
 from noetl_worker.interpreters.pool import InterpreterPool
@@ -120,9 +121,10 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         gate, other, runs = Gate(), OtherTransport(), Runs()
         async with (
             httpx.AsyncClient() as http,
+            open_calls() as calls,
             connect(NatsSettings(nats_url=url), name=name) as bus,
         ):
-            edge = Edge(http, default_url="http://127.0.0.1:9")
+            edge = Edge(http, calls, default_url="http://127.0.0.1:9")
             tools = load_tools(
                 ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
             )

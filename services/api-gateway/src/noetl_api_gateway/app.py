@@ -3,11 +3,10 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from litestar import Litestar, Router
@@ -30,6 +29,7 @@ from noetl_contract.subjects import ACCESS_HINT
 from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
 from noetl_api_gateway.access_settings import is_auth_on
+from noetl_api_gateway.direct_routes import DirectRoutes, Provided
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
@@ -41,7 +41,7 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF
 from noetl_api_gateway.rates import FailedLogins
-from noetl_api_gateway.routes.registry import RouteSettings, route_handlers
+from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.large_writes import LargeWrites
@@ -49,9 +49,6 @@ from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.registration import Registration, run_registration
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import Backlog, IngressWriter, run_backlog_watch
-
-if TYPE_CHECKING:
-    from noetl_api_gateway.http.shell import Application
 
 _log = get_logger()
 
@@ -81,8 +78,12 @@ def create_app(settings: Settings | None = None) -> Shell:
             RATES_STATE: rates,
         }
     )
+    provide: Mapping[str, Provided] = {
+        "gateway": lambda _scope: service.opened_gateway(),
+        "service": lambda _scope: service,
+    }
     return Shell(
-        cast("Application", app),  # the same protocol, spelt with closed types there
+        DirectRoutes(app, BUSY, provide),
         door=_door(settings, is_login_needed=is_login_needed),
         service=service,
         lifespan=partial(_living, service),

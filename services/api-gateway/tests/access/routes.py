@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from noetl_api_gateway.app import create_app
@@ -11,8 +10,7 @@ from noetl_api_gateway.settings import Settings
 
 def all_routes() -> Iterator[tuple[str, str, HTTPRouteHandler]]:
     """Yield method, path and handler of each route."""
-    app = create_app(Settings())._app
-    assert isinstance(app, Litestar)
+    app = create_app(Settings())._app.litestar
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in route.route_handler_map.items():

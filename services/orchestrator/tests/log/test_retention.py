@@ -24,6 +24,7 @@ TABLES = (
     "execution_state",
     "execution_snapshot",
     "execution",
+    "execution_step",
     "timer",
     "outbox",
     "result_store",
@@ -101,6 +102,11 @@ async def add(pool: Pool, execution_id: int, *, ended_at: datetime | None = LONG
     await pool.execute(
         "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
         " VALUES ($1, $1, now(), 'k')",
+        execution_id,
+    )
+    await pool.execute(
+        "INSERT INTO noetl.execution_step (execution_id, step, first_position, position)"
+        " VALUES ($1, 's', 1, 1)",
         execution_id,
     )
     await pool.execute(

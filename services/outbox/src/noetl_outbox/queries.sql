@@ -110,6 +110,8 @@ ORDER BY w.number, e.position;
 
 -- name: mark_published
 -- Marks many rows at once, except those that were put back under another message id meanwhile.
+-- The commit doesn't wait for the disk: rows whose mark a crash of the server undoes are published
+-- once more under their ids, and commits of steps need not wait behind it.
 -- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
 WITH published AS (
     SELECT stored.outbox_id, ack.stream_created_at, ack.sequence
@@ -119,6 +121,7 @@ WITH published AS (
     INNER JOIN noetl.outbox AS stored
         ON stored.outbox_id = ack.outbox_id
         AND stored.message_id = ack.message_id
+    CROSS JOIN set_config('synchronous_commit', 'off', TRUE) AS relaxed
     WHERE stored.status IN ('PENDING', 'IN_FLIGHT', 'FAILED')
     ORDER BY stored.outbox_id
     FOR UPDATE OF stored

@@ -18,6 +18,11 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
         gt=0,
         description="Bytes of contexts and results in one answer; older ones are left out.",
     )
+    detail_kept_bytes: int = Field(
+        default=32 << 20,
+        ge=0,
+        description="Bytes of encoded details of ended executions that are kept in memory.",
+    )
     tail_events_max: int = Field(
         default=1000, gt=0, description="Events in one answer of executions.tail."
     )

@@ -145,6 +145,23 @@ async def test_detail_is_ascending_masked_and_has_the_result(ask: Ask, add_log: 
     assert body["completed_at"] is not None
 
 
+async def test_a_kept_detail_is_that_of_the_log(ask: Ask, add_log: AddLog, pool: Pool) -> None:
+    """An ended execution's answer is kept until something is appended."""
+    await add_log(1, WHOLE, status="COMPLETED")
+    wanted = DetailRequest(execution_id=1)
+    whole = await ask(EXECUTIONS_GET, wanted)
+    await pool.execute("UPDATE noetl.event SET node_name = 'x' WHERE execution_id = 1")
+    kept = await ask(EXECUTIONS_GET, wanted)
+    paged = await ask(EXECUTIONS_GET, wanted.model_copy(update={"page": 1}))
+    contexts = await ask(EXECUTIONS_GET, wanted.model_copy(update={"has_command_contexts": True}))
+    await pool.execute("UPDATE noetl.execution_state SET position = position + 1")
+    moved = await ask(EXECUTIONS_GET, wanted)
+
+    assert kept == whole
+    for read in (paged, contexts, moved):
+        assert {event["node_name"] for event in read.body["events"]} == {"x"}
+
+
 async def test_a_passphrase_is_masked_wherever_it_stands(ask: Ask, add_log: AddLog) -> None:
     start = {"event_type": "playbook_started", "context": {"workload": {"passphrase": "sesame-1"}}}
     done = {"event_type": "call.done", "result": {"context": {"p": "is sesame-1"}}}

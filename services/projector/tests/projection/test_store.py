@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from noetl_common.pg.queries import Queries
 from noetl_projector.projection.follower import execution_of_subject
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import sweep
@@ -81,6 +82,19 @@ async def test_p2_sweep_finds_what_no_message_told_of(
     assert await sweep(store, ended_after=ended_after, limit=1) == 2
     assert await rows_of(pool) == {1: ("COMPLETED", 2), 2: ("RUNNING", 1)}
     assert await sweep(store, ended_after=ended_after, limit=10) == 0
+
+
+async def test_a_move_does_not_wait_for_the_disk(
+    store: ProjectionStore, pool: Pool, add_log: AddLog
+) -> None:
+    await add_log(1, [STARTED])
+    await store.move_executions([1])
+    add = Queries.load("noetl_projector.projection")["add_missing_executions"]
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute(add, [1])
+            assert await connection.fetchval("SHOW synchronous_commit") == "off"
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"
 
 
 async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: Pool) -> None:

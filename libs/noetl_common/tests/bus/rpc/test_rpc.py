@@ -55,7 +55,7 @@ async def test_a_dict_is_the_body_of_a_success(bus: Bus, client: RpcClient, subj
     assert reply == RpcReply(status=200, body={"doubled": 42})
 
 
-async def test_a_large_body_may_stay_unread(bus: Bus, client: RpcClient, subject: str) -> None:
+async def test_a_body_may_stay_unread(bus: Bus, client: RpcClient, subject: str) -> None:
     body = {"text": "x" * 200_000}
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ async def test_a_large_body_may_stay_unread(bus: Bus, client: RpcClient, subject
         small = await client.call(subject, {"large": False}, seconds=10, is_passed_on=True)
 
     assert orjson.loads(large.body) == body
-    assert small.body == {"text": "x"}
+    assert orjson.loads(small.body) == {"text": "x"}
 
 
 async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: str) -> None:

@@ -198,7 +198,7 @@ RESOURCE = Operation("catalog", "resource", EntryName, CatalogEntry)
 """Return one entry whole."""
 UI_SCHEMA = Operation("catalog", "ui_schema", EntryName, UiSchema)
 """Return the form that a document's workload asks for."""
-RESOLVE = Operation("catalog", "resolve", EntryName, ResolvedEntry)
+RESOLVE = Operation("catalog", "resolve", EntryName, ResolvedEntry, is_busy=True)
 """Return the version that an execution would run."""
 CONTENT = Operation("catalog", "content", ContentRequest, EntryContent)
 """Return the text of one version, a deleted one too."""

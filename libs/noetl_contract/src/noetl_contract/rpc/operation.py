@@ -30,6 +30,8 @@ class Operation[Request: BaseModel, Answer]:
         answer: the type of the body of a 200, or its adapter where the type is a union.
         repeatable: whether the request may be sent again when no answer came.
         is_secret: whether the answer may hold a secret, and so is sealed for who asks.
+        is_busy: whether it is asked for with every command or start, or again and again by
+            clients; it is served without a framework (ADR 0005).
     """
 
     service: ServiceName
@@ -38,6 +40,7 @@ class Operation[Request: BaseModel, Answer]:
     answer: type[Answer] | TypeAdapter[Answer]
     repeatable: bool = field(default=True, kw_only=True)
     is_secret: bool = field(default=False, kw_only=True)
+    is_busy: bool = field(default=False, kw_only=True)
 
     @property
     def scope(self) -> Scope:

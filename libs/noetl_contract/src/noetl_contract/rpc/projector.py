@@ -73,9 +73,7 @@ class ExecutionsPage(OnBehalf):
     # absent from the release before
     parent_execution_id: int | None = None
     after: int | None = Field(default=None, description="the execution before the page")
-    after_started_at: AwareDatetime | None = Field(
-        default=None, description="when that one began, if it is known"
-    )
+    after_started_at: AwareDatetime | None = Field(default=None, description="its begin, if known")
     limit: int = 50
     offset: int = 0
 
@@ -89,9 +87,7 @@ class DetailRequest(OnBehalf):
     since_event_id: int | None = None
     event_type: str | None = None
     include_events: bool = Field(default=True, description="counts with `page` only")
-    has_command_contexts: bool = Field(
-        default=False, description="whether `command.issued` has its context"
-    )
+    has_command_contexts: bool = Field(default=False, description="those of `command.issued`")
 
 
 class EventsPage(OnBehalf):
@@ -233,10 +229,12 @@ class SubscriptionName(Model):
 
 EXECUTIONS_LIST = Operation("projector", "executions.list", ExecutionsPage, list[ExecutionEntry])
 """List executions of a shard, newest first."""
-EXECUTIONS_GET = Operation("projector", "executions.get", DetailRequest, ExecutionDetail)
+EXECUTIONS_GET = Operation(
+    "projector", "executions.get", DetailRequest, ExecutionDetail, is_busy=True
+)
 """Return an execution with its newest events, or with a page of them."""
 EXECUTIONS_STATUS = Operation(
-    "projector", "executions.status", ExecutionName, ExecutionStatusAnswer
+    "projector", "executions.status", ExecutionName, ExecutionStatusAnswer, is_busy=True
 )
 """Return status and progress of an execution."""
 EXECUTIONS_EVENTS = Operation("projector", "executions.events", EventsPage, EventsAnswer)

@@ -76,6 +76,18 @@ _MODULES = (
 )
 
 
+BUSY = (
+    ("POST", "/api/events"),
+    ("POST", "/api/events/batch"),
+    ("POST", "/api/commands/{event_id}/claim"),
+    ("POST", "/api/worker/pool/heartbeat"),
+    ("POST", "/api/execute"),
+    ("GET", "/api/executions/{execution_id}"),
+    ("GET", "/api/executions/{execution_id}/status"),
+)
+"""Method and path of the routes that are served past the framework."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteSettings:
     """The settings that the table of routes depends on; sizes of bodies in bytes."""

@@ -104,7 +104,7 @@ class Services:
         within: Limit | float = "usual",
         is_passed_on: bool = False,
     ) -> Json:
-        """Return the body of the answer; a large one unread, if it ``is_passed_on``.
+        """Return the body of the answer; as bytes of JSON, if it ``is_passed_on``.
 
         A request that depends on who asks is given the caller.
 

@@ -143,12 +143,7 @@ class IngressWriter:
         body = encode_message(message)
         if wait.early:
             self.refuse_overload()
-        try:
-            # A place that gets free at the last moment comes too late.
-            async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise NoAnswerError from error
+        await self._take_place(deadline)
         try:
             is_stored = self._large.is_needed(body)
             if is_stored:
@@ -162,6 +157,17 @@ class IngressWriter:
                 return body_of(reply)
         finally:
             self._places.release()
+
+    async def _take_place(self, deadline: float) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return
+        try:
+            # A place that gets free at the last moment comes too late.
+            async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise NoAnswerError from error
 
     async def deliver(self, message: IngressMessage, *, seconds: float) -> Json:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).

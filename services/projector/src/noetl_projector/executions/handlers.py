@@ -61,6 +61,7 @@ from noetl_projector.executions.answers import (
     shown_events,
     status_answer,
 )
+from noetl_projector.executions.kept_details import KeptDetails
 from noetl_projector.executions.store import (
     Bodies,
     ExecutionStore,
@@ -97,6 +98,7 @@ class ExecutionHandlers(Handlers):
         self._secrets = secrets
         self._settings = settings
         self._large_answers = asyncio.Semaphore(1)
+        self._kept = KeptDetails(settings.detail_kept_bytes)
 
     @answers(EXECUTIONS_LIST)
     async def on_list(self, request: ExecutionsPage) -> Encoded[list[ExecutionEntry]]:
@@ -127,6 +129,9 @@ class ExecutionHandlers(Handlers):
         state = await self._store.find_state(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
+        kept = self._kept.find(request, state)
+        if kept is not None:
+            return Encoded(kept)
         workload = await self._store.read_start(state.execution_id)
         result = None
         if state.status != ExecutionStatus.RUNNING:
@@ -148,7 +153,9 @@ class ExecutionHandlers(Handlers):
             pagination=pagination,
             secrets=await self._secrets.of(state.execution_id),
         )
-        return encoded(EXECUTIONS_GET, body)
+        answer = encoded(EXECUTIONS_GET, body)
+        self._kept.keep(request, state, answer.body)
+        return answer
 
     @answers(EXECUTIONS_STATUS)
     async def on_status(self, request: ExecutionName) -> Encoded[ExecutionStatusAnswer] | Refusal:

@@ -3,6 +3,8 @@
 -- name: add_missing_executions
 -- A row at position 0 for each execution that the read model lacks, so that the next statement
 -- can lock it; both are one transaction. Each counts for the day of its start. $1 execution ids
+-- That transaction doesn't wait for the disk: what a crash of the server undoes is behind its log
+-- again, where the sweep finds it.
 WITH added AS (
     INSERT INTO noetl.execution (
         execution_id, catalog_id, parent_execution_id, path, status, start_time, position
@@ -10,6 +12,7 @@ WITH added AS (
     SELECT
         s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
     FROM noetl.execution_state AS s
+    CROSS JOIN set_config('synchronous_commit', 'off', TRUE) AS relaxed
     WHERE s.execution_id = ANY($1::BIGINT[])
     ORDER BY s.execution_id
     ON CONFLICT (execution_id) DO NOTHING

@@ -15,13 +15,14 @@ seen AS MATERIALIZED (
     FROM asked AS w
     CROSS JOIN
         LATERAL (
-            SELECT n.*
+            SELECT
+                n.execution_id, n.position, n.event_type, n.node_name, n.status, n.result, n.meta,
+                n.error, n.worker_id, n.note, n.ingest_time
             FROM noetl.event AS n
             WHERE
                 n.execution_id = w.execution_id
                 AND n.position > w.after
                 AND n.position <= w.upto
-            ORDER BY n.position
             LIMIT 1000000
         ) AS e
     WHERE

@@ -4,12 +4,14 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 import httpx
 import orjson
 from noetl_contract.json import Json
 
 from noetl_worker.bounded_http import fetch
+from noetl_worker.control_plane.kept_calls import CallFailed, KeptCalls, open_calls
 from noetl_worker.settings import Settings
 
 _TIMEOUT_SECONDS = 30.0
@@ -20,14 +22,17 @@ class EdgeUnreachable(Exception):
 
 
 class Edge:
-    """HTTP client of the control plane; one connection pool for all addresses.
+    """HTTP client of the control plane, for all addresses.
 
     Addresses come with notifications. The worker's own token goes to the configured place only,
     and there only without the capability of a command, which the client sends as HTTP Basic.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, default_url: str, token: str = "") -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, calls: KeptCalls, *, default_url: str, token: str = ""
+    ) -> None:
         self._client = client
+        self._calls = calls
         self._default_url = default_url.rstrip("/")
         self._own_place = _place_of(self._default_url)
         self._bearer = {"authorization": f"Bearer {token}"} if token else {}
@@ -40,14 +45,11 @@ class Edge:
         Raises:
             EdgeUnreachable: there was no answer.
         """
-        url = f"{(base or self._default_url).rstrip('/')}{path}"
+        place = base or self._default_url
         try:
-            response = await self._client.request(
-                method, url, content=body, headers=self._own_headers(url)
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
-        return response.status_code, response.content
+            return await self._calls.call(method, place, path, body, self._own_headers(place))
+        except (CallFailed, httpx.InvalidURL) as error:
+            raise EdgeUnreachable(str(error)) from error
 
     async def read(
         self,
@@ -103,21 +105,26 @@ class Edge:
 @asynccontextmanager
 async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
     """Open the client of all calls to the control plane."""
-    headers = {"content-type": "application/json"}
-    async with httpx.AsyncClient(
-        headers=headers,
-        timeout=_TIMEOUT_SECONDS,
-        verify=_trust(settings),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        trust_env=False,
-    ) as client:
+    headers, trust = {"content-type": "application/json"}, _trust(settings)
+    async with (
+        httpx.AsyncClient(
+            headers=headers,
+            timeout=_TIMEOUT_SECONDS,
+            verify=trust,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            trust_env=False,
+        ) as client,
+        open_calls(trust) as calls,
+    ):
         yield Edge(
             client,
+            calls,
             default_url=settings.server_url,
             token=settings.internal_api_token.get_secret_value(),
         )
 
 
+@lru_cache(maxsize=256)
 def _place_of(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of an address.
 

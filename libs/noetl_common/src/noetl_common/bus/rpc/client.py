@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
-# Reading this many takes about a millisecond.
-_LARGE_BYTES = 100_000
 
 
 class RpcUnavailable(Unavailable):
@@ -128,7 +126,8 @@ class RpcClient:
         """Ask with a request that is encoded already, on the subject of an operation.
 
         With ``is_secret`` the answer comes sealed for this request alone. With ``is_passed_on`` a
-        large body stays as it came, as bytes of JSON: reading it would hold up the loop.
+        good answer's body stays as it came, as bytes of JSON: reading a large one would hold up
+        the loop.
 
         Raises:
             RpcUnavailable, TooLarge: as `ask`.
@@ -148,7 +147,7 @@ class RpcClient:
                     subject, body, headers=_headers(left, key), seconds=left
                 )
                 data = incoming.data if key is None else _opened(key, incoming.data)
-                unread = unread_body(data) if is_passed_on and len(data) > _LARGE_BYTES else None
+                unread = unread_body(data) if is_passed_on else None
                 if unread is not None:
                     return RpcReply.model_construct(status=200, body=unread)
                 return RpcReply.model_validate_json(data)

@@ -5,7 +5,7 @@ given up is dropped; every error becomes an answer; answers above the broker's l
 parts; requests taken before the end are answered before it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -36,16 +36,23 @@ async def serve_rpc(
         queue: name of the service.
         shard: whose requests of operations of scope ``shard`` are served.
         concurrency: how many requests are worked on at a time.
-        direct: without FastStream, for requests that come with every command (ADR 0005).
+        direct: all without FastStream, as busy operations are in any case (ADR 0005).
     """
     rules = Rules(bus, concurrency=concurrency)
     listener = Listener(bus, limit=rules.most_taken, refuse=rules.refuse)
     for handler in handlers:
         operation = handler.operation
         rules.handlers[operation.subject(shard if operation.scope == "shard" else None)] = handler
-    serving = _serve_directly if direct else _serve_on_faststream
+    busy = {
+        subject: handler
+        for subject, handler in rules.handlers.items()
+        if direct or handler.operation.is_busy
+    }
     try:
-        await serving(bus, rules, listener, queue)
+        for subject, handler in busy.items():
+            await listener.listen(subject, partial(_answer, rules, handler), queue=queue)
+        if len(busy) < len(rules.handlers):
+            await _serve_on_faststream(bus, rules, listener, queue, without=busy)
         # The caller who hears of us may ask at once, over another connection.
         await bus.flush()
         yield
@@ -53,19 +60,17 @@ async def serve_rpc(
         await listener.drain()
 
 
-async def _serve_on_faststream(bus: Bus, rules: Rules, listener: Listener, queue: str) -> None:
+async def _serve_on_faststream(
+    bus: Bus, rules: Rules, listener: Listener, queue: str, *, without: Container[str]
+) -> None:
     # Here, because it takes 0.1 s that processes which only ask need not spend.
     from noetl_common.bus.rpc.faststream import RequestBroker  # noqa: PLC0415 -- see above
 
     broker = RequestBroker(bus, rules, listener)
     for subject, handler in rules.handlers.items():
-        broker.route(subject, handler, queue=queue)
+        if subject not in without:
+            broker.route(subject, handler, queue=queue)
     await broker.start()
-
-
-async def _serve_directly(_bus: Bus, rules: Rules, listener: Listener, queue: str) -> None:
-    for subject, handler in rules.handlers.items():
-        await listener.listen(subject, partial(_answer, rules, handler), queue=queue)
 
 
 async def _answer(rules: Rules, handler: Handler, message: Msg) -> None:

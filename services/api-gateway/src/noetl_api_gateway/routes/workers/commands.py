@@ -109,7 +109,7 @@ async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int |
     )
     try:
         return await gateway.services.forward(
-            CLAIM, wanted, execution_id=named, within=timeout_seconds
+            CLAIM, wanted, execution_id=named, within=timeout_seconds, is_passed_on=True
         )
     except Refusal as refusal:
         if refusal.status == 404:
