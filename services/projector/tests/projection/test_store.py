@@ -97,6 +97,24 @@ async def test_a_move_does_not_wait_for_the_disk(
         assert await connection.fetchval("SHOW synchronous_commit") == "on"
 
 
+async def test_p2_the_look_for_lagging_rows_reads_running_and_lately_ended_ones_only(
+    pool: Pool,
+) -> None:
+    find = Queries.load("noetl_projector.projection")["find_lagging"]
+    async with pool.acquire() as connection, connection.transaction():
+        # The tables are empty: the plan shows the possible, not the cheapest way.
+        for way in ("seqscan", "bitmapscan"):
+            await connection.execute(f"SET LOCAL enable_{way} = off")
+        await connection.execute(f"PREPARE look AS {find}")
+        rows = await connection.fetch("EXPLAIN EXECUTE look (now(), 100)")
+        await connection.execute("DEALLOCATE look")
+    plan = "\n".join(row[0] for row in rows)
+
+    assert "idx_execution_state_running" in plan, plan
+    assert "idx_execution_state_ended" in plan, plan
+    assert "execution_state_pkey" not in plan, plan
+
+
 async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: Pool) -> None:
     assert await store.move_executions([12345]) == 0
     assert await rows_of(pool) == {}

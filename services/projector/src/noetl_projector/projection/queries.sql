@@ -147,16 +147,37 @@ SELECT
 SELECT clock_timestamp();
 
 -- name: find_lagging
--- Executions whose row is behind their log, among those that run or ended lately.
+-- Executions whose row is behind their log, among those that run or ended lately. Each kind has
+-- its index: together they would be looked for among all executions there ever were.
 -- $1 ended after, $2 limit
-SELECT s.execution_id
-FROM noetl.execution_state AS s
-LEFT JOIN noetl.execution AS e
-    ON e.execution_id = s.execution_id
-WHERE
-    (s.status = 'RUNNING' OR s.ended_at > $1)
-    AND (e.position IS NULL OR e.position < s.position)
-ORDER BY s.execution_id
+WITH running AS (
+    SELECT s.execution_id
+    FROM noetl.execution_state AS s
+    LEFT JOIN noetl.execution AS e
+        ON e.execution_id = s.execution_id
+    WHERE
+        s.status = 'RUNNING'
+        AND (e.position IS NULL OR e.position < s.position)
+    ORDER BY s.execution_id
+    LIMIT $2
+),
+
+ended AS (
+    SELECT s.execution_id
+    FROM noetl.execution_state AS s
+    LEFT JOIN noetl.execution AS e
+        ON e.execution_id = s.execution_id
+    WHERE
+        s.ended_at > $1
+        AND (e.position IS NULL OR e.position < s.position)
+    ORDER BY s.ended_at
+    LIMIT $2
+)
+
+SELECT execution_id FROM running
+UNION
+SELECT execution_id FROM ended
+ORDER BY execution_id
 LIMIT $2;
 
 -- name: page_executions
