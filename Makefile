@@ -15,7 +15,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/ci tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/docs/pages.py --check
 
 # The pages of docs/ that are written from the code.
 docs: setup
@@ -28,7 +28,7 @@ test: setup
 # What the system costs on this machine; args="--help" lists the cases.
 # Those that have just failed once more, alone, if they are three at most.
 failed-again: setup
-	.venv/bin/python tools/checks/failed_again.py
+	.venv/bin/python tools/ci/failed_again.py
 
 bench: setup
 	.venv/bin/python -m benchmarks $(args)

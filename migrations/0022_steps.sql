@@ -38,6 +38,35 @@ CREATE TABLE noetl.execution_step (
 -- The position up to which the rows above count. The release before leaves it where it is.
 ALTER TABLE noetl.execution ADD COLUMN steps_position BIGINT NOT NULL DEFAULT 0;
 
+-- What the SQL route shows.
+CREATE OR REPLACE VIEW noetl_shown.execution AS
+SELECT
+    x.execution_id, x.catalog_id, x.parent_execution_id, x.path, x.status, x.start_time,
+    x.end_time,
+    noetl_shown.without(x.error, (
+        SELECT noetl_shown.secrets_in(f.context -> 'workload') FROM noetl.event AS f
+        WHERE f.execution_id = x.execution_id AND f.position = 1
+    )) AS error,
+    x.last_event_type, x.last_node_name, x.last_event_id,
+    noetl_shown.masked(x.state, (
+        SELECT noetl_shown.secrets_in(f.context -> 'workload') FROM noetl.event AS f
+        WHERE f.execution_id = x.execution_id AND f.position = 1
+    )) AS state,
+    x.created_at, x.updated_at, x.position, x.steps_position
+FROM noetl.execution AS x;
+
+CREATE VIEW noetl_shown.execution_step AS
+SELECT
+    t.execution_id, t.step, t.first_position, t.position, t.ended_position, t.runs,
+    t.first_started_at, t.started_at, t.ended_at, t.phase, t.open, t.attempts, t.total,
+    t.is_cursor, t.done, t.failed, t.undecided,
+    noetl_shown.without(t.error, (
+        SELECT noetl_shown.secrets_in(f.context -> 'workload') FROM noetl.event AS f
+        WHERE f.execution_id = t.execution_id AND f.position = 1
+    )) AS error,
+    t.worker_id
+FROM noetl.execution_step AS t;
+
 -- The rights so far, and those of the new table.
 ALTER FUNCTION noetl.service_rights() RENAME TO service_rights_before_0022;
 CREATE FUNCTION noetl.service_rights()
@@ -54,5 +83,22 @@ SELECT noetl.grant_to_services();
 -- migrate:down
 DROP FUNCTION noetl.service_rights();
 ALTER FUNCTION noetl.service_rights_before_0022() RENAME TO service_rights;
+DROP VIEW noetl_shown.execution_step;
+DROP VIEW noetl_shown.execution;
+CREATE VIEW noetl_shown.execution AS
+SELECT
+    x.execution_id, x.catalog_id, x.parent_execution_id, x.path, x.status, x.start_time,
+    x.end_time,
+    noetl_shown.without(x.error, (
+        SELECT noetl_shown.secrets_in(f.context -> 'workload') FROM noetl.event AS f
+        WHERE f.execution_id = x.execution_id AND f.position = 1
+    )) AS error,
+    x.last_event_type, x.last_node_name, x.last_event_id,
+    noetl_shown.masked(x.state, (
+        SELECT noetl_shown.secrets_in(f.context -> 'workload') FROM noetl.event AS f
+        WHERE f.execution_id = x.execution_id AND f.position = 1
+    )) AS state,
+    x.created_at, x.updated_at, x.position
+FROM noetl.execution AS x;
 ALTER TABLE noetl.execution DROP COLUMN steps_position;
 DROP TABLE noetl.execution_step;

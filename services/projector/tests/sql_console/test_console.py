@@ -669,7 +669,7 @@ async def test_views_have_the_columns_of_their_tables(pool: Pool) -> None:
             name,
         )
         assert columns == table, name
-    assert len(rows) == 7
+    assert len(rows) == 8
 
 
 async def test_names_are_found_as_the_service_finds_them(ask: Ask, pool: Pool) -> None:

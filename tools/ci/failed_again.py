@@ -48,17 +48,15 @@ def main() -> int:
         return 1
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *names]
     try:
-        code = subprocess.run(  # noqa: S603 -- our own tests
-            command, check=False, timeout=_SECONDS
-        ).returncode
+        run = subprocess.run(command, check=False, timeout=_SECONDS)  # noqa: S603 -- our tests
     except subprocess.TimeoutExpired:
         sys.stderr.write(f"no second chance: not done after {_SECONDS} s\n")
         return 1
-    if code == 0:
+    if run.returncode == 0:
         sys.stdout.write(
             "\n  ".join(["failed among others and passed alone; to be mended:", *names]) + "\n"
         )
-    return code
+    return run.returncode
 
 
 if __name__ == "__main__":
