@@ -73,7 +73,7 @@ def db(pool: Pool) -> Database:
 
 @pytest.fixture
 def store(db: Database) -> ProjectionStore:
-    return ProjectionStore(db)
+    return ProjectionStore(db, few_rows=1)
 
 
 @pytest.fixture
@@ -136,7 +136,11 @@ def add_log(pool: Pool) -> AddLog:
 def ask(database: DatabaseAddress, db: Database) -> Ask:
     """Ask the handlers that need nothing but the database, with small limits."""
     settings = make_settings(database, detail_events_max=5, detail_bytes_max=3000)
-    executions, secrets, projection = ExecutionStore(db), KnownSecrets(db), ProjectionStore(db)
+    executions, secrets, projection = (
+        ExecutionStore(db),
+        KnownSecrets(db),
+        ProjectionStore(db, few_rows=1),
+    )
     return Ask(
         [
             *ExecutionHandlers(

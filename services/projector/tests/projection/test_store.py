@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from noetl_common.pg.database import Database
 from noetl_common.pg.queries import Queries
 from noetl_projector.projection.follower import execution_of_subject
 from noetl_projector.projection.store import ProjectionStore
@@ -113,6 +114,22 @@ async def test_p2_the_look_for_lagging_rows_reads_running_and_lately_ended_ones_
     assert "idx_execution_state_running" in plan, plan
     assert "idx_execution_state_ended" in plan, plan
     assert "execution_state_pkey" not in plan, plan
+
+
+async def test_steps_with_few_rows_behind_them_are_left_to_their_readers(
+    db: Database, pool: Pool, add_log: AddLog
+) -> None:
+    store = ProjectionStore(db, few_rows=3)
+    asked = "SELECT position, steps_position FROM noetl.execution WHERE execution_id = 1"
+    await add_log(1, [STARTED, ENDED], status="COMPLETED")
+    assert await store.move_executions([1]) == 1
+    assert tuple(await pool.fetchrow(asked)) == (2, 0)
+    assert await store.move_executions([1]) == 0
+
+    await add_log(1, [STARTED, STARTED, STARTED, ENDED], status="COMPLETED")
+    assert await store.move_executions([1]) == 1
+    assert tuple(await pool.fetchrow(asked)) == (4, 4)
+    assert await store.move_executions([1]) == 0
 
 
 async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: Pool) -> None:

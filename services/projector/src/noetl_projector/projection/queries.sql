@@ -34,8 +34,8 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
 -- difference. Answers with those that have failed since, and with the positions between which
--- their steps have to be folded, at most $3 of them altogether. A rebuild also rewrites rows at
--- that position, whatever their content (P3).
+-- their steps have to be folded, at most $3 of them altogether; fewer than $4 are left to those who
+-- read them. A rebuild also rewrites rows at that position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT
@@ -53,21 +53,24 @@ fresh AS MATERIALIZED (
         s.started_at, s.ended_at, s.error, last.event_id, last.event_type, last.node_name,
         o.path AS old_path, o.status AS old_status, o.position AS old_position,
         o.steps_position AS steps_after,
-        least(
-            s.position,
-            o.steps_position + greatest(
-                $3::BIGINT - coalesce(
-                    sum(s.position - o.steps_position) OVER (
-                        ORDER BY s.execution_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                    ), 0
-                ), 0
-            )
-        )::BIGINT AS steps_upto
+        CASE WHEN s.position - o.steps_position < $4::BIGINT THEN o.steps_position ELSE least(
+                    s.position,
+                    o.steps_position + greatest(
+                        $3::BIGINT - coalesce(
+                            sum(s.position - o.steps_position) OVER (
+                                ORDER BY
+                                    s.execution_id
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                            ), 0
+                        ), 0
+                    )
+                )
+        END::BIGINT AS steps_upto
     FROM old AS o
     INNER JOIN noetl.execution_state AS s
         ON s.execution_id = o.execution_id
         AND s.position >= o.position
-        AND (s.position > o.position OR s.position > o.steps_position)
+        AND (s.position > o.position OR s.position - o.steps_position >= $4)
     INNER JOIN noetl.event AS last
         ON last.execution_id = s.execution_id
         AND last.position = s.position
@@ -139,7 +142,9 @@ SELECT
         WHERE f.steps_upto > f.steps_after
     ) AS steps,
     (
-        SELECT array_agg(f.execution_id) FROM fresh AS f WHERE f.steps_upto < f.position
+        SELECT array_agg(f.execution_id)
+        FROM fresh AS f
+        WHERE f.steps_upto < f.position AND f.position - f.steps_after >= $4
     ) AS cut_off;
 
 -- name: read_clock

@@ -12,15 +12,23 @@ _FIRST_ID = -(1 << 63)
 _LAST_ID = (1 << 63) - 1
 _MOST_ROWS = 20_000
 """Rows of logs whose steps are folded by one transaction."""
+_FEW_ROWS = 200
+"""With fewer rows behind them steps are not folded: most executions end before that, their readers
+fold them as quickly, and folding costs more than everything else that a move does."""
 FAR_BEHIND = 2000
 """Rows that a read folds by itself; an execution with more is moved by its reader."""
 
 
 class ProjectionStore(Store):
-    """One method per statement or transaction."""
+    """One method per statement or transaction.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        few_rows: with so many rows of the log behind them steps are folded.
+    """
+
+    def __init__(self, database: Database, *, few_rows: int = _FEW_ROWS) -> None:
         super().__init__(database)
+        self._few_rows = few_rows
         self._db = database.with_statements(__package__, "queries.sql", "failures.sql", "steps.sql")
 
     async def move_executions(self, execution_ids: Sequence[int]) -> int:
@@ -50,7 +58,8 @@ class ProjectionStore(Store):
         self, session: Session, ids: list[int], *, rewrite: bool
     ) -> tuple[int, list[int]]:
         """Return how many rows moved, and the executions whose steps are still behind."""
-        row = await session.fetchone("move_executions", ids, rewrite, _MOST_ROWS)
+        few = 1 if rewrite else self._few_rows
+        row = await session.fetchone("move_executions", ids, rewrite, _MOST_ROWS, few)
         if row["steps"]:
             # The rows of executions are held now: a statement of its own sees what they stand for.
             columns = (list(column) for column in zip(*row["steps"], strict=True))
