@@ -10,7 +10,6 @@ doubled.
 
 import argparse
 import asyncio
-import json
 import re
 import statistics
 import sys
@@ -19,10 +18,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from noetl_testkit import stack as e2e
+from probes.lean_http import LeanHttp
 
 PATH = "bench/waits"
 PLAYBOOK = """
@@ -42,58 +41,16 @@ KINDS = {
     "time": '{kind: sleep, until: "{{ workload.until }}"}',
 }
 AT_ONCE = 256
-# The edge closes connections that rest.
-_KEPT_SECONDS = 2.0
 # Published rows are kept for two minutes; taking them away is still a part of starting.
 _CLEARED_SECONDS = 300
 _HEARTBEATS = ("touch_runtimes", "renew_machine")
 _STATEMENT = re.compile(r"@@([^|]*)\|([^|]*)\| LOG: +(?:execute [^:]*|statement): ")
 
 
-class Edge:
-    """A lean HTTP client: the machine's time belongs to the system."""
-
-    def __init__(self, port: int, key: str) -> None:
-        self._port = port
-        self._login = f"authorization: Bearer {key}\r\n" if key else ""
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
-
-    async def post(self, path: str, body: object) -> dict[str, Any]:
-        """Post JSON until the answer is not 503, and return the answer.
-
-        Raises:
-            RuntimeError: another status than 200.
-        """
-        while True:
-            status, answer = await self._once(path, json.dumps(body).encode())
-            if status == 200:
-                return dict(json.loads(answer))
-            if status != 503:
-                raise RuntimeError(f"{path}: {status} {answer[:500]!r}")
-            await asyncio.sleep(0.2)
-
-    async def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
-        reader, writer, used_at = self._free.pop() if self._free else (None, None, 0.0)
-        if reader is None or writer is None or time.monotonic() - used_at > _KEPT_SECONDS:
-            if writer is not None:
-                writer.close()
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(
-            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            f"{self._login}content-length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = re.search(r"content-length: (\d+)", head)
-        answer = await reader.readexactly(int(length[1])) if length else b""
-        self._free.append((reader, writer, time.monotonic()))
-        return int(head.split(" ", 2)[1]), answer
-
-
 class Bench:
     """A stack, and what was started on it."""
 
-    def __init__(self, stack: e2e.Stack, edge: Edge, pool: asyncpg.Pool) -> None:
+    def __init__(self, stack: e2e.Stack, edge: LeanHttp, pool: asyncpg.Pool) -> None:
         self.stack = stack
         self.edge = edge
         self.pool = pool
@@ -271,7 +228,7 @@ async def main() -> int:
             with stack.client() as client:
                 for name, tool in KINDS.items():
                     e2e.register(client, PLAYBOOK.format(name=name, path=PATH, tool=tool))
-            bench = Bench(stack, Edge(stack.port, stack.admin_key()), pool)
+            bench = Bench(stack, LeanHttp(stack.port, stack.admin_key()), pool)
             await latency(bench)
             return 0 if await crowd(bench, options.size, options.idle_seconds) else 1
 

@@ -7,7 +7,8 @@ from benchmarks.cases.case import Case, Settings
 from benchmarks.probes import floor, playbooks
 from benchmarks.probes.bench import bench
 from benchmarks.probes.cpu import SERVICES, CpuTimes
-from benchmarks.probes.load import quantile, step_times
+from benchmarks.probes.load import quantile
+from benchmarks.probes.step_times import step_times
 from benchmarks.probes.target import target
 from benchmarks.report import sizing
 from benchmarks.report.results import Found, Plot, Table

@@ -1,12 +1,11 @@
 """Runs of ten steps in a row on whatever stack an address leads to."""
 
 import asyncio
-import itertools
 import statistics
 import time
 
-import asyncpg
 import httpx
+from probes.step_times import step_times
 
 STEPS = 10
 
@@ -52,29 +51,9 @@ async def run_many(url: str, dsn: str, path: str, *, at_once: int, total: int) -
         began = time.perf_counter()
         await asyncio.gather(*(one() for _ in range(total)))
         elapsed = time.perf_counter() - began
-    times = await _step_times(dsn, ids)
+    times = await step_times(dsn, ids)
     return {
         "p50": statistics.median(times),
         "p95": times[int(len(times) * 0.95)],
         "rate": total * STEPS / elapsed,
     }
-
-
-async def _step_times(dsn: str, execution_ids: list[int]) -> list[float]:
-    """Return the milliseconds from each ``command.issued`` to the next, by commit time, sorted."""
-    connection = await asyncpg.connect(dsn)
-    rows = await connection.fetch(
-        """
-        SELECT execution_id, extract(EPOCH FROM ingest_time)::float8 * 1000 AS at
-        FROM noetl.event WHERE execution_id = ANY($1::bigint[])
-          AND event_type IN ('command.issued', 'playbook.completed')
-        ORDER BY execution_id, position
-        """,
-        execution_ids,
-    )
-    await connection.close()
-    return sorted(
-        later["at"] - earlier["at"]
-        for earlier, later in itertools.pairwise(rows)
-        if earlier["execution_id"] == later["execution_id"]
-    )
