@@ -333,3 +333,30 @@ async def test_a_step_that_fails_is_repeated_after_its_interval() -> None:
         task.cancel()
 
     assert len(beats) >= len(tries)
+
+
+async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
+    measured = gauge("noetl_test_measured", "Rounds.")
+    rounds = 0
+
+    @asynccontextmanager
+    async def run(service: Service) -> AsyncIterator[None]:
+        async def count() -> None:
+            nonlocal rounds
+            rounds += 1
+            measured.set(rounds)
+
+        async def fail() -> None:
+            raise Unavailable("no database")
+
+        service.measure_when_read(fail)
+        service.measure_when_read(count)
+        yield
+
+    async with lived(create_service_app("demo", run, ServiceSettings())) as client:
+        await eventually(lambda: is_ready(client))
+        first = await client.get("/metrics")
+        again = await client.get("/metrics")
+
+    assert "noetl_test_measured 1.0" in first.text
+    assert (again.status_code, rounds) == (200, 1)

@@ -43,6 +43,7 @@ from noetl_api_gateway.metrics import AUTH_OFF
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.upstream.demand import measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.listeners import Listeners
@@ -219,6 +220,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             service.ready_when("nats", bus.is_ready)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
+            service.measure_when_read(lambda: measure_demand(services))
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
             watch = settings.backlog_watch_seconds
             service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))

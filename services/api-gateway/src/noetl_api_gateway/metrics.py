@@ -73,6 +73,17 @@ DELIVERIES_DISPATCHED = counter(
 )  # fmt: skip
 OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
 
+POOL_COMMANDS = gauge(
+    "noetl_pool_commands", "Open commands of a pool, by whether they wait or run", ["pool", "state"]
+)
+POOL_DEMAND = gauge(
+    "noetl_pool_demand", "Open commands of a pool: what workers are scaled on", ["pool"]
+)
+DEMAND_UNKNOWN = counter(
+    "noetl_pool_demand_unknown_total",
+    "Reads of the metrics without the demand of pools, because a shard did not answer",
+)
+
 AUTH_OFF = gauge("noetl_auth_off", "1 where callers need not say who they are")
 ACCESS_DECISIONS = counter(
     "noetl_access_decisions_total", "Decisions about requests", ["outcome", "kind"]

@@ -118,6 +118,20 @@ class PendingRows(Model):
     pending: int
 
 
+class PoolDemandAnswer(Model):
+    """How many commands of a pool want a worker, for those who start and stop workers.
+
+    `waiting` are not claimed yet, `running` are claimed and have not ended; `total` is both.
+    """
+
+    model_config = example(pool="shared", waiting=7, running=4, total=11)
+
+    pool: str = Field(description="the pool as subjects of commands name it")
+    waiting: int
+    running: int
+    total: int
+
+
 class ProjectedEvent(Model):
     """An event of another system; other keys are accepted and not stored."""
 
