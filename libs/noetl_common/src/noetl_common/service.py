@@ -13,6 +13,7 @@ from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
+from noetl_common.process.build import tell_build
 from noetl_common.process.health import HealthRoutes
 from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.process.measures import Measure, Measures
@@ -45,6 +46,7 @@ class Service:
         self._measures = Measures()
         self._not_ready: str | None = _STARTING
         metrics.gauge("noetl_up", "1 while the process runs.").set(1)
+        tell_build(name, revision=settings.build_revision)
         _tell(settings)
 
     # -- for the parts -------------------------------------------------------------------

@@ -21,6 +21,8 @@ async def test_commands_wait_run_and_end(shard: Shard, replica: Replica, held: C
     assert await demand(replica) == {"gpu": (2, 0), "shared": (0, 1)}
     assert await demand(replica, "shared") == {"shared": (0, 1)}
     assert await demand(replica, "none") == {}
+    (gpu,) = (await replica.rooms.demand.on_demand(DemandQuery(pool="gpu"))).pools
+    assert 0 < gpu.oldest_seconds < 60
 
     await shard.send(held.execution_id, {"type": "cancel", "execution_id": held.execution_id})
     assert await demand(replica) == {"gpu": (2, 0)}

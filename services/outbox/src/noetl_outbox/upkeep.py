@@ -1,6 +1,6 @@
 """Remove rows published long ago, and measure the waiting ones."""
 
-from noetl_common.metrics import gauge
+from noetl_common.metrics import counter, gauge
 
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Store
@@ -15,6 +15,20 @@ PENDING = gauge(
     "Rows to be published, up to 100,000, by shard and kind: also those in flight, and those that "
     "rest after a failure.",
     ("shard", "kind"),
+)
+# The relay counts them; here they begin at 0.
+counter(
+    "noetl_outbox_rows_total",
+    "Rows by how they ended and what woke them.",
+    ("by", "end"),
+    zeros=(
+        ("orchestrator", "ok"),
+        ("hint", "ok"),
+        ("hint", "failed"),
+        ("sweep", "ok"),
+        ("sweep", "failed"),
+        ("sweep", "parked"),
+    ),
 )
 
 

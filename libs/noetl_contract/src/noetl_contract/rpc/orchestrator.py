@@ -112,11 +112,12 @@ class DemandQuery(Model):
 
 
 class PoolDemand(Model):
-    """The open commands of a pool on one shard."""
+    """The open commands of a pool on one shard, and how old the oldest waiting one is."""
 
     pool: str
     waiting: int
     running: int
+    oldest_seconds: float = 0.0
 
 
 class PoolDemands(Model):

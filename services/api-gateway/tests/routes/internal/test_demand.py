@@ -11,7 +11,7 @@ from ...conftest import World, make_world
 
 TOKEN = "right"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
-GPU = {"pool": "gpu", "waiting": 3, "running": 2}
+GPU = {"pool": "gpu", "waiting": 3, "running": 2, "oldest_seconds": 7.5}
 
 
 def shown(name: str, **labels: str) -> float | None:
@@ -58,6 +58,8 @@ async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
     assert 'noetl_pool_commands{pool="gpu",state="waiting"} 3.0' in text
     assert 'noetl_pool_commands{pool="gpu",state="running"} 2.0' in text
     assert 'noetl_pool_demand{pool="gpu"} 5.0' in text
+    assert 'noetl_pool_oldest_waiting_seconds{pool="gpu"} 7.5' in text
+    assert "\nnoetl_dead_letters " in text
     assert 'noetl_pool_demand{pool="shared"} 0.0' in text
 
 

@@ -6,15 +6,16 @@
 SELECT
     o.pool,
     sum(o.waiting)::BIGINT AS waiting,
-    sum(o.running)::BIGINT AS running
+    sum(o.running)::BIGINT AS running,
+    coalesce(extract(EPOCH FROM now() - min(o.oldest)), 0)::FLOAT8 AS oldest_seconds
 FROM (
-    SELECT c.pool, count(*) AS waiting, 0 AS running
+    SELECT c.pool, count(*) AS waiting, 0 AS running, min(c.created_at) AS oldest
     FROM noetl.command AS c
     WHERE c.status = 'PENDING'
         AND ($1::TEXT IS NULL OR c.pool = $1)
     GROUP BY c.pool
     UNION ALL
-    SELECT c.pool, 0 AS waiting, count(*) AS running
+    SELECT c.pool, 0 AS waiting, count(*) AS running, NULL AS oldest
     FROM noetl.command AS c
     WHERE c.status IN ('CLAIMED', 'RUNNING')
         AND ($1::TEXT IS NULL OR c.pool = $1)

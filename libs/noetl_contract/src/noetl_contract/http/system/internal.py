@@ -219,6 +219,17 @@ class PurgeAnswer(Model):
     event_partitions_dropped: list[str] | None = None
 
 
+type JobState = Literal[
+    "succeeded",
+    "failed",
+    "failed_image_pull",
+    "failed_oom",
+    "failed_node_lost",
+    "failed_timeout",
+]
+"""How a job has ended."""
+
+
 class CallbackRequest(Model):
     """How a container job has ended."""
 
@@ -229,14 +240,7 @@ class CallbackRequest(Model):
         reason="Memory limit exceeded (256Mi)",
     )
 
-    state: Literal[
-        "succeeded",
-        "failed",
-        "failed_image_pull",
-        "failed_oom",
-        "failed_node_lost",
-        "failed_timeout",
-    ]
+    state: JobState
     job_name: str
     job_uid: str | None = None
     reason: str | None = None

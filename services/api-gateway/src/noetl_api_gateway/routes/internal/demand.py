@@ -4,6 +4,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import PoolDemandAnswer
+from noetl_contract.rpc.orchestrator import PoolDemand
 from noetl_contract.subjects import pool_of_workers
 
 from noetl_api_gateway.gateway import OpenGateway
@@ -33,8 +34,10 @@ async def pool_demand(
     """Add up the shards; a pool that nobody knows has no demand."""
     name = pool_of_workers(path_text(request, pool, name="pool"))
     found = await ask_demand(gateway.services, pool=name)
-    waiting, running = found.get(name, (0, 0))
-    answer = PoolDemandAnswer(pool=name, waiting=waiting, running=running, total=waiting + running)
+    one = found.get(name, PoolDemand(pool=name, waiting=0, running=0))
+    answer = PoolDemandAnswer(
+        pool=name, waiting=one.waiting, running=one.running, total=one.waiting + one.running
+    )
     return json_answer(request, answer)
 
 
