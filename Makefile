@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists chart
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists chart chart-run
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -33,6 +33,10 @@ failed-again: setup
 # The Helm chart with the value sets of its tests; args="--values production.yaml" for your own.
 chart: setup
 	.venv/bin/python tools/chart/check.py $(args)
+
+# What the chart says, as processes with its variables, jobs, probes and triggers, without a cluster.
+chart-run: setup
+	.venv/bin/python tools/chart/rehearsal.py
 
 bench: setup
 	.venv/bin/python -m benchmarks $(args)

@@ -1,4 +1,7 @@
-"""The chart, for all sets of values."""
+"""The chart for all sets of values, and each check of it with faults to find.
+
+In one file, because one process runs the tests of a file, and renders once for all.
+"""
 
 import subprocess
 from collections.abc import Callable
@@ -6,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from check import find
+from check import CHECKS, find
+from faults import FAULTS, Fault
 from manifests import Manifests, name_of
 from noetl.commands.logins import password_variable
 from noetl_api_gateway.routes.internal.demand import pool_demand
@@ -17,8 +21,18 @@ from value_sets import VALUE_SETS
 
 type Rendered = Callable[[str], Manifests]
 
-# One process renders for all.
-pytestmark = pytest.mark.xdist_group("chart")
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_found(fault: Fault, rendered: Rendered) -> None:
+    manifests = rendered(fault.values)
+
+    assert list(fault.check(manifests)) == []
+    found = list(fault.check(fault.planted(manifests)))
+    assert any(fault.told in finding for finding in found), found
+
+
+def test_each_check_has_a_fault() -> None:
+    assert {fault.check for fault in FAULTS.values()} == set(CHECKS)
 
 
 @pytest.mark.parametrize("name", VALUE_SETS)
