@@ -1,5 +1,5 @@
 # One image for all services, chosen when it is built:
-#   docker build --build-arg SERVICE=orchestrator -t noetl/orchestrator .
+#   docker build --build-arg SERVICE=orchestrator -t noetl-orchestrator .
 # SERVICE is a folder name of services/, or `server` for the operator commands: migrations, roles,
 # users of the broker, keys. What an image holds besides Python is what its service needs.
 #

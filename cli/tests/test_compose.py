@@ -103,7 +103,7 @@ def test_every_image_of_ours_has_the_name_of_its_service(services: dict[str, Jso
     for name, service in built.items():
         image = "server" if name == "migrate" else name
         assert service["build"]["args"]["SERVICE"] == image
-        assert service["image"] == f"${{NOETL_IMAGES:-noetl}}/{image}:${{NOETL_VERSION:-dev}}"
+        assert service["image"] == f"${{NOETL_IMAGES:-noetl}}-{image}:${{NOETL_VERSION:-dev}}"
         # The image's own check; who migrates answers nobody.
         assert service.get("healthcheck") == ({"disable": True} if name == "migrate" else None)
 

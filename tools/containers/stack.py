@@ -137,11 +137,12 @@ class Stack:
         login = ("--user", user) if user else ()
         return self.compose("exec", "-T", *login, service, *words)
 
-    def kill(self, container: Container) -> None:
-        """Kill the process of a container as if it had died: the engine has no part in it."""
+    def kill(self, containers: Sequence[Container]) -> None:
+        """Kill the processes of containers as if they had died: the engine has no part in it."""
+        pids = " ".join(str(container.pid) for container in containers)
         self._engine.docker(
             *("run", "--rm", "--pid", "host", "--user", "0", "--network", "none"),
-            *(self.base, "sh", "-c", f"kill -9 {container.pid}"),
+            *(self.base, "sh", "-c", f"kill -9 {pids}"),
         )
 
     def ask(self, path: str, *, with_key: bool = True) -> httpx.Response:
@@ -171,6 +172,8 @@ class Stack:
         return self.compose("logs", "--no-color", "--tail", "12")
 
     def _inspect(self, *names: str) -> list[dict[str, object]]:  # what the engine answers
+        if not names:
+            return []
         found: list[dict[str, object]] = json.loads(self._engine.docker("inspect", *names))
         return found
 
