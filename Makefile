@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists monitoring
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -47,6 +47,11 @@ waits: setup
 # Every list, filter and page over many executions; args="--size 1000000" takes 15 GB and an hour.
 lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
+
+# Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+monitoring: setup
+	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
+	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
