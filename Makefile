@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists monitoring
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists monitoring chart
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -15,7 +15,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/ci tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
 
 # The pages of docs/ that are written from the code.
 docs: setup
@@ -29,6 +29,10 @@ test: setup
 # Those that have just failed once more, alone, if they are three at most.
 failed-again: setup
 	.venv/bin/python tools/ci/failed_again.py
+
+# The Helm chart with the value sets of its tests; args="--values production.yaml" for your own.
+chart: setup
+	.venv/bin/python tools/chart/check.py $(args)
 
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
