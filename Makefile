@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists monitoring chart
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -15,7 +15,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
 
 # The pages of docs/ that are written from the code.
 docs: setup
@@ -53,6 +53,7 @@ lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
 
 # Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+.PHONY: monitoring
 monitoring: setup
 	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
@@ -90,6 +91,10 @@ schemathesis: setup
 # Schedules under kills, on a clock that is moved on and on the real one; args="--minutes 10" for more.
 schedules: setup
 	.venv/bin/python tests/schedules/proof.py $(args)
+
+# Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
+containers: setup
+	.venv/bin/python tools/containers/prove.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
