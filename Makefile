@@ -56,6 +56,12 @@ waits: setup
 lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
 
+# Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+.PHONY: monitoring
+monitoring: setup
+	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
+	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
+
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 
