@@ -36,7 +36,7 @@ def test_each_check_has_a_fault() -> None:
 
 
 @pytest.mark.parametrize("name", VALUE_SETS)
-def test_nothing_is_wrong(name: str, rendered: Rendered) -> None:
+def test_s6_nothing_is_wrong(name: str, rendered: Rendered) -> None:
     assert list(find(rendered(name))) == []
 
 
@@ -156,7 +156,7 @@ def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm
     assert manifests.names("HorizontalPodAutoscaler") == set()
 
 
-def test_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
+def test_s6_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
     pools = ("shared", "system", "gpu_a100", "jobs")
     printed = {
         name_of(one): one["stringData"]
@@ -207,5 +207,5 @@ def test_the_schedule_of_the_system_pool_is_one_that_the_catalog_takes(rendered:
     assert set(spec["payload"]) <= set(yaml.safe_load(playbook)["workload"])
 
 
-def test_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
+def test_s6_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
     assert pool_demand.paths == {"/api/internal/pools/{pool:str}/demand"}
