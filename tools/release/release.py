@@ -31,6 +31,7 @@ from checkout import (
 from contents import Subject, contents, pinned, sha256
 from cyclonedx.model.component import ComponentType
 from engine import CommandFailedError, Engine, NoEngineError, run, running
+from requirements_of import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = "helm/noetl"
@@ -120,7 +121,8 @@ def lists(release: Release, built: list[Path]) -> None:
         packages = [package for package in pinned(locked) if package.name not in gone]
         release.file(f"{ending}.cdx.json").write_text(contents(subject, files, packages))
 
-    write("noetl", "", built, lock, ComponentType.APPLICATION)
+    ours = set(parts.by_package(built))
+    write("noetl", "", built, "\n".join(needed(lock, ours)), ComponentType.APPLICATION)
     with tempfile.TemporaryDirectory(prefix="noetl-release-") as scratch:
         parts.main(release.out, release.root / "requirements.txt", Path(scratch))
         for image in parts.images():
