@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -34,6 +34,10 @@ failed-again: setup
 chart: setup
 	.venv/bin/python tools/chart/check.py $(args)
 
+# What the chart says, as processes with its variables, jobs, probes and triggers, without a cluster.
+chart-run: setup
+	.venv/bin/python tools/chart/rehearsal.py
+
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
 
@@ -51,6 +55,12 @@ waits: setup
 # Every list, filter and page over many executions; args="--size 1000000" takes 15 GB and an hour.
 lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
+
+# Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+.PHONY: monitoring
+monitoring: setup
+	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
+	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)

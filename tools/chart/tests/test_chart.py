@@ -1,4 +1,7 @@
-"""The chart, for all sets of values."""
+"""The chart for all sets of values, and each check of it with faults to find.
+
+In one file, because one process runs the tests of a file, and renders once for all.
+"""
 
 import subprocess
 from collections.abc import Callable
@@ -6,17 +9,30 @@ from typing import Any
 
 import pytest
 import yaml
-from check import find
+from check import CHECKS, find
+from faults import FAULTS, Fault
 from manifests import Manifests, name_of
 from noetl.commands.logins import password_variable
+from noetl_api_gateway.routes.internal.demand import pool_demand
 from noetl_contract.documents.broker_users import Pool, broker_users
+from noetl_engine.documents import lint_document
 from rendering import CHART, ROOT, Helm, known_secrets, packed
 from value_sets import VALUE_SETS
 
 type Rendered = Callable[[str], Manifests]
 
-# One process renders for all.
-pytestmark = pytest.mark.xdist_group("chart")
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_found(fault: Fault, rendered: Rendered) -> None:
+    manifests = rendered(fault.values)
+
+    assert list(fault.check(manifests)) == []
+    found = list(fault.check(fault.planted(manifests)))
+    assert any(fault.told in finding for finding in found), found
+
+
+def test_each_check_has_a_fault() -> None:
+    assert {fault.check for fault in FAULTS.values()} == set(CHECKS)
 
 
 @pytest.mark.parametrize("name", VALUE_SETS)
@@ -117,6 +133,7 @@ def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None
         ),
         ({"workerPool": {"enabled": True}, "pools": {"system": {}}}, "is the pool of workerPool"),
         ({"ingress": {"enabled": True}}, "ingress.host"),
+        ({"workerPool": {"enabled": True, "poolName": "own"}}, "run on the pool system"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], told: str, helm: Helm) -> None:
@@ -178,3 +195,17 @@ def test_the_chart_has_no_file_that_is_not_packed() -> None:
 
 def _variables(container: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+def test_the_schedule_of_the_system_pool_is_one_that_the_catalog_takes(rendered: Rendered) -> None:
+    (documents,) = (one["data"] for one in rendered("extra_pools").of("ConfigMap"))
+    playbook = (ROOT / "playbooks" / "system" / "scheduled_cleanup.yaml").read_text()
+
+    assert documents["1-system.scheduled_cleanup.yaml"].strip() == playbook.strip()
+    assert lint_document(documents["2-system.scheduled_cleanup_times.yaml"]) == []
+    spec = yaml.safe_load(documents["2-system.scheduled_cleanup_times.yaml"])["spec"]
+    assert set(spec["payload"]) <= set(yaml.safe_load(playbook)["workload"])
+
+
+def test_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
+    assert pool_demand.paths == {"/api/internal/pools/{pool:str}/demand"}
