@@ -120,10 +120,7 @@ class Cluster:
         """Start the process of a Deployment on a port of its own."""
         name = name_of(pod.owner)
         module = f"noetl_{pod.labels['app.kubernetes.io/component'].replace('-', '_')}"
-        own = {"NOETL_HTTP_HOST": "127.0.0.1", "NOETL_HTTP_PORT": str(self.ports[name])}
-        if module in {"noetl_api_gateway", "noetl_catalog"}:
-            # As it follows in a pod from its address.
-            own["NOETL_AUTH"] = "on"
+        own = {"NOETL_HTTP_PORT": str(self.ports[name])}
         # Nothing of our own environment: a pod has what its manifest says.
         environment = {"PATH": _path(), "HOME": str(self.folder), **self.variables(pod), **own}
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -171,9 +168,18 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
-def ask(url: str, *, token: str = "", body: Mapping[str, Any] | None = None) -> str:
-    """Return the body of an answer."""
+def ask(url: str, *, host: str = "", token: str = "", body: Mapping[str, Any] | None = None) -> str:
+    """Return the body of an answer.
+
+    Args:
+        url: where it is asked.
+        host: by which name, if not that of the address.
+        token: what is shown.
+        body: what is posted.
+    """
     headers = {"content-type": "application/json"}
+    if host:
+        headers["host"] = host
     if token:
         headers["authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
