@@ -1,44 +1,72 @@
 # One image for all services, chosen when it is built:
 #   docker build --build-arg SERVICE=orchestrator -t noetl-orchestrator .
-# SERVICE is a folder name of services/, or `server` for the operator commands.
-ARG PYTHON=3.13
+# SERVICE is a folder name of services/, or `server` for the operator commands: migrations, roles,
+# users of the broker, keys. What an image holds besides Python is what its service needs.
+#
+# BASE with its digest makes a build repeatable: --build-arg BASE=python:3.13-slim@sha256:…
+ARG BASE=python:3.13-slim
 
-FROM python:${PYTHON}-slim AS build
-ARG SERVICE=api-gateway
+FROM ${BASE} AS uv
+COPY tools/uv.txt /uv.txt
+RUN python -m venv /uv && /uv/bin/pip install --quiet --no-cache-dir --require-hashes --only-binary :all: -r /uv.txt
+
+# All wheels of ours at once, and for each image its part of them: a change in one service leaves
+# the other images as they are.
+FROM uv AS wheels
 WORKDIR /src
-COPY tools/uv.txt tools/uv.txt
-RUN python -m venv /uv && /uv/bin/pip install --quiet --require-hashes -r tools/uv.txt
-COPY . .
-RUN /uv/bin/uv build --quiet --wheel --all-packages --out-dir /wheels
-# Our own wheels are named as files, so that nothing of the same name can come from an index; all
-# others are the files of requirements.txt, by their hashes.
-RUN set -eu; \
-    cd /wheels; \
-    if [ "$SERVICE" = server ]; then \
-        set -- $(ls noetl_*.whl | grep -v testkit); \
-    else \
-        set -- noetl_contract-*.whl noetl_template-*.whl noetl_engine-*.whl noetl_common-*.whl \
-            "noetl_$(echo "$SERVICE" | tr - _)"-*.whl; \
-    fi; \
-    python /src/tools/image/requirements_of.py /src/requirements.txt \
-        $(for wheel in "$@"; do echo "${wheel%%-*}" | tr _ -; done) > /needed.txt; \
-    /uv/bin/uv venv --quiet /venv; \
-    /uv/bin/uv pip install --quiet --python /venv/bin/python --compile-bytecode \
-        --require-hashes --no-deps -r /needed.txt; \
-    /uv/bin/uv pip install --quiet --python /venv/bin/python --compile-bytecode --no-deps \
-        --offline "$@"; \
-    /uv/bin/uv pip check --quiet --python /venv/bin/python
+COPY requirements.txt pyproject.toml LICENSE ./
+COPY tools/image tools/image
+COPY libs libs
+COPY services services
+COPY migrations migrations
+COPY cli cli
+COPY testkit testkit
+# Times inside the wheels are no part of what they are.
+RUN SOURCE_DATE_EPOCH=315532800 /uv/bin/uv build --quiet --wheel --all-packages \
+        --require-hashes --build-constraint requirements.txt --out-dir /wheels \
+    && python tools/image/parts.py /wheels requirements.txt /parts
 
-FROM python:${PYTHON}-slim
+FROM uv AS site
 ARG SERVICE=api-gateway
-RUN useradd --system --uid 10001 --no-create-home noetl
-COPY --from=build /venv /venv
-USER noetl
+RUN /uv/bin/uv venv --quiet /venv
+COPY --from=wheels /parts/${SERVICE}/requirements.txt /requirements.txt
+RUN /uv/bin/uv pip install --quiet --no-cache --python /venv/bin/python --compile-bytecode \
+        --require-hashes --no-deps -r /requirements.txt
+# Our own wheels are named as files, so that nothing of the same name can come from an index.
+COPY --from=wheels /parts/${SERVICE}/wheels /wheels
+RUN /uv/bin/uv pip install --quiet --no-cache --python /venv/bin/python --compile-bytecode \
+        --no-deps --offline /wheels/*.whl \
+    && /uv/bin/uv pip check --quiet --python /venv/bin/python
+# Out goes what the metadata of a package asks for and nothing that runs here imports.
+COPY tools/image/strip.py /strip.py
+COPY --from=wheels /parts/${SERVICE}/unused.txt /parts/${SERVICE}/start /
+RUN if [ -s /unused.txt ]; then \
+        /uv/bin/uv pip uninstall --quiet --python /venv/bin/python -r /unused.txt; \
+    fi \
+    && python /strip.py /venv \
+    && install -m 755 /start /venv/bin/start
+
+FROM ${BASE}
+# A number, so that whoever starts the image can see that it isn't root's.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin noetl
+COPY --from=site /venv /venv
+USER 10001:10001
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    NOETL_SERVICE=${SERVICE} \
     NOETL_HTTP_HOST=0.0.0.0 \
     NOETL_HTTP_PORT=8082 \
     NOETL_LOG_FORMAT=json
 EXPOSE 8082
-CMD ["sh", "-c", "exec python -m \"noetl_$(echo \"$NOETL_SERVICE\" | tr - _)\""]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-m", "noetl_common.healthcheck"]
+CMD ["start"]
+# Last, because they differ in every build.
+ARG SERVICE=api-gateway
+ARG VERSION=dev
+ARG REVISION=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="noetl ${SERVICE}" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="Apache-2.0"

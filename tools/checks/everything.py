@@ -6,13 +6,14 @@ from pathlib import Path
 import citations
 import dependencies
 import links
+import monitoring
 import names
 import rooms
 import sizes
 import walkthrough
 from findings import run
 
-CHECKS = (citations, dependencies, links, names, rooms, sizes, walkthrough)
+CHECKS = (citations, dependencies, links, monitoring, names, rooms, sizes, walkthrough)
 
 
 def find(root: Path) -> Iterator[str]:

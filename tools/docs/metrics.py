@@ -14,10 +14,38 @@ from tables import GENERATED, code, table
 
 _MAKERS = frozenset({"counter", "gauge", "histogram"})
 _HOME = "noetl_common/metrics.py"
+_OPEN = frozenset(
+    {
+        # Begin at 0 once their labels are known: at the first pull, for every route.
+        "noetl_bus_delivered_total",
+        "noetl_bus_pull_repairs_total",
+        "noetl_http_requests_total",
+        "noetl_rpc_requests_total",
+        # As users name them: listeners, regions, providers, sources.
+        "noetl_ingress_dispatched_total",
+        "noetl_ingress_received_total",
+        "noetl_ingress_rejected_total",
+        "noetl_secret_broker_call_total",
+        "noetl_secret_provider_build_total",
+        "noetl_secret_residency_check_total",
+        "noetl_secret_resolve_total",
+        "noetl_subscription_batch_dispatch_total",
+        "noetl_subscription_batch_messages_total",
+        "noetl_subscription_dead_lettered_total",
+        "noetl_subscription_directives_applied_total",
+        "noetl_subscription_executions_total",
+        "noetl_subscription_messages_received_total",
+        "noetl_subscription_rate_limited_total",
+        "noetl_subscription_spooled_total",
+        # Made by the relay; its counts begin in the upkeep.
+        "noetl_outbox_rows_total",
+    }
+)
+"""Counters with labels that may come without `zeros`."""
 
 
 class NotLiteral(Exception):
-    """A family whose name, help or labels are only known at run time."""
+    """A family whose name, help or labels are only known at run time, or that has no beginning."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +69,8 @@ def page(root: Path) -> str:
         GENERATED,
         "",
         "Served at `/metrics` of each process, in the text format of Prometheus.",
-        "Labels are closed sets.",
+        "Labels are closed sets. Counters begin at 0, so that a rate counts their first event.",
+        "What costs a question to the database or the broker is measured when it is read.",
         "",
     ]
     for title, folders in places.items():
@@ -130,6 +159,10 @@ def _literals(tree: ast.Module) -> dict[str, ast.expr]:
     }
 
 
+def _open(name: str) -> dict[str, ast.expr]:
+    return {"zeros": ast.Tuple(elts=[])} if name in _OPEN else {}
+
+
 def _family(kind: str, node: ast.Call, literals: dict[str, ast.expr]) -> Family:
     keywords = {word.arg: word.value for word in node.keywords}
     given = dict(zip(("name", "documentation", "labels"), node.args, strict=False)) | {
@@ -138,8 +171,11 @@ def _family(kind: str, node: ast.Call, literals: dict[str, ast.expr]) -> Family:
     labels = given.get("labels", ast.Tuple(elts=[]))
     if isinstance(labels, ast.Name):
         labels = literals[labels.id]
+    name = str(ast.literal_eval(given["name"]))
+    if kind == "counter" and ast.literal_eval(labels) and "zeros" not in given | _open(name):
+        raise NotLiteral(f"{name}: say with `zeros` which of its series are there from the start")
     return Family(
-        str(ast.literal_eval(given["name"])),
+        name,
         kind,
         tuple(ast.literal_eval(labels)),
         str(ast.literal_eval(given["documentation"])),

@@ -1,4 +1,4 @@
-"""Write the pages of ``docs`` that come from the code; with ``--check`` only tell of stale ones.
+"""Write the pages that come from the code, and the dashboard; ``--check`` only tells of stale ones.
 
 Another page is another line of ``PAGES``: its name and the function that returns its text.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import configuration
+import dashboards
 import metrics
 import rights_table
 import rules
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
     rights_table.NAME: rights_table.page,
+    dashboards.NAME: dashboards.page,
     "docs/configuration.md": configuration.page,
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,

@@ -1,14 +1,10 @@
-"""Prints what some of our packages need, with hashes: the part of requirements.txt for one image.
-
-    requirements_of.py requirements.txt noetl-common noetl-outbox
+"""What some of our packages need, with hashes: the part of requirements.txt for one image.
 
 Reads the lines `# via` of the lock, which say who needs a package.
 """
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -23,14 +19,16 @@ def entries(lock: str) -> Iterator[tuple[str, str, set[str]]]:
         yield named[0], text, set(_NAME.findall(users))
 
 
-def needed(lock: str, packages: set[str]) -> list[str]:
-    """Return the entries that packages of ours need, directly or by others."""
-    known = list(entries(lock))
+def needed(lock: str, packages: set[str], *, without: frozenset[str] = frozenset()) -> list[str]:
+    """Return the entries that packages of ours need, directly or by others.
+
+    Args:
+        lock: text of the lock.
+        packages: names.
+        without: what is left out, with what is needed by that alone.
+    """
+    known = [entry for entry in entries(lock) if entry[0] not in without]
     users = set(packages)
     while more := {name for name, _, via in known if via & users} - users:
         users |= more
     return [text for name, text, _ in known if name in users]
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(needed(Path(sys.argv[1]).read_text(), set(sys.argv[2:]))) + "\n")

@@ -19,6 +19,7 @@ from noetl_common.metrics import counter, gauge, histogram
 from noetl_common.service import Service, ServiceApp, create_service_app, every, supervise
 from noetl_common.settings import ServiceSettings
 from noetl_testkit.waiting import eventually, wait_until
+from prometheus_client import REGISTRY
 
 
 @asynccontextmanager
@@ -333,3 +334,46 @@ async def test_a_step_that_fails_is_repeated_after_its_interval() -> None:
         task.cancel()
 
     assert len(beats) >= len(tries)
+
+
+async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
+    measured = gauge("noetl_test_measured", "Rounds.")
+    rounds = 0
+
+    @asynccontextmanager
+    async def run(service: Service) -> AsyncIterator[None]:
+        async def count() -> None:
+            nonlocal rounds
+            rounds += 1
+            measured.set(rounds)
+
+        async def fail() -> None:
+            raise Unavailable("no database")
+
+        service.measure_when_read(fail)
+        service.measure_when_read(count)
+        yield
+
+    async with lived(create_service_app("demo", run, ServiceSettings())) as client:
+        await eventually(lambda: is_ready(client))
+        first = await client.get("/metrics")
+        again = await client.get("/metrics")
+
+    assert "noetl_test_measured 1.0" in first.text
+    assert (again.status_code, rounds) == (200, 1)
+
+
+def test_a_counter_begins_at_zero() -> None:
+    counter("noetl_test_ended_total", "Ends.", ("end",), zeros=("ok", "failed"))
+    counter("noetl_test_both_total", "Both.", ("a", "b"), zeros=[("x", "y")])
+
+    assert REGISTRY.get_sample_value("noetl_test_ended_total", {"end": "failed"}) == 0
+    assert REGISTRY.get_sample_value("noetl_test_both_total", {"a": "x", "b": "y"}) == 0
+
+
+def test_a_process_tells_what_it_was_built_from() -> None:
+    Service("outbox", ServiceSettings(build_revision="abc123"))
+
+    (family,) = [one for one in REGISTRY.collect() if one.name == "noetl_build_info"]
+    found = [one.labels for one in family.samples if one.labels["service"] == "outbox"]
+    assert [(one["version"], one["revision"]) for one in found] == [("0.1.0", "abc123")]

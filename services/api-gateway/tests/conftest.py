@@ -205,6 +205,7 @@ _PROJECTOR = (
 _ORCHESTRATOR = (
     "claim",
     "child",
+    "demand",
     "joins",
     "runs.over",
     "pool.status",

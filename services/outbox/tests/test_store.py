@@ -8,6 +8,8 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Published, Store, StreamState
+from noetl_outbox.upkeep import measure
+from prometheus_client import REGISTRY
 
 from services.outbox.tests.rows import Rows
 
@@ -201,3 +203,24 @@ async def test_messages_to_executions_are_kept_for_longer(rows: Rows, store: Sto
         removed.append(page.removed)
 
     assert removed == [0, 1]
+
+
+async def test_rows_to_be_published_are_counted_by_kind(rows: Rows, store: Store) -> None:
+    """Commands too: a backlog of them is what workers wait for."""
+    await rows.commit(rows.command(1), rows.command(2), rows.event(3), rows.of_commit(4, 4))
+    await rows.commit(rows.command(5), age_seconds=30)
+    await store.claim_named_rows([1], lease_seconds=60)
+    await rows.pool.execute("UPDATE noetl.outbox SET status = 'PARKED' WHERE event_id = 2")
+
+    await measure(store, shard=3)
+
+    pending = {
+        kind: REGISTRY.get_sample_value("noetl_outbox_pending", {"shard": "3", "kind": kind})
+        for kind in ("command", "commit", "event", "message")
+    }
+    assert pending == {"command": 2, "commit": 1, "event": 1, "message": 0}
+    assert REGISTRY.get_sample_value("noetl_outbox_waiting") == 3
+    assert REGISTRY.get_sample_value("noetl_outbox_parked") == 1
+    oldest = REGISTRY.get_sample_value("noetl_outbox_oldest_seconds")
+    assert oldest is not None
+    assert 29 < oldest < 60

@@ -19,7 +19,7 @@ A = gauge("noetl_a", "Rows " "left.")
 class Relay:
     def __init__(self):
         labels = ("stream",)
-        self.b = metrics.counter("noetl_b_total", "Rows.", labels)
+        self.b = metrics.counter("noetl_b_total", "Rows.", labels, zeros=STREAMS)
         self.c = metrics.histogram("noetl_c_seconds", "Time.", ["kind"], buckets=WIDE)
 """
 
@@ -36,6 +36,7 @@ class Relay:
         "from noetl_common import metrics\nmetrics.counter(name, 'Rows.')\n",
         "from noetl_common import metrics\nmetrics.counter('a', 'Rows.', names)\n",
         "from noetl_common import metrics\nmetrics.counter('a')\n",
+        "from noetl_common import metrics\nmetrics.counter('a_total', 'Rows.', ['end'])\n",
         "from prometheus_client import Counter\nCounter('a', 'Rows.')\n",
     ],
 )

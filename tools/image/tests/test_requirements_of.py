@@ -70,5 +70,12 @@ def test_an_image_gets_what_its_service_requires(service: str) -> None:
     assert not {"pytest", "mypy", "ruff"} & named
 
 
+def test_what_is_left_out_takes_along_what_it_alone_needs() -> None:
+    named = {name for name, _, _ in entries("\n".join(needed(LOCK, {"noetl-worker"})))}
+    fewer = needed(LOCK, {"noetl-worker"}, without=frozenset({"aiokafka"}))
+
+    assert {name for name, _, _ in entries("\n".join(fewer))} < named - {"aiokafka"}
+
+
 def test_every_entry_has_a_hash() -> None:
     assert all("--hash=sha256:" in text for text in needed(LOCK, {*LIBRARIES, "noetl-worker"}))

@@ -13,8 +13,10 @@ from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
+from noetl_common.process.build import tell_build
 from noetl_common.process.health import HealthRoutes
 from noetl_common.process.hiding import hide_from_scripts
+from noetl_common.process.measures import Measure, Measures
 from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
@@ -41,8 +43,10 @@ class Service:
         self._checks: dict[str, Check] = {}
         self._beats: dict[str, float] = {}
         self._loops: set[asyncio.Task[None]] = set()
+        self._measures = Measures()
         self._not_ready: str | None = _STARTING
         metrics.gauge("noetl_up", "1 while the process runs.").set(1)
+        tell_build(name, revision=settings.build_revision)
         _tell(settings)
 
     # -- for the parts -------------------------------------------------------------------
@@ -50,6 +54,10 @@ class Service:
     def ready_when(self, name: str, check: Check) -> None:
         """Make readiness depend on a check, which fails by ``False`` or by an exception."""
         self._checks[name] = check
+
+    def measure_when_read(self, measure: Measure) -> None:
+        """Run a measurement whenever somebody reads the metrics, and at no other time."""
+        self._measures.add(measure)
 
     def beat(self, loop_name: str) -> None:
         """Record that a loop makes progress or idles; after the first time it has to go on."""
@@ -99,6 +107,11 @@ class Service:
         now = monotonic()
         limit = self.settings.liveness_silence_seconds
         return {name: now - at for name, at in self._beats.items() if now - at > limit}
+
+    async def measured(self) -> bytes:
+        """Return all metrics in the text format, measured now."""
+        await self._measures.run()
+        return metrics.render()
 
     # -- life ----------------------------------------------------------------------------
 

@@ -248,6 +248,9 @@ class ServiceSettings(SettingsPiece):
     log_format: Literal["json", "pretty", "auto"] = Field(
         default="auto", description="`auto` is pretty on a terminal, JSON elsewhere."
     )
+    build_revision: str = Field(
+        default="", description="What the image was built from; shown by `noetl_build_info`."
+    )
     shutdown_grace_seconds: float = Field(
         default=25.0, ge=0, description="Time for work in flight after the signal to stop."
     )

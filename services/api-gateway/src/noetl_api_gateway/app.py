@@ -15,6 +15,7 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.routes import HTTPRoute
 from litestar.types import Scope
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
@@ -39,11 +40,13 @@ from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
-from noetl_api_gateway.metrics import AUTH_OFF
+from noetl_api_gateway.metrics import AUTH_OFF, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.upstream.demand import measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
+from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.registration import Registration, run_registration
@@ -77,6 +80,12 @@ def create_app(settings: Settings | None = None) -> Shell:
             GATEKEEPER_STATE: gatekeeper,
             RATES_STATE: rates,
         }
+    )
+    note_routes(
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods - {"OPTIONS"}
     )
     provide: Mapping[str, Provided] = {
         "gateway": lambda _scope: service.opened_gateway(),
@@ -219,6 +228,8 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             service.ready_when("nats", bus.is_ready)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
+            service.measure_when_read(lambda: measure_demand(services))
+            service.measure_when_read(lambda: measure_dead_letters(bus))
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
             watch = settings.backlog_watch_seconds
             service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))

@@ -14,6 +14,7 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import (
     CHILD,
     CLAIM,
+    DEMAND,
     JOINS,
     PURGE,
     RUNS_OVER,
@@ -143,6 +144,7 @@ def _handlers(
         *log_handlers.handlers(),
         handle(CHILD, orchestrator.children.on_child),
         handle(RUNS_OVER, orchestrator.runs.on_over),
+        handle(DEMAND, orchestrator.demand.on_demand),
         handle(JOINS, orchestrator.joins.on_joins),
         handle(PURGE, on_purge),
         pool_status_handler(

@@ -20,20 +20,38 @@ CONFLICTS = counter(
     "Decisions made again because the execution had moved on or was locked.",
 )
 DEAD_LETTERS = counter(
-    "noetl_orchestrator_refused_total", "Inputs that can never be decided or stored.", ("reason",)
+    "noetl_orchestrator_refused_total",
+    "Inputs that can never be decided or stored.",
+    ("reason",),
+    zeros=("undecodable", "wrong_shard", "data", "decision"),
 )
 EXECUTIONS_FAILED = counter(
     "noetl_orchestrator_executions_failed_total",
     "Executions ended without folding, because a message could not be stored (W2).",
 )
-LATE = counter("noetl_command_late_total", "Outcomes that came too late.", ("reason",))
+LATE = counter(
+    "noetl_command_late_total",
+    "Outcomes that came too late.",
+    ("reason",),
+    zeros=("taken", "finished"),
+)
 UNPROVEN = counter(
     "noetl_command_unproven_total",
     "Claims, starts and outcomes that did not show the capability of their command.",
     ("kind",),
+    zeros=("claim", "start", "outcome"),
 )
 RECLAIMED = counter(
-    "noetl_command_reclaimed_total", "Commands whose holder was found gone.", ("reason",)
+    "noetl_command_reclaimed_total",
+    "Commands whose holder was found gone.",
+    ("reason",),
+    zeros=(
+        "worker_gone",
+        "worker_registered_again",
+        "lease_expired",
+        "not_started",
+        "hard_timeout",
+    ),
 )
 ENDED_BY_RESULT = counter(
     "noetl_command_ended_by_result_total",
@@ -43,6 +61,7 @@ LEASES_NOT_JUDGED = counter(
     "noetl_lease_sweeps_without_judgement_total",
     "Sweeps that judged no worker, because a sign of life may be on its way (L3).",
     ("reason",),
+    zeros=("heartbeats", "backlog"),
 )
 COMMANDS_STRANDED = counter(
     "noetl_commands_stranded_total", "Commands sent again because they were not claimed (O3)."
@@ -59,20 +78,3 @@ DATABASE_HELD_UP = gauge(
 WAITING_INPUTS = gauge("noetl_orchestrator_waiting_inputs", "Inputs that wait for a turn.")
 CACHE_EXECUTIONS = gauge("noetl_orchestrator_cache_executions", "Executions in memory.")
 CACHE_BYTES = gauge("noetl_orchestrator_cache_bytes", "Their memory, roughly.")
-
-for _kind in ("claim", "start", "outcome"):
-    UNPROVEN.labels(_kind)
-for _reason in ("taken", "finished"):
-    LATE.labels(_reason)
-for _reason in (
-    "worker_gone",
-    "worker_registered_again",
-    "lease_expired",
-    "not_started",
-    "hard_timeout",
-):
-    RECLAIMED.labels(_reason)
-for _reason in ("undecodable", "wrong_shard", "data", "decision"):
-    DEAD_LETTERS.labels(_reason)
-for _reason in ("heartbeats", "backlog"):
-    LEASES_NOT_JUDGED.labels(_reason)

@@ -21,6 +21,7 @@ from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.children import Children
+from noetl_orchestrator.leases.demand import Demand
 from noetl_orchestrator.leases.runs import Runs
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
@@ -114,7 +115,7 @@ class Orchestrator:
             settings=settings,
         )
         self.children = Children(database, settings)
-        self.runs = Runs(database)
+        self.runs, self.demand = Runs(database), Demand(database)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)

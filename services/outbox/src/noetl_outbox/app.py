@@ -63,6 +63,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", database.is_reachable)
+        service.measure_when_read(lambda: measure(store, shard=settings.shard_index))
         await _look_first(recovery, pools)
         loops = {
             "topology": run_topology_watch(
@@ -77,12 +78,6 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 lambda: purge(store, settings),
                 warning="purge_failed",
                 longest_seconds=_IDLE_INTERVALS * settings.outbox_purge_interval_seconds,
-            ),
-            "measure": every(
-                settings.outbox_stats_interval_seconds,
-                lambda: measure(store),
-                warning="outbox_not_measured",
-                longest_seconds=_IDLE_INTERVALS * settings.outbox_stats_interval_seconds,
             ),
         }
         for name, loop in loops.items():

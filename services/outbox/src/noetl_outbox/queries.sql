@@ -292,16 +292,21 @@ SELECT
     ) AS last_outbox_id;
 
 -- name: measure
--- Number and age of due rows, counted up to a bound; number of parked rows.
+-- Rows to be published, those of each kind and all whose time has come, counted up to a bound; the
+-- age of the oldest; the number of parked rows.
 SELECT
-    count(*) AS waiting,
-    coalesce(extract(EPOCH FROM now() - min(available_at)), 0)::FLOAT8 AS oldest_seconds,
+    count(*) FILTER (WHERE o.available_at <= now()) AS waiting,
+    greatest(coalesce(extract(EPOCH FROM now() - min(o.available_at)), 0), 0)::FLOAT8
+        AS oldest_seconds,
+    count(*) FILTER (WHERE o.kind = 'command') AS command,
+    count(*) FILTER (WHERE o.kind = 'commit') AS commit,
+    count(*) FILTER (WHERE o.kind = 'event') AS event,
+    count(*) FILTER (WHERE o.kind = 'message') AS message,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
 FROM (
-    SELECT available_at
+    SELECT kind, available_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
-        AND available_at <= now()
     ORDER BY available_at
     LIMIT 100000
-) AS due;
+) AS o;

@@ -10,7 +10,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import StreamInfo, stream_info
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
+from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, STREAMS
 
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store, StreamState
@@ -44,7 +44,10 @@ class Recovery:
         self._compared_at = 0.0
         self._wanted = asyncio.Event()
         self._returned = metrics.counter(
-            "noetl_outbox_returned_total", "Published rows that their stream had lost.", ("stream",)
+            "noetl_outbox_returned_total",
+            "Published rows that their stream had lost.",
+            ("stream",),
+            zeros=[stream.name for stream in STREAMS],
         )
 
     async def on_stream_recreated(self, name: str) -> None:

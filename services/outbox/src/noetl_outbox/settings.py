@@ -92,9 +92,3 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
     outbox_pool_look_seconds: float = Field(
         default=30.0, gt=0, description="How often the durables of the command stream are read."
     )
-    outbox_stats_interval_seconds: float = Field(
-        default=5.0,
-        gt=0,
-        description="How often depth and age of the outbox are measured; up to six times "
-        "as rarely while nothing waits.",
-    )

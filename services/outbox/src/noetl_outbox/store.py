@@ -196,7 +196,7 @@ class Store:
         )
 
     async def measure(self) -> Record:
-        """Return number and age of waiting rows, and the number of parked ones."""
+        """Return numbers and age of rows to be published, and the number of parked ones."""
         return await self._db.fetchone("measure")
 
     async def _update(self, name: str, *values: object) -> int:

@@ -1,9 +1,35 @@
 """Remove rows published long ago, and measure the waiting ones."""
 
-from noetl_common import metrics
+from noetl_common.metrics import counter, gauge
 
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Store
+
+KINDS = ("command", "commit", "event", "message")
+
+WAITING = gauge("noetl_outbox_waiting", "Rows whose time to be published has come.")
+OLDEST = gauge("noetl_outbox_oldest_seconds", "How long the oldest of them waits.")
+PARKED = gauge("noetl_outbox_parked", "Rows given up for good; anything but 0 needs a look.")
+PENDING = gauge(
+    "noetl_outbox_pending",
+    "Rows to be published, up to 100,000, by shard and kind: also those in flight, and those that "
+    "rest after a failure.",
+    ("shard", "kind"),
+)
+# The relay counts them; here they begin at 0.
+counter(
+    "noetl_outbox_rows_total",
+    "Rows by how they ended and what woke them.",
+    ("by", "end"),
+    zeros=(
+        ("orchestrator", "ok"),
+        ("hint", "ok"),
+        ("hint", "failed"),
+        ("sweep", "ok"),
+        ("sweep", "failed"),
+        ("sweep", "parked"),
+    ),
+)
 
 
 async def purge(store: Store, settings: Settings) -> bool:
@@ -24,15 +50,11 @@ async def purge(store: Store, settings: Settings) -> bool:
             return found
 
 
-async def measure(store: Store) -> bool:
-    """Export number and age of waiting rows; return whether there are any."""
-    waiting = metrics.gauge("noetl_outbox_waiting", "Rows whose time to be published has come.")
-    oldest = metrics.gauge("noetl_outbox_oldest_seconds", "How long the oldest of them waits.")
-    parked = metrics.gauge(
-        "noetl_outbox_parked", "Rows given up for good; anything but 0 needs a look."
-    )
+async def measure(store: Store, *, shard: int) -> None:
+    """Export how many rows wait, and for how long."""
     found = await store.measure()
-    waiting.set(found["waiting"])
-    oldest.set(found["oldest_seconds"])
-    parked.set(found["parked"])
-    return bool(found["waiting"])
+    WAITING.set(found["waiting"])
+    OLDEST.set(found["oldest_seconds"])
+    PARKED.set(found["parked"])
+    for kind in KINDS:
+        PENDING.labels(str(shard), kind).set(found[kind])

@@ -1,11 +1,17 @@
 """Metrics of the worker."""
 
 from noetl_common.metrics import DURATION_BUCKETS, counter, gauge, histogram
+from noetl_contract.tools import TOOL_KINDS
 
 _RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-PULLS = counter("noetl_worker_pulls_total", "Notifications by outcome.", ("outcome",))
+PULLS = counter(
+    "noetl_worker_pulls_total",
+    "Notifications by outcome.",
+    ("outcome",),
+    zeros=("claimed", "already_claimed", "retry_later", "failed"),
+)
 PULL_SECONDS = histogram(
     "noetl_worker_pull_duration_seconds", "From the notification to the right to run.",
     buckets=DURATION_BUCKETS,
@@ -17,14 +23,20 @@ STOPPED = counter(
     "noetl_worker_runs_stopped_total",
     "Runs that were stopped because the control plane had ended them.",
     ("tool_kind",),
+    zeros=TOOL_KINDS,
 )
-RUN_ERRORS = counter("noetl_worker_dispatch_errors_total", "Tools that raised.", ("tool_kind",))
+RUN_ERRORS = counter(
+    "noetl_worker_dispatch_errors_total", "Tools that raised.", ("tool_kind",), zeros=TOOL_KINDS
+)
 EMIT_SECONDS = histogram(
     "noetl_worker_event_emit_duration_seconds", "Posts of events.", ("event_type",),
     buckets=DURATION_BUCKETS[:-1],
 )  # fmt: skip
 EMIT_RETRIES = counter(
-    "noetl_worker_event_emit_retries_total", "Posts tried again.", ("event_type",)
+    "noetl_worker_event_emit_retries_total",
+    "Posts tried again.",
+    ("event_type",),
+    zeros=("call.done", "command.completed", "command.failed", "command.started"),
 )
 SCRIPT_ISOLATION = gauge(
     "noetl_worker_script_isolation",
@@ -49,10 +61,15 @@ RESULT_PUT_SECONDS = histogram(
 RESULT_PUT_BYTES = counter("noetl_worker_result_store_put_bytes_total", "Their bytes.")
 RESULT_PUT_ERRORS = counter("noetl_worker_result_store_put_errors_total", "Those not stored.")
 FAST_PATH = counter(
-    "noetl_worker_fast_path_total", "Commands over messages by how they began or ended.",
+    "noetl_worker_fast_path_total",
+    "Commands over messages by how they began or ended.",
     ("outcome",),
-)  # fmt: skip
+    zeros=("started", "quick", "claimed", "duplicate", "lost", "nak"),
+)
 CREDENTIALS = counter(
-    "noetl_worker_credential_lookups_total", "Look-ups of credentials at the edge.", ("outcome",)
+    "noetl_worker_credential_lookups_total",
+    "Look-ups of credentials at the edge.",
+    ("outcome",),
+    zeros=("found", "missing", "failed", "unanswered"),
 )
 UNCONFIRMED = gauge("noetl_worker_unconfirmed", "Outcomes that wait for their answer.")

@@ -2,7 +2,7 @@
 
 import orjson
 from noetl_contract.message_ids import dead_letter_id
-from noetl_contract.streams import DurableSpec
+from noetl_contract.streams import DEAD, STREAMS, DurableSpec
 from noetl_contract.subjects import dead_letter_subject
 
 from noetl_common import metrics
@@ -14,6 +14,12 @@ from noetl_common.logging import get_logger, masked
 _log = get_logger()
 _LONGEST_REASON = 500
 _ROOM_FOR_HEADERS = 16 << 10
+_BURIED = metrics.counter(
+    "noetl_dead_letter_total",
+    "Messages given up.",
+    ("stream",),
+    zeros=[stream.name for stream in STREAMS if stream is not DEAD],
+)
 
 
 async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> bool:
@@ -38,9 +44,7 @@ async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> 
     except NoetlError as error:
         _log.error("dead_letter_not_stored", stream=spec.stream, error=error.message)
         return False
-    metrics.counter("noetl_dead_letter_total", "Messages given up.", ("stream",)).labels(
-        spec.stream
-    ).inc()
+    _BURIED.labels(spec.stream).inc()
     _log.warning(
         "dead_letter", stream=spec.stream, subject=delivery.subject, reason=reason[:_LONGEST_REASON]
     )

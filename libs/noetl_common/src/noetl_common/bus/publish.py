@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from time import perf_counter
 from typing import Protocol
 
 import orjson
 from nats.aio.client import Client
+from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
@@ -19,6 +21,7 @@ from noetl_common.errors import NoetlError, TooLarge
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _NO_STREAM_PAUSE_SECONDS = 0.05
 _TOO_LARGE_FOR_STREAM = 10054
+_FAMILIES = sorted({family(subject) for stream in STREAMS for subject in stream.subjects})
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 
@@ -88,7 +91,10 @@ class Publisher:
         self._bus = bus
         self._in_flight: dict[str, _InFlight] = {}
         self._published = metrics.counter(
-            "noetl_bus_published_total", "Messages published to streams.", ("family", "outcome")
+            "noetl_bus_published_total",
+            "Messages published to streams.",
+            ("family", "outcome"),
+            zeros=product(_FAMILIES, ("ok", "timeout", "error")),
         )
         self._duration = metrics.histogram(
             "noetl_bus_publish_duration_seconds", "Time until the acknowledgement.", ("family",)

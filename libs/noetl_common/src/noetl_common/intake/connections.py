@@ -10,6 +10,16 @@ ENDED = metrics.counter(
     "noetl_http_connections_ended_total",
     "Connections that a limit ended, by the limit",
     ["limit"],
+    zeros=(
+        "body_seconds",
+        "body_silence_seconds",
+        "connections",
+        "connections_per_address",
+        "head_bytes",
+        "head_fields",
+        "head_seconds",
+        "unread_seconds",
+    ),
 )
 
 

@@ -16,6 +16,9 @@ class HealthSource(Protocol):
     async def readiness(self) -> dict[str, str]:
         """Return ``ok`` or the reason why not, by check."""
 
+    async def measured(self) -> bytes:
+        """Return all metrics in the text format."""
+
     def stuck_loops(self) -> dict[str, float]:
         """Return loops that were silent for too long, with the seconds."""
 
@@ -48,7 +51,7 @@ class HealthRoutes:
                 body = {"status": "ready" if ready else "not ready", "service": self._source.name}
                 return _json(200 if ready else 503, {**body, "checks": checks})
             case "/metrics":
-                return 200, metrics.CONTENT_TYPE.encode(), metrics.render()
+                return 200, metrics.CONTENT_TYPE.encode(), await self._source.measured()
         return _json(404, {"error": "not found", "status": 404, "detail": None})
 
 

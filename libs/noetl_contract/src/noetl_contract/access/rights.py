@@ -80,6 +80,8 @@ class Right(StrEnum):
     CROSS_REGION = "credentials.cross_region"
 
     INTERNAL_OUTBOX = "internal.outbox"
+    INTERNAL_DEMAND = "internal.demand"
+    """Read how many commands of a pool want a worker."""
     INTERNAL_EVENTS = "internal.events"
     INTERNAL_PROJECTION = "internal.projection"
     INTERNAL_PURGE = "internal.purge"
@@ -195,6 +197,7 @@ _SYSTEM = (
         Right.SECRET_AUDIT_READ,
         Right.CROSS_REGION,
         Right.INTERNAL_OUTBOX,
+        Right.INTERNAL_DEMAND,
         Right.INTERNAL_EVENTS,
         Right.INTERNAL_PROJECTION,
         Right.INTERNAL_PURGE,

@@ -105,6 +105,27 @@ class RunsOver(Model):
     over: list[RunningCommand]
 
 
+class DemandQuery(Model):
+    """The pool whose open commands are counted; all pools that have some, if absent."""
+
+    pool: str | None = None
+
+
+class PoolDemand(Model):
+    """The open commands of a pool on one shard, and how old the oldest waiting one is."""
+
+    pool: str
+    waiting: int
+    running: int
+    oldest_seconds: float = 0.0
+
+
+class PoolDemands(Model):
+    """Pools with open commands, those with the most first."""
+
+    pools: list[PoolDemand]
+
+
 class JoinsQuery(Model):
     """The execution whose waiting joins are asked for."""
 
@@ -179,6 +200,8 @@ CHILD = Operation("orchestrator", "child", ChildRequest, ChildReserved)
 """Reserve the id of a child execution at the shard of its parent."""
 RUNS_OVER = Operation("orchestrator", "runs.over", RunsQuery, RunsOver)
 """Tell a worker which of its runs are over."""
+DEMAND = Operation("orchestrator", "demand", DemandQuery, PoolDemands)
+"""Count the commands of pools that wait and that run."""
 JOINS = Operation("orchestrator", "joins", JoinsQuery, OpenJoins)
 """Return the joins of an execution that wait, and the open steps before them."""
 POOL_STATUS = Operation("orchestrator", "pool.status", Nothing, PoolStatusAnswer)

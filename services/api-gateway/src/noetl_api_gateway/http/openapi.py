@@ -58,6 +58,7 @@ _PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "signal": (_WORD, "name of the signal", "approve"),
     "wait": (_WORD, "id of the wait, or name of its step", "review"),
     "link": (_WORD, "the text of the link", "eyJlIjoz.c2lnbg"),
+    "pool": (_WORD, "name of the pool", "shared"),
     "listener": (_WORD, "last segment of the listener's gateway path", "orders"),
     "key_id": (_WORD, "id of the API key", "5f0c17a2b9d4"),
     "grant_id": (_WORD, "id of the grant", "325077236512452608"),

@@ -20,7 +20,7 @@ from noetl_api_gateway.routes.executions import (
 )
 from noetl_api_gateway.routes.executions.repair import failures, rerun, restart, why
 from noetl_api_gateway.routes.ingress import deliveries
-from noetl_api_gateway.routes.internal import callbacks, outbox, projections
+from noetl_api_gateway.routes.internal import callbacks, demand, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
 from noetl_api_gateway.routes.system import (
     dashboard,
@@ -54,6 +54,7 @@ _MODULES = (
     start_batch,
     variables,
     callbacks,
+    demand,
     outbox,
     projections,
     credentials,

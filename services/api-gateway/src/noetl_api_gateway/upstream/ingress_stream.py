@@ -1,9 +1,11 @@
-"""Length and contents of the ingress stream."""
+"""Length and contents of the ingress stream, and the number of dead letters."""
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, TopologyRefused
 from noetl_common.bus.jetstream import get_message, stream_info
-from noetl_contract.streams import INGRESS
+from noetl_contract.streams import DEAD, INGRESS
+
+from noetl_api_gateway.metrics import DEAD_LETTERS
 
 _SECONDS = 2.0
 
@@ -21,6 +23,16 @@ async def count_messages(bus: Bus) -> int:
     if info is None:
         raise BusUnavailable(what=INGRESS.name, reason="the stream does not exist")
     return info.messages
+
+
+async def measure_dead_letters(bus: Bus) -> None:
+    """Export how many dead letters there are.
+
+    Raises:
+        BusUnavailable, TopologyRefused: no answer.
+    """
+    info = await stream_info(bus, DEAD.name, seconds=_SECONDS)
+    DEAD_LETTERS.set(0 if info is None else info.messages)
 
 
 async def holds_message(bus: Bus, sequence: int, message_id: str) -> bool:

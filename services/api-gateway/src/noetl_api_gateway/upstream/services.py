@@ -124,14 +124,18 @@ class Services:
         )
 
     async def ask_all[Request: BaseModel, Answer](
-        self, operation: Operation[Request, Answer], request: Request
+        self,
+        operation: Operation[Request, Answer],
+        request: Request,
+        *,
+        within: Limit | float = "usual",
     ) -> list[Answer]:
         """Return the answers of all shards, in their order.
 
         Raises:
             Refusal: as `ask`, of the first shard that refuses.
         """
-        asked = (self.ask(operation, request, shard=shard) for shard in self.shards)
+        asked = (self.ask(operation, request, shard=shard, within=within) for shard in self.shards)
         return await asyncio.gather(*asked)
 
     async def forward_anywhere[Request: BaseModel, Answer](

@@ -38,6 +38,7 @@ ROUTES = [
     ("POST", "/api/internal/outbox/mark-published"),
     ("POST", "/api/internal/outbox/mark-failed"),
     ("GET", "/api/internal/outbox/pending-count"),
+    ("GET", "/api/internal/pools/shared/demand"),
     ("POST", "/api/internal/events/project"),
     ("POST", "/api/internal/cleanup/purge"),
     ("POST", "/api/internal/container-callback/1/s"),

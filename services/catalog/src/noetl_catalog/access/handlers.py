@@ -53,7 +53,12 @@ from noetl_catalog.access.settings import AccessSettings
 from noetl_catalog.access.store import AccessStore
 from noetl_catalog.access.usage import KeyUses
 
-_RESOLVED = metrics.counter("noetl_access_keys_resolved_total", "API keys looked up", ["outcome"])
+_RESOLVED = metrics.counter(
+    "noetl_access_keys_resolved_total",
+    "API keys looked up",
+    ["outcome"],
+    zeros=("known", "unknown", "revoked", "expired"),
+)
 
 
 class AccessHandlers(Handlers):

@@ -26,7 +26,10 @@ from noetl_catalog.schedules.settings import ScheduleSettings
 from noetl_catalog.schedules.store import Clock, Release, ScheduleStore, Settled
 
 LOOKS = metrics.counter(
-    "noetl_schedule_looks_total", "Looks for schedules that are due, by whether any was.", ["found"]
+    "noetl_schedule_looks_total",
+    "Looks for schedules that are due, by whether any was.",
+    ["found"],
+    zeros=("yes", "no"),
 )
 
 _log = get_logger()

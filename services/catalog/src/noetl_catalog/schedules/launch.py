@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import product
 
 from noetl_common import metrics
 from noetl_common.ids import SnowflakeIds, mint_on_shard_of
@@ -19,6 +20,7 @@ FIRINGS = metrics.counter(
     "Times of schedules that were decided about, by what was decided and by whom: clock or "
     "backfill.",
     ["state", "origin"],
+    zeros=product(("started", "queued", "skipped", "missed", "failed"), ("clock", "backfill")),
 )
 LATENESS = metrics.histogram(
     "noetl_schedule_lateness_seconds",

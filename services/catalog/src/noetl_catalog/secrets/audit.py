@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import TypedDict, Unpack
 
 from noetl_common import metrics
@@ -13,9 +14,6 @@ from noetl_catalog.secrets.rows import AuditRow
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
-_WRITES = metrics.counter(
-    "noetl_secret_audit_writes_total", "Audit rows", ["operation", "outcome", "status"]
-)
 _log = get_logger()
 
 
@@ -47,6 +45,14 @@ class Outcome(StrEnum):
     FORBIDDEN = "forbidden"
     UNREADABLE = "decryption_error"
     FAILED = "failed"
+
+
+_WRITES = metrics.counter(
+    "noetl_secret_audit_writes_total",
+    "Audit rows",
+    ["operation", "outcome", "status"],
+    zeros=product(Action, (Outcome.OK,), ("written", "failed_strict", "dropped_async")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

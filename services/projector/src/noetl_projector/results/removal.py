@@ -14,7 +14,12 @@ from noetl_projector.settings import Settings
 
 _log = get_logger()
 _IDLE_INTERVALS = 12
-_REMOVED = counter("noetl_result_bodies_removed_total", "Bodies outside the database.", ("status",))
+_REMOVED = counter(
+    "noetl_result_bodies_removed_total",
+    "Bodies outside the database.",
+    ("status",),
+    zeros=("ok", "error"),
+)
 
 
 async def run_removal(

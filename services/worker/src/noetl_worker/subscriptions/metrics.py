@@ -15,9 +15,11 @@ SPOOLED = counter(
 )  # fmt: skip
 DEAD_LETTERED = counter("noetl_subscription_dead_lettered_total", "Messages given up.", ("source",))
 TRANSITIONS = counter(
-    "noetl_subscription_circuit_transitions_total", "Changes of the circuit breaker.",
+    "noetl_subscription_circuit_transitions_total",
+    "Changes of the circuit breaker.",
     ("downstream", "transition"),
-)  # fmt: skip
+    zeros=[("control_plane", word) for word in ("opened", "half_open", "closed")],
+)
 SPOOL_BYTES = gauge("noetl_subscription_spool_bytes", "Bytes of kept messages.", ("source",))
 BATCHES = counter("noetl_subscription_batch_dispatch_total", "Starts of many.", ("source",))
 BATCHED = counter("noetl_subscription_batch_messages_total", "Messages in them.", ("source",))

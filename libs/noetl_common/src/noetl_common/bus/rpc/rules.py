@@ -70,6 +70,12 @@ class Rules:
         except NoetlError as error:
             _log.warning("rpc_answer_lost", error=error.message)
 
+    def take(self, subject: str, handler: Handler) -> None:
+        """Run this handler for the requests on a subject; its counts begin at 0."""
+        self.handlers[subject] = handler
+        for status in ("200", "500", "503"):
+            self._handled.labels(handler.name, status)
+
     def refuse(self, message: Msg) -> None:
         """Answer a request for which there is no room."""
         self._handled.labels(self.handlers[message.subject].name, "503").inc()

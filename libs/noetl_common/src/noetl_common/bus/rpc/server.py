@@ -42,7 +42,7 @@ async def serve_rpc(
     listener = Listener(bus, limit=rules.most_taken, refuse=rules.refuse)
     for handler in handlers:
         operation = handler.operation
-        rules.handlers[operation.subject(shard if operation.scope == "shard" else None)] = handler
+        rules.take(operation.subject(shard if operation.scope == "shard" else None), handler)
     busy = {
         subject: handler
         for subject, handler in rules.handlers.items()

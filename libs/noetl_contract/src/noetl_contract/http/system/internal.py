@@ -118,6 +118,20 @@ class PendingRows(Model):
     pending: int
 
 
+class PoolDemandAnswer(Model):
+    """How many commands of a pool want a worker, for those who start and stop workers.
+
+    `waiting` are not claimed yet, `running` are claimed and have not ended; `total` is both.
+    """
+
+    model_config = example(pool="shared", waiting=7, running=4, total=11)
+
+    pool: str = Field(description="the pool as subjects of commands name it")
+    waiting: int
+    running: int
+    total: int
+
+
 class ProjectedEvent(Model):
     """An event of another system; other keys are accepted and not stored."""
 
@@ -205,6 +219,17 @@ class PurgeAnswer(Model):
     event_partitions_dropped: list[str] | None = None
 
 
+type JobState = Literal[
+    "succeeded",
+    "failed",
+    "failed_image_pull",
+    "failed_oom",
+    "failed_node_lost",
+    "failed_timeout",
+]
+"""How a job has ended."""
+
+
 class CallbackRequest(Model):
     """How a container job has ended."""
 
@@ -215,14 +240,7 @@ class CallbackRequest(Model):
         reason="Memory limit exceeded (256Mi)",
     )
 
-    state: Literal[
-        "succeeded",
-        "failed",
-        "failed_image_pull",
-        "failed_oom",
-        "failed_node_lost",
-        "failed_timeout",
-    ]
+    state: JobState
     job_name: str
     job_uid: str | None = None
     reason: str | None = None

@@ -3,7 +3,6 @@
 import time
 
 from litestar import Response, get
-from noetl_common.metrics import render
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 
@@ -60,9 +59,9 @@ async def pool_status(service: TheProcess) -> Response[bytes]:
 
 
 @get("/metrics", include_in_schema=False, opt={"needs": Right.METRICS_READ})
-async def metrics() -> Response[bytes]:
+async def metrics(service: TheProcess) -> Response[bytes]:
     """Serve the process's metrics."""
-    return Response(render(), media_type=_TEXT_FORMAT)
+    return Response(await service.measured(), media_type=_TEXT_FORMAT)
 
 
 ROUTES = [live, health, pool_status]

@@ -39,7 +39,20 @@ from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 from noetl_catalog.secrets.uses import change_refused, hidden, name_of, scoped
 
-_SEALED = metrics.counter("noetl_credentials_sealed_total", "Sealed hand-outs", ["status"])
+_SEALED = metrics.counter(
+    "noetl_credentials_sealed_total",
+    "Sealed hand-outs",
+    ["status"],
+    zeros=(
+        "ok",
+        "ok_via_broker",
+        "no_pubkey",
+        "worker_not_found",
+        "residency_violation",
+        "credential_error",
+        "seal_error",
+    ),
+)
 
 
 class CredentialHandlers(Handlers):

@@ -43,8 +43,15 @@ _RESOLVE_DURATION = metrics.histogram(
 _LIFE = metrics.histogram(
     "noetl_secret_dynamic_ttl_seconds", "Lifetimes of dynamic secrets", buckets=_LIFE_BUCKETS
 )
-_SKIPS = metrics.counter("noetl_secret_cache_skip_total", "Secrets not cached", ["reason"])
-_REFRESHED = metrics.counter("noetl_secret_refresh_total", "Refreshes ahead of expiry", ["outcome"])
+_SKIPS = metrics.counter(
+    "noetl_secret_cache_skip_total", "Secrets not cached", ["reason"], zeros=("already_expired",)
+)
+_REFRESHED = metrics.counter(
+    "noetl_secret_refresh_total",
+    "Refreshes ahead of expiry",
+    ["outcome"],
+    zeros=("triggered", "succeeded", "failed", "stampede_collapsed"),
+)
 _REFRESH_DURATION = metrics.histogram(
     "noetl_secret_refresh_duration_seconds", "Their latency", buckets=_B3
 )

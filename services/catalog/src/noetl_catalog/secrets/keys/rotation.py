@@ -1,6 +1,7 @@
 """Rotation: data keys of stored secrets wrapped by the current key, in batches."""
 
 from dataclasses import asdict, dataclass
+from itertools import product
 from time import monotonic
 
 from noetl_common import metrics
@@ -13,7 +14,15 @@ from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.store import SecretStore, Table
 
 _FIRST: dict[Table, str] = {"credential": str(-(1 << 63)), "keychain": ""}
-_ROTATED = metrics.counter("noetl_wallet_rotate_total", "Key rotation", ["table", "status"])
+_ROTATED = metrics.counter(
+    "noetl_wallet_rotate_total",
+    "Key rotation",
+    ["table", "status"],
+    zeros=product(
+        ("credential", "keychain"),
+        ("rewrapped", "skipped", "parse_error", "failed_unwrap", "failed"),
+    ),
+)
 _log = get_logger()
 
 

