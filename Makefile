@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -15,7 +15,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
 
 # The pages of docs/ that are written from the code.
 docs: setup
@@ -33,6 +33,10 @@ failed-again: setup
 # The Helm chart with the value sets of its tests; args="--values production.yaml" for your own.
 chart: setup
 	.venv/bin/python tools/chart/check.py $(args)
+
+# What the chart says, as processes with its variables, jobs, probes and triggers, without a cluster.
+chart-run: setup
+	.venv/bin/python tools/chart/rehearsal.py
 
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
@@ -95,6 +99,10 @@ schedules: setup
 # Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
 containers: setup
 	.venv/bin/python tools/containers/prove.py $(args)
+
+# Wheels, source, chart, lists of contents, images and checksums of this commit, into dist.
+release: setup
+	PYTHONPATH=tools/image:tools/containers .venv/bin/python tools/release/release.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

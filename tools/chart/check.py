@@ -25,7 +25,13 @@ type Check = Callable[[Manifests], Iterable[str]]
 
 CHECKS: tuple[Check, ...] = (
     *(schemas.fields, references.names, references.volumes, references.ports),
-    *(references.secrets, references.accounts, references.selectors, references.budgets),
+    *(
+        references.secrets,
+        references.config_maps,
+        references.accounts,
+        references.selectors,
+        references.budgets,
+    ),
     *(references.policies, references.targets),
     *(pods.images, pods.sizes, pods.rights, pods.probes, pods.stops, pods.rollouts, pods.hooks),
     *(scaling.scalers, scaling.bounds, scaling.processor_time, scaling.triggers),

@@ -104,6 +104,25 @@ def secrets(manifests: Manifests) -> Iterator[str]:
                 yield f"{place_of(one)}: {asked['key']} of Secret {asked['name']} is not there"
 
 
+def config_maps(manifests: Manifests) -> Iterator[str]:
+    """Find folders of a ConfigMap that the chart doesn't make, and files that it doesn't have."""
+    there = {name_of(one): set(one.get("data", {})) for one in manifests.of("ConfigMap")}
+    for pod in manifests.pods():
+        folders: dict[str, set[str]] = {}
+        for volume in pod.spec.get("volumes", []):
+            name = volume.get("configMap", {}).get("name")
+            if name is not None:
+                folders[volume["name"]] = there.get(name, set())
+                if name not in there:
+                    yield f"{pod.place}: its ConfigMap {name} is not there"
+        for container in pod.containers:
+            for mount in container.get("volumeMounts") or []:
+                for word in container.get("command", []) if mount["name"] in folders else ():
+                    file = word.removeprefix(f"{mount['mountPath']}/")
+                    if file != word and file not in folders[mount["name"]]:
+                        yield f"{pod.place}: starts {word}, which is not there"
+
+
 def accounts(manifests: Manifests) -> Iterator[str]:
     """Find pods whose account the chart doesn't make, or whose token is mounted without need."""
     there = manifests.names("ServiceAccount")

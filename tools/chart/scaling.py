@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from manifests import Document, Manifests, name_of, place_of, scaler_targets
+from noetl_contract.http.system.internal import PoolDemandAnswer
 from noetl_contract.streams import DurableSpec, ingress_durable, pool_durable, projector_durable
+from noetl_outbox.upkeep import KINDS
 
 # What a ScaledObject of ours may say; KEDA drops other keys without a word.
 _SPEC = frozenset(
@@ -36,7 +38,7 @@ _METADATA: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 _THRESHOLDS = ("lagThreshold", "targetValue")
 _ACTIVATIONS = ("activationLagThreshold", "activationTargetValue")
 _DEMAND = re.compile(r"/api/internal/pools/([A-Za-z0-9_-]+)/demand")
-_GAUGE = re.compile(r'(noetl_\w+)\{kind="(\w+)"\}')
+_GAUGE = re.compile(r'noetl_outbox_pending\{shard="(\d+)",kind="(\w+)"\}')
 # More of them decide the same executions and throw all but one decision away.
 UNSCALED = frozenset({"orchestrator"})
 
@@ -188,16 +190,16 @@ def _asked(manifests: Manifests, trigger: Document, labels: dict[str, str]) -> I
         yield f"asks {url.netloc}, which is no Service"
     if url.path == "/metrics":
         gauge = _GAUGE.fullmatch(str(metadata.get("valueLocation")))
-        if (
-            not gauge
-            or gauge[1] != "noetl_outbox_pending"
-            or metadata.get("format") != "prometheus"
-        ):
+        if not gauge or gauge[2] not in KINDS or metadata.get("format") != "prometheus":
             yield f"no gauge is {metadata.get('valueLocation')}"
+        elif gauge[1] != labels.get("noetl.io/shard"):
+            yield f"is scaled by the rows of shard {gauge[1]}"
         return
     demand = _DEMAND.fullmatch(url.path)
-    if not demand or metadata.get("valueLocation") != "total":
+    if not demand or metadata.get("valueLocation") not in PoolDemandAnswer.model_fields:
         yield f"no number is at {url.path}, {metadata.get('valueLocation')}"
+    elif metadata["valueLocation"] != "total":
+        yield f"is scaled by {metadata['valueLocation']}, which leaves out what runs or waits"
     elif demand[1] != labels.get("noetl.io/pool"):
         yield f"is scaled by the demand of the pool {demand[1]}"
 

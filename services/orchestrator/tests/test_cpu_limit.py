@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -33,3 +35,22 @@ def test_the_work_of_other_threads_does_not_count() -> None:
         is_over.set()
         for other in others:
             other.join()
+
+
+def test_a_process_ends_in_good_order_however_much_its_end_takes() -> None:
+    script = """
+import time
+from noetl_orchestrator.cpu_limit import CpuLimit
+
+class Late:
+    def __del__(self, clock=time.thread_time):
+        end = clock() + 0.05
+        while clock() < end:
+            pass
+
+late = Late()
+CpuLimit(0.01)
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+
+    assert done.returncode == 0

@@ -1,5 +1,6 @@
 """A bound on the processor time of a decision, which runs in the event loop."""
 
+import atexit
 import signal
 import threading
 import time
@@ -45,6 +46,8 @@ class CpuLimit:
             signal.signal(signal.SIGPROF, _interrupt)
             every = min(_LOOK_SECONDS, seconds / 4)
             signal.setitimer(signal.ITIMER_PROF, every, every)
+            # The interpreter takes our handler away while it ends; the next look would kill it.
+            atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)
 
     def run[**Given](
         self, call: Callable[Given, None], *args: Given.args, **kwargs: Given.kwargs
