@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -37,6 +37,10 @@ chart: setup
 # What the chart says, as processes with its variables, jobs, probes and triggers, without a cluster.
 chart-run: setup
 	.venv/bin/python tools/chart/rehearsal.py
+
+# A pool from none and back, by KEDA's sums, under commands that take long; args="--commands 60 --seconds 50".
+chart-scale: setup
+	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
 
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
