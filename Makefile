@@ -60,11 +60,13 @@ waits: setup
 lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
 
-# Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+# Alerts, as Prometheus's own promtool judges them, and all queries in a Prometheus that scrapes a
+# stack; as root it is installed when it isn't there.
 .PHONY: monitoring
 monitoring: setup
 	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
+	PYTHONPATH=tests/monitoring .venv/bin/python tests/monitoring/prometheus_proof.py
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)

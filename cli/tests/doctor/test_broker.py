@@ -4,14 +4,16 @@ import pytest
 from noetl.doctor.broker import BrokerUnreachable, look_at_broker, opened
 from noetl.doctor.services import look_at_services
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.jetstream import consumer_info
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import ServiceName
-from noetl_contract.streams import EVENTS, STREAMS, ingress_durable, projector_durable
+from noetl_contract.streams import COMMITS, EVENTS, STREAMS, ingress_durable, projector_durable
 from noetl_contract.subjects import commit_subject
 from noetl_testkit.rpc import fake_handler
+from noetl_testkit.waiting import eventually
 
 LETTER = {
     "Noetl-Dead-Reason": "no such kind",
@@ -19,9 +21,9 @@ LETTER = {
 }
 
 
-async def found_at(nats_url: str) -> dict[str, str]:
-    async with opened(nats_url) as bus:
-        return {one.code: one.text for one in await look_at_broker(bus, shards=1)}
+async def has_stored(bus: Bus, count: int) -> bool:
+    found = await consumer_info(bus, COMMITS.name, projector_durable(0).name)
+    return found is not None and found.pending == count
 
 
 async def test_streams_durables_and_dead_letters(nats_url: str) -> None:
@@ -35,7 +37,7 @@ async def test_streams_durables_and_dead_letters(nats_url: str) -> None:
         await bus.publish("noetl_dead.noetl_ingress", b"{}", message_id="d1", headers=LETTER)
         for number in range(1001):
             bus.send_nowait(commit_subject(number, shard=0), b"{}")
-        await bus.flush()
+        await eventually(lambda: has_stored(bus, 1001), what="all messages are stored")
         findings = {one.code: one for one in await look_at_broker(bus, shards=1)}
 
     assert set(findings) == {

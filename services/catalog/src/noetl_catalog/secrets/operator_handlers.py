@@ -19,6 +19,7 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 
+from noetl_catalog.secrets.keys.manager import KeyMissing
 from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
 from noetl_catalog.secrets.settings import SecretSettings
@@ -70,9 +71,10 @@ class OperatorHandlers(Handlers):
         """Say whether secrets can be opened, by the check that readiness depends on."""
         try:
             await self._check.run()
-        except Transient:
-            raise
         except NoetlError as error:
+            # A database that doesn't answer now says nothing about the key.
+            if isinstance(error, Transient) and not isinstance(error, KeyMissing):
+                raise
             return KeyUsable(is_usable=False, reason=error.message)
         return KeyUsable(is_usable=True)
 
