@@ -32,7 +32,7 @@ VALUE_SETS: dict[str, Values] = {
         "keda": {"enabled": False},
         "secrets": {"create": True, "values": _GIVEN},
         "ingress": {"enabled": True, "host": "noetl.example.org", "tlsSecret": "edge-tls"},
-        "publicUrl": "https://noetl.example.org",
+        "workersUrl": "https://workers.example.org:8443",
         "image": {"digests": {"worker": f"sha256:{'0a' * 32}"}},
     },
     "shards_2": {
@@ -60,6 +60,18 @@ VALUE_SETS: dict[str, Values] = {
                 "secretEnv": {"AWS_SESSION_TOKEN": {"secret": "lake", "key": "token"}},
             },
             "jobs": {"serviceAccount": "job-runner", "autoscaling": {"enabled": False}},
+            "orders": {
+                "image": "registry.example.org/team/worker@sha256:" + "1b" * 32,
+                "replicas": 2,
+                "autoscaling": {"enabled": False},
+                "env": {
+                    "WORKER_MODE": "subscription",
+                    "NOETL_SUBSCRIPTION_PATH": "sales/orders",
+                    "NOETL_SUBSCRIPTION_SPOOL_DIR": "/spool",
+                },
+                "volumes": [{"name": "spool", "emptyDir": {"sizeLimit": "1Gi"}}],
+                "volumeMounts": [{"name": "spool", "mountPath": "/spool"}],
+            },
         },
         "networkPolicy": {
             "edgeFrom": [{"podSelector": {"matchLabels": {"app": "gateway"}}}],

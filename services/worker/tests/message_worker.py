@@ -24,11 +24,12 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
-from noetl_worker.transports.nats import NatsTransport
-from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusControl
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
-from noetl_worker.transports.timing import Timing
 from worker_edge import make_credentials
 
 # Ids of two workers never meet.
@@ -90,13 +91,18 @@ class Worker:
     """One worker of this process."""
 
     def __init__(
-        self, bus: Bus, transport: NatsTransport, gate: Gate, other: OtherTransport
+        self,
+        bus: Bus,
+        transport: FastTransport,
+        gate: Gate,
+        other: OtherTransport,
+        instance: str,
     ) -> None:
         self.bus = bus
         self.transport = transport
         self.gate = gate
         self.other = other
-        self.instance = transport._identity.instance
+        self.instance = instance
 
 
 type StartWorker = Callable[..., AbstractAsyncContextManager[Worker]]
@@ -130,9 +136,12 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             )
             toolbox = ToolRegistry({**tools._tools, "gate": gate})
             next_id = ids.__next__
-            transport = NatsTransport(
-                bus,
-                identity=Identity.of_this_process(settings),
+            identity = Identity.of_this_process(settings)
+            transport = FastTransport(
+                BusChannel(bus),
+                claims=BusClaims(bus, identity=identity, timing=timing),
+                control=BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
+                identity=identity,
                 runner=Runner(
                     toolbox=toolbox,
                     worker_id=name,
@@ -164,7 +173,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             )
             confirming = asyncio.create_task(transport.run_confirmations())
             try:
-                yield Worker(bus, transport, gate, other)
+                yield Worker(bus, transport, gate, other, identity.instance)
             finally:
                 pulling.cancel()
                 await asyncio.wait([pulling])

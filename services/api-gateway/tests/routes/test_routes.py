@@ -264,7 +264,9 @@ async def test_command_is_read_and_claimed(world: World) -> None:
 
     assert read.json() == command
     assert claimed.json() == {"status": "ok", "event_id": 9, **command}
-    assert world.backend.requests("claim") == [{"event_id": 9, "worker_id": "w"}]
+    assert world.backend.requests("claim") == [
+        {"event_id": 9, "worker_id": "w", "after_start": False}
+    ]
 
 
 async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> None:
@@ -421,7 +423,7 @@ async def test_worker_lives_and_leaves(world: World) -> None:
     deleted = await world.client.request("DELETE", "/api/worker/pool/deregister", json=name)
     pools = await world.get("/api/worker/pools?name=w")
 
-    assert registered.json() == {"runtime_id": 5, "name": "w"}
+    assert registered.json() == {"runtime_id": 5, "name": "w", "command_reports": True}
     assert beaten.json()["message"] == "Heartbeat recorded"
     assert (posted.json(), deleted.json()) == (gone, gone)
     assert pools.json() == []

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from noetl_common.bus.broker import Bus, connect
@@ -36,12 +37,15 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.http.hosts import address_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.fast.channel import Channel, Claims, Control
+from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusControl
+from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.http import HttpTransport
-from noetl_worker.transports.nats import NatsTransport
-from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
-from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -138,8 +142,80 @@ def _transport(
     identity = Identity.of_this_process(settings, public_key=sealing.public, kinds=toolbox.kinds)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
+    runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing)
+    reporter = Reporter(
+        worker_id=identity.worker_id,
+        next_id=ids.next,
+        # An outcome holds the text twice, and escaped it may be longer.
+        error_bytes=bus.largest_message // 8,
+    )
+    edge_results = EdgeResultStore(edge)
+    timing = Timing(start_after_seconds=settings.worker_start_after_seconds)
+    over_edge = EdgeChannel(edge)
+    over_http = HttpTransport(
+        edge,
+        identity=identity,
+        runner=runner,
+        reporter=reporter,
+        results=edge_results,
+        runs=runs,
+        on_registered=over_edge.on_registered,
+    )
+    is_over_http = settings.worker_transport == "http"
+    if is_over_http and not settings.fast_path_enabled:
+        return over_http
+    if is_over_http:
+        way = _Way(over_edge, EdgeClaims(edge, identity=identity, timing=timing), over_http)
+    else:
+        way = _way_over_bus(bus, identity, runs, timing)
+    return FastTransport(
+        way.channel,
+        claims=way.claims,
+        control=way.control,
+        identity=identity,
+        runner=runner,
+        reporter=reporter,
+        results=edge_results
+        if is_over_http
+        else RpcResultStore(bus, edge=edge_results, next_id=ids.next),
+        other=over_http,
+        pending_outcomes=PendingOutcomes(
+            most=settings.worker_unconfirmed_max,
+            most_bytes=settings.worker_unconfirmed_max_bytes,
+        ),
+        fast_path=settings.fast_path_enabled,
+        timing=timing,
+        runs=runs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the fast path reaches the control plane."""
+
+    channel: Channel
+    claims: Claims
+    control: Control
+
+
+def _way_over_bus(bus: Bus, identity: Identity, runs: Runs, timing: Timing) -> _Way:
+    return _Way(
+        BusChannel(bus),
+        BusClaims(bus, identity=identity, timing=timing),
+        BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
+    )
+
+
+def _runner(
+    settings: Settings,
+    edge: Edge,
+    toolbox: ToolRegistry,
+    *,
+    identity: Identity,
+    sealing: SealingKey,
+) -> Runner:
     secrets = _secrets(settings)
-    runner = Runner(
+    return Runner(
         toolbox=toolbox,
         worker_id=identity.worker_id,
         secrets={name: value for name, (value, _) in secrets.items()},
@@ -158,38 +234,6 @@ def _transport(
             max_wait_seconds=settings.worker_retry_max_wait_seconds,
             max_runs=settings.task_sequence_max_iterations,
         ),
-    )
-    reporter = Reporter(
-        worker_id=identity.worker_id,
-        next_id=ids.next,
-        # An outcome holds the text twice, and escaped it may be longer.
-        error_bytes=bus.largest_message // 8,
-    )
-    edge_results = EdgeResultStore(edge)
-    over_http = HttpTransport(
-        edge,
-        identity=identity,
-        runner=runner,
-        reporter=reporter,
-        results=edge_results,
-        runs=runs,
-    )
-    if settings.worker_transport == "http":
-        return over_http
-    return NatsTransport(
-        bus,
-        identity=identity,
-        runner=runner,
-        reporter=reporter,
-        results=RpcResultStore(bus, edge=edge_results, next_id=ids.next),
-        other=over_http,
-        pending_outcomes=PendingOutcomes(
-            most=settings.worker_unconfirmed_max,
-            most_bytes=settings.worker_unconfirmed_max_bytes,
-        ),
-        fast_path=settings.fast_path_enabled,
-        timing=Timing(start_after_seconds=settings.worker_start_after_seconds),
-        runs=runs,
     )
 
 

@@ -14,7 +14,7 @@ from message_worker import QUICK, TOLD_FIRST, StartWorker
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import DurableSpec, pool_durable
 from noetl_testkit.waiting import eventually
-from noetl_worker.transports.timing import Timing
+from noetl_worker.transports.fast.timing import Timing
 from worker_control_plane import ControlPlane, granted, make_command, make_notification
 
 COMMANDS = 40

@@ -15,7 +15,7 @@ from noetl_contract.streams import STREAMS, DurableSpec, ingress_durable, pool_d
 from noetl_contract.subjects import command_subject, ingress_subject
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
-from noetl_worker.transports.timing import Timing
+from noetl_worker.transports.fast.timing import Timing
 from worker_control_plane import (
     ControlPlane,
     control_plane,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 
 
 async def test_unconfirmed_outcomes_are_bounded_in_number_and_bytes() -> None:

@@ -67,6 +67,9 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
         "signal",
         "pause",
         "resume",
+        # What workers report over HTTP.
+        "start",
+        "outcome",
     ),
     # Starts are those that ends of executions cause.
     "outbox": ("cancel", "finalize", "execute"),

@@ -31,7 +31,7 @@ from noetl_api_gateway.routes.system import (
     runtime,
 )
 from noetl_api_gateway.routes.waits import links, signals
-from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools
+from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
 from noetl_api_gateway.settings import Settings
 
 _MODULES = (
@@ -74,12 +74,14 @@ _MODULES = (
     events,
     pauses,
     pools,
+    reports,
 )
 
 
 BUSY = (
     ("POST", "/api/events"),
     ("POST", "/api/events/batch"),
+    ("POST", "/api/commands/{event_id}/reports"),
     ("POST", "/api/commands/{event_id}/claim"),
     ("POST", "/api/worker/pool/heartbeat"),
     ("POST", "/api/execute"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self
 
+import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
@@ -46,6 +47,8 @@ _SHORTEST_EXCHANGE_SECONDS = 0.1
 _PAUSE_AFTER_503_SECONDS = 1.0
 _PUBLISH_SECONDS = 5.0
 _LONGEST_SILENCE_SECONDS = 8.0
+_ANSWERED_BARE = frozenset({"start", "outcome"})
+"""Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
 
 class NoAnswerError(Exception):
@@ -148,8 +151,9 @@ class IngressWriter:
             is_stored = self._large.is_needed(body)
             if is_stored:
                 body = await self._keep(body, execution_id, wait, deadline)
-            with _Answers(self._inbox) as answers:
-                subject = self._subject(execution_id, kind_of(message))
+            kind = kind_of(message)
+            with _Answers(self._inbox, is_bare=kind in _ANSWERED_BARE) as answers:
+                subject = self._subject(execution_id, kind)
                 write = _write(body, subject, wait, deadline, answers.subject)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
@@ -288,9 +292,10 @@ def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply
 class _Answers:
     """All answers to one write: attempts may be answered several times, a 503 first."""
 
-    __slots__ = ("_arrived", "_inbox", "_parts", "_waiting", "subject")
+    __slots__ = ("_arrived", "_inbox", "_is_bare", "_parts", "_waiting", "subject")
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, *, is_bare: bool) -> None:
+        self._is_bare = is_bare
         self.subject = inbox.fresh_subject()
         self._inbox = inbox
         self._waiting: deque[bytes] = deque()
@@ -325,7 +330,16 @@ class _Answers:
                 return None
             finally:
                 self._arrived = None
-        return RpcReply.model_validate_json(self._waiting.popleft())
+        data = self._waiting.popleft()
+        return _of_bare(data) if self._is_bare else RpcReply.model_validate_json(data)
+
+
+def _of_bare(data: bytes) -> RpcReply:
+    """Return the reply of a body alone; only a refusal comes with an envelope, a number in it."""
+    body = orjson.loads(data)
+    if isinstance(body, dict) and isinstance(body.get("status"), int):
+        return RpcReply.model_validate(body)
+    return RpcReply(status=200, body=body)
 
 
 async def _last_answer(answers: _Answers, *, seconds: float) -> RpcReply:

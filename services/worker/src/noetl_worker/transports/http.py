@@ -1,6 +1,7 @@
 """The original worker's protocol: claim, started, call, completed."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -57,6 +58,7 @@ class HttpTransport:
         results: ResultStore,
         timing: HttpTiming | None = None,
         runs: Runs | None = None,
+        on_registered: Callable[[Json], None] | None = None,
     ) -> None:
         self._edge = edge
         self._identity = identity
@@ -66,11 +68,15 @@ class HttpTransport:
         self._timing = timing or HttpTiming()
         self._runs = runs or Runs()
         self._known = KnownCommands()
+        self._on_registered = on_registered
 
     async def register(self) -> bool:
         """Register the pool."""
-        status, _ = await self._pool_call("register", self._identity.registration())
-        return status is not None and status < 300
+        status, answer = await self._pool_call("register", self._identity.registration())
+        is_registered = status is not None and status < 300
+        if is_registered and self._on_registered is not None:
+            self._on_registered(answer)
+        return is_registered
 
     async def heartbeat(self) -> bool:
         """Send a heartbeat; its answer names the runs that are over."""

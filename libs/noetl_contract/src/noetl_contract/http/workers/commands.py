@@ -2,15 +2,55 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
+from noetl_contract.ingress import Hold, WireEvent
 from noetl_contract.model import Model, example
 
 
 class ClaimBody(Model):
-    """The worker that wants to run the command."""
+    """The worker that wants to run the command.
+
+    A worker that reports with `POST /api/commands/{event_id}/reports` names its process too, and
+    tells whether it has sent a start that was not answered.
+    """
 
     model_config = example(worker_id="w-1")
 
     worker_id: str
+    instance: str | None = None
+    after_start: bool = False
+
+
+class CommandReport(Model):
+    """Start or outcome of a run, with all its events: they are written together or not at all."""
+
+    model_config = example(
+        type="command.outcome",
+        execution_id=325077236512452608,
+        hold={
+            "event_id": 325077236516646912,
+            "command_id": "325077236512452608:start:325077236516646912",
+            "step": "start",
+            "attempts": 0,
+            "worker_id": "w-1",
+            "instance": "a1",
+        },
+        events=[
+            {
+                "event_type": "command.completed",
+                "step": "start",
+                "event_id": 325077238110482432,
+                "status": "success",
+                "context": {"command_id": "325077236512452608:start:325077236516646912"},
+            }
+        ],
+    )
+
+    type: Literal["command.start", "command.outcome"]
+    execution_id: int
+    hold: Hold
+    events: list[WireEvent] = Field(min_length=1, max_length=16)
 
 
 class CommandAnswer(Model):

@@ -120,6 +120,14 @@ class RuntimeEntry(Model):
     updated_at: Rfc3339
 
 
+class RuntimeRegisterAnswer(RuntimeEntry):
+    """The registration, and what this edge can do for a worker."""
+
+    command_reports: bool = Field(
+        default=False, description="`POST /api/commands/{event_id}/reports` is there"
+    )
+
+
 class RuntimeAcknowledgement(Model):
     """The message was taken in."""
 

@@ -71,11 +71,11 @@ async def claim(
     """
     number = path_id(event_id)
     own_command(request, number, Right.COMMANDS_CLAIM)
-    worker_id = (await read_body(request, ClaimBody, unique_keys=False)).worker_id
+    wanted = await read_body(request, ClaimBody, unique_keys=False)
     hold_until = asyncio.get_running_loop().time() + gateway.settings.claim_hold_seconds
     try:
         named = await _reached_execution(request, gateway, number)
-        body = await _claimed(gateway, number, worker_id, named)
+        body = await _claimed(gateway, number, wanted, named)
     except Refusal as refusal:
         if refusal.status in {429, 503}:
             await asyncio.sleep(max(0.0, hold_until - asyncio.get_running_loop().time()))
@@ -97,13 +97,15 @@ async def _reached_execution(request: AnyRequest, gateway: Gateway, event_id: in
     return found
 
 
-async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int | None) -> Json:
+async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int | None) -> Json:
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
     wanted = ClaimRequest(
         event_id=event_id,
-        worker_id=worker_id,
+        worker_id=body.worker_id,
+        instance=body.instance,
+        after_start=body.after_start,
         execution_id=named,
         fence=_fence(gateway.settings.command_key_bytes(), named or 0, event_id),
     )

@@ -1,13 +1,11 @@
 """`POST /api/events` and `/api/events/batch`: reports of workers, the busiest routes."""
 
-import re
 from collections.abc import Callable
 from time import perf_counter
 
 from litestar import Response, post
-from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
-from noetl_contract.events import TERMINAL_TYPES, EventType, status_from_type
+from noetl_contract.events import status_from_type
 from noetl_contract.http.executions.events import (
     EventAnswer,
     EventBatchAnswer,
@@ -19,7 +17,7 @@ from noetl_contract.ingress import EventsMessage, WireEvent, unchecked
 from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import LOG_POST
 
-from noetl_api_gateway.access.gatekeeper import own_command, principal_of, reach_execution
+from noetl_api_gateway.access.reports import refuse_foreign
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -28,16 +26,6 @@ from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import event_label, event_metrics
-
-_COMMAND_NUMBER = re.compile(r":([0-9]+)(?::i[0-9]+)?$")
-"""The event id in a command's id: ``<execution>:<step>:<event>``, and ``:i<n>`` of an iteration."""
-_NOT_OF_A_RUN = TERMINAL_TYPES | {
-    EventType.PLAYBOOK_STARTED,
-    EventType.STEP_ENTER,
-    EventType.STEP_SKIPPED,
-    EventType.CTX_UPDATED,
-    EventType.COMMAND_ISSUED,
-}
 
 
 @post(
@@ -65,7 +53,7 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     try:
         # Of the right shape, but no id: refused by the route and so counted.
         message = message_of(wanted, next_id=gateway.ids.next)
-        await _refuse_foreign(request, message)
+        await refuse_foreign(request, message)
         body = await _written(gateway, message)
         outcome = "ok"
     finally:
@@ -96,47 +84,8 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     if not wanted.events:
         return json_answer(request, {"status": "ok", "event_ids": [], "commands_generated": 0})
     message = batch_of(wanted, next_id=gateway.ids.next, key=idempotency_key(request))
-    await _refuse_foreign(request, message)
+    await refuse_foreign(request, message)
     return json_answer(request, await _written(gateway, message))
-
-
-async def _refuse_foreign(request: AnyRequest, message: EventsMessage) -> None:
-    """Refuse events of executions, or of commands, that the caller may not report on.
-
-    Raises:
-        Refusal: 403 or 404.
-    """
-    principal = principal_of(request)
-    if principal is None:
-        return
-    await reach_execution(request, message.execution_id, Right.EVENTS_POST)
-    if principal.kind == "capability":
-        message.events[:] = [_of_command(request, principal, event) for event in message.events]
-
-
-def _of_command(request: AnyRequest, principal: Principal, event: WireEvent) -> WireEvent:
-    """Return what the run of a command reports, with the command that it is about.
-
-    One that names none would be taken for the command that is open in its step.
-
-    Raises:
-        Refusal: 403, it is about another command, or nothing that a run reports.
-    """
-    if event.event_type in _NOT_OF_A_RUN:
-        raise Refusal(403, f"The login of a command can't report {event.event_type}")
-    named = [told["command_id"] for told in (event.context, event.meta) if _names_command(told)]
-    for name in named:
-        found = _COMMAND_NUMBER.search(name)
-        own_command(request, int(found[1]) if found else 0, Right.EVENTS_POST)
-    if named:
-        return event
-    meta = event.meta if isinstance(event.meta, dict) else {}
-    own = f"{principal.execution_id}:{event.step}:{principal.event_id}"
-    return event.model_copy(update={"meta": {**meta, "command_id": own}})
-
-
-def _names_command(told: Json) -> bool:
-    return isinstance(told, dict) and isinstance(told.get("command_id"), str)
 
 
 async def _written(gateway: Gateway, message: EventsMessage) -> Json:

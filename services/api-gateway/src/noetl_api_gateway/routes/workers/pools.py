@@ -12,6 +12,7 @@ from noetl_contract.http.workers.runtimes import (
     RuntimeLeave,
     RuntimeNameRequest,
     RuntimePoolsQuery,
+    RuntimeRegisterAnswer,
     RuntimeRegisterRequest,
     RuntimeRegistration,
 )
@@ -29,7 +30,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Sent, forward, measured
+from noetl_api_gateway.routes.forwarding import forward, measured
 from noetl_api_gateway.upstream.services import Services
 
 _OVER_SECONDS = 2.0
@@ -38,10 +39,24 @@ _NOT_OURS = {403: "Runtime worker_pool w-1 was registered by another caller"}
 _TAGS = ["workers"]
 
 
-def _registration(sent: Sent[RuntimeRegisterRequest]) -> RuntimeRegistration:
+@post(
+    "/api/worker/pool/register",
+    opt={"needs": Right.WORKERS_REGISTER},
+    status_code=200,
+    summary="Register a worker",
+    description="Register a worker, or renew its registration. The answer tells whether this edge"
+    " takes `POST /api/commands/{event_id}/reports`.",
+    tags=_TAGS,
+    operation_class=documented(
+        RuntimeRegisterRequest,
+        RuntimeRegisterAnswer,
+        errors={422: "Invalid runtime kind: toaster"},
+    ),
+)
+async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Mark a registration that came over HTTP; the host's name is checked and not kept."""
-    body = sent.body
-    return RuntimeRegistration(
+    body = await read_body(request, RuntimeRegisterRequest)
+    registration = RuntimeRegistration(
         name=body.name,
         kind=body.kind,
         uri=body.uri,
@@ -52,6 +67,9 @@ def _registration(sent: Sent[RuntimeRegisterRequest]) -> RuntimeRegistration:
         runtime=body.runtime,
         over_edge=True,
     )
+    with measured("runtime_register"):
+        answer = await gateway.services.forward(RUNTIME_REGISTER, registration)
+    return json_answer(request, {**answer, "command_reports": True})
 
 
 @post(
@@ -96,20 +114,7 @@ async def _over(services: Services, runs: list[RunningCommand]) -> list[RunningC
 
 
 ROUTES = [
-    forward(
-        "POST",
-        "/api/worker/pool/register",
-        RUNTIME_REGISTER,
-        _registration,
-        body=RuntimeRegisterRequest,
-        name="register_worker",
-        needs=Right.WORKERS_REGISTER,
-        summary="Register a worker",
-        description="Register a worker, or renew its registration.",
-        tags=_TAGS,
-        errors={422: "Invalid runtime kind: toaster"},
-        write="runtime_register",
-    ),
+    register_worker,
     heartbeat_worker,
     forward(
         "DELETE",

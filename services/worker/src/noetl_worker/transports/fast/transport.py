@@ -1,23 +1,16 @@
-"""The fast path: start and outcome as messages."""
+"""The fast path: commands begin without a claim, and are reported in one message or two."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
-from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.publish import PubAck
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
-from noetl_contract.subjects import rpc_subject
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command, command_of, decode_notification, fresh_until
@@ -25,13 +18,14 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
 from noetl_worker.run.runner import Runner
-from noetl_worker.transports.claims import MessageClaims
-from noetl_worker.transports.delayed_start import DelayedStart
+from noetl_worker.transports.fast.channel import Channel, Claims, Control
+from noetl_worker.transports.fast.delayed_start import DelayedStart
+from noetl_worker.transports.fast.message import Message, Place
+from noetl_worker.transports.fast.messages import Messages
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.known_commands import KnownCommands
-from noetl_worker.transports.messages import Message, Messages, Place
-from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.runs import Runs
-from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -75,13 +69,22 @@ class _Run:
             await delivery.nak(seconds)
 
 
-class NatsTransport:
-    """Start and report by message; commands without the fast part go to the other transport."""
+class FastTransport:
+    """Take commands by their notifications; what can't be done so goes to the other transport.
+
+    Args:
+        channel: the way of starts and outcomes to the orchestrator.
+        claims: asks for commands that may be another worker's already.
+        control: registers the worker.
+        other: takes commands without the fast part, and all while the channel is closed.
+    """
 
     def __init__(
         self,
-        bus: Bus,
+        channel: Channel,
         *,
+        claims: Claims,
+        control: Control,
         identity: Identity,
         runner: Runner,
         reporter: Reporter,
@@ -92,8 +95,9 @@ class NatsTransport:
         timing: Timing | None = None,
         runs: Runs | None = None,
     ) -> None:
-        self._rpc = RpcClient(bus)
-        self._identity = identity
+        self._channel = channel
+        self._claims = claims
+        self._control = control
         self._runner = runner
         self._reporter = reporter
         self._results = results
@@ -103,52 +107,21 @@ class NatsTransport:
         self._timing = timing or Timing()
         self._runs = runs or Runs()
         self._known = KnownCommands()
-        self._claims = MessageClaims(bus, identity=identity, timing=self._timing)
         self._messages = Messages(
-            bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
+            channel, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
 
     async def register(self) -> bool:
-        """Register with the catalog."""
-        reply = await self._ask_catalog("runtime.register", self._identity.registration())
-        return reply is not None and reply.status == 200
+        """Register the worker."""
+        return await self._control.register()
 
     async def heartbeat(self) -> bool:
-        """Send a heartbeat to the catalog; ask the orchestrators which runs are over."""
-        reply = await self._ask_catalog("runtime.heartbeat", self._identity.heartbeat())
-        for shard in self._runs.shards:
-            await self._stop_what_is_over(shard)
-        return reply is None or reply.status != 404
-
-    async def _stop_what_is_over(self, shard: int) -> None:
-        query = RunsQuery(runs=self._runs.named(shard))
-        try:
-            found = await self._rpc.ask(
-                RUNS_OVER, query, shard=shard, seconds=self._timing.claim_seconds
-            )
-        except NoetlError as error:
-            _log.info("runs_not_asked_for", error=error.message)
-            return
-        for run in found.over:
-            self._runs.stop(run.event_id, attempts=run.attempts)
+        """Send a heartbeat, and stop the runs that are over."""
+        return await self._control.heartbeat()
 
     async def deregister(self) -> None:
-        """Deregister from the catalog."""
-        await self._ask_catalog("runtime.deregister", self._identity.deregistration())
-
-    async def _ask_catalog(self, operation: str, request: JsonObject) -> RpcReply | None:
-        try:
-            reply = await self._rpc.call(
-                rpc_subject("catalog", operation), request, seconds=self._timing.claim_seconds
-            )
-        except RpcUnavailable as error:
-            _log.warning("catalog_unanswered", operation=operation, error=error.message)
-            return None
-        if reply.status >= 300:
-            _log.warning(
-                "catalog_refused", operation=operation, status=reply.status, error=reply.error
-            )
-        return reply
+        """Deregister the worker."""
+        await self._control.deregister()
 
     async def handle(self, delivery: Delivery) -> None:
         """Take a command, run it, and publish its outcome."""
@@ -158,7 +131,7 @@ class NatsTransport:
             await delivery.ack()
             return
         fast = note.fast
-        if fast is None:
+        if fast is None or not self._channel.is_open:
             await self._other.handle(delivery)
             return
         self._known.hold(note.event_id)
@@ -201,22 +174,22 @@ class NatsTransport:
     async def _start(self, run: _Run) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
-        ack = await self._publish_start(message)
-        if ack is None:
+        is_first = await self._publish_start(message)
+        if is_first is None:
             self._messages.forget(message)
             metrics.FAST_PATH.labels("nak").inc()
             metrics.PULLS.labels("retry_later").inc()
             await run.give_back(self._timing.start_nak_seconds)
             return False
-        if ack.duplicate:
+        if not is_first:
             self._messages.forget(message)
             metrics.FAST_PATH.labels("duplicate").inc()
             return None
         await self._has_started(run, message)
         return True
 
-    async def _publish_start(self, message: Message) -> PubAck | None:
-        """Publish a start until it is stored; None when the tries are used up."""
+    async def _publish_start(self, message: Message) -> bool | None:
+        """Publish a start until it is stored; tell if it is the first, None if it never was."""
         for number in range(self._timing.start_tries):
             if number:
                 # A refusal comes at once: the next try must not.
@@ -241,16 +214,16 @@ class NatsTransport:
         """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
         message = self._start_message(run)
         try:
-            ack = await self._publish_start(message)
+            is_first = await self._publish_start(message)
         except Permanent as error:
             # Its outcome will be refused in the same way, and says so.
             _log.error("start_refused", event_id=run.place.event_id, error=error.message)
             return
-        if ack is None:
+        if is_first is None:
             # Not acknowledged: should this worker end, another one gets the command.
             message.tries = 1
             message.due = monotonic() + self._timing.answer_seconds
-        elif ack.duplicate:
+        elif not is_first:
             self._messages.forget(message)
             metrics.FAST_PATH.labels("duplicate").inc()
             await self._claim_meanwhile(run)

@@ -4,6 +4,7 @@ In one file, because one process runs the tests of a file, and renders once for 
 """
 
 import subprocess
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_each_check_has_a_fault() -> None:
 
 
 @pytest.mark.parametrize("name", VALUE_SETS)
-def test_nothing_is_wrong(name: str, rendered: Rendered) -> None:
+def test_s6_nothing_is_wrong(name: str, rendered: Rendered) -> None:
     assert list(find(rendered(name))) == []
 
 
@@ -55,7 +56,41 @@ def test_each_service_runs_once_a_shard_and_each_pool_once(rendered: Rendered) -
         *(f"noetl-{name}-s{n}" for name in ("orchestrator", "outbox", "projector") for n in (0, 1)),
     }
     pools = {name for name in rendered("extra_pools").names("Deployment") if "-worker-" in name}
-    assert pools == {f"noetl-worker-{pool}" for pool in ("shared", "system", "gpu-a100", "jobs")}
+    assert pools == {
+        f"noetl-worker-{pool}" for pool in ("shared", "system", "gpu-a100", "jobs", "orders")
+    }
+
+
+def test_what_selects_a_deployment_s_pods_never_changes(rendered: Rendered) -> None:
+    # Kubernetes refuses the upgrade of a Deployment with another selector.
+    common = {"app.kubernetes.io/name": "noetl", "app.kubernetes.io/instance": "noetl"}
+    own = {
+        "noetl-api-gateway": {"app.kubernetes.io/component": "api-gateway"},
+        "noetl-catalog": {"app.kubernetes.io/component": "catalog"},
+        "noetl-worker-shared": {
+            "app.kubernetes.io/component": "worker",
+            "noetl.io/pool": "shared",
+        },
+        **{
+            f"noetl-{service}-s0": {
+                "app.kubernetes.io/component": service,
+                "noetl.io/shard": "0",
+            }
+            for service in ("orchestrator", "outbox", "projector")
+        },
+    }
+    selectors = {
+        name_of(one): one["spec"]["selector"]["matchLabels"]
+        for one in rendered("defaults").of("Deployment")
+    }
+    assert selectors == {name: common | labels for name, labels in own.items()}
+
+
+def test_the_chart_has_the_version_of_what_it_installs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    server = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text())["project"]
+
+    assert chart["version"] == chart["appVersion"] == server["version"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +145,19 @@ def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None
     )
 
 
+def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rendered) -> None:
+    told = {
+        name_of(pod.owner): _variables(pod.containers[0]) for pod in rendered("keda_off").pods()
+    }
+
+    edge = told["noetl-api-gateway"]
+    assert edge["NOETL_PUBLIC_SERVER_URL"] == "https://noetl.example.org"
+    assert edge["NOETL_ALLOWED_HOSTS"] == "noetl.example.org,workers.example.org"
+    workers = told["noetl-orchestrator-s0"]["NOETL_PUBLIC_SERVER_URL"]
+    assert workers == "https://workers.example.org:8443"
+    assert told["noetl-worker-shared"]["NOETL_SERVER_URL"] == workers
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
@@ -156,8 +204,8 @@ def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm
     assert manifests.names("HorizontalPodAutoscaler") == set()
 
 
-def test_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
-    pools = ("shared", "system", "gpu_a100", "jobs")
+def test_s6_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
+    pools = ("shared", "system", "gpu_a100", "jobs", "orders")
     printed = {
         name_of(one): one["stringData"]
         for one in yaml.safe_load_all(
@@ -207,5 +255,5 @@ def test_the_schedule_of_the_system_pool_is_one_that_the_catalog_takes(rendered:
     assert set(spec["payload"]) <= set(yaml.safe_load(playbook)["workload"])
 
 
-def test_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
+def test_s6_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
     assert pool_demand.paths == {"/api/internal/pools/{pool:str}/demand"}

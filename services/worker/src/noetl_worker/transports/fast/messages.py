@@ -2,63 +2,34 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
 
 import orjson
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import Outgoing, PubAck
-from noetl_common.errors import NoetlError
-from noetl_common.logging import get_logger
-from noetl_contract.ingress import REPLY_HEADER, CommandMessageFields, EventFields, HoldFields
-from noetl_contract.subjects import ingress_subject
+from noetl_contract.ingress import CommandMessageFields, EventFields, HoldFields
 
 from noetl_worker import jsonb
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.registration import Identity
-from noetl_worker.transports.pending_outcomes import PendingOutcomes
-from noetl_worker.transports.timing import Timing
+from noetl_worker.transports.fast.channel import Channel
+from noetl_worker.transports.fast.message import Kind, Message, Place
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.timing import Timing
 
-_log = get_logger()
-
-type Kind = Literal["start", "outcome"]
-type OnAnswer = Callable[["Message", str | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The run of a command that a message reports on, and the shard of its execution."""
-
-    shard: int
-    event_id: int
-    attempts: int
-
-
-class Message:
-    """A start or an outcome; ``due`` is when it is sent again, 0 while it is not stored yet."""
-
-    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "subject", "tries")
-
-    def __init__(self, kind: Kind, subject: str, body: bytes, place: Place, *, reply: str) -> None:
-        self.kind = kind
-        self.subject = subject
-        self.body = body
-        self.place = place
-        self.reply = reply
-        self.tries = 0
-        self.pause = 0.0
-        self.due = 0.0
+type OnAnswer = Callable[[Message, str | None], None]
 
 
 class Messages:
     """Messages that wait for their answer, by reply subject."""
 
     def __init__(
-        self, bus: Bus, *, identity: Identity, pending_outcomes: PendingOutcomes, timing: Timing
+        self,
+        channel: Channel,
+        *,
+        identity: Identity,
+        pending_outcomes: PendingOutcomes,
+        timing: Timing,
     ) -> None:
-        self._bus = bus
+        self._channel = channel
         self._identity = identity
         self._pending_outcomes = pending_outcomes
         self._timing = timing
@@ -96,49 +67,34 @@ class Messages:
                 events=events,
             )
         )
-        subject = ingress_subject(place.shard, execution_id=command.execution_id, kind=kind)
-        reply = self._bus.inbox().fresh_subject()
-        message = Message(kind, subject, body, place, reply=reply)
+        message: Message
+        reply = self._channel.listen(lambda body: on_answer(message, _status_of(body)))
+        message = Message(kind, command, body, place, reply=reply)
         if kind == "outcome":
             self._pending_outcomes.add(len(body))
-        self._waiting[message.reply] = message
-        self._bus.inbox().register(
-            message.reply, lambda incoming: on_answer(message, _status_of(incoming))
-        )
+        self._waiting[reply] = message
         return message
 
     def forget(self, message: Message) -> None:
         """Send it no more; a second time changes nothing."""
         if self._waiting.pop(message.reply, None) is None:
             return
-        self._bus.inbox().forget(message.reply)
+        self._channel.forget(message.reply)
         if message.kind == "outcome":
             self._pending_outcomes.remove(len(message.body))
 
-    async def publish(self, message: Message, *, seconds: float) -> PubAck:
-        """Publish once and wait until it is stored."""
-        return await self._bus.publish(
-            message.subject,
-            message.body,
-            message_id=self._id_of(message),
-            headers={REPLY_HEADER: message.reply},
-            seconds=seconds,
-        )
+    async def publish(self, message: Message, *, seconds: float) -> bool:
+        """Send once and wait until it is stored; tell whether it is the first with its id.
+
+        Raises:
+            Permanent: it will never be taken.
+            NoetlError: it may not be stored.
+        """
+        return await self._channel.send(message, self._id_of(message), seconds=seconds)
 
     async def publish_quietly(self, messages: list[Message]) -> None:
-        """Publish without raising: a failed message is due again anyway."""
-        outgoing = [
-            Outgoing(
-                message.subject,
-                message.body,
-                self._id_of(message),
-                {REPLY_HEADER: message.reply},
-            )
-            for message in messages
-        ]
-        for result in await self._bus.publish_many(outgoing, seconds=2.0):
-            if isinstance(result, NoetlError):
-                _log.info("repetition_not_stored", error=result.message)
+        """Send without raising: a failed message is due again anyway."""
+        await self._channel.send_again([(one, self._id_of(one)) for one in messages])
 
     async def run_confirmations(self) -> None:
         """Publish unanswered messages again, under the next message id."""
@@ -167,9 +123,9 @@ class Messages:
         return f"{base}:{message.tries}" if message.tries else base
 
 
-def _status_of(incoming: Incoming) -> str | None:
+def _status_of(data: bytes) -> str | None:
     try:
-        body = orjson.loads(incoming.data)
+        body = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
     status = body.get("status") if isinstance(body, dict) else None

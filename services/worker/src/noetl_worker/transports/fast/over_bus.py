@@ -1,0 +1,174 @@
+"""The fast path over the broker: ingress messages, claims and registration as requests."""
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.publish import Outgoing
+from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.json import JsonObject
+from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
+from noetl_contract.subjects import ingress_subject, rpc_subject
+
+from noetl_worker.commands import Command, UndecodableClaim, decode_claim, secret_in
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.transports.fast.channel import Hear, Verdict
+from noetl_worker.transports.fast.claims import ClaimRounds
+from noetl_worker.transports.fast.message import Message
+from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.transports.runs import Runs
+
+_log = get_logger()
+_AGAIN_SECONDS = 2.0
+
+
+class BusChannel:
+    """Publishes to the ingress stream; answers come on reply subjects."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._inbox = bus.inbox()
+
+    @property
+    def is_open(self) -> bool:
+        """The stream takes messages whenever it is there."""
+        return True
+
+    def listen(self, hear: Hear) -> str:
+        """Return the reply subject of a message."""
+        reply = self._inbox.fresh_subject()
+        self._inbox.register(reply, lambda incoming: hear(incoming.data))
+        return reply
+
+    def forget(self, reply: str) -> None:
+        """Hear no more under a reply subject."""
+        self._inbox.forget(reply)
+
+    async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
+        """Publish once and wait until it is stored."""
+        ack = await self._bus.publish(
+            _subject_of(message),
+            message.body,
+            message_id=message_id,
+            headers={REPLY_HEADER: message.reply},
+            seconds=seconds,
+        )
+        return not ack.duplicate
+
+    async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
+        """Publish all at once."""
+        outgoing = [
+            Outgoing(_subject_of(message), message.body, message_id, {REPLY_HEADER: message.reply})
+            for message, message_id in messages
+        ]
+        for result in await self._bus.publish_many(outgoing, seconds=_AGAIN_SECONDS):
+            if isinstance(result, NoetlError):
+                _log.info("repetition_not_stored", error=result.message)
+
+
+def _subject_of(message: Message) -> str:
+    return ingress_subject(
+        message.place.shard, execution_id=message.command.execution_id, kind=message.kind
+    )
+
+
+class BusClaims:
+    """Asks the orchestrator of a shard for commands."""
+
+    def __init__(self, bus: Bus, *, identity: Identity, timing: Timing) -> None:
+        self._rpc = RpcClient(bus)
+        self._identity = identity
+        self._timing = timing
+
+    async def ask(
+        self, note: CommandNotification, *, shard: int, after_start: bool
+    ) -> Command | Verdict:
+        """Ask until there is an answer."""
+        subject = rpc_subject("orchestrator", "claim", shard=shard)
+        fence = secret_in(note.server_url)
+        request = orjson.dumps(
+            {
+                "execution_id": note.execution_id,
+                "event_id": note.event_id,
+                "worker_id": self._identity.worker_id,
+                "instance": self._identity.instance,
+                "after_start": after_start,
+                **({"fence": fence} if fence else {}),
+            }
+        )
+        rounds = ClaimRounds(self._timing, after_start=after_start)
+        return await rounds.ask(lambda: self._ask_once(subject, request, note))
+
+    async def _ask_once(
+        self, subject: str, request: bytes, note: CommandNotification
+    ) -> Command | Verdict | None:
+        try:
+            reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
+        except RpcUnavailable as error:
+            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
+            return None
+        if reply.status == 409:
+            return "refused"
+        body = reply.body
+        if reply.status >= 300 or (isinstance(body, Mapping) and body.get("status") == "retry"):
+            return None
+        try:
+            return decode_claim(body, note)
+        except UndecodableClaim as error:
+            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
+            return None
+
+
+class BusControl:
+    """Registers with the catalog; asks the orchestrators which runs are over."""
+
+    def __init__(self, bus: Bus, *, identity: Identity, runs: Runs, seconds: float) -> None:
+        self._rpc = RpcClient(bus)
+        self._identity = identity
+        self._runs = runs
+        self._seconds = seconds
+
+    async def register(self) -> bool:
+        """Register with the catalog."""
+        reply = await self._ask_catalog("runtime.register", self._identity.registration())
+        return reply is not None and reply.status == 200
+
+    async def heartbeat(self) -> bool:
+        """Send a heartbeat to the catalog; ask the orchestrators which runs are over."""
+        reply = await self._ask_catalog("runtime.heartbeat", self._identity.heartbeat())
+        for shard in self._runs.shards:
+            await self._stop_what_is_over(shard)
+        return reply is None or reply.status != 404
+
+    async def _stop_what_is_over(self, shard: int) -> None:
+        query = RunsQuery(runs=self._runs.named(shard))
+        try:
+            found = await self._rpc.ask(RUNS_OVER, query, shard=shard, seconds=self._seconds)
+        except NoetlError as error:
+            _log.info("runs_not_asked_for", error=error.message)
+            return
+        for run in found.over:
+            self._runs.stop(run.event_id, attempts=run.attempts)
+
+    async def deregister(self) -> None:
+        """Deregister from the catalog."""
+        await self._ask_catalog("runtime.deregister", self._identity.deregistration())
+
+    async def _ask_catalog(self, operation: str, request: JsonObject) -> RpcReply | None:
+        try:
+            reply = await self._rpc.call(
+                rpc_subject("catalog", operation), request, seconds=self._seconds
+            )
+        except RpcUnavailable as error:
+            _log.warning("catalog_unanswered", operation=operation, error=error.message)
+            return None
+        if reply.status >= 300:
+            _log.warning(
+                "catalog_refused", operation=operation, status=reply.status, error=reply.error
+            )
+        return reply

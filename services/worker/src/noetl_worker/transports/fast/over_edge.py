@@ -1,0 +1,151 @@
+"""The fast path over HTTP: a start or an outcome is one call, whose answer comes after its commit.
+
+A worker that may not publish to the ingress stream reports so with one round trip instead of three
+or four. The edge puts the same message into the stream.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import count
+
+import orjson
+from noetl_common.errors import NoetlError, Permanent, Unavailable
+from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker.commands import Command, UndecodableClaim, decode_claim
+from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.transports.fast.channel import Hear, Verdict
+from noetl_worker.transports.fast.claims import ClaimRounds
+from noetl_worker.transports.fast.message import Message
+from noetl_worker.transports.fast.timing import Timing
+
+_log = get_logger()
+_LATER = frozenset({408, 425, 429})
+_NO_ROUTE = frozenset({404, 405})
+_AT_ONCE = 16
+
+
+class ReportRefused(Permanent):
+    """The edge will never take a start or an outcome."""
+
+    template = "the edge refused the report with status {status}: {answer}"
+
+
+class EdgeChannel:
+    """Posts starts and outcomes to the edge that their command names."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._names = count(1)
+        self._hearing: dict[str, Hear] = {}
+        self._repeating = asyncio.Semaphore(_AT_ONCE)
+        self.is_open = False
+
+    def on_registered(self, answer: Json) -> None:
+        """Open the channel if the answer to the registration says that the edge takes reports."""
+        self.is_open = isinstance(answer, Mapping) and answer.get("command_reports") is True
+
+    def listen(self, hear: Hear) -> str:
+        """Return a name for the answers to a message."""
+        reply = str(next(self._names))
+        self._hearing[reply] = hear
+        return reply
+
+    def forget(self, reply: str) -> None:
+        """Hear no more under a name."""
+        self._hearing.pop(reply, None)
+
+    async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
+        """Post once and wait for the commit; the fence, not the id, makes it count once."""
+        del message_id, seconds  # the edge holds the call until the commit
+        try:
+            status, answer = await self._edge.call(
+                "POST",
+                f"/api/commands/{message.place.event_id}/reports",
+                message.body,
+                base=message.command.server_url or None,
+            )
+        except EdgeUnreachable as error:
+            raise Unavailable(what=f"the edge ({error})") from error
+        if status >= 300:
+            self._refused(status, answer)
+        hear = self._hearing.get(message.reply)
+        if hear is not None:
+            hear(answer)
+        return True
+
+    def _refused(self, status: int, answer: bytes) -> None:
+        """Raise what a refusal means."""
+        text = answer[:500].decode("utf-8", "replace")
+        if status in _NO_ROUTE:
+            # An edge of the release before, behind the same address: it will be replaced.
+            self.is_open = False
+        elif 400 <= status < 500 and status not in _LATER:
+            raise ReportRefused(status=status, answer=text)
+        raise Unavailable(what=f"the edge (status {status}: {text})")
+
+    async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
+        """Post some at a time."""
+        await asyncio.gather(*(self._repeat(one, message_id) for one, message_id in messages))
+
+    async def _repeat(self, message: Message, message_id: str) -> None:
+        async with self._repeating:
+            try:
+                await self.send(message, message_id, seconds=0)
+            except ReportRefused as error:
+                _log.error("report_refused", event_id=message.place.event_id, error=error.message)
+                hear = self._hearing.get(message.reply)
+                if hear is not None:
+                    hear(orjson.dumps({"status": 422}))
+            except NoetlError as error:
+                _log.info("repetition_not_stored", error=error.message)
+
+
+class EdgeClaims:
+    """Claims commands at the edge that their notification names, as one process."""
+
+    def __init__(self, edge: Edge, *, identity: Identity, timing: Timing) -> None:
+        self._edge = edge
+        self._identity = identity
+        self._timing = timing
+
+    async def ask(
+        self, note: CommandNotification, *, shard: int, after_start: bool
+    ) -> Command | Verdict:
+        """Ask until there is an answer."""
+        del shard  # the edge knows
+        body: JsonObject = {
+            "worker_id": self._identity.worker_id,
+            "instance": self._identity.instance,
+            "after_start": after_start,
+        }
+        rounds = ClaimRounds(self._timing, after_start=after_start)
+        return await rounds.ask(lambda: self._ask_once(note, body))
+
+    async def _ask_once(
+        self, note: CommandNotification, request: JsonObject
+    ) -> Command | Verdict | None:
+        try:
+            status, body = await self._edge.call_json(
+                "POST", f"/api/commands/{note.event_id}/claim", request, base=note.server_url
+            )
+        except EdgeUnreachable as error:
+            _log.info("claim_unanswered", event_id=note.event_id, error=str(error))
+            return None
+        if status == 409:
+            return "refused"
+        if status >= 300 or _is_retry(body):
+            _log.info("claim_refused", event_id=note.event_id, status=status)
+            return None
+        try:
+            return decode_claim(body, note)
+        except UndecodableClaim as error:
+            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
+            return None
+
+
+def _is_retry(body: Json) -> bool:
+    return isinstance(body, Mapping) and body.get("status") == "retry"

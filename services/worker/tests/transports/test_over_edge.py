@@ -1,0 +1,278 @@
+"""The fast path over HTTP against a scripted edge."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from message_worker import QUICK, Gate
+from noetl_common.bus.broker import connect
+from noetl_common.bus.pull import run_pull_each
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.settings import NatsSettings
+from noetl_contract.ingress import INGRESS
+from noetl_contract.streams import STREAMS, pool_durable
+from noetl_contract.subjects import command_subject
+from noetl_testkit.waiting import eventually
+from noetl_worker.control_plane.edge import open_edge
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import EdgeResultStore
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.settings import Settings
+from noetl_worker.tools.registry import ToolRegistry, load_tools
+from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
+from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.transport import FastTransport
+from noetl_worker.transports.http import HttpTransport
+from noetl_worker.transports.runs import Runs
+from worker_control_plane import granted, make_command, make_notification
+from worker_edge import ScriptedEdge, make_credentials, scripted_edge
+
+REPORTS = "/api/commands/{}/reports"
+
+
+@pytest.fixture
+def edge() -> Iterator[ScriptedEdge]:
+    with scripted_edge() as made:
+        made.pool = lambda operation, _count: (
+            200,
+            {"status": "ok", "command_reports": operation == "register"},
+        )
+        yield made
+
+
+class Working:
+    def __init__(self, bus: Any, gate: Gate, identity: Identity, channel: EdgeChannel) -> None:
+        self.bus = bus
+        self.gate = gate
+        self.instance = identity.instance
+        self.channel = channel
+
+    async def notify(self, note: dict[str, Any]) -> None:
+        subject = command_subject("shared", execution_id=7)
+        await self.bus.publish(subject, orjson.dumps(note), message_id=None)
+
+    async def all_acked(self) -> None:
+        async def nothing_left() -> bool:
+            info = await self.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
+            return info.num_ack_pending == 0 and info.num_pending == 0
+
+        await eventually(nothing_left, what="all notifications are acknowledged")
+
+
+@pytest.fixture
+def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdge) -> Any:
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Working]:
+        settings = Settings(worker_id="w-1", server_url=edge.url)
+        ids, runs, gate = count(100), Runs(), Gate()
+        identity = Identity.of_this_process(settings)
+        async with (
+            httpx.AsyncClient() as http,
+            open_edge(settings) as calls,
+            connect(NatsSettings(nats_url=nats_url), name="w-1") as bus,
+        ):
+            await ensure_topology(bus, STREAMS, (pool_durable("shared"),))
+            tools = load_tools(
+                ToolParts(settings=settings, http=http, interpreters=interpreters, edge=calls)
+            )
+            runner = Runner(
+                toolbox=ToolRegistry({**tools._tools, "gate": gate}),
+                worker_id="w-1",
+                secrets={},
+                credentials=make_credentials(calls),
+                limits=PolicyLimits(),
+            )
+            reporter = Reporter(worker_id="w-1", next_id=ids.__next__)
+            results, channel = EdgeResultStore(calls), EdgeChannel(calls)
+            over_http = HttpTransport(
+                calls,
+                identity=identity,
+                runner=runner,
+                reporter=reporter,
+                results=results,
+                runs=runs,
+                on_registered=channel.on_registered,
+            )
+            timing = replace(QUICK, start_after_seconds=0.05)
+            transport = FastTransport(
+                channel,
+                claims=EdgeClaims(calls, identity=identity, timing=timing),
+                control=over_http,
+                identity=identity,
+                runner=runner,
+                reporter=reporter,
+                results=results,
+                other=over_http,
+                pending_outcomes=PendingOutcomes(most=100, most_bytes=1 << 20),
+                timing=timing,
+                runs=runs,
+            )
+            assert await transport.register()
+            tasks = [
+                asyncio.create_task(
+                    run_pull_each(
+                        bus, pool_durable("shared"), transport.handle, permits=4, drain_seconds=3
+                    )
+                ),
+                asyncio.create_task(transport.run_confirmations()),
+            ]
+            try:
+                yield Working(bus, gate, identity, channel)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    return start
+
+
+def note_of(edge: ScriptedEdge, action: str = "noop", **changes: Any) -> dict[str, Any]:
+    address = edge.url.replace("//", "//7.1:1.secret@")
+    given = {"command": make_command(action), "server_url": address, **changes}
+    return make_notification(1, **given)
+
+
+def types_of(report: dict[str, Any]) -> list[str]:
+    return [event["event_type"] for event in report["events"]]
+
+
+async def reports(edge: ScriptedEdge, number: int) -> list[dict[str, Any]]:
+    found = lambda: edge.bodies(REPORTS.format(1))  # noqa: E731
+    await eventually(lambda: len(found()) >= number, what=f"{number} reports")
+    return found()
+
+
+async def test_a_quick_command_is_one_call(edge: ScriptedEdge, start_worker: Any) -> None:
+    edge.claim = lambda _event_id, _count: (200, {"status": "ok"})
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        (outcome,) = await reports(edge, 1)
+        await worker.all_acked()
+
+    INGRESS.validate_python(outcome)
+    assert outcome["type"] == "command.outcome"
+    assert types_of(outcome) == ["command.started", "call.done", "command.completed"]
+    assert outcome["hold"] == {
+        "event_id": 1,
+        "command_id": "7:start:1",
+        "step": "start",
+        "attempts": 0,
+        "worker_id": "w-1",
+        "instance": worker.instance,
+        "fence": "1.secret",
+    }
+    assert [path for _, path, _ in edge.calls[1:]] == [REPORTS.format(1)]
+    assert edge.headers[1]["authorization"].startswith("Basic ")
+
+
+async def test_a_tool_that_takes_longer_is_told_of_before_it_ends(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    edge.claim = lambda _event_id, number: (200, {"status": "held" if number == 0 else "ok"})
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge, "gate"))
+        (start,) = await reports(edge, 1)
+        worker.gate.open.set()
+        _, outcome = await reports(edge, 2)
+
+    assert (start["type"], types_of(start)) == ("command.start", ["command.started"])
+    assert outcome["events"][0] == start["events"][0]
+
+
+async def test_a_run_that_another_worker_has_is_stopped(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    edge.claim = lambda _event_id, _count: (200, {"status": "lost", "reason": "taken"})
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge, "gate"))
+        await eventually(lambda: worker.gate.killed, what="the tool is stopped")
+        await worker.all_acked()
+
+    assert [report["type"] for report in edge.bodies(REPORTS.format(1))] == ["command.start"]
+
+
+async def test_an_outcome_is_posted_until_it_is_taken(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    answers = [(503, {"error": "busy"}), (429, {"error": "busy"}), (200, {"status": "ok"})]
+    edge.claim = lambda _event_id, number: answers[min(number, 2)]
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        sent = await reports(edge, 3)
+        await worker.all_acked()
+
+    assert sent[0] == sent[1] == sent[2]
+
+
+async def test_what_is_refused_for_good_ends_its_step(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    answers = [(422, {"error": "no"}), (200, {"status": "ok"})]
+    edge.claim = lambda _event_id, number: answers[min(number, 1)]
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        _, instead = await reports(edge, 2)
+
+    assert types_of(instead) == ["command.started", "call.error", "command.failed"]
+
+
+async def test_a_command_that_is_not_in_its_notification_is_claimed(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    note = note_of(edge, command=None)
+
+    def answer(_event_id: int, _count: int) -> tuple[int, Any]:
+        _, path, body = edge.calls[-1]
+        if path.endswith("/claim"):
+            return 200, granted(note, make_command("noop"), attempts=1)
+        return 200, {"status": "held" if body["type"] == "command.start" else "ok"}
+
+    edge.claim = answer
+    async with start_worker() as worker:
+        await worker.notify(note)
+        start, outcome = await reports(edge, 2)
+
+    (claim,) = edge.bodies("/api/commands/1/claim")
+    assert claim == {"worker_id": "w-1", "instance": worker.instance, "after_start": False}
+    assert start["hold"]["attempts"] == outcome["hold"]["attempts"] == 1
+
+
+async def test_an_edge_without_the_route_gets_single_events(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    """A registration at a newer edge, a report at one of the release before."""
+
+    def answer(event_id: int, _count: int) -> tuple[int, Any]:
+        path = edge.calls[-1][1]
+        if path.endswith("/reports"):
+            return 404, {"error": "Not Found", "status": 404}
+        return 200, granted(make_notification(event_id), make_command("noop"))
+
+    edge.claim = answer
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        await eventually(lambda: not worker.channel.is_open, what="the channel is closed")
+        await worker.notify(note_of(edge) | {"event_id": 2, "command_id": "7:start:2"})
+        await eventually(lambda: len(edge.events) >= 3, what="three events")
+
+    assert edge.bodies("/api/commands/2/claim") == [{"worker_id": "w-1"}]
+    assert [event["event_type"] for event in edge.events[:3]] == [
+        "command.started",
+        "call.done",
+        "command.completed",
+    ]
