@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -38,6 +38,10 @@ chart: setup
 chart-run: setup
 	.venv/bin/python tools/chart/rehearsal.py
 
+# A pool from none and back, by KEDA's sums, under commands that take long; args="--commands 60 --seconds 50".
+chart-scale: setup
+	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
+
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
 
@@ -56,11 +60,13 @@ waits: setup
 lists: setup
 	.venv/bin/python benchmarks/lists.py $(args)
 
-# Alerts, as Prometheus's own promtool judges them; as root it is installed when it isn't there.
+# Alerts, as Prometheus's own promtool judges them, and all queries in a Prometheus that scrapes a
+# stack; as root it is installed when it isn't there.
 .PHONY: monitoring
 monitoring: setup
 	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
+	PYTHONPATH=tests/monitoring .venv/bin/python tests/monitoring/prometheus_proof.py
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)

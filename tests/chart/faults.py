@@ -423,7 +423,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a scaled orchestrator": Fault(
         scaling.scalers,
-        "which makes it slower",
+        "makes longer itself",
         POOL,
         "spec/scaleTargetRef/name",
         "noetl-orchestrator-s0",

@@ -4,6 +4,7 @@ In one file, because one process runs the tests of a file, and renders once for 
 """
 
 import subprocess
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,13 @@ def test_what_selects_a_deployment_s_pods_never_changes(rendered: Rendered) -> N
     assert selectors == {name: common | labels for name, labels in own.items()}
 
 
+def test_the_chart_has_the_version_of_what_it_installs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    server = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text())["project"]
+
+    assert chart["version"] == chart["appVersion"] == server["version"]
+
+
 @pytest.mark.parametrize(
     ("name", "by_keda", "by_cpu"),
     [
@@ -135,6 +143,19 @@ def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None
         "host=pg-0-direct;port=5432;user=noetl;password=$(POSTGRES_PASSWORD);database=noetl_0,"
         "host=pg-1;port=5432;user=noetl;password=$(POSTGRES_PASSWORD);database=noetl_1"
     )
+
+
+def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rendered) -> None:
+    told = {
+        name_of(pod.owner): _variables(pod.containers[0]) for pod in rendered("keda_off").pods()
+    }
+
+    edge = told["noetl-api-gateway"]
+    assert edge["NOETL_PUBLIC_SERVER_URL"] == "https://noetl.example.org"
+    assert edge["NOETL_ALLOWED_HOSTS"] == "noetl.example.org,workers.example.org"
+    workers = told["noetl-orchestrator-s0"]["NOETL_PUBLIC_SERVER_URL"]
+    assert workers == "https://workers.example.org:8443"
+    assert told["noetl-worker-shared"]["NOETL_SERVER_URL"] == workers
 
 
 @pytest.mark.parametrize(

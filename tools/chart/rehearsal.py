@@ -21,7 +21,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ _READY_SECONDS = 120.0
 _COMMANDS = 20
 _SLOW = """apiVersion: noetl.io/v2
 kind: Playbook
-metadata: {name: slow, path: rehearsal/slow}
+metadata: {{name: slow, path: rehearsal/slow}}
 workflow:
   - step: start
-    tool: {kind: shell, command: sleep 8}
+    tool: {{kind: shell, command: sleep {seconds}}}
 """
 _EDGE = re.compile(r"http://noetl\.flow\.svc:8082")
 _REFERENCE = re.compile(r"\$\((\w+)\)")
@@ -57,6 +57,7 @@ class Cluster:
     folder: Path
     manifests: Manifests
     secrets: dict[str, dict[str, str]]
+    database: Database
     monitor: int
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -80,6 +81,10 @@ class Cluster:
                 text = _REFERENCE.sub(lambda found: made[found[1]], one["value"])
                 made[one["name"]] = self.here(text)
         return made
+
+    def database_named(self, name: str) -> Database:
+        """Return a database of the server, with the owner's login."""
+        return replace(self.database, name=name)
 
     def here(self, text: str) -> str:
         """Return a text with the edge's address on this machine."""
@@ -116,14 +121,17 @@ class Cluster:
             words = [word.replace(mounts[volume["name"]], str(place)) for word in words]
         return words
 
-    def start(self, pod: Pod) -> None:
-        """Start the process of a Deployment on a port of its own."""
-        name = name_of(pod.owner)
+    def start(self, pod: Pod, name: str | None = None) -> None:
+        """Start a process of a Deployment on a port of its own.
+
+        Args:
+            pod: what it is told.
+            name: of the process; by default that of the Deployment, which has one only.
+        """
+        name = name or name_of(pod.owner)
+        self.ports.setdefault(name, free_port())
         module = f"noetl_{pod.labels['app.kubernetes.io/component'].replace('-', '_')}"
-        own = {"NOETL_HTTP_HOST": "127.0.0.1", "NOETL_HTTP_PORT": str(self.ports[name])}
-        if module in {"noetl_api_gateway", "noetl_catalog"}:
-            # As it follows in a pod from its address.
-            own["NOETL_AUTH"] = "on"
+        own = {"NOETL_HTTP_PORT": str(self.ports[name])}
         # Nothing of our own environment: a pod has what its manifest says.
         environment = {"PATH": _path(), "HOME": str(self.folder), **self.variables(pod), **own}
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -171,9 +179,18 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
-def ask(url: str, *, token: str = "", body: Mapping[str, Any] | None = None) -> str:
-    """Return the body of an answer."""
+def ask(url: str, *, host: str = "", token: str = "", body: Mapping[str, Any] | None = None) -> str:
+    """Return the body of an answer.
+
+    Args:
+        url: where it is asked.
+        host: by which name, if not that of the address.
+        token: what is shown.
+        body: what is posted.
+    """
     headers = {"content-type": "application/json"}
+    if host:
+        headers["host"] = host
     if token:
         headers["authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
@@ -246,7 +263,7 @@ def printed_secrets(owner: str) -> dict[str, dict[str, str]]:
 
 
 def values(database: Database, *, nats: int, monitor: int) -> dict[str, Any]:
-    """Return the values of the release: two shards and the pool of system playbooks."""
+    """Return the values of a release with two shards."""
     place = {"host": database.host, "port": database.port}
     return {
         "nats": {"url": f"nats://127.0.0.1:{nats}", "monitoringEndpoint": f"127.0.0.1:{monitor}"},
@@ -257,13 +274,17 @@ def values(database: Database, *, nats: int, monitor: int) -> dict[str, Any]:
             "sslMode": "disable",
             "shards": [{**place, "database": f"noetl_{index}"} for index in range(2)],
         },
-        "workerPool": {"enabled": True},
     }
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Cluster]:
-    """Run NATS and PostgreSQL, and render the chart for them."""
+def servers(folder: Path, more: Mapping[str, Any]) -> Iterator[Cluster]:
+    """Run NATS and PostgreSQL, and render the chart for them.
+
+    Args:
+        folder: for their files.
+        more: values beside those that lead to them.
+    """
     with ExitStack() as stack:
         database = stack.enter_context(running_postgres(folder / "postgres")).maintenance
         made = printed_secrets(database.password)
@@ -283,8 +304,8 @@ def servers(folder: Path) -> Iterator[Cluster]:
         wait_until(nats.is_ready, what="NATS is ready")
         monitor = nats.monitor_port or 0
         archive = stack.enter_context(packed())
-        manifests = Helm(archive).render(values(database, nats=nats.port, monitor=monitor))
-        cluster = Cluster(folder, manifests, made, monitor)
+        given = {**values(database, nats=nats.port, monitor=monitor), **more}
+        cluster = Cluster(folder, Helm(archive).render(given), made, database, monitor)
         stack.callback(_kill, cluster)
         yield cluster
 
@@ -296,10 +317,14 @@ def _kill(cluster: Cluster) -> None:
             process.wait()
 
 
-def rehearse(cluster: Cluster) -> Iterator[str]:
-    """Install, run, scale, stop; tell of each."""
-    pods = [one for one in cluster.manifests.pods() if one.owner["kind"] == "Deployment"]
-    cluster.ports = {name_of(one.owner): free_port() for one in pods}
+def deployments(cluster: Cluster) -> list[Pod]:
+    """Return the pods of all Deployments."""
+    return [one for one in cluster.manifests.pods() if one.owner["kind"] == "Deployment"]
+
+
+def install(cluster: Cluster, pods: list[Pod]) -> Iterator[str]:
+    """Migrate and start the processes of some Deployments, one each."""
+    cluster.ports = {name_of(one.owner): free_port() for one in deployments(cluster)}
     began = time.monotonic()
     cluster.job("noetl-migrate")
     yield f"migrated and made the roles: {time.monotonic() - began:.1f} s"
@@ -312,6 +337,11 @@ def rehearse(cluster: Cluster) -> Iterator[str]:
         every_seconds=0.1,
     )
     yield f"{len(pods)} processes ready: {time.monotonic() - began:.1f} s"
+
+
+def rehearse(cluster: Cluster) -> Iterator[str]:
+    """Install, run, scale, stop; tell of each."""
+    yield from install(cluster, deployments(cluster))
     yield f"register: {cluster.job('noetl-register').replace('\n', '; ')}"
     yield f"register again: {cluster.job('noetl-register').replace('\n', '; ')}"
     yield f"playbook: {_playbook(cluster)}"
@@ -351,12 +381,19 @@ def _playbook(cluster: Cluster) -> str:
     return json.dumps(json.loads(done.stdout))
 
 
+def start_commands(cluster: Cluster, count: int, *, seconds: int) -> list[str]:
+    """Start executions of one command each; return their ids."""
+    key = cluster.secrets["noetl-catalog"]["access-keys"].partition("=")[2]
+    content = {"content": _SLOW.format(seconds=seconds)}
+    ask(f"{cluster.edge}/api/catalog/register", token=key, body=content)
+    body = {"path": "rehearsal/slow"}
+    told = [ask(f"{cluster.edge}/api/execute", token=key, body=body) for _ in range(count)]
+    return [str(json.loads(one)["execution_id"]) for one in told]
+
+
 def _demand(cluster: Cluster) -> float:
     """Start more commands than a worker runs at once; return the demand once all are there."""
-    key = cluster.secrets["noetl-catalog"]["access-keys"].partition("=")[2]
-    ask(f"{cluster.edge}/api/catalog/register", token=key, body={"content": _SLOW})
-    for _ in range(_COMMANDS):
-        ask(f"{cluster.edge}/api/execute", token=key, body={"path": "rehearsal/slow"})
+    start_commands(cluster, _COMMANDS, seconds=8)
     scaled = {name_of(one): one["spec"] for one in cluster.manifests.of("ScaledObject")}
     trigger = scaled["noetl-worker-shared"]["triggers"][0]
     found = wait_for(
@@ -394,7 +431,10 @@ def _cleanup(cluster: Cluster) -> str:
 
 def main() -> int:
     """Rehearse and print."""
-    with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers(Path(folder), {"workerPool": {"enabled": True}}) as cluster,
+    ):
         for line in rehearse(cluster):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

@@ -39,7 +39,7 @@ _THRESHOLDS = ("lagThreshold", "targetValue")
 _ACTIVATIONS = ("activationLagThreshold", "activationTargetValue")
 _DEMAND = re.compile(r"/api/internal/pools/([A-Za-z0-9_-]+)/demand")
 _GAUGE = re.compile(r'noetl_outbox_pending\{shard="(\d+)",kind="(\w+)"\}')
-# More of them decide the same executions and throw all but one decision away.
+# More of them may decide the same executions, and throw all but one decision away.
 UNSCALED = frozenset({"orchestrator"})
 
 
@@ -56,7 +56,7 @@ def scalers(manifests: Manifests) -> Iterator[str]:
             yield f"{place_of(one)}: has no number of replicas"
         service = one["spec"]["template"]["metadata"]["labels"].get("app.kubernetes.io/component")
         if count and service in UNSCALED:
-            yield f"{place_of(one)}: is scaled, which makes it slower"
+            yield f"{place_of(one)}: is scaled by a lag that it makes longer itself"
 
 
 def bounds(manifests: Manifests) -> Iterator[str]:

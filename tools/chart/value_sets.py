@@ -32,7 +32,7 @@ VALUE_SETS: dict[str, Values] = {
         "keda": {"enabled": False},
         "secrets": {"create": True, "values": _GIVEN},
         "ingress": {"enabled": True, "host": "noetl.example.org", "tlsSecret": "edge-tls"},
-        "publicUrl": "https://noetl.example.org",
+        "workersUrl": "https://workers.example.org:8443",
         "image": {"digests": {"worker": f"sha256:{'0a' * 32}"}},
     },
     "shards_2": {

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import keys, logins, operate, pauses, repair, schedules, up
+from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -24,6 +24,7 @@ app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.command()(pauses.pauses)
 app.command()(operate.status)
+app.command()(doctor.doctor)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)

@@ -28,7 +28,12 @@ secret, scaler}. Its scaler is "keda", "cpu" or "none".
 {{- $host := printf "%s.%s.svc" $fullname .Release.Namespace -}}
 {{- $m := dict "v" $v "fullname" $fullname "namespace" .Release.Namespace "instance" .Release.Name "appVersion" .Chart.AppVersion -}}
 {{- $_ := set $m "edge" (printf "http://%s:%d" $host (int $v.service.port)) -}}
-{{- $_ := set $m "publicUrl" ($v.publicUrl | default $m.edge) -}}
+{{- $door := $m.edge -}}
+{{- if and $v.ingress.enabled $v.ingress.host -}}
+{{- $door = printf "%s://%s" (ternary "https" "http" (ne $v.ingress.tlsSecret "")) $v.ingress.host -}}
+{{- end -}}
+{{- $_ := set $m "publicUrl" ($v.publicUrl | default $door) -}}
+{{- $_ := set $m "workersUrl" ($v.workersUrl | default $m.edge) -}}
 {{- $_ := set $m "shardCount" (max 1 (len $v.postgres.shards)) -}}
 {{- $asked := list (dict "service" "api-gateway" "part" $v.server) (dict "service" "catalog" "part" $v.catalog) -}}
 {{- range $shard := until (int $m.shardCount) -}}

@@ -19,7 +19,7 @@ then the rest by name.
 {{- end -}}
 {{- if eq $unit.service "catalog" -}}
 {{- $_ := set $secrets "NOETL_ENCRYPTION_KEY" (dict "secret" $secret "key" "encryption-key") -}}
-{{- $_ := set $secrets "NOETL_ACCESS_KEYS" (dict "secret" $secret "key" "access-keys") -}}
+{{- $_ := set $secrets "NOETL_ACCESS_KEYS" (dict "secret" $secret "key" "access-keys" "optional" true) -}}
 {{- end -}}
 {{- $plain := dict -}}
 {{- include "noetl.common" (dict "m" $m "unit" $unit "plain" $plain) -}}
@@ -38,7 +38,7 @@ then the rest by name.
 {{- range $name, $place := mergeOverwrite (deepCopy $unit.part.secretEnv) $secrets }}
 - name: {{ $name }}
   valueFrom:
-    secretKeyRef: {name: {{ $place.secret | quote }}, key: {{ $place.key | quote }}}
+    secretKeyRef: {name: {{ $place.secret | quote }}, key: {{ $place.key | quote }}{{ if $place.optional }}, optional: true{{ end }}}
 {{- end }}
 {{- if eq $unit.service "worker" }}
 - name: WORKER_ID
@@ -59,7 +59,7 @@ then the rest by name.
 {{- $_ := set $plain "NOETL_HTTP_PORT" "8082" -}}
 {{- $_ := set $plain "NOETL_LOG_FORMAT" "json" -}}
 {{- $_ := set $plain "NOETL_LOG_LEVEL" $v.logLevel -}}
-{{- $_ := set $plain "NOETL_PUBLIC_SERVER_URL" .m.publicUrl -}}
+{{- $_ := set $plain "NOETL_PUBLIC_SERVER_URL" (ternary .m.publicUrl .m.workersUrl (eq .unit.service "api-gateway")) -}}
 {{- $_ := set $plain "NOETL_SHUTDOWN_GRACE_SECONDS" (.unit.part.graceSeconds | int | toString) -}}
 {{- $_ := set $plain "NOETL_NATS_URL" $v.nats.url -}}
 {{- $_ := set $plain "NATS_USER" .unit.user -}}
@@ -91,14 +91,17 @@ then the rest by name.
 {{- if $v.ingress.host -}}
 {{- $hosts = append $hosts $v.ingress.host -}}
 {{- end -}}
-{{- $_ := set $plain "NOETL_ALLOWED_HOSTS" (join "," $hosts) -}}
+{{- if $v.workersUrl -}}
+{{- $hosts = append $hosts (urlParse $v.workersUrl).hostname -}}
+{{- end -}}
+{{- $_ := set $plain "NOETL_ALLOWED_HOSTS" (join "," (uniq $hosts)) -}}
 {{- else if has .unit.service (list "orchestrator" "outbox") -}}
 {{- $_ := set $plain "NOETL_OUTBOX_RELAY_EVENTS" ($v.events.relay | toString) -}}
 {{- $_ := set $plain "NOETL_OUTBOX_EVENT_TYPES" $v.events.types -}}
 {{- else if eq .unit.service "worker" -}}
 {{- $_ := set $plain "WORKER_POOL_NAME" .unit.pool -}}
 {{- $_ := set $plain "WORKER_MAX_CONCURRENT" (.unit.part.maxConcurrent | int | toString) -}}
-{{- $_ := set $plain "NOETL_SERVER_URL" .m.edge -}}
+{{- $_ := set $plain "NOETL_SERVER_URL" .m.workersUrl -}}
 {{- if .unit.isSystem -}}
 {{- $_ := set $plain "NOETL_KEYCHAIN_ENV_VARS" "NOETL_INTERNAL_API_TOKEN" -}}
 {{- end -}}

@@ -24,6 +24,9 @@ async def test_commands_wait_run_and_end(shard: Shard, replica: Replica, held: C
     (gpu,) = (await replica.rooms.demand.on_demand(DemandQuery(pool="gpu"))).pools
     assert 0 < gpu.oldest_seconds < 60
 
+    await shard.pool.execute("UPDATE noetl.command SET lease_until = NULL WHERE pool = 'shared'")
+    assert await demand(replica, "shared") == {}, "its tool waits for a callback"
+
     await shard.send(held.execution_id, {"type": "cancel", "execution_id": held.execution_id})
     assert await demand(replica) == {"gpu": (2, 0)}
 

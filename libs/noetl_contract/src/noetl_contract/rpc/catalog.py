@@ -264,6 +264,13 @@ class Liveness(Model):
     )
 
 
+class KeyUsable(Model):
+    """Whether stored secrets can be opened, and why not."""
+
+    is_usable: bool
+    reason: str | None = None
+
+
 class RuntimePurgeRequest(Model):
     """For how many minutes a worker pool must have been silent."""
 
@@ -370,6 +377,8 @@ WALLET_ROTATE = Operation("catalog", "wallet.rotate", RotateRequest, RotateSlice
 """Rewrap one slice of the data keys of a table; ask on with `after` until `done`."""
 WALLET_STATUS = Operation("catalog", "wallet.status", Nothing, KeyStatus)
 """Count records by the version of their key."""
+WALLET_KEY = Operation("catalog", "wallet.key", Nothing, KeyUsable)
+"""Say whether there is a key that opens the newest stored credential."""
 SECRET_AUDIT = Operation("catalog", "secret.audit", AuditQuery, AuditRecords)
 """List accesses to secrets and changes of them, newest first."""
 AUTH_RESOLVE = Operation("catalog", "auth.resolve", TokenRequest, Resolved)

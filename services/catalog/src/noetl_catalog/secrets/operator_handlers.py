@@ -1,6 +1,7 @@
 """Keys and the audit as operators see them, one function per operation."""
 
 from noetl_common.bus.rpc import Handlers, answers
+from noetl_common.errors import NoetlError, Transient
 from noetl_contract.http.secrets.keychain import (
     AuditQuery,
     AuditRecords,
@@ -9,9 +10,17 @@ from noetl_contract.http.secrets.keychain import (
     RotateSlice,
 )
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.catalog import SECRET_AUDIT, WALLET_ROTATE, WALLET_STATUS
+from noetl_contract.rpc.catalog import (
+    SECRET_AUDIT,
+    WALLET_KEY,
+    WALLET_ROTATE,
+    WALLET_STATUS,
+    KeyUsable,
+)
 from noetl_contract.rpc.models import Nothing
 
+from noetl_catalog.secrets.keys.manager import KeyMissing
+from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
@@ -27,9 +36,15 @@ class OperatorHandlers(Handlers):
     has_details = False
 
     def __init__(
-        self, store: SecretStore, *, rotation: KeyRotation, settings: SecretSettings
+        self,
+        store: SecretStore,
+        *,
+        rotation: KeyRotation,
+        check: KeyCheck,
+        settings: SecretSettings,
     ) -> None:
         self._store = store
+        self._check = check
         self._rotation = rotation
         self._settings = settings
 
@@ -50,6 +65,18 @@ class OperatorHandlers(Handlers):
     async def on_status(self, _request: Nothing) -> KeyStatus:
         """Count records by the version of their key."""
         return await self._store.count_key_versions()
+
+    @answers(WALLET_KEY)
+    async def on_key(self, _request: Nothing) -> KeyUsable:
+        """Say whether secrets can be opened, by the check that readiness depends on."""
+        try:
+            await self._check.run()
+        except NoetlError as error:
+            # A database that doesn't answer now says nothing about the key.
+            if isinstance(error, Transient) and not isinstance(error, KeyMissing):
+                raise
+            return KeyUsable(is_usable=False, reason=error.message)
+        return KeyUsable(is_usable=True)
 
     @answers(SECRET_AUDIT)
     async def on_audit(self, request: AuditQuery) -> AuditRecords:

@@ -23,7 +23,6 @@ from noetl_catalog.secrets.keychain.references import read_grants
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
-from noetl_catalog.secrets.keys.manager import KeyManager
 from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
 from noetl_catalog.secrets.operator_handlers import OperatorHandlers
@@ -40,7 +39,7 @@ class Secrets:
     """What the service needs of the parts once they are open."""
 
     store: SecretStore
-    keys: KeyManager
+    check: KeyCheck
     box: SecretBox
     resolver: KeychainResolver
     handlers: list[Handler]
@@ -48,8 +47,7 @@ class Secrets:
 
     def join(self, service: Service) -> None:
         """Add the readiness check and the background work."""
-        check = KeyCheck(self.keys, store=self.store, box=self.box)
-        service.ready_when("encryption_key", check.run)
+        service.ready_when("encryption_key", self.check.run)
         service.spawn("secret refresh", self.resolver.run())
 
     async def delete_old(self) -> None:
@@ -106,7 +104,7 @@ async def open_secrets(
             audit=audit,
             settings=settings,
         )
-        uses = Uses(executions, entries)
+        uses, check = Uses(executions, entries), KeyCheck(keys, store=secrets, box=box)
         handlers = [
             *CredentialHandlers(
                 secrets,
@@ -121,7 +119,7 @@ async def open_secrets(
                 secrets, box=box, uses=uses, audit=audit, settings=settings
             ).handlers(),
             *OperatorHandlers(
-                secrets, rotation=KeyRotation(secrets, box=box), settings=settings
+                secrets, rotation=KeyRotation(secrets, box=box), check=check, settings=settings
             ).handlers(),
         ]
-        yield Secrets(secrets, keys, box, resolver, handlers, settings)
+        yield Secrets(secrets, check, box, resolver, handlers, settings)

@@ -310,7 +310,7 @@ async def test_rotation_turns_every_record_and_can_be_interrupted(
         )
         again = await world.ok("wallet.rotate", table="credential", batch_size=2)
         keychain = await world.ok("wallet.rotate", table="keychain", batch_size=100)
-        status = await world.ok("wallet.status")
+        status, key = await world.ok("wallet.status"), await world.ok("wallet.key")
 
     newest = {"encryption_key": NEW_KEY, "encryption_key_version": "v2"}
     async with open_world(database, nats_url, **newest) as world:
@@ -323,6 +323,7 @@ async def test_rotation_turns_every_record_and_can_be_interrupted(
 
     counts = ("processed", "rewrapped", "skipped", "failed")
     assert readiness == "ok"
+    assert key == {"is_usable": True}
     assert ([part[name] for name in counts], part["done"]) == ([3, 2, 0, 1], False)
     assert meanwhile == values == ["old", 0, 6]
     assert ([rest[name] for name in counts], rest["done"]) == ([6, 6, 0, 0], True)
@@ -340,10 +341,12 @@ async def test_wrong_key_is_noticed_and_nothing_is_readable(
         await world.ok("credential.create", name="pg", type="t", data=CANARY)
     async with open_world(database, nats_url, encryption_key=NEW_KEY) as world:
         readiness = await world.service.readiness()
+        key = await world.ok("wallet.key")
         reply = await world.ask("credential.get", identifier="pg", include_data=True)
         audited = await world.audited()
 
     assert readiness["encryption_key"].endswith("Decryption failed: aead::Error")
+    assert key == {"is_usable": False, "reason": "Decryption failed: aead::Error"}
     assert (reply.status, reply.error) == (500, "Decryption failed: aead::Error")
     assert audited == [("put_credential", "ok"), ("get_credential", "decryption_error")]
 
@@ -353,12 +356,14 @@ async def test_without_a_key_secrets_are_refused_by_name_and_the_rest_works(
 ) -> None:
     async with open_world(database, nats_url, encryption_key=SecretStr(" ")) as world:
         readiness = await world.service.readiness()
+        key = await world.ok("wallet.key")
         reply = await world.ask("credential.create", name="pg", type="t", data=CANARY)
         listed = await world.ok("credential.list")
         registered = await world.ask("register", content=PLAYBOOK)
 
     text = "NOETL_ENCRYPTION_KEY is not set: secrets can be neither stored nor read"
     assert readiness["encryption_key"].endswith(text)
+    assert key == {"is_usable": False, "reason": text}
     assert (reply.status, reply.error) == (503, text)
     assert (listed, registered.status) == ({"items": []}, 200)
 

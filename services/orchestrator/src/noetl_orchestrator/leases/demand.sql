@@ -2,7 +2,8 @@
 
 -- name: count_open_commands
 -- The open commands of pools, the fullest pools first. Each half reads the rows of one partial
--- index: commands that have ended cost nothing. $1 pool, null for all, $2 most pools
+-- index: commands that have ended cost nothing. Those without a lease wait for a callback and need
+-- no worker. $1 pool, null for all, $2 most pools
 SELECT
     o.pool,
     sum(o.waiting)::BIGINT AS waiting,
@@ -18,6 +19,7 @@ FROM (
     SELECT c.pool, 0 AS waiting, count(*) AS running, NULL AS oldest
     FROM noetl.command AS c
     WHERE c.status IN ('CLAIMED', 'RUNNING')
+        AND c.lease_until IS NOT NULL
         AND ($1::TEXT IS NULL OR c.pool = $1)
     GROUP BY c.pool
 ) AS o

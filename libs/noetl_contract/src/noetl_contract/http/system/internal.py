@@ -121,7 +121,8 @@ class PendingRows(Model):
 class PoolDemandAnswer(Model):
     """How many commands of a pool want a worker, for those who start and stop workers.
 
-    `waiting` are not claimed yet, `running` are claimed and have not ended; `total` is both.
+    `waiting` are not claimed yet, `running` are held by a worker; `total` is both. A command whose
+    tool waits for a callback needs no worker and is neither.
     """
 
     model_config = example(pool="shared", waiting=7, running=4, total=11)

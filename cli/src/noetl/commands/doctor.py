@@ -1,0 +1,108 @@
+"""`doctor`: what is wrong with a system, what it means, and what to do next."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noetl.commands.operate import current_state, databases_of, nats_of
+from noetl.commands.options import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    TokenOption,
+    log_to_stderr,
+)
+from noetl.stack.datadir import DataDirectory, locate
+from noetl.stack.errors import StackError
+from noetl.stack.servers import migrations
+from noetl.stack.services import outside
+
+if TYPE_CHECKING:
+    from noetl.doctor.examination import Patient
+    from noetl.doctor.finding import Report
+
+
+def doctor(
+    *,
+    stuck_minutes: Annotated[
+        float,
+        typer.Option(min=0, help="A running execution is stuck when nothing was open for so long."),
+    ] = 5.0,
+    data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what is wrong; exit code 0: nothing, 2: warnings, 3: work stands still.
+
+    Looks at the local stack, or at the servers that NOETL_NATS_URL and POSTGRES_HOST or
+    NOETL_SHARDS name, with the login that owns the schema, and at the edge of --server-url.
+    It changes nothing. Exit code 1: there is nothing to look at.
+    """
+    # Loaded here, because the clients take half a second that other commands need not wait for.
+    from noetl.doctor.examination import examine  # noqa: PLC0415
+
+    log_to_stderr()
+    patient = _patient(
+        locate(data), server_url=server_url, token=token, stuck=timedelta(minutes=stuck_minutes)
+    )
+    report = asyncio.run(examine(patient))
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        for line in lines(report):
+            typer.echo(line)
+    raise typer.Exit(int(report.severity))
+
+
+def lines(report: "Report") -> list[str]:
+    """Return a report as people read it, the worst first."""
+    shown: list[str] = []
+    for one in report.ranked():
+        shown.append(f"{one.kind.severity.name}  {one.text}  [{one.code}]")
+        shown += [f"    - {detail}" for detail in one.details]
+        shown += [f"    {one.kind.meaning}", f"    next: {one.next}", ""]
+    looked_at = ", ".join(dict.fromkeys(report.looked_at))
+    verdict = f"{len(report.findings)} found" if report.findings else "nothing is wrong"
+    shown.append(f"{verdict}; looked at: {looked_at or 'nothing'}")
+    shown += [f"not looked at: {what}: {why}" for what, why in report.left_out.items()]
+    return shown
+
+
+def _patient(
+    directory: DataDirectory, *, server_url: str | None, token: str | None, stuck: timedelta
+) -> "Patient":
+    """Find out what there is to look at.
+
+    Raises:
+        StackError: nothing.
+    """
+    from noetl.doctor.examination import Patient  # noqa: PLC0415 -- as above
+    from noetl.follow.servers import token_of  # noqa: PLC0415 -- as above
+
+    named = outside()
+    local = server_url is None and directory.is_held()
+    if not local and server_url is None and named.nats_url is None and named.databases is None:
+        raise StackError(
+            f"no stack is running on {directory.root}: start it (noetl-server up), name a server "
+            "with --server-url, or set NOETL_NATS_URL and POSTGRES_HOST"
+        )
+    state = current_state(directory) if local else None
+    return Patient(
+        processes=None if state is None else state["services"],
+        url=server_url or (None if state is None else state.get("url")),
+        token=token_of(token, directory if local else None),
+        nats_url=nats_of(directory) if local else named.nats_url,
+        databases=databases_of(directory) if local else named.databases,
+        newest_migration=newest_migration(migrations.folder()),
+        stuck_after=stuck,
+    )
+
+
+def newest_migration(folder: Path) -> str:
+    """Return the version of the newest migration of this release."""
+    return max(path.name.partition("_")[0] for path in folder.glob("*.sql"))

@@ -1,0 +1,126 @@
+"""What the broker says: streams, durables and dead letters."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.jetstream import ConsumerInfo, consumer_info, get_message, stream_info
+from noetl_common.errors import NoetlError
+from noetl_common.settings import NatsSettings
+from noetl_contract.streams import (
+    DEAD,
+    STREAMS,
+    DurableSpec,
+    audit_durable,
+    ingress_durable,
+    projector_durable,
+)
+from pydantic import SecretStr
+
+from noetl.doctor.finding import Finding
+from noetl.doctor.words import counted
+from noetl.stack.errors import StackError
+from noetl.stack.servers.nats_probe import NatsProbe
+
+_NAME = "noetl-server doctor"
+_CONNECT_SECONDS = 5.0
+_LAGGING = 1000
+_REDELIVERED = 100
+_LETTERS_SHOWN = 5
+_REASON = re.compile(rb"Noetl-Dead-(Reason|Subject): ?([^\r\n]*)")
+
+
+class BrokerUnreachable(StackError):
+    """There is no connection to the broker; the text says why."""
+
+
+@asynccontextmanager
+async def opened(nats_url: str) -> AsyncIterator[Bus]:
+    """Open a connection for the block.
+
+    Raises:
+        BrokerUnreachable: there is none in time.
+    """
+    settings = NatsSettings(nats_url=SecretStr(nats_url))
+    async with AsyncExitStack() as cleanup:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                bus = await cleanup.enter_async_context(connect(settings, name=_NAME))
+        except (TimeoutError, NoetlError) as error:
+            reason = await asyncio.to_thread(_why, nats_url)
+            raise BrokerUnreachable(reason or f"no answer: {error}") from None
+        yield bus
+
+
+def _why(nats_url: str) -> str:
+    """Return what a bare connection is told; the client only goes on trying."""
+    try:
+        with NatsProbe(nats_url):
+            return ""
+    except OSError as error:
+        return str(error) or type(error).__name__
+
+
+async def look_at_broker(bus: Bus, *, shards: int) -> list[Finding]:
+    """Look at streams, at the durables of services, and at dead letters.
+
+    Raises:
+        NoetlError: the broker doesn't answer any more.
+    """
+    findings: list[Finding] = []
+    missing = set()
+    for spec in STREAMS:
+        found = await stream_info(bus, spec.name)
+        if found is None:
+            missing.add(spec.name)
+            findings.append(Finding("stream_missing", spec.name, f"no stream {spec.name}"))
+        elif spec is DEAD and found.messages:
+            text = f"{counted(found.messages, 'dead letter')} in {spec.name}"
+            details = await _letters(bus, last=found.last_sequence)
+            findings.append(Finding("dead_letters", spec.name, text, details))
+    for durable in _durables(shards):
+        if durable.stream not in missing:
+            info = await consumer_info(bus, durable.stream, durable.name)
+            findings += _durable(durable, info)
+    return findings
+
+
+def _durables(shards: int) -> Iterator[DurableSpec]:
+    yield audit_durable()
+    for shard in range(shards):
+        yield ingress_durable(shard)
+        yield projector_durable(shard)
+
+
+def _durable(spec: DurableSpec, info: ConsumerInfo | None) -> Iterator[Finding]:
+    place = f"{spec.stream}/{spec.name}"
+    if info is None:
+        # The audit's is made where callers must log in.
+        if spec != audit_durable():
+            yield Finding("durable_missing", place, f"no durable {place}")
+        return
+    if info.pending > _LAGGING:
+        text = f"{counted(info.pending, 'message')} wait for {place}"
+        yield Finding("consumer_lagging", place, text)
+    if info.redelivered > _REDELIVERED:
+        text = f"{counted(info.redelivered, 'message')} of {place} delivered more than once"
+        yield Finding("consumer_redelivering", place, text)
+
+
+async def _letters(bus: Bus, *, last: int) -> tuple[str, ...]:
+    """Return subject and reason of the newest dead letters."""
+    shown = []
+    for sequence in range(last, max(0, last - _LETTERS_SHOWN), -1):
+        message = await get_message(bus, DEAD.name, sequence)
+        if message is not None:
+            about = {name: text.decode(errors="replace") for name, text in _about(message.headers)}
+            subject, reason = about.get("Subject", message.subject), about.get("Reason", "")
+            shown.append(f"{sequence}: {subject}: {reason}")
+    return tuple(shown)
+
+
+def _about(headers: bytes) -> Iterator[tuple[str, bytes]]:
+    for name, text in _REASON.findall(headers):
+        yield name.decode(), text

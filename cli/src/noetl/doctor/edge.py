@@ -1,0 +1,61 @@
+"""What the edge answers to a client."""
+
+import os
+from collections.abc import Iterator
+
+import httpx
+
+from noetl.doctor.finding import Finding
+
+INTERNAL_TOKEN = "NOETL_INTERNAL_API_TOKEN"  # noqa: S105 -- the name of a variable
+_SECONDS = 5.0
+_UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE = 401, 403, 503
+
+
+def look_at_edge(url: str, *, token: str) -> list[Finding]:
+    """Ask for the edge's health, and show it the logins that others use."""
+    try:
+        with httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False) as client:
+            return [*_health(client, url), *_login(client, url, token), *_internal(client, url)]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        text = f"no answer from {url}: {error or type(error).__name__}"
+        return [Finding("edge_unreachable", url, text)]
+
+
+def _health(client: httpx.Client, url: str) -> Iterator[Finding]:
+    answer = client.get("/api/health")
+    if answer.is_success:
+        return
+    try:
+        body = answer.json()
+        said = ", ".join(f"{name} {body.get(name)}" for name in ("database", "nats"))
+    except (ValueError, AttributeError):
+        said = f"status {answer.status_code}"
+    yield Finding("edge_unhealthy", url, f"{url} says: {said}")
+
+
+def _login(client: httpx.Client, url: str, token: str) -> Iterator[Finding]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    answer = client.get("/api/executions", params={"limit": 1}, headers=headers)
+    if answer.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
+        shown = "the token" if token else "no token"
+        yield Finding("login_refused", url, f"{url} refuses {shown}: {_reason(answer)}")
+
+
+def _internal(client: httpx.Client, url: str) -> Iterator[Finding]:
+    token = os.environ.get(INTERNAL_TOKEN, "").strip()
+    if not token:
+        return
+    headers = {"authorization": f"Bearer {token}"}
+    answer = client.get("/api/internal/outbox/pending-count", headers=headers)
+    is_unset = answer.status_code == _UNAVAILABLE and INTERNAL_TOKEN in answer.text
+    if answer.status_code in {_UNAUTHORIZED, _FORBIDDEN} or is_unset:
+        text = f"{url} refuses {INTERNAL_TOKEN}: {_reason(answer)}"
+        yield Finding("internal_token_refused", url, text)
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"

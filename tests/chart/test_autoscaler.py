@@ -1,0 +1,64 @@
+"""The sums of KEDA and of Kubernetes' autoscaler."""
+
+import pytest
+from autoscaler import Autoscaler, Trigger
+
+LAG = Trigger("lag", 10)
+
+
+def _looks(scaler: Autoscaler, values: list[float | None], current: int = 1) -> list[int]:
+    """Look every 15 seconds."""
+    numbers = []
+    for at, value in enumerate(values):
+        current = scaler.look({"lag": value}, current=current, now=at * 15.0)
+        numbers.append(current)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "current", "wanted"),
+    [
+        (484, 6, 6),
+        (10.9, 1, 1),
+        (11.1, 1, 2),
+        (31, 4, 4),
+        (None, 3, 3),
+    ],
+)
+def test_one_look(value: float | None, current: int, wanted: int) -> None:
+    scaler = Autoscaler(1, 6, (LAG,))
+
+    assert scaler.look({"lag": value}, current=current, now=0) == wanted
+
+
+def test_it_grows_by_four_or_twice_in_a_period() -> None:
+    assert _looks(Autoscaler(1, 50, (LAG,)), [484] * 5) == [5, 10, 20, 40, 49]
+
+
+def test_it_shrinks_by_one_a_minute_after_the_window() -> None:
+    numbers = _looks(Autoscaler(1, 6, (LAG,)), [60, 60, *[5.0] * 40])
+
+    assert numbers[:22] == [5, *[6] * 20, 5]
+    assert numbers[22:30] == [5, 5, 5, 4, 4, 4, 4, 3]
+    assert numbers[-1] == 1
+
+
+def test_of_none_one_is_woken_by_a_single_command_and_not_by_a_threshold_of_one() -> None:
+    never = Autoscaler(0, 6, (Trigger("lag", 10, activation=1),))
+
+    assert _looks(Autoscaler(0, 6, (LAG,)), [0, 1, 1], current=0) == [0, 1, 1]
+    assert _looks(never, [0, 1, 1], current=0) == [0, 0, 0]
+
+
+def test_the_last_goes_when_nothing_came_for_the_cooldown() -> None:
+    numbers = _looks(Autoscaler(0, 6, (LAG,)), [1, *[0.0] * 21], current=0)
+
+    assert numbers == [*[1] * 20, 0, 0]
+
+
+def test_the_largest_of_several_counts_and_one_that_is_silent_keeps_it_from_shrinking() -> None:
+    scaler = Autoscaler(1, 6, (LAG, Trigger("demand", 4)))
+
+    assert scaler.look({"lag": 11, "demand": 12}, current=1, now=0) == 3
+    assert scaler.look({"lag": 1, "demand": None}, current=3, now=1000) == 3
+    assert scaler.look({"lag": 50, "demand": None}, current=3, now=1015) == 5
