@@ -6,6 +6,8 @@ asks with the state (L1 to L4).
 
 from datetime import datetime, timedelta
 
+from noetl_contract.json import Json
+
 from noetl_engine.inputs import Facts, WorkerSeen
 from noetl_engine.state.model import CommandState
 
@@ -49,6 +51,12 @@ def attempts_used(command: CommandState, reason: str | None) -> int:
     """
     given_back = command.given_back + (reason == GIVEN_BACK)
     return command.holds - min(given_back, _MOST_GIVEN_BACK)
+
+
+def given_back_note(command: CommandState, reason: str | None) -> dict[str, Json]:
+    """Return what the note of the next hold says of the runs that were given back before."""
+    given_back = command.given_back + (reason == GIVEN_BACK)
+    return {"given_back": given_back} if given_back else {}
 
 
 def holder_gone(command: CommandState, facts: Facts) -> str | None:

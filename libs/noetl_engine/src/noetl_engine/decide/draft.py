@@ -15,7 +15,7 @@ from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
-from noetl_engine.lease import GIVEN_BACK
+from noetl_engine.lease import given_back_note
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
@@ -271,8 +271,7 @@ class Draft:
         }
         attempts = command.holds
         if attempts:
-            meta["attempts"] = attempts
-            meta["reclaimed"] = True
+            meta |= {"attempts": attempts, "reclaimed": True}
             meta["reclaimed_from_worker"] = command.worker_id
             meta["reclaimed_reason"] = reason
         if row is None:
@@ -293,10 +292,8 @@ class Draft:
             "instance": instance,
             "attempts": attempts,
             "holds": attempts + 1,
+            **given_back_note(command, reason),
         }
-        given_back = command.given_back + (reason == GIVEN_BACK)
-        if given_back:
-            row.note["given_back"] = given_back
         self.append(row)
         self.begin_time_limit(command)
 
