@@ -288,8 +288,10 @@ class Draft:
             )
         row.note = {
             **(row.note or {}),
-            **{"command": command.event_id, "instance": instance},
-            **{"attempts": attempts, "holds": attempts + 1},
+            "command": command.event_id,
+            "instance": instance,
+            "attempts": attempts,
+            "holds": attempts + 1,
             **given_back_note(command, reason),
         }
         self.append(row)
