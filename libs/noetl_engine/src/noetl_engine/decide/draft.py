@@ -263,12 +263,8 @@ class Draft:
         row: EventRow | None = None,
     ) -> None:
         """Append the ``command.claimed`` that makes a worker the holder."""
-        meta: dict[str, Json] = {
-            "command_id": command.command_id,
-            "worker_id": worker_id,
-            "actionable": False,
-            "informative": True,
-        }
+        meta: dict[str, Json] = {"command_id": command.command_id, "worker_id": worker_id}
+        meta |= {"actionable": False, "informative": True}
         attempts = command.holds
         if attempts:
             meta |= {"attempts": attempts, "reclaimed": True}
