@@ -6,8 +6,14 @@ asks with the state (L1 to L4).
 
 from datetime import datetime, timedelta
 
+from noetl_contract.json import Json
+
 from noetl_engine.inputs import Facts, WorkerSeen
 from noetl_engine.state.model import CommandState
+
+GIVEN_BACK = "worker_gone"
+"""The reason of a hold that is over because its worker has left in order."""
+_MOST_GIVEN_BACK = 50
 
 
 def is_holder(command: CommandState, *, worker_id: str | None, instance: str | None) -> bool:
@@ -34,6 +40,23 @@ def fits(
     if worker_id != command.worker_id:
         return False
     return instance is None or command.instance is None or instance == command.instance
+
+
+def attempts_used(command: CommandState, reason: str | None) -> int:
+    """Return how many runs of a command counted, the present one among them.
+
+    A run that its worker gave back, since it was told to stop, doesn't; up to a bound, for a
+    command that brings its workers to be stopped must end too. ``reason`` is why the holder of
+    the present run is gone.
+    """
+    given_back = command.given_back + (reason == GIVEN_BACK)
+    return command.holds - min(given_back, _MOST_GIVEN_BACK)
+
+
+def given_back_note(command: CommandState, reason: str | None) -> dict[str, Json]:
+    """Return what the note of the next hold says of the runs that were given back before."""
+    given_back = command.given_back + (reason == GIVEN_BACK)
+    return {"given_back": given_back} if given_back else {}
 
 
 def holder_gone(command: CommandState, facts: Facts) -> str | None:
@@ -73,7 +96,7 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     allowance = timedelta(seconds=limits.clock_allowance_seconds)
     left_at = None if worker is None else worker.deregistered_at
     if left_at is not None and left_at >= claimed_at - allowance:
-        return "worker_gone"
+        return GIVEN_BACK
     if worker is not None and _registered_again(worker, instance, claimed_at, heard_at, facts):
         return "worker_registered_again"
     heard_since = facts.heard_since if worker is None else worker.heard_since

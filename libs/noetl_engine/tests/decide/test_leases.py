@@ -200,6 +200,51 @@ def test_the_attempts_are_bounded():
     assert run.ended == ["FAILED"]
 
 
+def left(run: Any) -> dict[str, WorkerSeen]:
+    """Every worker has said goodbye just now."""
+    seen = WorkerSeen(run.now, NOW - timedelta(days=1), None, deregistered_at=run.now)
+    return dict.fromkeys(("w1", "w2", "w3", "w4"), seen)
+
+
+def test_what_a_stopped_worker_gives_back_uses_up_no_attempt():
+    run, command = at_a(limits=Limits(max_attempts=2))
+    for number, worker in enumerate(("w1", "w2", "w3")):
+        body = run.claim(command, worker).answer.body
+        assert body["fast"]["attempts"] == number
+        run.wait(10)
+        run.workers = left(run)
+        run.decide(CommandExhausted(command.event_id, attempts=number))
+    run.take_snapshot()
+    run.execution = run.restore()
+    run.claim(command, "w4")
+    run.wait(100)
+    run.workers = {}
+    lost = run.claim(command, "w1")
+
+    assert [
+        row.meta["reclaimed_reason"] for row in run.rows if "reclaimed_reason" in (row.meta or {})
+    ] == [*["worker_gone"] * 3, "lease_expired"]
+    assert lost.answer.body["fast"]["attempts"] == 4
+    run.wait(100)
+    run.decide(CommandExhausted(command.event_id, attempts=4))
+    error = "Command lost: worker w1 stopped answering (attempt 2 of 2)"
+    assert run.rows[-2].result["context"]["error"] == error
+
+
+def test_a_command_that_is_given_back_for_ever_ends():
+    run, command = at_a(limits=Limits(max_attempts=2))
+    for number in range(100):
+        answer = run.claim(command, f"w{number % 2 + 1}").answer
+        if answer.status == 409:
+            break
+        run.wait(10)
+        run.workers = left(run)
+
+    assert number == 52
+    run.decide(CommandExhausted(command.event_id, attempts=51))
+    assert run.ended == ["FAILED"]
+
+
 HELD = NOW
 
 

@@ -200,6 +200,28 @@ async def test_a_command_lost_too_often_fails_with_its_reason(
     assert await renotified(shard, held) == []
 
 
+async def test_runs_that_stopped_workers_gave_back_use_up_no_attempt(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    """Three workers are stopped one after the other, the fourth dies: it runs once more."""
+    for attempt, worker in ((1, "w2"), (2, "w3"), (3, "w4")):
+        await age_hold(shard, held, replica, 120)
+        await hear(shard, replica, worker=f"w{attempt}", deregistered=True)
+        await sweep(replica)
+        claim = await shard.claim(held, worker=worker, instance=worker)
+        assert claim["body"]["meta"]["attempts"] == attempt
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, worker="w4", heartbeat_age=120)
+    await sweep(replica)
+
+    async def is_announced() -> bool:
+        return f"c:{held.event_id}:4" in await renotified(shard, held)
+
+    await eventually(is_announced)
+    claim = await shard.claim(held, worker="w5", instance="w5")
+    assert claim["body"]["meta"]["attempts"] == 4
+
+
 async def test_a_lost_command_that_may_not_be_repeated_ends_as_unknown(shard: Shard) -> None:
     replica = await shard.open_replica()
     once = LINEAR.replace("step: start\n", "step: start\n    spec: {repeatable: false}\n")

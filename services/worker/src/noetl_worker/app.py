@@ -49,6 +49,8 @@ from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
+_LONGEST_GOODBYE_SECONDS = 5.0
+"""Of the grace of a stop, what is kept for answers to outcomes and for deregistration."""
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -101,6 +103,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
 async def _work(settings: Settings, service: Service, bus: Bus, transport: Transport) -> None:
     """Pull, run, report; when cancelled, end what is running and wait for the answers."""
     grace = settings.shutdown_grace_seconds
+    goodbye = min(_LONGEST_GOODBYE_SECONDS, grace * 0.3)
     try:
         async with asyncio.TaskGroup() as group:
             beside = [
@@ -124,11 +127,11 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                         share=settings.pool_share,
                     ),
                     permits=settings.worker_max_concurrent,
-                    drain_seconds=grace * 0.7,
+                    drain_seconds=grace - goodbye,
                     on_progress=service.beater("commands"),
                 )
             finally:
-                await asyncio.shield(transport.settle(seconds=grace * 0.15))
+                await asyncio.shield(transport.settle(seconds=goodbye / 2))
                 for task in beside:
                     task.cancel()
     finally:

@@ -9,7 +9,7 @@ from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import end_recorded, recorded_at
 from noetl_engine.decide.rows import refused
 from noetl_engine.inputs import Claimed
-from noetl_engine.lease import holder_gone, is_holder
+from noetl_engine.lease import attempts_used, holder_gone, is_holder
 from noetl_engine.outputs import Answer
 from noetl_engine.state.model import CommandState
 
@@ -53,7 +53,7 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911, C901 - 
         return _asked_again(draft, command, message)
     if reason is None:
         return refused(f"Command already claimed by {command.worker_id}", "active_claim")
-    if command.once or command.holds >= draft.facts.limits.max_attempts:
+    if command.once or attempts_used(command, reason) >= draft.facts.limits.max_attempts:
         return refused(FINISHED, "already_terminal")
     return _granted(draft, command, message, reason=reason)
 

@@ -15,6 +15,7 @@ from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
+from noetl_engine.lease import given_back_note
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
@@ -262,16 +263,11 @@ class Draft:
         row: EventRow | None = None,
     ) -> None:
         """Append the ``command.claimed`` that makes a worker the holder."""
-        meta: dict[str, Json] = {
-            "command_id": command.command_id,
-            "worker_id": worker_id,
-            "actionable": False,
-            "informative": True,
-        }
+        meta: dict[str, Json] = {"command_id": command.command_id, "worker_id": worker_id}
+        meta |= {"actionable": False, "informative": True}
         attempts = command.holds
         if attempts:
-            meta["attempts"] = attempts
-            meta["reclaimed"] = True
+            meta |= {"attempts": attempts, "reclaimed": True}
             meta["reclaimed_from_worker"] = command.worker_id
             meta["reclaimed_reason"] = reason
         if row is None:
@@ -292,6 +288,7 @@ class Draft:
             "instance": instance,
             "attempts": attempts,
             "holds": attempts + 1,
+            **given_back_note(command, reason),
         }
         self.append(row)
         self.begin_time_limit(command)

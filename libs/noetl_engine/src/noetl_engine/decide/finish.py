@@ -14,6 +14,7 @@ from noetl_engine.inputs import (
     ResultRecorded,
     StepTimedOut,
 )
+from noetl_engine.lease import attempts_used, holder_gone
 from noetl_engine.outputs import Answer
 from noetl_engine.state.identity import micros
 from noetl_engine.state.model import CommandState
@@ -22,6 +23,9 @@ _FINAL = {
     "COMPLETED": EventType.FINALIZED_COMPLETED,
     "FAILED": EventType.FINALIZED_FAILED,
 }
+
+NOT_EXHAUSTED: Json = {"status": "again"}
+"""Answer to a command that was thought to be exhausted: some of its runs were given back."""
 
 
 def decide_cancel(draft: Draft, message: CancelMessage) -> None:
@@ -61,14 +65,16 @@ def decide_finalize(draft: Draft, message: FinalizeMessage) -> None:
 
 
 def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
-    """End a command that was lost as often as is allowed (R13)."""
+    """End a command that was lost as often as is allowed (R13), or say that it may run again."""
     command = draft.state.commands.get(message.event_id)
     limit = draft.facts.limits.max_attempts
     if command is None or draft.state.ended or command.attempts != message.attempts:
         return
     if not command.holds or command.parked is not None:
         return
-    if command.holds < limit and not command.once:
+    used = attempts_used(command, holder_gone(command, draft.facts))
+    if used < limit and not command.once:
+        draft.decision.answer = Answer(body=NOT_EXHAUSTED)
         return
     if recorded_at(command) is not None:
         end_recorded(draft, command)
@@ -80,10 +86,7 @@ def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
         )
         fail_command(draft, command, text, "outcome_unknown")
         return
-    text = (
-        f"Command lost: worker {command.worker_id} stopped answering "
-        f"(attempt {command.holds} of {limit})"
-    )
+    text = f"Command lost: worker {command.worker_id} stopped answering (attempt {used} of {limit})"
     fail_command(draft, command, text, "attempts_exhausted")
 
 

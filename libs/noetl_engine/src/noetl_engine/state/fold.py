@@ -268,6 +268,7 @@ def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command.instance = note.get("instance")
     command.attempts = note.get("attempts", 0)
     command.holds = note.get("holds", command.holds + 1)
+    command.given_back = note.get("given_back", 0)
     command.claimed_at = row.created_at
     command.started_at = None
     command.heard_at = None

@@ -192,6 +192,8 @@ class CommandState:
     """Position of a callback that came before the ``command.completed``."""
     once: bool = False
     """It doesn't run again when its worker is lost."""
+    given_back: int = field(default=0, kw_only=True)
+    """Of its holds, those whose worker left in order before it was done: no attempts."""
     wait: Wait | None = field(default=None, kw_only=True)
     """What the engine itself waits for: there is no command, and nobody holds it."""
 

@@ -31,8 +31,10 @@ SNAPSHOT_FORMAT = 3
 
 _EXECUTION = attrgetter(*(field.name for field in fields(State)[:13]))
 """From the id to the error; what follows has a place of its own."""
+_APART = {"wait", "given_back"}
+"""Fields of commands that stand elsewhere: the release before reads the others by their place."""
 _FIELDS: Mapping[type, Callable[[object], Json]] = {
-    record: attrgetter(*(field.name for field in fields(record) if field.name != "wait"))
+    record: attrgetter(*(field.name for field in fields(record) if field.name not in _APART))
     for record in (
         StepState, LoopState, Queued, ResultRef, Arrival, CommandState, KeptSignal, Progress,
     )
@@ -64,6 +66,7 @@ def dump_state(state: State) -> bytes:
                 for command in state.commands.values()
                 if command.wait is not None
             ],
+            **_given_back(state),
             "signals": state.signals,
             "causes": {name: _cause(cause) for name, cause in state.causes.items()},
             "handles": state.handles,
@@ -74,6 +77,11 @@ def dump_state(state: State) -> bytes:
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
     )
+
+
+def _given_back(state: State) -> dict[str, Json]:
+    found = [[one.event_id, one.given_back] for one in state.commands.values() if one.given_back]
+    return {"given_back": found} if found else {}
 
 
 def _cause(cause: Cause) -> Json:
@@ -113,6 +121,8 @@ def load_state(snapshot: bytes) -> State:
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
     for event_id, *wait in data.get("waits", ()):
         state.commands[event_id].wait = Wait.load(wait)
+    for event_id, number in data.get("given_back", ()):
+        state.commands[event_id].given_back = number
     state.signals = [KeptSignal(*signal) for signal in data.get("signals", ())]
     # What the release before did not write is empty.
     causes = data.get("causes", {}).items()

@@ -5,13 +5,15 @@ the hold changes only with the next granted claim. Any replica may sweep; rows a
 SKIP LOCKED and come up again later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_engine.decide.finish import NOT_EXHAUSTED
 from noetl_engine.inputs import CommandExhausted, Facts, ResultRecorded, WorkerSeen
-from noetl_engine.lease import gone_reason
+from noetl_engine.lease import GIVEN_BACK, gone_reason
+from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.leases.broker import BrokerView
@@ -28,6 +30,23 @@ from noetl_orchestrator.turn.inputs import Caller, TurnInput
 _log = get_logger()
 
 type _Seen = tuple[datetime, datetime | None, bool]
+
+
+class _Counting(Caller):
+    """Has a command announced again that was not exhausted after all."""
+
+    def __init__(
+        self,
+        command: HeldCommand,
+        notify_again: Callable[[Sequence[HeldCommand]], Awaitable[None]],
+    ) -> None:
+        self._command = command
+        self._notify_again = notify_again
+
+    async def answered(self, answer: Answer) -> None:
+        """Announce it, if the decision has left it open."""
+        if answer.body == NOT_EXHAUSTED:
+            await self._notify_again([self._command])
 
 
 class Sweeper:
@@ -90,17 +109,27 @@ class Sweeper:
                 metrics.ENDED_BY_RESULT.inc()
                 ended = ResultRecorded(command.event_id, command.attempts)
                 self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
-        orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
-        most = facts.limits.max_attempts
-        exhausted = [one for one in orphans if one.holds >= most or not _is_repeatable(one)]
+        reasons = {one.event_id: self._reason(one, facts) for one in due if not one.has_result}
+        orphans = [one for one in due if reasons.get(one.event_id) is not None]
+        exhausted = [one for one in orphans if self._may_be_exhausted(one, facts, reasons)]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
-            self._dispatcher.submit(TurnInput(command.execution_id, message, Caller()))
+            caller = _Counting(command, self._notify_again)
+            self._dispatcher.submit(TurnInput(command.execution_id, message, caller))
         # A paused one is looked at again when its lease is over once more.
         await self._notify_again(
             [one for one in orphans if one not in exhausted and not self._is_withheld(one)]
         )
         return True
+
+    def _may_be_exhausted(
+        self, command: HeldCommand, facts: Facts, reasons: Mapping[int, str | None]
+    ) -> bool:
+        """Whether a command has had its attempts, if none of its earlier runs was given back."""
+        if not _is_repeatable(command):
+            return True
+        is_given_back = reasons[command.event_id] == GIVEN_BACK
+        return command.holds >= facts.limits.max_attempts and not is_given_back
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
@@ -119,9 +148,10 @@ class Sweeper:
     def _changed(self, news: Mapping[str, _Seen]) -> list[str]:
         return [name for name, state in news.items() if self._last_seen.get(name) != state]
 
-    def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
+    def _reason(self, command: HeldCommand, facts: Facts) -> str | None:
+        """Return why a command has lost its holder, if it has."""
         if command.claimed_at is None:
-            return False
+            return None
         timeout = command.meta.get("timeout_seconds")
         reason = gone_reason(
             facts,
@@ -134,7 +164,7 @@ class Sweeper:
             timeout_seconds=timeout if isinstance(timeout, int | float) else None,
         )
         if reason is None:
-            return False
+            return None
         metrics.RECLAIMED.labels(reason).inc()
         _log.warning(
             "command_orphaned",
@@ -144,7 +174,7 @@ class Sweeper:
             holds=command.holds,
             reason=reason,
         )
-        return True
+        return reason
 
     async def sweep_unclaimed(self) -> None:
         """Repeat notifications of commands unclaimed for too long."""

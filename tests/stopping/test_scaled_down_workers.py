@@ -1,0 +1,138 @@
+"""A worker that is told to stop ends what it can, and gives the rest back without harm."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from noetl.stack.process import free_port
+from noetl_testkit.stack import Stack, events, finish, register
+from noetl_testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+POOL = "shrinking"
+STEP = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: slow, path: tests/shrinking}
+workload: {seconds: 1, mark: ""}
+workflow:
+- step: start
+  tool:
+    kind: shell
+    command: "echo begun >> {{ workload.mark }}; sleep {{ workload.seconds }}"
+"""
+
+
+class Pool:
+    """Workers of a pool of their own, beside the stack's."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._log = (stack.data.parent / "shrinking.log").open("ab")
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *, grace: float) -> None:
+        values = self._stack.values()
+        environment = {
+            **os.environ,
+            "NOETL_NATS_URL": values["NOETL_NATS_URL"],
+            "NOETL_SERVER_URL": self._stack.url,
+            "NOETL_HTTP_PORT": str(free_port()),
+            "NOETL_SHUTDOWN_GRACE_SECONDS": str(grace),
+            "WORKER_POOL_NAME": POOL,
+            "WORKER_ID": name,
+            "WORKER_MAX_CONCURRENT": "4",
+            # The marks are outside of the directories of runs.
+            "NOETL_WORKER_SCRIPT_ISOLATED": "false",
+        }
+        self._workers[name] = subprocess.Popen(
+            [sys.executable, "-m", "noetl_worker"],
+            env=environment,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def tell_to_stop(self, name: str) -> None:
+        self._workers[name].send_signal(signal.SIGTERM)
+
+    def ended(self, name: str) -> int:
+        """Wait for the end of a worker; return its exit code."""
+        return self._workers.pop(name).wait(timeout=60)
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+            worker.wait(timeout=10)
+        self._log.close()
+
+
+@contextlib.contextmanager
+def pool_of(stack: Stack) -> Iterator[Pool]:
+    pool = Pool(stack)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def start(client: httpx.Client, seconds: float, mark: Path) -> int:
+    """Start the playbook in the pool, and return the execution."""
+    body = {
+        "path": "tests/shrinking",
+        "payload": {"seconds": seconds, "mark": str(mark)},
+        "execution_pool": POOL,
+    }
+    answer = client.post("/api/execute", json=body).raise_for_status()
+    return int(answer.json()["execution_id"])
+
+
+def begun(mark: Path) -> int:
+    return len(mark.read_text().splitlines()) if mark.exists() else 0
+
+
+def has_begun(mark: Path, times: int) -> bool:
+    return begun(mark) == times
+
+
+def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path: Path) -> None:
+    with pool_of(nats_stack) as pool, nats_stack.client() as client:
+        register(client, STEP)
+        marks = [tmp_path / f"mark-{number}" for number in range(6)]
+        ids = [start(client, 2, mark) for mark in marks]
+        pool.start("shrink-1", grace=30)
+        wait_until(lambda: sum(map(begun, marks)) == 4, timeout_seconds=30)
+        pool.tell_to_stop("shrink-1")
+        pool.start("shrink-2", grace=30)
+
+        assert pool.ended("shrink-1") == 0
+        assert [finish(client, one) for one in ids] == ["COMPLETED"] * 6
+        assert [begun(mark) for mark in marks] == [1] * 6
+
+
+def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
+    nats_stack: Stack, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    with pool_of(nats_stack) as pool, nats_stack.client() as client:
+        register(client, STEP)
+        execution_id = start(client, 3, mark)
+        for number in range(1, 4):
+            name = f"cut-{number}"
+            pool.start(name, grace=1.0)
+            wait_until(partial(has_begun, mark, number), timeout_seconds=30)
+            pool.tell_to_stop(name)
+            assert pool.ended(name) == 0
+        pool.start("cut-4", grace=30)
+
+        assert finish(client, execution_id, seconds=60) == "COMPLETED"
+        types = [event["event_type"] for event in events(client, execution_id)]
+        assert types.count("command.claimed") == 4
+        assert begun(mark) == 4
