@@ -70,3 +70,4 @@ LABEL org.opencontainers.image.title="noetl ${SERVICE}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.licenses="Apache-2.0"
+ENV NOETL_BUILD_REVISION=${REVISION}

@@ -108,6 +108,10 @@ def test_every_image_of_ours_has_the_name_of_its_service(services: dict[str, Jso
         assert service.get("healthcheck") == ({"disable": True} if name == "migrate" else None)
 
 
+def test_a_migration_that_fails_ends(services: dict[str, JsonObject]) -> None:
+    assert services["migrate"]["restart"] == "on-failure:5"
+
+
 def test_a_worker_has_the_time_that_its_container_has(services: dict[str, JsonObject]) -> None:
     worker = services["worker"]
     seconds = "${NOETL_WORKER_GRACE_SECONDS:-600}"

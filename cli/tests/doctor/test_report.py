@@ -29,12 +29,12 @@ def test_the_edge_s_health_and_logins_are_tried(monkeypatch: pytest.MonkeyPatch)
         taken = look_at_edge(server.url, token="good")
 
     assert [one.code for one in refused] == [
-        "edge_unhealthy",
         "login_refused",
+        "edge_unhealthy",
         "internal_token_refused",
     ]
-    assert "database disconnected, nats connected" in refused[0].text
-    assert "This key is not known" in refused[1].text
+    assert "This key is not known" in refused[0].text
+    assert "database disconnected, nats connected" in refused[1].text
     assert [one.code for one in taken] == ["edge_unhealthy"]
 
 

@@ -47,5 +47,6 @@ def test_what_is_copied_is_in_the_context() -> None:
 def test_images_say_what_they_are() -> None:
     for label in ("title", "version", "revision", "source", "licenses"):
         assert f"org.opencontainers.image.{label}=" in STAGES[-1]
+    assert "NOETL_BUILD_REVISION=${REVISION}" in STAGES[-1]
     assert "python:3.13-slim" in STAGES[0]
     assert '["python", "-m", "noetl_common.healthcheck"]' in STAGES[-1]

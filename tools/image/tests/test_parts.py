@@ -70,8 +70,8 @@ def test_each_image_gets_its_folder(wheels: Path, tmp_path: Path) -> None:
 IMPORTS = {
     "api-gateway": "import noetl_api_gateway.__main__, noetl_api_gateway.app",
     "server": (
-        "import noetl.main, noetl_common.bus.rpc, noetl_common.bus.topology, "
-        "noetl_common.pg.administer"
+        "import noetl, pkgutil, noetl_common.pg.administer, noetl_common.pg.tls; "
+        "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]"
     ),
 }
 

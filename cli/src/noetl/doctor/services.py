@@ -22,29 +22,35 @@ _FAILING = 500
 async def look_at_services(bus: Bus, *, shards: int) -> list[Finding]:
     """Ask each service, on each shard, for something that needs its database."""
     client = RpcClient(bus)
-    asked = [_asked(client, RUNTIME_LIVENESS, Nothing(), None), _key(client)]
+    asked = [_asked(client, RUNTIME_LIVENESS, Nothing()), _key(client)]
     for shard in range(shards):
+        process = "" if shards == 1 else f"-s{shard}"
         asked += [
-            _asked(client, DEMAND, DemandQuery(pool=""), shard),
-            _asked(client, PENDING, Nothing(), shard),
-            _asked(client, EXECUTIONS_EXISTS, ExecutionName(execution_id=0), shard),
+            _asked(client, DEMAND, DemandQuery(pool=""), shard, process),
+            _asked(client, PENDING, Nothing(), shard, process),
+            _asked(client, EXECUTIONS_EXISTS, ExecutionName(execution_id=0), shard, process),
         ]
     found = await asyncio.gather(*asked)
     return [one for findings in found for one in findings]
 
 
 async def _asked[Request: BaseModel](
-    client: RpcClient, operation: Operation[Request, Json], request: Request, shard: int | None
+    client: RpcClient,
+    operation: Operation[Request, Json],
+    request: Request,
+    shard: int | None = None,
+    process: str = "",
 ) -> list[Finding]:
+    """Ask a service of a shard, whose process has this at the end of its name."""
     service = operation.service
     where = service if shard is None else f"{service} of shard {shard}"
     try:
         # Its body is of no interest, and may be another release's.
         reply = await client.forward(operation, request, seconds=_SECONDS, shard=shard)
     except RpcUnavailable:
-        return [Finding("service_silent", service, f"{where} does not answer")]
+        return [Finding("service_silent", service + process, f"{where} does not answer")]
     if reply.status >= _FAILING:
-        return [Finding("service_failing", service, f"{where} answers: {reply.error}")]
+        return [Finding("service_failing", service + process, f"{where} answers: {reply.error}")]
     return []
 
 
