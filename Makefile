@@ -71,6 +71,11 @@ monitoring: setup
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 
+# A backup under load, a crash, and two restores: beside the broker's newer store and an empty one.
+.PHONY: drill
+drill: setup
+	.venv/bin/python tests/outages/restore_drill.py $(args)
+
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
 triggers: setup
 	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)

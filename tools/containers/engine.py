@@ -86,7 +86,7 @@ def running() -> Engine:
     """
     engine = Engine("the engine that runs here")
     try:
-        engine.docker("info", timeout=10)
+        engine.docker("version", "--format", "{{.Server.Version}}", timeout=10)
     except CommandFailedError as error:
         raise NoEngineError(f"no engine runs: {str(error).splitlines()[-1]}") from error
     try:

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
+from noetl.commands import backup, doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -25,6 +25,8 @@ app.command()(pauses.resume)
 app.command()(pauses.pauses)
 app.command()(operate.status)
 app.command()(doctor.doctor)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)

@@ -2,7 +2,7 @@
 # Does what the image `postgres` documents and compose.yaml uses: as root it gives its files to its
 # user and goes on as that; an empty volume gets a cluster and what is in docker-entrypoint-initdb.d.
 set -eu
-: "${POSTGRES_USER:=postgres}"
+export POSTGRES_USER="${POSTGRES_USER:-postgres}"
 if [ "$(id -u)" = 0 ]; then
     mkdir -p "$PGDATA" /var/run/postgresql
     chown -R postgres:postgres /var/lib/postgresql
@@ -19,6 +19,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     sed -i 's/^local .*/local all all trust/' "$PGDATA/pg_hba.conf"
     pg_ctl -D "$PGDATA" -o "-c listen_addresses='' -k $PGHOST" -w start >/dev/null
     for script in /docker-entrypoint-initdb.d/*.sh; do
+        [ -e "$script" ] || continue
         if [ -x "$script" ]; then "$script"; else . "$script"; fi
     done
     pg_ctl -D "$PGDATA" -m fast -w stop >/dev/null

@@ -16,17 +16,16 @@ from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
-from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
+from noetl.stack.datadir import DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import probe_context, status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
 from noetl.stack.servers.access import stack_access
-from noetl.stack.servers.databases import Databases, embedded_databases
+from noetl.stack.servers.databases import Databases, embedded_databases, embedded_server
 from noetl.stack.servers.nats import NatsInstance
-from noetl.stack.servers.postgres import PostgresInstance
-from noetl.stack.servers.roles import ROLES, with_console
+from noetl.stack.servers.roles import ROLES
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
@@ -247,13 +246,7 @@ class Supervisor:
         return embedded_databases(self._identity)
 
     def _plan_postgres(self) -> None:
-        instance = PostgresInstance(
-            directory=self.plan.data.postgres,
-            port=self._port("postgres"),
-            user=ROLE,
-            password=self._identity.postgres_password,
-            roles=with_console(self._identity.role_passwords(ROLES.values())),
-        )
+        instance = embedded_server(self.plan.data, self._identity)
 
         async def is_ready(pid: int) -> bool:
             return instance.is_ready(pid)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
-from noetl.stack.datadir import ROLE, Identity
+from noetl.stack.datadir import ROLE, DataDirectory, Identity
 from noetl.stack.errors import StackError
+from noetl.stack.servers.postgres import PostgresInstance
+from noetl.stack.servers.roles import ROLES, with_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,17 @@ def embedded_databases(identity: Identity) -> Databases:
         return single_database(named(ROLE))
     shards = tuple(named(f"noetl_shard_{index}") for index in range(count))
     return Databases(shards=shards, cluster=named("noetl_cluster"), is_sharded=True)
+
+
+def embedded_server(data: DataDirectory, identity: Identity) -> PostgresInstance:
+    """Return the stack's own server, with passwords and a port that the identity has to keep."""
+    return PostgresInstance(
+        directory=data.postgres,
+        port=data.port(identity, "postgres"),
+        user=ROLE,
+        password=identity.postgres_password,
+        roles=with_console(identity.role_passwords(ROLES.values())),
+    )
 
 
 def databases_of(environment: Mapping[str, str] | None = None) -> Databases | None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -41,26 +42,42 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
         return finish(runner)
 
 
-def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.Popen[str]:
+def create(dsn: str) -> None:
+    """Create an empty database.
+
+    Raises:
+        StackError: it is there, or can't be created; the message holds the complaint.
+    """
+    with start(dsn, wait_seconds=0, command=("create",)) as runner:
+        finish(runner)
+
+
+def start(
+    dsn: str,
+    *,
+    wait_seconds: int,
+    is_ours: bool = False,
+    command: Sequence[str] = ("up", "--strict"),
+) -> subprocess.Popen[str]:
     """Start the migration runner.
 
     Args:
         dsn: as for `migrate`.
         wait_seconds: as for `migrate`.
         is_ours: to end when we say so or die, and not by a Ctrl-C on the terminal.
+        command: what it shall do.
     """
-    command = [
+    line = [
         str(binaries.dbmate()),
         f"--migrations-dir={folder()}",
         f"--migrations-table={MIGRATIONS_TABLE}",
         "--no-dump-schema",
         f"--wait-timeout={max(wait_seconds, 1)}s",
         *(["--wait"] if wait_seconds else []),
-        "up",
-        "--strict",
+        *command,
     ]
     return subprocess.Popen(
-        with_parent_death(command, signal_name="KILL") if is_ours else command,
+        with_parent_death(line, signal_name="KILL") if is_ours else line,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -120,6 +120,10 @@ class PostgresInstance:
         """Address of one database, with user and password."""
         return f"postgres://{self.user}:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def _roles_mark(self) -> Path:
+        return self.directory.with_name(self.directory.name + ".roles")
+
     def _initialize(self) -> None:
         # Made beside its place and moved there when complete: a kill in the middle leaves nothing
         # that looks like a database.
@@ -135,6 +139,8 @@ class PostgresInstance:
             self._run_initdb(unfinished, secret, user)
         finally:
             secret.unlink(missing_ok=True)
+        # What is known of the roles was of a server that is gone.
+        self._roles_mark.unlink(missing_ok=True)
         unfinished.rename(self.directory)
 
     def _run_initdb(self, target: Path, secret: Path, user: ServerUser) -> None:
@@ -168,7 +174,7 @@ class PostgresInstance:
         if not self.roles:
             return
         text = "".join(f"{line}\n" for pair in statements(self.roles) for line in pair)
-        known = self.directory.with_name(self.directory.name + ".roles")
+        known = self._roles_mark
         mark = hashlib.sha256(text.encode()).hexdigest()
         if known.is_file() and known.read_text() == mark:
             return

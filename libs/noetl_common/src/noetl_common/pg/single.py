@@ -1,4 +1,4 @@
-"""One connection for a few reads, which fails at once where a pool waits."""
+"""One connection for a few statements, which fails at once where a pool waits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import asyncpg
 
 from noetl_common.errors import Permanent
 from noetl_common.pg.database import Database, Statements
-from noetl_common.pg.errors import translate
+from noetl_common.pg.errors import DatabaseUnavailable, translate
 from noetl_common.pg.queries import Queries
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresTls
@@ -57,3 +57,57 @@ async def open_single(
         raise DatabaseUnreadable(reason=str(error)) from error
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedColumnError) as error:
         raise DatabaseUnreadable(reason=str(error)) from error
+
+
+async def is_there(dsn: str, *, seconds: float) -> bool:
+    """Return whether a server has the database of an address.
+
+    Raises:
+        DatabaseUnavailable: no connection, a refused login, or no answer in time.
+    """
+    try:
+        with translate():
+            connection = await asyncpg.connect(
+                dsn, ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""), timeout=seconds
+            )
+    except DatabaseUnavailable as error:
+        if isinstance(error.__cause__, asyncpg.InvalidCatalogNameError):
+            return False
+        raise
+    connection.terminate()
+    return True
+
+
+@asynccontextmanager
+async def hold_snapshot(dsn: str, *, name: str, seconds: float) -> AsyncIterator[str]:
+    """Keep a view of a database until the block ends, and yield the name by which others share it.
+
+    Args:
+        dsn: address and login, not of a pooler.
+        name: shown by the server.
+        seconds: timeout of connecting, and of taking the view.
+
+    Raises:
+        DatabaseUnavailable: no connection, a refused login, or no answer in time.
+    """
+    with translate():
+        connection = await asyncpg.connect(
+            dsn,
+            ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""),
+            timeout=seconds,
+            command_timeout=seconds,
+            statement_cache_size=0,
+            # The transaction stands still for as long as others read by it.
+            server_settings={"application_name": name, "idle_in_transaction_session_timeout": "0"},
+        )
+    try:
+        with translate():
+            await connection.execute(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY /* hold_snapshot */"
+            )
+            snapshot: str = await connection.fetchval(
+                "SELECT pg_export_snapshot() /* export_snapshot */"
+            )
+        yield snapshot
+    finally:
+        connection.terminate()

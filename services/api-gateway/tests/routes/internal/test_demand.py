@@ -35,24 +35,18 @@ async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None
             whole = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
             unknown = await world.get("/api/internal/pools/none/demand", **AUTHORIZED)
 
+            for name in ("default", "a b"):
+                await world.get(f"/api/internal/pools/{name}/demand", **AUTHORIZED)
+        asked = [one["pool"] for one in world.backend.requests("demand")]
+
+    assert asked[-2:] == ["shared", "a-b"], "by the names that workers of the pool have"
     assert alone.status_code == 503
     assert whole.json() == {"pool": "gpu", "waiting": 13, "running": 4, "total": 17}
     assert unknown.json() == {"pool": "none", "waiting": 0, "running": 0, "total": 0}
 
 
-async def test_a_pool_is_asked_for_by_the_name_that_its_workers_have(nats_url: str) -> None:
-    async with make_world(nats_url, internal_api_token=TOKEN) as world:
-        world.backend.answer("demand", of_pools())
-        for name in ("default", "shared", "a b"):
-            await world.get(f"/api/internal/pools/{name}/demand", **AUTHORIZED)
-        asked = [one["pool"] for one in world.backend.requests("demand")]
-
-    assert asked == ["shared", "shared", "a-b"]
-
-
 async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
     world.backend.answer("demand", of_pools(GPU))
-
     text = (await world.get("/metrics")).text
 
     assert 'noetl_pool_commands{pool="gpu",state="waiting"} 3.0' in text
@@ -62,29 +56,19 @@ async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
     assert "\nnoetl_dead_letters " in text
     assert 'noetl_pool_demand{pool="shared"} 0.0' in text
 
-
-async def test_a_demand_that_is_not_known_is_not_shown(world: World) -> None:
-    """A number that holds no longer would stop workers that are needed."""
+    # A number that holds no longer would stop workers that are needed.
     services = world.shell.service.opened_gateway().services  # type: ignore[attr-defined]
-    world.backend.answer("demand", of_pools(GPU))
-    await measure_demand(services)
-    before = shown("noetl_pool_demand_unknown_total")
+    before = shown("noetl_pool_demand_unknown_total") or 0
     world.backend.answer("demand", lambda _request: RpcReply(status=500, error="no database"))
-
     await measure_demand(services)
-
     assert shown("noetl_pool_demand", pool="gpu") is None
     assert shown("noetl_pool_demand", pool="shared") is None
-    assert shown("noetl_pool_demand_unknown_total") == (before or 0) + 1
+    assert shown("noetl_pool_demand_unknown_total") == before + 1
 
-
-async def test_pools_without_end_are_shown_as_one(world: World) -> None:
-    services = world.shell.service.opened_gateway().services  # type: ignore[attr-defined]
+    # Names are whatever users write.
     pools = [{"pool": f"p{number}", "waiting": number, "running": 1} for number in range(103)]
     world.backend.answer("demand", of_pools(*pools))
-
     await measure_demand(services)
-
     assert shown("noetl_pool_demand", pool="p102") == 103
     assert shown("noetl_pool_demand", pool="p2") is None
     assert shown("noetl_pool_demand", pool="other") == 1 + 2 + 3

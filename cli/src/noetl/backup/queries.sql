@@ -1,0 +1,51 @@
+-- Statements around a dump and a restore.
+
+-- name: read_server_version
+SELECT current_setting('server_version_num')::INTEGER / 10000;
+
+-- name: read_schema
+-- The newest migration; an error without the schema.
+SELECT max(version) FROM noetl.schema_migrations;
+
+-- name: has_schema
+SELECT to_regnamespace('noetl') IS NOT NULL OR to_regnamespace('noetl_shown') IS NOT NULL;
+
+-- name: drop_shown
+DROP SCHEMA IF EXISTS noetl_shown CASCADE;
+
+-- name: drop_schema
+DROP SCHEMA IF EXISTS noetl CASCADE;
+
+-- name: find_missing_roles
+-- $1 names
+SELECT r.name FROM unnest($1::TEXT[]) AS r (name) WHERE to_regrole(r.name) IS NULL;
+
+-- name: list_sessions
+-- Who else is connected to this database.
+SELECT coalesce(nullif(application_name, ''), usename, '?') AS program, count(*)::INTEGER AS number
+FROM pg_stat_activity
+WHERE datname = current_database()
+    AND backend_type = 'client backend'
+    AND pid != pg_backend_pid()
+GROUP BY 1
+ORDER BY 1;
+
+-- name: send_messages_again
+-- Messages to executions: the broker may have delivered one whose effect is younger than the
+-- backup, and remembers its id for a while, so each gets another one. Repeated ones change nothing.
+UPDATE noetl.outbox
+SET
+    status = 'PENDING',
+    available_at = now() - INTERVAL '1 minute',
+    locked_at = NULL,
+    stream_created_at = NULL,
+    stream_sequence = NULL,
+    message_id = regexp_replace(
+        coalesce(message_id, 'm:' || execution_id || ':' || event_id), ':r[0-9]+$', ''
+    ) || ':r' || extract(EPOCH FROM now())::BIGINT,
+    updated_at = now()
+WHERE kind = 'message'
+    AND status IN ('PENDING', 'IN_FLIGHT', 'FAILED', 'PUBLISHED');
+
+-- name: count_running
+SELECT count(*)::INTEGER FROM noetl.execution_state WHERE status = 'RUNNING';
