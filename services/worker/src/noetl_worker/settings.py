@@ -68,7 +68,7 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         default=0.01,
         ge=0,
         le=1,
-        description="How long a tool is at work before its start is told, transport `nats`: a"
+        description="How long a tool is at work before its start is told: a"
         " quicker one costs one message or call. 0: told before the tool begins.",
     )
     server_url: str = Field(
