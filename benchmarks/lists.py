@@ -225,6 +225,7 @@ def _cluster(made: Filled) -> Iterator[Page]:
     yield Page("dashboard: widgets", "", "/api/dashboard/widgets")
     yield Page("result stats", "", "/api/result/stats")
     yield Page("outbox: pending", "", "/api/internal/outbox/pending-count")
+    yield Page("pools: demand", "", "/api/internal/pools/shared/demand")
 
 
 def _rows(body: bytes) -> int:

@@ -31,7 +31,7 @@ GROUP BY 1
 ORDER BY 1;
 
 -- name: send_messages_again
--- Messages to executions: the broker may have delivered one whose effect is younger than the
+-- Messages to executions (O7): the broker may have delivered one whose effect is younger than the
 -- backup, and remembers its id for a while, so each gets another one. Repeated ones change nothing.
 UPDATE noetl.outbox
 SET

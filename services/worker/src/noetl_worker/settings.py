@@ -68,8 +68,8 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         default=0.01,
         ge=0,
         le=1,
-        description="How long a tool is at work before its start is told, transport `nats`: a"
-        " quicker one costs one message. 0: told before the tool begins.",
+        description="How long a tool is at work before its start is told: a"
+        " quicker one costs one message or call. 0: told before the tool begins.",
     )
     server_url: str = Field(
         default="http://localhost:8082",
@@ -144,7 +144,9 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         description="Machine id in our event ids; from the worker id if absent.",
     )
     fast_path_enabled: bool = Field(
-        default=True, description="Run commands that came whole in their notification unclaimed."
+        default=True,
+        description="Run commands that came whole in their notification unclaimed; false with the "
+        "transport `http`: claim and report like other workers.",
     )
     worker_unconfirmed_max: int = Field(
         default=256, ge=1, description="Outcomes that may wait for their answer."

@@ -252,26 +252,32 @@ async def test_a_command_that_is_not_in_its_notification_is_claimed(
     assert start["hold"]["attempts"] == outcome["hold"]["attempts"] == 1
 
 
-async def test_an_edge_without_the_route_gets_single_events(
-    edge: ScriptedEdge, start_worker: Any
+@pytest.mark.parametrize("status", [404, 501])
+async def test_an_edge_that_takes_no_reports_gets_single_events(
+    edge: ScriptedEdge, start_worker: Any, status: int
 ) -> None:
-    """A registration at a newer edge, a report at one of the release before."""
+    """A registration at a newer edge, the first report at one of the release before."""
 
     def answer(event_id: int, _count: int) -> tuple[int, Any]:
         path = edge.calls[-1][1]
         if path.endswith("/reports"):
-            return 404, {"error": "Not Found", "status": 404}
-        return 200, granted(make_notification(event_id), make_command("noop"))
+            return status, {"error": "not here", "status": status}
+        note = make_notification(event_id)
+        return 200, granted(note, make_command("noop"))
 
     edge.claim = answer
     async with start_worker() as worker:
         await worker.notify(note_of(edge))
-        await eventually(lambda: not worker.channel.is_open, what="the channel is closed")
+        await eventually(lambda: len(edge.events) == 3, what="three events of the first run")
+        await worker.all_acked()
         await worker.notify(note_of(edge) | {"event_id": 2, "command_id": "7:start:2"})
-        await eventually(lambda: len(edge.events) >= 3, what="three events")
+        await eventually(lambda: len(edge.events) == 6, what="three events of the second")
 
+    assert not worker.channel.is_open
+    (reported,) = edge.bodies(REPORTS.format(1))
+    assert edge.events[:3] == [{"execution_id": 7, **event} for event in reported["events"]]
     assert edge.bodies("/api/commands/2/claim") == [{"worker_id": "w-1"}]
-    assert [event["event_type"] for event in edge.events[:3]] == [
+    assert [event["event_type"] for event in edge.events[3:]] == [
         "command.started",
         "call.done",
         "command.completed",

@@ -16,7 +16,7 @@ from typing import Self
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
@@ -155,6 +155,7 @@ class IngressWriter:
             with _Answers(self._inbox, is_bare=kind in _ANSWERED_BARE) as answers:
                 subject = self._subject(execution_id, kind)
                 write = _write(body, subject, wait, deadline, answers.subject)
+                write.is_report = kind in _ANSWERED_BARE
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
                 reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
@@ -244,6 +245,11 @@ class IngressWriter:
             write.refuse_if_early("The ingress stream takes no more messages")
         except BusClosed:
             raise
+        except BusForbidden as error:
+            _log.warning("ingress_publish_failed", reason=error.message)
+            if write.is_report:
+                # Users of the broker from before there were reports: workers have another way.
+                raise Refusal(501, error.message) from error
         except BusUnavailable as error:
             _log.warning("ingress_publish_failed", reason=error.message)
             write.is_doubtful = True
@@ -269,6 +275,7 @@ class _Write:
     body: bytes
     headers: dict[str, str]
     is_early: bool
+    is_report: bool
     ack: PubAck | None = None
     message_id: str = ""
     is_doubtful: bool = False
@@ -286,6 +293,7 @@ def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply
         body=body,
         headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
         is_early=wait.early,
+        is_report=False,
     )
 
 

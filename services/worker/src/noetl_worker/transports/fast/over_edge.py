@@ -7,6 +7,7 @@ or four. The edge puts the same message into the stream.
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import count
+from typing import NoReturn
 
 import orjson
 from noetl_common.errors import NoetlError, Permanent, Unavailable
@@ -24,7 +25,9 @@ from noetl_worker.transports.fast.timing import Timing
 
 _log = get_logger()
 _LATER = frozenset({408, 425, 429})
-_NO_ROUTE = frozenset({404, 405})
+_NO_REPORTS = frozenset({404, 405, 501})
+"""An edge without the route, or one whose broker lets it publish none."""
+_TAKEN = {"start": b'{"status": "held"}', "outcome": b'{"status": "ok"}'}
 _AT_ONCE = 16
 
 
@@ -70,22 +73,36 @@ class EdgeChannel:
             )
         except EdgeUnreachable as error:
             raise Unavailable(what=f"the edge ({error})") from error
-        if status >= 300:
-            self._refused(status, answer)
+        if status in _NO_REPORTS:
+            self.is_open = False
+            answer = await self._post_singly(message)
+        elif status >= 300:
+            _refuse(status, answer)
         hear = self._hearing.get(message.reply)
         if hear is not None:
             hear(answer)
         return True
 
-    def _refused(self, status: int, answer: bytes) -> None:
-        """Raise what a refusal means."""
-        text = answer[:500].decode("utf-8", "replace")
-        if status in _NO_ROUTE:
-            # An edge of the release before, behind the same address: it will be replaced.
-            self.is_open = False
-        elif 400 <= status < 500 and status not in _LATER:
-            raise ReportRefused(status=status, answer=text)
-        raise Unavailable(what=f"the edge (status {status}: {text})")
+    async def _post_singly(self, message: Message) -> bytes:
+        """Report to an edge that takes no reports, as other workers do; return what it means.
+
+        An event of an unclaimed command begins its run, so what was begun without a claim counts.
+        """
+        _log.warning("reports_not_taken", event_id=message.place.event_id)
+        said = b""
+        for event in orjson.loads(message.body)["events"]:
+            body = orjson.dumps({"execution_id": message.command.execution_id, **event})
+            try:
+                status, said = await self._edge.call(
+                    "POST", "/api/events", body, base=message.command.server_url or None
+                )
+            except EdgeUnreachable as error:
+                raise Unavailable(what=f"the edge ({error})") from error
+            if status >= 300:
+                _refuse(status, said)
+        if b'"late"' in said:
+            return orjson.dumps({"status": "lost" if message.kind == "start" else "late"})
+        return _TAKEN[message.kind]
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Post some at a time."""
@@ -102,6 +119,19 @@ class EdgeChannel:
                     hear(orjson.dumps({"status": 422}))
             except NoetlError as error:
                 _log.info("repetition_not_stored", error=error.message)
+
+
+def _refuse(status: int, answer: bytes) -> NoReturn:
+    """Raise what a refusal means.
+
+    Raises:
+        ReportRefused: the edge will never take it.
+        Unavailable: later it may.
+    """
+    text = answer[:500].decode("utf-8", "replace")
+    if 400 <= status < 500 and status not in _LATER:
+        raise ReportRefused(status=status, answer=text)
+    raise Unavailable(what=f"the edge (status {status}: {text})")
 
 
 class EdgeClaims:
