@@ -149,6 +149,9 @@ def started(scratch: Path) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+        # The daemon mounts its folder onto itself and leaves that behind, so it can't be removed.
+        unmount = ["umount", "--quiet", f"{scratch}/data"]
+        subprocess.run(unmount, check=False, capture_output=True, timeout=_SHORT_SECONDS)  # noqa: S603 -- ours
 
 
 def _wait(engine: Engine, daemon: subprocess.Popen[bytes], log: Path) -> None:
