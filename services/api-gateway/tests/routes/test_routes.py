@@ -407,6 +407,15 @@ async def test_cancel_reads_a_body_if_there_is_one(
     assert (message["reason"], message["cascade"]) == (reason, cascade)
 
 
+async def test_a_worker_that_knows_of_reports_learns_that_they_are_taken(world: World) -> None:
+    world.backend.answer("runtime.register", {"runtime_id": 5, "name": "w"})
+    body = {"name": "w", "runtime": {"kind": "python", "command_reports": True}}
+
+    answer = await world.post("/api/worker/pool/register", body)
+
+    assert answer.json() == {"runtime_id": 5, "name": "w", "command_reports": True}
+
+
 async def test_worker_lives_and_leaves(world: World) -> None:
     world.backend.answer("runtime.register", {"runtime_id": 5, "name": "w"})
     world.backend.answer("runtime.heartbeat", {"status": "ok", "message": "Heartbeat recorded"})
@@ -423,7 +432,7 @@ async def test_worker_lives_and_leaves(world: World) -> None:
     deleted = await world.client.request("DELETE", "/api/worker/pool/deregister", json=name)
     pools = await world.get("/api/worker/pools?name=w")
 
-    assert registered.json() == {"runtime_id": 5, "name": "w", "command_reports": True}
+    assert registered.json() == {"runtime_id": 5, "name": "w"}
     assert beaten.json()["message"] == "Heartbeat recorded"
     assert (posted.json(), deleted.json()) == (gone, gone)
     assert pools.json() == []

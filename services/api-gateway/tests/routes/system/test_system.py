@@ -179,7 +179,7 @@ async def test_ids_of_runtimes_are_integers_except_for_browsers(world: World) ->
     in_browser = await world.get("/noetl/worker/pools")
     twice = await world.get("/api/worker/pools?name=w&name=x")
 
-    assert registered.json() == RUNTIME | {"command_reports": True}
+    assert registered.json() == RUNTIME
     assert listed.json() == [RUNTIME]
     assert in_browser.json() == [RUNTIME | {"runtime_id": "383611777386247169"}]
     assert world.backend.requests("runtime.pools") == [

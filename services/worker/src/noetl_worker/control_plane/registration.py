@@ -33,7 +33,12 @@ class Identity:
 
     def registration(self) -> JsonObject:
         """Return the body of a registration."""
-        runtime = {"kind": "python", "instance": self.instance}
+        # An edge that takes reports says so to those that know of them only.
+        runtime: JsonObject = {
+            "kind": "python",
+            "instance": self.instance,
+            "command_reports": True,
+        }
         if self.public_key:
             runtime["worker_public_key"] = self.public_key
         told = {"capabilities": {"tools": list(self.kinds)}} if self.kinds else {}

@@ -123,8 +123,9 @@ class RuntimeEntry(Model):
 class RuntimeRegisterAnswer(RuntimeEntry):
     """The registration, and what this edge can do for a worker."""
 
-    command_reports: bool = Field(
-        default=False, description="`POST /api/commands/{event_id}/reports` is there"
+    command_reports: bool | None = Field(
+        default=None,
+        description="`POST /api/commands/{event_id}/reports` is there; only for who asks",
     )
 
 

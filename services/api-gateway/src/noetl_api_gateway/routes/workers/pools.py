@@ -44,8 +44,8 @@ _TAGS = ["workers"]
     opt={"needs": Right.WORKERS_REGISTER},
     status_code=200,
     summary="Register a worker",
-    description="Register a worker, or renew its registration. The answer tells whether this edge"
-    " takes `POST /api/commands/{event_id}/reports`.",
+    description="Register a worker, or renew its registration. Who has `command_reports` in its"
+    " `runtime` is told whether this edge takes `POST /api/commands/{event_id}/reports`.",
     tags=_TAGS,
     operation_class=documented(
         RuntimeRegisterRequest,
@@ -69,7 +69,10 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
     )
     with measured("runtime_register"):
         answer = await gateway.services.forward(RUNTIME_REGISTER, registration)
-    return json_answer(request, {**answer, "command_reports": True})
+    runtime = body.runtime
+    if isinstance(runtime, dict) and runtime.get("command_reports") is True:
+        answer = {**answer, "command_reports": True}
+    return json_answer(request, answer)
 
 
 @post(
