@@ -181,6 +181,7 @@ SET
     status = 'PENDING',
     available_at = now() - $5::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     message_id = CASE
         WHEN stored.stream_created_at < $1 THEN stored.message_id
         ELSE regexp_replace(stored.message_id, ':r[0-9]+$', '') || ':r' || stored.attempts + 1
@@ -209,6 +210,7 @@ SET
     status = 'PENDING',
     available_at = now() - $5::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     updated_at = now()
 WHERE
     stored.outbox_id IN (
@@ -234,6 +236,7 @@ SET
     status = 'PENDING',
     available_at = now() - $4::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     updated_at = now()
 WHERE stored.status = 'PUBLISHED'
     AND stored.published_at < $3
@@ -293,10 +296,10 @@ SELECT
 
 -- name: measure
 -- Rows to be published, those of each kind and all whose time has come, counted up to a bound; the
--- age of the oldest; the number of parked rows.
+-- age of the oldest, which no failure makes younger; the number of parked rows.
 SELECT
     count(*) FILTER (WHERE o.available_at <= now()) AS waiting,
-    greatest(coalesce(extract(EPOCH FROM now() - min(o.available_at)), 0), 0)::FLOAT8
+    greatest(coalesce(extract(EPOCH FROM now() - min(o.created_at)), 0), 0)::FLOAT8
         AS oldest_seconds,
     count(*) FILTER (WHERE o.kind = 'command') AS command,
     count(*) FILTER (WHERE o.kind = 'commit') AS commit,
@@ -304,7 +307,7 @@ SELECT
     count(*) FILTER (WHERE o.kind = 'message') AS message,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
 FROM (
-    SELECT kind, available_at
+    SELECT kind, available_at, created_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
     ORDER BY available_at

@@ -8,7 +8,10 @@ from noetl_outbox.store import Page, Store
 KINDS = ("command", "commit", "event", "message")
 
 WAITING = gauge("noetl_outbox_waiting", "Rows whose time to be published has come.")
-OLDEST = gauge("noetl_outbox_oldest_seconds", "How long the oldest of them waits.")
+OLDEST = gauge(
+    "noetl_outbox_oldest_seconds",
+    "Age of the oldest row that is not published, also of one that rests after a failure.",
+)
 PARKED = gauge("noetl_outbox_parked", "Rows given up for good; anything but 0 needs a look.")
 PENDING = gauge(
     "noetl_outbox_pending",
@@ -16,6 +19,7 @@ PENDING = gauge(
     "rest after a failure.",
     ("shard", "kind"),
 )
+MEASURED = (WAITING, OLDEST, PARKED, PENDING)
 # The relay counts them; here they begin at 0.
 counter(
     "noetl_outbox_rows_total",

@@ -2,8 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import monotonic
 
+from prometheus_client import Gauge
+
+from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 
@@ -15,30 +19,39 @@ _LONGEST_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    name: str
+    measure: Measure
+    gauges: tuple[Gauge, ...]
+
+
 class Measures:
     """Run measurements side by side; readers within one second share a round."""
 
     def __init__(self) -> None:
-        self._measures: list[Measure] = []
+        self._measurements: list[_Measurement] = []
         self._lock = asyncio.Lock()
         self._ran_at = float("-inf")
 
-    def add(self, measure: Measure) -> None:
-        """Add a measurement for all later rounds."""
-        self._measures.append(measure)
+    def add(self, name: str, measure: Measure, *gauges: Gauge) -> None:
+        """Add a measurement, with the gauges that it sets, for all later rounds."""
+        metrics.measured_by(name)
+        self._measurements.append(_Measurement(name, measure, gauges))
 
     async def run(self) -> None:
-        """Measure, for two seconds at most; what fails leaves the metrics as they are."""
+        """Measure, for two seconds at most; gauges of what fails are not shown."""
         async with self._lock:
             if monotonic() - self._ran_at < _REMEMBER_SECONDS:
                 return
-            await asyncio.gather(*map(_run, self._measures))
+            await asyncio.gather(*map(_run, self._measurements))
             self._ran_at = monotonic()
 
 
-async def _run(measure: Measure) -> None:
+async def _run(one: _Measurement) -> None:
     try:
         async with asyncio.timeout(_LONGEST_SECONDS):
-            await measure()
+            await one.measure()
     except (NoetlError, TimeoutError) as error:
-        _log.warning("not_measured", error=str(error))
+        metrics.not_measured(one.name, *one.gauges)
+        _log.warning("not_measured", measurement=one.name, error=str(error))

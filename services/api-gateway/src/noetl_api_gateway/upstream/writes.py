@@ -21,6 +21,7 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.metrics import not_measured
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -375,6 +376,7 @@ async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: flo
         except BusClosed:
             raise
         except BusUnavailable as error:
+            not_measured("backlog", INGRESS_BACKLOG)
             _log.debug("ingress_not_counted", reason=error.message)
         else:
             INGRESS_BACKLOG.set(backlog.messages)
