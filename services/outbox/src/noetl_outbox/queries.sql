@@ -152,7 +152,8 @@ WHERE stored.outbox_id = failure.outbox_id
 
 -- name: park_row
 -- Gives up a row for good and, unless it is an event's, inserts a message that fails its
--- execution. The negative event id keeps the message apart from the row itself.
+-- execution. The negative event id keeps the message apart from the row itself; its number is the
+-- row's, negative too, as the service may not use the sequence.
 -- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
 WITH parked AS (
     UPDATE noetl.outbox
@@ -162,11 +163,14 @@ WITH parked AS (
         updated_at = now()
     WHERE outbox_id = $1
         AND status != 'PUBLISHED'
-    RETURNING execution_id, event_id
+    RETURNING outbox_id, execution_id, event_id
 )
 
-INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)
-SELECT execution_id, -event_id, 'message', $3::TEXT, $4::TEXT, $5::JSONB
+INSERT INTO noetl.outbox (
+    outbox_id, execution_id, event_id, kind, subject, message_id, payload
+)
+SELECT
+    -outbox_id, execution_id, -event_id, 'message', $3::TEXT, $4::TEXT, $5::JSONB
 FROM parked
 WHERE $3::TEXT IS NOT NULL
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING;

@@ -12,7 +12,7 @@ OLDEST = gauge(
     "noetl_outbox_oldest_seconds",
     "Age of the oldest row that is not published, also of one that rests after a failure.",
 )
-PARKED = gauge("noetl_outbox_parked", "Rows given up for good; anything but 0 needs a look.")
+PARKED = gauge("noetl_outbox_parked", "Rows given up for good that are still kept.")
 PENDING = gauge(
     "noetl_outbox_pending",
     "Rows to be published, up to 100,000, by shard and kind: also those in flight, and those that "
