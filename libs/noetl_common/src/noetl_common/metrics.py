@@ -4,7 +4,6 @@ The client library refuses to register a name again. Parts of a process (two pul
 apps in one test run) share their families instead, so these functions get or create.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 from prometheus_client import (
@@ -61,35 +60,6 @@ def histogram(
 ) -> Histogram:
     """Get or create a histogram."""
     return _registered(Histogram, name) or Histogram(name, documentation, labels, buckets=buckets)
-
-
-def measured_by(name: str) -> Counter:
-    """Return the counter of failed measurements, with that of this name at 0."""
-    return counter(
-        "noetl_measurements_failed_total",
-        "Measurements that failed; what they measure is not shown until one succeeds.",
-        ("measurement",),
-        zeros=(name,),
-    )
-
-
-def not_measured(name: str, *gauges: Gauge) -> None:
-    """Count a failed measurement, and show none of its numbers: they would look like new ones.
-
-    Series with labels go; a gauge without labels can't, and is no number (NaN), which no
-    comparison of an alert is true for.
-    """
-    measured_by(name).labels(name).inc()
-    for one in gauges:
-        forget(one)
-
-
-def forget(one: Gauge) -> None:
-    """Show no number of a gauge until it is set again."""
-    if one._labelnames:  # noqa: SLF001 -- the library has no public way to ask
-        one.clear()
-    else:
-        one.set(math.nan)
 
 
 def render() -> bytes:

@@ -20,6 +20,7 @@ from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, Top
 from noetl_common.bus.jetstream import StreamInfo
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.process.measures import measured_by, not_measured
 from noetl_common.retry import backoff
 
 _log = get_logger()
@@ -209,7 +210,7 @@ class _Watch:
         self._redelivered = metrics.gauge(
             "noetl_consumer_redelivered", "Unanswered and delivered more than once.", labels
         )
-        metrics.measured_by(_DURABLES)
+        measured_by(_DURABLES)
 
     async def look(self) -> None:
         """Create missing streams and durables, export lag, report streams created anew."""
@@ -222,7 +223,7 @@ class _Watch:
         except NoetlError as error:
             if self._durables:
                 lag = (self._pending, self._unacked, self._redelivered)
-                metrics.not_measured(_DURABLES, *lag)
+                not_measured(_DURABLES, *lag)
             self._failed(error)
             return
         self.failures = 0

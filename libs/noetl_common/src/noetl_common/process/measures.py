@@ -1,15 +1,16 @@
 """Measurements that cost a question to somebody, made when the metrics are read."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
-from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.metrics import counter
 
 type Measure = Callable[[], Awaitable[object]]
 """Sets metrics; it may raise a `NoetlError`."""
@@ -17,6 +18,35 @@ type Measure = Callable[[], Awaitable[object]]
 _log = get_logger()
 _LONGEST_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
+
+
+def measured_by(name: str) -> Counter:
+    """Return the counter of failed measurements, with that of this name at 0."""
+    return counter(
+        "noetl_measurements_failed_total",
+        "Measurements that failed; what they measure is not shown until one succeeds.",
+        ("measurement",),
+        zeros=(name,),
+    )
+
+
+def not_measured(name: str, *gauges: Gauge) -> None:
+    """Count a failed measurement, and show none of its numbers: they would look like new ones.
+
+    Series with labels go; a gauge without labels can't, and is no number (NaN), which no
+    comparison of an alert is true for.
+    """
+    measured_by(name).labels(name).inc()
+    for one in gauges:
+        forget(one)
+
+
+def forget(one: Gauge) -> None:
+    """Show no number of a gauge until it is set again."""
+    if one._labelnames:  # noqa: SLF001 -- the library has no public way to ask
+        one.clear()
+    else:
+        one.set(math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +66,7 @@ class Measures:
 
     def add(self, name: str, measure: Measure, *gauges: Gauge) -> None:
         """Add a measurement, with the gauges that it sets, for all later rounds."""
-        metrics.measured_by(name)
+        measured_by(name)
         self._measurements.append(_Measurement(name, measure, gauges))
 
     async def run(self) -> None:
@@ -53,5 +83,5 @@ async def _run(one: _Measurement) -> None:
         async with asyncio.timeout(_LONGEST_SECONDS):
             await one.measure()
     except (NoetlError, TimeoutError) as error:
-        metrics.not_measured(one.name, *one.gauges)
+        not_measured(one.name, *one.gauges)
         _log.warning("not_measured", measurement=one.name, error=str(error))

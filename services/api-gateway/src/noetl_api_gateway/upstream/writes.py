@@ -21,7 +21,7 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
-from noetl_common.metrics import not_measured
+from noetl_common.process.measures import not_measured
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,

@@ -13,7 +13,8 @@ SELECT
 FROM (
     SELECT
         c.pool, count(*) AS waiting, 0 AS running,
-        min(c.created_at) FILTER (WHERE
+        min(c.created_at) FILTER (
+            WHERE
             c.pool != ALL($3::TEXT[])
             -- One look-up a command, and none at all without a paused path.
             AND coalesce((

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.metrics import gauge, measured_by, not_measured
+from noetl_common.metrics import gauge
+from noetl_common.process.measures import measured_by, not_measured
 from noetl_common.retry import Pace
 
 from noetl_projector.projection.store import ProjectionStore
