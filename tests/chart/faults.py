@@ -645,4 +645,12 @@ FAULTS: dict[str, Fault] = {
         f"{MAIN}/env/+",
         _env("NOETL_NATS_URL", "nats://noetl:secret@nats:4222"),
     ),
+    "a password among the parts of an address": Fault(
+        variables.secrets_in_sight,
+        "holds a login",
+        DECIDER,
+        f"{MAIN}/env/+",
+        _env("NOETL_CLUSTER_DSN", "host=pg;user=noetl;password=secret"),
+        "shards_2",
+    ),
 }
