@@ -182,12 +182,36 @@ def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rende
         ({"workerPool": {"enabled": True}, "pools": {"system": {}}}, "is the pool of workerPool"),
         ({"ingress": {"enabled": True}}, "ingress.host"),
         ({"workerPool": {"enabled": True, "poolName": "own"}}, "run on the pool system"),
+        (
+            {"keda": {"enabled": False}, "pools": {"gpu": {"autoscaling": {"minReplicas": 0}}}},
+            "worker-gpu: minReplicas 0 needs KEDA",
+        ),
+        ({"pools": {"gpu-a": {}, "gpu_a": {}}}, "the pools gpu-a and gpu_a would both be"),
+        ({"server": {"env": {"NOETL_TLS_CERT": "/tls/tls.crt"}}}, "with NOETL_TLS_CERT the probes"),
+        (
+            {"server": {"secretEnv": {"NOETL_TLS_KEY": {"secret": "tls", "key": "tls.key"}}}},
+            "with NOETL_TLS_KEY the probes",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], told: str, helm: Helm) -> None:
     with pytest.raises(ValueError, match=r"\S") as refused:
         helm.render(values)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["pools", "workerPool", "worker", "secrets"])
+def test_null_means_the_default(name: str, rendered: Rendered, helm: Helm) -> None:
+    assert helm.render({name: None}) == rendered("defaults")
+
+
+def test_the_broker_is_open_to_keda_at_the_port_of_its_monitor(rendered: Rendered) -> None:
+    (broker,) = (
+        one for one in rendered("shards_2").of("NetworkPolicy") if name_of(one) == "noetl-nats"
+    )
+
+    _, monitor, _ = broker["spec"]["ingress"]
+    assert monitor["ports"] == [{"port": 7222, "protocol": "TCP"}]
 
 
 def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm: Helm) -> None:

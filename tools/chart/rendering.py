@@ -60,7 +60,8 @@ class Helm:
             rendered = self._chart.render(dict(values), name=RELEASE, namespace=NAMESPACE)
         except self._helm.HelmError as error:
             raise ValueError(str(error)) from error
-        return Manifests(parse(rendered), NAMESPACE, known_secrets(values), for_tools(values))
+        given = _given(values)
+        return Manifests(parse(rendered), NAMESPACE, known_secrets(given), for_tools(given))
 
     def lint(self, values: Values) -> list[str]:
         """Return what Helm's own linter says, warnings included."""
@@ -71,6 +72,15 @@ class Helm:
             f"{one['path']}: {one['error']}" for one in report["messages"] if one["severity"] > 1
         ]
         return [*told, *map(str, report["errors"])]
+
+
+def _given(values: Values) -> Values:
+    """Return values without the nulls, which mean the defaults."""
+    return {
+        key: _given(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def known_secrets(values: Values) -> dict[str, set[str]]:
