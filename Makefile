@@ -11,7 +11,8 @@ MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 setup:
 	@tools/bootstrap
 
-demo: setup
+demo:
+	@tools/bootstrap --run
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup

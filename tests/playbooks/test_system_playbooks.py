@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ import httpx
 import nats
 import pytest
 from nats.js.api import ConsumerConfig
-from noetl.stack.process import free_port
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
@@ -93,28 +91,18 @@ def published(stack: Stack) -> Counter[str]:
 @contextlib.contextmanager
 def system_worker(stack: Stack) -> Iterator[None]:
     """Run a worker of the system pool, who alone has the secrets."""
-    values = stack.values()
-    address = urlsplit(values["NOETL_NATS_URL"])
-    environment = {
-        **os.environ,
-        "NOETL_NATS_URL": values["NOETL_NATS_URL"],
-        "NOETL_SERVER_URL": stack.url,
-        "NOETL_HTTP_PORT": str(free_port()),
-        "NOETL_LOG_FORMAT": "json",
-        "WORKER_POOL_NAME": "system",
-        "WORKER_ID": "system-1",
-        "NOETL_KEYCHAIN_ENV_VARS": "NOETL_INTERNAL_API_TOKEN,SYSTEM_NATS_PASSWORD",
-        "NOETL_INTERNAL_API_TOKEN": TOKEN,
-        "SYSTEM_NATS_PASSWORD": unquote(address.password or ""),
-    }
-    log = (stack.data.parent / "system-worker.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "noetl_worker"], env=environment, stdout=log, stderr=log
+    address = urlsplit(stack.values()["NOETL_NATS_URL"])
+    process = stack.start_worker(
+        "system-1",
+        log=stack.data.parent / "system-worker.log",
+        WORKER_POOL_NAME="system",
+        NOETL_KEYCHAIN_ENV_VARS="NOETL_INTERNAL_API_TOKEN,SYSTEM_NATS_PASSWORD",
+        NOETL_INTERNAL_API_TOKEN=TOKEN,
+        SYSTEM_NATS_PASSWORD=unquote(address.password or ""),
     )
     try:
         yield
     finally:
-        log.close()
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(timeout=30)

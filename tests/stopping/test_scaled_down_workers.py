@@ -1,17 +1,14 @@
 """A worker that is told to stop ends what it can, and gives the rest back without harm."""
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from subprocess import Popen
 
 import httpx
 import pytest
-from noetl.stack.process import free_port
 from noetl_testkit.stack import Stack, events, finish, register
 from noetl_testkit.waiting import wait_until
 
@@ -34,30 +31,21 @@ workflow:
 class Pool:
     """Workers of a pool of their own, beside the stack's."""
 
+    _workers: dict[str, Popen[bytes]]
+
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._log = (stack.data.parent / "shrinking.log").open("ab")
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers = {}
 
     def start(self, name: str, *, grace: float) -> None:
-        values = self._stack.values()
-        environment = {
-            **os.environ,
-            "NOETL_NATS_URL": values["NOETL_NATS_URL"],
-            "NOETL_SERVER_URL": self._stack.url,
-            "NOETL_HTTP_PORT": str(free_port()),
-            "NOETL_SHUTDOWN_GRACE_SECONDS": str(grace),
-            "WORKER_POOL_NAME": POOL,
-            "WORKER_ID": name,
-            "WORKER_MAX_CONCURRENT": "4",
+        self._workers[name] = self._stack.start_worker(
+            name,
+            log=self._stack.data.parent / "shrinking.log",
+            NOETL_SHUTDOWN_GRACE_SECONDS=str(grace),
+            WORKER_POOL_NAME=POOL,
+            WORKER_MAX_CONCURRENT="4",
             # The marks are outside of the directories of runs.
-            "NOETL_WORKER_SCRIPT_ISOLATED": "false",
-        }
-        self._workers[name] = subprocess.Popen(
-            [sys.executable, "-m", "noetl_worker"],
-            env=environment,
-            stdout=self._log,
-            stderr=self._log,
+            NOETL_WORKER_SCRIPT_ISOLATED="false",
         )
 
     def tell_to_stop(self, name: str) -> None:
@@ -71,7 +59,6 @@ class Pool:
         for worker in self._workers.values():
             worker.kill()
             worker.wait(timeout=10)
-        self._log.close()
 
 
 @contextlib.contextmanager

@@ -58,27 +58,17 @@ class Runtime:
     port: int = field(default_factory=free_port)
 
     def start(self) -> None:
-        values = self.stack.values()
-        environment = {
-            **os.environ,
-            "WORKER_MODE": "subscription",
-            "NOETL_SUBSCRIPTION_PATH": self.path,
-            "NOETL_SUBSCRIPTION_POLL_SECONDS": "0.5",
-            "NOETL_SERVER_URL": self.stack.url,
-            "NOETL_NATS_URL": values["NOETL_NATS_URL"],
-            "NOETL_HTTP_PORT": str(self.port),
-            "NOETL_LOG_FORMAT": "json",
-            "WORKER_ID": f"runtime-{self.path.replace('/', '-')}",
-            **self.environment,
-        }
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "noetl_worker"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        self.process = self.stack.start_worker(
+            f"runtime-{self.path.replace('/', '-')}",
+            log=self.log,
+            **{
+                "WORKER_MODE": "subscription",
+                "NOETL_SUBSCRIPTION_PATH": self.path,
+                "NOETL_SUBSCRIPTION_POLL_SECONDS": "0.5",
+                "NOETL_HTTP_PORT": str(self.port),
+                **self.environment,
+            },
+        )
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):

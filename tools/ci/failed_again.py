@@ -14,7 +14,9 @@ from pathlib import Path
 
 MOST = 3
 _SECONDS = 240
-_FAILED = Path(".pytest_cache/v/cache/lastfailed")
+_CACHE = Path(".pytest_cache/v")
+_SOME_FAILED = 1
+"""How pytest ends when every test ran and some failed; anything else left tests out."""
 
 
 def ids_of(names: Iterable[str]) -> list[str]:
@@ -34,6 +36,19 @@ def ids_of(names: Iterable[str]) -> list[str]:
     return found
 
 
+def read_failed(cache: Path) -> list[str]:
+    """Return the ids of the tests that failed in the last run.
+
+    Raises:
+        OSError: there was no run.
+        ValueError: as `ids_of`, or the run broke off before all tests had run.
+    """
+    status = json.loads((cache / "noetl/exit_status").read_text(encoding="utf-8"))
+    if status != _SOME_FAILED:
+        raise ValueError(f"the tests did not run to their end (exit status {status})")
+    return ids_of(json.loads((cache / "cache/lastfailed").read_text(encoding="utf-8")))
+
+
 def _has_group(name: str) -> bool:
     _, separator, group = name.rpartition("@")
     return bool(separator) and "]" not in group
@@ -42,7 +57,7 @@ def _has_group(name: str) -> bool:
 def main() -> int:
     """Run them and say what became of them; 0 if all passed."""
     try:
-        names = ids_of(json.loads(_FAILED.read_text(encoding="utf-8")))
+        names = read_failed(_CACHE)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"no second chance: {error}\n")
         return 1

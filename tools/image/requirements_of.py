@@ -1,9 +1,11 @@
-"""What some of our packages need, with hashes: the part of requirements.txt for one image.
+"""What some of our packages need, with hashes: the part of requirements.txt for them.
 
-Reads the lines `# via` of the lock, which say who needs a package.
+Reads the lines `# via` of the lock, which say who needs a package. By hand:
+``python tools/image/requirements_of.py noetl-worker < requirements.txt``.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -32,3 +34,7 @@ def needed(lock: str, packages: set[str], *, without: frozenset[str] = frozenset
     while more := {name for name, _, via in known if via & users} - users:
         users |= more
     return [text for name, text, _ in known if name in users]
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(needed(sys.stdin.read(), set(sys.argv[1:]))) + "\n")

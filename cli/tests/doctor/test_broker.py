@@ -1,8 +1,9 @@
 """What the doctor hears from the broker and the services behind it."""
 
 import pytest
-from noetl.doctor.broker import BrokerUnreachable, look_at_broker, opened
+from noetl.doctor.broker import look_at_broker
 from noetl.doctor.services import look_at_services
+from noetl.stack.servers.topology import BrokerUnreachable, connected
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import consumer_info
 from noetl_common.bus.rpc import serve_rpc
@@ -28,7 +29,7 @@ async def has_stored(bus: Bus, count: int) -> bool:
 
 async def test_streams_durables_and_dead_letters(nats_url: str) -> None:
     durables = (ingress_durable(0), projector_durable(0))
-    async with opened(nats_url) as bus:
+    async with connected(nats_url, name="doctor") as bus:
         await ensure_topology(bus, STREAMS, durables)
         assert await look_at_broker(bus, shards=1) == []
 
@@ -51,11 +52,9 @@ async def test_streams_durables_and_dead_letters(nats_url: str) -> None:
     assert findings["consumer_lagging"].text == "1,001 messages wait for noetl_commits/projector_0"
 
 
-async def test_a_broker_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.doctor.broker._CONNECT_SECONDS", 0.2)
-
+async def test_a_broker_that_is_not_there_is_told() -> None:
     with pytest.raises(BrokerUnreachable, match="refused"):
-        async with opened("nats://127.0.0.1:1"):
+        async with connected("nats://127.0.0.1:1", name="doctor", seconds=0.5):
             pass
 
 
@@ -81,7 +80,7 @@ async def test_services_that_are_silent_or_fail(
         ("orchestrator", "demand"): RpcReply(status=503, error="no database"),
         ("projector", "executions.exists"): RpcReply(status=404, error="no such execution"),
     }
-    async with opened(nats_url) as bus, await serve(bus, answers, 0):  # type: ignore[attr-defined]
+    async with connected(nats_url, name="doctor") as bus, await serve(bus, answers, 0):  # type: ignore[attr-defined]
         findings = await look_at_services(bus, shards=1)
 
     assert [(one.code, one.text) for one in findings] == [

@@ -175,6 +175,24 @@ class ControlPlane:
         return handle
 
 
+class Pulling:
+    """A worker that pulls, seen from who publishes its notifications."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def notify(self, note: dict[str, Any], *, pool: str = "shared") -> None:
+        subject = command_subject(pool, execution_id=note["execution_id"])
+        await self.bus.publish(subject, orjson.dumps(note), message_id=None)
+
+    async def all_acked(self) -> None:
+        async def nothing_left() -> bool:
+            info = await self.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
+            return info.num_ack_pending == 0 and info.num_pending == 0
+
+        await eventually(nothing_left, what="all notifications are acknowledged")
+
+
 def granted(note: dict[str, Any], command: dict[str, Any], *, attempts: int = 0) -> dict[str, Any]:
     """The body of a granted claim."""
     return {

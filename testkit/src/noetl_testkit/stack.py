@@ -165,6 +165,32 @@ class Stack:
             self.process.wait(timeout=10)
             self.process = None
 
+    def start_worker(self, name: str, *, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one more worker, in a process group of its own, which the caller ends.
+
+        Args:
+            name: its id.
+            log: file that its output is added to.
+            environment: settings, which win over those of the stack.
+        """
+        values = {
+            **os.environ,
+            "NOETL_NATS_URL": self.values()["NOETL_NATS_URL"],
+            "NOETL_SERVER_URL": self.url,
+            "NOETL_HTTP_PORT": str(free_port()),
+            "NOETL_LOG_FORMAT": "json",
+            "WORKER_ID": name,
+            **environment,
+        }
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "noetl_worker"],
+                env=values,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
     def client(self, token: str | None = None) -> httpx.Client:
         """Return an HTTP client of the edge.
 

@@ -1,14 +1,10 @@
 """What the broker says: streams, durables and dead letters."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
 
-from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import ConsumerInfo, consumer_info, get_message, stream_info
-from noetl_common.errors import NoetlError
-from noetl_common.settings import NatsSettings
 from noetl_contract.streams import (
     DEAD,
     STREAMS,
@@ -17,50 +13,14 @@ from noetl_contract.streams import (
     ingress_durable,
     projector_durable,
 )
-from pydantic import SecretStr
 
 from noetl.doctor.finding import Finding
 from noetl.doctor.words import counted
-from noetl.stack.errors import StackError
-from noetl.stack.servers.nats_probe import NatsProbe
 
-_NAME = "noetl-server doctor"
-_CONNECT_SECONDS = 5.0
 _LAGGING = 1000
 _REDELIVERED = 100
 _LETTERS_SHOWN = 5
 _REASON = re.compile(rb"Noetl-Dead-(Reason|Subject): ?([^\r\n]*)")
-
-
-class BrokerUnreachable(StackError):
-    """There is no connection to the broker; the text says why."""
-
-
-@asynccontextmanager
-async def opened(nats_url: str) -> AsyncIterator[Bus]:
-    """Open a connection for the block.
-
-    Raises:
-        BrokerUnreachable: there is none in time.
-    """
-    settings = NatsSettings(nats_url=SecretStr(nats_url))
-    async with AsyncExitStack() as cleanup:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                bus = await cleanup.enter_async_context(connect(settings, name=_NAME))
-        except (TimeoutError, NoetlError) as error:
-            reason = await asyncio.to_thread(_why, nats_url)
-            raise BrokerUnreachable(reason or f"no answer: {error}") from None
-        yield bus
-
-
-def _why(nats_url: str) -> str:
-    """Return what a bare connection is told; the client only goes on trying."""
-    try:
-        with NatsProbe(nats_url):
-            return ""
-    except OSError as error:
-        return str(error) or type(error).__name__
 
 
 async def look_at_broker(bus: Bus, *, shards: int) -> list[Finding]:

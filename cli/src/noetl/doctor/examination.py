@@ -9,13 +9,16 @@ from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_common.pg.single import DatabaseUnreadable
 
-from noetl.doctor.broker import BrokerUnreachable, look_at_broker, opened
+from noetl.doctor.broker import look_at_broker
 from noetl.doctor.databases import Demand, Place, look_at_database, look_at_pools
 from noetl.doctor.edge import look_at_edge
 from noetl.doctor.finding import Finding, Report
 from noetl.doctor.services import look_at_services
 from noetl.stack.datadir import ServiceState
 from noetl.stack.servers.databases import Databases
+from noetl.stack.servers.topology import BrokerUnreachable, connected
+
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,9 @@ async def _broker(patient: Patient, report: Report) -> None:
         return
     shards = 1 if patient.databases is None else len(patient.databases.shards)
     try:
-        async with opened(patient.nats_url) as bus:
+        async with connected(
+            patient.nats_url, name="noetl-server doctor", seconds=_CONNECT_SECONDS
+        ) as bus:
             report.add("broker", await look_at_broker(bus, shards=shards))
             report.add("services", await look_at_services(bus, shards=shards))
     except (BrokerUnreachable, NoetlError) as error:

@@ -13,7 +13,6 @@ from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import STREAMS, pool_durable
-from noetl_contract.subjects import command_subject
 from noetl_testkit.waiting import eventually
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
@@ -26,7 +25,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTiming, HttpTransport
-from worker_control_plane import make_command
+from worker_control_plane import Pulling, make_command
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 
 QUICK = HttpTiming(
@@ -71,21 +70,10 @@ def grant(action: str = "noop", *, attempts: int | None = None, **context: Any) 
     }
 
 
-class Pulling:
+class HttpWorker(Pulling):
     def __init__(self, bus: Bus, transport: HttpTransport) -> None:
-        self.bus = bus
+        super().__init__(bus)
         self.transport = transport
-
-    async def notify(self, note: dict[str, Any]) -> None:
-        subject = command_subject("shared", execution_id=7)
-        await self.bus.publish(subject, orjson.dumps(note), message_id=None)
-
-    async def all_acked(self) -> None:
-        async def nothing_left() -> bool:
-            info = await self.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
-            return info.num_ack_pending == 0 and info.num_pending == 0
-
-        await eventually(nothing_left, what="all notifications are acknowledged")
 
 
 type StartWorker = Any
@@ -94,7 +82,7 @@ type StartWorker = Any
 @pytest.fixture
 def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdge) -> StartWorker:
     @asynccontextmanager
-    async def start(**changes: Any) -> AsyncIterator[Pulling]:
+    async def start(**changes: Any) -> AsyncIterator[HttpWorker]:
         settings = Settings(worker_id="w-1", server_url=edge.url, **changes)
         ids = iter(range(100, 10**9))
         async with (
@@ -126,7 +114,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 )
             )
             try:
-                yield Pulling(bus, transport)
+                yield HttpWorker(bus, transport)
             finally:
                 pulling.cancel()
                 await asyncio.wait([pulling])

@@ -8,16 +8,14 @@ from itertools import count
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 from message_worker import QUICK, Gate
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import STREAMS, pool_durable
-from noetl_contract.subjects import command_subject
 from noetl_testkit.waiting import eventually
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
@@ -34,7 +32,7 @@ from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
-from worker_control_plane import granted, make_command, make_notification
+from worker_control_plane import Pulling, granted, make_command, make_notification
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 
 REPORTS = "/api/commands/{}/reports"
@@ -50,29 +48,18 @@ def edge() -> Iterator[ScriptedEdge]:
         yield made
 
 
-class Working:
-    def __init__(self, bus: Any, gate: Gate, identity: Identity, channel: EdgeChannel) -> None:
-        self.bus = bus
+class EdgeWorker(Pulling):
+    def __init__(self, bus: Bus, gate: Gate, identity: Identity, channel: EdgeChannel) -> None:
+        super().__init__(bus)
         self.gate = gate
         self.instance = identity.instance
         self.channel = channel
-
-    async def notify(self, note: dict[str, Any]) -> None:
-        subject = command_subject("shared", execution_id=7)
-        await self.bus.publish(subject, orjson.dumps(note), message_id=None)
-
-    async def all_acked(self) -> None:
-        async def nothing_left() -> bool:
-            info = await self.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
-            return info.num_ack_pending == 0 and info.num_pending == 0
-
-        await eventually(nothing_left, what="all notifications are acknowledged")
 
 
 @pytest.fixture
 def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdge) -> Any:
     @asynccontextmanager
-    async def start() -> AsyncIterator[Working]:
+    async def start() -> AsyncIterator[EdgeWorker]:
         settings = Settings(worker_id="w-1", server_url=edge.url)
         ids, runs, gate = count(100), Runs(), Gate()
         identity = Identity.of_this_process(settings)
@@ -127,7 +114,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 asyncio.create_task(transport.run_confirmations()),
             ]
             try:
-                yield Working(bus, gate, identity, channel)
+                yield EdgeWorker(bus, gate, identity, channel)
             finally:
                 for task in tasks:
                     task.cancel()

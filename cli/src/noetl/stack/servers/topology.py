@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.topology import ensure_topology
+from noetl_common.errors import NoetlError
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import (
     STREAMS,
@@ -16,6 +17,7 @@ from noetl_contract.streams import (
 from pydantic import SecretStr
 
 from noetl.stack.errors import StackError
+from noetl.stack.servers.nats_probe import NatsProbe
 
 PATIENCE_SECONDS = 30.0
 POOL = "shared"
@@ -35,21 +37,38 @@ def apply(nats_url: str, *, shards: int = 1) -> list[str]:
     return asyncio.run(_apply(nats_url, shards))
 
 
+class BrokerUnreachable(StackError):
+    """There is no connection to the broker; the text says why."""
+
+
 @asynccontextmanager
-async def connected(nats_url: str, *, name: str) -> AsyncIterator[Bus]:
+async def connected(
+    nats_url: str, *, name: str, seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[Bus]:
     """Open a connection for the block.
 
     Raises:
-        StackError: there is none in time.
+        BrokerUnreachable: there is none in time.
     """
     settings = NatsSettings(nats_url=SecretStr(nats_url))
     async with AsyncExitStack() as cleanup:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(seconds):
                 bus = await cleanup.enter_async_context(connect(settings, name=name))
-        except TimeoutError:
-            raise StackError(f"NATS did not answer within {PATIENCE_SECONDS:.0f} s") from None
+        except (TimeoutError, NoetlError) as error:
+            # The client only goes on trying; a bare connection is told what is wrong.
+            reason = await asyncio.to_thread(_why, nats_url)
+            text = reason or f"NATS did not answer within {seconds:.0f} s: {error}".rstrip(": ")
+            raise BrokerUnreachable(text) from None
         yield bus
+
+
+def _why(nats_url: str) -> str:
+    try:
+        with NatsProbe(nats_url):
+            return ""
+    except OSError as error:
+        return str(error) or type(error).__name__
 
 
 async def _apply(nats_url: str, shards: int) -> list[str]:
