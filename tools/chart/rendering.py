@@ -1,7 +1,5 @@
 """The chart as Helm renders it, without a cluster: Helm 4 as a library."""
 
-import io
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests import Manifests, parse
+from packing import pack
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "noetl"
@@ -127,13 +126,6 @@ def packed(defaults: str | None = None) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / f"{CHART.name}.tgz"
-        with tarfile.open(archive, "w:gz", dereference=True) as packed:
-            for path in sorted(CHART.rglob("*")):
-                name = f"{CHART.name}/{path.relative_to(CHART)}"
-                if defaults is not None and path == CHART / "values.yaml":
-                    member = tarfile.TarInfo(name)
-                    member.size = len(defaults.encode())
-                    packed.addfile(member, io.BytesIO(defaults.encode()))
-                elif path.is_file():
-                    packed.add(path, name)
+        replaced = None if defaults is None else {Path("values.yaml"): defaults}
+        pack(CHART, archive, replaced=replaced)
         yield archive
