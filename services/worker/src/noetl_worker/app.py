@@ -14,6 +14,7 @@ from noetl_common.crypto.opening import SealingKey
 from noetl_common.egress.rules import Egress
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
+from noetl_common.process.secret_files import secret_of
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import control_subject
@@ -265,7 +266,7 @@ def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]
     found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
     for entry in settings.keychain_env_vars.split(","):
         name, has_hosts, hosts = entry.strip().partition("@")
-        value = os.environ.get(name) if name else None
+        value = secret_of(os.environ, name) if name else None
         if value and has_hosts:
             found[name] = value, tuple(hosts.split("|"))
         elif value:
