@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from noetl_common.process.environment import SettingsPiece
-from noetl_common.process.secret_files import BadSecretFile, secret_of, take_secrets
+from noetl_common.environment.pieces import SettingsPiece
+from noetl_common.environment.secret_files import BadSecretFile, secret_of, take_secrets
 from noetl_common.settings import ClusterDatabaseSettings, NatsSettings, ShardDatabaseSettings
 from noetl_common.shards import BadShardMap, parse_shards
 from pydantic import AliasChoices, Field, SecretStr

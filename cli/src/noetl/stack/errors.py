@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from noetl_common.process.secret_files import BadSecretFile
+from noetl_common.environment.secret_files import BadSecretFile
 
 
 class StackError(RuntimeError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import load_dotenv
-from noetl_common.process.secret_files import take_secrets
+from noetl_common.environment.secret_files import take_secrets
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 

@@ -13,7 +13,7 @@ from noetl_contract.subjects import inbox_prefix
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
 
-from noetl_common.process.environment import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from noetl_common.environment.secret_files import text_of
 from noetl_common.errors import Permanent
-from noetl_common.process.secret_files import text_of
 
 _KEYS = frozenset({"host", "port", "user", "password", "password_file", "database", "dbname"})
 _PORT = re.compile(r"\+?[0-9]{1,5}")

@@ -12,9 +12,9 @@ from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
 from noetl_common.egress.rules import Egress
+from noetl_common.environment.secret_files import secret_of
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_common.process.secret_files import secret_of
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import control_subject

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from noetl_common.process.secret_files import secret_of
+from noetl_common.environment.secret_files import secret_of
 
 # User and password in an address, up to its last "@": passwords are not always encoded.
 _LOGIN = re.compile(r"//(?:(?!://)\S)*@")
