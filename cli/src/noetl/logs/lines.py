@@ -5,13 +5,12 @@ order as far as a window of lines reaches, so memory is bounded however long the
 """
 
 import heapq
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
-
-import orjson
 
 WINDOW = 10_000
 """Lines within which a log is put in order."""
@@ -128,8 +127,8 @@ def _fields(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        found = json.loads(text)
+    except json.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -137,4 +136,4 @@ def _fields(text: str) -> dict[str, Any] | None:
 def _brief(value: object) -> str:
     if isinstance(value, str):
         return value if value and " " not in value else repr(value)
-    return orjson.dumps(value, default=str).decode()
+    return json.dumps(value, default=str)

@@ -1,12 +1,11 @@
 """`noetl-server logs EXECUTION [STEP]`: where the lines are, and how they are printed."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
-
-import orjson
 
 from noetl.logs.lines import Line, Wanted, in_order, read_lines, shown
 from noetl.stack.errors import StackError
@@ -20,7 +19,7 @@ def print_lines(lines: Iterable[Line], *, width: int, as_json: bool) -> int:
     found = 0
     for line in lines:
         found += 1
-        text = orjson.dumps(line.as_json(), default=str).decode() if as_json else None
+        text = json.dumps(line.as_json(), default=str) if as_json else None
         sys.stdout.write(f"{shown(line, width=width) if text is None else text}\n")
     sys.stdout.flush()
     return found
