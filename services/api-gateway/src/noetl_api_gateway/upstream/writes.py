@@ -21,6 +21,7 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.work import working_on
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -144,6 +145,7 @@ class IngressWriter:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
+        working_on(message)
         if wait.early:
             self.refuse_overload()
         await self._take_place(deadline)

@@ -28,6 +28,7 @@ from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _log = get_logger()
+_MOST_NAMED = 20
 
 type _Seen = tuple[datetime, datetime | None, bool]
 
@@ -189,7 +190,8 @@ class Sweeper:
         lost = await self._no_longer_waiting(stranded)
         if lost:
             metrics.COMMANDS_STRANDED.inc(len(lost))
-            _log.warning("commands_stranded", count=len(lost))
+            ids = [one.execution_id for one in lost[:_MOST_NAMED]]
+            _log.warning("commands_stranded", count=len(lost), execution_ids=ids)
             await self._notify_again(lost)
 
     def _is_withheld(self, command: HeldCommand) -> bool:

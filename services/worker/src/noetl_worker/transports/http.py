@@ -8,6 +8,7 @@ from time import perf_counter
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 from noetl_contract.json import Json, JsonObject
@@ -109,6 +110,7 @@ class HttpTransport:
         """Claim a command, run it, and post its events."""
         started = perf_counter()
         note = decode_notification(delivery.data)
+        working_on(note)
         if note.event_id in self._known:
             # The ack was lost: claiming again would run the tool twice at once.
             await delivery.ack()

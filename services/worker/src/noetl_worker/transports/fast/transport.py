@@ -9,6 +9,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
@@ -127,6 +128,7 @@ class FastTransport:
         """Take a command, run it, and publish its outcome."""
         arrived = perf_counter()
         note = decode_notification(delivery.data)
+        working_on(note)
         if note.event_id in self._known:
             await delivery.ack()
             return
