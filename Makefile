@@ -26,7 +26,6 @@ docs: setup
 test: setup
 	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
 
-# What the system costs on this machine; args="--help" lists the cases.
 # Those that have just failed once more, alone, if they are three at most.
 failed-again: setup
 	.venv/bin/python tools/ci/failed_again.py
@@ -43,6 +42,7 @@ chart-run: setup
 chart-scale: setup
 	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
 
+# What the system costs on this machine; args="--help" lists the cases.
 bench: setup
 	.venv/bin/python -m benchmarks $(args)
 
@@ -53,6 +53,7 @@ edge: setup
 # What rounds of a cycle with large results cost, and reads beside a reader of its log.
 fat-cycle: setup
 	.venv/bin/python benchmarks/fat_cycle.py $(args)
+
 # Many executions that wait, released at once; args="--size 100000" for more.
 waits: setup
 	.venv/bin/python benchmarks/waits.py $(args)
@@ -110,11 +111,11 @@ schedules: setup
 
 # Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
 containers: setup
-	.venv/bin/python tools/containers/prove.py $(args)
+	PYTHONPATH=tools/image .venv/bin/python tools/containers/prove.py $(args)
 
 # Wheels, source, chart, lists of contents, images and checksums of this commit, into dist.
 release: setup
-	PYTHONPATH=tools/image:tools/containers .venv/bin/python tools/release/release.py $(args)
+	PYTHONPATH=tools/image:tools/containers:tools/chart .venv/bin/python tools/release/release.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

@@ -434,6 +434,7 @@ FAULTS: dict[str, Fault] = {
     "bounds of an HPA the wrong way round": Fault(
         scaling.bounds, "from 2 to 1", HPA, "spec/maxReplicas", 1
     ),
+    "an HPA from none": Fault(scaling.bounds, "from 0 to 6", HPA, "spec/minReplicas", 0),
     "all processes taken away at once": Fault(
         scaling.bounds, "all at once", POOL, "spec/advanced", GONE
     ),
@@ -644,5 +645,13 @@ FAULTS: dict[str, Fault] = {
         EDGE,
         f"{MAIN}/env/+",
         _env("NOETL_NATS_URL", "nats://noetl:secret@nats:4222"),
+    ),
+    "a password among the parts of an address": Fault(
+        variables.secrets_in_sight,
+        "holds a login",
+        DECIDER,
+        f"{MAIN}/env/+",
+        _env("NOETL_CLUSTER_DSN", "host=pg;user=noetl;password=secret"),
+        "shards_2",
     ),
 }

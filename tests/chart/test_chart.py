@@ -5,6 +5,7 @@ In one file, because one process runs the tests of a file, and renders once for 
 
 import subprocess
 import tomllib
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from faults import FAULTS, Fault
 from manifests import Manifests, name_of
 from noetl.commands.logins import password_variable
 from noetl_api_gateway.routes.internal.demand import pool_demand
+from noetl_contract.access.keys import API_KEY
 from noetl_contract.documents.broker_users import Pool, broker_users
 from noetl_engine.documents import lint_document
 from rendering import CHART, ROOT, Helm, known_secrets, packed
@@ -182,12 +184,36 @@ def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rende
         ({"workerPool": {"enabled": True}, "pools": {"system": {}}}, "is the pool of workerPool"),
         ({"ingress": {"enabled": True}}, "ingress.host"),
         ({"workerPool": {"enabled": True, "poolName": "own"}}, "run on the pool system"),
+        (
+            {"keda": {"enabled": False}, "pools": {"gpu": {"autoscaling": {"minReplicas": 0}}}},
+            "worker-gpu: minReplicas 0 needs KEDA",
+        ),
+        ({"pools": {"gpu-a": {}, "gpu_a": {}}}, "the pools gpu-a and gpu_a would both be"),
+        ({"server": {"env": {"NOETL_TLS_CERT": "/tls/tls.crt"}}}, "with NOETL_TLS_CERT the probes"),
+        (
+            {"server": {"secretEnv": {"NOETL_TLS_KEY": {"secret": "tls", "key": "tls.key"}}}},
+            "with NOETL_TLS_KEY the probes",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], told: str, helm: Helm) -> None:
     with pytest.raises(ValueError, match=r"\S") as refused:
         helm.render(values)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["pools", "workerPool", "worker", "secrets"])
+def test_null_means_the_default(name: str, rendered: Rendered, helm: Helm) -> None:
+    assert helm.render({name: None}) == rendered("defaults")
+
+
+def test_the_broker_is_open_to_keda_at_the_port_of_its_monitor(rendered: Rendered) -> None:
+    (broker,) = (
+        one for one in rendered("shards_2").of("NetworkPolicy") if name_of(one) == "noetl-nats"
+    )
+
+    _, monitor, _ = broker["spec"]["ingress"]
+    assert monitor["ports"] == [{"port": 7222, "protocol": "TCP"}]
 
 
 def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm: Helm) -> None:
@@ -206,18 +232,7 @@ def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm
 
 def test_s6_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
     pools = ("shared", "system", "gpu_a100", "jobs", "orders")
-    printed = {
-        name_of(one): one["stringData"]
-        for one in yaml.safe_load_all(
-            subprocess.run(
-                [ROOT / "tools" / "chart_secrets", *pools],
-                env={"POSTGRES_PASSWORD": "owner", "PATH": "/usr/bin:/bin"},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-    }
+    printed = _printed(*pools, owner="owner")
 
     of_the_broker = printed.pop("noetl-nats")
     users = broker_users([Pool(pool) for pool in pools])
@@ -233,6 +248,29 @@ def test_s6_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> Non
                 name.removeprefix("noetl-").replace("gpu-a100", "gpu_a100")
             )
             assert keys["nats-password"] == of_the_broker[variable]
+
+
+def _printed(*pools: str, owner: str) -> dict[str, dict[str, str]]:
+    done = subprocess.run(
+        [ROOT / "tools" / "chart_secrets", *pools],
+        env={"POSTGRES_PASSWORD": owner, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name_of(one): one["stringData"] for one in yaml.safe_load_all(done.stdout)}
+
+
+def test_the_owner_s_password_is_printed_as_it_is_and_all_others_are_new() -> None:
+    owner = r"""a\tb"c'd$(e)`f`%s\\"""
+    printed = _printed("shared", "gpu_a100", owner=owner)
+
+    assert printed["noetl-migrate"] == {"postgres-password": owner}
+    assert API_KEY.fullmatch(printed["noetl-catalog"]["access-keys"].removeprefix("admin="))
+    assert len(b64decode(printed["noetl-catalog"]["encryption-key"], validate=True)) == 32
+    # Each stands once for its service, and once for the broker if it is one of its users.
+    values = [value for keys in printed.values() for value in keys.values()]
+    assert len({*values}) == len(values) - len(printed["noetl-nats"]) + 1
 
 
 def test_the_chart_has_no_file_that_is_not_packed() -> None:

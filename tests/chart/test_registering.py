@@ -1,11 +1,16 @@
 """The chart's job that registers the schedule of the system pool, against a running system."""
 
+import importlib.util
 import subprocess
 import sys
+from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 
+import pytest
 from golden import TOKEN
 from noetl_testkit.stack import Stack
+from noetl_testkit.web import Response, serving
 
 SCRIPT = Path(__file__).parents[2] / "helm" / "noetl" / "files" / "register.py"
 PLAYBOOK = """apiVersion: noetl.io/v2
@@ -56,3 +61,38 @@ def test_documents_are_registered_once_and_refusals_end_the_job(
     refused = _register(guarded_stack, tmp_path)
     assert refused.returncode == 1
     assert "chart/cleanup_times: 422" in refused.stderr
+
+
+class _Clock:
+    """A clock that only pauses move on, each by more than the job has patience."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, _seconds: float) -> None:
+        self.now += 400
+
+
+def test_the_job_s_patience_is_one_for_all_its_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("register", SCRIPT)
+    assert spec
+    assert spec.loader
+    job = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(job)
+    monkeypatch.setattr(job, "time", _Clock())
+    monkeypatch.setenv("NOETL_INTERNAL_API_TOKEN", TOKEN)
+    (tmp_path / "1-chart.cleanup.yaml").write_text(PLAYBOOK)
+    # Every question is answered, the second time that it is asked.
+    busy, there = Response(status=HTTPStatus.SERVICE_UNAVAILABLE), Response({"version": 1})
+    answers = cycle((busy, there))
+
+    with serving(lambda _request: next(answers)) as edge:
+        monkeypatch.setenv("NOETL_SERVER_URL", edge.url)
+        assert job.main(str(tmp_path)) == 1
+    assert edge.lines() == ["POST /api/catalog/resource"] * 2 + ["POST /api/catalog/register"]
+    assert "the edge did not answer: HTTP Error 503" in capsys.readouterr().err

@@ -32,6 +32,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from noetl.stack.services import MODULES
 from noetl_testkit.stack import Stack, register
 from noetl_testkit.waiting import eventually
 from verify import check_executions, longest_gap
@@ -43,16 +44,7 @@ metadata: {name: chaos, path: chaos/linear}
 workflow:
 """
 STEPS = 10
-PROCESSES = (
-    "api-gateway",
-    "orchestrator",
-    "outbox",
-    "projector",
-    "catalog",
-    "worker",
-    "nats",
-    "postgres",
-)
+PROCESSES = (*MODULES, "nats", "postgres")
 SETTLE_SECONDS = 180
 WARM = 10
 """Starts accepted before the first kill, and after the last one."""

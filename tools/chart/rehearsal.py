@@ -179,18 +179,15 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
-def ask(url: str, *, host: str = "", token: str = "", body: Mapping[str, Any] | None = None) -> str:
+def ask(url: str, *, token: str = "", body: Mapping[str, Any] | None = None) -> str:
     """Return the body of an answer.
 
     Args:
         url: where it is asked.
-        host: by which name, if not that of the address.
         token: what is shown.
         body: what is posted.
     """
     headers = {"content-type": "application/json"}
-    if host:
-        headers["host"] = host
     if token:
         headers["authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()

@@ -1,7 +1,5 @@
 """The chart as Helm renders it, without a cluster: Helm 4 as a library."""
 
-import io
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests import Manifests, parse
+from packing import pack
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "noetl"
@@ -60,7 +59,8 @@ class Helm:
             rendered = self._chart.render(dict(values), name=RELEASE, namespace=NAMESPACE)
         except self._helm.HelmError as error:
             raise ValueError(str(error)) from error
-        return Manifests(parse(rendered), NAMESPACE, known_secrets(values), for_tools(values))
+        given = _given(values)
+        return Manifests(parse(rendered), NAMESPACE, known_secrets(given), for_tools(given))
 
     def lint(self, values: Values) -> list[str]:
         """Return what Helm's own linter says, warnings included."""
@@ -71,6 +71,15 @@ class Helm:
             f"{one['path']}: {one['error']}" for one in report["messages"] if one["severity"] > 1
         ]
         return [*told, *map(str, report["errors"])]
+
+
+def _given(values: Values) -> Values:
+    """Return values without the nulls, which mean the defaults."""
+    return {
+        key: _given(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def known_secrets(values: Values) -> dict[str, set[str]]:
@@ -117,13 +126,6 @@ def packed(defaults: str | None = None) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / f"{CHART.name}.tgz"
-        with tarfile.open(archive, "w:gz", dereference=True) as packed:
-            for path in sorted(CHART.rglob("*")):
-                name = f"{CHART.name}/{path.relative_to(CHART)}"
-                if defaults is not None and path == CHART / "values.yaml":
-                    member = tarfile.TarInfo(name)
-                    member.size = len(defaults.encode())
-                    packed.addfile(member, io.BytesIO(defaults.encode()))
-                elif path.is_file():
-                    packed.add(path, name)
+        replaced = None if defaults is None else {Path("values.yaml"): defaults}
+        pack(CHART, archive, replaced=replaced)
         yield archive

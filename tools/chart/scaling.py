@@ -66,10 +66,16 @@ def bounds(manifests: Manifests) -> Iterator[str]:
         if one["kind"] == "ScaledObject":
             least, most = spec.get("minReplicaCount"), spec.get("maxReplicaCount")
             config = spec.get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
+            allowed = 0
         else:
             least, most, config = spec.get("minReplicas"), spec.get("maxReplicas"), spec
+            # Kubernetes refuses none, which is KEDA's alone.
+            allowed = 1
         if not (
-            isinstance(least, int) and isinstance(most, int) and 0 <= least <= most and most > 0
+            isinstance(least, int)
+            and isinstance(most, int)
+            and allowed <= least <= most
+            and most > 0
         ):
             yield f"{place_of(one)}: runs from {least} to {most} processes"
         down = config.get("behavior", {}).get("scaleDown", {})

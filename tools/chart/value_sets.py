@@ -39,6 +39,7 @@ VALUE_SETS: dict[str, Values] = {
         "postgres": {"host": "pg-cluster", "caSecret": "pg-ca", "shards": _SHARDS},
         "nats": {
             "url": "tls://nats-0.nats:4222,tls://nats-1.nats:4223",
+            "monitoringEndpoint": "nats-headless:7222",
             "streamReplicas": 3,
             "tls": {"existingSecret": "nats-tls", "clientCertificate": True},
         },

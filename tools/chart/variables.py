@@ -16,6 +16,7 @@ _SHARDED = ("orchestrator", "outbox", "projector")
 _SHARED = "Several services"
 _NAME = re.compile(r"`([A-Z][A-Z0-9_]*)`")
 _REFERENCE = re.compile(r"\$\((\w+)\)")
+_PASSWORD = re.compile(r"password=(?!\$\()")
 # What a job of ours reads, beside what the command line takes for the database.
 _JOBS = {"register": frozenset({"NOETL_SERVER_URL", "NOETL_INTERNAL_API_TOKEN"})}
 
@@ -138,5 +139,5 @@ def secrets_in_sight(manifests: Manifests) -> Iterator[str]:
                 )
                 if value and is_secret:
                     yield f"{pod.place}: {name} stands in the manifest"
-                if "://" in value and "@" in value:
+                if ("://" in value and "@" in value) or _PASSWORD.search(value):
                     yield f"{pod.place}: {name} holds a login"

@@ -4,15 +4,15 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import CommandFailedError, Engine
+from engine import CommandFailedError, Engine, piped
 
 _PULL_SECONDS = 300.0
 _BUILD_SECONDS = 300.0
+_STANDIN = "noetl-standin"
 _STANDINS = Path(__file__).with_name("standins")
 _DEFAULT = re.compile(r"^ARG BASE=(\S+)", re.MULTILINE)
 _COMPOSED = re.compile(r"\$\{(NOETL_\w+_IMAGE):-([^}]+)\}")
@@ -33,7 +33,6 @@ class Base:
     variable: str
     """By which compose.yaml is told another one."""
     image: str
-    is_standin: bool = False
 
 
 def wanted(root: Path) -> dict[str, str]:
@@ -56,21 +55,28 @@ def provide(engine: Engine, root: Path) -> list[Base]:
 
 
 def _provide(engine: Engine, variable: str, image: str, *, base: str) -> Base:
-    for known in (image, f"noetl-standin/{image}"):
-        try:
-            engine.docker("image", "inspect", known)
-        except CommandFailedError:
-            continue
-        return Base(variable, known, is_standin=known != image)
+    """Return an image that is there, else fetch it; only what can't be fetched has a stand-in."""
+    if _has(engine, image):
+        return Base(variable, image)
     try:
         engine.docker("pull", "--quiet", image, timeout=_PULL_SECONDS)
     except CommandFailedError as error:
+        if _has(engine, standin := f"{_STANDIN}/{image}"):
+            return Base(variable, standin)
         return _standin(engine, variable, image, base=base, reason=str(error))
     return Base(variable, image)
 
 
+def _has(engine: Engine, image: str) -> bool:
+    try:
+        engine.docker("image", "inspect", image)
+    except CommandFailedError:
+        return False
+    return True
+
+
 def _standin(engine: Engine, variable: str, image: str, *, base: str, reason: str) -> Base:
-    made = Base(variable, f"noetl-standin/{image}", is_standin=True)
+    made = Base(variable, f"{_STANDIN}/{image}")
     kind = image.partition(":")[0]
     try:
         if kind == "python":
@@ -102,21 +108,7 @@ def _python(engine: Engine, image: str) -> None:
     if trusted:
         settings += f" SSL_CERT_FILE={_CERTIFICATES} PIP_CERT={_CERTIFICATES}"
     importing = ["docker", "import", "-c", settings, "-", image]
-    with tempfile.TemporaryFile() as log:
-        maker = subprocess.Popen(making, stdout=subprocess.PIPE, stderr=log)  # noqa: S603 -- ours
-        taker = subprocess.run(  # noqa: S603 -- see above
-            importing,
-            stdin=maker.stdout,
-            env={**os.environ, **engine.environment},
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_SECONDS,
-            check=False,
-        )
-        if maker.wait(_BUILD_SECONDS) or taker.returncode:
-            log.seek(0)
-            said = log.read().decode(errors="replace")[-2000:]
-            raise CommandFailedError(f"mmdebstrap, docker import: {said}{taker.stderr}")
+    piped(making, importing, timeout=_BUILD_SECONDS, environment=engine.environment)
 
 
 def _server(engine: Engine, image: str, kind: str, base: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine import CommandFailedError
-from stack import MIGRATE, SERVERS, SERVICES, CheckFailedError, Container, Stack, until
+from parts import SERVICES
+from stack import MIGRATE, SERVERS, CheckFailedError, Container, Stack, until
 
 LARGEST_MEGABYTES = 220
 """Most that an image may have, but the worker's, which brings DuckDB."""

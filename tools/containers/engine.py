@@ -2,16 +2,20 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 _PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "mmdebstrap", "iptables")
 _READY_SECONDS = 60.0
 _END_SECONDS = 60.0
+_STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _SHORT_SECONDS = 60.0
 _INSTALL_SECONDS = 600.0
@@ -59,6 +63,71 @@ def run(
     return done.stdout
 
 
+def piped(
+    making: Sequence[str],
+    taking: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run two commands, the second of which reads what the first prints; end both in any case.
+
+    Args:
+        making: the first.
+        taking: the second.
+        timeout: seconds for both together.
+        environment: of both, beside our own.
+
+    Raises:
+        CommandFailedError: one isn't there, ended with another code than 0, or was too slow.
+    """
+    deadline = time.monotonic() + timeout
+    names = f"{making[0]} | {taking[0]}"
+    children: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryFile() as log:
+
+        def child(command: Sequence[str], stdin: IO[bytes] | int, stdout: int | IO[bytes]) -> None:
+            children.append(
+                subprocess.Popen(  # noqa: S603 -- our own commands
+                    command,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=log,
+                    env={**os.environ, **(environment or {})},
+                    start_new_session=True,
+                )
+            )
+
+        try:
+            child(making, subprocess.DEVNULL, subprocess.PIPE)
+            # Ours is closed: the first has to hear it when the second is gone.
+            with children[0].stdout or log as pipe:
+                child(taking, pipe, log)
+            codes = [one.wait(max(0.0, deadline - time.monotonic())) for one in children]
+        except FileNotFoundError as error:
+            raise CommandFailedError(f"{error.filename} is not installed") from error
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailedError(f"{names}: not done in {timeout:.0f} s") from error
+        finally:
+            for one in children:
+                _end(one)
+        if any(codes):
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+            raise CommandFailedError("\n".join([f"{names}: exit {codes}", *said]))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started; nothing happens to one that has ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine that answers."""
@@ -66,8 +135,6 @@ class Engine:
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     """What a client needs to reach it."""
-    is_ours: bool = False
-    """Whether it was brought up here, and is empty."""
 
     def docker(self, *words: str, timeout: float = _SHORT_SECONDS) -> str:
         """Run a command of its client.
@@ -138,7 +205,7 @@ def started(scratch: Path) -> Iterator[Engine]:
             stderr=output,
             start_new_session=True,
         )
-    engine = Engine("a dockerd of our own", {"DOCKER_HOST": address}, is_ours=True)
+    engine = Engine("a dockerd of our own", {"DOCKER_HOST": address})
     try:
         _wait(engine, daemon, log)
         yield engine

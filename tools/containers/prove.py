@@ -8,12 +8,14 @@ under ``--required``; anything that is not as promised ends with 1.
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import checks
 from bases import Base, NoBaseError, provide
@@ -133,12 +135,19 @@ def show_sizes(stack: Stack, sizes: dict[str, int]) -> None:
     say(f"| base | {base:.0f} | |\n")
 
 
+def _told_to_end(number: int, _frame: FrameType | None) -> None:
+    """End like after any other failure: stack and engine are taken down first."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Prove it; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--own-engine", action="store_true", help="bring one up in any case")
     parser.add_argument("--required", action="store_true", help="no engine is a failure")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _told_to_end)
     # Who shares the machine comes first; what is started inherits it.
     os.nice(max(0, 10 - os.nice(0)))
     scratch = Path(tempfile.mkdtemp(prefix="noetl-containers-"))

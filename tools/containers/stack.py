@@ -13,7 +13,6 @@ import httpx
 from bases import Base
 from engine import CommandFailedError, Engine, run
 
-SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
 SERVERS = ("nats", "postgres")
 MIGRATE = "migrate"
 _BUILD_SECONDS = 1800.0
@@ -32,7 +31,6 @@ class Container:
 
     service: str
     id: str
-    state: str
     health: str
     user: str
     pid: int
@@ -183,7 +181,6 @@ def _container(found: dict[str, object]) -> Container:
     return Container(
         service=str(_part(config, "Labels")["com.docker.compose.service"]),
         id=str(found["Id"]),
-        state=str(state["Status"]),
         health=str(_part(state, "Health").get("Status", "none")),
         user=str(config["User"]),
         pid=int(str(state["Pid"])),

@@ -8,10 +8,10 @@ checksums of all. The same commit gives the same files, the images excepted.
 import argparse
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,12 +31,16 @@ from checkout import (
 from contents import Subject, contents, pinned, sha256
 from cyclonedx.model.component import ComponentType
 from engine import CommandFailedError, Engine, NoEngineError, run, running
+from packing import pack
 from requirements_of import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = "helm/noetl"
 SUMS = "SHA256SUMS"
 _BUILD_SECONDS = 1800.0
+_TESTKIT = "noetl_testkit"
+# Wheels, and files that `Release.file` names; also those of a release that stopped half-way.
+_OURS = re.compile(r"noetl_[a-z_]+-[0-9].*\.whl|noetl-[0-9][^/]*|\.gitignore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,16 @@ def wheels(release: Release) -> list[Path]:
         folder=release.root,
     )
     (release.out / ".gitignore").unlink(missing_ok=True)
-    shutil.copyfile(release.root / "requirements.txt", release.file("-requirements.txt"))
+    for wheel in release.out.glob(f"{_TESTKIT}-*.whl"):
+        wheel.unlink()
     return sorted(release.out.glob("*.whl"))
+
+
+def requirements(release: Release, built: list[Path]) -> None:
+    """Write what the wheels need at run time, pinned: the lock without developers' tools."""
+    lock = (release.root / "requirements.txt").read_text()
+    entries = needed(lock, set(parts.by_package(built)))
+    release.file("-requirements.txt").write_text("\n".join(entries) + "\n")
 
 
 def source(release: Release) -> None:
@@ -88,20 +100,16 @@ def source(release: Release) -> None:
 
 def chart(release: Release) -> None:
     """Write the chart as Helm packages it: a folder of its name, in an archive."""
-    names = git(release.root, "ls-files", CHART).splitlines()
-    if not names:
-        return
-    written = release.file("-chart.tar")
-    with tarfile.open(written, "w") as archive:
-        for name in names:
-            entry = tarfile.TarInfo(str(Path(name).relative_to(Path(CHART).parent)))
-            content = (release.root / name).read_bytes()
-            entry.size, entry.mode, entry.mtime = len(content), 0o644, int(release.made.timestamp())
-            with (release.root / name).open("rb") as file:
-                archive.addfile(entry, file)
-    with written.open("rb") as plain:
-        _gzip(plain.read, release.file("-chart.tgz"))
-    written.unlink()
+    names = [Path(name).relative_to(CHART) for name in _tracked(release.root, CHART)]
+    made = int(release.made.timestamp())
+    try:
+        pack(release.root / CHART, release.file("-chart.tgz"), names=names, made=made)
+    except ValueError as error:
+        raise NotReadyError(str(error)) from error
+
+
+def _tracked(root: Path, folder: str) -> list[str]:
+    return git(root, "ls-files", folder).splitlines()
 
 
 def _gzip(read: Callable[[int], bytes], file: Path) -> None:
@@ -180,6 +188,25 @@ def sums(release: Release) -> int:
     return len(files)
 
 
+def emptied(out: Path) -> None:
+    """Make the folder of a release, or take away the release that it holds.
+
+    Raises:
+        NotReadyError: it holds something else, which is left as it is.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise NotReadyError(f"{out} is no folder")
+    strange = [path.name for path in out.iterdir() if not _is_ours(path)] if out.exists() else []
+    if strange:
+        raise NotReadyError(f"{out} holds what no release consists of: {', '.join(strange[:5])}")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and (path.name == SUMS or _OURS.fullmatch(path.name) is not None)
+
+
 def make(arguments: argparse.Namespace) -> None:
     """Make everything.
 
@@ -194,11 +221,11 @@ def make(arguments: argparse.Namespace) -> None:
     notes = notes_of((ROOT / "CHANGELOG.md").read_text(), version)
     engine, reason = _engine(arguments)
     out = arguments.out.resolve()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    emptied(out)
     release = Release(root=ROOT, out=out, version=version, made=committed_at(ROOT))
     built = wheels(release)
     say(f"{len(built)} wheels")
+    requirements(release, built)
     source(release)
     chart(release)
     lists(release, built)
@@ -225,7 +252,9 @@ def _engine(arguments: argparse.Namespace) -> tuple[Engine | None, str]:
 def main() -> int:
     """Make it; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="emptied first")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="a new folder, or that of a release before"
+    )
     parser.add_argument("--images", choices=("auto", "yes", "no"), default="auto")
     parser.add_argument(
         "--base",

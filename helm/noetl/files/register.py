@@ -13,17 +13,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-_PATIENCE_SECONDS = 300
+_PATIENCE_SECONDS = 300  # of the whole run
+_ANSWER_SECONDS = 30
 _PAUSE_SECONDS = 2
 _NOT_FOUND = 404
 _FOR_NOW = frozenset({429, 502, 503, 504})
 
 
-def ask(path: str, body: dict[str, str]) -> tuple[int, dict[str, object]]:
+def ask(path: str, body: dict[str, str], deadline: float) -> tuple[int, dict[str, object]]:
     """Return status and body of an answer; ask again while the edge can't answer for now.
 
     Raises:
-        TimeoutError: it couldn't for all the time that we have.
+        TimeoutError: it couldn't until the deadline, which is one of `time.monotonic`.
     """
     request = urllib.request.Request(  # noqa: S310 (the address is the operator's)
         os.environ["NOETL_SERVER_URL"].rstrip("/") + path,
@@ -33,10 +34,10 @@ def ask(path: str, body: dict[str, str]) -> tuple[int, dict[str, object]]:
             "content-type": "application/json",
         },
     )
-    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
+        left = min(_ANSWER_SECONDS, max(deadline - time.monotonic(), 1))
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (as above)
+            with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310 (as above)
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code not in _FOR_NOW:
@@ -49,19 +50,20 @@ def ask(path: str, body: dict[str, str]) -> tuple[int, dict[str, object]]:
         time.sleep(_PAUSE_SECONDS)
 
 
-def register(path: str, content: str) -> str:
+def register(path: str, content: str, deadline: float) -> str:
     """Register a document; return what became of it.
 
     Raises:
+        TimeoutError: the edge could not answer until the deadline.
         ValueError: the edge refused it.
     """
-    status, entry = ask("/api/catalog/resource", {"path": path})
+    status, entry = ask("/api/catalog/resource", {"path": path}, deadline)
     if status == 200 and entry.get("content") == content:
         return "is there already"
     if status not in {200, _NOT_FOUND}:
         raise ValueError(f"{path}: {status} {entry.get('error')}")
     body = {"content": base64.b64encode(content.encode()).decode()}
-    status, answer = ask("/api/catalog/register", body)
+    status, answer = ask("/api/catalog/register", body, deadline)
     if status >= 400 or answer.get("problems"):
         raise ValueError(f"{path}: {status} {answer.get('error') or answer.get('problems')}")
     return f"is version {answer['version']} now"
@@ -69,10 +71,11 @@ def register(path: str, content: str) -> str:
 
 def main(folder: str) -> int:
     """Register the documents in the order of their files: `<number>-<path with dots>.yaml`."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     for file in sorted(Path(folder).glob("*.yaml")):
         path = file.stem.partition("-")[2].replace(".", "/")
         try:
-            print(path, register(path, file.read_text()), flush=True)  # noqa: T201 (the job's log)
+            print(path, register(path, file.read_text(), deadline), flush=True)  # noqa: T201 (the job's log)
         except (TimeoutError, ValueError) as error:
             print(error, file=sys.stderr)  # noqa: T201 (as above)
             return 1

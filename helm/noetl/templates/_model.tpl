@@ -23,7 +23,11 @@ secret, scaler}. Its scaler is "keda", "cpu" or "none".
 {{- if contains "REPLACE_ME" (toJson .Values) -}}
 {{- fail (printf "REPLACE_ME is still in:%s" (include "noetl.placeholders" (dict "place" "" "value" .Values))) -}}
 {{- end -}}
-{{- $v := mergeOverwrite (.Files.Get "files/defaults.yaml" | fromYaml) (deepCopy .Values) -}}
+{{- $defaults := .Files.Get "files/defaults.yaml" | fromYaml -}}
+{{- if not (hasKey $defaults "image") -}}
+{{- fail "files/defaults.yaml is not values.yaml: the chart was packed without what its link leads to" -}}
+{{- end -}}
+{{- $v := mergeOverwrite $defaults (deepCopy .Values) -}}
 {{- $fullname := include "noetl.fullname" . -}}
 {{- $host := printf "%s.%s.svc" $fullname .Release.Namespace -}}
 {{- $m := dict "v" $v "fullname" $fullname "namespace" .Release.Namespace "instance" .Release.Name "appVersion" .Chart.AppVersion -}}
@@ -54,8 +58,15 @@ secret, scaler}. Its scaler is "keda", "cpu" or "none".
 {{- $asked = append $asked (dict "service" "worker" "pool" $pool "part" $part) -}}
 {{- end -}}
 {{- $units := list -}}
+{{- $pools := dict -}}
 {{- range $unit := $asked -}}
 {{- $units = append $units (mergeOverwrite $unit (include "noetl.unit" (dict "m" $m "unit" $unit) | fromJson)) -}}
+{{- if hasKey $unit "pool" -}}
+{{- if hasKey $pools $unit.name -}}
+{{- fail (printf "the pools %s and %s would both be the Deployment %s" (get $pools $unit.name) $unit.pool $unit.fullname) -}}
+{{- end -}}
+{{- $_ := set $pools $unit.name $unit.pool -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $m "units" $units -}}
 {{- $m | toJson -}}
@@ -79,6 +90,9 @@ secret, scaler}. Its scaler is "keda", "cpu" or "none".
 {{- end -}}
 {{- if and (ne $scaler "none") (gt (int $auto.minReplicas) (int $auto.maxReplicas)) -}}
 {{- fail (printf "%s: minReplicas %d is above maxReplicas %d" $name (int $auto.minReplicas) (int $auto.maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq $scaler "cpu") (lt (int $auto.minReplicas) 1) -}}
+{{- fail (printf "%s: minReplicas 0 needs KEDA; by processor time there is one process at least" $name) -}}
 {{- end -}}
 {{- $names := include "noetl.names" (dict "service" $unit.service "shard" ($unit.shard | default 0) "pool" ($unit.pool | default "")) | fromJson -}}
 {{- mergeOverwrite $names (dict "name" $name "fullname" (printf "%s-%s" .m.fullname $name) "secretName" $secret "scaler" $scaler) | toJson -}}

@@ -31,6 +31,9 @@ then the rest by name.
 {{- if or (hasKey $plain $name) (hasKey $secrets $name) (eq $name "WORKER_ID") -}}
 {{- fail (printf "%s: the chart sets %s itself" $unit.name $name) -}}
 {{- end -}}
+{{- if and (eq $unit.service "api-gateway") (has $name (list "NOETL_TLS_CERT" "NOETL_TLS_KEY")) -}}
+{{- fail (printf "%s: with %s the probes, KEDA and the workers, who speak HTTP, would not be answered; TLS is the Ingress's" $unit.name $name) -}}
+{{- end -}}
 {{- if and (hasKey $unit.part.env $name) (hasKey $unit.part.secretEnv $name) -}}
 {{- fail (printf "%s: %s is in env and in secretEnv" $unit.name $name) -}}
 {{- end -}}

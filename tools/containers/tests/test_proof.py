@@ -1,11 +1,16 @@
 """What the proof of the containers judges by, on what an engine and a kernel say."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from bases import wanted
+from bases import provide, wanted
 from checks import process_of, small
-from engine import CommandFailedError, NoEngineError, run, running
+from engine import CommandFailedError, Engine, NoEngineError, piped, run, running
+from noetl_testkit.waiting import wait_until
 from stack import CheckFailedError, until
 
 TOP = Path(__file__).parents[3]
@@ -60,6 +65,67 @@ def test_a_command_that_fails_is_told_with_its_last_lines() -> None:
         run(["sh", "-c", "echo why >&2; exit 3"], timeout=10)
     with pytest.raises(CommandFailedError, match="not done in 0 s"):
         run(["sh", "-c", "read x"], timeout=0)
+
+
+def test_what_a_child_prints_is_read_by_the_next_and_neither_is_waited_for_in_vain() -> None:
+    many = ["sh", "-c", "yes | head -c 1000000"]
+
+    piped(many, ["sh", "-c", "test $(wc -c) = 1000000"], timeout=10)
+    with pytest.raises(CommandFailedError, match=r"(?s)exit \[.*3\].*why"):
+        piped(["yes"], ["sh", "-c", "echo why >&2; exit 3"], timeout=10)
+    with pytest.raises(CommandFailedError, match=r"sh \| cat: not done in 0 s"):
+        piped(["sh", "-c", "sleep 600"], ["cat"], timeout=0.2)
+    with pytest.raises(CommandFailedError, match="nothing-like-it is not installed"):
+        piped(["yes"], ["nothing-like-it"], timeout=10)
+
+
+def docker(folder: Path, script: str) -> Engine:
+    """Return an engine whose client is a script."""
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return Engine("a script", {"PATH": f"{folder}:{os.environ['PATH']}"})
+
+
+def test_a_stand_in_is_for_what_cannot_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    known = 'case "$*" in *noetl-standin/*) exit 0;; image*) exit 1;; '
+
+    fetched = provide(docker(tmp_path, known + "pull*) exit 0;; esac"), TOP)
+    assert not [base.image for base in fetched if "standin" in base.image]
+
+    made = provide(docker(tmp_path, known + "pull*) exit 1;; esac"), TOP)
+    assert {base.image.partition("/")[0] for base in made} == {"noetl-standin"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an engine is brought up by root")
+def test_a_proof_that_is_told_to_end_takes_its_engine_down(tmp_path: Path) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name in ("mmdebstrap", "iptables"):
+        (bin_ / name).symlink_to("/bin/true")
+    docker(bin_, f'case "$1" in image) touch {tmp_path}/asked; exec sleep 600;; esac')
+    daemon = bin_ / "dockerd"
+    daemon.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    daemon.chmod(0o755)
+    proof = subprocess.Popen(
+        [sys.executable, TOP / "tools/containers/prove.py", "--own-engine"],
+        env={
+            **os.environ,
+            "PATH": f"{bin_}:{os.environ['PATH']}",
+            "PYTHONPATH": str(TOP / "tools/image"),
+        },
+    )
+    try:
+        wait_until((tmp_path / "asked").exists, what="it looks for images")
+        proof.terminate()
+
+        assert proof.wait(30) == 128 + signal.SIGTERM
+        assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    finally:
+        proof.kill()
 
 
 def test_waiting_ends_and_says_for_what() -> None:

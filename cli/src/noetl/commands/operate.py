@@ -5,9 +5,11 @@ import json
 import shlex
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from noetl_common.errors import NoetlError
 from noetl_contract.documents.broker_users import worker_user
 
 from noetl.commands.options import (
@@ -18,6 +20,8 @@ from noetl.commands.options import (
     log_to_stderr,
 )
 from noetl.commands.repair import show_execution, standing_lines
+from noetl.logs import search as execution_logs
+from noetl.logs.lines import Wanted
 from noetl.stack import logs as log_files
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locate
 from noetl.stack.errors import StackError
@@ -75,15 +79,74 @@ def current_state(directory: DataDirectory) -> StackState:
 
 
 def logs(
-    service: Annotated[
-        str | None, typer.Argument(help="Name as in status; all when missing.")
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SERVICE|EXECUTION]",
+            help="Name as in status, or the id of an execution; all processes when missing.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Argument(metavar="[STEP]", help="A step of that execution.")
     ] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines to show first.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="Lines of each process to show first.")
+    ] = 50,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="With an execution: look here and not in the stack's logs; `-` is standard input.",
+        ),
+    ] = None,
     data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show the log of one process or of all."""
+    """Show the log of one process or of all, or every line about an execution.
+
+    Of an execution all lines of all processes are shown in the order of time, whatever their
+    number; with a step those about it. Exit code 1 when there is none, 2 for a wrong option.
+    """
+    if what is not None and what.isascii() and what.isdigit():
+        _show_lines_of(what, step, files=file, follow=follow, data=data, as_json=as_json)
+        return
+    if step is not None or file or as_json:
+        raise typer.BadParameter("a step, --file and --json go with the id of an execution")
+    _show_logs(what, follow=follow, lines=lines, data=data)
+
+
+def _show_lines_of(
+    execution_id: str,
+    step: str | None,
+    *,
+    files: list[Path] | None,
+    follow: bool,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    if follow and files:
+        raise typer.BadParameter("--follow watches the logs of a stack, not --file")
+    directory = None if files else locate(data).logs
+    places = files or execution_logs.log_files(directory or Path())
+    if not places:
+        raise StackError(f"no logs in {directory} yet")
+    wanted = Wanted(execution_id, step)
+    try:
+        found = execution_logs.find_in(places, wanted, as_json=as_json)
+        if follow:
+            execution_logs.follow_new(places, wanted, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    if not found:
+        about = f"execution {execution_id}" if step is None else f"step {step} of {execution_id}"
+        typer.echo(f"noetl-server: no line about {about} in {len(places)} log(s)", err=True)
+        raise typer.Exit(1)
+
+
+def _show_logs(service: str | None, *, follow: bool, lines: int, data: Path | None) -> None:
     directory = locate(data)
     paths = {path.stem: path for path in sorted(directory.logs.glob("*.log"))}
     if service is not None:
@@ -113,7 +176,10 @@ def migrate(*, data: DataOption = None) -> None:
     said = []
     for address in databases_of(locate(data), living=True).all:
         said.append(migrations.migrate(address.dsn, wait_seconds=30).strip())
-        asyncio.run(administer(address.dsn))
+        try:
+            asyncio.run(administer(address.dsn, name="noetl-server migrate"))
+        except NoetlError as error:
+            raise StackError(f"{address!r}: {error.message}") from error
     typer.echo("\n".join(filter(None, said)) or "nothing to do")
 
 

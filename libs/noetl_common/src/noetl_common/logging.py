@@ -12,6 +12,7 @@ from noetl_contract.json import Json
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from noetl_common.settings import ServiceSettings
+from noetl_common.telemetry.work import add_work
 
 MASK = "***"
 _SECRET_KEY = re.compile(
@@ -31,7 +32,7 @@ def configure(settings: ServiceSettings, service: str) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderers = _pretty_renderers() if pretty else [_json_line]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_work,
         structlog.processors.add_log_level,
         _service_adder(service),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),

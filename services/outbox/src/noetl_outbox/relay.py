@@ -41,6 +41,7 @@ _LAST_MARK_SECONDS = 3.0
 _OUTAGE_PAUSE_SECONDS = 5.0
 _LONGEST_HINT_BATCH_BYTES = 8 << 20
 _COMMITS_READ = 20
+_MOST_NAMED = 20
 # Between the clocks of an orchestrator and the broker.
 _CLOCK_DIFFERENCE_MS = 5000
 
@@ -185,7 +186,12 @@ class Relay:
         self._count.labels("hint", "ok").inc(done)
         if done < len(complete):
             self._count.labels("hint", "failed").inc(len(complete) - done)
-            _log.info("hinted_rows_left_to_the_sweep", count=len(complete) - done)
+            left = [
+                row
+                for row, result in zip(complete, results, strict=True)
+                if not isinstance(result, Published)
+            ]
+            _log.info("hinted_rows_left_to_the_sweep", count=len(left), **_named(left))
         if named:
             try:
                 await self._publish_claimed(
@@ -220,7 +226,11 @@ class Relay:
         self._count.labels("sweep", "ok").inc(done)
         if failures:
             self._count.labels("sweep", "failed").inc(len(failures))
-            _log.warning("rows_not_published", count=len(failures), error=failures[0].reason)
+            failed = {failure.outbox_id for failure in failures}
+            named = _named([row for row in rows if row.outbox_id in failed])
+            _log.warning(
+                "rows_not_published", count=len(failures), error=failures[0].reason, **named
+            )
             await self._store.mark_failed(failures)
         await self._mark()
         for row, reason in unpublishable:
@@ -368,6 +378,11 @@ class Relay:
                 continue
             self._due.clear()
             return
+
+
+def _named(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """Return the executions of rows for a log line, some of many."""
+    return {"execution_ids": sorted({row.execution_id for row in rows})[:_MOST_NAMED]}
 
 
 def _result(

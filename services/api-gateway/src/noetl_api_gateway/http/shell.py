@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import orjson
 from noetl_common.process.health import HealthRoutes
 from noetl_common.service import Service
+from noetl_common.telemetry.work import working_on
 from noetl_contract.access.capability import basic_login, named_command
 
 from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
@@ -181,6 +182,7 @@ class Shell:
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 0
+        working_on(_Request(scope))
         started = perf_counter()
 
         async def noting(message: Message) -> None:
@@ -216,6 +218,22 @@ class Shell:
             return None
         REFUSED.labels("origin").inc()
         return 403, _WRONG_ORIGIN.format(_shown(origin or b"another site"))
+
+
+class _Request:
+    """A request as a unit of work: the execution that its path names, or its caller's."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @property
+    def execution_id(self) -> str | int | None:
+        """The execution; None where neither path nor caller names one."""
+        named: str | int | None = (self._scope.get("path_params") or {}).get("execution_id")
+        call = call_of(self._scope)
+        return named or (call[0] if call else None)
 
 
 type _Marks = Mapping[bytes, bytes]

@@ -99,7 +99,14 @@ class IngressHandler:
         hold = message.hold
         is_start = isinstance(message, CommandStartMessage)
         metrics.UNPROVEN.labels("start" if is_start else "outcome").inc()
-        _log.warning("report_unproven", event_id=hold.event_id, worker_id=hold.worker_id)
+        _log.warning(
+            "report_unproven",
+            execution_id=message.execution_id,
+            step=hold.step,
+            command_id=hold.command_id,
+            event_id=hold.event_id,
+            worker_id=hold.worker_id,
+        )
         body = {"status": "lost" if is_start else "late", "reason": "fence"}
         await caller.answered(Answer(body=body))
 

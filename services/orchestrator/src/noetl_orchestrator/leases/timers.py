@@ -48,8 +48,9 @@ def process_age_seconds() -> float:
 class TimerCaller(Caller):
     """Delete a timer whose execution is gone; otherwise the commit deletes it."""
 
-    def __init__(self, store: Store, timer_id: int) -> None:
+    def __init__(self, store: Store, timer_id: int, execution_id: int) -> None:
         self._store = store
+        self._execution_id = execution_id
         self._timer_id = timer_id
 
     async def answered(self, answer: Answer) -> None:
@@ -60,7 +61,12 @@ class TimerCaller(Caller):
     async def refused(self, reason: str, answer: Answer) -> None:
         """Delete a timer that can't be decided; its execution has failed."""
         del answer
-        _log.error("timer_refused", timer_id=self._timer_id, reason=reason)
+        _log.error(
+            "timer_refused",
+            execution_id=self._execution_id,
+            timer_id=self._timer_id,
+            reason=reason,
+        )
         await self._drop()
 
     async def _drop(self) -> None:
@@ -93,7 +99,7 @@ async def take_due_timers(
                 # In a mixed fleet a newer process knows the kind; the timer comes due again.
                 _log.error("timer_unknown", timer_id=timer.timer_id, kind=timer.kind)
                 continue
-            caller = TimerCaller(store, timer.timer_id)
+            caller = TimerCaller(store, timer.timer_id, timer.execution_id)
             turn_input = TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id)
             if process_age_seconds() < _YOUNG_LEASES * settings.timer_lease_seconds:
                 # It may be why the process before died (W14); rows count no deliveries.

@@ -7,6 +7,7 @@ from time import perf_counter
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.work import done_with, working_on
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
@@ -97,6 +98,7 @@ class TurnAttempt:
         while undecided:
             needs: list[tuple[UnitOfWork, NeedRows]] = []
             for unit in undecided:
+                work = working_on(unit)
                 try:
                     self._parts.cpu_limit.run(unit.decide, facts)
                 except NeedRows as need:
@@ -110,6 +112,8 @@ class TurnAttempt:
                     raise
                 except Exception as error:
                     raise _bad_decision(unit, error) from error
+                finally:
+                    done_with(work)
             if needs:
                 await self._parts.loader.provide([_row_request(unit, need) for unit, need in needs])
             undecided = [unit for unit, _ in needs]
@@ -236,7 +240,8 @@ class TurnAttempt:
             ]
             added = await self._parts.store.add_messages(messages) if messages else set()
         except NoetlError as error:
-            _log.warning("late_children_not_cancelled", error=error.message)
+            ids = [unit.execution_id for unit in ended]
+            _log.warning("late_children_not_cancelled", error=error.message, execution_ids=ids)
             return
         await self._parts.outbox_hints.send(row for row in messages if row.outbox_id in added)
 

@@ -57,7 +57,11 @@ class Refusals:
                 await self._fail_execution(turn_input.execution_id, text, kind)
             except NoetlError as failure:
                 # The input comes again, and then its execution fails.
-                _log.warning("execution_not_failed", error=failure.message)
+                _log.warning(
+                    "execution_not_failed",
+                    execution_id=turn_input.execution_id,
+                    error=failure.message,
+                )
                 await turn_input.caller.given_back(_PAUSE_SECONDS)
                 return
         if is_claim and not is_data:

@@ -18,6 +18,7 @@ _log = get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+_MOST_NAMED = 20
 # Of an input that is decided alone; two deliveries or more have come before.
 _MOST_UNENDED = 2
 
@@ -74,7 +75,9 @@ class Turns:
                     watch, execution_id=group.execution_id
                 )
             except NoetlError as error:
-                _log.warning("turn_not_counted", error=error.message)
+                _log.warning(
+                    "turn_not_counted", execution_id=group.execution_id, error=error.message
+                )
                 await turn_input.caller.given_back(_LONGEST_PAUSE_SECONDS)
                 continue
             if tries > _MOST_UNENDED:
@@ -112,7 +115,8 @@ class Turns:
             # It may have been committed: reload, and let the keys decide (W8).
             self._forget(groups)
             _mark_repeated(groups)
-            _log.warning("turn_held", error=error.message, inputs=len(groups))
+            ids = [group.execution_id for group in groups[:_MOST_NAMED]]
+            _log.warning("turn_held", error=error.message, inputs=len(groups), execution_ids=ids)
             return None
 
     async def _hold(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:

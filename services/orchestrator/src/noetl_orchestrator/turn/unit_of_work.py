@@ -131,6 +131,11 @@ class UnitOfWork:
         return self.entry.execution.path
 
     @property
+    def trace(self) -> Json:
+        """Return the W3C context that the execution was started with, if there was one."""
+        return self.entry.execution.state.trace
+
+    @property
     def pool(self) -> str:
         """Return the pool whose workers run the commands."""
         return pool_of(self.playbook, self.entry.execution.pool)

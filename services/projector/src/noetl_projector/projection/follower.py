@@ -12,6 +12,7 @@ from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
 
 _RETRY_SECONDS = 0.5
+_MOST_NAMED = 20
 _log = get_logger()
 _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that were moved on.")
 
@@ -46,7 +47,8 @@ class Follower:
             try:
                 moved = await self._store.move_executions(wanted)
             except (Conflict, Transient) as error:
-                _log.warning("projection_waits", error=error.message)
+                named = wanted[:_MOST_NAMED]
+                _log.warning("projection_waits", error=error.message, execution_ids=named)
                 self._on_progress()
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

@@ -11,6 +11,7 @@ from noetl_contract.rpc.reply import Refusal
 from pydantic import BaseModel
 
 from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
+from noetl_common.telemetry.work import working_on
 
 type Outcome = tuple[int, bytes]
 """Status and envelope of an answer; the status is for the metrics."""
@@ -70,6 +71,7 @@ def handle[Request: BaseModel, Answer](
             request = operation.decode_request(data)
         except ValueError as error:
             return reply_to_wrong_request(error, has_details=has_details)
+        working_on(request)
         found = await function(request)
         if isinstance(found, Encoded):
             return 200, envelope(found.body)

@@ -73,6 +73,7 @@ def _refusal(message: ExecuteMessage, text: str) -> Answer:
     metrics.FOLLOWUPS_REFUSED.inc()
     _log.error(
         "followup_not_started",
+        execution_id=message.execution_id,
         path=message.path,
         after=None if message.after is None else message.after.execution_id,
         trigger=None if message.after is None else message.after.trigger,

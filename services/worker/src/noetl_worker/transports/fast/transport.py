@@ -9,6 +9,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
@@ -127,6 +128,7 @@ class FastTransport:
         """Take a command, run it, and publish its outcome."""
         arrived = perf_counter()
         note = decode_notification(delivery.data)
+        working_on(note)
         if note.event_id in self._known:
             await delivery.ack()
             return
@@ -373,7 +375,18 @@ class FastTransport:
         instead.due = monotonic()
 
     async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
-        """Publish until the broker has stored it; it stays in memory until it is answered."""
+        """Publish until it is stored; it stays in memory until it is answered.
+
+        Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
+        """
+        try:
+            await self._publish_until_stored(message, run, outcome)
+        except asyncio.CancelledError:
+            message.pause = self._timing.answer_seconds
+            message.due = monotonic()
+            raise
+
+    async def _publish_until_stored(self, message: Message, run: _Run, outcome: Outcome) -> None:
         timing = self._timing
         place = message.place
         async for _ in backoff(

@@ -1,0 +1,54 @@
+"""The unit of work that runs: a request, a message, a command; its names are in every log line.
+
+Whoever begins a unit of work says so with `working_on`. The object is asked for its names only
+when something is logged, so work that logs nothing costs one assignment.
+"""
+
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Any
+
+from structlog.typing import EventDict, WrappedLogger
+
+_NAMES = ("execution_id", "step", "command_id")
+_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+_work: ContextVar[object] = ContextVar("work", default=None)
+
+
+def working_on(work: object) -> Token[object]:
+    """Begin a unit of work in this task; give the token to `done_with` where the task goes on.
+
+    Args:
+        work: has some of the attributes ``execution_id``, ``step``, ``command_id``, and ``trace``,
+            the mapping with a W3C ``traceparent``. It is read when a line is written.
+    """
+    return _work.set(work)
+
+
+def done_with(token: Token[object]) -> None:
+    """End a unit of work: what the task did before goes on."""
+    _work.reset(token)
+
+
+def add_work(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the names of the unit of work to a log line; what the line says itself stays."""
+    work = _work.get()
+    if work is not None:
+        for name in _NAMES:
+            if event.get(name) is None and (value := getattr(work, name, None)) not in (None, ""):
+                event[name] = value
+        if "trace_id" not in event and (found := trace_id_of(getattr(work, "trace", None))):
+            event["trace_id"] = found
+    # A number of 64 bits is rounded by readers of JSON that know floats only.
+    if isinstance(event.get("execution_id"), int):
+        event["execution_id"] = str(event["execution_id"])
+    return event
+
+
+def trace_id_of(trace: Any) -> str | None:
+    """Return the trace id of a W3C context in JSON; None if there is none."""
+    parent = trace.get("traceparent") if isinstance(trace, Mapping) else None
+    match = _PARENT.fullmatch(parent) if isinstance(parent, str) else None
+    return match[1] if match else None
