@@ -1,9 +1,9 @@
 """Rows of the outbox that were given up: read, taken up again, dropped."""
 
+import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-import orjson
 from noetl_common.logging import masked
 from noetl_common.pg.database import Database, Row
 from noetl_common.pg.queries import Queries
@@ -114,6 +114,6 @@ def _body(text: str | None) -> Json:
     if text is None:
         return None
     try:
-        return masked(orjson.loads(text))
-    except orjson.JSONDecodeError:  # cut
+        return masked(json.loads(text))
+    except ValueError:  # cut
         return text

@@ -1,8 +1,8 @@
 """Dead letters in the broker's stream: read, put back, dropped."""
 
+import json
 from datetime import UTC, datetime
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import StoredMessage, delete_message, get_message
 from noetl_common.logging import MASK
@@ -170,7 +170,7 @@ def _headers(message: StoredMessage) -> dict[str, str]:
 
 def _body(data: bytes) -> Json:
     try:
-        body: Json = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        body: Json = json.loads(data)
+    except ValueError:
         return data.decode(errors="replace")
     return body
