@@ -21,6 +21,7 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.process.measures import not_measured
 from noetl_common.telemetry.work import working_on
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
@@ -386,6 +387,7 @@ async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: flo
         except BusClosed:
             raise
         except BusUnavailable as error:
+            not_measured("backlog", INGRESS_BACKLOG)
             _log.debug("ingress_not_counted", reason=error.message)
         else:
             INGRESS_BACKLOG.set(backlog.messages)
