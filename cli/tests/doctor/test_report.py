@@ -103,7 +103,7 @@ def test_the_worst_comes_first_and_decides() -> None:
         "WARNING  2 dead letters  [dead_letters]",
         "    - 5: x",
         "    Messages that could never be handled are kept for seven days; nobody works on them.",
-        "    next: docs/operations/runbook.md#noetldeadletters",
+        "    next: noetl-server dead-letters list; docs/operations/runbook.md#noetldeadletters",
         "",
         "note: pool etl is paused",
         "2 found; looked at: broker, pools",

@@ -94,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "dead_letters": Kind(
         Severity.WARNING,
         "Messages that could never be handled are kept for seven days; nobody works on them.",
-        f"{_RUNBOOK}#noetldeadletters",
+        f"noetl-server dead-letters list; {_RUNBOOK}#noetldeadletters",
     ),
     "database_unreachable": Kind(
         Severity.CRITICAL,
@@ -164,7 +164,7 @@ KINDS: Mapping[str, Kind] = {
     "outbox_parked": Kind(
         Severity.WARNING,
         "These messages can never be published; executions that needed them have failed.",
-        f"{_RUNBOOK}#noetloutboxparked",
+        f"noetl-server dead-letters list --parked; {_RUNBOOK}#noetloutboxparked",
     ),
     "projection_lagging": Kind(
         Severity.WARNING,
