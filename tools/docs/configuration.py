@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
-from pydantic import AliasChoices, SecretStr
+from noetl_common.environment.pieces import is_in_files, variables_of
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -32,6 +33,14 @@ _WORDS: dict[Any, str] = {
     SecretStr: "secret",
     Path: "path",
 }
+
+
+_IN_FILES = (
+    "A secret may be in a file instead, as Kubernetes and Docker mount them: the variable with "
+    "`_FILE` at its end names it, `POSTGRES_PASSWORD_FILE=/run/secrets/postgres-password`. "
+    "Line breaks at its end don't count. The variable and its file together are an error, and "
+    "so is a file that can't be read. The command line takes its secrets the same way."
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ def page(root: Path) -> str:
         "",
         "Settings come from the environment only.",
         "The first name of a line is the one to use, the others are read too.",
+        "",
+        _IN_FILES,
         "",
     ]
     shared = {one: names for one, names in users.items() if len(names) > 1}
@@ -92,19 +103,12 @@ def fields_of(kind: type[BaseSettings]) -> Iterator[Setting]:
     prefix = str(kind.model_config.get("env_prefix", ""))
     for name, field in kind.model_fields.items():
         yield Setting(
-            _variables(name, field, prefix),
-            _kind(field.annotation),
+            variables_of(name, field, prefix),
+            "secret" if is_in_files(name, kind.model_fields) else _kind(field.annotation),
             _default(field),
             _UNITS.get(name.rpartition("_")[2], ""),
             field.description or "",
         )
-
-
-def _variables(name: str, field: FieldInfo, prefix: str) -> tuple[str, ...]:
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return tuple(str(choice) for choice in alias.choices)
-    return (str(alias),) if alias else (f"{prefix}{name}".upper(),)
 
 
 def _kind(annotation: Any) -> str:  # noqa: PLR0911 (one line per form)

@@ -6,6 +6,7 @@ from noetl.commands import backup, doctor, keys, logins, operate, pauses, repair
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
+from noetl.stack.services import take_secret_files
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,4 +43,5 @@ app.command()(schedules.backfill)
 def main() -> None:
     """Run the command; an expected error is one line on stderr and exit code 1."""
     with told_by("noetl-server"):
+        take_secret_files()
         app()

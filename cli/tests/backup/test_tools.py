@@ -46,8 +46,8 @@ def test_an_old_one_on_path_does_not_hide_the_embedded_server_s(
     assert find_tool("pg_dump", at_least=17).major >= 17
 
 
-def test_a_failure_is_told_in_the_program_s_words(tmp_path: Path) -> None:
+async def test_a_failure_is_told_in_the_program_s_words(tmp_path: Path) -> None:
     tool = find_tool("pg_restore", at_least=17)
 
     with pytest.raises(StackError, match=r"pg_restore failed: .*could not open input file"):
-        tool.run(["--list", str(tmp_path / "nothing.dump")], seconds=10)
+        await tool.run(["--list", str(tmp_path / "nothing.dump")], seconds=10)

@@ -1,6 +1,9 @@
 """Settings of the original worker, and of a pool."""
 
+from pathlib import Path
+
 import pytest
+from noetl_worker.app import _secrets
 from noetl_worker.settings import Settings
 
 SHARED = ("NOETL_COMMANDS", "noetl_worker_pool_shared", "noetl.commands.shared.>")
@@ -46,3 +49,15 @@ def test_settings_of_the_reference_are_understood(monkeypatch: pytest.MonkeyPatc
     assert settings.nats_login() == ("u", "p@ss")
     assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9191)  # noqa: S104
     assert settings.worker_max_concurrent == 3
+
+
+def test_a_variable_that_tools_may_use_can_be_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("of the pool\n")
+    monkeypatch.setenv("NOETL_INTERNAL_API_TOKEN_FILE", str(file))
+
+    found = _secrets(Settings(keychain_env_vars="NOETL_INTERNAL_API_TOKEN,OTHER"))
+
+    assert found["NOETL_INTERNAL_API_TOKEN"][0] == "of the pool"

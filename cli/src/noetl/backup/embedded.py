@@ -46,7 +46,12 @@ def _running(data: DataDirectory, identity: Identity) -> Iterator[None]:
     server.prepare()
     with (data.logs / "postgres.log").open("ab") as log:
         process = subprocess.Popen(
-            server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            server.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # A Ctrl-C is told to us alone: what was begun is put back before the server ends.
+            start_new_session=True,
         )
     try:
         end = time.monotonic() + _START_SECONDS

@@ -4,11 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from noetl_common.shards import DatabaseAddress
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from noetl.stack.errors import StackError
-from noetl.stack.servers.databases import Databases
 
 NAME = "manifest.json"
 _CHUNK = 1 << 20
@@ -52,42 +50,36 @@ class Manifest(BaseModel):
     dumps: dict[str, Dump]
 
 
-def parts_of(databases: Databases) -> dict[str, DatabaseAddress]:
-    """Return the databases by what they hold.
-
-    The cluster's own comes last, so that whatever a shard refers to there is in its dump.
-    """
-    parts = {f"shard_{index}": shard for index, shard in enumerate(databases.shards)}
-    if databases.cluster not in databases.shards:
-        parts["cluster"] = databases.cluster
-    return parts
-
-
 def read_manifest(folder: Path) -> Manifest:
-    """Read a backup's manifest, and compare its files with it.
+    """Read a backup's manifest; `compare_files` reads what it tells of.
 
     Raises:
-        StackError: it isn't there, isn't legible, or a file is missing or damaged.
+        StackError: it isn't there, or isn't legible.
     """
     path = folder / NAME
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise StackError(f"{folder} is no backup: {path.name}: {error.strerror}") from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, problem["loc"])) or "the file"
         raise StackError(f"{path} can't be read: {place}: {problem['msg']}") from error
+
+
+def compare_files(folder: Path, manifest: Manifest) -> None:
+    """Read the files of a backup and compare them with its manifest.
+
+    Raises:
+        StackError: a file is missing or damaged.
+    """
     for dump in manifest.dumps.values():
         try:
             known = digest(folder / dump.file)
         except OSError as error:
             raise StackError(f"{folder / dump.file}: {error.strerror}") from error
         if known != dump.sha256:
-            raise StackError(
-                f"{folder / dump.file} is damaged: its SHA-256 isn't that of {path.name}"
-            )
-    return manifest
+            raise StackError(f"{folder / dump.file} is damaged: its SHA-256 isn't that of {NAME}")
 
 
 def digest(path: Path) -> str:

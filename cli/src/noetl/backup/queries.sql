@@ -10,11 +10,46 @@ SELECT max(version) FROM noetl.schema_migrations;
 -- name: has_schema
 SELECT to_regnamespace('noetl') IS NOT NULL OR to_regnamespace('noetl_shown') IS NOT NULL;
 
+-- name: read_closed
+-- Why services must not serve the database; no row when they may.
+SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given')
+FROM pg_namespace AS n
+WHERE n.nspname = 'noetl_closed';
+
+-- name: close_database
+CREATE SCHEMA noetl_closed;
+
+-- name: write_reason
+-- $1 reason
+SELECT format('COMMENT ON SCHEMA noetl_closed IS %L', $1::TEXT);
+
+-- name: open_database
+DROP SCHEMA noetl_closed;
+
+-- name: write_put_aside
+-- Schemas get other names, in no time whatever they hold.
+SELECT format('ALTER SCHEMA %I RENAME TO %I', n.nspname, n.nspname || '_before') AS statement
+FROM pg_namespace AS n
+WHERE n.nspname IN ('noetl', 'noetl_shown');
+
+-- name: write_put_back
+SELECT format(
+    'ALTER SCHEMA %I RENAME TO %I', n.nspname, regexp_replace(n.nspname, '_before$', '')
+) AS statement
+FROM pg_namespace AS n
+WHERE n.nspname IN ('noetl_before', 'noetl_shown_before');
+
 -- name: drop_shown
 DROP SCHEMA IF EXISTS noetl_shown CASCADE;
 
 -- name: drop_schema
 DROP SCHEMA IF EXISTS noetl CASCADE;
+
+-- name: drop_shown_before
+DROP SCHEMA IF EXISTS noetl_shown_before CASCADE;
+
+-- name: drop_schema_before
+DROP SCHEMA IF EXISTS noetl_before CASCADE;
 
 -- name: find_missing_roles
 -- $1 names

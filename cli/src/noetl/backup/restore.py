@@ -1,19 +1,18 @@
 """Puts a backup into empty databases, and has the messages sent again that its moment needs."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl_common.errors import NoetlError
 from noetl_common.pg.administer import administer
 from noetl_common.pg.database import Statements
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import is_there, open_single
+from noetl_common.pg.single import is_there
 from noetl_common.shards import DatabaseAddress
 
-from noetl.backup.manifest import Dump, Manifest, parts_of, read_manifest
+from noetl.backup import swap
+from noetl.backup.manifest import Dump, Manifest, compare_files, read_manifest
+from noetl.backup.parts import Parts, open_part, parts_of, told
 from noetl.backup.tools import Tool, find_tool
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
@@ -38,7 +37,9 @@ def restore(
 ) -> Restored:
     """Restore the databases of an installation from a backup; no service may run.
 
-    A database that doesn't exist is created. Each is restored in one transaction.
+    A database that doesn't exist is created. All are restored or none: what they hold is kept
+    until the backup is in its place, and put back when it fails or is stopped. A kill leaves them
+    closed for services until the next call, or that of `undo`.
 
     Args:
         databases: where to; as many as in the backup.
@@ -50,22 +51,16 @@ def restore(
         StackError: the backup is damaged, of a newer release or of another number of databases; a
             database is in use or not empty; a program is missing, too old or fails.
     """
-    manifest = read_manifest(folder)
-    parts = parts_of(databases)
-    _compare(manifest, parts)
-    for name, address in parts.items():
-        with _told(name, address):
-            is_made = asyncio.run(is_there(address.dsn, seconds=_CONNECT_SECONDS))
-        if not is_made:
-            migrations.create(address.dsn)
-    majors = [asyncio.run(_look(name, address, replace=replace)) for name, address in parts.items()]
-    tool = find_tool("pg_restore", at_least=max(*majors, manifest.pg_dump))
-    for dump in manifest.dumps.values():
-        # Legible from end to end, before anything is dropped.
-        tool.run(["--file=/dev/null", str(folder / dump.file)], seconds=seconds)
-    for name, address in parts.items():
-        _fill(tool, address, folder / manifest.dumps[name].file, seconds=seconds)
-    return send_again(databases)
+    return asyncio.run(_restore(databases, folder, replace=replace, seconds=seconds))
+
+
+def undo(databases: Databases) -> str:
+    """Settle what an interrupted restore has left, and return what was done; no service may run.
+
+    Raises:
+        StackError: a database is in use, doesn't answer, or nothing was interrupted.
+    """
+    return asyncio.run(_undo(parts_of(databases)))
 
 
 def send_again(databases: Databases) -> Restored:
@@ -74,11 +69,52 @@ def send_again(databases: Databases) -> Restored:
     Safe to repeat; no service may run.
 
     Raises:
-        StackError: a database is in use, or doesn't answer.
+        StackError: a database is in use or closed, or doesn't answer.
     """
-    done = Restored()
-    for name, address in parts_of(databases).items():
-        asyncio.run(_send_again(name, address, done))
+    return asyncio.run(_send_all_again(parts_of(databases)))
+
+
+async def _restore(
+    databases: Databases, folder: Path, *, replace: bool, seconds: float
+) -> Restored:
+    manifest = read_manifest(folder)
+    parts = parts_of(databases)
+    _compare(manifest, parts)
+    await asyncio.to_thread(compare_files, folder, manifest)
+    for name, address in parts.items():
+        with told(name, address):
+            is_made = await is_there(address.dsn, name=PROGRAM, seconds=_CONNECT_SECONDS)
+        if not is_made:
+            migrations.create(address.dsn)
+    majors = [await _server_of(name, address) for name, address in parts.items()]
+    tool = find_tool("pg_restore", at_least=max(*majors, manifest.pg_dump))
+    for dump in manifest.dumps.values():
+        # Legible from end to end, before anything is put aside.
+        await tool.run(["--file=/dev/null", str(folder / dump.file)], seconds=seconds)
+    await swap.settle(parts, name=PROGRAM)
+    if not replace:
+        for name, address in parts.items():
+            await _refuse_filled(name, address)
+    try:
+        await swap.begin(parts, source=str(folder), name=PROGRAM)
+        for name, address in parts.items():
+            await _fill(tool, name, address, folder / manifest.dumps[name].file, seconds=seconds)
+        done = await _send_all_again(parts, is_open=False)
+        await swap.end(parts, name=PROGRAM)
+    except (StackError, asyncio.CancelledError) as error:
+        # A second signal ends this too, and the next call does it.
+        what = await swap.settle(parts, name=PROGRAM) or "nothing was changed"
+        said = "stopped" if isinstance(error, asyncio.CancelledError) else error
+        raise StackError(f"{said}; {what}") from error
+    return done
+
+
+async def _undo(parts: Parts) -> str:
+    for name, address in parts.items():
+        await _server_of(name, address)
+    done = await swap.settle(parts, name=PROGRAM)
+    if done is None:
+        raise StackError("no restore was interrupted here: nothing is to be undone")
     return done
 
 
@@ -102,24 +138,31 @@ def _newest(dumps: Mapping[str, Dump]) -> str:
     return max(dump.migration for dump in dumps.values())
 
 
-async def _look(name: str, address: DatabaseAddress, *, replace: bool) -> int:
-    """Return the major version of the server of a database that may be filled."""
-    with _told(name, address):
-        async with _open(address) as database:
+async def _server_of(name: str, address: DatabaseAddress) -> int:
+    """Return the major version of the server of a database that nobody uses."""
+    with told(name, address):
+        async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
             await _refuse_sessions(database, name, address)
-            if not replace and await database.fetchval("has_schema"):
-                raise StackError(
-                    f"{name} ({address!r}) has a schema noetl already: restore into an empty "
-                    "database, or have it dropped with --replace"
-                )
             major: int = await database.fetchval("read_server_version")
     return major
 
 
-def _fill(tool: Tool, address: DatabaseAddress, file: Path, *, seconds: float) -> None:
-    with _told("", address):
-        asyncio.run(_prepare(address))
-    tool.run(
+async def _refuse_filled(name: str, address: DatabaseAddress) -> None:
+    with told(name, address):
+        async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
+            if await database.fetchval("has_schema"):
+                raise StackError(
+                    f"{name} ({address!r}) has a schema noetl already: restore into an empty "
+                    "database, or have it dropped with --replace"
+                )
+
+
+async def _fill(
+    tool: Tool, name: str, address: DatabaseAddress, file: Path, *, seconds: float
+) -> None:
+    with told(name, address):
+        await _make_roles(address)
+    await tool.run(
         [
             "--no-password",
             "--single-transaction",
@@ -130,28 +173,32 @@ def _fill(tool: Tool, address: DatabaseAddress, file: Path, *, seconds: float) -
             str(file),
         ],
         address=address,
+        name=PROGRAM,
         seconds=seconds,
     )
-    with _told("", address):
-        asyncio.run(administer(address.dsn))
+    with told(name, address):
+        await administer(address.dsn, name=PROGRAM, is_ours=True)
 
 
-async def _prepare(address: DatabaseAddress) -> None:
-    """Drop what is there, and make the roles that the dump names, without a login."""
-    async with _open(address) as database:
-        await database.execute("drop_shown")
-        await database.execute("drop_schema")
+async def _make_roles(address: DatabaseAddress) -> None:
+    """Make the roles that the dump names, without a login."""
+    async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
         missing = await database.fetch("find_missing_roles", [*ROLES.values(), CONSOLE])
     roles = [(f"CREATE ROLE {row['name']}", f"ALTER ROLE {row['name']} NOLOGIN") for row in missing]
-    await administer(address.dsn, roles=roles, with_grants=False)
+    await administer(address.dsn, name=PROGRAM, roles=roles, with_grants=False, is_ours=True)
 
 
-async def _send_again(name: str, address: DatabaseAddress, done: Restored) -> None:
-    with _told(name, address):
-        async with _open(address) as database:
-            await _refuse_sessions(database, name, address)
-            done.running += await database.fetchval("count_running")
-            done.messages += int((await database.execute("send_messages_again")).split()[-1])
+async def _send_all_again(parts: Parts, *, is_open: bool = True) -> Restored:
+    done = Restored()
+    for name, address in parts.items():
+        with told(name, address):
+            async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
+                await _refuse_sessions(database, name, address)
+                if is_open and (reason := await database.fetchval("read_closed")) is not None:
+                    raise StackError(f"{name} ({address!r}) is closed: {reason}")
+                done.running += await database.fetchval("count_running")
+                done.messages += int((await database.execute("send_messages_again")).split()[-1])
+    return done
 
 
 async def _refuse_sessions(database: Statements, name: str, address: DatabaseAddress) -> None:
@@ -161,17 +208,3 @@ async def _refuse_sessions(database: Statements, name: str, address: DatabaseAdd
         raise StackError(
             f"{name} ({address!r}) is in use ({who}): stop every service before a restore"
         )
-
-
-def _open(address: DatabaseAddress) -> AbstractAsyncContextManager[Statements]:
-    queries = Queries.load(__package__)
-    return open_single(address.dsn, queries, name=PROGRAM, seconds=_SECONDS)
-
-
-@contextmanager
-def _told(name: str, address: DatabaseAddress) -> Iterator[None]:
-    """Turn an error of a database into one that says which."""
-    try:
-        yield
-    except NoetlError as error:
-        raise StackError(f"{name or address.database} ({address!r}): {error.message}") from error

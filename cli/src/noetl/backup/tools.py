@@ -1,10 +1,12 @@
 """PostgreSQL's own programs: which one suits a server, and how it is run."""
 
+import asyncio
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,11 +16,13 @@ from noetl_common.settings import PostgresTls
 from noetl_common.shards import DatabaseAddress
 
 from noetl.stack.errors import BinaryMissingError, StackError
+from noetl.stack.process import with_parent_death
 from noetl.stack.servers import binaries
 
 type Program = Literal["pg_dump", "pg_restore"]
 
 _ASK_SECONDS = 10.0
+_END_SECONDS = 10.0
 _COMPLAINT_CHARS = 2000
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
@@ -30,46 +34,65 @@ class Tool:
     path: Path
     major: int
 
-    def run(
+    async def run(
         self,
         arguments: Sequence[str],
         *,
-        address: DatabaseAddress | None = None,
         seconds: float,
+        address: DatabaseAddress | None = None,
+        name: str = "noetl-server",
     ) -> str:
         """Run it and return what it printed; files that it makes are its owner's alone.
 
+        It ends when the caller is cancelled, and when this process dies: call it in the main
+        thread.
+
         Args:
             arguments: without the program and the address.
+            seconds: after which it is stopped.
             address: database that it talks to.
-            seconds: after which it is killed.
+            name: shown by the server.
 
         Raises:
             StackError: it failed or took too long; the text holds its complaint.
         """
-        login = {} if address is None else _login(address)
+        login = {} if address is None else _login(address, name)
+        process = await asyncio.create_subprocess_exec(
+            *with_parent_death([str(self.path), *arguments], signal_name="TERM"),
+            # The password travels in the environment, which others can't read.
+            env={**os.environ, **login},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            umask=0o077,
+            # A Ctrl-C is told to us alone, who end it in order.
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                [str(self.path), *arguments],
-                # The password travels in the environment, which others can't read.
-                env={**os.environ, **login},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                umask=0o077,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            async with asyncio.timeout(seconds):
+                output, complaints = await process.communicate()
+        except TimeoutError:
             raise StackError(
                 f"{self.path.name} was stopped after {seconds / 60:.0f} minutes; --minutes gives "
                 "it more"
             ) from None
-        if done.returncode != 0:
-            complaint = (done.stderr or done.stdout).strip()[-_COMPLAINT_CHARS:]
-            raise StackError(f"{self.path.name} failed: {complaint}")
-        return done.stdout
+        finally:
+            await _end(process)
+        said = output.decode(errors="replace")
+        if process.returncode != 0:
+            complaint = complaints.decode(errors="replace") or said
+            raise StackError(f"{self.path.name} failed: {complaint.strip()[-_COMPLAINT_CHARS:]}")
+        return said
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a program that may still run; asked first, so that it cancels what the server does."""
+    for ask in (process.terminate, process.kill):
+        if process.returncode is None:
+            ask()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await process.wait()
 
 
 def find_tool(program: Program, *, at_least: int, search: str | None = None) -> Tool:
@@ -132,7 +155,7 @@ def _major(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _login(address: DatabaseAddress) -> Mapping[str, str]:
+def _login(address: DatabaseAddress, name: str) -> Mapping[str, str]:
     tls = PostgresTls()
     mode = ssl_mode(address.host, tls.postgres_sslmode)
     # Of the machine, unless a file is named, as for the services.
@@ -150,6 +173,6 @@ def _login(address: DatabaseAddress) -> Mapping[str, str]:
         "PGDATABASE": address.database,
         "PGSSLMODE": mode,
         "PGCONNECT_TIMEOUT": "10",
-        "PGAPPNAME": "noetl-server backup",
+        "PGAPPNAME": name,
         **{name: value for name, value in named.items() if value},
     }

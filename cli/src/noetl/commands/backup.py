@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
+from noetl.stack.stop_signals import ended_in_order
 
 if TYPE_CHECKING:
     from noetl.backup.restore import Restored
@@ -36,12 +38,13 @@ def backup(
     Secrets stay encrypted in it: keep NOETL_ENCRYPTION_KEY, or a local stack's `identity.json`,
     elsewhere.
     """
-    from noetl.backup.dump import back_up  # noqa: PLC0415 -- the clients load slowly
+    from noetl.backup.dump import PROGRAM, back_up  # noqa: PLC0415 -- the clients load slowly
 
     log_to_stderr()
     began = time.monotonic()
     databases = databases_of(locate(data), living=True)
-    manifest = back_up(databases, folder.absolute(), seconds=minutes * 60)
+    with ended_in_order(PROGRAM):
+        manifest = back_up(databases, folder.absolute(), seconds=minutes * 60)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
         return
@@ -54,7 +57,7 @@ def restore(
     folder: Annotated[Path | None, typer.Argument(help="Folder of a backup.")] = None,
     *,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Drop what the databases hold now.")
+        bool, typer.Option("--replace", help="Drop what the databases hold now, after success.")
     ] = False,
     already_there: Annotated[
         bool,
@@ -62,6 +65,9 @@ def restore(
             "--already-there",
             help="The databases went back in another way: do only what is needed after it.",
         ),
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back a restore that was killed in the middle.")
     ] = False,
     minutes: _MinutesOption = 360,
     data: DataOption = None,
@@ -74,27 +80,28 @@ def restore(
     """
     from noetl.backup.embedded import embedded_postgres  # noqa: PLC0415 -- as above
     from noetl.backup.manifest import read_manifest  # noqa: PLC0415 -- as above
+    from noetl.backup.restore import PROGRAM, send_again  # noqa: PLC0415 -- as above
     from noetl.backup.restore import restore as fill  # noqa: PLC0415 -- as above
-    from noetl.backup.restore import send_again  # noqa: PLC0415 -- as above
+    from noetl.backup.restore import undo as take_back  # noqa: PLC0415 -- as above
 
-    if (folder is None) is not already_there:
-        raise StackError("name the folder of a backup, or give --already-there, not both")
+    if [folder is not None, already_there, undo].count(True) != 1:
+        raise StackError("name the folder of a backup, or give --already-there or --undo: just one")
     log_to_stderr()
     began = time.monotonic()
-    named = outside().databases
-    seconds = minutes * 60
-    if named is not None:
-        done = (
-            send_again(named)
-            if folder is None
-            else fill(named, folder, replace=replace, seconds=seconds)
+    with ExitStack() as held:
+        held.enter_context(ended_in_order(PROGRAM))
+        shards = None if folder is None else read_manifest(folder).shards
+        databases = outside().databases or held.enter_context(
+            embedded_postgres(locate(data), shards=shards)
         )
-    elif folder is None:
-        with embedded_postgres(locate(data)) as own:
-            done = send_again(own)
-    else:
-        with embedded_postgres(locate(data), shards=read_manifest(folder).shards) as own:
-            done = fill(own, folder, replace=replace, seconds=seconds)
+        if undo:
+            typer.echo(take_back(databases))
+            return
+        done = (
+            send_again(databases)
+            if folder is None
+            else fill(databases, folder, replace=replace, seconds=minutes * 60)
+        )
     _tell(done, seconds=time.monotonic() - began, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from noetl_common.errors import NoetlError
 from noetl_contract.documents.broker_users import worker_user
 
 from noetl.commands.options import (
@@ -175,7 +176,10 @@ def migrate(*, data: DataOption = None) -> None:
     said = []
     for address in databases_of(locate(data), living=True).all:
         said.append(migrations.migrate(address.dsn, wait_seconds=30).strip())
-        asyncio.run(administer(address.dsn))
+        try:
+            asyncio.run(administer(address.dsn, name="noetl-server migrate"))
+        except NoetlError as error:
+            raise StackError(f"{address!r}: {error.message}") from error
     typer.echo("\n".join(filter(None, said)) or "nothing to do")
 
 

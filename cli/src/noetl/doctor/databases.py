@@ -60,6 +60,9 @@ async def look_at_database(
     """Look at one database; add what waits in it to the demand of pools."""
     try:
         async with _open(place.address) as database:
+            if (reason := await database.fetchval("read_closed")) is not None:
+                text = f"{place.name} is closed: {reason}"
+                return [Finding("database_closed", place.name, text)]
             findings = list(
                 _schema(place, await database.fetchval("read_schema"), newest_migration)
             )

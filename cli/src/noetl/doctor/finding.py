@@ -96,6 +96,11 @@ KINDS: Mapping[str, Kind] = {
         "Executions of this database stand still.",
         "check POSTGRES_HOST or NOETL_SHARDS with user and password, and that PostgreSQL runs",
     ),
+    "database_closed": Kind(
+        Severity.CRITICAL,
+        "A command that replaces what it holds was killed; services wait and serve nothing of it.",
+        "what the finding says",
+    ),
     "database_unreadable": Kind(
         Severity.WARNING,
         "This login may not read what is needed, so it was not looked at.",

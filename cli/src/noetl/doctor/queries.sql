@@ -4,6 +4,12 @@
 -- The newest migration.
 SELECT max(version) FROM noetl.schema_migrations;
 
+-- name: read_closed
+-- Why services must not serve the database; no row when they may.
+SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given')
+FROM pg_namespace AS n
+WHERE n.nspname = 'noetl_closed';
+
 -- name: read_identity
 -- Which shard the database was filled as; no row before its first service.
 SELECT shard_index, shard_count FROM noetl.shard_identity;

@@ -9,12 +9,14 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import load_dotenv
+from noetl_common.environment.secret_files import take_secrets
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
 from noetl.stack.errors import StackError
-from noetl.stack.servers.access import StackAccess
+from noetl.stack.servers.access import TOKEN_VARIABLE, StackAccess
 from noetl.stack.servers.databases import Databases, databases_of, single_database
+from noetl.stack.servers.roles import ROLES
 
 EDGE = "api-gateway"
 WORKER = "worker"
@@ -31,6 +33,13 @@ _COMMAND_KEY = "NOETL_COMMAND_KEY"
 _WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
 # What the catalog alone is told.
 _SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
+
+# What the commands read themselves; services read their own.
+_IN_FILES = (
+    *("NOETL_NATS_URL", "NATS_URL", "NATS_PASSWORD"),
+    *("POSTGRES_PASSWORD", "NOETL_SHARDS", "NOETL_CLUSTER_DSN"),
+    *(*_SECRETS, _COMMAND_KEY, "NOETL_INTERNAL_API_TOKEN", TOKEN_VARIABLE),
+)
 
 # Modules by service, in the order of the summary.
 MODULES: Mapping[str, str] = {
@@ -78,6 +87,17 @@ def load_dotenv_file() -> None:
         load_dotenv(file)
     except (OSError, UnicodeDecodeError) as error:
         raise StackError(f"can't read {file.absolute()}: {error}") from error
+    take_secret_files()
+
+
+def take_secret_files() -> None:
+    """Put the secrets that our environment names files of into their variables.
+
+    Raises:
+        BadSecretFile: one can't be read, or is given twice.
+    """
+    roles = (f"POSTGRES_{service.upper()}_PASSWORD" for service in ROLES)
+    take_secrets(os.environ, (*_IN_FILES, *roles))
 
 
 @dataclass(frozen=True, kw_only=True)

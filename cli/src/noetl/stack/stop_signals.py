@@ -3,8 +3,10 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from noetl.stack.errors import StackError
 
 
 class StopSignals:
@@ -35,3 +37,19 @@ async def stop_signals() -> AsyncIterator[StopSignals]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def ended_in_order(program: str) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: its cleanup runs, and it says that it was stopped.
+
+    Raises:
+        StackError: a signal has ended the block.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StackError(f"{program} was stopped before its end") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,6 @@ Only ``Settings()`` reads the environment. Variables of existing deployments kee
 have the prefix ``NOETL_``. A bad value is an error that names the variable.
 """
 
-import re
 import warnings
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -13,15 +12,10 @@ from noetl_contract.events import RELAYED_TYPES
 from noetl_contract.subjects import inbox_prefix
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 from noetl_common.telemetry.settings import TracingFields
-
-# User and password in an address, up to its last "@": passwords are not always encoded.
-_LOGIN = re.compile(r"//(?:(?!://)\S)*@")
-# Half of a login that cloud libraries want as plain text.
-_SECRET_NAMES = frozenset({"aws_access_key_id"})
 
 
 def _no_service_link(value: Any) -> Any:
@@ -33,25 +27,6 @@ def _no_service_link(value: Any) -> Any:
 
 
 type Port = Annotated[int, BeforeValidator(_no_service_link), Field(ge=0, le=65535)]
-
-
-class SettingsPiece(BaseSettings):
-    """Settings that belong together; services inherit from several."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
-    )
-
-    def in_effect(self) -> dict[str, str]:
-        """Return the settings without secrets and logins, for the log and the metrics (F29)."""
-        return {
-            # Logs and metrics are UTF-8; the environment may hold other bytes.
-            name: _LOGIN.sub("//", str(value)).encode(errors="backslashreplace").decode()
-            for name in type(self).model_fields
-            if (value := getattr(self, name)) is not None
-            and not isinstance(value, SecretStr)
-            and name not in _SECRET_NAMES
-        }
 
 
 class NatsSettings(SettingsPiece):
@@ -275,7 +250,7 @@ class ShardSettings(SettingsPiece):
     shards: SecretStr = Field(
         default=SecretStr(""),
         description="The shards' databases in order: `host=…;port=…;user=…;password=…;"
-        "database=…`, the next after a comma.",
+        "database=…`, the next after a comma; `password_file=…` names a file with the password.",
     )
     cluster_dsn: SecretStr = Field(
         default=SecretStr(""),

@@ -2,16 +2,19 @@
 
 ``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
 is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for
-the cluster's own tables.
+the cluster's own tables. ``password_file`` names a file with the password.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
+from noetl_common.environment.secret_files import text_of
 from noetl_common.errors import Permanent
 
-_KEYS = frozenset({"host", "port", "user", "password", "database", "dbname"})
+_KEYS = frozenset({"host", "port", "user", "password", "password_file", "database", "dbname"})
 _PORT = re.compile(r"\+?[0-9]{1,5}")
 
 
@@ -118,10 +121,24 @@ def _parse(text: str, *, variable: str, entry: int | None) -> DatabaseAddress:
     for key in ("host", "user"):
         if key not in values:
             raise bad(f"missing required key: {key}")
+    try:
+        password = _password_of(values)
+    except ValueError as error:
+        raise bad(str(error)) from None
     return DatabaseAddress(
         host=values["host"],
         port=int(values.get("port", "5432")),
         user=values["user"],
-        password=values.get("password", ""),
+        password=password,
         database=values.get("database", "noetl"),
     )
+
+
+def _password_of(values: Mapping[str, str]) -> str:
+    password, file = (values.get(key, "") for key in ("password", "password_file"))
+    if password and file:
+        raise ValueError("password and password_file are given")
+    try:
+        return text_of(Path(file)) if file else password
+    except ValueError as error:
+        raise ValueError(f"password_file {error}") from None

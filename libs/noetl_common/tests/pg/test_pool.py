@@ -122,14 +122,14 @@ async def test_the_pool_survives_a_kill_of_the_server(own_postgres: OwnPostgresS
 
 
 async def test_the_schema_is_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[bool] = []
+    found: list[str | None] = []
 
-    async def look(pool: Pool, minimum: str) -> bool:
-        found.append(await has_migration(pool, minimum))
+    async def look(pool: Pool, minimum: str) -> str | None:
+        found.append(await reason_to_wait(pool, minimum))
         return found[-1]
 
-    has_migration = noetl_common.pg.pool._has_migration
-    monkeypatch.setattr(noetl_common.pg.pool, "_has_migration", look)
+    reason_to_wait = noetl_common.pg.pool._reason_to_wait
+    monkeypatch.setattr(noetl_common.pg.pool, "_reason_to_wait", look)
     waiting = asyncio.create_task(wait_for_schema(pool, "0002"))
     await pool.execute(
         "CREATE SCHEMA noetl; CREATE TABLE noetl.schema_migrations (version varchar PRIMARY KEY)"

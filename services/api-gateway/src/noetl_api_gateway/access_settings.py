@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from noetl_common.settings import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_contract.access.rights import Role
 from pydantic import Field, SecretStr, model_validator
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.intake.limits import IntakeLimits
-from noetl_common.settings import SettingsPiece
 from pydantic import Field, model_validator
 
 from noetl_api_gateway.rates import Rate, parsed_rates

@@ -12,6 +12,7 @@ from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
 from noetl_common.egress.rules import Egress
+from noetl_common.environment.secret_files import secret_of
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -265,7 +266,7 @@ def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]
     found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
     for entry in settings.keychain_env_vars.split(","):
         name, has_hosts, hosts = entry.strip().partition("@")
-        value = os.environ.get(name) if name else None
+        value = secret_of(os.environ, name) if name else None
         if value and has_hosts:
             found[name] = value, tuple(hosts.split("|"))
         elif value:

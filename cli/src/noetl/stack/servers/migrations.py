@@ -83,7 +83,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         # The address holds the password, so it travels in the environment, not in the arguments.
-        env={**os.environ, "DATABASE_URL": with_tls(dsn)},
+        env={**os.environ, "DATABASE_URL": with_tls(dsn), "PGAPPNAME": "noetl-server migrate"},
         start_new_session=is_ours,
     )
 

@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import Field
 
-from noetl_common.settings import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 
 type _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 type _Address = ipaddress.IPv4Address | ipaddress.IPv6Address

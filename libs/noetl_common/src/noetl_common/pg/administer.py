@@ -8,6 +8,7 @@ import asyncpg
 
 from noetl_common.errors import Permanent
 from noetl_common.pg.errors import DatabaseUnavailable, translate
+from noetl_common.pg.pool import READ_CLOSED
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresTls
 
@@ -24,17 +25,31 @@ class RoleNotMade(Permanent):
     template = "{user} can't make the roles of the services or give them rights: {reason}"
 
 
+class DatabaseClosed(Permanent):
+    """An operator's command that replaces what the database holds has not ended (O8)."""
+
+    template = "the database is closed: {reason}"
+
+
 async def administer(
-    dsn: str, *, roles: Sequence[tuple[str, str]] = (), with_grants: bool = True
+    dsn: str,
+    *,
+    name: str = "noetl-server",
+    roles: Sequence[tuple[str, str]] = (),
+    with_grants: bool = True,
+    is_ours: bool = False,
 ) -> None:
     """Make roles, and give those that exist their rights.
 
     Args:
         dsn: address of a migrated database; the login may make roles, or there are none to make.
+        name: shown by the server.
         roles: each a statement that creates a role, and one that corrects it.
         with_grants: whether to give the rights too.
+        is_ours: whether the database may be closed, because it is the caller who closed it.
 
     Raises:
+        DatabaseClosed: it is closed by an operator's command that has not ended.
         RoleNotMade: the login may not.
         Transient: the database can't answer now.
     """
@@ -44,9 +59,12 @@ async def administer(
             dsn,
             ssl=tls_of(PostgresTls(), host),
             timeout=_CONNECT_SECONDS,
-            server_settings=_LIMITS,
+            server_settings={**_LIMITS, "application_name": name},
         )
         try:
+            closed = None if is_ours else await connection.fetchval(READ_CLOSED)
+            if closed is not None:
+                raise DatabaseClosed(reason=closed)
             for create, correct in roles:
                 # One that is there may have another password.
                 with suppress(asyncpg.DuplicateObjectError):

@@ -24,6 +24,14 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 _SCHEMA_PAUSE_SECONDS = 0.25
 _JSONB_VERSION = b"\x01"
+_NO_SCHEMA = "there is none yet"
+_OLDER_SCHEMA = "there is an older one"
+
+READ_CLOSED = """
+SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given') /* read_closed */
+FROM pg_namespace AS n WHERE n.nspname = 'noetl_closed'
+"""
+"""Why services must not serve the database; no row when they may. Any login may ask."""
 
 
 class DatabaseRefused(Permanent):
@@ -81,12 +89,17 @@ async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
 
 
 async def wait_for_schema(pool: Pool, minimum: str) -> None:
-    """Wait until the migration ``minimum`` (``"0002"``) or a later one was applied."""
-    waited = False
-    while not await _has_migration(pool, minimum):
-        if not waited:
-            _log.info("waiting_for_schema", minimum=minimum)
-            waited = True
+    """Wait until the migration ``minimum`` (``"0002"``) or a later one was applied.
+
+    And until nobody has closed the database: an operator's command does while it replaces or moves
+    what is in it, and leaves it closed when it is killed (O8).
+    """
+    waited: str | None = None
+    while (reason := await _reason_to_wait(pool, minimum)) is not None:
+        if waited != reason:
+            log = _log.info if reason in {_NO_SCHEMA, _OLDER_SCHEMA} else _log.warning
+            log("waiting_for_schema", minimum=minimum, reason=reason)
+            waited = reason
         await asyncio.sleep(_SCHEMA_PAUSE_SECONDS)
 
 
@@ -95,25 +108,25 @@ def raw_json(text: str | bytes) -> orjson.Fragment:
     return orjson.Fragment(text)
 
 
-async def _has_migration(pool: Pool, minimum: str) -> bool:
+async def _reason_to_wait(pool: Pool, minimum: str) -> str | None:
     try:
+        closed = await pool.fetchval(READ_CLOSED)
+        if closed is not None:
+            return f"the database is closed: {closed}"
         found = await pool.fetchval(
             "SELECT EXISTS (SELECT FROM noetl.schema_migrations WHERE version >= $1)"
             " /* has_migration */",
             minimum,
         )
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return False
-    except asyncpg.InsufficientPrivilegeError as error:
-        # The rights come with the migrations.
-        _log.warning("schema_not_readable", error=str(error))
-        return False
+        return _NO_SCHEMA
     except Exception as error:
-        if translated(error) is None:
+        # The rights come with the migrations.
+        is_denied = isinstance(error, asyncpg.InsufficientPrivilegeError)
+        if not is_denied and translated(error) is None:
             raise
-        _log.warning("schema_not_readable", error=str(error))
-        return False
-    return bool(found)
+        return f"not readable: {error}"
+    return None if found else _OLDER_SCHEMA
 
 
 async def _waited_for(settings: PostgresSettings, name: str) -> Pool:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from noetl_common.errors import Permanent
-from noetl_common.pg.database import Database, Statements
+from noetl_common.pg.database import Database
 from noetl_common.pg.errors import DatabaseUnavailable, translate
 from noetl_common.pg.queries import Queries
 from noetl_common.pg.tls import tls_of
@@ -23,7 +23,7 @@ class DatabaseUnreadable(Permanent):
 @asynccontextmanager
 async def open_single(
     dsn: str, queries: Queries, *, name: str, seconds: float
-) -> AsyncIterator[Statements]:
+) -> AsyncIterator[Database]:
     """Connect until the block ends.
 
     Args:
@@ -59,8 +59,8 @@ async def open_single(
         raise DatabaseUnreadable(reason=str(error)) from error
 
 
-async def is_there(dsn: str, *, seconds: float) -> bool:
-    """Return whether a server has the database of an address.
+async def is_there(dsn: str, *, name: str, seconds: float) -> bool:
+    """Return whether a server has the database of an address; it shows ``name`` meanwhile.
 
     Raises:
         DatabaseUnavailable: no connection, a refused login, or no answer in time.
@@ -68,7 +68,10 @@ async def is_there(dsn: str, *, seconds: float) -> bool:
     try:
         with translate():
             connection = await asyncpg.connect(
-                dsn, ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""), timeout=seconds
+                dsn,
+                ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""),
+                timeout=seconds,
+                server_settings={"application_name": name},
             )
     except DatabaseUnavailable as error:
         if isinstance(error.__cause__, asyncpg.InvalidCatalogNameError):

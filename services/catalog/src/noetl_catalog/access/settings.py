@@ -1,6 +1,6 @@
 """Settings of keys and of the access audit."""
 
-from noetl_common.settings import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 from pydantic import Field, SecretStr
 
 

@@ -1,6 +1,6 @@
 """Settings of the providers of secrets; the names are those of the clouds' own tools."""
 
-from noetl_common.settings import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 from pydantic import AliasChoices, Field, SecretStr
 
 _NO_SECRET = SecretStr("")

@@ -1,6 +1,6 @@
 """Settings of schedules."""
 
-from noetl_common.settings import SettingsPiece
+from noetl_common.environment.pieces import SettingsPiece
 from pydantic import Field
 
 

@@ -3,8 +3,8 @@
 import json
 from typing import Annotated, Literal
 
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.logging import get_logger
-from noetl_common.settings import SettingsPiece
 from pydantic import BeforeValidator, Field, SecretStr
 
 _TRUE_WORDS = frozenset({"1", "true", "yes", "on"})

@@ -1,0 +1,83 @@
+"""How settings read the environment of the process: its variables, and files for secrets."""
+
+import os
+import re
+from typing import Any, get_args
+
+from pydantic import AliasChoices, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from noetl_common.environment.secret_files import secret_of
+
+# User and password in an address, up to its last "@": passwords are not always encoded.
+_LOGIN = re.compile(r"//(?:(?!://)\S)*@")
+# Half of a login that cloud libraries want as plain text.
+_SECRET_NAMES = frozenset({"aws_access_key_id"})
+
+
+def is_in_files(name: str, fields: dict[str, FieldInfo]) -> bool:
+    """Return whether a setting may be in a file: it is a secret, and no setting has that name."""
+    kind = fields[name].annotation
+    is_secret = kind is SecretStr or SecretStr in get_args(kind) or name in _SECRET_NAMES
+    return is_secret and f"{name}_file" not in fields
+
+
+def variables_of(name: str, field: FieldInfo, prefix: str) -> tuple[str, ...]:
+    """Return the variables that a setting is read from, the first one first."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (str(alias),) if alias else (f"{prefix}{name}".upper(),)
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from the files that ``<VARIABLE>_FILE`` names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return text, key and whether the text is JSON, for a secret in a file."""
+        variables = variables_of(field_name, field, str(self.config.get("env_prefix", "")))
+        if not any(os.environ.get(f"{variable}_FILE") for variable in variables):
+            return None, field_name, False
+        return (
+            secret_of(os.environ, *variables),
+            variables[0] if field.validation_alias else field_name,
+            False,
+        )
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        names = (name for name in fields if is_in_files(name, fields))
+        found = (self.get_field_value(fields[name], name) for name in names)
+        return {key: text for text, key, _ in found if text is not None}
+
+
+class SettingsPiece(BaseSettings):
+    """Settings that belong together; services inherit from several."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is given in code, then secrets in files, then the environment."""
+        return init_settings, _SecretFiles(settings_cls), env_settings
+
+    def in_effect(self) -> dict[str, str]:
+        """Return the settings without secrets and logins, for the log and the metrics (F29)."""
+        return {
+            # Logs and metrics are UTF-8; the environment may hold other bytes.
+            name: _LOGIN.sub("//", str(value)).encode(errors="backslashreplace").decode()
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+            and not isinstance(value, SecretStr)
+            and name not in _SECRET_NAMES
+        }

@@ -1,0 +1,87 @@
+"""Secrets in files, as Kubernetes and Docker mount them: ``<VARIABLE>_FILE`` names the file.
+
+A variable may be seen by everybody who may look at the process or its container; a file only by
+who may read it.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+
+from noetl_common.errors import Permanent
+
+_LARGEST_BYTES = 1 << 20
+_SUFFIX = "_FILE"
+
+
+class BadSecretFile(Permanent):
+    """A secret can't be taken from its file.
+
+    Never a ``ValueError``: the settings library would print the input.
+    """
+
+    template = "{variable}: {problem}"
+
+
+def secret_of(environment: Mapping[str, str], *variables: str) -> str | None:
+    """Return a secret: the value of one of its variables, or what its file holds.
+
+    Args:
+        environment: where the variables are looked up.
+        variables: names of the same secret, the first one first.
+
+    Returns:
+        the file's text without line breaks at its end; None where neither is set. Empty
+        variables count as not set.
+
+    Raises:
+        BadSecretFile: a variable and a file are given, or the file can't be read, is empty, larger
+            than 1 MiB or no UTF-8.
+    """
+    given = [name for name in variables if environment.get(name)]
+    files = [f"{name}{_SUFFIX}" for name in variables if environment.get(f"{name}{_SUFFIX}")]
+    if not files:
+        return environment[given[0]] if given else None
+    if len(given) + len(files) > 1:
+        both = " and ".join([*given, *files])
+        raise BadSecretFile(variable=files[0], problem=f"{both} are set; only one may be")
+    try:
+        return text_of(Path(environment[files[0]]))
+    except ValueError as error:
+        raise BadSecretFile(variable=files[0], problem=str(error)) from None
+
+
+def take_secrets(environment: MutableMapping[str, str], variables: Iterable[str]) -> None:
+    """Put secrets in files into their variables, for programs that read the environment.
+
+    Args:
+        environment: is changed: a variable of a file is replaced by the secret's own.
+        variables: of the secrets.
+
+    Raises:
+        BadSecretFile: as `secret_of`.
+    """
+    for variable in variables:
+        if environment.get(f"{variable}{_SUFFIX}"):
+            environment[variable] = secret_of(environment, variable) or ""
+            del environment[f"{variable}{_SUFFIX}"]
+
+
+def text_of(path: Path) -> str:
+    """Return the secret in a file, without line breaks at its end.
+
+    Raises:
+        ValueError: it can't be read, or holds none; the text begins with the path.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+        text = content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no text") from None
+    if len(content) > _LARGEST_BYTES:
+        raise ValueError(f"{path} has more than {_LARGEST_BYTES} bytes")
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text
