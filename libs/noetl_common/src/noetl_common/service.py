@@ -257,7 +257,7 @@ def run_service[S: ServiceSettings](
     served = name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-")
     configure(settings, served)
     with (
-        traced_process(settings, served),
+        traced_process(settings, served, revision=settings.build_revision),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         code = runner.run(_serve(create_app, settings))

@@ -46,7 +46,7 @@ def main() -> None:
     settings = Settings()
     configure(settings, "api-gateway")
     with (
-        traced_process(settings, "api-gateway"),
+        traced_process(settings, "api-gateway", revision=settings.build_revision),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         code = runner.run(run(settings))

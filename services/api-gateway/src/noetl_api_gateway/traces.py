@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from noetl_common.telemetry.carrier import carried, carry, read_context
-from noetl_common.telemetry.tracing import Span, tracing
+from noetl_common.telemetry.span import Span
+from noetl_common.telemetry.tracing import tracing
 from noetl_contract.ingress import ExecuteMessage, IngressMessage
 
 _UNTRACED = frozenset(

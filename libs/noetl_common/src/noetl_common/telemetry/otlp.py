@@ -34,9 +34,9 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.carrier import TRACE_PARENT, TRACE_STATE, Context, is_sampled
-from noetl_common.telemetry.tracing import Attributes, Kind
+from noetl_common.telemetry.settings import TracingFields
+from noetl_common.telemetry.span import Attributes, Kind
 
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,
@@ -64,10 +64,14 @@ class OtlpSpan:
         """Add attributes."""
         self._span.set_attributes(attributes)
 
+    def fail(self, error: str) -> None:
+        """Mark it as failed."""
+        self._span.set_status(Status(StatusCode.ERROR, error))
+
     def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
         """End it."""
         if error is not None:
-            self._span.set_status(Status(StatusCode.ERROR, error))
+            self.fail(error)
         self._span.end(at_ns)
 
 
@@ -85,6 +89,9 @@ class Unrecorded:
     def note(self, attributes: Attributes) -> None:
         """Do nothing."""
 
+    def fail(self, error: str) -> None:
+        """Do nothing."""
+
     def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
         """Do nothing."""
 
@@ -95,12 +102,12 @@ class OtlpTracing:
     While nobody takes them the newest `OTEL_BSP_MAX_QUEUE_SIZE` (2048) are kept, others dropped.
     """
 
-    def __init__(self, settings: ServiceSettings, service: str) -> None:
+    def __init__(self, settings: TracingFields, service: str, *, revision: str) -> None:
         sampler = _sampler(settings)
         self._follows = settings.otel_traces_sampler.startswith("parentbased_")
         self._provider = TracerProvider(
             sampler=sampler,
-            resource=_resource(service, settings.build_revision),
+            resource=_resource(service, revision),
             span_limits=SpanLimits(),
             shutdown_on_exit=False,
         )
@@ -143,7 +150,7 @@ class OtlpTracing:
 _LAST_MS = 3000
 
 
-def _sampler(settings: ServiceSettings) -> Sampler:
+def _sampler(settings: TracingFields) -> Sampler:
     ratio = settings.sampled_ratio()
     made: dict[str, Sampler] = {
         "always_on": ALWAYS_ON,

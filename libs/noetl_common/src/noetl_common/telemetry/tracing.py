@@ -5,59 +5,20 @@ then neither the SDK is imported nor anything sent. Parents are W3C contexts, be
 in headers, in rows and in the fields of messages.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import time_ns
-from typing import Literal, Protocol
 
 from noetl_common.errors import NoetlError
-from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.carrier import Context, carried, carry, carry_no_more
-
-type Kind = Literal["internal", "server", "client", "producer", "consumer"]
-type Attributes = Mapping[str, str | int | float | bool]
+from noetl_common.telemetry.settings import TracingFields
+from noetl_common.telemetry.span import Attributes, Kind, Span, Tracing
 
 
 class TracingUnavailable(NoetlError):
     """Tracing was asked for and can't be had."""
 
     template = "{variable}: {problem}"
-
-
-class Span(Protocol):
-    """A span that is open."""
-
-    @property
-    def context(self) -> Context:
-        """Its context, for its children."""
-
-    def rename(self, name: str) -> None:
-        """Give it a name that is known only now."""
-
-    def note(self, attributes: Attributes) -> None:
-        """Add attributes."""
-
-    def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
-        """End it, now or at a time; one that is never ended is never sent."""
-
-
-class Tracing(Protocol):
-    """Records spans."""
-
-    def begin(
-        self,
-        name: str,
-        parent: Context | None,
-        *,
-        kind: Kind = "internal",
-        at_ns: int | None = None,
-        links: Iterable[Context] = (),
-        attributes: Attributes | None = None,
-    ) -> Span:
-        """Begin a span; without a parent it is the first of a trace."""
-
-    def close(self) -> None:
-        """Send what is left."""
 
 
 class _Process:
@@ -112,20 +73,20 @@ def inside(
 
 
 @contextmanager
-def traced_process(settings: ServiceSettings, service: str) -> Iterator[None]:
+def traced_process(settings: TracingFields, service: str, *, revision: str = "") -> Iterator[None]:
     """Trace until the block ends, if the settings ask for it.
 
     Raises:
         TracingUnavailable: the packages are not installed.
     """
-    start_tracing(settings, service)
+    start_tracing(settings, service, revision=revision)
     try:
         yield
     finally:
         stop_tracing()
 
 
-def start_tracing(settings: ServiceSettings, service: str) -> None:
+def start_tracing(settings: TracingFields, service: str, *, revision: str = "") -> None:
     """Record spans from now on, if the settings ask for it.
 
     Raises:
@@ -141,7 +102,7 @@ def start_tracing(settings: ServiceSettings, service: str) -> None:
             variable="OTEL_EXPORTER_OTLP_ENDPOINT",
             problem=f"the packages of noetl-common[otel] are not installed ({error})",
         ) from error
-    _Process.tracing = OtlpTracing(settings, service)
+    _Process.tracing = OtlpTracing(settings, service, revision=revision)
 
 
 def stop_tracing() -> None:

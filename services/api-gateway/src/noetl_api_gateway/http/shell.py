@@ -22,12 +22,12 @@ from noetl_common.service import Service
 from noetl_common.telemetry.work import working_on
 from noetl_contract.access.capability import basic_login, named_command
 
-from noetl_api_gateway.http.tracing import carry_callers, end_request_span, request_span
 from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import address_of
 from noetl_api_gateway.metrics import REFUSED, http_metrics
 from noetl_api_gateway.rates import FailedLogins
+from noetl_api_gateway.traces import carry_callers, end_request_span, request_span
 
 ENCODED_SLASH = "\ue02f"
 """Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
