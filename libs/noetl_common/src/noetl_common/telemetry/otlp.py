@@ -192,6 +192,6 @@ def _read(context: Context) -> SpanContext:
         trace_id=int(trace_id, 16),
         span_id=int(span_id, 16),
         is_remote=True,
-        trace_flags=cast("TraceFlags", TraceFlags(int(flags, 16) & 1)),
+        trace_flags=cast("TraceFlags", TraceFlags(int(flags, 16) & 3)),
         trace_state=TraceState.from_header([state]) if state else None,
     )

@@ -76,7 +76,8 @@ class Runner:
                 return await self._bounded(command, store)
             with inside(f"run {command.action}") as span:
                 outcome = await self._bounded(command, store)
-                if span is not None and outcome.error is not None:
+                if span is not None and outcome.has_failed:
+                    # Not its text: that may quote what the tool was given.
                     span.fail("the tool failed")
                 return outcome
         finally:
