@@ -60,7 +60,7 @@ def inside(
         yield None
         return
     span = recorder.begin(name, outer.context, kind=kind, attributes=attributes)
-    token = carry(span.context)
+    token = carry(span.context, is_continued=outer.is_continued)
     try:
         yield span
     except BaseException as error:
