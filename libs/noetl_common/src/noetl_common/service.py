@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import uvloop
+from prometheus_client import Gauge
 
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
@@ -56,9 +57,12 @@ class Service:
         """Make readiness depend on a check, which fails by ``False`` or by an exception."""
         self._checks[name] = check
 
-    def measure_when_read(self, measure: Measure) -> None:
-        """Run a measurement whenever somebody reads the metrics, and at no other time."""
-        self._measures.add(measure)
+    def measure_when_read(self, name: str, measure: Measure, *gauges: Gauge) -> None:
+        """Run a measurement whenever somebody reads the metrics, and at no other time.
+
+        When it fails, that is counted under its name, and its gauges show no number.
+        """
+        self._measures.add(name, measure, *gauges)
 
     def beat(self, loop_name: str) -> None:
         """Record that a loop makes progress or idles; after the first time it has to go on."""

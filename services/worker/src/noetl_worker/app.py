@@ -164,7 +164,7 @@ def _transport(
         reporter=reporter,
         results=edge_results,
         runs=runs,
-        on_registered=over_edge.on_registered,
+        on_answer=over_edge.on_answer,
     )
     is_over_http = settings.worker_transport == "http"
     if is_over_http and not settings.fast_path_enabled:

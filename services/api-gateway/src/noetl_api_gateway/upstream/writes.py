@@ -21,6 +21,7 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.process.measures import not_measured
 from noetl_common.telemetry.carrier import carried, carried_headers
 from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
@@ -51,7 +52,7 @@ _SHORTEST_EXCHANGE_SECONDS = 0.1
 _PAUSE_AFTER_503_SECONDS = 1.0
 _PUBLISH_SECONDS = 5.0
 _LONGEST_SILENCE_SECONDS = 8.0
-_ANSWERED_BARE = frozenset({"start", "outcome"})
+_REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
 
@@ -164,10 +165,10 @@ class IngressWriter:
             if is_stored:
                 body = await self._keep(body, execution_id, wait, deadline)
             kind = kind_of(message)
-            with _Answers(self._inbox, is_bare=kind in _ANSWERED_BARE) as answers:
+            is_report = kind in _REPORTS
+            with _Answers(self._inbox, is_bare=is_report) as answers:
                 subject = self._subject(execution_id, kind)
-                write = _write(body, subject, wait, deadline, answers.subject)
-                write.is_report = kind in _ANSWERED_BARE
+                write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
                 reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
@@ -261,7 +262,8 @@ class IngressWriter:
             _log.warning("ingress_publish_failed", reason=error.message)
             if write.is_report:
                 # Users of the broker from before there were reports: workers have another way.
-                raise Refusal(501, error.message) from error
+                text = "This edge may not put reports into the ingress stream"
+                raise Refusal(501, text) from error
         except BusUnavailable as error:
             _log.warning("ingress_publish_failed", reason=error.message)
             write.is_doubtful = True
@@ -298,7 +300,15 @@ class _Write:
             raise unavailable(text)
 
 
-def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply: str) -> _Write:
+def _write(
+    body: bytes,
+    subject: str,
+    wait: WriteTimeout,
+    deadline: float,
+    reply: str,
+    *,
+    is_report: bool,
+) -> _Write:
     left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
     return _Write(
         subject=subject,
@@ -309,7 +319,7 @@ def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply
             **carried_headers(),
         },
         is_early=wait.early,
-        is_report=False,
+        is_report=is_report,
     )
 
 
@@ -391,6 +401,7 @@ async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: flo
         except BusClosed:
             raise
         except BusUnavailable as error:
+            not_measured("backlog", INGRESS_BACKLOG)
             _log.debug("ingress_not_counted", reason=error.message)
         else:
             INGRESS_BACKLOG.set(backlog.messages)

@@ -1,6 +1,6 @@
 """The fast path over the broker: ingress messages, claims and registration as requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -17,10 +17,10 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
-from noetl_worker.commands import Command, UndecodableClaim, decode_claim, secret_in
+from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.transports.fast.channel import Hear, Verdict
-from noetl_worker.transports.fast.claims import ClaimRounds
+from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import Runs
@@ -109,27 +109,18 @@ class BusClaims:
                 **({"fence": fence} if fence else {}),
             }
         )
-        rounds = ClaimRounds(self._timing, after_start=after_start)
+        rounds = ClaimRounds(self._timing, note, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(subject, request, note))
 
     async def _ask_once(
         self, subject: str, request: bytes, note: CommandNotification
-    ) -> Command | Verdict | None:
+    ) -> ClaimAnswer | None:
         try:
             reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
         except RpcUnavailable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
             return None
-        if reply.status == 409:
-            return "refused"
-        body = reply.body
-        if reply.status >= 300 or (isinstance(body, Mapping) and body.get("status") == "retry"):
-            return None
-        try:
-            return decode_claim(body, note)
-        except UndecodableClaim as error:
-            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
-            return None
+        return reply.status, reply.body
 
 
 class BusControl:
