@@ -14,7 +14,8 @@ from noetl_contract.json import JsonObject
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
 
-_SECONDS = 5.0
+SECONDS = 5.0
+"""How long the broker may take for an answer, if nothing else is said."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
 _MOST_PAGES = 100
 
@@ -101,7 +102,7 @@ class StoredMessage:
         return rest.partition(b"\r\n")[0].strip().decode() if found else None
 
 
-async def stream_info(bus: Bus, name: str, *, seconds: float = _SECONDS) -> StreamInfo | None:
+async def stream_info(bus: Bus, name: str, *, seconds: float = SECONDS) -> StreamInfo | None:
     """Return a stream, None if it does not exist.
 
     Raises:
@@ -113,7 +114,7 @@ async def stream_info(bus: Bus, name: str, *, seconds: float = _SECONDS) -> Stre
 
 
 async def consumer_info(
-    bus: Bus, stream: str, name: str, *, seconds: float = _SECONDS
+    bus: Bus, stream: str, name: str, *, seconds: float = SECONDS
 ) -> ConsumerInfo | None:
     """Return a consumer, None if it or its stream does not exist.
 
@@ -125,7 +126,7 @@ async def consumer_info(
 
 
 async def list_consumers(
-    bus: Bus, stream: str, *, seconds: float = _SECONDS
+    bus: Bus, stream: str, *, seconds: float = SECONDS
 ) -> list[ConsumerInfo] | None:
     """Return all consumers of a stream, None if it does not exist.
 
@@ -146,7 +147,7 @@ async def list_consumers(
 
 
 async def get_message(
-    bus: Bus, stream: str, sequence: int, *, seconds: float = _SECONDS
+    bus: Bus, stream: str, sequence: int, *, seconds: float = SECONDS
 ) -> StoredMessage | None:
     """Return a message of a stream, None if it or the stream does not exist.
 
@@ -173,7 +174,7 @@ async def call(
     body: JsonObject | None = None,
     *,
     allow: tuple[int, ...] = (),
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
 ) -> JsonObject | None:
     """Call the API; None where the stream, consumer or message does not exist.
 
