@@ -75,6 +75,11 @@ monitoring: setup
 cluster: setup
 	PYTHONPATH=tests/outages .venv/bin/python tests/outages/cluster_proof.py $(args)
 
+# One execution's trace through every service, for each transport of the workers.
+.PHONY: traces
+traces: setup
+	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
+
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 

@@ -99,11 +99,12 @@ def load(stack: Stack) -> None:
 
 
 async def plant(stack: Stack) -> None:
-    """Give up a row of the outbox, and send a message that nobody can read."""
+    """Commit a row that is larger than the broker takes, and send what nobody can read."""
     connection = await asyncpg.connect(stack.dsn())
     await connection.execute(
-        "INSERT INTO noetl.outbox (execution_id, event_id, kind, status) VALUES (1, 1, 'message',"
-        " 'PARKED')"
+        "INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)"
+        " VALUES (1, 1, 'command', 'noetl.commands.nobody.1', 'c:1:0',"
+        " jsonb_build_object('x', repeat('x', 9000000)))"
     )
     await connection.close()
     # Here, because the broker's client is of no use before.

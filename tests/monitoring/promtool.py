@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ class Case:
         fires: values by series, a sample a minute.
         labels: those of the alert that fires, without those that its rule adds.
         quiet: values with which nothing fires.
+        also: further values with which it fires.
         at: when it is looked at.
     """
 
     fires: Mapping[str, str]
     labels: Mapping[str, str]
     quiet: Mapping[str, str]
+    also: Sequence[Mapping[str, str]] = ()
     at: str = field(default=_END)
 
 
@@ -61,7 +63,10 @@ def write_tests(folder: Path, known: Mapping[str, Case]) -> list[Path]:
             "exp_annotations": rule["annotations"],
         }
         tests = [
-            _test(f"{name} fires", name, case.fires, [fired], at=case.at),
+            *(
+                _test(f"{name} fires", name, series, [fired], at=case.at)
+                for series in (case.fires, *case.also)
+            ),
             _test(f"{name} is quiet", name, case.quiet, [], at=_END),
         ]
         alone = {"groups": [{"name": name, "rules": [rule]}]}

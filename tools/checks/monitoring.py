@@ -139,7 +139,8 @@ def _cases(root: Path, rules: Mapping[str, Any], families: Mapping[str, Family])
         for side in ("fires", "quiet"):
             if not case.get(side):
                 yield f"{CASES}: no case in which {name} {'is ' * (side == 'quiet')}{side}"
-            for series in case.get(side) or ():
+        for values in (case.get("fires"), case.get("quiet"), *case.get("also", ())):
+            for series in values or ():
                 for problem in problems(series, families):
                     yield f"{CASES}: {name}: {problem}"
 

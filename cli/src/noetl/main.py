@@ -2,8 +2,9 @@
 
 import typer
 
-from noetl.commands import backup, doctor, keys, logins, operate, pauses, repair, schedules, up
+from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
+from noetl.commands.upkeep import backup, letters
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -25,7 +26,7 @@ app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.command()(pauses.pauses)
 app.command()(operate.status)
-app.command()(doctor.doctor)
+app.command(cls=doctor.Doctor)(doctor.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(operate.logs)
@@ -35,6 +36,7 @@ app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
 app.command()(logins.db_roles)
+app.add_typer(letters.app, name="dead-letters")
 app.add_typer(keys.app, name="key")
 app.add_typer(schedules.app, name="schedule")
 app.command()(schedules.backfill)

@@ -350,8 +350,14 @@ async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
         async def fail() -> None:
             raise Unavailable("no database")
 
-        service.measure_when_read(fail)
-        service.measure_when_read(count)
+        lost = (
+            gauge("noetl_test_lost", "Of a database that is away."),
+            gauge("noetl_test_lost_by_shard", "The same.", ("shard",)),
+        )
+        lost[0].set(7)
+        lost[1].labels("0").set(7)
+        service.measure_when_read("lost", fail, *lost)
+        service.measure_when_read("rounds", count, measured)
         yield
 
     async with lived(create_service_app("demo", run, ServiceSettings())) as client:
@@ -360,6 +366,10 @@ async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
         again = await client.get("/metrics")
 
     assert "noetl_test_measured 1.0" in first.text
+    assert "noetl_test_lost NaN" in first.text
+    assert 'noetl_test_lost_by_shard{shard="0"}' not in first.text
+    assert 'noetl_measurements_failed_total{measurement="lost"} 1.0' in first.text
+    assert 'noetl_measurements_failed_total{measurement="rounds"} 0.0' in first.text
     assert (again.status_code, rounds) == (200, 1)
 
 

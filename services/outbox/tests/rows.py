@@ -34,9 +34,10 @@ _CREATED_AT = datetime(2026, 6, 15, 9, 18, 22, 481205, UTC)
 
 _INSERT_OUTBOX = """
 INSERT INTO noetl.outbox
-    (outbox_id, execution_id, event_id, kind, subject, message_id, payload, available_at)
+    (outbox_id, execution_id, event_id, kind, subject, message_id, payload, available_at,
+    created_at)
 SELECT n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload,
-    now() - make_interval(secs => $2)
+    now() - make_interval(secs => $2), now() - make_interval(secs => $2)
 FROM json_to_recordset($1::json) AS n (
     outbox_id bigint, execution_id bigint, event_id bigint, kind text, subject text,
     message_id text, payload jsonb

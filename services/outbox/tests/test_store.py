@@ -224,3 +224,53 @@ async def test_rows_to_be_published_are_counted_by_kind(rows: Rows, store: Store
     oldest = REGISTRY.get_sample_value("noetl_outbox_oldest_seconds")
     assert oldest is not None
     assert 29 < oldest < 60
+
+
+async def test_the_service_s_own_rights_are_enough_to_give_up_a_row(rows: Rows) -> None:
+    await rows.commit(rows.command(1))
+    park = Queries.load("noetl_outbox")["park_row"]
+    async with rows.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute(
+                "CREATE ROLE only_here; GRANT USAGE ON SCHEMA noetl TO only_here"
+            )
+            rights = await connection.fetch(
+                "SELECT table_name, privileges FROM noetl.service_rights()"
+                " WHERE role_name = 'noetl_outbox'"
+            )
+            for table, privileges in rights:
+                await connection.execute(f"GRANT {privileges} ON noetl.{table} TO only_here")
+            await connection.execute("SET LOCAL ROLE only_here")
+            number = rows.last_id
+            await connection.execute(
+                park, number, "too large", "noetl_ingress.0.1.finalize", "f", {}
+            )
+            found = await connection.fetch("SELECT status, outbox_id FROM noetl.outbox")
+        finally:
+            await transaction.rollback()
+
+    assert sorted(map(tuple, found)) == [("PARKED", number), ("PENDING", -number)]
+
+
+async def test_the_oldest_row_is_the_one_committed_first(rows: Rows, store: Store) -> None:
+    """Not the first by number or by its next try, which every failure moves on."""
+    await rows.commit(rows.event(1, outbox_id=7), age_seconds=5)
+    await rows.commit(rows.event(2, outbox_id=8), age_seconds=600)
+    await rows.pool.execute(
+        "UPDATE noetl.outbox SET status = 'FAILED', available_at = now() + interval '1 minute'"
+        " WHERE event_id = 2"
+    )
+
+    assert 599 < (await store.measure())["oldest_seconds"] < 660
+
+
+async def test_a_row_that_is_put_back_waits_from_then_on(rows: Rows, store: Store) -> None:
+    command = rows.command(1)
+    await rows.commit(command, age_seconds=600)
+    await publish(rows, command, EARLIER, 5)
+
+    assert await store.return_lost_commands(await as_it_is(store)) == 1
+
+    assert (await store.measure())["oldest_seconds"] < 60

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import uvloop
+from prometheus_client import Gauge
 
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
@@ -20,6 +21,7 @@ from noetl_common.process.measures import Measure, Measures
 from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
+from noetl_common.telemetry.tracing import traced_process
 
 type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 type Check = Callable[[], Awaitable[object]]
@@ -55,9 +57,12 @@ class Service:
         """Make readiness depend on a check, which fails by ``False`` or by an exception."""
         self._checks[name] = check
 
-    def measure_when_read(self, measure: Measure) -> None:
-        """Run a measurement whenever somebody reads the metrics, and at no other time."""
-        self._measures.add(measure)
+    def measure_when_read(self, name: str, measure: Measure, *gauges: Gauge) -> None:
+        """Run a measurement whenever somebody reads the metrics, and at no other time.
+
+        When it fails, that is counted under its name, and its gauges show no number.
+        """
+        self._measures.add(name, measure, *gauges)
 
     def beat(self, loop_name: str) -> None:
         """Record that a loop makes progress or idles; after the first time it has to go on."""
@@ -253,8 +258,12 @@ def run_service[S: ServiceSettings](
     """
     hide_from_scripts()
     module = getattr(create_app, "__module__", "")
-    configure(settings, name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-"))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    served = name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-")
+    configure(settings, served)
+    with (
+        traced_process(settings, served, revision=settings.build_revision),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         code = runner.run(_serve(create_app, settings))
     sys.stdout.flush()
     sys.exit(code)

@@ -27,6 +27,7 @@ from noetl_contract.streams import (
 from noetl_testkit.bus import Place, make_place, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
+from prometheus_client import REGISTRY
 
 
 async def test_declared_streams_get_their_declared_configuration(bus: Bus) -> None:
@@ -175,6 +176,21 @@ async def test_the_watch_looks_at_once_after_a_reconnect(
         await asyncio.to_thread(own_nats.wipe)
         await eventually(lambda: own_bus.is_connected)
         await eventually(lambda: _has_durable(own_bus, place.durable))
+
+
+async def test_a_look_that_fails_shows_no_lag(bus: Bus, place: Place) -> None:
+    """That of the last look would pass for the present one."""
+    labels = {"stream": place.durable.stream, "consumer": place.durable.name}
+
+    def lag() -> float | None:
+        return REGISTRY.get_sample_value("noetl_consumer_pending", labels)
+
+    async with running(run_topology_watch(bus, [place.stream], [place.durable], interval=0.05)):
+        await eventually(lambda: lag() == 0)
+        await bus.js.delete_stream(place.stream.name)
+        other = replace(place.stream, name=f"{place.stream.name}x")
+        await ensure_stream(bus, other)
+        await eventually(lambda: lag() is None)
 
 
 async def test_what_is_refused_makes_the_bus_not_ready(bus: Bus, place: Place) -> None:

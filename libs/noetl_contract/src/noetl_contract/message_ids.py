@@ -66,3 +66,8 @@ def outcome_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -
 def dead_letter_id(stream: str, *, sequence: int, stored_at_ns: int | str) -> str:
     """Return the id of a dead letter; the time tells a wiped stream's numbers apart."""
     return f"d:{stream}:{sequence}:{stored_at_ns}"
+
+
+def replay_id(dead_letter_id: str, *, number: int) -> str:
+    """Return the id of a dead letter's original that somebody puts back; its own may be known."""
+    return f"p:{number}:{dead_letter_id}"

@@ -120,7 +120,8 @@ class WorkerSeen:
     """A worker as the catalog knows it; all times are the cluster database's.
 
     ``heard_since`` is since when it could be heard without a break, None if that was always so:
-    no earlier silence counts (L3).
+    no earlier silence counts (L3). ``left_at`` is when a process of its name has last left in
+    order, also if another came since.
     """
 
     heartbeat_at: datetime
@@ -128,6 +129,7 @@ class WorkerSeen:
     instance: str | None
     deregistered_at: datetime | None = None
     heard_since: datetime | None = None
+    left_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     if left_at is not None and left_at >= claimed_at - allowance:
         return GIVEN_BACK
     if worker is not None and _registered_again(worker, instance, claimed_at, heard_at, facts):
-        return "worker_registered_again"
+        has_left = worker.left_at is not None and worker.left_at >= claimed_at
+        return GIVEN_BACK if has_left else "worker_registered_again"
     heard_since = facts.heard_since if worker is None else worker.heard_since
     silent_since = max(claimed_at, heard_since or claimed_at)
     if worker is None or not _is_renewed(worker, instance, claimed_at, heard_at):

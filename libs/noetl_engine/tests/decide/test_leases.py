@@ -255,6 +255,25 @@ HELD = NOW
         ("worker_gone", 20, {"deregistered_at": NOW + timedelta(seconds=10)}, {}),
         (None, 20, {"deregistered_at": NOW - timedelta(seconds=60)}, {}),
         ("worker_registered_again", 20, {"process_since": NOW + timedelta(seconds=10)}, {}),
+        # It said goodbye before it came back under its own name.
+        (
+            "worker_gone",
+            20,
+            {
+                "process_since": NOW + timedelta(seconds=10),
+                "left_at": NOW + timedelta(seconds=8),
+            },
+            {},
+        ),
+        (
+            "worker_registered_again",
+            20,
+            {
+                "process_since": NOW + timedelta(seconds=10),
+                "left_at": NOW - timedelta(seconds=1),
+            },
+            {},
+        ),
         (None, 20, {"process_since": NOW + timedelta(seconds=4)}, {}),
         # From within the clock allowance: perhaps the dead process's, so its heartbeats are none.
         ("lease_expired", 70, {"process_since": NOW + timedelta(seconds=1)}, {}),

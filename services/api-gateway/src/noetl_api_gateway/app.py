@@ -40,11 +40,11 @@ from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
-from noetl_api_gateway.metrics import AUTH_OFF, note_routes
+from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
-from noetl_api_gateway.upstream.demand import measure_demand
+from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
 from noetl_api_gateway.upstream.large_writes import LargeWrites
@@ -228,8 +228,10 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             service.ready_when("nats", bus.is_ready)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
-            service.measure_when_read(lambda: measure_demand(services))
-            service.measure_when_read(lambda: measure_dead_letters(bus))
+            service.measure_when_read("demand", lambda: measure_demand(services), *MEASURED)
+            service.measure_when_read(
+                "dead_letters", lambda: measure_dead_letters(bus), DEAD_LETTERS
+            )
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
             watch = settings.backlog_watch_seconds
             service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))

@@ -130,7 +130,9 @@ POOL_DEMAND = gauge(
     "noetl_pool_demand", "Open commands of a pool: what workers are scaled on", ["pool"]
 )
 POOL_OLDEST = gauge(
-    "noetl_pool_oldest_waiting_seconds", "Age of the oldest command that waits", ["pool"]
+    "noetl_pool_oldest_waiting_seconds",
+    "Age of the oldest command that waits and is not withheld by a pause",
+    ["pool"],
 )
 DEMAND_UNKNOWN = counter(
     "noetl_pool_demand_unknown_total",

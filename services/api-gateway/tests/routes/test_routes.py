@@ -264,9 +264,7 @@ async def test_command_is_read_and_claimed(world: World) -> None:
 
     assert read.json() == command
     assert claimed.json() == {"status": "ok", "event_id": 9, **command}
-    assert world.backend.requests("claim") == [
-        {"event_id": 9, "worker_id": "w", "after_start": False}
-    ]
+    assert world.backend.requests("claim") == [{"event_id": 9, "worker_id": "w"}]
 
 
 async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> None:
@@ -414,6 +412,16 @@ async def test_a_worker_that_knows_of_reports_learns_that_they_are_taken(world: 
     answer = await world.post("/api/worker/pool/register", body)
 
     assert answer.json() == {"runtime_id": 5, "name": "w", "command_reports": True}
+
+
+async def test_a_heartbeat_may_ask_whether_reports_are_taken(world: World) -> None:
+    world.backend.answer("runtime.heartbeat", {"status": "ok", "message": "Heartbeat recorded"})
+
+    asked = await world.post("/api/worker/pool/heartbeat", {"name": "w", "command_reports": True})
+    plain = await world.post("/api/worker/pool/heartbeat", {"name": "w"})
+
+    assert asked.json()["command_reports"] is True
+    assert "command_reports" not in plain.json()
 
 
 async def test_worker_lives_and_leaves(world: World) -> None:

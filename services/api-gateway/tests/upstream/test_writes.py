@@ -1,18 +1,29 @@
 """What a write waits for, when it is sent again, and what its refusal means (W4-W7)."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
+import pytest
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.upstream.large_writes import LargeWrites
+from noetl_api_gateway.upstream.writes import Backlog, IngressWriter
+from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
 from noetl_common.clock import unix_ms
-from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
+from noetl_contract.ingress import (
+    DEADLINE_HEADER,
+    REPLY_HEADER,
+    CommandStartMessage,
+    HoldFields,
+    unchecked,
+)
 from noetl_contract.ingress import INGRESS as INGRESS_MESSAGE
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct
-from noetl_testkit.bus import running
+from noetl_testkit.bus import nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
@@ -378,3 +389,24 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
 
     assert answer.json() == OK
     assert (len(sent), len(world.backend.ingress)) == (1, 1)
+
+
+async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsServer) -> None:
+    """The broker's users may be of the release before: their edge publishes no starts."""
+    settings = nats_settings(own_nats.instance.url_of("catalog"))
+    hold = HoldFields(event_id=5, command_id="1:s:5", step="s", attempts=0, worker_id="w")
+    report = unchecked(CommandStartMessage, execution_id=EXECUTION_ID, hold=hold, events=[])
+    async with connect(settings, name="edge") as bus:
+        writer = IngressWriter(
+            bus,
+            shard_count=1,
+            max_waiting=4,
+            check_seconds=1,
+            backlog=Backlog(limit=10),
+            large=LargeWrites(bus, cast("Any", None), next_id=lambda: 1),
+        )
+        with pytest.raises(Refusal) as caught:
+            await writer.deliver(report, seconds=10)
+
+    assert caught.value.status == 501
+    assert "catalog" not in caught.value.text

@@ -74,6 +74,7 @@ async def test_registering_again_after_leaving_keeps_the_process_of_the_same_ins
     seen = (await store.list_liveness()).workers["w-1"]
 
     assert (seen.process_since, seen.deregistered_at) == (since, None)
+    assert seen.left_at is not None, "what it had was given back, not lost"
 
 
 async def test_heartbeat_moves_only_the_named_rows(store: RuntimeStore) -> None:

@@ -115,7 +115,7 @@ class Orchestrator:
             settings=settings,
         )
         self.children = Children(database, settings)
-        self.runs, self.demand = Runs(database), Demand(database)
+        self.runs, self.demand = Runs(database), Demand(database, self.pauses)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)

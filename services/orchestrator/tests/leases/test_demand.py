@@ -2,6 +2,7 @@
 
 import asyncpg
 from noetl_common.pg.queries import Queries
+from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.rpc.orchestrator import DemandQuery
 from noetl_testkit.postgres import Database
 
@@ -31,6 +32,28 @@ async def test_commands_wait_run_and_end(shard: Shard, replica: Replica, held: C
     assert await demand(replica) == {"gpu": (2, 0)}
 
 
+async def test_what_a_pause_withholds_has_no_age(shard: Shard, replica: Replica) -> None:
+    """It is demand, and nobody's fault."""
+
+    async def ages() -> dict[str, tuple[int, bool]]:
+        answer = await replica.rooms.demand.on_demand(DemandQuery())
+        return {one.pool: (one.waiting, one.oldest_seconds > 0) for one in answer.pools}
+
+    for pool in ("gpu", "etl"):
+        await shard.start(execution_pool=pool)
+    path = await shard.pool.fetchval("SELECT path FROM noetl.execution_state LIMIT 1")
+    pauses = replica.rooms.pauses
+
+    pauses.update(
+        [PauseTarget(kind="pool", name="gpu"), PauseTarget(kind="path", name="elsewhere")]
+    )
+    assert await ages() == {"gpu": (1, False), "etl": (1, True)}
+
+    for paused in (path, path.rpartition("/")[0]):
+        pauses.update([PauseTarget(kind="path", name=paused)])
+        assert await ages() == {"gpu": (1, False), "etl": (1, False)}
+
+
 async def test_commands_that_have_ended_are_not_read(database: Database) -> None:
     """A plan made on empty tables is kept for long; it must not hold a scan of all commands."""
     connection = await asyncpg.connect(database.dsn)
@@ -39,7 +62,7 @@ async def test_commands_that_have_ended_are_not_read(database: Database) -> None
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         statement = Queries.load("noetl_orchestrator.leases", "demand.sql")["count_open_commands"]
         await connection.execute(f"PREPARE demand AS {statement}")
-        plan = await connection.fetch("EXPLAIN EXECUTE demand (NULL, 10)")
+        plan = await connection.fetch("EXPLAIN EXECUTE demand (NULL, 10, '{}', '{a}')")
     finally:
         await connection.close()
 

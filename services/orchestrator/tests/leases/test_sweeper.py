@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from noetl_common.errors import Unavailable
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.leases.workers import age_hold, hear, renotified, sweep
@@ -200,16 +201,21 @@ async def test_a_command_lost_too_often_fails_with_its_reason(
     assert await renotified(shard, held) == []
 
 
-async def test_runs_that_stopped_workers_gave_back_use_up_no_attempt(
-    shard: Shard, replica: Replica, held: Command
-) -> None:
-    """Three workers are stopped one after the other, the fourth dies: it runs once more."""
+async def give_back_thrice(shard: Shard, replica: Replica, held: Command) -> None:
+    """Three workers are stopped one after the other; the fourth, w4, has it now."""
     for attempt, worker in ((1, "w2"), (2, "w3"), (3, "w4")):
         await age_hold(shard, held, replica, 120)
         await hear(shard, replica, worker=f"w{attempt}", deregistered=True)
         await sweep(replica)
         claim = await shard.claim(held, worker=worker, instance=worker)
         assert claim["body"]["meta"]["attempts"] == attempt
+
+
+async def test_runs_that_stopped_workers_gave_back_use_up_no_attempt(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    """Three workers are stopped one after the other, the fourth dies: it runs once more."""
+    await give_back_thrice(shard, replica, held)
     await age_hold(shard, held, replica, 120)
     await hear(shard, replica, worker="w4", heartbeat_age=120)
     await sweep(replica)
@@ -220,6 +226,58 @@ async def test_runs_that_stopped_workers_gave_back_use_up_no_attempt(
     await eventually(is_announced)
     claim = await shard.claim(held, worker="w5", instance="w5")
     assert claim["body"]["meta"]["attempts"] == 4
+
+
+async def test_a_command_that_is_given_back_for_ever_fails(
+    shard: Shard, replica: Replica, held: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its runs that were given back only so many are forgiven."""
+    monkeypatch.setattr("noetl_engine.lease._MOST_GIVEN_BACK", 1)
+    await give_back_thrice(shard, replica, held)
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, worker="w4", deregistered=True)
+    await sweep(replica)
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(held.execution_id)
+
+    await eventually(has_failed)
+
+
+async def test_a_pause_holds_what_the_decision_left_open(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await give_back_thrice(shard, replica, held)
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, worker="w4", heartbeat_age=120)
+    sweeper, asked = replica.rooms.sweeper, []
+    sweeper._is_withheld = lambda command: asked.append(command.event_id) or True
+    await sweep(replica)
+    await eventually(lambda: asked == [held.event_id], what="the decision left it open")
+
+    assert f"c:{held.event_id}:4" not in await renotified(shard, held)
+
+
+async def test_a_database_that_fails_behind_a_turn_does_not_repeat_the_turn(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    store, asked = replica.rooms.store, []
+    notify_again = store.notify_again
+
+    async def fails_once(*args: object, **options: object) -> dict[tuple[int, int], int]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Unavailable(what="the database")
+        return await notify_again(*args, **options)
+
+    await give_back_thrice(shard, replica, held)
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, worker="w4", heartbeat_age=120)
+    store.notify_again = fails_once
+    await sweep(replica)
+    await eventually(lambda: asked, what="the decision left it open")
+    await shard.claim(held, worker="w4", instance="w4")
+    assert len(asked) == 1, "the turn was committed and is not taken once more"
 
 
 async def test_a_lost_command_that_may_not_be_repeated_ends_as_unknown(shard: Shard) -> None:

@@ -11,6 +11,7 @@ from noetl_common.pg.pool import Pool, open_pool
 from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
 from noetl_orchestrator.log.retention import Retention, first_id_of, next_halves
 from noetl_testkit import postgres
+from prometheus_client import REGISTRY
 
 from services.orchestrator.tests.shard import settings_for
 
@@ -176,6 +177,24 @@ async def test_rows_beyond_all_partitions_are_counted(pool: Pool, retention: Ret
     await add(pool, first_id_of(datetime(2040, 1, 1, tzinfo=UTC)))
 
     assert await retention.count_default(up_to=10) == 1
+
+
+async def test_rows_whose_partition_was_late_are_moved_into_it(
+    pool: Pool, retention: Retention
+) -> None:
+    """Otherwise they would be in the way of that partition, and of all after it."""
+    now = await retention.read_clock()
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    early, beyond = first_id_of(datetime(2028, 2, 1, tzinfo=UTC)), first_id_of(later)
+    await add(pool, early)
+    await add(pool, beyond)
+    assert await retention.count_default(up_to=10) == 2
+
+    await retention.keep_partitions(ahead_days=(datetime(2028, 3, 1, tzinfo=UTC) - now).days)
+
+    assert await count(pool, "event_2028_h1", early) == await count(pool, "event", beyond) == 1
+    assert await count(pool, "command_2028_h1", early) == 1
+    assert REGISTRY.get_sample_value("noetl_event_default_rows") == 1
 
 
 async def test_an_old_partition_goes_with_all_that_belongs_to_it(

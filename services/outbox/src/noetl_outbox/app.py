@@ -25,7 +25,7 @@ from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store
-from noetl_outbox.upkeep import measure, purge
+from noetl_outbox.upkeep import MEASURED, measure, purge
 
 SCHEMA = "0001"
 _NAME = "outbox"
@@ -63,7 +63,9 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", database.is_reachable)
-        service.measure_when_read(lambda: measure(store, shard=settings.shard_index))
+        service.measure_when_read(
+            "outbox", lambda: measure(store, shard=settings.shard_index), *MEASURED
+        )
         await _look_first(recovery, pools)
         loops = {
             "topology": run_topology_watch(

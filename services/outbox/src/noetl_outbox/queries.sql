@@ -152,7 +152,8 @@ WHERE stored.outbox_id = failure.outbox_id
 
 -- name: park_row
 -- Gives up a row for good and, unless it is an event's, inserts a message that fails its
--- execution. The negative event id keeps the message apart from the row itself.
+-- execution. The negative event id keeps the message apart from the row itself; its number is the
+-- row's, negative too, as the service may not use the sequence.
 -- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
 WITH parked AS (
     UPDATE noetl.outbox
@@ -162,11 +163,14 @@ WITH parked AS (
         updated_at = now()
     WHERE outbox_id = $1
         AND status != 'PUBLISHED'
-    RETURNING execution_id, event_id
+    RETURNING outbox_id, execution_id, event_id
 )
 
-INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)
-SELECT execution_id, -event_id, 'message', $3::TEXT, $4::TEXT, $5::JSONB
+INSERT INTO noetl.outbox (
+    outbox_id, execution_id, event_id, kind, subject, message_id, payload
+)
+SELECT
+    -outbox_id, execution_id, -event_id, 'message', $3::TEXT, $4::TEXT, $5::JSONB
 FROM parked
 WHERE $3::TEXT IS NOT NULL
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
@@ -181,6 +185,7 @@ SET
     status = 'PENDING',
     available_at = now() - $5::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     message_id = CASE
         WHEN stored.stream_created_at < $1 THEN stored.message_id
         ELSE regexp_replace(stored.message_id, ':r[0-9]+$', '') || ':r' || stored.attempts + 1
@@ -209,6 +214,7 @@ SET
     status = 'PENDING',
     available_at = now() - $5::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     updated_at = now()
 WHERE
     stored.outbox_id IN (
@@ -234,6 +240,7 @@ SET
     status = 'PENDING',
     available_at = now() - $4::INTERVAL,
     locked_at = NULL,
+    created_at = now(),
     updated_at = now()
 WHERE stored.status = 'PUBLISHED'
     AND stored.published_at < $3
@@ -293,10 +300,10 @@ SELECT
 
 -- name: measure
 -- Rows to be published, those of each kind and all whose time has come, counted up to a bound; the
--- age of the oldest; the number of parked rows.
+-- age of the oldest, which no failure makes younger; the number of parked rows.
 SELECT
     count(*) FILTER (WHERE o.available_at <= now()) AS waiting,
-    greatest(coalesce(extract(EPOCH FROM now() - min(o.available_at)), 0), 0)::FLOAT8
+    greatest(coalesce(extract(EPOCH FROM now() - min(o.created_at)), 0), 0)::FLOAT8
         AS oldest_seconds,
     count(*) FILTER (WHERE o.kind = 'command') AS command,
     count(*) FILTER (WHERE o.kind = 'commit') AS commit,
@@ -304,7 +311,7 @@ SELECT
     count(*) FILTER (WHERE o.kind = 'message') AS message,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
 FROM (
-    SELECT kind, available_at
+    SELECT kind, available_at, created_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
     ORDER BY available_at

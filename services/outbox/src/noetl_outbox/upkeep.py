@@ -8,14 +8,18 @@ from noetl_outbox.store import Page, Store
 KINDS = ("command", "commit", "event", "message")
 
 WAITING = gauge("noetl_outbox_waiting", "Rows whose time to be published has come.")
-OLDEST = gauge("noetl_outbox_oldest_seconds", "How long the oldest of them waits.")
-PARKED = gauge("noetl_outbox_parked", "Rows given up for good; anything but 0 needs a look.")
+OLDEST = gauge(
+    "noetl_outbox_oldest_seconds",
+    "Age of the oldest row that is not published, also of one that rests after a failure.",
+)
+PARKED = gauge("noetl_outbox_parked", "Rows given up for good that are still kept.")
 PENDING = gauge(
     "noetl_outbox_pending",
     "Rows to be published, up to 100,000, by shard and kind: also those in flight, and those that "
     "rest after a failure.",
     ("shard", "kind"),
 )
+MEASURED = (WAITING, OLDEST, PARKED, PENDING)
 # The relay counts them; here they begin at 0.
 counter(
     "noetl_outbox_rows_total",

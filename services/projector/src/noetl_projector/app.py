@@ -17,7 +17,7 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMITS, projector_durable
 
 from noetl_projector.dashboard.handlers import DashboardHandlers
-from noetl_projector.dashboard.measures import measure
+from noetl_projector.dashboard.measures import EXECUTIONS, measure
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
@@ -82,7 +82,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("ids", ids.is_ready)
             service.ready_when("results", places.is_ready)
             counters = DashboardStore(database)
-            service.measure_when_read(lambda: measure(counters, shard=settings.shard_index))
+            service.measure_when_read(
+                "executions", lambda: measure(counters, shard=settings.shard_index), EXECUTIONS
+            )
             service.spawn("topology", run_topology_watch(bus, (COMMITS,), (durable,)))
             if settings.projector_follow:
                 _follow(service, bus, projection, settings=settings)

@@ -1,6 +1,7 @@
 """The fast path over HTTP against a scripted edge."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from message_worker import QUICK, Gate
 from noetl_common.bus.broker import Bus, connect
@@ -17,6 +19,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_testkit.waiting import eventually
+from noetl_worker.commands import command_of, decode_notification
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore
@@ -27,6 +30,7 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.transport import FastTransport
@@ -49,17 +53,33 @@ def edge() -> Iterator[ScriptedEdge]:
 
 
 class EdgeWorker(Pulling):
-    def __init__(self, bus: Bus, gate: Gate, identity: Identity, channel: EdgeChannel) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        gate: Gate,
+        *,
+        identity: Identity,
+        channel: EdgeChannel,
+        transport: FastTransport,
+        pulling: asyncio.Task[None],
+    ) -> None:
         super().__init__(bus)
         self.gate = gate
         self.instance = identity.instance
         self.channel = channel
+        self.transport = transport
+        self._pulling = pulling
+
+    async def stop_pulling(self) -> None:
+        """Take no more, and let what runs end within the drain."""
+        self._pulling.cancel()
+        await asyncio.wait([self._pulling])
 
 
 @pytest.fixture
 def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdge) -> Any:
     @asynccontextmanager
-    async def start() -> AsyncIterator[EdgeWorker]:
+    async def start(*, drain_seconds: float = 3) -> AsyncIterator[EdgeWorker]:
         settings = Settings(worker_id="w-1", server_url=edge.url)
         ids, runs, gate = count(100), Runs(), Gate()
         identity = Identity.of_this_process(settings)
@@ -88,7 +108,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 reporter=reporter,
                 results=results,
                 runs=runs,
-                on_registered=channel.on_registered,
+                on_answer=channel.on_answer,
             )
             timing = replace(QUICK, start_after_seconds=0.05)
             transport = FastTransport(
@@ -105,16 +125,25 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 runs=runs,
             )
             assert await transport.register()
-            tasks = [
-                asyncio.create_task(
-                    run_pull_each(
-                        bus, pool_durable("shared"), transport.handle, permits=4, drain_seconds=3
-                    )
-                ),
-                asyncio.create_task(transport.run_confirmations()),
-            ]
+            pulling = asyncio.create_task(
+                run_pull_each(
+                    bus,
+                    pool_durable("shared"),
+                    transport.handle,
+                    permits=4,
+                    drain_seconds=drain_seconds,
+                )
+            )
+            tasks = [pulling, asyncio.create_task(transport.run_confirmations())]
             try:
-                yield EdgeWorker(bus, gate, identity, channel)
+                yield EdgeWorker(
+                    bus,
+                    gate,
+                    identity=identity,
+                    channel=channel,
+                    transport=transport,
+                    pulling=pulling,
+                )
             finally:
                 for task in tasks:
                     task.cancel()
@@ -226,16 +255,18 @@ async def test_a_command_that_is_not_in_its_notification_is_claimed(
     def answer(_event_id: int, _count: int) -> tuple[int, Any]:
         _, path, body = edge.calls[-1]
         if path.endswith("/claim"):
-            return 200, granted(note, make_command("noop"), attempts=1)
+            return 200, granted(note, make_command("gate"), attempts=1)
         return 200, {"status": "held" if body["type"] == "command.start" else "ok"}
 
     edge.claim = answer
     async with start_worker() as worker:
         await worker.notify(note)
+        await reports(edge, 1)
+        worker.gate.open.set()
         start, outcome = await reports(edge, 2)
 
     (claim,) = edge.bodies("/api/commands/1/claim")
-    assert claim == {"worker_id": "w-1", "instance": worker.instance, "after_start": False}
+    assert claim == {"worker_id": "w-1", "instance": worker.instance}
     assert start["hold"]["attempts"] == outcome["hold"]["attempts"] == 1
 
 
@@ -269,3 +300,190 @@ async def test_an_edge_that_takes_no_reports_gets_single_events(
         "call.done",
         "command.completed",
     ]
+
+
+@pytest.mark.parametrize("kind", ["start", "outcome"])
+async def test_single_events_tell_that_another_worker_has_the_command(
+    edge: ScriptedEdge, start_worker: Any, kind: str
+) -> None:
+    edge.claim = lambda _event_id, _count: (404, {"error": "not here", "status": 404})
+    is_late = {"start": "command.started", "outcome": "command.completed"}[kind]
+    edge.event = lambda event, _count: (
+        200,
+        {
+            "status": "late" if event["event_type"] == is_late else "ok",
+            "event_id": event["event_id"],
+            "commands_generated": 0,
+        },
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge, "gate" if kind == "start" else "noop"))
+        if kind == "start":
+            await eventually(lambda: worker.gate.killed, what="the tool is stopped")
+        await worker.all_acked()
+        await worker.transport.settle(seconds=5)
+        known = 1 in worker.transport._known
+
+    assert len(edge.events) == (1 if kind == "start" else 3)
+    assert not known, "it may come back should the other worker lose it"
+
+
+async def test_single_events_are_posted_until_they_are_taken(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    edge.claim = lambda _event_id, _count: (404, {"error": "not here", "status": 404})
+    edge.event = lambda event, number: (
+        (503, {"error": "busy"})
+        if number in {0, 2}
+        else (200, {"status": "ok", "event_id": event["event_id"], "commands_generated": 0})
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        await eventually(lambda: len(edge.events) == 6, what="the third try")
+        await worker.all_acked()
+
+    types = [event["event_type"] for event in edge.events]
+    whole = ["command.started", "call.done", "command.completed"]
+    assert types == [*whole[:1], *whole[:2], *whole]
+
+
+async def test_an_edge_that_takes_reports_again_says_so_to_a_heartbeat(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    """Edges are upgraded one after the other; a 404 of one says nothing of the others."""
+    edge.pool = lambda operation, _count: (
+        200,
+        {"status": "ok", "command_reports": operation == "heartbeat"},
+    )
+
+    async with start_worker() as worker:
+        assert not worker.channel.is_open
+        await worker.transport.heartbeat()
+        assert worker.channel.is_open
+        await worker.transport.deregister()
+        assert worker.channel.is_open, "its answer says nothing of reports"
+        edge.pool = lambda _operation, _count: (503, {"error": "busy"})
+        await worker.transport.heartbeat()
+        assert worker.channel.is_open, "no answer, no news"
+        edge.pool = lambda _operation, _count: (200, {"status": "ok"})
+        await worker.transport.heartbeat()
+        assert not worker.channel.is_open
+
+    assert edge.bodies("/api/worker/pool/heartbeat")[0] == {"name": "w-1", "command_reports": True}
+
+
+async def test_what_is_repeated_and_refused_for_good_ends_its_step(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    answers = [(200, {"status": "what?"}), (422, {"error": "no"}), (200, {"status": "ok"})]
+    edge.claim = lambda _event_id, number: answers[min(number, 2)]
+
+    async with start_worker() as worker:
+        await worker.notify(note_of(edge))
+        first, again, instead = await reports(edge, 3)
+        await worker.transport.settle(seconds=5)
+
+    assert first == again
+    assert types_of(instead) == ["command.started", "call.error", "command.failed"]
+
+
+async def test_a_claim_is_asked_for_until_it_is_answered(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    note = note_of(edge, command=None)
+    answers = [
+        (200, {"status": "retry"}),
+        (503, {"error": "busy"}),
+        (200, {"status": "ok"}),
+        (200, granted(note, make_command("noop"), attempts=1)),
+    ]
+
+    def answer(_event_id: int, number: int) -> tuple[int, Any]:
+        if edge.calls[-1][1].endswith("/claim"):
+            return answers[number]
+        return 200, {"status": "ok"}
+
+    edge.claim = answer
+    async with start_worker() as worker:
+        await worker.notify(note)
+        await worker.all_acked()
+        await eventually(lambda: edge.bodies(REPORTS.format(1)), what="it runs")
+
+    assert len(edge.bodies("/api/commands/1/claim")) == 4
+
+
+async def test_an_outcome_cut_off_by_the_end_of_the_drain_is_still_sent(
+    edge: ScriptedEdge, start_worker: Any
+) -> None:
+    answers = {"now": (503, {"error": "busy"})}
+    edge.claim = lambda _event_id, _count: answers["now"]
+
+    async with start_worker(drain_seconds=0.1) as worker:
+        await worker.notify(note_of(edge))
+        await reports(edge, 1)
+        await worker.stop_pulling()
+        answers["now"] = (200, {"status": "ok"})
+        before = len(edge.bodies(REPORTS.format(1)))
+        await worker.transport.settle(seconds=10)
+
+    assert len(edge.bodies(REPORTS.format(1))) > before
+
+
+@asynccontextmanager
+async def channel_to(edge: ScriptedEdge) -> AsyncIterator[EdgeChannel]:
+    async with open_edge(Settings(worker_id="w-1", server_url=edge.url)) as calls:
+        yield EdgeChannel(calls)
+
+
+def message_to(channel: EdgeChannel, event_id: int, answers: list[int]) -> Message:
+    command = command_of(
+        decode_notification(orjson.dumps(make_notification(event_id, command=make_command("noop"))))
+    )
+    assert command is not None
+    reply = channel.listen(lambda _answer: answers.append(event_id))
+    place = Place(0, event_id, 0)
+    return Message("start", replace(command, server_url=""), b"{}", place, reply=reply)
+
+
+async def test_a_post_that_nobody_waits_for_goes_on(edge: ScriptedEdge) -> None:
+    """A tool has ended while its start is on the way: its connection is kept, its answer heard."""
+    release, answers = threading.Event(), []
+
+    def answer(_event_id: int, _count: int) -> tuple[int, Any]:
+        release.wait(10)
+        return 200, {"status": "held"}
+
+    edge.claim = answer
+    async with channel_to(edge) as channel:
+        sending = asyncio.create_task(
+            channel.send(message_to(channel, 1, answers), "id", seconds=1)
+        )
+        await eventually(lambda: edge.bodies(REPORTS.format(1)), what="it is posted")
+        sending.cancel()
+        await asyncio.wait([sending])
+        release.set()
+        await eventually(lambda: answers == [1], what="the answer is heard")
+
+
+async def test_a_slow_post_holds_up_no_other_and_is_not_posted_twice(edge: ScriptedEdge) -> None:
+    release, answers = threading.Event(), []
+
+    def answer(event_id: int, _count: int) -> tuple[int, Any]:
+        if event_id == 1:
+            release.wait(10)
+        return 200, {"status": "held"}
+
+    edge.claim = answer
+    async with channel_to(edge) as channel:
+        slow, quick = message_to(channel, 1, answers), message_to(channel, 2, answers)
+        await channel.send_again([(slow, "1"), (quick, "2")])
+        await eventually(lambda: answers == [2], what="the quick one is answered")
+        await channel.send_again([(slow, "1")])
+        first = asyncio.create_task(channel.send(slow, "1", seconds=1))
+        release.set()
+        await first
+
+    assert answers == [2, 1]
+    assert len(edge.bodies(REPORTS.format(1))) == 1

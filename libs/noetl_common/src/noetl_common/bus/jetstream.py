@@ -17,6 +17,7 @@ from noetl_common.bus.errors import TopologyRefused
 SECONDS = 5.0
 """How long the broker may take for an answer, if nothing else is said."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
+_NO_MESSAGE = 10057  # the answer to the deletion of one that is not there
 _MOST_PAGES = 100
 
 
@@ -92,6 +93,7 @@ class StoredMessage:
     subject: str
     sequence: int
     data: bytes
+    stored_at: datetime
     headers: bytes
     """The block of headers as it was stored; `message_id` finds one of them."""
 
@@ -147,25 +149,48 @@ async def list_consumers(
 
 
 async def get_message(
-    bus: Bus, stream: str, sequence: int, *, seconds: float = SECONDS
+    bus: Bus,
+    stream: str,
+    sequence: int,
+    *,
+    next_of: str | None = None,
+    seconds: float = SECONDS,
 ) -> StoredMessage | None:
     """Return a message of a stream, None if it or the stream does not exist.
 
+    With a pattern of subjects in ``next_of`` it is the first of these at the number or behind it.
     After the loss of a store the number may be that of another message.
 
     Raises:
         BusUnavailable, TopologyRefused: as `stream_info`.
     """
-    answer = await call(bus, f"STREAM.MSG.GET.{stream}", {"seq": sequence}, seconds=seconds)
+    wanted: JsonObject = {"seq": sequence}
+    if next_of is not None:
+        wanted["next_by_subj"] = next_of
+    answer = await call(bus, f"STREAM.MSG.GET.{stream}", wanted, seconds=seconds)
     if answer is None:
         return None
     message = answer["message"]
     return StoredMessage(
         subject=message["subject"],
         sequence=message["seq"],
+        stored_at=_moment(message["time"]),
         data=base64.b64decode(message.get("data", "")),
         headers=base64.b64decode(message.get("hdrs", "")),
     )
+
+
+async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float = SECONDS) -> bool:
+    """Delete a message of a stream; return whether it was there.
+
+    Raises:
+        BusUnavailable, TopologyRefused: as `stream_info`.
+    """
+    wanted: JsonObject = {"seq": sequence, "no_erase": True}
+    answer = await call(
+        bus, f"STREAM.MSG.DELETE.{stream}", wanted, allow=(_NO_MESSAGE,), seconds=seconds
+    )
+    return answer is not None and "error" not in answer
 
 
 async def call(

@@ -20,12 +20,14 @@ from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, Top
 from noetl_common.bus.jetstream import StreamInfo
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.process.measures import measured_by, not_measured
 from noetl_common.retry import backoff
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_FAILURES = 24
+_DURABLES = "durables"
 
 
 async def ensure_topology(
@@ -214,6 +216,7 @@ class _Watch:
         self._redelivered = metrics.gauge(
             "noetl_consumer_redelivered", "Unanswered and delivered more than once.", labels
         )
+        measured_by(_DURABLES)
 
     async def look(self) -> None:
         """Create missing streams and durables, export lag, report streams created anew."""
@@ -224,6 +227,9 @@ class _Watch:
         except (BusClosed, asyncio.CancelledError):
             raise
         except NoetlError as error:
+            if self._durables:
+                lag = (self._pending, self._unacked, self._redelivered)
+                not_measured(_DURABLES, *lag)
             self._failed(error)
             return
         self.failures = 0

@@ -232,10 +232,15 @@ class EdgeSeen(Model):
 
 
 class WorkerSeen(EdgeSeen):
-    """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP."""
+    """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP.
+
+    ``left_at`` is when a process of its name has last deregistered, also if another came since;
+    the release before doesn't tell.
+    """
 
     instance: str | None
     deregistered_at: Rfc3339 | None
+    left_at: Rfc3339 | None = None
     over_edge: bool
 
 

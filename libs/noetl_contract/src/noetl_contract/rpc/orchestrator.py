@@ -112,7 +112,11 @@ class DemandQuery(Model):
 
 
 class PoolDemand(Model):
-    """The open commands of a pool on one shard, and how old the oldest waiting one is."""
+    """The open commands of a pool on one shard.
+
+    Attributes:
+        oldest_seconds: age of the oldest that waits and is not withheld by a pause.
+    """
 
     pool: str
     waiting: int

@@ -13,8 +13,9 @@ type Demands = Mapping[str, PoolDemand]
 """The demand by pool."""
 
 _log = get_logger()
+MEASURED = (POOL_COMMANDS, POOL_DEMAND, POOL_OLDEST)
 _MOST_POOLS = 100
-_OTHERS = "other"
+_OTHERS = "_other"
 _SECONDS = 1.0
 
 
@@ -59,7 +60,7 @@ async def measure_demand(services: Services) -> None:
     except Refusal as refusal:
         DEMAND_UNKNOWN.inc()
         _log.warning("demand_unknown", error=refusal.text)
-    for family in (POOL_COMMANDS, POOL_DEMAND, POOL_OLDEST):
+    for family in MEASURED:
         family.clear()
     for pool, one in shown.items():
         POOL_COMMANDS.labels(pool, "waiting").set(one.waiting)
@@ -70,10 +71,13 @@ async def measure_demand(services: Services) -> None:
 
 def _shown(found: Demands) -> Demands:
     """Return the fullest pools by name and the others as one; names are whatever users write."""
-    ranked = sorted(found.values(), key=lambda one: (-(one.waiting + one.running), one.pool))
+    named = [one for one in found.values() if one.pool != _OTHERS]
+    ranked = sorted(named, key=lambda one: (-(one.waiting + one.running), one.pool))
     shown = {one.pool: one for one in ranked[:_MOST_POOLS]}
     shown.setdefault("shared", found.get("shared", PoolDemand(pool="shared", waiting=0, running=0)))
     rest = [one for one in ranked[_MOST_POOLS:] if one.pool not in shown]
+    if _OTHERS in found:
+        rest.append(found[_OTHERS])
     if rest:
         shown[_OTHERS] = added_up(rest, pool=_OTHERS)
     return shown

@@ -22,6 +22,9 @@ from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.process.measures import not_measured
+from noetl_common.telemetry.carrier import carried, carried_headers
+from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
@@ -38,6 +41,7 @@ from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN, SENT_DIRECTLY
+from noetl_api_gateway.traces import with_trace
 from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import body_of
@@ -51,7 +55,7 @@ _PUBLISH_SECONDS = 1.0
 _DIRECT_SECONDS = 0.5
 """Pause after a write past the stream, in which its answer usually comes."""
 _LONGEST_SILENCE_SECONDS = 8.0
-_ANSWERED_BARE = frozenset({"start", "outcome"})
+_REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
 
@@ -147,10 +151,17 @@ class IngressWriter:
             Refusal: the orchestrator's; for an early write also 503, the message was not and will
                 not be accepted.
         """
+        working_on(message)
+        if carried() is None:
+            return await self._send(message, wait)
+        kind = kind_of(message)
+        with inside(f"ingress {kind}", kind="producer"):
+            return await self._send(with_trace(message), wait)
+
+    async def _send(self, message: IngressMessage, wait: WriteTimeout) -> Json:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
-        working_on(message)
         if wait.early:
             self.refuse_overload()
         await self._take_place(deadline)
@@ -159,10 +170,10 @@ class IngressWriter:
             if is_stored:
                 body = await self._keep(body, execution_id, wait, deadline)
             kind = kind_of(message)
-            with _Answers(self._inbox, is_bare=kind in _ANSWERED_BARE) as answers:
+            is_report = kind in _REPORTS
+            with _Answers(self._inbox, is_bare=is_report) as answers:
                 subject = self._subject(execution_id, kind)
-                write = _write(body, subject, wait, deadline, answers.subject)
-                write.is_report = kind in _ANSWERED_BARE
+                write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
                 reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
@@ -267,7 +278,8 @@ class IngressWriter:
             _log.warning("ingress_publish_failed", reason=error.message)
             if write.is_report:
                 # Users of the broker from before there were reports: workers have another way.
-                raise Refusal(501, error.message) from error
+                text = "This edge may not put reports into the ingress stream"
+                raise Refusal(501, text) from error
         except BusUnavailable as error:
             _log.warning("ingress_publish_failed", reason=error.message)
             write.is_doubtful = True
@@ -324,14 +336,26 @@ class _Write:
             raise unavailable(text)
 
 
-def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply: str) -> _Write:
+def _write(
+    body: bytes,
+    subject: str,
+    wait: WriteTimeout,
+    deadline: float,
+    reply: str,
+    *,
+    is_report: bool,
+) -> _Write:
     left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
     return _Write(
         subject=subject,
         body=body,
-        headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
+        headers={
+            REPLY_HEADER: reply,
+            DEADLINE_HEADER: str(unix_ms() + left_ms),
+            **carried_headers(),
+        },
         is_early=wait.early,
-        is_report=False,
+        is_report=is_report,
     )
 
 
@@ -413,6 +437,7 @@ async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: flo
         except BusClosed:
             raise
         except BusUnavailable as error:
+            not_measured("backlog", INGRESS_BACKLOG)
             _log.debug("ingress_not_counted", reason=error.message)
         else:
             INGRESS_BACKLOG.set(backlog.messages)

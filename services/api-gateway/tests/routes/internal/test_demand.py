@@ -67,8 +67,10 @@ async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
 
     # Names are whatever users write.
     pools = [{"pool": f"p{number}", "waiting": number, "running": 1} for number in range(103)]
-    world.backend.answer("demand", of_pools(*pools))
+    alike = [{"pool": name, "waiting": 500, "running": 0} for name in ("other", "_other")]
+    world.backend.answer("demand", of_pools(*pools, *alike))
     await measure_demand(services)
     assert shown("noetl_pool_demand", pool="p102") == 103
     assert shown("noetl_pool_demand", pool="p2") is None
-    assert shown("noetl_pool_demand", pool="other") == 1 + 2 + 3
+    assert shown("noetl_pool_demand", pool="other") == 500
+    assert shown("noetl_pool_demand", pool="_other") == 1 + 2 + 3 + 4 + 500

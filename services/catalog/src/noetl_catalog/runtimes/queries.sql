@@ -109,7 +109,7 @@ ON CONFLICT (kind, name) DO NOTHING;
 -- The row stays, so that leases see that the worker has left. A caller takes out only what it has
 -- registered. $1 kind, $2 name, $3 caller or null, $4 whether it may take out those of others
 UPDATE noetl.runtime
-SET deregistered_at = now(), updated_at = now(), status = 'offline'
+SET deregistered_at = now(), left_at = now(), updated_at = now(), status = 'offline'
 WHERE kind = $1
     AND name = $2
     AND deregistered_at IS NULL
@@ -158,11 +158,12 @@ WITH known AS (
         runtime.process_since,
         runtime.runtime ->> 'instance' AS instance,
         runtime.deregistered_at,
+        runtime.left_at,
         runtime.over_edge
     FROM noetl.runtime AS runtime
     WHERE runtime.kind IN ('worker_pool', 'server_api')
     UNION ALL
-    SELECT 'pause ' || pause.kind, pause.name, NULL, NULL, NULL, NULL, NULL
+    SELECT 'pause ' || pause.kind, pause.name, NULL, NULL, NULL, NULL, NULL, NULL
     FROM noetl.pause AS pause
 )
 
@@ -174,6 +175,7 @@ SELECT
     known.process_since,
     known.instance,
     known.deregistered_at,
+    known.left_at,
     known.over_edge
 FROM (SELECT now() AS now) AS clock
 LEFT JOIN known ON TRUE;

@@ -54,6 +54,11 @@ _WRITES = metrics.counter(
     zeros=product(Action, (Outcome.OK,), ("written", "failed_strict", "dropped_async")),
 )
 
+_LOST = metrics.counter(
+    "noetl_secret_audit_lost_total",
+    "Records that could not be stored, of all operations and outcomes",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
@@ -134,6 +139,7 @@ class Audit:
         except NoetlError as error:
             status = "failed_strict" if self._is_strict else "dropped_async"
             _WRITES.labels(action, outcome, status).inc()
+            _LOST.inc()
             _log.error("secret_audit_lost", operation=action, error=error.message)
             if self._is_strict:
                 raise

@@ -3,16 +3,20 @@
 from noetl_common.pg.database import Database
 from noetl_contract.rpc.orchestrator import DemandQuery, PoolDemand, PoolDemands
 
+from noetl_orchestrator.memory.pauses import Pauses
+
 _MOST_POOLS = 1000
 
 
 class Demand:
     """Answer ``noetl_rpc.orchestrator.<shard>.demand`` from the table of commands."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pauses: Pauses) -> None:
         self._db = database.with_statements(__package__, "demand.sql")
+        self._pauses = pauses
 
     async def on_demand(self, query: DemandQuery) -> PoolDemands:
         """Count the open commands of a pool, or of the thousand pools that have the most."""
-        rows = await self._db.fetch("count_open_commands", query.pool, _MOST_POOLS)
+        paused = sorted(self._pauses.pools), sorted(self._pauses.paths)
+        rows = await self._db.fetch("count_open_commands", query.pool, _MOST_POOLS, *paused)
         return PoolDemands(pools=[PoolDemand(**row) for row in rows])

@@ -3,14 +3,30 @@
 -- name: count_open_commands
 -- The open commands of pools, the fullest pools first. Each half reads the rows of one partial
 -- index: commands that have ended cost nothing. Those without a lease wait for a callback and need
--- no worker. $1 pool, null for all, $2 most pools
+-- no worker. What a pause withholds waits for its end and not for a worker, so it has no age.
+-- $1 pool, null for all, $2 most pools, $3 paused pools, $4 paused paths
 SELECT
     o.pool,
     sum(o.waiting)::BIGINT AS waiting,
     sum(o.running)::BIGINT AS running,
     coalesce(extract(EPOCH FROM now() - min(o.oldest)), 0)::FLOAT8 AS oldest_seconds
 FROM (
-    SELECT c.pool, count(*) AS waiting, 0 AS running, min(c.created_at) AS oldest
+    SELECT
+        c.pool, count(*) AS waiting, 0 AS running,
+        min(c.created_at) FILTER (
+            WHERE
+            c.pool != ALL($3::TEXT[])
+            -- One look-up a command, and none at all without a paused path.
+            AND coalesce((
+                SELECT FALSE FROM noetl.execution_state AS s
+                WHERE cardinality($4::TEXT[]) > 0
+                    AND s.execution_id = c.execution_id
+                    AND EXISTS (
+                        SELECT FROM unnest($4::TEXT[]) AS x (path)
+                        WHERE s.path = x.path OR starts_with(s.path, x.path || '/')
+                    )
+            ), TRUE)
+        ) AS oldest
     FROM noetl.command AS c
     WHERE c.status = 'PENDING'
         AND ($1::TEXT IS NULL OR c.pool = $1)

@@ -12,7 +12,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.decide.finish import NOT_EXHAUSTED
 from noetl_engine.inputs import CommandExhausted, Facts, ResultRecorded, WorkerSeen
-from noetl_engine.lease import GIVEN_BACK, gone_reason
+from noetl_engine.lease import gone_reason
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -39,15 +39,20 @@ class _Counting(Caller):
     def __init__(
         self,
         command: HeldCommand,
-        notify_again: Callable[[Sequence[HeldCommand]], Awaitable[None]],
+        announce: Callable[[Sequence[HeldCommand]], Awaitable[None]],
     ) -> None:
         self._command = command
-        self._notify_again = notify_again
+        self._announce = announce
 
     async def answered(self, answer: Answer) -> None:
         """Announce it, if the decision has left it open."""
-        if answer.body == NOT_EXHAUSTED:
-            await self._notify_again([self._command])
+        if answer.body != NOT_EXHAUSTED:
+            return
+        try:
+            await self._announce([self._command])
+        except NoetlError as error:
+            # The turn is committed, whatever happens here; the next sweep looks again.
+            _log.warning("announcement_failed", error=error.message)
 
 
 class Sweeper:
@@ -110,27 +115,20 @@ class Sweeper:
                 metrics.ENDED_BY_RESULT.inc()
                 ended = ResultRecorded(command.event_id, command.attempts)
                 self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
-        reasons = {one.event_id: self._reason(one, facts) for one in due if not one.has_result}
-        orphans = [one for one in due if reasons.get(one.event_id) is not None]
-        exhausted = [one for one in orphans if self._may_be_exhausted(one, facts, reasons)]
+        orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
+        # Runs that were given back are among the holds: the decision tells them apart.
+        most = facts.limits.max_attempts
+        exhausted = [one for one in orphans if one.holds >= most or not _is_repeatable(one)]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
-            caller = _Counting(command, self._notify_again)
+            caller = _Counting(command, self._announce)
             self._dispatcher.submit(TurnInput(command.execution_id, message, caller))
-        # A paused one is looked at again when its lease is over once more.
-        await self._notify_again(
-            [one for one in orphans if one not in exhausted and not self._is_withheld(one)]
-        )
+        await self._announce([one for one in orphans if one not in exhausted])
         return True
 
-    def _may_be_exhausted(
-        self, command: HeldCommand, facts: Facts, reasons: Mapping[int, str | None]
-    ) -> bool:
-        """Whether a command has had its attempts, if none of its earlier runs was given back."""
-        if not _is_repeatable(command):
-            return True
-        is_given_back = reasons[command.event_id] == GIVEN_BACK
-        return command.holds >= facts.limits.max_attempts and not is_given_back
+    async def _announce(self, commands: Sequence[HeldCommand]) -> None:
+        """Notify again; a paused one is looked at again when its lease is over once more."""
+        await self._notify_again([one for one in commands if not self._is_withheld(one)])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
@@ -149,10 +147,9 @@ class Sweeper:
     def _changed(self, news: Mapping[str, _Seen]) -> list[str]:
         return [name for name, state in news.items() if self._last_seen.get(name) != state]
 
-    def _reason(self, command: HeldCommand, facts: Facts) -> str | None:
-        """Return why a command has lost its holder, if it has."""
+    def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
         if command.claimed_at is None:
-            return None
+            return False
         timeout = command.meta.get("timeout_seconds")
         reason = gone_reason(
             facts,
@@ -165,7 +162,7 @@ class Sweeper:
             timeout_seconds=timeout if isinstance(timeout, int | float) else None,
         )
         if reason is None:
-            return None
+            return False
         metrics.RECLAIMED.labels(reason).inc()
         _log.warning(
             "command_orphaned",
@@ -175,7 +172,7 @@ class Sweeper:
             holds=command.holds,
             reason=reason,
         )
-        return reason
+        return True
 
     async def sweep_unclaimed(self) -> None:
         """Repeat notifications of commands unclaimed for too long."""

@@ -115,11 +115,12 @@ class WorkerLiveness:
 
 
 def _worker(seen: WorkerHeard, *, heard_since: datetime) -> WorkerSeen:
-    left = seen.deregistered_at
+    gone, left = seen.deregistered_at, seen.left_at
     return WorkerSeen(
         heartbeat_at=datetime.fromisoformat(seen.heartbeat_at),
         process_since=datetime.fromisoformat(seen.process_since),
         instance=seen.instance,
-        deregistered_at=None if left is None else datetime.fromisoformat(left),
+        deregistered_at=None if gone is None else datetime.fromisoformat(gone),
+        left_at=None if left is None else datetime.fromisoformat(left),
         heard_since=heard_since,
     )

@@ -921,6 +921,8 @@ put_back AS (
             last_error = NULL,
             stream_created_at = NULL,
             stream_sequence = NULL,
+            -- Since when it waits: how long the relay is behind is measured by it.
+            created_at = clock_timestamp(),
             updated_at = clock_timestamp()
     RETURNING outbox_id, execution_id, event_id
 )

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from noetl_common.errors import Conflict
+from noetl_common.errors import Conflict, NoetlError
 from noetl_common.ids import EPOCH_MS
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
 from noetl_common.pg.database import Database, Row, Session
+from noetl_common.process.measures import measured_by, not_measured
 from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
 
 _log = get_logger()
@@ -18,7 +19,8 @@ _TIME_SHIFT = 22
 _LOWEST = -(1 << 63)
 _BOUND = re.compile(r"FROM \((MINVALUE|'?-?\d+'?)\) TO \((MAXVALUE|'?-?\d+'?)\)")
 _PAGE = 1000
-_MAX_COUNTED = 10_000
+_MAX_COUNTED = 1_000_000
+_MEASUREMENT = "partitions"
 _LONGEST_DAYS = 365 * 60
 
 
@@ -61,16 +63,30 @@ class Retention:
         return now
 
     async def keep_partitions(self, *, ahead_days: int) -> None:
-        """Create partitions ahead and look at the default partition."""
+        """Create partitions ahead and look at the default partition.
+
+        Rows of their time that lie in the default partition are moved into them.
+        """
+        try:
+            now = await self.read_clock()
+            added = await self.add_partitions(until=now + timedelta(days=ahead_days))
+            if added:
+                _log.info("partitions_added", names=added)
+        finally:
+            await self._measure_default()
+
+    async def _measure_default(self) -> None:
+        measured_by(_MEASUREMENT)
         strays = gauge(
             "noetl_event_default_rows",
-            "Rows of the log that are outside of all its partitions; anything but 0 needs a look.",
+            "Rows of the log that are outside of all its partitions, up to a million.",
         )
-        now = await self.read_clock()
-        added = await self.add_partitions(until=now + timedelta(days=ahead_days))
-        if added:
-            _log.info("partitions_added", names=added)
-        count = await self.count_default(up_to=_MAX_COUNTED)
+        try:
+            count = await self.count_default(up_to=_MAX_COUNTED)
+        except NoetlError as error:
+            not_measured(_MEASUREMENT, strays)
+            _log.warning("rows_outside_of_partitions_unknown", error=error.message)
+            return
         strays.set(count)
         if count:
             _log.warning("rows_outside_of_partitions", count=count)
@@ -101,7 +117,7 @@ class Retention:
 
         Raises:
             DataConflict: the log is locked; try later.
-            DataRejected: rows of that time are in the default partition already.
+            DataRejected: rows of that time come into the default partition meanwhile.
         """
         added: list[str] = []
         async with self._db.acquire() as session:

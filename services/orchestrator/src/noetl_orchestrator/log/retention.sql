@@ -28,10 +28,16 @@ INNER JOIN pg_namespace AS n
 WHERE n.nspname = 'noetl' AND parent.relname IN ('event', 'command');
 
 -- name: statements_to_add
--- Statements that create a partition without a long scan of the default one. $1 parent, $2 name,
--- $3 lower and $4 upper bound
+-- Statements that create a partition without a long scan of the default one, whose rows of that
+-- time they move. $1 parent, $2 name, $3 lower and $4 upper bound
 SELECT ARRAY[
     format('CREATE TABLE noetl.%I (LIKE noetl.%I INCLUDING ALL)', $2::TEXT, $1::TEXT),
+    format(
+        'WITH moved AS (DELETE FROM noetl.%I AS d'
+        ' WHERE d.execution_id >= %s AND d.execution_id < %s RETURNING d.*)'
+        ' INSERT INTO noetl.%I SELECT m.* FROM moved AS m',
+        $1::TEXT || '_default', $3::BIGINT, $4::BIGINT, $2::TEXT
+    ),
     format(
         'ALTER TABLE noetl.%I ADD CONSTRAINT bounds'
         ' CHECK (execution_id >= %s AND execution_id < %s)',

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
+from noetl_common.process.measures import measured_by, not_measured
 from noetl_common.retry import Pace
 
 from noetl_projector.projection.store import ProjectionStore
@@ -30,6 +31,7 @@ async def run_sweep(
     behind.
     """
     lagging = gauge("noetl_projection_lagging", "Executions that the last sweep found behind.")
+    measured_by("projection")
     swept_to: datetime | None = None
     pace = Pace(settings.sweep_interval_seconds, settings.sweep_idle_interval_seconds)
     while True:
@@ -42,6 +44,7 @@ async def run_sweep(
             lagging.set(found)
             swept_to = now
         except NoetlError as error:
+            not_measured("projection", lagging)
             _log.warning("projection_sweep_failed", error=error.message)
         left = pace.after(found)
         while left > 0:

@@ -59,7 +59,7 @@ class HttpTransport:
         results: ResultStore,
         timing: HttpTiming | None = None,
         runs: Runs | None = None,
-        on_registered: Callable[[Json], None] | None = None,
+        on_answer: Callable[[Json], None] | None = None,
     ) -> None:
         self._edge = edge
         self._identity = identity
@@ -69,26 +69,31 @@ class HttpTransport:
         self._timing = timing or HttpTiming()
         self._runs = runs or Runs()
         self._known = KnownCommands()
-        self._on_registered = on_registered
+        self._on_answer = on_answer
 
     async def register(self) -> bool:
         """Register the pool."""
         status, answer = await self._pool_call("register", self._identity.registration())
-        is_registered = status is not None and status < 300
-        if is_registered and self._on_registered is not None:
-            self._on_registered(answer)
-        return is_registered
+        self._hear(status, answer)
+        return _is_success(status)
 
     async def heartbeat(self) -> bool:
         """Send a heartbeat; its answer names the runs that are over."""
         body = self._identity.heartbeat()
+        if self._on_answer is not None:
+            body["command_reports"] = True
         named = [run.model_dump() for run in self._runs.named()]
         if named:
             body["commands"] = named
         status, answer = await self._pool_call("heartbeat", body)
+        self._hear(status, answer)
         if isinstance(answer, dict):
             self._runs.on_answer(answer.get("over"))
         return status != 404
+
+    def _hear(self, status: int | None, answer: Json) -> None:
+        if _is_success(status) and self._on_answer is not None:
+            self._on_answer(answer)
 
     async def deregister(self) -> None:
         """Deregister the worker."""
@@ -230,6 +235,10 @@ class HttpTransport:
     async def settle(self, *, seconds: float) -> None:
         """Nothing is left unanswered once the handlers have ended."""
         del seconds
+
+
+def _is_success(status: int | None) -> bool:
+    return status is not None and status < 300
 
 
 def _is_final(status: int | None) -> bool:

@@ -11,15 +11,13 @@ from noetl_contract.model import Model, example
 class ClaimBody(Model):
     """The worker that wants to run the command.
 
-    A worker that reports with `POST /api/commands/{event_id}/reports` names its process too, and
-    tells whether it has sent a start that was not answered.
+    A worker that reports with `POST /api/commands/{event_id}/reports` names its process too.
     """
 
     model_config = example(worker_id="w-1")
 
     worker_id: str
     instance: str | None = None
-    after_start: bool = False
 
 
 class CommandReport(Model):

@@ -62,6 +62,10 @@ class RuntimeBeatRequest(RuntimeNameRequest):
     model_config = example(name="w-1")
 
     commands: list[RunningCommand] = Field(default_factory=list, max_length=1000)
+    command_reports: bool = Field(
+        default=False,
+        description="ask whether this edge takes `POST /api/commands/{event_id}/reports`",
+    )
 
 
 class RuntimeRegistration(RuntimeRegisterRequest, OnBehalf):
@@ -143,6 +147,10 @@ class RuntimeBeatAnswer(RuntimeAcknowledgement):
 
     over: list[RunningCommand] | None = Field(
         default=None, description="only where the request named commands"
+    )
+    command_reports: bool | None = Field(
+        default=None,
+        description="`POST /api/commands/{event_id}/reports` is there; only for who asks",
     )
 
 

@@ -105,7 +105,6 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
         event_id=event_id,
         worker_id=body.worker_id,
         instance=body.instance,
-        after_start=body.after_start,
         execution_id=named,
         fence=_fence(gateway.settings.command_key_bytes(), named or 0, event_id),
     )

@@ -94,6 +94,8 @@ async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Respons
     if sent.commands:
         over = await _over(gateway.services, sent.commands)
         answer = {**answer, "over": [run.model_dump() for run in over]}
+    if sent.command_reports:
+        answer = {**answer, "command_reports": True}
     return json_answer(request, answer)
 
 

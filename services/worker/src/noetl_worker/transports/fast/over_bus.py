@@ -1,6 +1,6 @@
 """The fast path over the broker: ingress messages, claims and registration as requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -8,6 +8,8 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.carrier import carried_headers
+from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
@@ -15,10 +17,10 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
-from noetl_worker.commands import Command, UndecodableClaim, decode_claim, secret_in
+from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.transports.fast.channel import Hear, Verdict
-from noetl_worker.transports.fast.claims import ClaimRounds
+from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import Runs
@@ -51,11 +53,17 @@ class BusChannel:
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         """Publish once and wait until it is stored."""
+        if tracing() is None:
+            return await self._send(message, message_id, seconds=seconds)
+        with inside(f"report {message.kind}", kind="producer"):
+            return await self._send(message, message_id, seconds=seconds)
+
+    async def _send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         ack = await self._bus.publish(
             _subject_of(message),
             message.body,
             message_id=message_id,
-            headers={REPLY_HEADER: message.reply},
+            headers={REPLY_HEADER: message.reply, **carried_headers()},
             seconds=seconds,
         )
         return not ack.duplicate
@@ -101,27 +109,18 @@ class BusClaims:
                 **({"fence": fence} if fence else {}),
             }
         )
-        rounds = ClaimRounds(self._timing, after_start=after_start)
+        rounds = ClaimRounds(self._timing, note, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(subject, request, note))
 
     async def _ask_once(
         self, subject: str, request: bytes, note: CommandNotification
-    ) -> Command | Verdict | None:
+    ) -> ClaimAnswer | None:
         try:
             reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
         except RpcUnavailable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
             return None
-        if reply.status == 409:
-            return "refused"
-        body = reply.body
-        if reply.status >= 300 or (isinstance(body, Mapping) and body.get("status") == "retry"):
-            return None
-        try:
-            return decode_claim(body, note)
-        except UndecodableClaim as error:
-            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
-            return None
+        return reply.status, reply.body
 
 
 class BusControl:

@@ -5,7 +5,7 @@ or four. The edge puts the same message into the stream.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import count
 from typing import NoReturn
 
@@ -13,13 +13,15 @@ import orjson
 from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
+from noetl_contract.http.executions.events import EventAnswer
 from noetl_contract.json import Json, JsonObject
+from pydantic import ValidationError
 
-from noetl_worker.commands import Command, UndecodableClaim, decode_claim
+from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.transports.fast.channel import Hear, Verdict
-from noetl_worker.transports.fast.claims import ClaimRounds
+from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
 
@@ -30,6 +32,8 @@ _NO_REPORTS = frozenset({404, 405, 501})
 _TAKEN = {"start": b'{"status": "held"}', "outcome": b'{"status": "ok"}'}
 _AT_ONCE = 16
 
+type Task = asyncio.Task[None]
+
 
 class ReportRefused(Permanent):
     """The edge will never take a start or an outcome."""
@@ -38,17 +42,22 @@ class ReportRefused(Permanent):
 
 
 class EdgeChannel:
-    """Posts starts and outcomes to the edge that their command names."""
+    """Posts starts and outcomes to the edge that their command names.
+
+    A message is posted once at a time. A post that nobody waits for any more goes on to its end:
+    to break it off would cost its connection, and the edge has it anyway.
+    """
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._names = count(1)
         self._hearing: dict[str, Hear] = {}
+        self._posting: dict[str, Task] = {}
         self._repeating = asyncio.Semaphore(_AT_ONCE)
         self.is_open = False
 
-    def on_registered(self, answer: Json) -> None:
-        """Open the channel if the answer to the registration says that the edge takes reports."""
+    def on_answer(self, answer: Json) -> None:
+        """Open or close it: a registration's or heartbeat's answer tells what its edge takes."""
         self.is_open = isinstance(answer, Mapping) and answer.get("command_reports") is True
 
     def listen(self, hear: Hear) -> str:
@@ -64,6 +73,24 @@ class EdgeChannel:
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         """Post once and wait for the commit; the fence, not the id, makes it count once."""
         del message_id, seconds  # the edge holds the call until the commit
+        posting = self._posting.get(message.reply)
+        if posting is None:
+            posting = self._in_background(message, self._post(message))
+        await asyncio.shield(posting)
+        return True
+
+    def _in_background(self, message: Message, work: Coroutine[None, None, None]) -> Task:
+        posting = self._posting[message.reply] = asyncio.create_task(work)
+
+        def ended(task: Task) -> None:
+            del self._posting[message.reply]
+            if not task.cancelled():
+                task.exception()  # told by who waits for it, if anybody does
+
+        posting.add_done_callback(ended)
+        return posting
+
+    async def _post(self, message: Message) -> None:
         try:
             status, answer = await self._edge.call(
                 "POST",
@@ -78,10 +105,12 @@ class EdgeChannel:
             answer = await self._post_singly(message)
         elif status >= 300:
             _refuse(status, answer)
+        self._tell(message, answer)
+
+    def _tell(self, message: Message, answer: bytes) -> None:
         hear = self._hearing.get(message.reply)
         if hear is not None:
             hear(answer)
-        return True
 
     async def _post_singly(self, message: Message) -> bytes:
         """Report to an edge that takes no reports, as other workers do; return what it means.
@@ -89,36 +118,46 @@ class EdgeChannel:
         An event of an unclaimed command begins its run, so what was begun without a claim counts.
         """
         _log.warning("reports_not_taken", event_id=message.place.event_id)
-        said = b""
+        is_late = False
         for event in orjson.loads(message.body)["events"]:
             body = orjson.dumps({"execution_id": message.command.execution_id, **event})
             try:
-                status, said = await self._edge.call(
+                status, answer = await self._edge.call(
                     "POST", "/api/events", body, base=message.command.server_url or None
                 )
             except EdgeUnreachable as error:
                 raise Unavailable(what=f"the edge ({error})") from error
             if status >= 300:
-                _refuse(status, said)
-        if b'"late"' in said:
+                _refuse(status, answer)
+            is_late = _is_late(answer)
+        if is_late:
             return orjson.dumps({"status": "lost" if message.kind == "start" else "late"})
         return _TAKEN[message.kind]
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
-        """Post some at a time."""
-        await asyncio.gather(*(self._repeat(one, message_id) for one, message_id in messages))
+        """Post some at a time, without waiting for them: one may take long."""
+        for message, _ in messages:
+            if message.reply not in self._posting:
+                self._in_background(message, self._repeat(message))
 
-    async def _repeat(self, message: Message, message_id: str) -> None:
+    async def _repeat(self, message: Message) -> None:
         async with self._repeating:
+            if message.reply not in self._hearing:
+                return
             try:
-                await self.send(message, message_id, seconds=0)
+                await self._post(message)
             except ReportRefused as error:
                 _log.error("report_refused", event_id=message.place.event_id, error=error.message)
-                hear = self._hearing.get(message.reply)
-                if hear is not None:
-                    hear(orjson.dumps({"status": 422}))
+                self._tell(message, orjson.dumps({"status": 422}))
             except NoetlError as error:
                 _log.info("repetition_not_stored", error=error.message)
+
+
+def _is_late(answer: bytes) -> bool:
+    try:
+        return EventAnswer.model_validate_json(answer).status == "late"
+    except ValidationError:
+        return False
 
 
 def _refuse(status: int, answer: bytes) -> NoReturn:
@@ -150,32 +189,15 @@ class EdgeClaims:
         body: JsonObject = {
             "worker_id": self._identity.worker_id,
             "instance": self._identity.instance,
-            "after_start": after_start,
         }
-        rounds = ClaimRounds(self._timing, after_start=after_start)
+        rounds = ClaimRounds(self._timing, note, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(note, body))
 
-    async def _ask_once(
-        self, note: CommandNotification, request: JsonObject
-    ) -> Command | Verdict | None:
+    async def _ask_once(self, note: CommandNotification, request: JsonObject) -> ClaimAnswer | None:
         try:
-            status, body = await self._edge.call_json(
+            return await self._edge.call_json(
                 "POST", f"/api/commands/{note.event_id}/claim", request, base=note.server_url
             )
         except EdgeUnreachable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=str(error))
             return None
-        if status == 409:
-            return "refused"
-        if status >= 300 or _is_retry(body):
-            _log.info("claim_refused", event_id=note.event_id, status=status)
-            return None
-        try:
-            return decode_claim(body, note)
-        except UndecodableClaim as error:
-            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
-            return None
-
-
-def _is_retry(body: Json) -> bool:
-    return isinstance(body, Mapping) and body.get("status") == "retry"

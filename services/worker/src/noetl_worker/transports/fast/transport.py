@@ -375,7 +375,18 @@ class FastTransport:
         instead.due = monotonic()
 
     async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
-        """Publish until the broker has stored it; it stays in memory until it is answered."""
+        """Publish until it is stored; it stays in memory until it is answered.
+
+        Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
+        """
+        try:
+            await self._publish_until_stored(message, run, outcome)
+        except asyncio.CancelledError:
+            message.pause = self._timing.answer_seconds
+            message.due = monotonic()
+            raise
+
+    async def _publish_until_stored(self, message: Message, run: _Run, outcome: Outcome) -> None:
         timing = self._timing
         place = message.place
         async for _ in backoff(

@@ -1,0 +1,1 @@
+"""Commands that keep an installation: backups, and what was given up."""
