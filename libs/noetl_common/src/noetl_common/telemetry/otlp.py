@@ -148,7 +148,7 @@ class OtlpTracing:
         self._provider.shutdown()
 
 
-class _Counted(SpanExporter):
+class _Counted(SpanExporter):  # type: ignore[misc]  # its package is not looked into
     """Counts what an exporter sends, and what it gives up."""
 
     def __init__(self, exporter: SpanExporter) -> None:
