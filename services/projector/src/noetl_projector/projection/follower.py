@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from time import time_ns
 
 from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
-from noetl_common.metrics import counter
+from noetl_common.metrics import counter, histogram
+from noetl_common.telemetry.carrier import read_context
+from noetl_common.telemetry.tracing import record, tracing
 
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
@@ -14,6 +17,10 @@ from noetl_projector.settings import Settings
 _RETRY_SECONDS = 0.5
 _MOST_NAMED = 20
 _log = get_logger()
+_DELAY = histogram(
+    "noetl_projection_delay_seconds",
+    "From the message about a commit to the moved row, of the oldest message of each batch.",
+)
 _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that were moved on.")
 
 
@@ -53,10 +60,35 @@ class Follower:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             _MOVED.inc(moved)
+            oldest = min(int(delivery.stored_at_ns) for delivery in deliveries)
+            _DELAY.observe(max(0, time_ns() - oldest) / 1e9)
             break
+        _record(deliveries)
         ack_all(deliveries)
         if len(deliveries) < self._settings.projection_batch:
             await asyncio.sleep(self._settings.projection_rest_seconds)
+
+
+def _record(deliveries: Sequence[Delivery]) -> None:
+    """Record a span for each traced commit, from its message to the rows that were moved."""
+    recorder = tracing()
+    if recorder is None:
+        return
+    now = time_ns()
+    for delivery in deliveries:
+        parent = read_context(delivery.headers)
+        if parent is not None:
+            attributes = {"noetl.execution_id": str(execution_of_subject(delivery.subject))}
+            begin = int(delivery.stored_at_ns)
+            record(
+                recorder,
+                "project",
+                parent,
+                from_ns=begin,
+                to_ns=now,
+                kind="consumer",
+                attributes=attributes,
+            )
 
 
 def execution_of_subject(subject: str) -> int | None:
