@@ -70,6 +70,11 @@ monitoring: setup
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
 	PYTHONPATH=tests/monitoring .venv/bin/python tests/monitoring/prometheus_proof.py
 
+# One execution's trace through every service, for each transport of the workers.
+.PHONY: traces
+traces: setup
+	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
+
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 

@@ -16,6 +16,7 @@ from noetl_contract.json import JsonObject
 from typer.testing import CliRunner
 
 TOP = Path(__file__).parents[2]
+TELEMETRY = ("collector", "jaeger", "prometheus", "grafana")
 SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
 
 
@@ -45,7 +46,7 @@ def test_a_service_has_logins_of_its_own(services: dict[str, JsonObject], name: 
     assert ("NOETL_COMMAND_KEY" in environment) == (name in {"api-gateway", "orchestrator"})
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "nats", "postgres", "migrate"])
+@pytest.mark.parametrize("name", [*SERVICES, "nats", "postgres", "migrate", *TELEMETRY])
 def test_a_container_may_do_little(services: dict[str, JsonObject], name: str) -> None:
     service = services[name]
 
@@ -71,7 +72,47 @@ def test_only_the_edge_has_a_port_and_only_on_this_machine(
 ) -> None:
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
 
-    assert ports == {"api-gateway": ["${NOETL_BIND:-127.0.0.1}:${NOETL_PORT:-8082}:8082"]}
+    assert ports == {
+        "api-gateway": ["${NOETL_BIND:-127.0.0.1}:${NOETL_PORT:-8082}:8082"],
+        "grafana": ["127.0.0.1:${NOETL_GRAFANA_PORT:-3000}:3000"],
+    }
+
+
+def test_telemetry_is_there_on_demand_and_leads_where_it_is_said(
+    services: dict[str, JsonObject],
+) -> None:
+    """The parts of the profile name each other, and what they mount is in the repository."""
+    assert {name for name, one in services.items() if one.get("profiles")} == set(TELEMETRY)
+    assert all(services[name]["profiles"] == ["telemetry"] for name in TELEMETRY)
+    for name in TELEMETRY:
+        mounted = [one.split(":")[0] for one in services[name].get("volumes", ())]
+        assert all((TOP / one).is_file() for one in mounted if one.startswith("./")), mounted
+    collector = _telemetry("collector.yaml")
+    for pipeline in collector["service"]["pipelines"].values():
+        for part, wanted in pipeline.items():
+            assert set(wanted) <= set(collector[part])
+    sources = _telemetry("grafana/datasources.yaml")["datasources"]
+    urls = [
+        collector["exporters"]["otlphttp"]["endpoint"],
+        *(source["url"] for source in sources),
+    ]
+    assert {re.split(r"[:/]+", url)[1] for url in urls} <= set(TELEMETRY)
+    scraped = {
+        job["dns_sd_configs"][0]["names"][0]
+        for job in _telemetry("prometheus.yaml")["scrape_configs"]
+    }
+    assert scraped == set(SERVICES)
+
+
+def test_every_service_is_told_where_spans_go(services: dict[str, JsonObject]) -> None:
+    for name in SERVICES:
+        endpoint = services[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert endpoint == "${OTEL_EXPORTER_OTLP_ENDPOINT:-}"
+
+
+def _telemetry(name: str) -> JsonObject:
+    read: JsonObject = yaml.safe_load((TOP / "deploy" / "telemetry" / name).read_text())
+    return read
 
 
 def test_nobody_but_the_server_has_the_superuser(services: dict[str, JsonObject]) -> None:

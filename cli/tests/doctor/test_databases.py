@@ -6,8 +6,18 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from noetl.doctor.databases import Demand, Place, look_at_database, look_at_pools
+from noetl.doctor import databases
+from noetl.doctor.databases import (
+    Demand,
+    Place,
+    Roll,
+    look_at_database,
+    look_at_pools,
+    notes_on_pauses,
+    read_roll,
+)
 from noetl.doctor.finding import Finding
+from noetl_common.errors import NoetlError
 from noetl_common.shards import DatabaseAddress
 from noetl_testkit.postgres import Database
 
@@ -31,9 +41,16 @@ class Patient:
             self.place,
             newest_migration=newest,
             stuck_after=timedelta(minutes=5),
+            roll=await self.roll(),
             demand=demand,
         )
         return findings, demand
+
+    async def roll(self) -> Roll:
+        try:
+            return await read_roll(self.place.address)
+        except NoetlError:
+            return Roll()
 
     async def codes(self) -> list[str]:
         """Codes of what is found, but that this release knows another schema."""
@@ -151,6 +168,10 @@ async def test_rows_of_the_outbox_are_found(patient: Patient) -> None:
         "INSERT INTO noetl.outbox (execution_id, event_id, kind, status, last_error) VALUES"
         " (7, 3, 'command', 'PARKED', 'too large'), (7, 4, 'event', 'PENDING', NULL)"
     )
+    await patient.plant(
+        "INSERT INTO noetl.outbox (execution_id, event_id, kind, status, updated_at) VALUES"
+        " (7, 5, 'command', 'PARKED', now() - interval '25 hours')"
+    )
 
     findings, _ = await patient.look()
 
@@ -214,21 +235,16 @@ async def test_pools_are_compared_with_their_workers(patient: Patient) -> None:
         """ (1, 'a', 'worker_pool', 'ready', '{"pool_name": "default"}', now()),"""
         f""" (2, 'b', 'worker_pool', 'ready', '{{"pool_name": "gpu"}}', {OLD})"""
     )
-    await patient.plant("INSERT INTO noetl.pause (kind, name, reason) VALUES ('pool', 'etl', 'x')")
     demand = {
-        "gpu": Demand(3, 240.0),
-        "shared": Demand(9, 900.0),
-        "etl": Demand(1, 900.0),
-        "fresh": Demand(1, 5.0),
+        "gpu": Demand(4, 1, 240.0),
+        "shared": Demand(9, 0, 900.0),
+        "etl": Demand(1, 1, 0.0),
+        "fresh": Demand(1, 0, 5.0),
     }
 
-    findings = await look_at_pools(patient.place.address, demand)
+    findings = look_at_pools(await patient.roll(), demand)
 
     assert [(one.code, one.text) for one in findings] == [
-        (
-            "pool_paused",
-            "pool etl: 1 command waiting, the oldest for 15m 0s; the pool is paused: x",
-        ),
         (
             "pool_without_workers",
             "pool gpu: 3 commands waiting, the oldest for 4m 0s; no worker of the pool is alive",
@@ -238,8 +254,8 @@ async def test_pools_are_compared_with_their_workers(patient: Patient) -> None:
             "pool shared: 9 commands waiting, the oldest for 15m 0s; 1 worker alive",
         ),
     ]
-    assert findings[1].details == ("b was heard 10m 0s ago",)
-    assert findings[1].next.endswith("WORKER_POOL_NAME=gpu")
+    assert findings[0].details == ("b was heard 10m 0s ago",)
+    assert findings[0].next.endswith("WORKER_POOL_NAME=gpu")
 
 
 async def test_waiting_commands_are_added_up_over_shards(patient: Patient) -> None:
@@ -250,3 +266,55 @@ async def test_waiting_commands_are_added_up_over_shards(patient: Patient) -> No
 
     assert list(demand) == ["gpu"]
     assert (demand["gpu"].waiting, demand["gpu"].oldest_seconds > 500) == (1, True)
+
+
+async def test_what_somebody_has_paused_is_noted_and_no_trouble(patient: Patient) -> None:
+    for number, path in ((1, "demo/a"), (2, "demo/b")):
+        await patient.start(number, path=path)
+        statement = _COMMAND.format(id=number, status="PENDING", at=OLD, lease="NULL")
+        await patient.plant(statement.replace("(5, 5,", f"({number}, {number},"))
+    await patient.plant("INSERT INTO noetl.pause (kind, name) VALUES ('path', 'demo/a')")
+
+    _, before = await patient.look()
+    await patient.plant(
+        "INSERT INTO noetl.pause (kind, name, reason) VALUES ('pool', 'gpu', 'new cards')"
+    )
+    findings, after = await patient.look()
+    roll = await patient.roll()
+
+    assert (before["gpu"].waiting, before["gpu"].withheld) == (2, 1)
+    assert before["gpu"].oldest_seconds > 500
+    assert after["gpu"] == Demand(2, 2, 0.0)
+    assert [*findings, *look_at_pools(roll, after)] == [
+        one for one in findings if one.code == "schema_ahead"
+    ]
+    assert notes_on_pauses(roll, after) == [
+        "path demo/a is paused",
+        "pool gpu is paused: new cards (2 commands withheld)",
+    ]
+
+
+async def test_a_lock_a_missing_right_and_a_missing_table_are_told_apart(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "_SECONDS", 0.3)
+    await patient.start(1)
+    async with patient.connection.transaction():
+        await patient.plant("LOCK TABLE noetl.timer IN ACCESS EXCLUSIVE MODE")
+        locked, _ = await patient.look(newest="9999")
+
+    role = f"reader_of_{patient.place.address.database}"
+    await patient.plant(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        login = replace(patient.place.address, user=role, password="x")
+        reader = replace(patient, place=replace(patient.place, address=login))
+        forbidden, _ = await reader.look()
+    finally:
+        await patient.plant(f"DROP ROLE {role}")
+    await patient.plant("DROP TABLE noetl.shard_identity")
+    lacking, _ = await patient.look()
+
+    assert [one.code for one in locked] == ["schema_behind", "database_slow"]
+    assert "a statement took longer than 0.3 s" in locked[1].text
+    assert [one.code for one in forbidden] == ["database_unreadable"]
+    assert [one.code for one in lacking if one.code != "schema_ahead"] == ["schema_behind"]

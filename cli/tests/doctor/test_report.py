@@ -6,7 +6,9 @@ import pytest
 from noetl.commands.doctor import lines, newest_migration
 from noetl.doctor.edge import INTERNAL_TOKEN, look_at_edge
 from noetl.doctor.finding import KINDS, Finding, Report, Severity
+from noetl.main import app
 from noetl_testkit.web import Request, Response, serving
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -38,18 +40,53 @@ def test_the_edge_s_health_and_logins_are_tried(monkeypatch: pytest.MonkeyPatch)
     assert [one.code for one in taken] == ["edge_unhealthy"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:1", "http://[", "nonsense", "", "http://a:many", "http://a b"),
+        "http://" + "a" * 64,
+    ],
+)
 def test_an_edge_that_does_not_answer(url: str) -> None:
     assert [one.code for one in look_at_edge(url, token="")] == ["edge_unreachable"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Response(b"<html>It works!</html>"), "edge_foreign"),
+        (Response({"ok": True}), "edge_foreign"),
+        (Response([]), "edge_foreign"),
+        (Response({}, status=404), "edge_foreign"),
+        (Response(b"<html>Bad gateway</html>", status=502), "edge_unhealthy"),
+        (Response({"status": "unhealthy", "database": "x", "nats": "y"}), "edge_unhealthy"),
+    ],
+)
+def test_an_answer_is_not_health(answer: Response, code: str) -> None:
+    with serving(lambda _: answer) as server:
+        found = look_at_edge(server.url, token="")
+
+    assert [one.code for one in found] == [code]
+
+
+def test_a_wrong_call_has_an_exit_code_of_its_own() -> None:
+    """That of warnings is the usual one of a wrong call."""
+    runner = CliRunner()
+
+    assert runner.invoke(app, ["doctor", "--nonsense"]).exit_code == 64
+    assert runner.invoke(app, ["doctor", "--stuck-minutes", "soon"]).exit_code == 64
+    assert runner.invoke(app, ["status", "--nonsense"]).exit_code == 2
 
 
 def test_the_worst_comes_first_and_decides() -> None:
     report = Report()
     assert report.severity is Severity.HEALTHY
-    assert lines(report) == ["nothing is wrong; looked at: nothing"]
+    assert lines(report) == ["nothing was looked at"]
+    assert (report.exit_code, report.as_json()["status"]) == (1, "unknown")
 
     report.add("broker", [Finding("dead_letters", "noetl_dead", "2 dead letters", ("5: x",))])
-    assert int(report.severity) == 2
+    assert report.exit_code == 2
+    report.notes.append("pool etl is paused")
     report.add("pools", [Finding("pool_without_workers", "gpu", "pool gpu: 1 command waiting")])
     report.left_out["edge"] = "its address is not known"
 
@@ -68,6 +105,7 @@ def test_the_worst_comes_first_and_decides() -> None:
         "    Messages that could never be handled are kept for seven days; nobody works on them.",
         "    next: noetl-server dead-letters list; docs/operations/runbook.md#noetldeadletters",
         "",
+        "note: pool etl is paused",
         "2 found; looked at: broker, pools",
         "not looked at: edge: its address is not known",
     ]

@@ -25,7 +25,17 @@ def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
     ("environment", "complaint"),
     [
         ({"NOETL_NATS_URL": "localhost:4222"}, "NOETL_NATS_URL"),
+        ({"NOETL_NATS_URL": "nats://["}, "NOETL_NATS_URL"),
+        ({"NOETL_NATS_URL": "nats://host:many"}, "NOETL_NATS_URL"),
+        ({"NOETL_NATS_URL": "nats://host:4222,http://other"}, "NOETL_NATS_URL"),
+        ({"NOETL_NATS_URL": "nats://" + "a" * 64}, "NOETL_NATS_URL"),
         ({"POSTGRES_HOST": "db", "POSTGRES_PORT": "many"}, "POSTGRES_PORT"),
+        ({"POSTGRES_HOST": "db", "POSTGRES_PORT": "70000"}, "POSTGRES_PORT"),
+        ({"POSTGRES_HOST": "["}, "POSTGRES_HOST"),
+        ({"POSTGRES_HOST": "postgres://db/noetl"}, "POSTGRES_HOST"),
+        ({"POSTGRES_HOST": "a b"}, "POSTGRES_HOST"),
+        ({"NOETL_SHARDS": "host=a/b;user=u"}, "NOETL_SHARDS: a host"),
+        ({"NOETL_SHARDS": "host=db;user=u", "NOETL_CLUSTER_DSN": "host=;user=u"}, "CLUSTER_DSN"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(
@@ -33,6 +43,15 @@ def test_a_setting_that_makes_no_sense_is_named(
 ) -> None:
     with pytest.raises(StackError, match=complaint):
         services.outside(environment)
+
+
+def test_several_brokers_are_one_address_each() -> None:
+    servers = "nats://a:4222,nats://[::1]:4222,c"
+
+    told = services.outside({"NOETL_NATS_URL": servers, "NATS_USER": "me", "NATS_PASSWORD": "p@"})
+
+    assert services.outside({"NOETL_NATS_URL": servers}).nats_url == servers
+    assert told.nats_url == "nats://me:p%40@a:4222,nats://[::1]:4222,c"
 
 
 def test_a_service_link_of_kubernetes_is_not_a_port() -> None:

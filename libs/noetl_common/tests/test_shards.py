@@ -99,3 +99,17 @@ def test_a_contradiction_stops_the_start(
     monkeypatch.setenv("NOETL_SHARD_INDEX", index)
     with pytest.raises(BadShardMap, match=problem):
         ShardSettings()
+
+
+@pytest.mark.parametrize(
+    ("host", "dsn"),
+    [
+        ("db.example", "postgres://u:p@db.example:5432/noetl"),
+        ("::1", "postgres://u:p@[::1]:5432/noetl"),
+        ("/run/postgresql", "postgres://u:p@/noetl?host=%2Frun%2Fpostgresql&port=5432"),
+    ],
+)
+def test_any_kind_of_host_makes_an_address(host: str, dsn: str) -> None:
+    (shard,) = parse_shards(f"host={host};user=u;password=p")
+
+    assert shard.dsn == dsn

@@ -4,9 +4,10 @@ import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from noetl.commands.operate import current_state, databases_of, nats_of
 from noetl.commands.options import (
@@ -25,6 +26,32 @@ if TYPE_CHECKING:
     from noetl.doctor.examination import Patient
     from noetl.doctor.finding import Report
 
+_USAGE = 64
+# What options that are not there and values that are none have in common; Typer has no name for it.
+_WrongCall: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class Doctor(TyperCommand):
+    """The command, whose exit code for a wrong call is none of those of its findings."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: Any = None,
+        **extra: Any,
+    ) -> Any:
+        """Read the options.
+
+        Raises:
+            _WrongCall: with the exit code 64, as sysexits.h has it.
+        """
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except _WrongCall as error:
+            error.exit_code = _USAGE  # type: ignore[attr-defined]
+            raise
+
 
 def doctor(
     *,
@@ -39,9 +66,11 @@ def doctor(
 ) -> None:
     """Look for what is wrong; exit code 0: nothing, 2: warnings, 3: work stands still.
 
+    Exit code 1: there was nothing to look at. 64: the command was called wrongly.
+
     Looks at the local stack, or at the servers that NOETL_NATS_URL and POSTGRES_HOST or
     NOETL_SHARDS name, with the login that owns the schema, and at the edge of --server-url.
-    It changes nothing. Exit code 1: there is nothing to look at.
+    It changes nothing.
     """
     # Loaded here, because the clients take half a second that other commands need not wait for.
     from noetl.doctor.examination import examine  # noqa: PLC0415
@@ -56,7 +85,7 @@ def doctor(
     else:
         for line in lines(report):
             typer.echo(line)
-    raise typer.Exit(int(report.severity))
+    raise typer.Exit(report.exit_code)
 
 
 def lines(report: "Report") -> list[str]:
@@ -67,8 +96,9 @@ def lines(report: "Report") -> list[str]:
         shown += [f"    - {detail}" for detail in one.details]
         shown += [f"    {one.kind.meaning}", f"    next: {one.next}", ""]
     looked_at = ", ".join(dict.fromkeys(report.looked_at))
+    shown += [f"note: {note}" for note in report.notes]
     verdict = f"{len(report.findings)} found" if report.findings else "nothing is wrong"
-    shown.append(f"{verdict}; looked at: {looked_at or 'nothing'}")
+    shown.append(f"{verdict}; looked at: {looked_at}" if looked_at else "nothing was looked at")
     shown += [f"not looked at: {what}: {why}" for what, why in report.left_out.items()]
     return shown
 

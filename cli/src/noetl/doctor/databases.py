@@ -1,14 +1,19 @@
 """What the tables of a shard and of the cluster say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from noetl_common.pg.database import Row, Statements
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import DatabaseUnreadable, open_single
+from noetl_common.pg.single import (
+    DatabaseSlow,
+    DatabaseUnreadable,
+    SchemaLacking,
+    open_single,
+)
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.subjects import pool_of_workers
 
@@ -19,6 +24,7 @@ _NAME = "noetl-server doctor"
 _SECONDS = 10.0
 _MOST_SHOWN = 10
 _LATE = timedelta(seconds=60)
+_LATELY = timedelta(days=1)
 _SILENT_SECONDS = 60.0
 _WAITING_SECONDS = 30.0
 _OVERLOADED_SECONDS = 600.0
@@ -48,49 +54,104 @@ class Place:
 
 @dataclass(slots=True)
 class Demand:
-    """Commands of a pool that wait, over all shards."""
+    """Commands of a pool that wait, over all shards.
+
+    Attributes:
+        withheld: those of them whose pool or path is paused.
+        oldest_seconds: how long the oldest of the others waits.
+    """
 
     waiting: int = 0
+    withheld: int = 0
     oldest_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """What the cluster's tables say about who works.
+
+    Attributes:
+        workers: name, pool and silence of each.
+        pauses: the reason of each pause, if it has one, by kind (pool, path) and name.
+    """
+
+    workers: Sequence[Row] = ()
+    pauses: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+
+    def paused(self, kind: str) -> list[str]:
+        """Return the names of what is paused."""
+        return [name for one, name in self.pauses if one == kind]
+
+
 async def look_at_database(
-    place: Place, *, newest_migration: str, stuck_after: timedelta, demand: dict[str, Demand]
+    place: Place,
+    *,
+    newest_migration: str,
+    stuck_after: timedelta,
+    roll: Roll,
+    demand: dict[str, Demand],
 ) -> list[Finding]:
-    """Look at one database; add what waits in it to the demand of pools."""
+    """Look at one database; add what waits in it to the demand of pools.
+
+    What was found before a statement fails counts.
+    """
+    findings: list[Finding] = []
     try:
         async with _open(place.address) as database:
             if (reason := await database.fetchval("read_closed")) is not None:
                 text = f"{place.name} is closed: {reason}"
                 return [Finding("database_closed", place.name, text)]
-            findings = list(
-                _schema(place, await database.fetchval("read_schema"), newest_migration)
-            )
+            findings += _schema(place, await database.fetchval("read_schema"), newest_migration)
             findings += _identity(place, await database.fetchrow("read_identity"))
             if place.shard is not None:
-                findings += await _shard(place, database, stuck_after=stuck_after)
-                for row in await database.fetch("list_waiting_pools"):
+                await _shard(place, database, stuck_after=stuck_after, findings=findings)
+                paused = roll.paused("pool"), roll.paused("path")
+                for row in await database.fetch("list_waiting_pools", *paused):
                     one = demand.setdefault(row["pool"], Demand())
                     one.waiting += row["waiting"]
+                    one.withheld += row["withheld"]
                     one.oldest_seconds = max(one.oldest_seconds, row["oldest_seconds"])
-            return findings
-    except DatabaseUnavailable as error:
-        return [Finding("database_unreachable", place.name, f"{place.name}: {error.message}")]
-    except DatabaseUnreadable as error:
-        code = "schema_behind" if "schema_migrations" in error.message else "database_unreadable"
-        return [Finding(code, place.name, f"{place.name}: {error.message}")]
+    except (DatabaseUnavailable, DatabaseUnreadable) as error:
+        code = _code(error)
+        if code not in {one.code for one in findings}:
+            findings.append(Finding(code, place.name, f"{place.name}: {error.message}"))
+    return findings
 
 
-async def look_at_pools(cluster: DatabaseAddress, demand: dict[str, Demand]) -> list[Finding]:
-    """Compare what waits with the workers that are alive; an unreachable database is told before.
+def _code(error: DatabaseUnavailable | DatabaseUnreadable) -> str:
+    if isinstance(error, DatabaseSlow):
+        return "database_slow"
+    if isinstance(error, DatabaseUnavailable):
+        return "database_unreachable"
+    return "schema_behind" if isinstance(error, SchemaLacking) else "database_unreadable"
+
+
+async def read_roll(cluster: DatabaseAddress) -> Roll:
+    """Read which workers there are, and what is paused.
 
     Raises:
-        DatabaseUnavailable, DatabaseUnreadable: it can't be compared.
+        DatabaseUnavailable, DatabaseUnreadable: it can't be read.
     """
     async with _open(cluster) as database:
         workers = await database.fetch("list_workers")
-        paused = {row["name"]: row["reason"] for row in await database.fetch("list_paused_pools")}
-    return list(_pools(demand, workers, paused))
+        pauses = await database.fetch("list_pauses")
+    return Roll(workers, {(row["kind"], row["name"]): row["reason"] for row in pauses})
+
+
+def look_at_pools(roll: Roll, demand: Mapping[str, Demand]) -> list[Finding]:
+    """Compare what waits with the workers that are alive."""
+    return list(_pools(demand, roll.workers))
+
+
+def notes_on_pauses(roll: Roll, demand: Mapping[str, Demand]) -> list[str]:
+    """Tell what somebody has paused, which is no trouble."""
+    notes = []
+    for (kind, name), reason in roll.pauses.items():
+        text = f"{kind} {name} is paused" + (f": {reason}" if reason else "")
+        if kind == "pool" and (one := demand.get(name)) is not None:
+            text += f" ({counted(one.withheld, 'command')} withheld)"
+        notes.append(text)
+    return notes
 
 
 def _open(address: DatabaseAddress) -> AbstractAsyncContextManager[Statements]:
@@ -118,15 +179,17 @@ def _identity(place: Place, row: Row | None) -> Iterator[Finding]:
         yield Finding("wrong_shard", place.name, text)
 
 
-async def _shard(place: Place, database: Statements, *, stuck_after: timedelta) -> list[Finding]:
-    findings = list(_stuck(await database.fetch("find_stuck", stuck_after, _MOST_SHOWN), place))
+async def _shard(
+    place: Place, database: Statements, *, stuck_after: timedelta, findings: list[Finding]
+) -> None:
+    findings += _stuck(await database.fetch("find_stuck", stuck_after, _MOST_SHOWN), place)
     overdue = await database.fetchone("count_overdue", _LATE)
     for code, name in (("leases_over", "leases"), ("timers_overdue", "timers")):
         if overdue[name]:
             text = f"{place.name}: {counted(overdue[name], name[:-1])} over for more than a minute"
             findings.append(Finding(code, place.name, text))
     findings += _outbox(await database.fetch("measure_outbox", _LATE), place)
-    findings += _parked(await database.fetch("list_parked", _MOST_SHOWN), place)
+    findings += _parked(await database.fetch("list_parked", _LATELY, _MOST_SHOWN), place)
     behind = await database.fetchval("count_behind", _LATE, _MOST_COUNTED)
     if behind:
         text = f"{place.name}: {counted(behind, 'execution')} behind for more than a minute"
@@ -135,7 +198,6 @@ async def _shard(place: Place, database: Statements, *, stuck_after: timedelta) 
     if outside:
         text = f"{place.name}: {counted(outside, 'row')} of the log in the default partition"
         findings.append(Finding("log_outside_partitions", place.name, text))
-    return findings
 
 
 def _stuck(rows: list[Row], place: Place) -> Iterator[Finding]:
@@ -176,26 +238,20 @@ def _parked(rows: list[Row], place: Place) -> Iterator[Finding]:
         yield Finding(
             "outbox_parked",
             place.name,
-            f"{place.name}: {counted(rows[0]['total'], 'row')} of the outbox given up",
+            f"{place.name}: {counted(rows[0]['total'], 'row')} of the outbox given up in a day",
             tuple(f"{row['kind']} of {row['execution_id']}: {row['last_error']}" for row in rows),
         )
 
 
-def _pools(
-    demand: dict[str, Demand], workers: Iterable[Row], paused: dict[str, str | None]
-) -> Iterator[Finding]:
+def _pools(demand: Mapping[str, Demand], workers: Iterable[Row]) -> Iterator[Finding]:
     heard: dict[str, list[Row]] = {}
     for row in workers:
         heard.setdefault(pool_of_workers(row["pool_name"] or ""), []).append(row)
     for pool, one in sorted(demand.items()):
         text = (
-            f"pool {pool}: {counted(one.waiting, 'command')} waiting, the oldest for "
-            f"{ages(one.oldest_seconds)}"
+            f"pool {pool}: {counted(one.waiting - one.withheld, 'command')} waiting, the oldest "
+            f"for {ages(one.oldest_seconds)}"
         )
-        if pool in paused:
-            reason = f": {paused[pool]}" if paused[pool] else ""
-            yield Finding("pool_paused", pool, f"{text}; the pool is paused{reason}")
-            continue
         if one.oldest_seconds < _WAITING_SECONDS:
             continue
         known = heard.get(pool, [])

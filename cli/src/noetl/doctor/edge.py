@@ -10,6 +10,8 @@ from noetl.doctor.finding import Finding
 INTERNAL_TOKEN = "NOETL_INTERNAL_API_TOKEN"  # noqa: S105 -- the name of a variable
 _SECONDS = 5.0
 _UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE = 401, 403, 503
+_SERVER_ERROR = 500
+_PARTS = ("database", "nats")
 
 
 def look_at_edge(url: str, *, token: str) -> list[Finding]:
@@ -20,7 +22,7 @@ def look_at_edge(url: str, *, token: str) -> list[Finding]:
             findings += _login(client, url, token)
             findings += _health(client, url)
             findings += _internal(client, url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         text = f"no answer from {url} in {_SECONDS:.0f} s: {error or type(error).__name__}"
         findings.append(Finding("edge_unreachable", url, text))
     return findings
@@ -28,14 +30,19 @@ def look_at_edge(url: str, *, token: str) -> list[Finding]:
 
 def _health(client: httpx.Client, url: str) -> Iterator[Finding]:
     answer = client.get("/api/health")
-    if answer.is_success:
-        return
     try:
         body = answer.json()
-        said = ", ".join(f"{name} {body.get(name)}" for name in ("database", "nats"))
-    except (ValueError, AttributeError):
+        status, said = body["status"], ", ".join(f"{one} {body[one]}" for one in _PARTS)
+    except (ValueError, KeyError, TypeError):
         said = f"status {answer.status_code}"
-    yield Finding("edge_unhealthy", url, f"{url} says: {said}")
+        if answer.status_code < _SERVER_ERROR:
+            kind = answer.headers.get("content-type", "nothing")
+            text = f"{url}/api/health answers {said} with {kind}, not as an edge does"
+            yield Finding("edge_foreign", url, text)
+            return
+        status = None
+    if not answer.is_success or status != "ok":
+        yield Finding("edge_unhealthy", url, f"{url} says: {said}")
 
 
 def _login(client: httpx.Client, url: str, token: str) -> Iterator[Finding]:

@@ -10,7 +10,15 @@ from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_common.pg.single import DatabaseUnreadable
 
 from noetl.doctor.broker import look_at_broker
-from noetl.doctor.databases import Demand, Place, look_at_database, look_at_pools
+from noetl.doctor.databases import (
+    Demand,
+    Place,
+    Roll,
+    look_at_database,
+    look_at_pools,
+    notes_on_pauses,
+    read_roll,
+)
 from noetl.doctor.edge import look_at_edge
 from noetl.doctor.finding import Finding, Report
 from noetl.doctor.services import look_at_services
@@ -47,7 +55,7 @@ class Patient:
 async def examine(patient: Patient) -> Report:
     """Look at processes, edge, broker, services and databases."""
     report = Report()
-    if patient.processes is not None:
+    if patient.processes:
         report.add("processes", _processes(patient.processes))
     await asyncio.gather(
         _edge(patient, report), _broker(patient, report), _databases(patient, report)
@@ -99,21 +107,26 @@ async def _databases(patient: Patient, report: Report) -> None:
             report.left_out[what] = "they are not known: set POSTGRES_HOST or NOETL_SHARDS"
         return
     demand: dict[str, Demand] = {}
+    roll = Roll()
+    try:
+        roll = await read_roll(patient.databases.cluster)
+    except (DatabaseUnavailable, DatabaseUnreadable) as error:
+        report.left_out["pools"] = error.message
     looks = [
         look_at_database(
             place,
             newest_migration=patient.newest_migration,
             stuck_after=patient.stuck_after,
+            roll=roll,
             demand=demand,
         )
         for place in _places(patient.databases)
     ]
     for findings in await asyncio.gather(*looks):
         report.add("database", findings)
-    try:
-        report.add("pools", await look_at_pools(patient.databases.cluster, demand))
-    except (DatabaseUnavailable, DatabaseUnreadable) as error:
-        report.left_out["pools"] = error.message
+    if "pools" not in report.left_out:
+        report.add("pools", look_at_pools(roll, demand))
+        report.notes += notes_on_pauses(roll, demand)
 
 
 def _places(databases: Databases) -> list[Place]:

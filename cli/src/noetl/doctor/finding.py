@@ -51,6 +51,11 @@ KINDS: Mapping[str, Kind] = {
         "The edge can't reach what it needs; most requests end with 503.",
         "curl {place}/api/health",
     ),
+    "edge_foreign": Kind(
+        Severity.CRITICAL,
+        "Another program answers at the address of the edge; whoever calls it gets nothing.",
+        "compare {place} with the address that the edge listens on, and what stands before it",
+    ),
     "login_refused": Kind(
         Severity.CRITICAL,
         "The token is not known there, so whoever uses it gets nothing.",
@@ -101,6 +106,11 @@ KINDS: Mapping[str, Kind] = {
         "A command that replaces what it holds was killed; services wait and serve nothing of it.",
         "what the finding says",
     ),
+    "database_slow": Kind(
+        Severity.CRITICAL,
+        "It has let us in and doesn't answer: a lock is held, or it has more to do than it can.",
+        "SELECT pid, state, wait_event_type, query FROM pg_stat_activity WHERE state <> 'idle'",
+    ),
     "database_unreadable": Kind(
         Severity.WARNING,
         "This login may not read what is needed, so it was not looked at.",
@@ -140,11 +150,6 @@ KINDS: Mapping[str, Kind] = {
         Severity.CRITICAL,
         "These commands run when a worker of the pool is there, and no sooner.",
         "noetl-server status; start a worker with WORKER_POOL_NAME={place}",
-    ),
-    "pool_paused": Kind(
-        Severity.WARNING,
-        "Somebody has paused this pool; its commands are withheld until the pause is lifted.",
-        "noetl-server resume --pool {place}",
     ),
     "pool_overloaded": Kind(
         Severity.WARNING,
@@ -232,11 +237,13 @@ class Report:
 
     Attributes:
         left_out: what was not looked at, with the reason.
+        notes: what is as somebody wants it, and good to know.
     """
 
     findings: list[Finding] = field(default_factory=list)
     looked_at: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, what: str, findings: Iterable[Finding]) -> None:
         """Note that something was looked at, with what was found there."""
@@ -248,6 +255,11 @@ class Report:
         """That of the worst finding."""
         return max((one.kind.severity for one in self.findings), default=Severity.HEALTHY)
 
+    @property
+    def exit_code(self) -> int:
+        """That of the worst finding; 1 where nothing was looked at, of which nobody knows."""
+        return int(self.severity) if self.looked_at else 1
+
     def ranked(self) -> list[Finding]:
         """Return the findings, the worst first."""
         return sorted(self.findings, key=lambda one: -one.kind.severity)
@@ -255,9 +267,10 @@ class Report:
     def as_json(self) -> JsonObject:
         """Return all of it under names."""
         return {
-            "status": self.severity.name.lower(),
-            "exit_code": int(self.severity),
+            "status": self.severity.name.lower() if self.looked_at else "unknown",
+            "exit_code": self.exit_code,
             "findings": [one.as_json() for one in self.ranked()],
             "looked_at": self.looked_at,
             "left_out": self.left_out,
+            "notes": self.notes,
         }

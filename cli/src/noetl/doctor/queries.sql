@@ -60,14 +60,31 @@ SELECT
     (SELECT count(*) FROM noetl.timer AS t WHERE t.due_at < now() - $1::INTERVAL) AS timers;
 
 -- name: list_waiting_pools
--- Pools with commands that wait, and for how many seconds the oldest does.
+-- Pools with commands that wait, how many of them a pause withholds, and for how many seconds the
+-- oldest of the others waits. $1 paused pools, $2 paused paths
 SELECT
-    c.pool, count(*) AS waiting,
-    extract(EPOCH FROM now() - min(c.created_at))::FLOAT8 AS oldest_seconds
-FROM noetl.command AS c
-WHERE c.status = 'PENDING'
-GROUP BY c.pool
-ORDER BY c.pool;
+    o.pool, count(*) AS waiting, count(*) FILTER (WHERE o.is_withheld) AS withheld,
+    coalesce(
+        extract(EPOCH FROM now() - min(o.created_at) FILTER (WHERE NOT o.is_withheld)), 0
+    )::FLOAT8 AS oldest_seconds
+FROM (
+    SELECT
+        c.pool, c.created_at,
+        c.pool = ANY($1::TEXT[]) OR coalesce((
+            SELECT TRUE FROM noetl.execution_state AS s
+            WHERE
+                cardinality($2::TEXT[]) > 0
+                AND s.execution_id = c.execution_id
+                AND EXISTS (
+                    SELECT FROM unnest($2::TEXT[]) AS x (path)
+                    WHERE s.path = x.path OR starts_with(s.path, x.path || '/')
+                )
+        ), FALSE) AS is_withheld
+    FROM noetl.command AS c
+    WHERE c.status = 'PENDING'
+) AS o
+GROUP BY o.pool
+ORDER BY o.pool;
 
 -- name: list_workers
 -- Registered workers with the names of their pools, and for how long they have been silent.
@@ -79,10 +96,10 @@ WHERE r.kind = 'worker_pool' AND r.deregistered_at IS NULL
 ORDER BY r.heartbeat DESC
 LIMIT 1000;
 
--- name: list_paused_pools
--- Pools whose commands are withheld.
-SELECT p.name, p.reason FROM noetl.pause AS p
-WHERE p.kind = 'pool';
+-- name: list_pauses
+-- Pools and paths whose commands are withheld.
+SELECT p.kind, p.name, p.reason FROM noetl.pause AS p
+ORDER BY p.kind, p.name;
 
 -- name: measure_outbox
 -- Rows that are older than $1 and not published, by kind, with the oldest's age and error.
@@ -102,12 +119,12 @@ GROUP BY o.kind
 ORDER BY o.kind;
 
 -- name: list_parked
--- Rows of the outbox that were given up, newest first. $1 limit
+-- Rows of the outbox that were given up in the last $1, newest first. $2 limit
 SELECT o.kind, o.execution_id, o.last_error, count(*) OVER () AS total
 FROM noetl.outbox AS o
-WHERE o.status = 'PARKED'
+WHERE o.status = 'PARKED' AND o.updated_at > now() - $1::INTERVAL
 ORDER BY o.outbox_id DESC
-LIMIT $1;
+LIMIT $2;
 
 -- name: count_behind
 -- Executions whose row of the read model has been behind their log for longer than $1, among those

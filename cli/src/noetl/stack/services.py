@@ -6,12 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from dotenv import load_dotenv
 from noetl_common.environment.secret_files import take_secrets
-from noetl_common.shards import DatabaseAddress
+from noetl_common.settings import NatsSettings
+from noetl_common.shards import DatabaseAddress, is_host
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
+from pydantic import SecretStr
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.access import TOKEN_VARIABLE, StackAccess
@@ -23,6 +25,9 @@ WORKER = "worker"
 
 # Places that a worker's scripts may change unless the settings say otherwise.
 _SHARED_BY_SCRIPTS = ("/tmp", "/dev/shm")  # noqa: S108  compared, not used
+
+_PORTS = 1 << 16
+_BROKER_SCHEMES = frozenset({"nats", "tls"})
 
 KEEPER = "catalog"
 # Also the beginning of the names of its version and of earlier keys.
@@ -248,14 +253,29 @@ def _nats_url(env: Mapping[str, str]) -> str | None:
     url = env.get("NOETL_NATS_URL") or env.get("NATS_URL")
     if not url:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"nats", "tls"} or not parts.hostname:
-        raise StackError("NOETL_NATS_URL must look like nats://user:password@host:4222")
+    if not _names_brokers(url):
+        raise StackError(
+            "NOETL_NATS_URL must look like nats://user:password@host:4222, with commas between "
+            "several"
+        )
+    scheme, _, rest = url.partition("://")
     user, password = env.get("NATS_USER"), env.get("NATS_PASSWORD")
-    if parts.username or not (user and password):
+    if "@" in rest or not (user and password):
         return url
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return f"{parts.scheme}://{login}@{unquote(parts.netloc)}"
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
+
+
+def _names_brokers(url: str) -> bool:
+    """Whether all addresses of a list can be those of brokers; the first one says how to speak."""
+    try:
+        servers = [urlsplit(one) for one in NatsSettings(nats_url=SecretStr(url)).nats_servers()]
+        is_told = url.partition("://")[0] in _BROKER_SCHEMES
+        return is_told and all(
+            one.scheme in _BROKER_SCHEMES and is_host(one.hostname or "") and one.port != 0
+            for one in servers
+        )
+    except ValueError:
+        return False
 
 
 def _postgres(env: Mapping[str, str]) -> DatabaseAddress | None:
@@ -265,8 +285,10 @@ def _postgres(env: Mapping[str, str]) -> DatabaseAddress | None:
     port = env.get("POSTGRES_PORT") or "5432"
     if port.startswith("tcp://"):  # what Kubernetes puts there for a Service named postgres
         port = "5432"
-    if not re.fullmatch(r"\d{1,5}", port):
-        raise StackError(f"POSTGRES_PORT must be a number, not {port!r}")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < _PORTS:
+        raise StackError(f"POSTGRES_PORT must be a number from 1 to {_PORTS - 1}, not {port!r}")
+    if not is_host(host):
+        raise StackError(f"POSTGRES_HOST must be the name or address of a host, not {host!r}")
     return DatabaseAddress(
         host=host,
         port=int(port),

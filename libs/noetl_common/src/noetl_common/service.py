@@ -21,6 +21,7 @@ from noetl_common.process.measures import Measure, Measures
 from noetl_common.retry import Pace
 from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
+from noetl_common.telemetry.tracing import traced_process
 
 type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 type Check = Callable[[], Awaitable[object]]
@@ -262,8 +263,12 @@ def run_service[S: ServiceSettings](
     """
     hide_from_scripts()
     module = getattr(create_app, "__module__", "")
-    configure(settings, name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-"))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    served = name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-")
+    configure(settings, served)
+    with (
+        traced_process(settings, served, revision=settings.build_revision),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         code = runner.run(_serve(create_app, settings))
     sys.stdout.flush()
     sys.exit(code)

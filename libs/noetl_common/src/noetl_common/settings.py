@@ -15,6 +15,7 @@ from pydantic_core import PydanticUseDefault
 
 from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
+from noetl_common.telemetry.settings import TracingFields
 
 
 def _no_service_link(value: Any) -> Any:
@@ -212,8 +213,8 @@ class CommandKeySettings(SettingsPiece):
         return self.command_key.get_secret_value().encode()
 
 
-class ServiceSettings(SettingsPiece):
-    """Settings of every process: its port, its logs, its end."""
+class ServiceSettings(SettingsPiece, TracingFields):
+    """Settings of every process: its port, its logs, its traces, its end."""
 
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP port is bound to.")
     http_port: Port = Field(default=8082, description="Port of health, metrics and routes.")

@@ -8,13 +8,15 @@ the cluster's own tables. ``password_file`` names a file with the password.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from noetl_common.environment.secret_files import text_of
 from noetl_common.errors import Permanent
 
 _KEYS = frozenset({"host", "port", "user", "password", "password_file", "database", "dbname"})
+_LABEL = re.compile(r"[^\s/@?#%:\[\]]{1,63}")
 _PORT = re.compile(r"\+?[0-9]{1,5}")
 
 
@@ -46,7 +48,12 @@ class DatabaseAddress:
     def dsn(self) -> str:
         """The address as one line, for clients of the database."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgres://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
+        database = quote(self.database, safe="")
+        if self.host.startswith("/"):
+            place = urlencode({"host": self.host, "port": self.port})
+            return f"postgres://{login}@/{database}?{place}"
+        host = f"[{self.host.strip(' []')}]" if ":" in self.host else self.host.strip()
+        return f"postgres://{login}@{host}:{self.port}/{database}"
 
     @property
     def entry(self) -> str:
@@ -69,6 +76,18 @@ class DatabaseAddress:
 
     def __repr__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text can name a server: a name, an address, or a folder of sockets."""
+    if text.startswith("/"):
+        return True
+    if ":" in text:
+        try:
+            return bool(ip_address(text.strip("[]")))
+        except ValueError:
+            return False
+    return all(_LABEL.fullmatch(label) for label in text.removesuffix(".").split("."))
 
 
 def parse_shards(text: str, *, variable: str = "NOETL_SHARDS") -> tuple[DatabaseAddress, ...]:

@@ -10,7 +10,8 @@ import pytest
 import structlog
 from noetl_common.logging import configure, get_logger
 from noetl_common.settings import ServiceSettings
-from noetl_common.telemetry.work import done_with, trace_id_of, working_on
+from noetl_common.telemetry.carrier import trace_id_of
+from noetl_common.telemetry.work import done_with, working_on
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"

@@ -18,11 +18,13 @@ class CommittedEvents(TypedDict):
         first, last: the positions that the commit wrote to the log of its execution.
         events: in a hint only: the events that outside readers get; of a row that is read from
             the table, the relay reads them from the log.
+        trace: the W3C context that goes on to readers of the commit, where the execution has one.
     """
 
     first: int
     last: int
     events: NotRequired[list[Json]]
+    trace: NotRequired[Json]
 
 
 class OutboxHintRow(TypedDict):

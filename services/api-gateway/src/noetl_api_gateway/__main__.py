@@ -7,6 +7,7 @@ import sys
 import uvloop
 from noetl_common.logging import configure
 from noetl_common.server import allow_connections, serve, server_config
+from noetl_common.telemetry.tracing import traced_process
 
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings
@@ -44,7 +45,10 @@ def main() -> None:
     """Serve, and exit with the exit code."""
     settings = Settings()
     configure(settings, "api-gateway")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        traced_process(settings, "api-gateway", revision=settings.build_revision),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         code = runner.run(run(settings))
     sys.stdout.flush()
     sys.exit(code)

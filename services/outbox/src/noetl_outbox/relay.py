@@ -17,6 +17,7 @@ from noetl_common.ids import time_of_id_ms
 from noetl_common.logging import get_logger
 from noetl_common.pool_watch import PoolWatch
 from noetl_common.retry import Pace
+from noetl_common.telemetry.carrier import Context
 from noetl_contract import message_ids
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import COMMITS
@@ -34,6 +35,7 @@ from noetl_outbox.rows import (
 )
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Failure, Published, Store
+from noetl_outbox.traces import end_spans, headers_of, open_spans
 
 _log = get_logger()
 _HEADER_ROOM = 2048
@@ -253,8 +255,9 @@ class Relay:
         limit = self._bus.largest_message - _HEADER_ROOM
         messages: list[Outgoing] = []
         counts: list[int] = []
+        spans = open_spans(rows)
         for row in rows:
-            own = self._messages(row, limit)
+            own = self._messages(row, limit, headers_of(row, spans))
             messages += own
             counts.append(len(own))
         acks = iter(
@@ -262,12 +265,14 @@ class Relay:
                 messages, seconds=self._settings.outbox_publish_timeout_seconds
             )
         )
-        return [
+        results = [
             _result(row, list(islice(acks, count)), created_at)
             for row, count in zip(rows, counts, strict=True)
         ]
+        end_spans(rows, results, spans)
+        return results
 
-    def _messages(self, row: Row, limit: int) -> list[Outgoing]:
+    def _messages(self, row: Row, limit: int, headers: Context | None) -> list[Outgoing]:
         """Return the messages of a row; the last one's acknowledgement stands for all.
 
         A commit is told of by positions, and only the events that outside readers want follow. A
@@ -282,27 +287,30 @@ class Relay:
                     if self._relayed is None or event["event_type"] in self._relayed
                 ]
                 return [
-                    self._commit(row.execution_id, first, last),
-                    *(self._event(row, event, limit) for event in wanted),
+                    self._commit(row.execution_id, first, last, headers),
+                    *(self._event(row, event, limit, headers) for event in wanted),
                 ]
             case "event":
                 position = row.payload["position"]
                 return [
-                    self._commit(row.execution_id, position, position),
-                    self._event(row, row.payload, limit),
+                    self._commit(row.execution_id, position, position, headers),
+                    self._event(row, row.payload, limit, headers),
                 ]
         may_inline = row.kind == "command" and self._pools.may_inline(pool_of(row.subject))
         body = message_body(row, may_inline=may_inline, limit=limit)
-        return [Outgoing(row.subject or "", body, row.message_id)]
+        return [Outgoing(row.subject or "", body, row.message_id, headers)]
 
-    def _commit(self, execution_id: int, first: int, last: int) -> Outgoing:
+    def _commit(
+        self, execution_id: int, first: int, last: int, headers: Context | None
+    ) -> Outgoing:
         return Outgoing(
             commit_subject(execution_id, shard=self._settings.shard_index),
             commit_body(execution_id, first=first, last=last),
             message_ids.commit_id(execution_id, position=last),
+            headers,
         )
 
-    def _event(self, row: Row, event: JsonObject, limit: int) -> Outgoing:
+    def _event(self, row: Row, event: JsonObject, limit: int, headers: Context | None) -> Outgoing:
         """Return the message of an event; a single one has the subject and the id of its row."""
         limit = min(limit, self._settings.outbox_event_max_bytes)
         is_single = row.kind == "event"
@@ -313,6 +321,7 @@ class Relay:
             row.message_id
             if is_single
             else message_ids.event_id(row.execution_id, position=event["position"]),
+            headers,
         )
 
     def _note(self, result: Published | NoetlError) -> bool:

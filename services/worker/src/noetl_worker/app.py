@@ -38,6 +38,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.http.hosts import address_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
+from noetl_worker.traces import traced
 from noetl_worker.transports.fast.channel import Channel, Claims, Control
 from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusControl
 from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
@@ -123,7 +124,7 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                     bus,
                     settings.durable(),
                     SlotShares(
-                        transport.handle,
+                        traced(transport.handle),
                         slots=settings.worker_max_concurrent,
                         share=settings.pool_share,
                     ),

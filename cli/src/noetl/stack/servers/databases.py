@@ -4,7 +4,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
+from noetl_common.shards import (
+    BadShardMap,
+    DatabaseAddress,
+    is_host,
+    parse_address,
+    parse_shards,
+)
 
 from noetl.stack.datadir import ROLE, DataDirectory, Identity
 from noetl.stack.errors import StackError
@@ -102,6 +108,10 @@ def databases_of(environment: Mapping[str, str] | None = None) -> Databases | No
         cluster = parse_address(env.get("NOETL_CLUSTER_DSN", ""))
     except BadShardMap as error:
         raise StackError(error.message) from error
+    for variable, given in (("NOETL_SHARDS", shards), ("NOETL_CLUSTER_DSN", (cluster,))):
+        if not all(one is None or is_host(one.host.strip()) for one in given):
+            # Not the host itself: it may be an address with a login.
+            raise StackError(f"{variable}: a host is neither a name nor an address")
     if not shards:
         return None
     return Databases(shards=shards, cluster=cluster or shards[0], is_sharded=True)

@@ -65,7 +65,7 @@ async def connected(
 
 def _why(nats_url: str) -> str:
     try:
-        with NatsProbe(nats_url):
+        with NatsProbe(nats_url.split(",", maxsplit=1)[0].strip()):
             return ""
     except OSError as error:
         return str(error) or type(error).__name__

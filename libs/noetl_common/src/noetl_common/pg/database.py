@@ -1,7 +1,13 @@
 """The one way to a service's database: statements by name, errors that are ours."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from tempfile import TemporaryFile
 from time import monotonic
@@ -13,6 +19,7 @@ import asyncpg
 from noetl_common.pg.errors import translate
 from noetl_common.pg.pool import Pool, PooledConnection, lent
 from noetl_common.pg.queries import Queries
+from noetl_common.telemetry.tracing import inside, tracing
 
 type Row = asyncpg.Record
 type Connection = PooledConnection
@@ -53,7 +60,7 @@ class Statements:
     ) -> list[Row]:
         """Return all rows."""
         statement = self._queries[name]
-        with translate():
+        with _running(name):
             async with self._borrow() as connection:
                 rows = await connection.fetch(statement, *arguments, timeout=timeout_seconds)
         self._proof.answered_at = monotonic()
@@ -64,7 +71,7 @@ class Statements:
     ) -> Row | None:
         """Return the first row, or None."""
         statement = self._queries[name]
-        with translate():
+        with _running(name):
             async with self._borrow() as connection:
                 row = await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
         self._proof.answered_at = monotonic()
@@ -91,7 +98,7 @@ class Statements:
     ) -> str:
         """Run a statement without rows and return the server's tag (``UPDATE 3``)."""
         statement = self._queries[name]
-        with translate():
+        with _running(name):
             async with self._borrow() as connection:
                 tag = await connection.execute(statement, *arguments, timeout=timeout_seconds)
         self._proof.answered_at = monotonic()
@@ -112,6 +119,18 @@ class Statements:
                 tag = await connection.execute(statement)
         self._proof.answered_at = monotonic()
         return tag
+
+
+def _running(name: str) -> AbstractContextManager[None]:
+    """Translate errors of a statement; where its unit of work is traced, record it, by name."""
+    return translate() if tracing() is None else _traced(name)
+
+
+@contextmanager
+def _traced(name: str) -> Iterator[None]:
+    attributes = {"db.system.name": "postgresql", "db.query.summary": name}
+    with inside(f"sql {name}", kind="client", attributes=attributes), translate():
+        yield
 
 
 class Session(Statements):

@@ -1,14 +1,14 @@
 """One connection for a few statements, which fails at once where a pool waits."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from noetl_common.errors import Permanent
 from noetl_common.pg.database import Database
-from noetl_common.pg.errors import DatabaseUnavailable, translate
+from noetl_common.pg.errors import DatabaseUnavailable, DataConflict, translate
 from noetl_common.pg.queries import Queries
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresTls
@@ -18,6 +18,21 @@ class DatabaseUnreadable(Permanent):
     """The login may not read a table, or the table isn't there."""
 
     template = "the database does not let us read: {reason}"
+
+
+class SchemaLacking(DatabaseUnreadable):
+    """What is read isn't there: the schema is older, newer, or another program's."""
+
+    template = "the database lacks what is read: {reason}"
+
+
+class DatabaseSlow(DatabaseUnavailable):
+    """The database has let us in and doesn't answer a statement in time."""
+
+    template = "the database does not answer in time: {reason}"
+
+
+_SLOW = (TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
 
 
 @asynccontextmanager
@@ -33,30 +48,48 @@ async def open_single(
         seconds: timeout of connecting, and of each statement.
 
     Raises:
-        DatabaseUnavailable: no connection, a refused login, or no answer in time.
-        DatabaseUnreadable: a table isn't there, or not for this login.
+        DatabaseUnavailable: no connection, a refused login, or a connection that has ended.
+        DatabaseSlow: a statement took longer than that, or than the server allows.
+        DatabaseUnreadable: the login may not read a table.
+        SchemaLacking: a table or column isn't there.
     """
+    with translate():
+        pool = await asyncpg.create_pool(
+            dsn,
+            ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""),
+            min_size=1,
+            max_size=1,
+            timeout=seconds,
+            command_timeout=seconds,
+            # Works behind a pooler too.
+            statement_cache_size=0,
+            server_settings={"application_name": name, "timezone": "UTC"},
+        )
     try:
-        with translate():
-            pool = await asyncpg.create_pool(
-                dsn,
-                ssl=tls_of(PostgresTls(), urlsplit(dsn).hostname or ""),
-                min_size=1,
-                max_size=1,
-                timeout=seconds,
-                command_timeout=seconds,
-                # Works behind a pooler too.
-                statement_cache_size=0,
-                server_settings={"application_name": name, "timezone": "UTC"},
-            )
-            try:
-                yield Database(pool, queries)
-            finally:
-                pool.terminate()
-    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError) as error:
+        with _told_apart(seconds), translate():
+            yield Database(pool, queries)
+    finally:
+        pool.terminate()
+
+
+@contextmanager
+def _told_apart(seconds: float) -> Iterator[None]:
+    """Raise errors that say what to do, where those of a service only say whether to try again."""
+    try:
+        yield
+    except (DatabaseUnavailable, DataConflict) as error:
+        if not isinstance(error.__cause__, _SLOW):
+            raise
+        reason = str(error.__cause__) or f"a statement took longer than {seconds:g} s"
+        raise DatabaseSlow(reason=reason) from error
+    except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseUnreadable(reason=str(error)) from error
-    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedColumnError) as error:
-        raise DatabaseUnreadable(reason=str(error)) from error
+    except (
+        asyncpg.UndefinedTableError,
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedColumnError,
+    ) as error:
+        raise SchemaLacking(reason=str(error)) from error
 
 
 async def is_there(dsn: str, *, name: str, seconds: float) -> bool:

@@ -4,15 +4,13 @@ Whoever begins a unit of work says so with `working_on`. The object is asked for
 when something is logged, so work that logs nothing costs one assignment.
 """
 
-import re
-from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any
 
 from structlog.typing import EventDict, WrappedLogger
 
+from noetl_common.telemetry.carrier import carried, trace_id_of
+
 _NAMES = ("execution_id", "step", "command_id")
-_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _work: ContextVar[object] = ContextVar("work", default=None)
 
@@ -39,16 +37,14 @@ def add_work(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
         for name in _NAMES:
             if event.get(name) is None and (value := getattr(work, name, None)) not in (None, ""):
                 event[name] = value
-        if "trace_id" not in event and (found := trace_id_of(getattr(work, "trace", None))):
-            event["trace_id"] = found
+    if "trace_id" not in event and (found := _trace_id(work)):
+        event["trace_id"] = found
     # A number of 64 bits is rounded by readers of JSON that know floats only.
     if isinstance(event.get("execution_id"), int):
         event["execution_id"] = str(event["execution_id"])
     return event
 
 
-def trace_id_of(trace: Any) -> str | None:
-    """Return the trace id of a W3C context in JSON; None if there is none."""
-    parent = trace.get("traceparent") if isinstance(trace, Mapping) else None
-    match = _PARENT.fullmatch(parent) if isinstance(parent, str) else None
-    return match[1] if match else None
+def _trace_id(work: object) -> str | None:
+    known = carried()
+    return trace_id_of(getattr(work, "trace", None) if known is None else known.context)

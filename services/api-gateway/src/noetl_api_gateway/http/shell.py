@@ -27,6 +27,7 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import address_of
 from noetl_api_gateway.metrics import REFUSED, http_metrics
 from noetl_api_gateway.rates import FailedLogins
+from noetl_api_gateway.traces import carry_callers, end_request_span, request_span
 
 ENCODED_SLASH = "\ue02f"
 """Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
@@ -130,6 +131,8 @@ class Shell:
             await send({"type": "lifespan.shutdown.complete"})
             return
         marks = _marks(scope)
+        if b"traceparent" in marks:
+            carry_callers(marks)
         cors = self._cors_headers(marks)
         inner = _routed(scope)
         # Secrets must stay in no cache on their way.
@@ -186,6 +189,7 @@ class Shell:
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 0
         working_on(_Request(scope))
+        span = request_span(scope)
         started = perf_counter()
 
         async def noting(message: Message) -> None:
@@ -201,6 +205,8 @@ class Shell:
             served, duration = http_metrics(route, scope["method"], status)
             served.inc()
             duration.observe(perf_counter() - started)
+            if span is not None:
+                end_request_span(span, scope["method"], route, status)
         return status
 
     def _cors_headers(self, marks: "_Marks") -> tuple[Header, ...]:
@@ -249,6 +255,8 @@ _MARKS = frozenset(
         b"sec-fetch-site",
         b"content-length",
         b"transfer-encoding",
+        b"traceparent",
+        b"tracestate",
     }
 )
 _MEAGRE = 2  # headers for an origin that may not read

@@ -22,6 +22,8 @@ from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
 from noetl_common.process.measures import not_measured
+from noetl_common.telemetry.carrier import carried, carried_headers
+from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
@@ -38,6 +40,7 @@ from noetl_contract.subjects import IngressKind, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
+from noetl_api_gateway.traces import with_trace
 from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import body_of
@@ -143,10 +146,17 @@ class IngressWriter:
             Refusal: the orchestrator's; for an early write also 503, the message was not and will
                 not be accepted.
         """
+        working_on(message)
+        if carried() is None:
+            return await self._send(message, wait)
+        kind = kind_of(message)
+        with inside(f"ingress {kind}", kind="producer"):
+            return await self._send(with_trace(message), wait)
+
+    async def _send(self, message: IngressMessage, wait: WriteTimeout) -> Json:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
-        working_on(message)
         if wait.early:
             self.refuse_overload()
         await self._take_place(deadline)
@@ -303,7 +313,11 @@ def _write(
     return _Write(
         subject=subject,
         body=body,
-        headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
+        headers={
+            REPLY_HEADER: reply,
+            DEADLINE_HEADER: str(unix_ms() + left_ms),
+            **carried_headers(),
+        },
         is_early=wait.early,
         is_report=is_report,
     )

@@ -14,6 +14,7 @@ from noetl_orchestrator import metrics
 from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.traces import arrival_here
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED
@@ -73,7 +74,8 @@ class ClaimHandler:
             after_start=claim.after_start,
             final=final,
         )
-        self._dispatcher.submit(TurnInput(execution_id, message, caller))
+        arrival = arrival_here()
+        self._dispatcher.submit(TurnInput(execution_id, message, caller, arrival=arrival))
         return await caller.wait(self._settings.claim_patience_seconds)
 
 

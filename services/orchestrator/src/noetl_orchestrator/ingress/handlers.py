@@ -30,6 +30,7 @@ from noetl_orchestrator.ingress.decode import (
 )
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.traces import arrival_of, with_root
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller
 
@@ -81,6 +82,7 @@ class IngressHandler:
         except (Undecodable, WrongShard, WrongKind) as error:
             await self._refuse(delivery, error)
             return
+        message = with_root(message)
         caller = MessageCaller(self, delivery, _reply_encoder(message))
         if isinstance(message, CommandStartMessage | CommandOutcomeMessage) and not (
             self._fences.admits_run(message.execution_id, message.hold)
@@ -88,9 +90,9 @@ class IngressHandler:
             await self._turn_away(message, caller)
             return
         seconds = self._settings.request_key_seconds
-        self._dispatcher.submit(
-            turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
-        )
+        turn_input = turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
+        turn_input.arrival = arrival_of(delivery)
+        self._dispatcher.submit(turn_input)
 
     async def _turn_away(
         self, message: CommandStartMessage | CommandOutcomeMessage, caller: Caller

@@ -136,6 +136,7 @@ class OutboxRows:
         texts: Sequence[Mapping[str, str | None]],
         *,
         outbox_id: int,
+        trace: Json = None,
     ) -> OutboxRow:
         """Return the row of all events that a commit adds to the log of an execution.
 
@@ -143,9 +144,12 @@ class OutboxRows:
             rows: the events, in the order of their positions.
             texts: their JSON columns, encoded.
             outbox_id: the id of the row.
+            trace: the W3C context that goes on to readers, if there is one.
         """
         first, last = rows[0], rows[-1]
         committed: CommittedEvents = {"first": first.position, "last": last.position}
+        if trace is not None:
+            committed["trace"] = trace
         payload = orjson.dumps(committed).decode()
         relayed = self.relayed
         committed["events"] = [
@@ -168,11 +172,24 @@ class OutboxRows:
         )
 
     def command_row(
-        self, execution_id: int, command: NewCommand, *, outbox_id: int, now: datetime
+        self,
+        execution_id: int,
+        command: NewCommand,
+        *,
+        outbox_id: int,
+        now: datetime,
+        trace: Json = None,
     ) -> OutboxRow:
-        """Return the row of a new command; a small command travels inside its hint."""
+        """Return the row of a new command; a small command travels inside its hint.
+
+        ``trace`` is the context of the span that issued it, else its execution's goes on.
+        """
         plain = self._notification(
-            execution_id, command.event_id, command.command_id, command.step, command.trace
+            execution_id,
+            command.event_id,
+            command.command_id,
+            command.step,
+            command.trace if trace is None else trace,
         )
         pool = pool_segment(execution_pool=command.pool, playbook_path=None)
         row = _notification_row(plain, pool=pool, outbox_id=outbox_id)

@@ -1,7 +1,7 @@
 """One attempt at a turn: prepare, decide, encode, commit, answer."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -25,6 +25,7 @@ from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import (
     cancel_below_ended,
     children_to_cancel,
@@ -78,15 +79,26 @@ class TurnAttempt:
             BadDecision: one of the groups can't be decided or written.
             NoetlError: nothing, or an unknown part, was committed.
         """
+        spans = TurnSpans.begin()
         prepared = await self._parts.preparation.prepare(groups)
+        if spans is not None:
+            spans.loaded()
         facts = self._parts.make_facts()
         began = perf_counter()
         await self._decide(prepared, facts)
+        if spans is not None:
+            _trace(prepared.units, spans)
         commit = CommitParameters()
         encoded_units, checks = await self._encode(prepared, commit, facts)
         metrics.DECIDE_SECONDS.observe(perf_counter() - began)
+        if spans is not None:
+            spans.decided()
         committed = await self._commit(commit, checks, facts)
+        if spans is not None:
+            spans.committed()
         await self._after_commit(prepared, encoded_units, checks, committed)
+        if spans is not None:
+            _end_spans(encoded_units, committed, spans)
         for turn_input, answer in prepared.settled:
             await turn_input.caller.answered(answer)
         for turn_input in prepared.given_back:
@@ -297,6 +309,21 @@ class TurnAttempt:
             longest = min(_LONGEST_CONFLICT_PAUSE_SECONDS, 0.002 * 2 ** min(tries, 10))
             pause = 0.0 if known else longest * random.uniform(0.25, 1.0)  # noqa: S311 -- jitter
             prepared.postponed.append((group, pause))
+
+
+def _trace(units: Iterable[UnitOfWork], spans: TurnSpans) -> None:
+    for unit in units:
+        if unit.writes:
+            arrivals = [turn_input.arrival for turn_input in unit.inputs]
+            unit.spans = spans.of_unit(unit.execution_id, unit.trace, arrivals)
+
+
+def _end_spans(
+    encoded_units: Iterable[EncodedUnit], committed: Committed, spans: TurnSpans
+) -> None:
+    for unit in (encoded.unit for encoded in encoded_units):
+        if unit.spans is not None and unit.execution_id in committed.kept:
+            unit.spans.end(spans)
 
 
 def _bad_decision(unit: UnitOfWork, error: Exception) -> BadDecision:

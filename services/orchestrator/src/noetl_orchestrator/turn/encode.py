@@ -63,12 +63,13 @@ class Encoder:
         Raises:
             TypeError, ValueError: a value is not JSON.
         """
-        rows, execution_id = unit.rows, unit.execution_id
+        rows, execution_id, spans = unit.rows, unit.execution_id, unit.spans
         move = _state_row(unit, now=now)
         (commit.moves if unit.start is None else commit.begins).append(move)
         self._shorten_leases(unit)
         outbox: list[OutboxRow] = []
-        event_bytes = self._add_events(commit, outbox, rows.events)
+        trace = unit.trace if spans is None else spans.context
+        event_bytes = self._add_events(commit, outbox, rows.events, trace=trace)
         commit.posted += [
             {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
         ]
@@ -79,7 +80,11 @@ class Encoder:
             if is_open and not self.pauses.withholds(path=unit.path, pool=_pool_of(command)):
                 outbox.append(
                     self.outbox_rows.command_row(
-                        execution_id, command, outbox_id=self.new_id(), now=now
+                        execution_id,
+                        command,
+                        outbox_id=self.new_id(),
+                        now=now,
+                        trace=None if spans is None else spans.of_command(command),
                     )
                 )
         commit.changes += [
@@ -145,14 +150,21 @@ class Encoder:
                 change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
     def _add_events(
-        self, commit: CommitParameters, outbox: list[OutboxRow], rows: Sequence[EventRow]
+        self,
+        commit: CommitParameters,
+        outbox: list[OutboxRow],
+        rows: Sequence[EventRow],
+        *,
+        trace: Json,
     ) -> int:
         """Add the events of an execution and one outbox row for all of them; return their size."""
         if not rows:
             return 0
         columns = [_json_columns(row) for row in rows]
         size = sum(map(_add_event, repeat(commit), rows, columns))
-        outbox.append(self.outbox_rows.commit_row(rows, columns, outbox_id=self.new_id()))
+        outbox.append(
+            self.outbox_rows.commit_row(rows, columns, outbox_id=self.new_id(), trace=trace)
+        )
         if not self.settings.outbox_relay_events:
             outbox += [self.outbox_rows.event_row(row, outbox_id=self.new_id()) for row in rows]
         return size

@@ -8,6 +8,7 @@ from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
+from noetl_orchestrator.traces import Arrival
 
 
 class Caller:
@@ -51,6 +52,7 @@ class TurnInput:
         attempts: decisions that were not committed.
         stored_events: rows found under event ids of this input.
         discarded_answer: the answer of the decision that those rows prevented.
+        arrival: where and when it came from, while spans are recorded.
         watch: key that counts turns of this input that did not end; None for an input that
             nothing speaks against.
     """
@@ -69,6 +71,7 @@ class TurnInput:
     attempts: int = 0
     stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
     discarded_answer: Answer | None = None
+    arrival: Arrival | None = None
     watch: str | None = None
 
 

@@ -21,6 +21,7 @@ from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.memory.cache import CachedExecution
+from noetl_orchestrator.traces import UnitSpans
 from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
 from noetl_orchestrator.turn.inputs import TurnInput
 
@@ -92,6 +93,7 @@ class UnitOfWork:
         soft_error: the first soft error, if it came now.
         abandoned: commands that ended without their worker, whose children are cancelled.
         followups: what the end starts.
+        spans: what is recorded of it, where its execution is traced.
     """
 
     execution_id: int
@@ -116,6 +118,7 @@ class UnitOfWork:
     abandoned: list[int] = field(default_factory=list)
     followups: list[Followup] = field(default_factory=list)
     continues_later: bool = False
+    spans: UnitSpans | None = None
 
     def __post_init__(self) -> None:
         self.expected = self.entry.execution.position

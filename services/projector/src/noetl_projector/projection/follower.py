@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from time import time_ns
 
 from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
+from noetl_common.telemetry.carrier import read_context
+from noetl_common.telemetry.tracing import record, tracing
 
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
@@ -54,9 +57,32 @@ class Follower:
                 continue
             _MOVED.inc(moved)
             break
+        _record(deliveries)
         ack_all(deliveries)
         if len(deliveries) < self._settings.projection_batch:
             await asyncio.sleep(self._settings.projection_rest_seconds)
+
+
+def _record(deliveries: Sequence[Delivery]) -> None:
+    """Record a span for each traced commit, from its message to the rows that were moved."""
+    recorder = tracing()
+    if recorder is None:
+        return
+    now = time_ns()
+    for delivery in deliveries:
+        parent = read_context(delivery.headers)
+        if parent is not None:
+            attributes = {"noetl.execution_id": str(execution_of_subject(delivery.subject))}
+            begin = int(delivery.stored_at_ns)
+            record(
+                recorder,
+                "project",
+                parent,
+                from_ns=begin,
+                to_ns=now,
+                kind="consumer",
+                attributes=attributes,
+            )
 
 
 def execution_of_subject(subject: str) -> int | None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import httpx
 import orjson
+from noetl_common.telemetry.carrier import carried_headers
+from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.json import Json
 
 from noetl_worker.bounded_http import fetch
@@ -45,7 +47,12 @@ class Edge:
         Raises:
             EdgeUnreachable: there was no answer.
         """
-        place = base or self._default_url
+        if tracing() is None:
+            return await self._call(method, base or self._default_url, path, body)
+        with inside(_name_of(method, path), kind="client"):
+            return await self._call(method, base or self._default_url, path, body)
+
+    async def _call(self, method: str, place: str, path: str, body: bytes) -> tuple[int, bytes]:
         try:
             return await self._calls.call(method, place, path, body, self._own_headers(place))
         except (CallFailed, httpx.InvalidURL) as error:
@@ -88,8 +95,12 @@ class Edge:
         return response.status_code, data
 
     def _own_headers(self, url: str) -> Mapping[str, str]:
-        """Return the worker's own token, for the place that the worker was configured with."""
-        return self._bearer if self._bearer and _place_of(url) == self._own_place else {}
+        """Return the context of the command that calls, while tracing is on, and the token.
+
+        The worker's own token is for the place that the worker was configured with.
+        """
+        own = self._bearer if self._bearer and _place_of(url) == self._own_place else {}
+        return own if tracing() is None else {**own, **carried_headers()}
 
     async def call_json(
         self, method: str, path: str, body: Json, *, base: str | None = None
@@ -100,6 +111,15 @@ class Edge:
             return status, orjson.loads(data)
         except orjson.JSONDecodeError:
             return status, None
+
+
+def _name_of(method: str, path: str) -> str:
+    """Return the name of the span of a call; paths hold ids."""
+    if path.endswith("/claim"):
+        return "claim command"
+    if path.endswith("/reports") or path == "/api/events":
+        return "report"
+    return "start child" if path == "/api/execute" else f"{method} edge"
 
 
 @asynccontextmanager

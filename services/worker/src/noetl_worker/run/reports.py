@@ -24,6 +24,11 @@ class Outcome:
     is_handled: bool = False
     """Whether a rule of the playbook lets the step go on with the bad status."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the run has gone wrong, and no rule of the playbook has seen to it."""
+        return self.error is not None or (self.status != "success" and not self.is_handled)
+
 
 class Reporter:
     """Build event bodies; ids and times are the worker's."""

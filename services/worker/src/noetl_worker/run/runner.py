@@ -7,6 +7,7 @@ from time import perf_counter
 from traceback import format_exception
 
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.http.secret_values import secret_values
 from noetl_contract.json import Json, JsonObject
 
@@ -71,7 +72,14 @@ class Runner:
         metrics.RUNNING.inc()
         started = perf_counter()
         try:
-            return await self._bounded(command, store)
+            if tracing() is None:
+                return await self._bounded(command, store)
+            with inside(f"run {command.action}") as span:
+                outcome = await self._bounded(command, store)
+                if span is not None and outcome.has_failed:
+                    # Not its text: that may quote what the tool was given.
+                    span.fail("the tool failed")
+                return outcome
         finally:
             metrics.RUNNING.dec()
             metrics.RUN_SECONDS.labels(command.action).observe(perf_counter() - started)

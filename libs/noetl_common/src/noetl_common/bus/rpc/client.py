@@ -15,6 +15,8 @@ from noetl_common.bus.rpc.headers import SEAL_HEADER, headers_of
 from noetl_common.bus.rpc.replies import unread_body
 from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.retry import backoff
+from noetl_common.telemetry.carrier import carried_headers
+from noetl_common.telemetry.tracing import tracing
 
 if TYPE_CHECKING:
     from noetl_common.crypto.opening import SealingKey
@@ -169,6 +171,8 @@ def _new_key() -> "SealingKey":
 
 def _headers(seconds: float, key: "SealingKey | None") -> dict[str, str]:
     headers = headers_of(seconds)
+    if tracing() is not None:
+        headers.update(carried_headers())
     return headers if key is None else {**headers, SEAL_HEADER: key.public}
 
 

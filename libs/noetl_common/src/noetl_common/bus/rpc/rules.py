@@ -13,6 +13,9 @@ from noetl_common.bus.rpc.headers import is_late
 from noetl_common.bus.rpc.replies import encode_error, reply_to_error
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.carrier import carry, read_context
+from noetl_common.telemetry.span import Span
+from noetl_common.telemetry.tracing import tracing
 
 _log = get_logger()
 _WAITING_PER_SLOT = 32
@@ -48,6 +51,7 @@ class Rules:
                 self._handled.labels(handler.name, "late").inc()
                 return None
             started = perf_counter()
+            span = _span(handler, headers)
             try:
                 status, body = await call()
             except Exception as error:  # noqa: BLE001 -- edge of the service: the caller must get an answer
@@ -56,6 +60,8 @@ class Rules:
                 )
             self._handled.labels(handler.name, str(status)).inc()
             self._duration.labels(handler.name).observe(perf_counter() - started)
+            if span is not None:
+                span.end(error=str(status) if status >= 500 else None)
         if handler.operation.is_secret:
             # Here, because it takes a tenth of a second that processes without secrets can spare.
             from noetl_common.bus.rpc.sealing import sealed_answer  # noqa: PLC0415 -- see above
@@ -80,3 +86,15 @@ class Rules:
         """Answer a request for which there is no room."""
         self._handled.labels(self.handlers[message.subject].name, "503").inc()
         self._bus.send_nowait(message.reply, _REFUSAL)
+
+
+def _span(handler: Handler, headers: Mapping[str, str] | None) -> Span | None:
+    """Open the span of a request that comes with a context; it lasts as long as its task."""
+    recorder = tracing()
+    parent = read_context(headers) if recorder is not None else None
+    if recorder is None or parent is None:
+        return None
+    operation = handler.operation
+    span = recorder.begin(f"{operation.service} {operation.name}", parent, kind="server")
+    carry(span.context)
+    return span

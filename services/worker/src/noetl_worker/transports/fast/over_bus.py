@@ -8,6 +8,8 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.telemetry.carrier import carried_headers
+from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
@@ -51,11 +53,17 @@ class BusChannel:
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         """Publish once and wait until it is stored."""
+        if tracing() is None:
+            return await self._send(message, message_id, seconds=seconds)
+        with inside(f"report {message.kind}", kind="producer"):
+            return await self._send(message, message_id, seconds=seconds)
+
+    async def _send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         ack = await self._bus.publish(
             _subject_of(message),
             message.body,
             message_id=message_id,
-            headers={REPLY_HEADER: message.reply},
+            headers={REPLY_HEADER: message.reply, **carried_headers()},
             seconds=seconds,
         )
         return not ack.duplicate

@@ -1,0 +1,55 @@
+"""Traces through the relay: rows carry the context that their messages go on with."""
+
+from collections.abc import Mapping, Sequence
+
+from noetl_common.errors import NoetlError
+from noetl_common.ids import time_of_id_ms
+from noetl_common.telemetry.carrier import Context, read_context
+from noetl_common.telemetry.span import Span
+from noetl_common.telemetry.tracing import tracing
+
+from noetl_outbox.rows import Row
+
+
+def open_spans(rows: Sequence[Row]) -> Mapping[int, Span]:
+    """Begin the span of each row that is traced, at the time when it was written.
+
+    Returns the spans by the ids of their rows; while tracing is off there are none.
+    """
+    recorder = tracing()
+    if recorder is None:
+        return {}
+    spans: dict[int, Span] = {}
+    for row in rows:
+        context = _context_of(row)
+        if context is not None:
+            spans[row.outbox_id] = recorder.begin(
+                f"relay {row.kind}",
+                context,
+                kind="producer",
+                at_ns=time_of_id_ms(row.outbox_id) * 1_000_000,
+                attributes={"noetl.execution_id": str(row.execution_id)},
+            )
+    return spans
+
+
+def headers_of(row: Row, spans: Mapping[int, Span]) -> Context | None:
+    """Return the headers of a row's messages; without a context they have none."""
+    span = spans.get(row.outbox_id)
+    return _context_of(row) if span is None else span.context
+
+
+def end_spans(rows: Sequence[Row], results: Sequence[object], spans: Mapping[int, Span]) -> None:
+    """End the spans of rows with what became of them."""
+    if not spans:
+        return
+    for row, result in zip(rows, results, strict=True):
+        span = spans.get(row.outbox_id)
+        if span is not None:
+            span.end(error=result.message if isinstance(result, NoetlError) else None)
+
+
+def _context_of(row: Row) -> Context | None:
+    payload = row.payload
+    said = payload.get("trace") if isinstance(payload, dict) else None
+    return None if said is None else read_context(said)
