@@ -139,7 +139,8 @@ UPDATE noetl_closed.progress SET is_whole = TRUE;
 UPDATE noetl.outbox AS o
 SET
     subject = CASE o.kind
-        WHEN 'commit' THEN regexp_replace(o.subject, '^([^.]+)\.[0-9]+\.', '\1.' || $1::INTEGER || '.')
+        WHEN 'commit'
+            THEN regexp_replace(o.subject, '^([^.]+)\.[0-9]+\.', '\1.' || $1::INTEGER || '.')
         WHEN 'event' THEN regexp_replace(o.subject, '\.[0-9]+$', '.' || $1::INTEGER)
         ELSE o.subject
     END,
