@@ -70,6 +70,11 @@ monitoring: setup
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
 	PYTHONPATH=tests/monitoring .venv/bin/python tests/monitoring/prometheus_proof.py
 
+# Three brokers under load, those that lead are killed; args="--rounds 5 --rate 50".
+.PHONY: cluster
+cluster: setup
+	PYTHONPATH=tests/outages .venv/bin/python tests/outages/cluster_proof.py $(args)
+
 # One execution's trace through every service, for each transport of the workers.
 .PHONY: traces
 traces: setup

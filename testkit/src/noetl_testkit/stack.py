@@ -113,6 +113,7 @@ class Stack:
                 capture_output=True,
                 timeout=30,
                 check=True,
+                env={**os.environ, **self.environment},
             )
             self._values = json.loads(done.stdout)
         return dict(self._values)

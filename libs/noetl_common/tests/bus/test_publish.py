@@ -31,6 +31,25 @@ async def test_the_same_message_id_is_stored_once(bus: Bus, place: Place) -> Non
     assert (await stream_info(bus, place.stream.name)).last_sequence == 1
 
 
+async def test_a_message_that_nobody_acknowledges_is_sent_again(bus: Bus, bus_prefix: str) -> None:
+    """As while nobody leads the stream: what comes meanwhile is dropped without a word."""
+    late = make_place(f"{bus_prefix}_late")
+    came: list[bytes] = []
+    await bus.subscribe(late.subject(), lambda message: came.append(message.data))
+
+    async def lead() -> None:
+        await eventually(lambda: came)
+        await ensure_topology(bus, (late.stream,))
+
+    async with running(lead()):
+        one, two = await asyncio.gather(
+            bus.publish(late.subject(), b"a", message_id="1"),
+            bus.publish_many([Outgoing(late.subject(), b"b", "2")]),
+        )
+
+    assert {one.sequence, *(ack.sequence for ack in two if isinstance(ack, PubAck))} == {1, 2}
+
+
 async def test_many_are_stored_in_order_with_one_result_each(bus: Bus, place: Place) -> None:
     acks = await bus.publish_many(
         [Outgoing(place.subject(), b"%d" % number, f"m{number}") for number in range(500)]

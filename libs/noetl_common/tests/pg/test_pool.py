@@ -20,6 +20,7 @@ from noetl_common.settings import PostgresSettings
 from noetl_testkit.ports import turning_away
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 
@@ -35,6 +36,17 @@ async def test_json_is_python_both_ways(pool: Pool) -> None:
     assert await pool.fetchval("SELECT $1::json", value) == value
     assert await pool.fetchval("SELECT ($1::jsonb) ->> 'text'", value) == "ä"
     assert await pool.fetchval("SELECT 'null'::jsonb") is None
+
+
+async def test_connections_at_work_are_counted(database: Database) -> None:
+    def shown(what: str) -> float | None:
+        return REGISTRY.get_sample_value(f"noetl_db_connections_{what}", {"pool": "counted"})
+
+    async with open_pool(settings_of(database), name="counted") as pool:
+        assert (shown("used"), shown("max")) == (0, 2)
+        async with lent(pool):
+            assert shown("used") == 1
+    assert shown("used") == 0
 
 
 async def test_json_text_passes_as_it_is(pool: Pool) -> None:

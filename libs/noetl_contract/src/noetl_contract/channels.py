@@ -143,6 +143,17 @@ INGRESS = Channel(
     },
     stream=streams.INGRESS.name,
 )
+DIRECT_WRITES = Channel(
+    name="direct_writes",
+    address="noetl_hint.write.{shard}.{execution_id}.{kind}",
+    summary="Ingress messages that their stream does not acknowledge or deliver, because nobody "
+    "leads it; the stream has them too. They may be lost.",
+    messages=INGRESS.messages,
+    senders=("api-gateway",),
+    receivers=("orchestrator",),
+    parameters=INGRESS.parameters,
+    role="hint",
+)
 COMMANDS = Channel(
     name="commands",
     address="noetl.commands.{pool}.{execution_id}",
@@ -300,6 +311,7 @@ REPLIES = Channel(
 )
 CHANNELS = (
     INGRESS,
+    DIRECT_WRITES,
     COMMANDS,
     EVENTS,
     COMMITS,

@@ -11,6 +11,7 @@ COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 COMMITS_ROOT = "noetl_commits"
 INGRESS_ROOT = "noetl_ingress"
+DIRECT_ROOT = "noetl_hint.write"
 DEAD_LETTERS = "noetl_dead"
 INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
@@ -97,6 +98,21 @@ def commits_of_execution_filter(execution_id: int) -> str:
 def ingress_subject(shard: int, *, execution_id: int, kind: IngressKind) -> str:
     """Return ``noetl_ingress.<shard>.<execution_id>.<kind>``."""
     return f"{INGRESS_ROOT}.{shard}.{execution_id}.{kind}"
+
+
+def direct_subject(ingress: str) -> str:
+    """Return the subject of a write past its stream, from that of its ingress message."""
+    return f"{DIRECT_ROOT}{ingress.removeprefix(INGRESS_ROOT)}"
+
+
+def ingress_of_direct(subject: str) -> str:
+    """Return the ingress subject that a write past its stream stands for."""
+    return f"{INGRESS_ROOT}{subject.removeprefix(DIRECT_ROOT)}"
+
+
+def direct_filter(shard: int) -> str:
+    """Return the pattern of a shard's writes past their stream."""
+    return f"{DIRECT_ROOT}.{shard}.*.*"
 
 
 def untyped_ingress_subject(shard: int, *, execution_id: int) -> str:

@@ -101,6 +101,10 @@ PUBLISHED_AGAIN = counter(
     "noetl_ingress_published_again_total",
     "Messages published once more because the store had lost or answered them unheard",
 )
+SENT_DIRECTLY = counter(
+    "noetl_ingress_sent_directly_total",
+    "Messages sent past the ingress stream, which acknowledged none for a second",
+)
 INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingress stream")
 DEAD_LETTERS = gauge("noetl_dead_letters", "Messages given up that are kept for people")
 REFUSED = counter(

@@ -10,16 +10,20 @@ from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.writes import Backlog, IngressWriter
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.inbox import Incoming
 from noetl_common.clock import unix_ms
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
+    REPLY_HEADER,
     CommandStartMessage,
     HoldFields,
     unchecked,
 )
+from noetl_contract.ingress import INGRESS as INGRESS_MESSAGE
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
-from noetl_testkit.bus import nats_settings
+from noetl_contract.subjects import direct_filter, ingress_of_direct
+from noetl_testkit.bus import nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
@@ -340,6 +344,51 @@ async def test_register_is_asked_for_once(world: World) -> None:
 
     assert answer.status_code == 503
     assert len(world.backend.requests("register")) == 1
+
+
+async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators(
+    world: World,
+) -> None:
+    bus = world.backend.bus
+    info = await bus.js.stream_info(INGRESS.name)
+    sent: list[Incoming] = []
+
+    async def commit() -> None:
+        await eventually(lambda: sent, what="the write comes past the stream")
+        reply = RpcReply(body=OK).model_dump_json().encode()
+        await bus.reply(sent[0].headers[REPLY_HEADER], reply)
+
+    # As while nobody leads the stream: what is published is lost without a word.
+    await bus.js.update_stream(info.config.evolve(subjects=["nobody_leads.>"]))
+    await bus.subscribe("noetl_ingress.>", lambda _message: None)
+    await bus.subscribe(direct_filter(0), sent.append)
+    async with running(commit()):
+        answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    message = INGRESS_MESSAGE.validate_json(sent[0].data)
+    assert message.execution_id == EXECUTION_ID
+    assert ingress_of_direct(sent[0].subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
+
+
+async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
+    world: World,
+) -> None:
+    """As while nobody leads the durable; a second copy in the stream would be of no use."""
+    bus = world.backend.bus
+    world.backend.on_ingress = _hold
+    sent: list[Incoming] = []
+
+    def commit(message: Incoming) -> None:
+        sent.append(message)
+        reply = RpcReply(body=OK).model_dump_json().encode()
+        bus.send_nowait(message.headers[REPLY_HEADER], reply)
+
+    await bus.subscribe(direct_filter(0), commit)
+    answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert (len(sent), len(world.backend.ingress)) == (1, 1)
 
 
 async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsServer) -> None:

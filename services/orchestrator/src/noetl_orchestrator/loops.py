@@ -15,6 +15,7 @@ from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
 from noetl_orchestrator.ingress.consumer import run_consumer
+from noetl_orchestrator.ingress.direct import run_direct
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
@@ -121,6 +122,17 @@ def _spawn_intake(
     service: Service, settings: Settings, orchestrator: Orchestrator, *, bus: Bus
 ) -> None:
     durables = ingress_durables(settings.shard_index)
+    service.spawn(
+        "direct writes",
+        run_direct(
+            bus,
+            orchestrator.on_batch,
+            shard=settings.shard_index,
+            window=settings.ingress_window,
+            queue="orchestrator",
+            beat=service.beater("direct writes"),
+        ),
+    )
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
     service.spawn("pools", orchestrator.pools.run())

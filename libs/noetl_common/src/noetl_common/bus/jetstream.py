@@ -14,7 +14,8 @@ from noetl_contract.json import JsonObject
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
 
-_SECONDS = 5.0
+SECONDS = 5.0
+"""How long the broker may take for an answer, if nothing else is said."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
 _NO_MESSAGE = 10057  # the answer to the deletion of one that is not there
 _MOST_PAGES = 100
@@ -103,7 +104,7 @@ class StoredMessage:
         return rest.partition(b"\r\n")[0].strip().decode() if found else None
 
 
-async def stream_info(bus: Bus, name: str, *, seconds: float = _SECONDS) -> StreamInfo | None:
+async def stream_info(bus: Bus, name: str, *, seconds: float = SECONDS) -> StreamInfo | None:
     """Return a stream, None if it does not exist.
 
     Raises:
@@ -115,7 +116,7 @@ async def stream_info(bus: Bus, name: str, *, seconds: float = _SECONDS) -> Stre
 
 
 async def consumer_info(
-    bus: Bus, stream: str, name: str, *, seconds: float = _SECONDS
+    bus: Bus, stream: str, name: str, *, seconds: float = SECONDS
 ) -> ConsumerInfo | None:
     """Return a consumer, None if it or its stream does not exist.
 
@@ -127,7 +128,7 @@ async def consumer_info(
 
 
 async def list_consumers(
-    bus: Bus, stream: str, *, seconds: float = _SECONDS
+    bus: Bus, stream: str, *, seconds: float = SECONDS
 ) -> list[ConsumerInfo] | None:
     """Return all consumers of a stream, None if it does not exist.
 
@@ -153,7 +154,7 @@ async def get_message(
     sequence: int,
     *,
     next_of: str | None = None,
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
 ) -> StoredMessage | None:
     """Return a message of a stream, None if it or the stream does not exist.
 
@@ -179,9 +180,7 @@ async def get_message(
     )
 
 
-async def delete_message(
-    bus: Bus, stream: str, sequence: int, *, seconds: float = _SECONDS
-) -> bool:
+async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float = SECONDS) -> bool:
     """Delete a message of a stream; return whether it was there.
 
     Raises:
@@ -200,7 +199,7 @@ async def call(
     body: JsonObject | None = None,
     *,
     allow: tuple[int, ...] = (),
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
 ) -> JsonObject | None:
     """Call the API; None where the stream, consumer or message does not exist.
 

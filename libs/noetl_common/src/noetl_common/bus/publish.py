@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Protocol
 
 import orjson
@@ -20,6 +20,8 @@ from noetl_common.errors import NoetlError, TooLarge
 
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _NO_STREAM_PAUSE_SECONDS = 0.05
+_REPEAT_SECONDS = 1.0
+_REPEAT_BYTES = 4 << 20  # at once: half of what the connection keeps unsent
 _TOO_LARGE_FOR_STREAM = 10054
 _FAMILIES = sorted({family(subject) for stream in STREAMS for subject in stream.subjects})
 _FULL = frozenset({10047, 10077})
@@ -48,7 +50,7 @@ class Outgoing:
 class _InFlight:
     """A published message whose acknowledgement is awaited."""
 
-    __slots__ = ("answer", "data", "repeatable", "reply", "subject")
+    __slots__ = ("answer", "data", "repeatable", "reply", "sent_at", "subject")
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class _InFlight:
         self.data = data
         self.repeatable = repeatable
         self.answer = answer
+        self.sent_at = monotonic()
 
     def take(self, incoming: Incoming) -> None:
         if not self.answer.done():
@@ -90,6 +93,7 @@ class Publisher:
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._in_flight: dict[str, _InFlight] = {}
+        self._repeating: asyncio.TimerHandle | None = None
         self._published = metrics.counter(
             "noetl_bus_published_total",
             "Messages published to streams.",
@@ -217,8 +221,30 @@ class Publisher:
         )
         self._in_flight[reply] = entry
         bus.answers.register(reply, entry.take)
+        if self._repeating is None:
+            self._repeating = asyncio.get_running_loop().call_later(_REPEAT_SECONDS, self._repeat)
         await wire.write(bus.nc, data)
         return entry
+
+    def _repeat(self) -> None:
+        """Send again what has not been acknowledged for long; its id makes that harmless.
+
+        Who leads a stream may have died with it, and a message that comes while nobody does is
+        dropped without a word.
+        """
+        self._repeating = None
+        if not self._in_flight:
+            return
+        room, late = _REPEAT_BYTES, monotonic() - _REPEAT_SECONDS
+        for entry in self._in_flight.values():
+            if entry.sent_at > late or not entry.repeatable or entry.answer.done():
+                continue
+            if self._bus.nc.is_connected and len(entry.data) <= room:
+                room -= len(entry.data)
+                entry.sent_at = monotonic()
+                wire.write_nowait(self._bus.nc, entry.data)
+        loop = asyncio.get_running_loop()
+        self._repeating = loop.call_later(_REPEAT_SECONDS / 2, self._repeat)
 
     def _forget(self, entry: _InFlight) -> None:
         self._in_flight.pop(entry.reply, None)

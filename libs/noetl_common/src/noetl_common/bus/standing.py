@@ -35,6 +35,8 @@ _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 1.0
 # Two heartbeats and some jitter: less would take a busy broker for a lost request.
 _SILENCE_SECONDS = 2.5
+# Nobody answers while the cluster has no leader; who asks soon after there is one goes on soon.
+_VERIFY_SECONDS = 1.5
 _MOST_BYTES = 32 << 20
 _PROGRESS = b"+WPI"
 _FIRST_PAUSE_SECONDS = 0.1
@@ -268,8 +270,8 @@ class StandingPull:
             await self.bus.wait_connected()
             losses = self._losses
             try:
-                await ensure_durable(self.bus, self.spec)
-                stream = await stream_info(self.bus, self.spec.stream)
+                await ensure_durable(self.bus, self.spec, seconds=_VERIFY_SECONDS)
+                stream = await stream_info(self.bus, self.spec.stream, seconds=_VERIFY_SECONDS)
                 if stream is not None and losses == self._losses:
                     break
                 continue

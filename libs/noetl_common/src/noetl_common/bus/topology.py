@@ -149,10 +149,16 @@ async def _create_stream(bus: Bus, spec: StreamSpec, declared: JsonObject) -> Js
         raise missing from None
 
 
-async def ensure_durable(bus: Bus, spec: DurableSpec) -> JsonObject:
-    """Create or update one durable pull consumer and return its ``CONSUMER.INFO``."""
+async def ensure_durable(
+    bus: Bus, spec: DurableSpec, *, seconds: float = jetstream.SECONDS
+) -> JsonObject:
+    """Create or update one durable pull consumer and return its ``CONSUMER.INFO``.
+
+    ``seconds`` is how long it may take to learn whether it is there.
+    """
     declared = _durable_config(spec)
-    info = await jetstream.call(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
+    operation = f"CONSUMER.INFO.{spec.stream}.{spec.name}"
+    info = await jetstream.call(bus, operation, seconds=seconds)
     if info is None:
         config = {
             **declared,

@@ -10,6 +10,7 @@ import orjson
 
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
+from noetl_common.metrics import gauge
 from noetl_common.pg.errors import translated
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresSettings
@@ -18,6 +19,8 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.Connection[asyncpg.Record]
 type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
+_USED = gauge("noetl_db_connections_used", "Connections at work, by pool.", ("pool",))
+_MOST = gauge("noetl_db_connections_max", "Most connections that a pool may have.", ("pool",))
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -53,9 +56,13 @@ async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[P
         DatabaseRefused: wrong role or password.
     """
     pool = await _waited_for(settings, name)
+    used = _USED.labels(name)
+    used.set_function(lambda: pool.get_size() - pool.get_idle_size())
+    _MOST.labels(name).set(pool.get_max_size())
     try:
         yield pool
     finally:
+        used.set_function(lambda: 0)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await pool.close()

@@ -4,7 +4,7 @@ The SDK reads its own variables: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OT
 OTEL_EXPORTER_OTLP_HEADERS, …_TIMEOUT, …_COMPRESSION, …_CERTIFICATE and the limits of spans.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from socket import gethostname
 from typing import cast
@@ -12,8 +12,8 @@ from typing import cast
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource, get_aggregated_resources
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
@@ -34,6 +34,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from noetl_common import metrics
 from noetl_common.telemetry.carrier import TRACE_PARENT, TRACE_STATE, Context, is_sampled
 from noetl_common.telemetry.settings import TracingFields
 from noetl_common.telemetry.span import Attributes, Kind
@@ -111,7 +112,7 @@ class OtlpTracing:
             span_limits=SpanLimits(),
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(_Counted(OTLPSpanExporter())))
         self._tracer = self._provider.get_tracer("noetl")
 
     def begin(
@@ -145,6 +146,34 @@ class OtlpTracing:
         """Send what is left, for a few seconds at most."""
         self._provider.force_flush(timeout_millis=_LAST_MS)
         self._provider.shutdown()
+
+
+class _Counted(SpanExporter):  # type: ignore[misc]  # its package is not looked into
+    """Counts what an exporter sends, and what it gives up."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._spans = metrics.counter(
+            "noetl_spans_total",
+            "Spans by whether the receiver took them; there while tracing is on.",
+            ("outcome",),
+            zeros=("sent", "lost"),
+        )
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send spans."""
+        result = self._exporter.export(spans)
+        is_sent = result is SpanExportResult.SUCCESS
+        self._spans.labels("sent" if is_sent else "lost").inc(len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        """End the exporter."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Send what waits."""
+        return bool(self._exporter.force_flush(timeout_millis))
 
 
 _LAST_MS = 3000

@@ -12,6 +12,7 @@ import secrets
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 from typing import Self
 
 import orjson
@@ -36,10 +37,10 @@ from noetl_contract.ingress import (
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import IngressKind, ingress_subject
+from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
-from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
+from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN, SENT_DIRECTLY
 from noetl_api_gateway.traces import with_trace
 from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
@@ -50,7 +51,9 @@ _log = get_logger()
 _PAUSE_SECONDS = 0.2
 _SHORTEST_EXCHANGE_SECONDS = 0.1
 _PAUSE_AFTER_503_SECONDS = 1.0
-_PUBLISH_SECONDS = 5.0
+_PUBLISH_SECONDS = 1.0
+_DIRECT_SECONDS = 0.5
+"""Pause after a write past the stream, in which its answer usually comes."""
 _LONGEST_SILENCE_SECONDS = 8.0
 _REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
@@ -120,6 +123,8 @@ class IngressWriter:
         self._large = large
         self._attempt_prefix = secrets.token_hex(8)
         self._attempts = count(1)
+        # When any write was acknowledged, and answered.
+        self._acked_at = self._answered_at = 0.0
 
     def refuse_overload(self) -> None:
         """Refuse an early write before any work is done for it.
@@ -228,16 +233,22 @@ class IngressWriter:
         while (left := deadline - loop.time()) > 0:
             if write.ack is None:
                 await self._publish(write, seconds=min(_PUBLISH_SECONDS, left))
-            pause = silence if write.ack is not None else _PAUSE_SECONDS
+            pause = silence if write.ack is not None else write.pause
             reply = await answers.next(min(pause, deadline - loop.time()))
             if reply is None:
+                if write.ack is not None and not write.was_direct:
+                    write.was_direct = await self._send_directly(write, self._answered_at)
+                    if write.was_direct:
+                        continue
                 silence = min(silence * 2, _LONGEST_SILENCE_SECONDS)
                 await self._check(write)
             elif reply.status == 503 and not write.is_early:
                 # A worker is slowed down, not refused (W7): its message goes out again.
                 write.ack = None
+                write.is_lost = True
                 await asyncio.sleep(min(_PAUSE_AFTER_503_SECONDS, deadline - loop.time()))
             elif reply.status != 503:
+                self._answered_at = monotonic()
                 return reply
         return await _last_answer(answers, seconds=wait.linger_seconds)
 
@@ -245,7 +256,11 @@ class IngressWriter:
         if not self._bus.is_connected:
             write.refuse_if_early("The message broker is not reachable")
             return
-        write.message_id = f"{self._attempt_prefix}.{next(self._attempts)}"
+        write.pause = _PAUSE_SECONDS
+        if write.is_lost:
+            # Until the stream has acknowledged it, it is the same attempt: one copy is enough.
+            write.message_id = f"{self._attempt_prefix}.{next(self._attempts)}"
+            write.is_lost = False
         try:
             write.ack = await self._bus.publish(
                 write.subject,
@@ -254,6 +269,7 @@ class IngressWriter:
                 headers=write.headers,
                 seconds=seconds,
             )
+            self._acked_at = monotonic()
         except StreamFull:
             write.refuse_if_early("The ingress stream takes no more messages")
         except BusClosed:
@@ -267,6 +283,20 @@ class IngressWriter:
         except BusUnavailable as error:
             _log.warning("ingress_publish_failed", reason=error.message)
             write.is_doubtful = True
+            await self._send_directly(write, self._acked_at)
+
+    async def _send_directly(self, write: "_Write", heard_at: float) -> bool:
+        """Send a write past the stream, if nothing says that somebody leads it or its durable.
+
+        Where other writes were heard of at `heard_at`, the system is slow and would only get more
+        to do. Returns whether it was sent.
+        """
+        if not self._bus.is_connected or monotonic() - heard_at < _PUBLISH_SECONDS:
+            return False
+        SENT_DIRECTLY.inc()
+        write.pause = _DIRECT_SECONDS
+        await self._bus.send(direct_subject(write.subject), write.body, write.headers)
+        return True
 
     async def _check(self, write: "_Write") -> None:
         """Forget the acknowledgement if the stream has the message no longer."""
@@ -280,6 +310,7 @@ class IngressWriter:
             _log.info("ingress_published_again", subject=write.subject)
             PUBLISHED_AGAIN.inc()
             write.ack = None
+            write.is_lost = True
             write.is_doubtful = True
 
 
@@ -293,6 +324,11 @@ class _Write:
     ack: PubAck | None = None
     message_id: str = ""
     is_doubtful: bool = False
+    is_lost: bool = True
+    """The stream has no copy, or needs another one: the next attempt has an id of its own."""
+    pause: float = _PAUSE_SECONDS
+    was_direct: bool = False
+    """Sent past the stream after it was acknowledged."""
 
     def refuse_if_early(self, text: str) -> None:
         # Once it may have been committed the deadline has to be waited for (W5).

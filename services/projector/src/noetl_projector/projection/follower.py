@@ -7,7 +7,7 @@ from time import time_ns
 from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
-from noetl_common.metrics import counter
+from noetl_common.metrics import counter, histogram
 from noetl_common.telemetry.carrier import read_context
 from noetl_common.telemetry.tracing import record, tracing
 
@@ -17,6 +17,10 @@ from noetl_projector.settings import Settings
 _RETRY_SECONDS = 0.5
 _MOST_NAMED = 20
 _log = get_logger()
+_DELAY = histogram(
+    "noetl_projection_delay_seconds",
+    "From the message about a commit to the moved row, of the oldest message of each batch.",
+)
 _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that were moved on.")
 
 
@@ -56,6 +60,8 @@ class Follower:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             _MOVED.inc(moved)
+            oldest = min(int(delivery.stored_at_ns) for delivery in deliveries)
+            _DELAY.observe(max(0, time_ns() - oldest) / 1e9)
             break
         _record(deliveries)
         ack_all(deliveries)

@@ -1,0 +1,64 @@
+"""W21: writes that come past the ingress stream, while nobody leads it."""
+
+import orjson
+from noetl_common.bus.inbox import Incoming
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.json import JsonObject
+from noetl_contract.subjects import direct_subject, ingress_subject
+from noetl_orchestrator.ingress.direct import DirectDelivery, run_direct
+from noetl_testkit.bus import running
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.shard import Shard
+
+
+async def ask(shard: Shard, message: JsonObject) -> JsonObject:
+    """Send a write past the stream until it is answered, as the edge does."""
+    ingress = ingress_subject(0, execution_id=message["execution_id"], kind="execute")
+    with shard.bus.inbox().expect() as waiter:
+
+        async def is_answered() -> bool:
+            headers = {REPLY_HEADER: waiter.subject}
+            await shard.bus.send(direct_subject(ingress), orjson.dumps(message), headers)
+            return waiter.answer.done()
+
+        await eventually(is_answered, what="it is answered", every_seconds=0.05)
+        answer: JsonObject = orjson.loads(await waiter.wait(1))
+    return answer
+
+
+async def test_w21_a_write_past_the_stream_is_committed_once(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    execution_id = message["execution_id"]
+
+    async with running(
+        run_direct(replica.bus, replica.rooms.on_batch, shard=0, window=100, queue="test")
+    ):
+        past = await ask(shard, message)
+        # The copy that the stream took all the same, and came out with later.
+        again = await shard.send(execution_id, message)
+
+    assert past["status"] == again["status"] == 200
+    assert past["body"] == again["body"]
+    assert (await shard.types(execution_id)).count("playbook_started") == 1
+    await eventually(shard.ingress_is_empty)
+
+
+async def test_w21_what_is_no_write_is_answered_and_kept_nowhere(shard: Shard) -> None:
+    replica = await shard.open_replica()
+
+    async with running(
+        run_direct(replica.bus, replica.rooms.on_batch, shard=0, window=1, queue="test")
+    ):
+        answer = await ask(shard, {"type": "nonsense", "execution_id": shard.ids.next()})
+
+    assert answer["status"] == 422
+    assert await shard.dead_letters() == []
+
+
+async def test_its_acknowledgement_goes_nowhere() -> None:
+    delivery = DirectDelivery(Incoming("noetl_ingress.0.1.execute", b"", {}, ""))
+    await delivery.nak(1.0)
+
+    assert (delivery.is_answered, delivery.num_delivered) == (True, 2)

@@ -1,0 +1,291 @@
+"""Three brokers under load, and the death of the one that leads: ``make cluster``.
+
+Real NATS servers with every stream on all three, a whole stack on them, starts at a steady rate. In
+each round the node is killed with SIGKILL that leads the ingress stream, or the cluster's metadata,
+or a random one; the others go on, and it comes back and catches up. Ends with 0 when every start
+that was accepted ran to its end once, no start made two executions, and none was kept waiting
+for longer than the limit. Prints how long nobody was accepted, beside how long the brokers took
+to agree on a new leader.
+"""
+
+import argparse
+import asyncio
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import asyncpg
+import httpx
+from cluster import NODES, Cluster, Node, running_cluster
+from noetl_contract.streams import INGRESS
+from noetl_testkit.stack import Stack, register
+from noetl_testkit.waiting import eventually
+from verify import check_executions
+
+PLAYBOOK = """\
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: cluster, path: cluster/two}
+workload: {number: 0}
+workflow:
+  - step: start
+    tool: {kind: noop}
+    next: {arcs: [{step: last}]}
+  - step: last
+    tool: {kind: noop}
+"""
+_SETTLE_SECONDS = 120
+_AROUND_SECONDS = 12.0
+_WARM = 40
+
+
+@dataclass
+class Load:
+    """Starts at a steady rate, each with a number of its own."""
+
+    url: str
+    rate: float
+    accepted: dict[int, int] = field(default_factory=dict)
+    """Execution by number."""
+    moments: list[float] = field(default_factory=list)
+    """When answers said that a start was accepted."""
+    slowest: float = 0.0
+    refused: Counter[str] = field(default_factory=Counter)
+    is_over: bool = False
+    sent: int = 0
+
+    async def run(self) -> None:
+        """Start until told that it is over."""
+        limits = httpx.Limits(max_connections=500)
+        async with (
+            httpx.AsyncClient(base_url=self.url, timeout=40, limits=limits) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            while not self.is_over:
+                self.sent += 1
+                group.create_task(self._start(client, self.sent))
+                await asyncio.sleep(1 / self.rate)
+
+    async def _start(self, client: httpx.AsyncClient, number: int) -> None:
+        body = {"path": "cluster/two", "workload": {"number": number}}
+        begun = time.monotonic()
+        try:
+            answer = await client.post("/api/execute", json=body)
+        except httpx.HTTPError as error:
+            self.refused[type(error).__name__] += 1
+            return
+        if answer.status_code != 200:
+            self.refused[str(answer.status_code)] += 1
+            return
+        now = time.monotonic()
+        self.accepted[number] = int(answer.json()["execution_id"])
+        self.moments.append(now)
+        self.slowest = max(self.slowest, now - begun)
+
+    def gap(self, since: float, until: float) -> float:
+        """Return the longest time without an accepted start in a window, in seconds."""
+        inside = sorted(one for one in self.moments if since <= one <= until)
+        return max(later - earlier for earlier, later in pairwise([since, *inside, until]))
+
+
+@dataclass
+class Round:
+    """What a kill did."""
+
+    target: str
+    node: str
+    gap: float
+    """Longest time without an accepted start."""
+    election: float
+    """Until the ingress stream, its durables and the metadata were led by others."""
+    caught_up: float
+    """From the start of the killed node until it had everything."""
+
+
+def victim(cluster: Cluster, target: str) -> Node:
+    """Return the node that a target names."""
+    leaders = cluster.leaders()
+    match target:
+        case "ingress":
+            return cluster.node(leaders.streams[INGRESS.name])
+        case "meta":
+            return cluster.node(leaders.meta)
+        case _:
+            return random.choice(cluster.nodes)
+
+
+async def strike(cluster: Cluster, load: Load, target: str) -> Round:
+    """Kill a node, wait for what follows, bring it back."""
+    node = await asyncio.to_thread(victim, cluster, target)
+    moment = time.monotonic()
+    node.end(signal.SIGKILL)
+
+    def is_led() -> bool:
+        try:
+            now = cluster.leaders()
+        except (OSError, ValueError):
+            return False
+        led = [now.meta, now.streams.get(INGRESS.name, "")]
+        led += [who for key, who in now.durables.items() if key.startswith(f"{INGRESS.name}/")]
+        return all(who and who != node.name for who in led)
+
+    await eventually(
+        lambda: asyncio.to_thread(is_led), what="others lead", timeout_seconds=60, every_seconds=0.1
+    )
+    election = time.monotonic() - moment
+    enough = len(load.accepted) + _WARM
+    await eventually(
+        lambda: len(load.accepted) >= enough and time.monotonic() > moment + _AROUND_SECONDS,
+        what="starts are accepted again",
+        timeout_seconds=60,
+    )
+    gap = load.gap(moment, time.monotonic())
+    begun = time.monotonic()
+    node.start()
+    await eventually(
+        lambda: asyncio.to_thread(_has_caught_up, cluster),
+        what=f"{node.name} has caught up",
+        timeout_seconds=90,
+        every_seconds=0.1,
+    )
+    return Round(target, node.name, gap, election, time.monotonic() - begun)
+
+
+def _has_caught_up(cluster: Cluster) -> bool:
+    try:
+        return cluster.is_ready()
+    except (OSError, ValueError):
+        return False
+
+
+async def unfinished(dsn: str) -> int:
+    """Return the number of executions without an end."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        text = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
+        return int(await connection.fetchval(text))
+    finally:
+        await connection.close()
+
+
+async def problems_of(dsn: str, load: Load) -> tuple[list[str], str]:
+    """Return what is wrong with the log, and a line about what it holds."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(
+            """
+            SELECT execution_id, (context -> 'workload' ->> 'number')::int AS number
+            FROM noetl.event WHERE event_type = 'playbook_started'
+            """
+        )
+    finally:
+        await connection.close()
+    by_number: dict[int, list[int]] = {}
+    for row in rows:
+        by_number.setdefault(row["number"], []).append(row["execution_id"])
+    problems = [
+        f"start {number} made {len(made)} executions"
+        for number, made in by_number.items()
+        if len(made) > 1
+    ]
+    for number, execution_id in load.accepted.items():
+        if by_number.get(number, []) != [execution_id]:
+            problems.append(
+                f"start {number} was accepted as {execution_id}: {by_number.get(number)}"
+            )
+    findings = await check_executions(dsn, [row["execution_id"] for row in rows])
+    failed = {name: n for name, n in findings.statuses.items() if name != "COMPLETED"}
+    problems += findings.problems + ([f"statuses {findings.statuses}"] if failed else [])
+    return problems, (
+        f"accepted {len(load.accepted)} of {load.sent}, refused {dict(load.refused)}, "
+        f"executions {len(rows)}, events {findings.events}, late rows {findings.late_rows}"
+    )
+
+
+async def prove(stack: Stack, cluster: Cluster, options: argparse.Namespace) -> int:
+    """Go through all rounds; return the exit code."""
+    with stack.client() as client:
+        register(client, PLAYBOOK)
+    load = Load(stack.url, options.rate)
+    loading = asyncio.create_task(load.run())
+    await eventually(lambda: len(load.accepted) >= _WARM, what="the load runs")
+    rounds: list[Round] = []
+    for target in options.targets.split(",") * options.rounds:
+        await eventually(
+            lambda: asyncio.to_thread(_has_caught_up, cluster),
+            what="all is led",
+            timeout_seconds=90,
+        )
+        rounds.append(await strike(cluster, load, target))
+        now = rounds[-1]
+        print(
+            f"killed {now.node} ({now.target}): nothing accepted for {now.gap:.2f} s, new leaders "
+            f"after {now.election:.2f} s, caught up {now.caught_up:.2f} s after its start",
+            flush=True,
+        )
+    load.is_over = True
+    await loading
+
+    async def is_settled() -> bool:
+        return await unfinished(stack.dsn()) == 0
+
+    await eventually(
+        is_settled, what="all ended", timeout_seconds=_SETTLE_SECONDS, every_seconds=0.2
+    )
+    problems, said = await problems_of(stack.dsn(), load)
+    longest = max(one.gap for one in rounds)
+    print(f"{said}; slowest answer {load.slowest:.2f} s")
+    print(f"longest gap {longest:.2f} s, longest election {max(r.election for r in rounds):.2f} s")
+    if longest > options.limit:
+        problems.append(f"nothing was accepted for {longest:.2f} s, at most {options.limit:g}")
+    for problem in problems[:50]:
+        print(f"PROBLEM {problem}")
+    print("OK" if not problems else f"FAILED: {len(problems)} problems")
+    return 1 if problems else 0
+
+
+def main() -> int:
+    """Prove it; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--targets", default="ingress,meta,any")
+    parser.add_argument("--rounds", type=int, default=2, help="of all targets")
+    parser.add_argument("--rate", type=float, default=20.0, help="starts a second")
+    parser.add_argument(
+        "--limit", type=float, default=5.0, help="seconds without an accepted start"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the data")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="noetl-cluster-"))
+    try:
+        with running_cluster(folder) as cluster:
+            stack = Stack(
+                folder / "data",
+                environment={
+                    "NOETL_NATS_URL": cluster.url,
+                    "NOETL_NATS_STREAM_REPLICAS": str(NODES),
+                },
+            )
+            stack.scratch.mkdir()
+            stack.up()
+            try:
+                return asyncio.run(prove(stack, cluster, options))
+            finally:
+                stack.down()
+    finally:
+        if options.keep:
+            print(f"kept {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
