@@ -151,7 +151,8 @@ class Shell:
             await _answer(send, 200, b"", _preflight(scope) if len(cors) > _MEAGRE else ())
             return
         # The router would forgive slashes that the contract doesn't.
-        if inner["path"].endswith("/") or "//" in inner["path"]:
+        is_home = inner["path"] == "/"
+        if (inner["path"].endswith("/") and not is_home) or "//" in inner["path"]:
             await _answer(send, 404, _NOT_FOUND, _JSON)
             return
         if inner["method"] == "HEAD":
