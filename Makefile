@@ -94,6 +94,11 @@ chaos: setup
 drill: setup
 	.venv/bin/python tests/outages/restore_drill.py $(args)
 
+# Every service restarted, and the release before migrated and replaced, under load; args="--only restart".
+.PHONY: rolling
+rolling: setup
+	PYTHONPATH=tests/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
+
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
 triggers: setup
 	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)

@@ -110,6 +110,7 @@ def summary(supervisor: Supervisor) -> str:
             "",
             *lines,
             "",
+            f"  console    {supervisor.url}/console",
             f"  HTTP API   {supervisor.url}",
             f"  data       {supervisor.plan.data.root}",
             f"  logs       {supervisor.plan.data.logs}",

@@ -48,6 +48,7 @@ class Edge:
             _ = urlsplit(url).port, httpx.URL(url)
         except (ValueError, httpx.InvalidURL) as error:
             raise StackError(f"{url} is no address of a server: {error}") from error
+        self.url = url.rstrip("/")
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {token}"} if token else {},

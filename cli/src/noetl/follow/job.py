@@ -136,6 +136,7 @@ class Job:
         self._execution_id = await edge.execute(playbook, self.workload)
         self._title = f"{playbook.path} v{playbook.version}, execution {self._execution_id}"
         view.say(self._title)
+        view.say(f"{edge.url}/console/runs/{self._execution_id}")
 
     async def _follow(self, edge: Edge, view: View) -> int | None:
         """Show events until the end; return an exit code when the execution did not decide it."""

@@ -42,6 +42,7 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
+from noetl_api_gateway.routes.console.pages import CONSOLE_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
@@ -91,12 +92,14 @@ def create_app(settings: Settings | None = None) -> Shell:
         "gateway": lambda _scope: service.opened_gateway(),
         "service": lambda _scope: service,
     }
-    return Shell(
+    shell = Shell(
         DirectRoutes(app, BUSY, provide),
         door=_door(settings, is_login_needed=is_login_needed),
         service=service,
         lifespan=partial(_living, service),
     )
+    app.state[CONSOLE_STATE] = shell
+    return shell
 
 
 # Most of the time of a start; once is enough for edges that follow each other in one process.

@@ -1,6 +1,6 @@
 """Settings of the edge."""
 
-from typing import Self
+from typing import Literal, Self
 
 from noetl_common.settings import (
     CommandKeySettings,
@@ -14,6 +14,8 @@ from noetl_api_gateway.access_settings import AccessSettings, is_auth_on
 from noetl_api_gateway.intake_settings import IntakeSettings
 
 _MEBIBYTE = 1 << 20
+
+type ConsoleMode = Literal["off", "read", "full"]
 
 
 class Settings(
@@ -124,6 +126,10 @@ class Settings(
     )
     batch_patience_seconds: float = Field(
         default=60.0, gt=0, description="Patience with registering many documents, asked once."
+    )
+    console: ConsoleMode = Field(
+        default="full",
+        description="The console at /console: none, for reading only, or with all its actions.",
     )
     gateway_auth0_domain: str = Field(
         default="",

@@ -327,13 +327,14 @@ READS = [
         {"execution_id": EXECUTION_ID, "page": 1, "page_size": 2},
     ),
     (
-        "/events?since_event_id=5&event_type=call.done",
+        "/events?since_event_id=5&event_type=call.done&step=a%20b",
         "executions.events",
         {
             "execution_id": EXECUTION_ID,
             "page": 1,
             "page_size": 100,
             "since_event_id": 5,
+            "step": "a b",
             "event_type": "call.done",
         },
     ),

@@ -247,6 +247,17 @@ async def test_pages_are_descending_and_filtered(ask: Ask, add_log: AddLog) -> N
     }
 
 
+async def test_a_page_has_the_events_of_one_step(ask: Ask, add_log: AddLog) -> None:
+    other = {**ISSUED, "node": "other"}
+    await add_log(1, [STARTED, ISSUED, other, ISSUED, other, ENDED], status="COMPLETED")
+
+    page = EventsPage(execution_id=1, page=1, page_size=1, step="other")
+    body = (await ask(EXECUTIONS_EVENTS, page)).body
+
+    assert [event["position"] for event in body["events"]] == [5]
+    assert body["pagination"]["total_events"] == 2
+
+
 async def test_p4_tail_goes_by_position(ask: Ask, add_log: AddLog) -> None:
     low_id_last = [STARTED, {**ISSUED, "event_id": 5}, {**ENDED, "event_id": 2}]
     await add_log(1, low_id_last, status="COMPLETED")

@@ -86,6 +86,7 @@ class DetailRequest(OnBehalf):
     page_size: int = 100
     since_event_id: int | None = None
     event_type: str | None = None
+    step: str | None = None
     include_events: bool = Field(default=True, description="counts with `page` only")
     has_command_contexts: bool = Field(default=False, description="those of `command.issued`")
 
@@ -98,6 +99,7 @@ class EventsPage(OnBehalf):
     page_size: int
     since_event_id: int | None = None
     event_type: str | None = None
+    step: str | None = None
 
 
 class ExecutionExists(Model):

@@ -34,6 +34,7 @@ ENCODED_SLASH = "\ue02f"
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
 _SECRET_PATHS = (
     "/api/credentials",
     "/api/keychain",
@@ -136,7 +137,9 @@ class Shell:
         inner = _routed(scope)
         # Secrets must stay in no cache on their way.
         is_secret = inner["path"].startswith(_SECRET_PATHS)
-        send = _with_headers(send, (*cors, _NO_STORE) if is_secret else cors)
+        headers = (*cors, _NO_STORE) if is_secret else cors
+        # The next request of this client is for another edge: here it would meet a closed port.
+        send = _with_headers(send, (*headers, _CLOSE) if self.service.is_draining else headers)
         if scope["path"] in _PROBES:
             await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
@@ -148,7 +151,8 @@ class Shell:
             await _answer(send, 200, b"", _preflight(scope) if len(cors) > _MEAGRE else ())
             return
         # The router would forgive slashes that the contract doesn't.
-        if inner["path"].endswith("/") or "//" in inner["path"]:
+        is_home = inner["path"] == "/"
+        if (inner["path"].endswith("/") and not is_home) or "//" in inner["path"]:
             await _answer(send, 404, _NOT_FOUND, _JSON)
             return
         if inner["method"] == "HEAD":

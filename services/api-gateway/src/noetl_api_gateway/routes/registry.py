@@ -7,6 +7,7 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, schedules, subscriptions
+from noetl_api_gateway.routes.console.pages import console_routes
 from noetl_api_gateway.routes.executions import (
     ehdb,
     reads,
@@ -32,7 +33,7 @@ from noetl_api_gateway.routes.system import (
 )
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
-from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.settings import ConsoleMode, Settings
 
 _MODULES = (
     entries,
@@ -100,6 +101,7 @@ class RouteSettings:
     max_batch_body_bytes: int
     max_delivery_body_bytes: int
     disable_metrics: bool
+    console: ConsoleMode
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -110,6 +112,7 @@ class RouteSettings:
             settings.max_batch_body_bytes,
             settings.max_delivery_body_bytes,
             settings.disable_metrics,
+            settings.console,
         )
 
 
@@ -132,4 +135,4 @@ def route_handlers(settings: RouteSettings) -> list[ControllerRouterHandler]:
     )
     routes = [handler for module in _MODULES for handler in module.ROUTES]
     metrics = [] if settings.disable_metrics else [health.metrics]
-    return [*routes, large, batches, listened, *metrics]
+    return [*routes, large, batches, listened, *metrics, *console_routes(settings.console)]

@@ -341,12 +341,12 @@ class ExecutionHandlers(Handlers):
     ) -> tuple[Sequence[Json], JsonObject]:
         """Return a page in descending order, without events if no bodies are wanted."""
         page, page_size, event_type = request.page, request.page_size, request.event_type
-        since = request.since_event_id
+        since, step = request.since_event_id, request.step
         above = None if since is None else since - _ROUNDING
         total = state.position
-        if above is not None or event_type is not None:
+        if above is not None or event_type is not None or step is not None:
             total = await self._store.count_page(
-                state.execution_id, above_event_id=above, event_type=event_type
+                state.execution_id, above_event_id=above, event_type=event_type, step=step
             )
         pagination = pagination_of(page=page, page_size=page_size, total=total)
         if bodies is None:
@@ -355,6 +355,7 @@ class ExecutionHandlers(Handlers):
             state.execution_id,
             above_event_id=above,
             event_type=event_type,
+            step=step,
             limit=page_size,
             offset=(page - 1) * page_size,
             bodies=bodies,

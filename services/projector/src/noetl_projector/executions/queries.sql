@@ -408,7 +408,8 @@ SELECT coalesce(
 
 -- name: read_page
 -- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
--- $4 limit, $5 offset, $6 bytes of bodies as above, $7 whether commands have their context
+-- $4 limit, $5 offset, $6 bytes of bodies as above, $7 whether commands have their context,
+-- $8 step or null
 SELECT
     {shown_row},
     e.reach <= $6 AS is_whole,
@@ -430,6 +431,7 @@ FROM
                     e.execution_id = $1
                     AND ($2::BIGINT IS NULL OR e.event_id > $2)
                     AND ($3::TEXT IS NULL OR e.event_type = $3)
+                    AND ($8::TEXT IS NULL OR e.node_name = $8)
                 ORDER BY e.position DESC
                 LIMIT $4 OFFSET $5
             ) AS e
@@ -437,13 +439,15 @@ FROM
 ORDER BY e.position DESC;
 
 -- name: count_page
--- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null
+-- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null,
+-- $4 step or null
 SELECT count(*)
 FROM noetl.event AS e
 WHERE
     e.execution_id = $1
     AND ($2::BIGINT IS NULL OR e.event_id > $2)
-    AND ($3::TEXT IS NULL OR e.event_type = $3);
+    AND ($3::TEXT IS NULL OR e.event_type = $3)
+    AND ($4::TEXT IS NULL OR e.node_name = $4);
 
 -- name: read_start
 -- The workload of an execution. $1 execution id

@@ -239,6 +239,7 @@ class ExecutionStore(Store):
         *,
         above_event_id: int | None,
         event_type: str | None,
+        step: str | None,
         limit: int,
         offset: int,
         bodies: Bodies,
@@ -247,17 +248,24 @@ class ExecutionStore(Store):
         found = await self._db.fetch(
             "read_page",
             *(execution_id, above_event_id, event_type, limit, offset),
-            *(_CHUNK, bodies.has_commands),
+            *(_CHUNK, bodies.has_commands, step),
         )
         rows = [LogRow(**row) for row in found]
         await self._fill(execution_id, rows, bodies.most)
         return rows
 
     async def count_page(
-        self, execution_id: int, *, above_event_id: int | None, event_type: str | None
+        self,
+        execution_id: int,
+        *,
+        above_event_id: int | None,
+        event_type: str | None,
+        step: str | None,
     ) -> int:
         """Return how many rows a page is cut from."""
-        return int(await self._db.fetchval("count_page", execution_id, above_event_id, event_type))
+        return int(
+            await self._db.fetchval("count_page", execution_id, above_event_id, event_type, step)
+        )
 
     async def read_start(self, execution_id: int) -> Json:
         """Return the workload of an execution."""

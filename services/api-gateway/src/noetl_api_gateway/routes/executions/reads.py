@@ -40,6 +40,7 @@ _EVENT_QUERY = {
     "page_size": (int, "1 to 2000, 100 if absent; others count as the nearest"),
     "since_event_id": (int, "only events after about this one"),
     "event_type": (str, "exact type"),
+    "step": (str, "name of the step that the events are about"),
 }
 _PAGED_QUERY = {**_EVENT_QUERY, "include_events": (bool, "whether events are wanted")}
 _DETAIL_QUERY = {
@@ -173,6 +174,7 @@ def _detail_page(sent: Sent[BaseModel]) -> DetailRequest:
         page_size=page.page_size,
         since_event_id=page.since_event_id,
         event_type=page.event_type,
+        step=page.step,
         include_events=sent.flag("include_events", default=True),
     )
 
@@ -184,6 +186,7 @@ def _page(sent: Sent[BaseModel]) -> EventsPage:
         page_size=_clamped(sent.number("page_size", 100), 2000),
         since_event_id=sent.number("since_event_id"),
         event_type=sent.text("event_type"),
+        step=sent.text("step"),
     )
 
 

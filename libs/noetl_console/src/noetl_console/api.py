@@ -1,0 +1,145 @@
+"""How pages ask the API, and what its refusals mean to them."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol, cast
+from urllib.parse import quote
+
+import orjson
+from noetl_contract.json import Json
+from noetl_contract.model import Model
+from pydantic import TypeAdapter, ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the API: its status and body."""
+
+    status: int
+    body: bytes
+
+
+class Transport(Protocol):
+    """Carries one call to the API, as the person who looks at the page."""
+
+    async def __call__(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Return what the API answers; ``path`` begins with `/noetl/`, ids are texts then."""
+
+
+class Refused(Exception):
+    """The API has refused a call.
+
+    Attributes:
+        status: HTTP status; 401 asks for a login, 403 names a right that is missing.
+        text: the reason, for people.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class Api:
+    """Calls of pages, with answers as the contract's models."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def read[T](self, wanted: type[T], path: str, /, **query: str | int | None) -> T:
+        """Get a path below `/noetl/`.
+
+        Raises:
+            Refused: it was refused, or the answer is none of the contract.
+        """
+        given = {name: str(value) for name, value in query.items() if value not in {None, ""}}
+        return _decoded(wanted, await self._call("GET", path, given, None))
+
+    async def read_if_allowed[T](
+        self, wanted: type[T], path: str, /, **query: str | int | None
+    ) -> T | None:
+        """Get what a page can do without; None where the caller may not have it, or can't now.
+
+        Raises:
+            Refused: a login is needed.
+        """
+        try:
+            return await self.read(wanted, path, **query)
+        except Refused as refused:
+            if refused.status == 401:
+                raise
+            return None
+
+    async def send[T](
+        self, wanted: type[T], path: str, body: Model | Json, method: str = "POST"
+    ) -> T:
+        """Send a JSON body to a path below `/noetl/`.
+
+        Raises:
+            Refused: it was refused, or the answer is none of the contract.
+        """
+        if isinstance(body, Model):
+            body = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        return _decoded(wanted, await self._call(method, path, {}, orjson.dumps(body)))
+
+    async def send_if_allowed[T](self, wanted: type[T], path: str, body: Model | Json) -> T | None:
+        """Ask with a body for what a page can do without, as ``read_if_allowed``.
+
+        Raises:
+            Refused: a login is needed.
+        """
+        try:
+            return await self.send(wanted, path, body)
+        except Refused as refused:
+            if refused.status == 401:
+                raise
+            return None
+
+    async def ping(self) -> None:
+        """Ask whether the caller is known.
+
+        Raises:
+            Refused: 401 if not, 403 if the caller is known and may read no executions.
+        """
+        await self._call("GET", "executions", {"limit": "1"}, None)
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        answer = await self._transport(method, f"/noetl/{path}", query, body)
+        if answer.status >= 300:
+            raise Refused(answer.status, _reason(answer))
+        return answer.body
+
+
+def segment(text: str | int) -> str:
+    """Return a text as one segment of a path."""
+    return quote(str(text), safe="")
+
+
+@cache
+def _adapter(wanted: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", wanted))
+
+
+def _decoded[T](wanted: type[T], body: bytes) -> T:
+    try:
+        decoded: T = _adapter(cast("Hashable", wanted)).validate_json(body)
+    except ValidationError as error:
+        raise Refused(502, f"The API's answer can't be read: {error.errors()[0]['msg']}") from error
+    return decoded
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        body = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return f"status {answer.status}"
+    if not isinstance(body, dict):
+        return f"status {answer.status}"
+    reason = body.get("error") or body.get("detail") or f"status {answer.status}"
+    hint = body.get("hint")
+    return f"{reason} ({hint})" if isinstance(hint, str) and hint else str(reason)

@@ -1,0 +1,1 @@
+"""Pictures and texts made of the API's answers, without knowing of pages."""

@@ -1,0 +1,1 @@
+"""The pages: each asks the API and names the template that shows the answers."""

@@ -1,0 +1,162 @@
+"""One playbook: its picture and text, its versions, the form that starts it, its executions."""
+
+import asyncio
+
+from noetl_contract.http.catalog.entries import (
+    CatalogEntry,
+    CatalogListAnswer,
+    CatalogListRequest,
+    ContentRequest,
+    RegisterAnswer,
+    RegisterRequest,
+    ResourceRequest,
+    UiSchema,
+    ValidateAnswer,
+)
+from noetl_contract.http.catalog.schedules import ScheduleList
+from noetl_contract.http.executions.reads import ExecutionEntry
+from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
+
+from noetl_console.api import Api
+from noetl_console.drawing.differences import differences
+from noetl_console.drawing.forms import FormField, json_object, typed_values, workload_fields
+from noetl_console.drawing.graph import draw_graph
+from noetl_console.requests import BadField, Page, PageRequest, Redirect
+
+_RUNS = 20
+_EXAMPLE = """\
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata:
+  name: my_playbook
+  path: demo/my_playbook
+workload:
+  name: world
+workflow:
+  - step: start
+    tool:
+      kind: python
+      args:
+        name: "{{ workload.name }}"
+      code: |
+        result = {"greeting": f"hello {name}"}
+"""
+
+
+async def playbook(api: Api, request: PageRequest) -> Page:
+    """Show a version of a path; the newest one if none is named."""
+    path, version = request.names["path"], request.query.get("version") or "latest"
+    entry = await api.send(
+        CatalogEntry, "catalog/resource", ResourceRequest(path=path, version=version)
+    )
+    text = ContentRequest(content=entry.content or "")
+    listed, runs, schedules, problems = await asyncio.gather(
+        api.send_if_allowed(CatalogListAnswer, "catalog/list", CatalogListRequest(path=path)),
+        api.read_if_allowed(list[ExecutionEntry], "executions", path=path, limit=_RUNS),
+        api.read_if_allowed(ScheduleList, "schedules", limit=1000),
+        api.send_if_allowed(ValidateAnswer, "catalog/playbooks/validate", text),
+    )
+    versions = [one for one in (listed.entries if listed else []) if one.path == path]
+    fields = await _fields(api, entry)
+    against = _version(versions, request.query.get("against"))
+    return Page(
+        "playbook.html",
+        {
+            "entry": entry,
+            "versions": sorted(versions, key=lambda one: -one.version),
+            "graph_drawn": draw_graph(entry.layout, {}),
+            "problems": problems.problems if problems else [],
+            "lines": (entry.content or "").splitlines(),
+            "fields": fields,
+            "runs": [one for one in runs or [] if one.path == path],
+            "schedules": [
+                one for one in (schedules.schedules if schedules else []) if one.playbook == path
+            ],
+            "against": against,
+            "differences": differences(against.content or "", entry.content or "")
+            if against
+            else [],
+            "states": {},
+        },
+        title=path,
+    )
+
+
+def _version(versions: list[CatalogEntry], wanted: str | None) -> CatalogEntry | None:
+    return next((one for one in versions if str(one.version) == wanted), None)
+
+
+async def _fields(api: Api, entry: CatalogEntry) -> list[FormField]:
+    if entry.kind.lower() != "playbook":
+        return []
+    schema = await api.read_if_allowed(
+        UiSchema, f"catalog/{entry.path}/ui_schema", version=entry.version
+    )
+    return workload_fields(schema.fields) if schema else []
+
+
+async def start(api: Api, request: PageRequest) -> Redirect:
+    """Start a playbook with what was typed into its form, and with the JSON below it."""
+    path, version = request.names["path"], request.field("version") or "latest"
+    entry = await api.send(
+        CatalogEntry, "catalog/resource", ResourceRequest(path=path, version=version)
+    )
+    workload = typed_values(await _fields(api, entry), request)
+    workload |= json_object(request.field("more"), label="More input")
+    wish = ExecuteRequest(catalog_id=entry.catalog_id, workload=workload)
+    started = await api.send(ExecuteAnswer, "execute", wish)
+    return Redirect(f"/console/runs/{started.execution_id}")
+
+
+async def edit(api: Api, request: PageRequest) -> Page:
+    """Show a text to change: that of a path's version, or an example."""
+    path = request.query.get("path", "")
+    text = _EXAMPLE
+    if path:
+        entry = await api.send(
+            CatalogEntry,
+            "catalog/resource",
+            ResourceRequest(path=path, version=request.query.get("version") or "latest"),
+        )
+        text = entry.content or ""
+    return await _edited(api, text, path)
+
+
+async def check(api: Api, request: PageRequest) -> Page:
+    """Say what is wrong with a text that is being typed."""
+    return await _edited(api, request.field("content"), request.field("path"))
+
+
+async def save(api: Api, request: PageRequest) -> Page | Redirect:
+    """Register a text as the next version of its path, if it can run or is wanted anyway."""
+    text = request.field("content")
+    if not text.strip():
+        raise BadField("The text is empty")
+    found = await _problems(api, text)
+    if found is not None and not found.valid and request.field("anyway") != "yes":
+        return await _edited(api, text, request.field("path"), is_refused=True)
+    saved = await api.send(RegisterAnswer, "catalog/register", RegisterRequest(content=text))
+    return Redirect(f"/console/playbooks/{saved.path}?version={saved.version}")
+
+
+async def _problems(api: Api, text: str) -> ValidateAnswer | None:
+    return await api.send_if_allowed(
+        ValidateAnswer, "catalog/playbooks/validate", ContentRequest(content=text)
+    )
+
+
+async def _edited(api: Api, text: str, path: str, *, is_refused: bool = False) -> Page:
+    found = await _problems(api, text) if text.strip() else None
+    return Page(
+        "edit.html",
+        {
+            "text": text,
+            "path": path,
+            "problems": found.problems if found else [],
+            "valid": found.valid if found else None,
+            "is_refused": is_refused,
+        },
+        title=f"Edit {path}" if path else "New playbook",
+        status=422 if is_refused else 200,
+        part="parts/problems.html",
+    )

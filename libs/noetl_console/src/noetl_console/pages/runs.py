@@ -1,0 +1,92 @@
+"""The list of executions, which is the home of the console."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from noetl_contract.http.executions.reads import CancelAnswer, CancelRequest, ExecutionEntry
+from noetl_contract.http.executions.start import ExecuteAnswer, RerunRequest
+from noetl_contract.http.system.dashboard import DashboardStatsAnswer
+
+from noetl_console.api import Api, Refused, segment
+from noetl_console.requests import BadField, Page, PageRequest, Redirect
+
+PAGE_SIZE = 50
+STATUSES = ("RUNNING", "COMPLETED", "FAILED", "CANCELLED")
+FILTERS = ("status", "path", "parent_execution_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one of several executions: a text, the one that goes on, or an error."""
+
+    execution_id: str
+    text: str = ""
+    new: str = ""
+    error: str = ""
+
+
+async def runs(api: Api, request: PageRequest) -> Page:
+    """Show a page of executions, newest first, by the filters in the address."""
+    filters = {name: request.query.get(name, "").strip() for name in FILTERS}
+    after = request.query.get("after", "")
+    entries = await api.read(
+        list[ExecutionEntry], "executions", limit=PAGE_SIZE, after=after, **filters
+    )
+    seen = seen_of(f"{one.execution_id}{one.status}{one.event_count}" for one in entries)
+    stats = None
+    if not request.is_partial:
+        stats = await api.read_if_allowed(DashboardStatsAnswer, "dashboard/stats")
+    return Page(
+        "runs.html",
+        {
+            "entries": entries,
+            "filters": filters,
+            "after": after,
+            "older": _older(entries),
+            "statuses": STATUSES,
+            "stats": stats.stats if stats else None,
+            "seen": seen,
+            "is_live": not after,
+        },
+        title="Runs",
+        part="parts/runs.html",
+        is_same=request.is_partial and request.query.get("seen") == seen,
+    )
+
+
+def seen_of(parts: Iterable[str]) -> str:
+    """Return a short digest by which a script tells whether something has changed."""
+    joined = "\n".join(parts)
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def _older(entries: Sequence[ExecutionEntry]) -> str | None:
+    return str(entries[-1].execution_id) if len(entries) == PAGE_SIZE else None
+
+
+async def act_on_runs(api: Api, request: PageRequest) -> Page | Redirect:
+    """Cancel the executions that were selected, or start them once more; show what became of it."""
+    chosen = list(dict.fromkeys(request.form.get("id", ())))[:PAGE_SIZE]
+    action = request.field("action")
+    if action not in {"cancel", "rerun"}:
+        raise BadField("action: cancel or rerun")
+    if not chosen:
+        raise BadField("Select at least one run first")
+    outcomes = [await _act(api, action, execution_id) for execution_id in chosen]
+    return Page("outcomes.html", {"outcomes": outcomes, "action": action}, title="Done")
+
+
+async def _act(api: Api, action: str, execution_id: str) -> Outcome:
+    path = f"executions/{segment(execution_id)}"
+    try:
+        if action == "cancel":
+            wish = CancelRequest(reason="from the console", cascade=True)
+            answer = await api.send(CancelAnswer, f"{path}/cancel", wish)
+            return Outcome(execution_id, text=answer.message)
+        started = await api.send(ExecuteAnswer, f"{path}/rerun", RerunRequest())
+    except Refused as refused:
+        if refused.status == 401:
+            raise
+        return Outcome(execution_id, error=refused.text)
+    return Outcome(execution_id, text="started again as", new=started.execution_id)

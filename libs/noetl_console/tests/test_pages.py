@@ -1,0 +1,380 @@
+"""Pages made of scripted answers of the API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+from noetl_console.api import Answer, Api, Refused
+from noetl_console.pages import login
+from noetl_console.pages.run import TABS, run
+from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
+from noetl_console.pages.step import calls_of, step
+from noetl_console.pages.waits import answer
+from noetl_console.rendering import LONGEST_VALUE, pretty, render
+from noetl_console.requests import BadField, Page, PageRequest, Redirect
+from noetl_contract.http.executions.reads import DetailEvent
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Scripted:
+    """Answers of the API by path; remembers what was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers: dict[str, Any] = answers
+        self.asked: list[tuple[str, str, Any]] = []
+
+    async def __call__(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        name = path.removeprefix("/noetl/")
+        self.asked.append((method, name, orjson.loads(body) if body else dict(query)))
+        given = self.answers.get(name, (404, {"error": f"{name} not found"}))
+        status, answer = given if isinstance(given, tuple) else (200, given)
+        return Answer(status, orjson.dumps(answer))
+
+
+def entry(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "execution_id": str(number),
+        "catalog_id": "5",
+        "path": "demo/a",
+        "version": 2,
+        "status": "COMPLETED",
+        "started_at": "2026-06-15T12:00:00Z",
+        "completed_at": None,
+        "event_count": 7,
+        "start_time": "2026-06-15T12:00:00Z",
+        "end_time": None,
+        "duration_seconds": 1.0,
+        "duration_human": "1s",
+        "progress": 100,
+        "parent_execution_id": None,
+        "error": None,
+        "soft_errors": 0,
+        **changes,
+    }
+
+
+PAGES = {
+    "page": 1,
+    "page_size": 100,
+    "total_events": 7,
+    "total_pages": 1,
+    "has_next": False,
+    "has_prev": False,
+}
+
+
+def detail(**changes: Any) -> dict[str, Any]:
+    whole = {
+        **entry(),
+        "workload": {"n": 1},
+        "events": [],
+        "result": EVIL,
+        "events_included": False,
+        "events_endpoint": "",
+        "pagination": PAGES,
+    }
+    return {**whole, **changes}
+
+
+def steps(*names: str, state: str = "COMPLETED") -> dict[str, Any]:
+    return {
+        "execution_id": "1",
+        "path": "demo/a",
+        "status": "COMPLETED",
+        "steps": [
+            {
+                "step": name,
+                "state": state,
+                "runs": 1,
+                "first_started_at": "2026-06-15T12:00:00Z",
+                "started_at": "2026-06-15T12:00:00Z",
+                "ended_at": "2026-06-15T12:00:01Z",
+                "duration_seconds": 1.0,
+                "attempts": 1,
+                "iterations": None,
+                "error": None,
+                "worker_id": "w",
+            }
+            for name in names
+        ],
+        "next": None,
+    }
+
+
+def html(page: Page | Redirect, request: PageRequest) -> str:
+    assert isinstance(page, Page)
+    return render(page, request)
+
+
+async def test_filters_are_the_address_and_the_next_page_begins_after_the_last() -> None:
+    scripted = Scripted(executions=[entry(number) for number in range(PAGE_SIZE)])
+    request = PageRequest("/console", query={"status": "FAILED", "path": "a&b"})
+
+    text = html(await runs(Api(scripted), request), request)
+
+    assert scripted.asked[0] == (
+        "GET",
+        "executions",
+        {"limit": str(PAGE_SIZE), "status": "FAILED", "path": "a&b"},
+    )
+    assert f"/console?after={PAGE_SIZE - 1}&amp;status=FAILED&amp;path=a%26b" in text
+    assert "Cancel selected" in text
+
+
+async def test_a_console_for_reading_has_no_buttons() -> None:
+    request = PageRequest("/console", may_change=False)
+
+    text = html(await runs(Api(Scripted(executions=[entry()])), request), request)
+
+    assert "Cancel selected" not in text
+    assert 'type="checkbox"' not in text
+
+
+async def test_an_empty_list_teaches() -> None:
+    request = PageRequest("/console")
+
+    text = html(await runs(Api(Scripted(executions=[])), request), request)
+
+    assert "noetl-server run examples/hello.yaml" in text
+
+
+async def test_a_script_hears_only_of_changes() -> None:
+    api = Api(Scripted(executions=[entry()]))
+    first = await runs(api, PageRequest("/console"))
+    assert isinstance(first, Page)
+    seen = str(first.shown["seen"])
+
+    same = await runs(api, PageRequest("/console", query={"seen": seen}, is_partial=True))
+    other = PageRequest("/console", query={"seen": "old"}, is_partial=True)
+    changed = await runs(api, other)
+
+    assert isinstance(same, Page)
+    assert same.is_same
+    assert "<html" not in html(changed, other)
+
+
+async def test_what_became_of_each_selected_run_is_told() -> None:
+    scripted = Scripted(
+        **{
+            "executions/1/rerun": {
+                "execution_id": "9",
+                "status": "started",
+                "commands_generated": 1,
+            },
+            "executions/2/rerun": (409, {"error": "too late"}),
+        }
+    )
+    request = PageRequest("/console/runs", form={"id": ["1", "2", "1"], "action": ["rerun"]})
+
+    text = html(await act_on_runs(Api(scripted), request), request)
+
+    assert [name for _, name, _ in scripted.asked] == ["executions/1/rerun", "executions/2/rerun"]
+    assert "/console/runs/9" in text
+    assert "too late" in text
+    for form in ({"id": ["1"], "action": ["burn"]}, {"action": ["cancel"]}):
+        with pytest.raises(BadField):
+            await act_on_runs(Api(scripted), PageRequest("", form=form))
+
+
+async def test_the_cause_is_read_without_a_click() -> None:
+    cause = {"step": "call", "kind": "tool", "message": f"HTTP error: 503 {EVIL}", "line": 12}
+    scripted = Scripted(
+        **{
+            "executions/1": detail(status="FAILED", error="step 'call' failed", cause=cause),
+            "executions/1/steps": steps("call", state="FAILED"),
+        }
+    )
+    request = PageRequest("/console/runs/1", names={"id": "1"})
+
+    text = html(await run(Api(scripted), request), request)
+
+    assert "HTTP error: 503 &lt;script&gt;" in text
+    assert EVIL not in text
+    assert "#L12" in text
+    assert "/console/runs/1/steps/call" in text
+
+
+async def test_a_run_that_ended_makes_the_script_ask_for_the_whole_page() -> None:
+    scripted = Scripted(
+        **{"executions/1": detail(), "executions/1/steps": steps("a"), "catalog/resource": None}
+    )
+    request = PageRequest("", names={"id": "1"}, query={"seen": "old"}, is_partial=True)
+
+    page = await run(Api(scripted), request)
+
+    assert isinstance(page, Page)
+    assert page.is_stale
+
+
+@pytest.mark.parametrize("tab", [*TABS, "nonsense"])
+async def test_every_tab_is_there_and_escapes_what_it_shows(tab: str) -> None:
+    scripted = Scripted(
+        **{
+            "executions/1": detail(path=EVIL),
+            "executions/1/steps": steps(EVIL),
+            "executions/1/events": {
+                "execution_id": "1",
+                "path": "a",
+                "status": "COMPLETED",
+                "events": [event("call.done", result={"x": EVIL}, node_name=EVIL)],
+                "pagination": PAGES,
+            },
+            "executions": [entry(path=EVIL, error=EVIL)],
+            "catalog/resource": {
+                "catalog_id": "5",
+                "path": EVIL,
+                "kind": "playbook",
+                "version": 2,
+                "content": f"a: {EVIL}",
+                "layout": [{"step": EVIL, "next": EVIL}],
+                "payload": None,
+                "meta": None,
+                "created_at": "2026-06-15T12:00:00Z",
+            },
+        }
+    )
+    request = PageRequest("/console/runs/1", names={"id": "1"}, query={"tab": tab})
+
+    text = html(await run(Api(scripted), request), request)
+
+    assert EVIL not in text
+    assert "alert(1)" in text
+
+
+def event(kind: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "event_id": 7,
+        "event_type": kind,
+        "node_id": "s",
+        "node_name": "s",
+        "status": "COMPLETED",
+        "created_at": "2026-06-15T12:00:00Z",
+        "context": None,
+        "result": None,
+        "error": None,
+        "catalog_id": "5",
+        "parent_execution_id": None,
+        "parent_event_id": None,
+        "duration": None,
+        "execution_id": "1",
+        "timestamp": "2026-06-15T12:00:00Z",
+        **changes,
+    }
+
+
+def inner(**fields: Any) -> dict[str, Any]:
+    return {"context": {"command_id": "1:s:7", **fields}}
+
+
+CALL = [
+    event("command.issued", context={"tool_config": {"url": EVIL}, "args": {}}),
+    event("command.claimed", result=inner(worker_id="w-1")),
+    event("command.started", result=inner()),
+    event(
+        "call.done",
+        result=inner(
+            result={"context": {"data": {"x": 1}, "stdout": "said", "error": "exit 1\nlast"}}
+        ),
+    ),
+    event("command.completed", result=inner(), status="error"),
+]
+
+
+def test_events_of_a_command_are_one_call() -> None:
+    (call,) = calls_of([DetailEvent.model_validate(one) for one in reversed(CALL)])
+
+    assert call.input == {"url": EVIL}
+    assert (call.worker_id, call.attempts, call.status) == ("w-1", 1, "FAILED")
+    assert (call.output, call.stdout, call.error) == ({"x": 1}, "said", "exit 1\nlast")
+
+
+async def test_a_step_shows_what_went_in_and_came_out() -> None:
+    scripted = Scripted(
+        **{"executions/1": detail(events=CALL[::-1]), "executions/1/steps": steps("s")}
+    )
+    request = PageRequest("", names={"id": "1", "step": "s"})
+
+    text = html(await step(Api(scripted), request), request)
+
+    assert ("GET", "executions/1") in [one[:2] for one in scripted.asked]
+    assert scripted.asked[0][2]["step"] == "s"
+    assert "said" in text
+    assert EVIL not in text
+
+
+async def test_an_answer_goes_to_its_wait_and_nowhere_else() -> None:
+    wait = {
+        "wait_id": "8",
+        "execution_id": "1",
+        "path": "a",
+        "version": 1,
+        "step": "review",
+        "iteration": None,
+        "kind": "wait",
+        "signal": "approve",
+        "title": "",
+        "description": "",
+        "form": {"decision": {"enum": ["yes", "no"], "required": True}},
+        "on_timeout": None,
+        "since": "2026-06-15T12:00:00Z",
+        "due_at": "",
+    }
+    signalled = {
+        "execution_id": "1",
+        "signal": "approve",
+        "signal_id": "x",
+        "status": "taken",
+        "step": "review",
+        "iteration": None,
+    }
+    scripted = Scripted(
+        waits={"waits": [wait], "next": None}, **{"executions/1/signals/approve": signalled}
+    )
+    form = {"field.decision": ["yes"]}
+
+    sent = await answer(Api(scripted), PageRequest("", names={"id": "1", "wait": "8"}, form=form))
+
+    assert sent == Redirect("/console/runs/1")
+    assert scripted.asked[-1][2] == {
+        "id": "console-8",
+        "payload": {"decision": "yes"},
+        "wait_id": "8",
+    }
+    with pytest.raises(BadField, match="is over"):
+        await answer(Api(scripted), PageRequest("", names={"id": "1", "wait": "9"}))
+
+
+@pytest.mark.parametrize(
+    "to", ["https://evil.example/", "//evil.example", "/api", "/console\\@evil", "/consolex"]
+)
+async def test_a_login_leads_to_the_console_only(to: str) -> None:
+    api = Api(Scripted(executions=[]))
+
+    given = await login.enter(api, PageRequest("", form={"token": ["k"], "next": [to]}))
+
+    assert given == Redirect("/console", token="k")
+
+
+async def test_a_key_without_the_right_to_read_runs_is_a_key() -> None:
+    refused = Api(Scripted(executions=(403, {"error": "no right"})))
+    unknown = Api(Scripted(executions=(401, {"error": "who?"})))
+    request = PageRequest("", form={"token": ["k"], "next": ["/console/waits"]})
+
+    assert await login.enter(refused, request) == Redirect("/console/waits", token="k")
+    with pytest.raises(Refused, match=r"who\?"):
+        await login.enter(unknown, request)
+
+
+async def test_an_answer_that_is_none_of_the_contract_is_named() -> None:
+    with pytest.raises(Refused) as caught:
+        await runs(Api(Scripted(executions={"no": "list"})), PageRequest("/console"))
+    assert caught.value.status == 502
+
+
+def test_a_value_is_cut_where_nobody_would_read_on() -> None:
+    assert pretty({"a": [1]}) == '{\n  "a": [\n    1\n  ]\n}'
+    assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")

@@ -1,0 +1,1 @@
+"""The console: its pages over HTTP, its files, and its login."""

@@ -1,0 +1,169 @@
+"""`/console/…`: pages and forms."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote
+
+from litestar import Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from noetl_console.api import Api, Refused
+from noetl_console.rendering import render, static_files
+from noetl_console.requests import BadField, Page, PageRequest, Redirect
+from noetl_console.routes import CONSOLE_ROUTES, ConsoleRoute
+from noetl_contract.access.rights import Right
+
+from noetl_api_gateway.gateway import TheProcess
+from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.console.own_calls import transport
+from noetl_api_gateway.routes.console.sessions import cookie_of, refuse_foreign_forms, token_of
+from noetl_api_gateway.settings import ConsoleMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONSOLE_STATE = "console"
+"""Where the application keeps what answers the console's calls: itself."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "content-security-policy": _POLICY,
+    "cache-control": "no-store",
+    "referrer-policy": "same-origin",
+    "x-frame-options": "DENY",
+}
+_FILE_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
+_MOST_FIELDS = 2000
+_OPTIONS = {"needs": Right.PUBLIC}
+"""A page is public; what it shows and does are calls of the API with rights of their own."""
+
+
+def console_routes(mode: ConsoleMode) -> list[HTTPRouteHandler]:
+    """Return the handlers of the console; those that change nothing if it is for reading."""
+    if mode == "off":
+        return []
+    wanted = [one for one in CONSOLE_ROUTES if mode == "full" or not one.changes]
+    return [home, file, *(_handler(one, may_change=mode == "full") for one in wanted)]
+
+
+@get("/", opt=_OPTIONS, include_in_schema=False)
+async def home(request: AnyRequest) -> Response[bytes]:
+    """Lead a browser to the console; to others there is nothing here."""
+    if "text/html" not in request.headers.get("accept", ""):
+        raise HTTPException(status_code=404)
+    return Response(b"", status_code=302, headers={"location": "/console"})
+
+
+@get("/console/static/{name:str}", opt=_OPTIONS, include_in_schema=False)
+async def file(name: FromPath[str]) -> Response[bytes]:
+    """Send a file of the pages; its address changes with it."""
+    found = static_files().get(name)
+    if found is None:
+        raise HTTPException(status_code=404)
+    return Response(found.content, media_type=found.media_type, headers=_FILE_HEADERS)
+
+
+def _handler(route: ConsoleRoute, *, may_change: bool) -> HTTPRouteHandler:
+    async def handle(request: AnyRequest, service: TheProcess) -> Response[bytes]:
+        url = service.gateway_settings.public_server_url
+        is_secure = request.scope["scheme"] == "https" or url.startswith("https://")
+        return await _answer(request, route, may_change=may_change, is_secure=is_secure)
+
+    words = [word.strip("{}").replace(":", "_") for word in route.path.split("/") if word]
+    handle.__name__ = "_".join(["console", route.method.lower(), *words])
+    make = get if route.method == "GET" else post
+    path = "/console" + "/".join(_typed(word) for word in route.path.split("/"))
+    return make(path, opt=_OPTIONS, status_code=200, include_in_schema=False)(handle)
+
+
+def _typed(word: str) -> str:
+    return f"{word[:-1]}:str}}" if word.startswith("{") and ":" not in word else word
+
+
+async def _answer(
+    request: AnyRequest, route: ConsoleRoute, *, may_change: bool, is_secure: bool
+) -> Response[bytes]:
+    form: Mapping[str, list[str]] = {}
+    if route.method == "POST":
+        refuse_foreign_forms(request)
+        form = await _form(request)
+    token = token_of(request)
+    page_request = PageRequest(
+        path=_address(request),
+        names={name: str(value).lstrip("/") for name, value in request.path_params.items()},
+        query=dict(request.query_params.items()),
+        form=form,
+        may_change=may_change,
+        has_login=bool(token),
+        is_partial="hx-request" in request.headers,
+    )
+    if route.path == "/login" and route.method == "POST":
+        token = page_request.field("token").strip()
+    api = Api(transport(request.app.state[CONSOLE_STATE], request.scope, token))
+    try:
+        return _shown(await route.handler(api, page_request), page_request, is_secure=is_secure)
+    except Refused as refused:
+        return _refused(refused, page_request)
+    except BadField as bad:
+        return _error(page_request, "This can't be taken", bad.text, 422)
+
+
+async def _form(request: AnyRequest) -> dict[str, list[str]]:
+    text = (await read_bytes(request)).decode("utf-8", "replace")
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise Refusal(422, f"A form has at most {_MOST_FIELDS} fields") from error
+
+
+def _address(request: AnyRequest) -> str:
+    query = request.scope["query_string"].decode("latin-1")
+    path = quote(request.scope["path"], safe="/")
+    return f"{path}?{query}" if query else path
+
+
+def _shown(
+    given: Page | Redirect, page_request: PageRequest, *, is_secure: bool
+) -> Response[bytes]:
+    if isinstance(given, Redirect):
+        headers = {"location": given.to, **_PAGE_HEADERS}
+        if given.token is not None:
+            headers["set-cookie"] = cookie_of(given.token, is_secure=is_secure)
+        return Response(b"", status_code=303, headers=headers)
+    if given.is_same:
+        return Response(b"", status_code=204, headers=_PAGE_HEADERS)
+    if given.is_stale:
+        return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-refresh": "true"})
+    return _html(render(given, page_request), given.status)
+
+
+def _refused(refused: Refused, page_request: PageRequest) -> Response[bytes]:
+    """Ask for a login, or say why not."""
+    at_login = page_request.path.partition("?")[0] == "/console/login"
+    if refused.status != 401:
+        return _error(page_request, "Not possible", refused.text, refused.status)
+    if at_login:
+        shown = {"next": page_request.field("next"), "text": f"Not let in: {refused.text}"}
+        return _html(render(Page("login.html", shown, title="Log in"), page_request), 401)
+    to = f"/console/login?next={quote(page_request.path if not page_request.form else '/console')}"
+    if page_request.is_partial:
+        return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-redirect": to})
+    return Response(b"", status_code=303, headers={"location": to, **_PAGE_HEADERS})
+
+
+def _error(page_request: PageRequest, title: str, text: str, status: int) -> Response[bytes]:
+    page = Page("error.html", {"text": text, "status": status}, title=title)
+    return _html(render(page, page_request), status)
+
+
+def _html(text: str, status: int) -> Response[bytes]:
+    return Response(
+        text.encode(),
+        status_code=status,
+        media_type="text/html",
+        headers=_PAGE_HEADERS,
+    )

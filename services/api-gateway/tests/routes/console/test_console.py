@@ -1,0 +1,184 @@
+"""The console over HTTP: who gets in, which forms are taken, what its pages may load."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from ...conftest import EXECUTION_ID, World, make_world
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+OWN = {"sec-fetch-site": "same-origin"}
+
+
+@pytest.fixture
+async def guarded(nats_url: str) -> AsyncIterator[World]:
+    async with make_world(nats_url, auth="on") as made:
+        yield made
+
+
+async def post(world: World, path: str, body: str = "", **headers: str) -> httpx.Response:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await world.client.post(path, content=body, headers={**FORM, **sent})
+
+
+async def test_a_browser_is_led_to_the_console_and_others_are_not(world: World) -> None:
+    browser = await world.client.get("/", headers={"accept": "text/html"})
+    program = await world.client.get("/", headers={"accept": "application/json"})
+
+    assert (browser.status_code, browser.headers["location"]) == (302, "/console")
+    assert (program.status_code, program.json()["error"]) == (404, "Not Found")
+
+
+async def test_pages_load_nothing_from_elsewhere(world: World) -> None:
+    world.backend.answer("executions.list", [])
+    world.backend.answer("dashboard.stats", {})
+
+    page = await world.client.get("/console")
+    policy = page.headers["content-security-policy"]
+
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["cache-control"] == "no-store"
+    assert "style=" not in page.text
+    assert "onclick" not in page.text
+    for address in set(_loaded(page.text)):
+        found = await world.client.get(address)
+        assert found.status_code == 200, address
+        assert "immutable" in found.headers["cache-control"]
+
+
+def _loaded(text: str) -> list[str]:
+    marks = ('src="', '<link rel="icon" href="', '<link rel="stylesheet" href="')
+    return [part.partition('"')[0] for mark in marks for part in text.split(mark)[1:]]
+
+
+async def test_pages_ask_the_api_as_the_browser_does(world: World) -> None:
+    world.backend.answer("executions.list", [])
+
+    await world.client.get("/console?status=FAILED&path=demo")
+
+    (asked,) = world.backend.requests("executions.list")
+    assert (asked["status"], asked["path"]) == ("FAILED", "demo")
+
+
+async def test_what_the_api_refuses_is_a_page_with_its_status(world: World) -> None:
+    page = await world.client.get("/console/runs/abc")
+
+    assert page.status_code == 400
+    assert "Cannot parse `abc`" in page.text
+    assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_an_action_is_a_call_of_the_api(world: World) -> None:
+    answer = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", "reason=enough", **OWN)
+
+    (message,) = world.backend.ingress
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        f"/console/runs/{EXECUTION_ID}",
+    )
+    assert (message["reason"], message["cascade"]) == ("enough", True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "none"},
+        {"origin": "http://localhost:1"},
+        {"origin": "null"},
+    ],
+)
+async def test_forms_of_other_sites_are_refused(world: World, headers: dict[str, str]) -> None:
+    answer = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", **headers)
+
+    assert answer.status_code == 403
+    assert world.backend.ingress == []
+
+
+async def test_a_form_with_too_much_in_it_is_refused(world: World) -> None:
+    body = "&".join(f"id={number}" for number in range(3000))
+
+    answer = await post(world, "/console/runs", f"action=cancel&{body}", **OWN)
+
+    assert answer.status_code == 422
+    assert world.backend.ingress == []
+
+
+async def test_a_console_for_reading_has_no_actions(nats_url: str) -> None:
+    async with make_world(nats_url, console="read") as world:
+        world.backend.answer("executions.list", [])
+
+        page = await world.client.get("/console")
+        action = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", **OWN)
+
+        assert page.status_code == 200
+        assert action.status_code in {404, 405}
+        assert world.backend.ingress == []
+
+
+async def test_no_console_is_nothing(nats_url: str) -> None:
+    async with make_world(nats_url, console="off") as world:
+        for path in ("/", "/console", "/console/static/style.css", "/console/login"):
+            found = await world.client.get(path, headers={"accept": "text/html"})
+            assert found.status_code == 404, path
+
+
+async def test_who_has_no_login_is_asked_for_one(guarded: World) -> None:
+    page = await guarded.client.get("/console/waits?path=a")
+    script = await guarded.client.get("/console/waits?path=a", headers={"hx-request": "true"})
+    form = await guarded.client.get(page.headers["location"])
+
+    assert (page.status_code, page.headers["location"]) == (
+        303,
+        "/console/login?next=/console/waits%3Fpath%3Da",
+    )
+    assert script.headers["hx-redirect"] == page.headers["location"]
+    assert 'value="/console/waits?path=a"' in form.text
+
+
+async def test_a_key_that_nobody_has_is_not_let_in(guarded: World) -> None:
+    guarded.backend.answer("keys.check", {"principal": None})
+
+    answer = await post(guarded, "/console/login", "token=nk_1_wrong&next=%2Fconsole", **OWN)
+
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert "Not let in" in answer.text
+
+
+async def test_a_login_is_a_cookie_that_scripts_and_other_paths_do_not_get(world: World) -> None:
+    world.backend.answer("executions.list", [])
+
+    entered = await post(world, "/console/login", "token=nk_1_good&next=%2Fconsole%2Fwaits", **OWN)
+    left = await post(world, "/console/logout", **OWN)
+
+    kept = entered.headers["set-cookie"]
+    assert (entered.status_code, entered.headers["location"]) == (303, "/console/waits")
+    assert "noetl_console=nk_1_good" in kept
+    for part in ("HttpOnly", "Path=/console", "SameSite=Lax"):
+        assert part in kept
+    assert "Max-Age=0" in left.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("token", ["k" * 5000, "line%0D%0ASet-Cookie: x=y", "%E2%82%AC"])
+async def test_a_key_that_no_cookie_can_hold_is_refused(world: World, token: str) -> None:
+    world.backend.answer("executions.list", [])
+
+    answer = await post(world, "/console/login", f"token={token}", **OWN)
+
+    assert answer.status_code in {401, 422}
+    assert "set-cookie" not in answer.headers
+
+
+async def test_the_cookie_is_the_login_of_the_pages_calls_only(guarded: World) -> None:
+    """An API route never reads it: no other page can use it."""
+    cookie = {"cookie": "noetl_console=nk_1_good"}
+
+    api = await guarded.client.get("/api/executions", headers=cookie)
+
+    assert api.status_code == 401
