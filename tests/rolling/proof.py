@@ -57,6 +57,10 @@ SELECT
     (SELECT count(*) FROM noetl.outbox WHERE status NOT IN ('PUBLISHED', 'PARKED')) AS outbox,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
 """
+LATE = """
+SELECT event_type, node_name, worker_id, created_at, meta
+FROM noetl.event WHERE meta ->> 'late' = 'true' ORDER BY event_id LIMIT 10
+"""
 WAITS = """
 SELECT extract(EPOCH FROM max(now() - state_change))::FLOAT8
 FROM pg_stat_activity
@@ -129,6 +133,8 @@ def tell(load: Load, fleet: Fleet, began: float) -> Findings:
         f"with commands, {findings.commands}: "
         f"{findings.reissued} handed out again, {findings.late_rows} late rows"
     )
+    if findings.late_rows:
+        print("  " + fleet.database.run(LATE).replace("\n", "\n  "))
     for one in findings.problems[:20]:
         problem(one)
     if load.statuses != {"COMPLETED": len(load.accepted)}:
