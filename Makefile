@@ -38,7 +38,7 @@ chart: setup
 chart-run: setup
 	.venv/bin/python tools/chart/rehearsal.py
 
-# A pool from none and back, by KEDA's sums, under commands that take long; args="--commands 60 --seconds 50".
+# All that the chart scales, there and back by KEDA's sums, under load; args="--of worker --commands 60 --seconds 50".
 chart-scale: setup
 	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
 

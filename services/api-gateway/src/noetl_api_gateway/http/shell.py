@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from noetl_common.logging import get_logger
 from noetl_common.process.health import HealthRoutes
 from noetl_common.service import Service
 from noetl_common.telemetry.work import working_on
@@ -54,6 +55,8 @@ _REQUEST_HEADERS = b"access-control-request-headers"
 _PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
 _ALIAS = "noetl.alias"
 _CALL_KEY = "noetl.call"
+
+_log = get_logger()
 
 type Header = tuple[bytes, bytes]
 type Scope = MutableMapping[str, Any]
@@ -206,6 +209,7 @@ class Shell:
             served, duration = http_metrics(route, scope["method"], status)
             served.inc()
             duration.observe(perf_counter() - started)
+            _log.debug("request_served", method=scope["method"], route=route, status=status)
             if span is not None:
                 end_request_span(span, scope["method"], route, status)
         return status
