@@ -80,6 +80,12 @@ cluster: setup
 traces: setup
 	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
 
+# The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
+.PHONY: pooler
+pooler: setup
+	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || apt-get install -y --no-install-recommends pgbouncer
+	.venv/bin/python tools/chart/pooler_rehearsal.py $(args)
+
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 

@@ -34,6 +34,7 @@ from noetl_contract.documents.broker_users import Pool, broker_users
 from noetl_testkit.postgres import Database, running_postgres
 from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_for, wait_until
+from pooler import Between
 from rendering import ROOT, Helm, packed
 
 POOLS = ("shared", "system")
@@ -292,12 +293,15 @@ def values(database: Database, *, nats: int, monitor: int) -> dict[str, Any]:
 
 
 @contextmanager
-def servers(folder: Path, more: Mapping[str, Any]) -> Iterator[Cluster]:
+def servers(
+    folder: Path, more: Mapping[str, Any], between: Between | None = None
+) -> Iterator[Cluster]:
     """Run NATS and PostgreSQL, and render the chart for them.
 
     Args:
         folder: for their files.
         more: values beside those that lead to them.
+        between: a pooler that services reach PostgreSQL by.
     """
     with ExitStack() as stack:
         database = stack.enter_context(running_postgres(folder / "postgres")).maintenance
@@ -319,6 +323,9 @@ def servers(folder: Path, more: Mapping[str, Any]) -> Iterator[Cluster]:
         monitor = nats.monitor_port or 0
         archive = stack.enter_context(packed())
         given = {**values(database, nats=nats.port, monitor=monitor), **more}
+        if between is not None:
+            stack.enter_context(between.running(folder / "pooler", database))
+            given["postgres"] = between.values(given["postgres"])
         cluster = Cluster(folder, Helm(archive).render(given), made, database, monitor)
         stack.callback(_kill, cluster)
         yield cluster
