@@ -38,7 +38,7 @@ chart: setup
 chart-run: setup
 	.venv/bin/python tools/chart/rehearsal.py
 
-# A pool from none and back, by KEDA's sums, under commands that take long; args="--commands 60 --seconds 50".
+# All that the chart scales, there and back by KEDA's sums, under load; args="--of worker --commands 60 --seconds 50".
 chart-scale: setup
 	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
 
@@ -79,6 +79,12 @@ cluster: setup
 .PHONY: traces
 traces: setup
 	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
+
+# The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
+.PHONY: pooler
+pooler: setup
+	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || apt-get install -y --no-install-recommends pgbouncer
+	.venv/bin/python tools/chart/pooler_rehearsal.py $(args)
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
