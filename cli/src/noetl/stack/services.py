@@ -39,6 +39,7 @@ _WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
 # What the catalog alone is told.
 _SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
+_KEY_LOGINS = ("NOETL_NATS_NKEY_SEED", "NOETL_NATS_CREDS")
 # What the commands read themselves; services read their own.
 _IN_FILES = (
     *("NOETL_NATS_URL", "NATS_URL", "NATS_PASSWORD"),
@@ -229,6 +230,11 @@ def environment_of(
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else databases.environment
     inherited = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
+    if "@" in nats_url:
+        # One login is enough, and that of the address is the service's own.
+        inherited = {k: v for k, v in inherited.items() if not k.startswith(_KEY_LOGINS)}
+    elif user := os.environ.get("NATS_USER"):
+        inherited["NATS_USER"] = user  # names the inbox of who logs in by a key
     fixed |= access.of_service(replica.service, inherited)
     return {**defaults, **inherited, **database, **secret, **fixed}
 
