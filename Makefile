@@ -38,7 +38,7 @@ chart: setup
 chart-run: setup
 	.venv/bin/python tools/chart/rehearsal.py
 
-# A pool from none and back, by KEDA's sums, under commands that take long; args="--commands 60 --seconds 50".
+# All that the chart scales, there and back by KEDA's sums, under load; args="--of worker --commands 60 --seconds 50".
 chart-scale: setup
 	.venv/bin/python tools/chart/scaling_rehearsal.py $(args)
 
@@ -80,6 +80,12 @@ cluster: setup
 traces: setup
 	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
 
+# The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
+.PHONY: pooler
+pooler: setup
+	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || apt-get install -y --no-install-recommends pgbouncer
+	.venv/bin/python tools/chart/pooler_rehearsal.py $(args)
+
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
 
@@ -87,6 +93,11 @@ chaos: setup
 .PHONY: drill
 drill: setup
 	.venv/bin/python tests/outages/restore_drill.py $(args)
+
+# Every service restarted, and the release before migrated and replaced, under load; args="--only restart".
+.PHONY: rolling
+rolling: setup
+	PYTHONPATH=tests/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
 
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
 triggers: setup

@@ -1,7 +1,10 @@
 """The sums of KEDA and of Kubernetes' autoscaler."""
 
+from collections.abc import Callable
+
 import pytest
 from autoscaler import Autoscaler, Trigger
+from manifests import Manifests, name_of, scaler_targets
 
 LAG = Trigger("lag", 10)
 
@@ -62,3 +65,19 @@ def test_the_largest_of_several_counts_and_one_that_is_silent_keeps_it_from_shri
     assert scaler.look({"lag": 11, "demand": 12}, current=1, now=0) == 3
     assert scaler.look({"lag": 1, "demand": None}, current=3, now=1000) == 3
     assert scaler.look({"lag": 50, "demand": None}, current=3, now=1015) == 5
+
+
+def test_a_part_of_what_a_pod_asks_for_is_a_number_of_cores(
+    rendered: Callable[[str], Manifests],
+) -> None:
+    manifests = rendered("keda_off")
+    pods = {name_of(pod.owner): pod for pod in manifests.pods()}
+    ((scaled, target),) = (
+        one for one in scaler_targets(manifests) if one[1] == "noetl-api-gateway"
+    )
+
+    scaler = Autoscaler.of(scaled, pod=pods[target], faster=30)
+
+    assert (scaler.least, scaler.most, scaler.window) == (2, 6, 10)
+    assert scaler.triggers == (Trigger("cpu", pytest.approx(0.175)),)
+    assert scaler.look({"cpu": 0.6}, current=2, now=0) == 4

@@ -20,7 +20,7 @@ import asyncpg
 import httpx
 import nats
 from nats.aio.msg import Msg
-from noetl_testkit.stack import Stack, finish, register, running_stack
+from noetl_testkit.stack import Stack, command, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
 from otlp_receiver import ReceivedSpan, Receiver, receiving
 
@@ -114,6 +114,7 @@ def main() -> None:
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "NOETL_LOG_LEVEL": "debug",
         }
         with running_stack(environment=environment) as stack, stack.client() as client:
             for text in (CHILD, PARENT, BROKEN):
@@ -128,6 +129,7 @@ def main() -> None:
             proof.unsampled_traces_are_carried_and_not_recorded()
             proof.failures_are_marked()
             proof.relayed_commands_are_recorded()
+            proof.logs_are_found()
         table(found)
 
 
@@ -152,7 +154,7 @@ class Proof:
         """Check the trace of an execution whose commands one pool runs; None: that of the stack."""
         more = {} if pool is None else {"execution_pool": pool}
         execution_id = self.start("traces/parent", **more)
-        spans = self._whole(execution_id, expected)
+        spans = self._whole(execution_id, expected, commands=5)
         roots = [span for span in spans if not span.parent_id]
         assert [root.name for root in roots] == ["POST /api/execute"], roots
         executions = {
@@ -234,7 +236,28 @@ class Proof:
         self._whole(execution_id, {("relay command", "issue command", "outbox")})
         print("large command: its relay is recorded")
 
-    def _whole(self, execution_id: int, expected: set[Edge]) -> list[ReceivedSpan]:
+    def logs_are_found(self) -> None:
+        """The lines of all processes about an execution and a step, with its trace."""
+        execution_id = self.start("traces/broken")
+        (trace_id,) = {span.trace_id for span in self._whole(execution_id, set())}
+        lines = self._logs(str(execution_id))
+        assert [line["ts"] for line in lines] == sorted(line["ts"] for line in lines)
+        services = {line["service"] for line in lines}
+        assert services >= {"api-gateway", "orchestrator", "worker"}, services
+        failed = next(line for line in lines if line["msg"] == "command_failed")
+        assert failed["command_id"].startswith(f"{execution_id}:start:"), failed
+        assert (failed["step"], failed["trace_id"]) == ("start", trace_id), failed
+        assert failed in self._logs(str(execution_id), "start")
+        print(f"logs: {len(lines)} lines of {len(services)} services about one execution")
+
+    def _logs(self, *words: str) -> list[dict[str, Any]]:
+        program = [*command(), "logs", "--json", "--data", str(self._stack.data), *words]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def _whole(
+        self, execution_id: int, expected: set[Edge], *, commands: int = 1
+    ) -> list[ReceivedSpan]:
         """Wait for a whole trace: no parent is missing, every expected span there."""
 
         def trace() -> list[ReceivedSpan]:
@@ -242,9 +265,14 @@ class Proof:
             assert len(ids) <= 1, f"{execution_id} is in several traces: {ids}"
             return self._receiver.of(ids.pop()) if ids else []
 
+        def is_whole() -> bool:
+            spans = trace()
+            count = sum(span.name == "command" for span in spans)
+            return count >= commands and not orphans(spans) and not missing(spans, expected)
+
         try:
             wait_until(
-                lambda: bool(trace()) and not orphans(trace()) and not missing(trace(), expected),
+                is_whole,
                 what="a whole trace",
                 timeout_seconds=20,
             )

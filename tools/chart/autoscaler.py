@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from manifests import Document
+from manifests import Document, Pod
 
 TOLERANCE = 0.1
 """How far the average may be from its target before the number changes."""
@@ -58,19 +58,31 @@ class Autoscaler:
     _active_at: float = -math.inf
 
     @classmethod
-    def of(cls, scaled: Document, *, faster: float = 1.0) -> Self:
-        """Return that of a ScaledObject; all its times are divided by `faster`."""
+    def of(cls, scaled: Document, *, pod: Pod, faster: float = 1.0) -> Self:
+        """Return that of a ScaledObject or a HorizontalPodAutoscaler.
+
+        Args:
+            scaled: its manifest.
+            pod: what it scales; processor time is counted in parts of what that asks for.
+            faster: what all its times are divided by.
+        """
         spec = scaled["spec"]
-        down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+        if scaled["kind"] == "ScaledObject":
+            config = spec["advanced"]["horizontalPodAutoscalerConfig"]
+            bounds = spec["minReplicaCount"], spec["maxReplicaCount"]
+            triggers = [_trigger(one) for one in spec["triggers"]]
+        else:
+            config, bounds = spec, (spec["minReplicas"], spec["maxReplicas"])
+            triggers = [_processor_time(one["resource"], pod) for one in spec["metrics"]]
+        down = config["behavior"]["scaleDown"]
         (policy,) = down["policies"]
         return cls(
-            least=spec["minReplicaCount"],
-            most=spec["maxReplicaCount"],
-            triggers=tuple(_trigger(one) for one in spec["triggers"]),
+            *bounds,
+            triggers=tuple(triggers),
             window=down["stabilizationWindowSeconds"] / faster,
             step=policy["value"],
             period=policy["periodSeconds"] / faster,
-            cooldown=spec["cooldownPeriod"] / faster,
+            cooldown=spec.get("cooldownPeriod", 0) / faster,
             sync=_SYNC_SECONDS / faster,
         )
 
@@ -141,3 +153,14 @@ def _trigger(trigger: Document) -> Trigger:
     kind, metadata = trigger["type"], trigger["metadata"]
     target, activation = metadata[_TARGETS[kind]], metadata[_ACTIVATIONS[kind]]
     return Trigger(trigger["name"], float(target), float(activation))
+
+
+def _processor_time(resource: Document, pod: Pod) -> Trigger:
+    """Return the number of cores that one process is to use."""
+    asked = sum(_cores(one["resources"]["requests"]["cpu"]) for one in pod.spec["containers"])
+    return Trigger("cpu", asked * resource["target"]["averageUtilization"] / 100)
+
+
+def _cores(quantity: str) -> float:
+    text = str(quantity)
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)

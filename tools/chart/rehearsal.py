@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from noetl_contract.documents.broker_users import Pool, broker_users
 from noetl_testkit.postgres import Database, running_postgres
 from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_for, wait_until
+from pooler import Between
 from rendering import ROOT, Helm, packed
 
 POOLS = ("shared", "system")
@@ -146,17 +147,34 @@ class Cluster:
             )
 
     def is_ready(self, pod: Pod) -> bool:
-        """Ask what the readiness probe asks."""
+        """Ask what the readiness probe asks.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
         name = name_of(pod.owner)
         if self.processes[name].poll() is not None:
             log = (self.folder / f"{name}.log").read_text()[-3000:]
             raise RuntimeError(f"{name} ended with {self.processes[name].returncode}: {log}")
+        return self.answers(pod, name)
+
+    def answers(self, pod: Pod, name: str) -> bool:
+        """Ask a process of a Deployment what the readiness probe asks."""
         path = pod.containers[0]["readinessProbe"]["httpGet"]["path"]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=3):
                 return True
         except OSError:
             return False
+
+    def messages_of(self, stream: str) -> int:
+        """Return how many messages a stream has, as the broker's monitor tells."""
+        told = json.loads(ask(f"http://127.0.0.1:{self.monitor}/jsz?streams=true"))
+        for account in told["account_details"]:
+            for one in account["stream_detail"]:
+                if one["name"] == stream:
+                    return int(one["state"]["messages"])
+        raise LookupError(f"no stream {stream}")
 
     def stop(self) -> dict[str, tuple[int, float]]:
         """Tell all processes to stop; return exit codes and seconds by name."""
@@ -275,12 +293,15 @@ def values(database: Database, *, nats: int, monitor: int) -> dict[str, Any]:
 
 
 @contextmanager
-def servers(folder: Path, more: Mapping[str, Any]) -> Iterator[Cluster]:
+def servers(
+    folder: Path, more: Mapping[str, Any], between: Between | None = None
+) -> Iterator[Cluster]:
     """Run NATS and PostgreSQL, and render the chart for them.
 
     Args:
         folder: for their files.
         more: values beside those that lead to them.
+        between: a pooler that services reach PostgreSQL by.
     """
     with ExitStack() as stack:
         database = stack.enter_context(running_postgres(folder / "postgres")).maintenance
@@ -302,6 +323,9 @@ def servers(folder: Path, more: Mapping[str, Any]) -> Iterator[Cluster]:
         monitor = nats.monitor_port or 0
         archive = stack.enter_context(packed())
         given = {**values(database, nats=nats.port, monitor=monitor), **more}
+        if between is not None:
+            stack.enter_context(between.running(folder / "pooler", database))
+            given["postgres"] = between.values(given["postgres"])
         cluster = Cluster(folder, Helm(archive).render(given), made, database, monitor)
         stack.callback(_kill, cluster)
         yield cluster
@@ -319,14 +343,23 @@ def deployments(cluster: Cluster) -> list[Pod]:
     return [one for one in cluster.manifests.pods() if one.owner["kind"] == "Deployment"]
 
 
-def install(cluster: Cluster, pods: list[Pod]) -> Iterator[str]:
-    """Migrate and start the processes of some Deployments, one each."""
+def install(
+    cluster: Cluster, pods: list[Pod], *, also: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """Migrate and start the processes of some Deployments, one each.
+
+    Args:
+        cluster: where they run.
+        pods: what each is told.
+        also: starts others on which these wait.
+    """
     cluster.ports = {name_of(one.owner): free_port() for one in deployments(cluster)}
     began = time.monotonic()
     cluster.job("noetl-migrate")
     yield f"migrated and made the roles: {time.monotonic() - began:.1f} s"
     for pod in pods:
         cluster.start(pod)
+    also()
     wait_until(
         lambda: all(cluster.is_ready(pod) for pod in pods),
         what="all are ready",
@@ -378,11 +411,16 @@ def _playbook(cluster: Cluster) -> str:
     return json.dumps(json.loads(done.stdout))
 
 
+def register(cluster: Cluster, playbook: str) -> str:
+    """Register a playbook; return the key with which it may be started."""
+    key = cluster.secrets["noetl-catalog"]["access-keys"].partition("=")[2]
+    ask(f"{cluster.edge}/api/catalog/register", token=key, body={"content": playbook})
+    return key
+
+
 def start_commands(cluster: Cluster, count: int, *, seconds: int) -> list[str]:
     """Start executions of one command each; return their ids."""
-    key = cluster.secrets["noetl-catalog"]["access-keys"].partition("=")[2]
-    content = {"content": _SLOW.format(seconds=seconds)}
-    ask(f"{cluster.edge}/api/catalog/register", token=key, body=content)
+    key = register(cluster, _SLOW.format(seconds=seconds))
     body = {"path": "rehearsal/slow"}
     told = [ask(f"{cluster.edge}/api/execute", token=key, body=body) for _ in range(count)]
     return [str(json.loads(one)["execution_id"]) for one in told]

@@ -4,7 +4,7 @@ import typer
 
 from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
-from noetl.commands.upkeep import backup, letters
+from noetl.commands.upkeep import backup, letters, reshard
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -29,6 +29,7 @@ app.command()(operate.status)
 app.command(cls=doctor.Doctor)(doctor.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(reshard.reshard)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)

@@ -92,7 +92,7 @@ async def test_process_fails_readiness_before_it_closes(nats_url: str) -> None:
         served = await client.get("/health")
         await process.communicate()
 
-    assert served.status_code == 200
+    assert (served.status_code, served.headers["connection"]) == (200, "close")
     assert process.returncode == 0
 
 

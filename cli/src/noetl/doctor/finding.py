@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "login_refused": Kind(
         Severity.CRITICAL,
         "The token is not known there, so whoever uses it gets nothing.",
-        "noetl-server key create",
+        "noetl-server key create NAME --role ROLE, with the key of an administrator",
     ),
     "internal_token_refused": Kind(
         Severity.WARNING,

@@ -136,10 +136,15 @@ def time_of_id_ms(identifier: int) -> int:
     return (identifier >> (_MACHINE_BITS + _SEQUENCE_BITS)) + EPOCH_MS
 
 
+def shard_of_name(name: str, *, shard_count: int) -> int:
+    """Return the shard on which everything of a name meets."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) % max(shard_count, 1)
+
+
 def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
     """Mint an id on the shard on which everything of this name meets."""
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    shard = int.from_bytes(digest) % max(shard_count, 1)
+    shard = shard_of_name(name, shard_count=shard_count)
     while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
         pass  # the next one falls elsewhere; after a few one falls here
     return identifier

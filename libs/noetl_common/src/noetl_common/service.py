@@ -31,7 +31,7 @@ _log = get_logger()
 _CHECK_SECONDS = 2.0
 _BEAT_SECONDS = 5.0
 _SOON_SECONDS = 15.0
-_STARTING = "starting"
+_STARTING, _DRAINING = "starting", "draining"
 
 
 class Service:
@@ -88,7 +88,12 @@ class Service:
 
     def drain(self) -> None:
         """Fail readiness from now on: the process ends soon."""
-        self._not_ready = "draining"
+        self._not_ready = _DRAINING
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process ends soon."""
+        return self._not_ready == _DRAINING
 
     def opened(self) -> None:
         """Record that all parts are open."""

@@ -19,7 +19,7 @@ from noetl_contract.rpc.catalog import CREDENTIAL_GET
 from noetl_contract.rpc.projector import SESSIONS_VALIDATE, SQL_EXECUTE, SqlStatement
 from noetl_projector.sql_console.console import RoleRefused, open_console
 from noetl_projector.sql_console.handlers import SqlHandlers
-from noetl_projector.sql_console.login import Login, reader_of
+from noetl_projector.sql_console.login import ConsoleLogin, Login, reader_of
 from noetl_projector.sql_console.text import Statement
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
@@ -708,3 +708,22 @@ async def test_a_role_of_its_own_is_taken_as_it_is(
         await pool.execute("DROP ROLE noetl_console")
 
     assert rows == [{"u": "noetl_console"}]
+
+
+async def test_a_connection_has_no_parameter_that_a_pooler_refuses(
+    database: Database, nats_url: str
+) -> None:
+    """PgBouncer knows `search_path` only when it is told to: it is set for each statement."""
+    settings = make_settings(database, nats_url=nats_url)
+    login = ConsoleLogin(settings)
+    place = {"host": database.host, "port": database.port, "database": database.name}
+    connection = await login.connect(**place, server_settings={"application_name": "test"})
+    try:
+        here = await connection.fetchval("SHOW search_path")
+    finally:
+        await connection.close()
+    async with open_console(settings) as console:
+        shown = await console.run(Statement("SHOW search_path", []))
+
+    assert here != login.search_path
+    assert [orjson.loads(row) for row in shown.rows] == [{"search_path": login.search_path}]

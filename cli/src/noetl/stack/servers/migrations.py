@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +13,9 @@ from noetl.stack.servers import binaries
 
 # Lives in our schema; dbmate makes the schema when it is missing.
 MIGRATIONS_TABLE = "noetl.schema_migrations"
+
+_LOCKED = "canceling statement due to lock timeout"
+_PAUSES = (0.5, 1, 2, 4, 8, 16)
 
 
 def folder() -> Path:
@@ -27,6 +31,8 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
     """Apply every pending migration; create the database if it is missing.
 
     Idempotent. Exactly one runner at a time: the one who starts the stack, or a job in a cluster.
+    A migration that does not get a lock within its own short timeout, behind which writers queue
+    up, gives way and is tried again for half a minute.
 
     Args:
         dsn: address of the database as a superuser or owner.
@@ -38,6 +44,14 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
     Raises:
         StackError: a migration failed; the message holds its complaint.
     """
+    for pause in _PAUSES:
+        try:
+            with start(dsn, wait_seconds=wait_seconds) as runner:
+                return finish(runner)
+        except StackError as error:
+            if _LOCKED not in str(error):
+                raise
+        time.sleep(pause)
     with start(dsn, wait_seconds=wait_seconds) as runner:
         return finish(runner)
 

@@ -1,6 +1,6 @@
 """The one way to a service's database: statements by name, errors that are ours."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -9,6 +9,7 @@ from contextlib import (
     nullcontext,
 )
 from functools import partial
+from tempfile import TemporaryFile
 from time import monotonic
 from types import ModuleType
 from typing import Any, Self
@@ -103,6 +104,14 @@ class Statements:
         self._proof.answered_at = monotonic()
         return tag
 
+    async def fetch_text(self, statement: str, *arguments: object) -> list[Row]:
+        """Return the rows of a statement that names what no parameter can, such as a table."""
+        with translate():
+            async with self._borrow() as connection:
+                rows = await connection.fetch(statement, *arguments)
+        self._proof.answered_at = monotonic()
+        return rows
+
     async def execute_text(self, statement: str) -> str:
         """Run a statement that the server itself has composed, such as DDL with a table's name."""
         with translate():
@@ -131,6 +140,17 @@ class Session(Statements):
         lent = nullcontext(connection)
         super().__init__(lambda: lent, queries, proof)
         self._connection = connection
+
+    async def copy_to(
+        self, other: "Session", query: str, *arguments: object, table: str, columns: Sequence[str]
+    ) -> None:
+        """Add the rows of a query here to a table of the schema `noetl` of another database."""
+        with translate(), TemporaryFile() as file:
+            await self._connection.copy_from_query(query, *arguments, output=file, format="binary")
+            file.seek(0)
+            await other._connection.copy_to_table(  # noqa: SLF001 -- of the same class
+                table, schema_name="noetl", columns=columns, source=file, format="binary"
+            )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from noetl_common.logging import get_logger
 from noetl_common.process.health import HealthRoutes
 from noetl_common.service import Service
 from noetl_common.telemetry.work import working_on
@@ -34,6 +35,7 @@ ENCODED_SLASH = "\ue02f"
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
 _SECRET_PATHS = (
     "/api/credentials",
     "/api/keychain",
@@ -53,6 +55,8 @@ _REQUEST_HEADERS = b"access-control-request-headers"
 _PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
 _ALIAS = "noetl.alias"
 _CALL_KEY = "noetl.call"
+
+_log = get_logger()
 
 type Header = tuple[bytes, bytes]
 type Scope = MutableMapping[str, Any]
@@ -136,7 +140,9 @@ class Shell:
         inner = _routed(scope)
         # Secrets must stay in no cache on their way.
         is_secret = inner["path"].startswith(_SECRET_PATHS)
-        send = _with_headers(send, (*cors, _NO_STORE) if is_secret else cors)
+        headers = (*cors, _NO_STORE) if is_secret else cors
+        # The next request of this client is for another edge: here it would meet a closed port.
+        send = _with_headers(send, (*headers, _CLOSE) if self.service.is_draining else headers)
         if scope["path"] in _PROBES:
             await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
@@ -203,6 +209,7 @@ class Shell:
             served, duration = http_metrics(route, scope["method"], status)
             served.inc()
             duration.observe(perf_counter() - started)
+            _log.debug("request_served", method=scope["method"], route=route, status=status)
             if span is not None:
                 end_request_span(span, scope["method"], route, status)
         return status

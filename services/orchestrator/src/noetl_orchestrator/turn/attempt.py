@@ -205,6 +205,12 @@ class TurnAttempt:
             await self._cancel_late_children(ended)
         for encoded in kept:
             self._keep(encoded)
+            _log.debug(
+                "turn_committed",
+                execution_id=encoded.unit.execution_id,
+                events=len(encoded.unit.rows.events),
+                commands=len(encoded.unit.rows.commands),
+            )
             await _answer_all(encoded.unit)
             if encoded.unit.left:
                 left = Group(encoded.unit.execution_id, encoded.unit.left)

@@ -153,9 +153,10 @@ class SqlConsole:
                 async with asyncio.timeout(
                     self._settings.sql_console_timeout_seconds + _GRACE_SECONDS
                 ):
-                    return await self._transaction(
-                        connection, statement, search_path, is_ours=is_ours
-                    )
+                    is_own = target is None or self._is_own(target)
+                    usual = self._login.search_path if is_own else ""
+                    path = shown_path(search_path) or usual
+                    return await self._transaction(connection, statement, path, is_ours=is_ours)
             except _CONNECTION_ERRORS as error:
                 raise _ours(error) from error
 
@@ -169,7 +170,7 @@ class SqlConsole:
         is_done = False
         try:
             # A transaction that has read something can't be made writable any more.
-            role = await connection.fetchrow(_BEGIN, milliseconds, shown_path(search_path))
+            role = await connection.fetchrow(_BEGIN, milliseconds, search_path)
             if not is_ours and (role is None or role["is_dangerous"]):
                 raise RoleRefused
             if role is not None and role["is_shown"]:
@@ -281,9 +282,8 @@ class SqlConsole:
     async def _elsewhere(self, target: Target) -> Connection:
         settings, own = self._settings, self._login.own
         tls = tls_of(settings, settings.postgres_host)
-        is_own = target.host is None and target.user in {None, own.user}
         # The own password goes to the own server only.
-        connect = self._login.connect if is_own and target.password is None else asyncpg.connect
+        connect = self._login.connect if self._is_own(target) else asyncpg.connect
         try:
             if target.host is not None:
                 await self._egress.addresses(target.host, target.port or 5432)
@@ -311,6 +311,11 @@ class SqlConsole:
             words = str(error).partition("\n")[0] if is_answer else "no PostgreSQL answers there"
             raise DatabaseNotReached(reason=words) from error
         return connection
+
+    def _is_own(self, target: Target) -> bool:
+        """Whether a target is another database of our own server, with our own login."""
+        is_ours = target.host is None and target.user in {None, self._login.own.user}
+        return is_ours and target.password is None
 
     def _check_peer(self, connection: Any, target: Target) -> None:
         """Raise unless the other end may be connected to; the driver resolves names by itself."""

@@ -89,6 +89,15 @@ class ConsoleLogin:
         self._chosen = self.own if is_decided else None
         self._search_path = ""
 
+    @property
+    def search_path(self) -> str:
+        """Where names are looked for in statements; empty: as the server says.
+
+        Known once there is a connection. Set in the transaction of each statement: a pooler takes
+        no such parameter of a connection.
+        """
+        return self._search_path
+
     async def connect(self, *args: Any, **arguments: Any) -> Connection:
         """Connect as the role for statements; arguments as of ``asyncpg.connect`` without login.
 
@@ -107,12 +116,10 @@ class ConsoleLogin:
         return await self._connect_reader(reader_of(self.own), *args, **arguments)
 
     async def _connect_reader(self, reader: Login, *args: Any, **arguments: Any) -> Connection:
-        known = arguments.get("server_settings") or {}
-        wanted = arguments | {"server_settings": known | {"search_path": self._search_path}}
         for left in reversed(range(_TRIES)):
             connection = None
             try:
-                connection = await _connected(reader, *args, **wanted)
+                connection = await _connected(reader, *args, **arguments)
                 if await connection.fetchval(_IS_LET):
                     return connection
                 await connection.close()

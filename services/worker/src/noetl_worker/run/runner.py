@@ -72,17 +72,26 @@ class Runner:
         metrics.RUNNING.inc()
         started = perf_counter()
         try:
-            if tracing() is None:
-                return await self._bounded(command, store)
-            with inside(f"run {command.action}") as span:
-                outcome = await self._bounded(command, store)
-                if span is not None and outcome.has_failed:
-                    # Not its text: that may quote what the tool was given.
-                    span.fail("the tool failed")
-                return outcome
+            outcome = await self._traced(command, store)
         finally:
+            seconds = perf_counter() - started
             metrics.RUNNING.dec()
-            metrics.RUN_SECONDS.labels(command.action).observe(perf_counter() - started)
+            metrics.RUN_SECONDS.labels(command.action).observe(seconds)
+        # Without its text: that is in the log of the execution, and may quote what it was given.
+        if outcome.has_failed:
+            _log.info("command_failed", kind=command.action, seconds=round(seconds, 3))
+        else:
+            _log.debug("command_ended", kind=command.action, seconds=round(seconds, 3))
+        return outcome
+
+    async def _traced(self, command: Command, store: ResultStore) -> Outcome:
+        if tracing() is None:
+            return await self._bounded(command, store)
+        with inside(f"run {command.action}") as span:
+            outcome = await self._bounded(command, store)
+            if span is not None and outcome.has_failed:
+                span.fail("the tool failed")
+            return outcome
 
     async def _bounded(self, command: Command, store: ResultStore) -> Outcome:
         seconds = command.timeout_seconds

@@ -1,0 +1,1 @@
+"""Doubles the shards of an installation that stands still."""

@@ -1,0 +1,163 @@
+"""All services with two replicas each, as processes that are restarted one after the other."""
+
+import base64
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from noetl.stack.process import free_port
+from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import wait_until
+
+DRAIN_SECONDS = 3.0
+READY_SECONDS = 90.0
+_STOP_SECONDS = 60.0
+
+EDGE = "api-gateway"
+# In the order in which a chart's Deployments would be rolled by hand: whoever asks comes last.
+SERVICES: Mapping[str, tuple[str, dict[str, str]]] = {
+    "catalog": ("noetl_catalog", {}),
+    "orchestrator": ("noetl_orchestrator", {}),
+    "outbox": ("noetl_outbox", {}),
+    "projector": ("noetl_projector", {}),
+    EDGE: ("noetl_api_gateway", {"NOETL_DRAIN_DELAY_SECONDS": str(DRAIN_SECONDS)}),
+    "worker-nats": ("noetl_worker", {"NOETL_WORKER_TRANSPORT": "nats"}),
+    "worker-http": ("noetl_worker", {"NOETL_WORKER_TRANSPORT": "http"}),
+}
+REPLICAS = 2
+
+
+@dataclass
+class Replica:
+    """One process and the port of its probes."""
+
+    service: str
+    number: int
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in logs."""
+        return f"{self.service}-{self.number}"
+
+    def is_ready(self) -> bool:
+        """Ask its readiness probe."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as got:
+                return bool(got.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@dataclass
+class Fleet:
+    """The processes of an installation on one shard.
+
+    Attributes:
+        folder: for logs.
+        url: of the balancer, under which all call the edge.
+        code: checkout of the release that is started; None for the one that is installed.
+        ends: exit codes of processes that were told to stop.
+    """
+
+    folder: Path
+    database: Database
+    nats_url: str
+    url: str
+    code: Path | None = None
+    replicas: list[Replica] = field(
+        default_factory=lambda: [
+            Replica(service, number) for service in SERVICES for number in range(1, REPLICAS + 1)
+        ]
+    )
+    ends: Counter[int] = field(default_factory=Counter)
+    _keys: dict[str, str] = field(
+        default_factory=lambda: {
+            "NOETL_ENCRYPTION_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "NOETL_COMMAND_KEY": secrets.token_hex(32),
+            "NOETL_INTERNAL_API_TOKEN": secrets.token_hex(16),
+        }
+    )
+
+    def up(self) -> None:
+        """Start every replica and wait until all are ready."""
+        for replica in self.replicas:
+            self._start(replica)
+        for replica in self.replicas:
+            self._await(replica)
+
+    def of(self, service: str) -> Sequence[Replica]:
+        """Return the replicas of a service."""
+        return [one for one in self.replicas if one.service == service]
+
+    def roll(self, replica: Replica) -> None:
+        """Stop a replica as Kubernetes does, start it anew and wait until it is ready."""
+        process = replica.process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=_STOP_SECONDS)
+        self.ends[code] += 1
+        self._start(replica)
+        self._await(replica)
+
+    def down(self) -> None:
+        """Kill what is left."""
+        for replica in self.replicas:
+            if replica.process is not None and replica.process.poll() is None:
+                replica.process.kill()
+                replica.process.wait()
+
+    def _start(self, replica: Replica) -> None:
+        module, more = SERVICES[replica.service]
+        # A pod keeps its address for its life only; here that of its successor is the same.
+        environment = {
+            **os.environ,
+            **self.database.environment,
+            **self._keys,
+            "NOETL_NATS_URL": self.nats_url,
+            "NOETL_PUBLIC_SERVER_URL": self.url,
+            "NOETL_SERVER_URL": self.url,
+            "NOETL_HTTP_HOST": "127.0.0.1",
+            "NOETL_HTTP_PORT": str(replica.port),
+            "NOETL_LOG_FORMAT": "json",
+            "NOETL_SHUTDOWN_GRACE_SECONDS": "20",
+            "WORKER_POOL_NAME": "default",
+            # A pod's name, which its successor doesn't have.
+            "WORKER_ID": f"{replica.name}-{secrets.token_hex(3)}",
+            **more,
+        }
+        if self.code is not None:
+            environment["PYTHONPATH"] = ":".join(
+                str(path)
+                for parent in ("libs", "services")
+                for path in sorted((self.code / parent).glob("*/src"))
+            )
+        with (self.folder / f"{replica.name}.log").open("ab") as log:
+            replica.process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _await(self, replica: Replica) -> None:
+        process = replica.process
+        assert process is not None
+
+        def is_up() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"{replica.name} ended with {process.returncode}")
+            return replica.is_ready()
+
+        wait_until(is_up, what=f"{replica.name} is ready", timeout_seconds=READY_SECONDS)

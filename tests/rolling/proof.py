@@ -1,0 +1,325 @@
+"""Every service restarted, and the schema of the release before migrated, under load.
+
+    make rolling                      # both
+    make rolling args="--only restart"
+    make rolling args="--only upgrade --previous COMMIT"
+
+Two replicas of each service and of both kinds of workers run as processes; clients and workers
+reach the edges through a TCP balancer that goes by their readiness, as a Service of Kubernetes
+does. Starts, reads and event streams arrive at a steady rate meanwhile.
+
+`restart` stops each process with SIGTERM and starts it again. `upgrade` begins with the code and
+the schema of an earlier commit, migrates while its services run, and then replaces them one by one.
+
+It exits 0 when no request failed, every accepted execution has completed with a whole log, each
+command has run once and nothing is left in queues.
+"""
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import nats
+from balancer import Balancer
+from fleet import EDGE, SERVICES, Fleet
+from load import PLAYBOOKS, Load
+from noetl.stack.process import free_port
+from noetl.stack.servers import binaries, migrations
+from noetl_testkit.nats import running_nats
+from noetl_testkit.postgres import Database, running_postgres
+from noetl_testkit.stack import command, register
+from noetl_testkit.waiting import wait_until
+from verify import Findings, check_executions, longest_gap
+
+ROOT = Path(__file__).resolve().parents[2]
+NEWEST = 3
+"""The release before is the state in front of so many of the newest migrations."""
+LEFT = """
+SELECT
+    (SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING') AS running,
+    (SELECT count(*) FROM noetl.outbox WHERE status NOT IN ('PUBLISHED', 'PARKED')) AS outbox,
+    (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
+"""
+WAITS = """
+SELECT extract(EPOCH FROM max(now() - state_change))::FLOAT8
+FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+PROBLEMS: list[str] = []
+
+
+def problem(text: str) -> None:
+    print("  PROBLEM", text)
+    PROBLEMS.append(text)
+
+
+@contextmanager
+def loaded(load: Load) -> Iterator[None]:
+    """Keep the load up during the block; then wait until what was started has ended."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(load.run())
+        except BaseException as error:  # noqa: BLE001 -- told by the other thread
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: len(load.accepted) >= 10, what="the load runs", timeout_seconds=60)
+        yield
+        more = len(load.accepted) + 10
+        wait_until(lambda: len(load.accepted) >= more, what="it goes on", timeout_seconds=60)
+    finally:
+        load.stopping = True
+        thread.join(120)
+    if failures:
+        raise failures[0]
+    if thread.is_alive():
+        problem("executions have not ended after two minutes")
+
+
+def roll(fleet: Fleet) -> None:
+    """Replace every process, one after the other."""
+    for service in SERVICES:
+        began = time.monotonic()
+        for replica in fleet.of(service):
+            fleet.roll(replica)
+        print(f"  {service}: {time.monotonic() - began:.1f} s")
+
+
+def tell(load: Load, fleet: Fleet, began: float) -> Findings:
+    """Print the figures, and look at every log; return what was found there."""
+    print(f"  requests: {load.counts.total()} {dict(load.counts)}")
+    slowest = {what: f"{seconds:.2f} s" for what, seconds in load.slowest.items()}
+    print(f"  failed: {len(load.failed)}; slowest: {slowest}")
+    print(f"  longest time without an answer: {load.gap:.2f} s; streams gone on with: {load.cuts}")
+    for one in load.failed[:20]:
+        problem(one)
+    gap = asyncio.run(longest_gap(fleet.database.dsn, since=began, until=time.time()))
+    print(f"  longest time without a committed event: {gap:.2f} s")
+    # Timers issue no commands, which is what the check of logs counts.
+    counted = [one for one, name in load.accepted.items() if name != "timer"]
+    findings = asyncio.run(check_executions(fleet.database.dsn, counted))
+    print(
+        f"  {len(load.accepted)} executions ended {dict(load.statuses)}; of {findings.executions} "
+        f"with commands, {findings.commands}: "
+        f"{findings.reissued} handed out again, {findings.late_rows} late rows"
+    )
+    for one in findings.problems[:20]:
+        problem(one)
+    if load.statuses != {"COMPLETED": len(load.accepted)}:
+        problem(f"{len(load.accepted)} executions ended {dict(load.statuses)}")
+    wait_until(lambda: not any(left(fleet.database)[:2]), what="queues are empty")
+    if left(fleet.database)[2]:
+        problem("rows of the outbox are parked")
+    if dead := asyncio.run(dead_letters(fleet.nats_url)):
+        problem(f"{dead} dead letters")
+    return findings
+
+
+def left(database: Database) -> tuple[int, ...]:
+    return tuple(map(int, database.run(LEFT).split("|")))
+
+
+async def dead_letters(url: str) -> int:
+    client = await nats.connect(url)
+    try:
+        return int((await client.jetstream().stream_info("noetl_dead")).state.messages)
+    finally:
+        await client.close()
+
+
+def fill_catalog(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=40) as client:
+        for name, steps in PLAYBOOKS.items():
+            head = f"apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {{name: {name}, path: "
+            register(client, f"{head}rolling/{name}}}\nworkflow:{steps}")
+
+
+class LockWatch(threading.Thread):
+    """Looks at the server for statements that wait for a lock; keeps the longest wait."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(daemon=True)
+        self.longest = 0.0
+        self.ends = threading.Event()
+        self._dsn = dsn
+
+    def run(self) -> None:
+        asyncio.run(self._look())
+
+    async def _look(self) -> None:
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            while not self.ends.wait(0.02):
+                self.longest = max(self.longest, await connection.fetchval(WAITS) or 0.0)
+        finally:
+            await connection.close()
+
+
+def migrate_with(database: Database, folder: Path) -> None:
+    """Bring the schema to the end of a folder's migrations."""
+    done = subprocess.run(
+        [
+            str(binaries.dbmate()),
+            f"--migrations-dir={folder}",
+            f"--migrations-table={migrations.MIGRATIONS_TABLE}",
+            *("--no-dump-schema", "up", "--strict"),
+        ],
+        env={"DATABASE_URL": f"{database.dsn}?sslmode=disable"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"the earlier schema: {done.stderr or done.stdout}")
+
+
+def restart(fleet: Fleet, balancer: Balancer, rate: float) -> None:
+    migrations.migrate(fleet.database.dsn)
+    start(fleet, balancer)
+    load, began = Load(fleet.url, rate), time.time()
+    with loaded(load):
+        roll(fleet)
+    if set(fleet.ends) != {0}:
+        problem(f"exit codes after SIGTERM: {dict(fleet.ends)}")
+    findings = tell(load, fleet, began)
+    if findings.late_rows or findings.reissued:
+        problem("commands were handed out again, or their outcomes came twice")
+
+
+def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
+    migrate_with(fleet.database, code / "migrations")
+    fleet.code = code
+    start(fleet, balancer)
+    load, began = Load(fleet.url, rate), time.time()
+    with loaded(load):
+        watch = LockWatch(fleet.database.dsn)
+        watch.start()
+        at = time.monotonic()
+        done = subprocess.run(
+            [*command(), "migrate"],
+            env={"PATH": "/usr/bin:/bin", **fleet.database.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(f"  {done.stdout.strip()}")
+        if done.returncode != 0:
+            problem(f"migrate: {done.stderr}")
+        seconds = time.monotonic() - at
+        watch.ends.set()
+        watch.join(10)
+        print(f"  migrated in {seconds:.1f} s; longest wait for a lock: {watch.longest:.2f} s")
+        settled = len(load.accepted) + 10
+        wait_until(lambda: len(load.accepted) >= settled, timeout_seconds=60)
+        fleet.code = None
+        roll(fleet)
+    print(f"  exit codes of the release before: {dict(fleet.ends)}")
+    tell(load, fleet, began)
+
+
+def start(fleet: Fleet, balancer: Balancer) -> None:
+    balancer.watch([one.port for one in fleet.of(EDGE)])
+    fleet.up()
+    wait_until(lambda: _answers(fleet.url), what="the balancer has an edge")
+    fill_catalog(fleet.url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def fleet_at(folder: Path, name: str) -> Iterator[tuple[Fleet, Balancer]]:
+    logs = folder / name
+    logs.mkdir()
+    with (
+        running_postgres(logs / "postgres") as server,
+        running_nats(logs / "nats") as broker,
+        Balancer(free_port()) as balancer,
+    ):
+        database = server.at("noetl")
+        url = f"http://127.0.0.1:{balancer.port}"
+        fleet = Fleet(logs, database, broker.url, url)
+        try:
+            yield fleet, balancer
+        finally:
+            fleet.down()
+
+
+@contextmanager
+def checkout(commit: str, folder: Path) -> Iterator[Path]:
+    """Check a commit out beside the repository's own folder."""
+    place = folder / "previous"
+    git = ["git", "-C", str(ROOT)]
+    subprocess.run([*git, "worktree", "add", "--detach", "-q", str(place), commit], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run([*git, "worktree", "remove", "--force", str(place)], check=False)
+
+
+def previous() -> str:
+    """Return the commit in front of the newest migrations."""
+    newest = sorted(migrations.folder().glob("[0-9]*.sql"))[-NEWEST]
+    found = subprocess.run(
+        [
+            *("git", "-C", str(ROOT), "log", "--diff-filter=A", "--format=%H"),
+            *("--", f"migrations/{newest.name}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return f"{found[-1]}^"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--only", choices=("restart", "upgrade"))
+    arguments.add_argument("--rate", type=float, default=3, help="starts a second")
+    arguments.add_argument("--previous", help="commit of the release before")
+    chosen = arguments.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="noetl-rolling-"))
+    try:
+        if chosen.only in {None, "restart"}:
+            print("every process restarted")
+            with fleet_at(folder, "restart") as (fleet, balancer):
+                restart(fleet, balancer, chosen.rate)
+        if chosen.only in {None, "upgrade"}:
+            commit = chosen.previous or previous()
+            print(f"migrated from {commit} and replaced")
+            with (
+                checkout(commit, folder) as code,
+                fleet_at(folder, "upgrade") as (fleet, balancer),
+            ):
+                upgrade(fleet, balancer, chosen.rate, code)
+    except BaseException:
+        print("left for a look:", folder)
+        raise
+    if PROBLEMS:
+        sys.exit(f"{len(PROBLEMS)} problems; left for a look: {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
