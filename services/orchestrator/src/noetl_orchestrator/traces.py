@@ -19,6 +19,8 @@ from noetl_contract.json import Json
 from noetl_engine.outputs import NewCommand
 
 _MOST_LINKS = 16
+_SHORT_NS = 1_000_000
+"""What mostly takes nothing is recorded when it takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,16 @@ class UnitSpans:
         for arrival in self._arrivals:
             until = max(arrival.stored_ns, times.began_ns)
             self._below("wait", arrival.stored_ns, until)
-        self._below("load", times.began_ns, times.loaded_ns)
+        if times.loaded_ns - times.began_ns > _SHORT_NS:
+            self._below("load", times.began_ns, times.loaded_ns)
         self._below("decide", times.loaded_ns, times.decided_ns)
         self._below("commit", times.decided_ns, times.committed_ns)
         now = time_ns()
         for span in self._issued:
-            span.end(at_ns=max(times.committed_ns, times.decided_ns))
-            record(self._recorder, "hand over", span.context, from_ns=times.committed_ns, to_ns=now)
+            span.end(at_ns=times.committed_ns)
+            if now - times.committed_ns > _SHORT_NS:
+                begin = times.committed_ns
+                record(self._recorder, "hand over", span.context, from_ns=begin, to_ns=now)
         self._turn.end(at_ns=now)
 
     def _below(self, name: str, from_ns: int, to_ns: int) -> None:
@@ -160,7 +165,7 @@ class TurnSpans:
     ) -> UnitSpans | None:
         """Begin the spans of a unit of work; None if its execution is not traced."""
         execution = read_context(trace)
-        if execution is None:
+        if execution is None or self._recorder.ignores(execution):
             return None
         known = [one for one in arrivals if one is not None]
         return UnitSpans(self._recorder, execution_id, execution, known, self.began_ns)

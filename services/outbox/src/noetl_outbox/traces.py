@@ -22,7 +22,7 @@ def open_spans(rows: Sequence[Row]) -> Mapping[int, Span]:
     spans: dict[int, Span] = {}
     for row in rows:
         context = _context_of(row)
-        if context is not None:
+        if context is not None and not recorder.ignores(context):
             spans[row.outbox_id] = recorder.begin(
                 f"relay {row.kind}",
                 context,

@@ -1,49 +1,69 @@
 """Spans of a command: its wait in the queue, its way through the worker, the run of its tool."""
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from time import time_ns
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.telemetry.carrier import carry, read_context
+from noetl_common.telemetry.span import Span
 from noetl_common.telemetry.tracing import record, tracing
-
-from noetl_worker.commands import UndecodableNotification, decode_notification
+from noetl_common.telemetry.work import working_on
+from noetl_contract.commands import CommandNotification
 
 type Handle = Callable[[Delivery], Awaitable[None]]
 
+_open: ContextVar[list[Span] | None] = ContextVar("open", default=None)
+"""The span of the command that this task handles, for whoever ends it."""
+
 
 def traced(handle: Handle) -> Handle:
-    """Return a handler of notifications that records spans; the same one while tracing is off."""
-    recorder = tracing()
-    if recorder is None:
+    """Return a handler of notifications that ends what `taken` begins.
+
+    It is the same one while tracing is off.
+    """
+    if tracing() is None:
         return handle
 
     async def handle_traced(delivery: Delivery) -> None:
-        began = time_ns()
-        try:
-            note = decode_notification(delivery.data)
-        except UndecodableNotification:
-            return await handle(delivery)
-        parent = read_context(note.trace)
-        if parent is None:
-            return await handle(delivery)
-        record(recorder, "queue", parent, from_ns=int(delivery.stored_at_ns), to_ns=began)
-        span = recorder.begin("command", parent, kind="consumer")
-        span.note(
-            {
-                "noetl.execution_id": str(note.execution_id),
-                "noetl.step": note.step,
-                "noetl.command_id": note.command_id,
-                "noetl.delivery": delivery.num_delivered,
-            }
-        )
-        carry(span.context)
+        spans: list[Span] = []
+        _open.set(spans)
         try:
             await handle(delivery)
         except BaseException as error:
-            span.end(error=type(error).__name__)
+            for span in spans:
+                span.end(error=type(error).__name__)
             raise
-        span.end()
-        return None
+        for span in spans:
+            span.end()
 
     return handle_traced
+
+
+def taken(note: CommandNotification, delivery: Delivery) -> None:
+    """Begin the work on a command in this task: its log lines have its names from now on."""
+    working_on(note)
+    recorder, spans = tracing(), _open.get()
+    if recorder is None or spans is None or spans:
+        return
+    parent = read_context(note.trace)
+    if parent is None:
+        return
+    if recorder.ignores(parent):
+        carry(parent)
+        return
+    stored_ns = int(delivery.stored_at_ns)
+    record(recorder, "queue", parent, from_ns=stored_ns, to_ns=max(stored_ns, time_ns()))
+    span = recorder.begin(
+        "command",
+        parent,
+        kind="consumer",
+        attributes={
+            "noetl.execution_id": str(note.execution_id),
+            "noetl.step": note.step,
+            "noetl.command_id": note.command_id,
+            "noetl.delivery": delivery.num_delivered,
+        },
+    )
+    spans.append(span)
+    carry(span.context)

@@ -228,8 +228,7 @@ class _Watch:
             raise
         except NoetlError as error:
             if self._durables:
-                lag = (self._pending, self._unacked, self._redelivered)
-                not_measured(_DURABLES, *lag)
+                self._forget_lag()
             self._failed(error)
             return
         self.failures = 0
@@ -255,6 +254,13 @@ class _Watch:
         _log.warning("topology_not_ready", error=error.message, failures=self.failures)
         if self.failures >= _MOST_FAILURES:
             raise TopologyRefused(what="streams and durables", reason=error.message) from error
+
+    def _forget_lag(self) -> None:
+        """Show no lag of our durables; others of the process have watches of their own."""
+        not_measured(_DURABLES)
+        for spec in self._durables:
+            for one in (self._pending, self._unacked, self._redelivered):
+                one.remove(spec.stream, spec.name)
 
     def _export(self, spec: DurableSpec, info: JsonObject) -> None:
         self._pending.labels(spec.stream, spec.name).set(info.get("num_pending", 0))

@@ -126,7 +126,7 @@ class OtlpTracing:
         attributes: Attributes | None = None,
     ) -> OtlpSpan | Unrecorded:
         """Begin a span."""
-        if parent is not None and self._follows and not is_sampled(parent):
+        if parent is not None and self.ignores(parent):
             return Unrecorded(parent)
         above = trace.set_span_in_context(
             trace.INVALID_SPAN if parent is None else NonRecordingSpan(_read(parent))
@@ -141,6 +141,10 @@ class OtlpTracing:
             record_exception=False,
         )
         return OtlpSpan(span)
+
+    def ignores(self, parent: Context) -> bool:
+        """Return whether the sender of a context doesn't record and the sampler goes by that."""
+        return self._follows and not is_sampled(parent)
 
     def close(self) -> None:
         """Send what is left, for a few seconds at most."""

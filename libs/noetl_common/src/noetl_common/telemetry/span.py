@@ -44,5 +44,8 @@ class Tracing(Protocol):
     ) -> Span:
         """Begin a span; without a parent it is the first of a trace."""
 
+    def ignores(self, parent: Context) -> bool:
+        """Return whether nothing below a context is recorded, so that nobody need try."""
+
     def close(self) -> None:
         """Send what is left."""

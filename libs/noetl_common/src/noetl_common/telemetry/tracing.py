@@ -56,7 +56,7 @@ def inside(
 ) -> Iterator[Span | None]:
     """Record a span around a block, below the one that is open; nothing where there is none."""
     recorder, outer = _Process.tracing, carried()
-    if recorder is None or outer is None:
+    if recorder is None or outer is None or recorder.ignores(outer.context):
         yield None
         return
     span = recorder.begin(name, outer.context, kind=kind, attributes=attributes)

@@ -11,6 +11,7 @@ from noetl_common.crypto.opening import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.http.secrets.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from services.catalog.tests.world import (
@@ -377,10 +378,13 @@ async def test_a_reading_that_cannot_be_recorded(
         await world.pool.execute(
             "ALTER TABLE noetl.secret_audit ADD CHECK (outcome <> 'ok') NOT VALID"
         )
+        lost = REGISTRY.get_sample_value("noetl_secret_audit_lost_total")
         reply = await world.ask("credential.get", identifier="pg", include_data=True)
         written = await world.ask("credential.create", name="pg", type="t", data=2)
         kept = await world.ok("credential.list")
 
+    assert lost is not None, "an alert sees the first only if the count has begun at 0"
+    assert REGISTRY.get_sample_value("noetl_secret_audit_lost_total") == lost + 1
     assert reply.status == (422 if is_strict else 200)
     assert CANARY not in (reply.error or "")
     assert written.status == 422

@@ -77,7 +77,7 @@ def _record(deliveries: Sequence[Delivery]) -> None:
     now = time_ns()
     for delivery in deliveries:
         parent = read_context(delivery.headers)
-        if parent is not None:
+        if parent is not None and not recorder.ignores(parent):
             attributes = {"noetl.execution_id": str(execution_of_subject(delivery.subject))}
             begin = int(delivery.stored_at_ns)
             record(

@@ -8,7 +8,6 @@ from time import perf_counter
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 from noetl_contract.json import Json, JsonObject
@@ -25,6 +24,7 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
+from noetl_worker.traces import taken
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
 
@@ -115,7 +115,7 @@ class HttpTransport:
         """Claim a command, run it, and post its events."""
         started = perf_counter()
         note = decode_notification(delivery.data)
-        working_on(note)
+        taken(note, delivery)
         if note.event_id in self._known:
             # The ack was lost: claiming again would run the tool twice at once.
             await delivery.ack()

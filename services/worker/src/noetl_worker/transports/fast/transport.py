@@ -9,7 +9,6 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
@@ -19,6 +18,7 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
 from noetl_worker.run.runner import Runner
+from noetl_worker.traces import taken
 from noetl_worker.transports.fast.channel import Channel, Claims, Control
 from noetl_worker.transports.fast.delayed_start import DelayedStart
 from noetl_worker.transports.fast.message import Message, Place
@@ -128,7 +128,7 @@ class FastTransport:
         """Take a command, run it, and publish its outcome."""
         arrived = perf_counter()
         note = decode_notification(delivery.data)
-        working_on(note)
+        taken(note, delivery)
         if note.event_id in self._known:
             await delivery.ack()
             return
