@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists containers chart release chart-run chart-scale
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -141,6 +141,10 @@ release: setup
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
 	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
+
+# Every page of the console in Chromium, on a desktop, a phone and in the dark.
+console: setup
+	NOETL_CONSOLE_PAGES=all .venv/bin/pytest -q -n 0 -p no:cacheprovider tests/console $(args)
 
 # What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
 mistakes: setup

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noetl.stack.process import free_port
+from noetl.stack.servers.databases import Databases
+from noetl.stack.services import SHARDED
+from noetl_common.shards import DatabaseAddress
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import wait_until
 
@@ -41,13 +44,14 @@ class Replica:
 
     service: str
     number: int
+    shard: int = 0
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def name(self) -> str:
         """How it is called in logs."""
-        return f"{self.service}-{self.number}"
+        return f"{self.service}-s{self.shard}-{self.number}"
 
     def is_ready(self) -> bool:
         """Ask its readiness probe."""
@@ -60,33 +64,58 @@ class Replica:
 
 @dataclass
 class Fleet:
-    """The processes of an installation on one shard.
+    """The processes of an installation.
 
     Attributes:
         folder: for logs.
+        shards: their databases; the first is the cluster's too.
         url: of the balancer, under which all call the edge.
         code: checkout of the release that is started; None for the one that is installed.
         ends: exit codes of processes that were told to stop.
     """
 
     folder: Path
-    database: Database
+    shards: Sequence[Database]
     nats_url: str
     url: str
     code: Path | None = None
-    replicas: list[Replica] = field(
-        default_factory=lambda: [
-            Replica(service, number) for service in SERVICES for number in range(1, REPLICAS + 1)
-        ]
-    )
+    replicas: list[Replica] = field(default_factory=list)
     ends: Counter[int] = field(default_factory=Counter)
-    _keys: dict[str, str] = field(
+    keys: dict[str, str] = field(
         default_factory=lambda: {
             "NOETL_ENCRYPTION_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "NOETL_COMMAND_KEY": secrets.token_hex(32),
             "NOETL_INTERNAL_API_TOKEN": secrets.token_hex(16),
         }
     )
+
+    def __post_init__(self) -> None:
+        self.replicas = [
+            Replica(service, number, shard)
+            for service in SERVICES
+            for shard in range(len(self.shards) if service in SHARDED else 1)
+            for number in range(1, REPLICAS + 1)
+        ]
+
+    @property
+    def database(self) -> Database:
+        """The database of the cluster."""
+        return self.shards[0]
+
+    @property
+    def addresses(self) -> Databases:
+        """The databases as commands and services are told."""
+        shards = tuple(
+            DatabaseAddress(
+                host=one.host,
+                port=one.port,
+                user=one.user,
+                password=one.password,
+                database=one.name,
+            )
+            for one in self.shards
+        )
+        return Databases(shards=shards, cluster=shards[0], is_sharded=len(shards) > 1)
 
     def up(self) -> None:
         """Start every replica and wait until all are ready."""
@@ -109,6 +138,16 @@ class Fleet:
         self._start(replica)
         self._await(replica)
 
+    def stop(self, *services: str) -> None:
+        """Stop all replicas of services in order."""
+        replicas = [one for service in services for one in self.of(service)]
+        for one in replicas:
+            assert one.process is not None
+            one.process.send_signal(signal.SIGTERM)
+        for one in replicas:
+            assert one.process is not None
+            self.ends[one.process.wait(timeout=_STOP_SECONDS)] += 1
+
     def down(self) -> None:
         """Kill what is left."""
         for replica in self.replicas:
@@ -121,8 +160,10 @@ class Fleet:
         # A pod keeps its address for its life only; here that of its successor is the same.
         environment = {
             **os.environ,
-            **self.database.environment,
-            **self._keys,
+            **self.addresses.environment,
+            **self.keys,
+            "NOETL_SHARD_COUNT": str(len(self.shards)),
+            "NOETL_SHARD_INDEX": str(replica.shard),
             "NOETL_NATS_URL": self.nats_url,
             "NOETL_PUBLIC_SERVER_URL": self.url,
             "NOETL_SERVER_URL": self.url,

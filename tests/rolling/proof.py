@@ -3,6 +3,7 @@
     make rolling                      # both
     make rolling args="--only restart"
     make rolling args="--only upgrade --previous COMMIT"
+    make rolling args="--only reshard"
 
 Two replicas of each service and of both kinds of workers run as processes; clients and workers
 reach the edges through a TCP balancer that goes by their readiness, as a Service of Kubernetes
@@ -10,6 +11,8 @@ does. Starts, reads and event streams arrive at a steady rate meanwhile.
 
 `restart` stops each process with SIGTERM and starts it again. `upgrade` begins with the code and
 the schema of an earlier commit, migrates while its services run, and then replaces them one by one.
+`reshard` stops everything with work in flight, doubles the shards with a command that is killed
+again and again, and goes on with two.
 
 It exits 0 when no request failed, every accepted execution has completed with a whole log, each
 command has run once and nothing is left in queues.
@@ -17,14 +20,17 @@ command has run once and nothing is left in queues.
 
 import argparse
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -35,9 +41,10 @@ from fleet import EDGE, SERVICES, Fleet
 from load import PLAYBOOKS, Load
 from noetl.stack.process import free_port
 from noetl.stack.servers import binaries, migrations
+from noetl_contract.sharding import shard_for
 from noetl_testkit.nats import running_nats
 from noetl_testkit.postgres import Database, running_postgres
-from noetl_testkit.stack import command, register
+from noetl_testkit.stack import command, execute, finish, register
 from noetl_testkit.waiting import wait_until
 from verify import Findings, check_executions, longest_gap
 
@@ -49,6 +56,10 @@ SELECT
     (SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING') AS running,
     (SELECT count(*) FROM noetl.outbox WHERE status NOT IN ('PUBLISHED', 'PARKED')) AS outbox,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
+"""
+LATE = """
+SELECT event_type, node_name, worker_id, created_at, meta
+FROM noetl.event WHERE meta ->> 'late' = 'true' ORDER BY event_id LIMIT 10
 """
 WAITS = """
 SELECT extract(EPOCH FROM max(now() - state_change))::FLOAT8
@@ -91,12 +102,14 @@ def loaded(load: Load) -> Iterator[None]:
         problem("executions have not ended after two minutes")
 
 
-def roll(fleet: Fleet) -> None:
+def roll(fleet: Fleet, load: Load, *, is_edge_abrupt: bool = False) -> None:
     """Replace every process, one after the other."""
     for service in SERVICES:
         began = time.monotonic()
+        load.is_excused = is_edge_abrupt and service == EDGE
         for replica in fleet.of(service):
             fleet.roll(replica)
+        load.is_excused = False
         print(f"  {service}: {time.monotonic() - began:.1f} s")
 
 
@@ -106,6 +119,8 @@ def tell(load: Load, fleet: Fleet, began: float) -> Findings:
     slowest = {what: f"{seconds:.2f} s" for what, seconds in load.slowest.items()}
     print(f"  failed: {len(load.failed)}; slowest: {slowest}")
     print(f"  longest time without an answer: {load.gap:.2f} s; streams gone on with: {load.cuts}")
+    if load.excused:
+        print(f"  met the closing port of an edge of the release before: {load.excused}")
     for one in load.failed[:20]:
         problem(one)
     gap = asyncio.run(longest_gap(fleet.database.dsn, since=began, until=time.time()))
@@ -118,6 +133,8 @@ def tell(load: Load, fleet: Fleet, began: float) -> Findings:
         f"with commands, {findings.commands}: "
         f"{findings.reissued} handed out again, {findings.late_rows} late rows"
     )
+    if findings.late_rows:
+        print("  " + fleet.database.run(LATE).replace("\n", "\n  "))
     for one in findings.problems[:20]:
         problem(one)
     if load.statuses != {"COMPLETED": len(load.accepted)}:
@@ -125,7 +142,7 @@ def tell(load: Load, fleet: Fleet, began: float) -> Findings:
     wait_until(lambda: not any(left(fleet.database)[:2]), what="queues are empty")
     if left(fleet.database)[2]:
         problem("rows of the outbox are parked")
-    if dead := asyncio.run(dead_letters(fleet.nats_url)):
+    if dead := asyncio.run(messages(fleet.nats_url, "noetl_dead")):
         problem(f"{dead} dead letters")
     return findings
 
@@ -134,10 +151,10 @@ def left(database: Database) -> tuple[int, ...]:
     return tuple(map(int, database.run(LEFT).split("|")))
 
 
-async def dead_letters(url: str) -> int:
+async def messages(url: str, stream: str) -> int:
     client = await nats.connect(url)
     try:
-        return int((await client.jetstream().stream_info("noetl_dead")).state.messages)
+        return int((await client.jetstream().stream_info(stream)).state.messages)
     finally:
         await client.close()
 
@@ -193,7 +210,7 @@ def restart(fleet: Fleet, balancer: Balancer, rate: float) -> None:
     start(fleet, balancer)
     load, began = Load(fleet.url, rate), time.time()
     with loaded(load):
-        roll(fleet)
+        roll(fleet, load)
     if set(fleet.ends) != {0}:
         problem(f"exit codes after SIGTERM: {dict(fleet.ends)}")
     findings = tell(load, fleet, began)
@@ -227,9 +244,101 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
         settled = len(load.accepted) + 10
         wait_until(lambda: len(load.accepted) >= settled, timeout_seconds=60)
         fleet.code = None
-        roll(fleet)
+        shell = code / "services/api-gateway/src/noetl_api_gateway/http/shell.py"
+        roll(fleet, load, is_edge_abrupt="is_draining" not in shell.read_text())
     print(f"  exit codes of the release before: {dict(fleet.ends)}")
     tell(load, fleet, began)
+
+
+def divide(fleet: Fleet, balancer: Balancer) -> None:
+    migrations.migrate(fleet.database.dsn)
+    start(fleet, balancer)
+    with httpx.Client(base_url=fleet.url, timeout=40) as client:
+        ids = {execute(client, f"rolling/{name}"): name for _ in range(20) for name in PLAYBOOKS}
+    fleet.stop(EDGE, "worker-nats", "worker-http")
+    wait_until(
+        lambda: asyncio.run(messages(fleet.nats_url, "noetl_ingress")) == 0,
+        what="the orchestrators have taken all messages",
+    )
+    running = left(fleet.database)[0]
+    fleet.stop("catalog", "orchestrator", "outbox", "projector")
+    began = time.monotonic()
+    new = replace(fleet.database, name="second")
+    kills = reshard_under_kills(fleet, new)
+    print(
+        f"  {len(ids)} executions, {running} of them running: divided in "
+        f"{time.monotonic() - began:.1f} s, {kills} kills included"
+    )
+    doubled = Fleet(fleet.folder, [fleet.database, new], fleet.nats_url, fleet.url, keys=fleet.keys)
+    try:
+        balancer.watch([one.port for one in doubled.of(EDGE)])
+        doubled.up()
+        wait_until(lambda: _answers(fleet.url), what="the balancer has an edge")
+        with httpx.Client(base_url=fleet.url, timeout=40) as client:
+            more = {execute(client, f"rolling/{name}"): name for name in PLAYBOOKS}
+            ended = Counter(finish(client, one, seconds=180) for one in ids | more)
+        print(f"  they and {len(more)} new ones ended {dict(ended)}")
+        if set(ended) != {"COMPLETED"}:
+            problem(f"they ended {dict(ended)}")
+        check_shards(doubled, ids | more)
+    finally:
+        doubled.down()
+
+
+def reshard_under_kills(fleet: Fleet, new: Database) -> int:
+    """Double the shards; kill the command after each step until it has none left."""
+    shard = fleet.addresses.cluster
+    variables = {
+        **os.environ,
+        **fleet.addresses.environment,
+        "NOETL_NATS_URL": fleet.nats_url,
+        "NOETL_NEW_SHARDS": replace(shard, database=new.name).entry,
+    }
+    kills = 0
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        with subprocess.Popen(
+            [*command(), "reshard"],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            assert running.stderr is not None
+            for line in running.stdout:
+                if line.startswith("there are 2 shards"):
+                    return kills
+                running.kill()
+            complaint = running.stderr.read()
+        if "wait" in complaint:
+            continue  # heartbeats of a moment ago, or a session of the one that was killed
+        if running.returncode == 1:
+            if "holds shard 0 of 2" in complaint:
+                return kills  # killed behind its last step
+            sys.exit(complaint)
+        kills += 1
+    sys.exit("the shards are not doubled after four minutes")
+
+
+def check_shards(fleet: Fleet, ids: Mapping[int, str]) -> None:
+    """Look at the logs of both shards, and for what is on the wrong one."""
+    for shard, database in enumerate(fleet.shards):
+        here = [one for one in ids if shard_for(one, shard_count=2) == shard]
+        held = database.run("SELECT DISTINCT execution_id FROM noetl.event").splitlines()
+        if wrong := set(map(int, held)) ^ set(here):
+            problem(f"shard {shard} lacks, or holds of the other one: {sorted(wrong)}")
+        counted = [one for one in here if ids[one] != "timer"]
+        findings = asyncio.run(check_executions(database.dsn, counted))
+        print(
+            f"  shard {shard}: {len(here)} executions, {findings.commands} commands, "
+            f"{findings.reissued} handed out again, {findings.late_rows} late rows"
+        )
+        for one in findings.problems[:20]:
+            problem(one)
+        wait_until(lambda of=database: not any(left(of)), what="queues are empty")
+    if dead := asyncio.run(messages(fleet.nats_url, "noetl_dead")):
+        problem(f"{dead} dead letters")
 
 
 def start(fleet: Fleet, balancer: Balancer) -> None:
@@ -257,7 +366,7 @@ def fleet_at(folder: Path, name: str) -> Iterator[tuple[Fleet, Balancer]]:
     ):
         database = server.at("noetl")
         url = f"http://127.0.0.1:{balancer.port}"
-        fleet = Fleet(logs, database, broker.url, url)
+        fleet = Fleet(logs, [database], broker.url, url)
         try:
             yield fleet, balancer
         finally:
@@ -295,7 +404,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--only", choices=("restart", "upgrade"))
+    arguments.add_argument("--only", choices=("restart", "upgrade", "reshard"))
     arguments.add_argument("--rate", type=float, default=3, help="starts a second")
     arguments.add_argument("--previous", help="commit of the release before")
     chosen = arguments.parse_args()
@@ -313,6 +422,10 @@ def main() -> None:
                 fleet_at(folder, "upgrade") as (fleet, balancer),
             ):
                 upgrade(fleet, balancer, chosen.rate, code)
+        if chosen.only in {None, "reshard"}:
+            print("one shard becomes two")
+            with fleet_at(folder, "reshard") as (fleet, balancer):
+                divide(fleet, balancer)
     except BaseException:
         print("left for a look:", folder)
         raise

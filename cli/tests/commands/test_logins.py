@@ -4,8 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from noetl.main import app
 from noetl.stack.servers import binaries
+from noetl_common.crypto.nkeys import from_seed, new_seed
 from noetl_contract.documents.broker_users import broker_users
 from typer.testing import CliRunner
 
@@ -16,11 +18,16 @@ def printed(*arguments: str) -> str:
     return done.output
 
 
-def test_a_server_takes_the_users_with_passwords_from_its_environment(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "kind"), [((), "PASSWORD"), (("--nkeys",), "NKEY")])
+def test_a_server_takes_the_users_with_passwords_or_keys_from_its_environment(
+    tmp_path: Path, options: tuple[str, ...], kind: str
+) -> None:
     file = tmp_path / "nats.conf"
-    file.write_text(printed())
+    file.write_text(printed(*options))
     passwords = {
-        f"NATS_{user.name.upper().replace('-', '_')}_PASSWORD": f"p{number}"
+        f"NATS_{user.name.upper().replace('-', '_')}_{kind}": (
+            from_seed(new_seed(), variable="seed").public if options else f"p{number}"
+        )
         for number, user in enumerate(broker_users())
     }
 

@@ -65,3 +65,17 @@ def test_ports_are_outside_the_range_of_outgoing_connections() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
     assert all(free_port() < lowest for _ in range(50))
+
+
+def test_a_process_has_one_login_at_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_USER", "outbox")
+    monkeypatch.setenv("NATS_PASSWORD", "p")
+    monkeypatch.setenv("NOETL_NATS_NKEY_SEED_FILE", "/run/secrets/seed")
+    (outbox,) = (one for one in services.replicas({}) if one.service == "outbox")
+
+    def told(url: str) -> set[str]:
+        names = set(services._inherited(outbox, url))
+        return names & {"NATS_USER", "NATS_PASSWORD", "NOETL_NATS_NKEY_SEED_FILE"}
+
+    assert told("nats://outbox:of-the-stack@127.0.0.1:1") == set()
+    assert told("nats://broker:4222") == {"NATS_USER", "NOETL_NATS_NKEY_SEED_FILE"}

@@ -376,5 +376,7 @@ async def test_an_answer_that_is_none_of_the_contract_is_named() -> None:
 
 
 def test_a_value_is_cut_where_nobody_would_read_on() -> None:
-    assert pretty({"a": [1]}) == '{\n  "a": [\n    1\n  ]\n}'
+    assert pretty({"a": [1], "code": "x = 1\ny = 2\n"}) == "a:\n- 1\ncode: |\n  x = 1\n  y = 2"
+    assert pretty(5) == "5"
+    assert pretty(["x" * LONGEST_VALUE]).endswith("more characters")
     assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")

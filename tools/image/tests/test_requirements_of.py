@@ -14,7 +14,7 @@ from tools.image.requirements_of import entries, needed
 
 TOP = Path(__file__).parents[3]
 LOCK = (TOP / "requirements.txt").read_text()
-LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common"}
+LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common", "noetl-console"}
 WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
 
 
@@ -68,6 +68,15 @@ def test_an_image_gets_what_its_service_requires(service: str) -> None:
     assert by_metadata(packages, {}) <= named
     assert named & installed <= by_metadata(packages, {}) | by_metadata(packages, WINDOWS)
     assert not {"pytest", "mypy", "ruff"} & named
+
+
+@pytest.mark.parametrize("package", sorted({*LIBRARIES, *(f"noetl-{one}" for one in SERVICES)}))
+def test_the_lock_knows_who_of_ours_requires_what(package: str) -> None:
+    """A package that a lock was not written for would be missing in an image."""
+    required = {canonicalize_name(Requirement(text).name) for text in requirements(package)}
+    named = {name for name, _, users in entries(LOCK) if package in users}
+
+    assert {name for name in required if not name.startswith("noetl")} <= named
 
 
 def test_what_is_left_out_takes_along_what_it_alone_needs() -> None:

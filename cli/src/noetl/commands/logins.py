@@ -35,6 +35,9 @@ def nats_users(
         str,
         typer.Option(help="Those of the pools whose workers can't have an inbox of their own."),
     ] = "",
+    nkeys: Annotated[
+        bool, typer.Option("--nkeys", help="Users log in by nkeys; variables hold the public ones.")
+    ] = False,
     bucket: Annotated[
         str, typer.Option(help="Bucket of results in the broker's object store.")
     ] = DEFAULT_BUCKET,
@@ -42,11 +45,13 @@ def nats_users(
     """Print the `authorization` block for nats-server: a user per service and worker pool.
 
     Passwords are variables, which nats-server takes from its environment: that of the user
-    `worker-shared` from NATS_WORKER_SHARED_PASSWORD.
+    `worker-shared` from NATS_WORKER_SHARED_PASSWORD, its public key from NATS_WORKER_SHARED_NKEY.
     """
     others = {word.strip() for word in default_inbox.split(",")}
     users = broker_users([_pool(word, others) for word in pools.split(",")], bucket=bucket)
-    typer.echo(authorization(users, lambda user: f"${password_variable(user)}"), nl=False)
+    kind = "NKEY" if nkeys else "PASSWORD"
+    text = authorization(users, lambda user: f"${password_variable(user, kind)}", by_key=nkeys)
+    typer.echo(text, nl=False)
 
 
 def db_roles(
@@ -84,9 +89,9 @@ def _role_password(service: str) -> str:
     return password
 
 
-def password_variable(user: str) -> str:
-    """Return the name of the variable with the password of a user."""
-    return f"NATS_{user.upper().replace('-', '_')}_PASSWORD"
+def password_variable(user: str, kind: str = "PASSWORD") -> str:
+    """Return the name of the variable with the password of a user, or of another kind."""
+    return f"NATS_{user.upper().replace('-', '_')}_{kind}"
 
 
 def _pool(word: str, others: set[str]) -> Pool:

@@ -39,6 +39,7 @@ _WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
 # What the catalog alone is told.
 _SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
+_KEY_LOGINS = ("NOETL_NATS_NKEY_SEED", "NOETL_NATS_CREDS")
 # What the commands read themselves; services read their own.
 _IN_FILES = (
     *("NOETL_NATS_URL", "NATS_URL", "NATS_PASSWORD"),
@@ -228,9 +229,20 @@ def environment_of(
         fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else databases.environment
-    inherited = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
+    inherited = _inherited(replica, nats_url)
     fixed |= access.of_service(replica.service, inherited)
     return {**defaults, **inherited, **database, **secret, **fixed}
+
+
+def _inherited(replica: Replica, nats_url: str) -> dict[str, str]:
+    """Return what a process gets of our own environment."""
+    found = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
+    if "@" in nats_url:
+        # One login is enough, and that of the address is the service's own.
+        return {k: v for k, v in found.items() if not k.startswith(_KEY_LOGINS)}
+    # It names the inbox of who logs in by a key.
+    user = os.environ.get("NATS_USER")
+    return {**found, "NATS_USER": user} if user else found
 
 
 def _is_for(replica: Replica, variable: str) -> bool:

@@ -5,6 +5,7 @@ have the prefix ``NOETL_``. A bad value is an error that names the variable.
 """
 
 import warnings
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ from noetl_contract.subjects import inbox_prefix
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
 
+from noetl_common.crypto.nkeys import BadKey, KeyLogin, from_creds, from_seed
 from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 from noetl_common.telemetry.settings import TracingFields
@@ -42,6 +44,16 @@ class NatsSettings(SettingsPiece):
     )
     nats_password: SecretStr = Field(
         default=SecretStr(""), validation_alias="NATS_PASSWORD", description="…this password."
+    )
+    nats_nkey_seed: SecretStr = Field(
+        default=SecretStr(""),
+        description="Seed (`SU…`) of the nkey to log in with, in place of a password; `NATS_USER` "
+        "then only names the inbox.",
+    )
+    nats_creds: str = Field(
+        default="",
+        description="Credentials file (`.creds`) with token and seed to log in with; read at each "
+        "connection.",
     )
     nats_inbox_prefix: str = Field(
         default="",
@@ -105,7 +117,28 @@ class NatsSettings(SettingsPiece):
     def user(self) -> str:
         """Return the name we log in with, empty without a login."""
         login = self.nats_login()
-        return login[0] if login else ""
+        return login[0] if login else self.nats_user
+
+    def key_login(self) -> KeyLogin | None:
+        """Return the key that we log in with; None with a password or nothing.
+
+        Raises:
+            BadKey: it can't be used, or is one of several logins.
+        """
+        seed = self.nats_nkey_seed.get_secret_value().strip()
+        kinds = {
+            "NOETL_NATS_NKEY_SEED": bool(seed),
+            "NOETL_NATS_CREDS": bool(self.nats_creds),
+            "a password": self.nats_login() is not None,
+        }
+        given = [kind for kind, is_given in kinds.items() if is_given]
+        if not seed and not self.nats_creds:
+            return None
+        if len(given) > 1:
+            raise BadKey(variable=given[0], reason=f"{' and '.join(given)} are given: one login")
+        if seed:
+            return from_seed(seed, variable=given[0])
+        return from_creds(Path(self.nats_creds), variable=given[0])
 
     def inbox_prefix(self) -> str:
         """Return the beginning of our inbox subjects, which no other user may read."""

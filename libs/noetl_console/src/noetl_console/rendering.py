@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from noetl_console.drawing.moments import ago, seconds_text, short_time
@@ -78,13 +79,36 @@ def _environment() -> Environment:
 
 
 def pretty(value: Any) -> str:
-    """Return a value as text that people can read, cut where it is too long."""
+    """Return a value as text that people can read, cut where it is too long.
+
+    What is not too long is YAML as authors write it, in which a script has lines.
+    """
     if isinstance(value, str):
-        text = value
-    else:
-        text = orjson.dumps(
-            value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str
-        ).decode()
+        return _cut(value)
+    text = orjson.dumps(
+        value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str
+    ).decode()
+    if len(text) > LONGEST_VALUE or not isinstance(value, dict | list):
+        return _cut(text)
+    dumped: str = yaml.dump(
+        orjson.loads(text), Dumper=_Readable, sort_keys=False, allow_unicode=True, width=100
+    )
+    return dumped.rstrip()
+
+
+class _Readable(yaml.SafeDumper):
+    """YAML with texts of several lines as such."""
+
+
+def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Readable.add_representer(str, _lines)
+
+
+def _cut(text: str) -> str:
     if len(text) <= LONGEST_VALUE:
         return text
     return f"{text[:LONGEST_VALUE]}\n… {len(text) - LONGEST_VALUE} more characters"

@@ -282,11 +282,16 @@ class Bus:
     async def open(self) -> None:
         """Connect, however long it takes; each failed attempt is logged."""
         login = self.settings.nats_login()
+        key = self.settings.key_login()
+        if key is not None:
+            wire.log_in_by_key(self.nc, key.public)
         await self.nc.connect(
             servers=self.settings.nats_servers(),
             name=self.name,
             user=login[0] if login else None,
             password=login[1] if login else None,
+            signature_cb=self._sign if key else None,
+            user_jwt_cb=self._token if key and key.token else None,
             connect_timeout=self.settings.nats_connect_timeout_seconds,  # type: ignore[arg-type]  # a float does
             # With a finite number the client closes itself one day and the process is deaf.
             max_reconnect_attempts=-1,
@@ -306,6 +311,15 @@ class Bus:
         await self.subscribe_raw(f"{self.answers.prefix}*", self.answers.deliver)
         self._up.set(1)
         self._connected.set()
+
+    def _sign(self, text: str) -> bytes:
+        # Read anew: a file of credentials may have been renewed since.
+        key = self.settings.key_login()
+        return key.sign(text) if key else b""
+
+    def _token(self) -> bytes:
+        key = self.settings.key_login()
+        return key.token.encode() if key else b""
 
     async def close(self) -> None:
         """Send the rest of the buffer and close the connection."""

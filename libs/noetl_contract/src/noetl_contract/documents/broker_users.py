@@ -137,19 +137,24 @@ def broker_users(
     return (everything, *services, *workers)
 
 
-def authorization(users: Sequence[BrokerUser], password: Callable[[str], str]) -> str:
+def authorization(
+    users: Sequence[BrokerUser], password: Callable[[str], str], *, by_key: bool = False
+) -> str:
     """Return the block of a nats-server configuration that declares users.
 
     Args:
         users: as `broker_users` makes them.
         password: what stands for the password of the user of a name: a quoted text, or a variable
             as ``$PASSWORD``.
+        by_key: whether users log in by an nkey; then it is the public key that stands there.
     """
     lines = ["authorization {", "  users: ["]
     for user in users:
         lines += [
             "    {",
-            f"      user: {json.dumps(user.name)}, password: {password(user.name)}",
+            f"      nkey: {password(user.name)}"
+            if by_key
+            else f"      user: {json.dumps(user.name)}, password: {password(user.name)}",
             "      permissions {",
             f"        publish: {{ allow: [{_listed(user.publish)}] }}",
             f"        subscribe: {{ allow: [{_listed(user.subscribe)}] }}",

@@ -1,0 +1,188 @@
+"""The console in Chromium: accessible everywhere, live with scripts, complete without."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from console_world import Seen
+from playwright.async_api import Browser, Page, expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+type Open = Callable[..., Awaitable[Page]]
+MODES: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+}
+
+
+_SOME = {"desktop": (0, 1, 8, 10), "phone": (1, 11), "dark": (1,)}
+
+
+def addresses(seen: Seen) -> list[str]:
+    run = f"/runs/{seen.broken}"
+    schedules = seen.get("schedules?path=console/nightly_schedule")["schedules"]
+    return [
+        "?path=console/",
+        run,
+        *(f"{run}?tab={tab}" for tab in ("events", "result", "children", "playbook")),
+        f"{run}/steps/call",
+        f"/runs/{seen.waiting}",
+        "/playbooks?path=console/",
+        "/playbooks/console/broken",
+        "/edit?path=console/broken",
+        "/failures?path=console/",
+        "/waits?path=console/approval",
+        "/schedules",
+        f"/schedules/{schedules[0]['schedule_id']}",
+        "/credentials",
+        "/system",
+        "/login",
+        "/runs/1",
+    ]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(seen: Seen, browser: Browser) -> AsyncIterator[Open]:
+    del seen
+    contexts = []
+
+    async def opened(**options: Any) -> Page:
+        context = await browser.new_context(**options)
+        contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(20_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        await context.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_pages_are_accessible_and_fit(open_page: Open, seen: Seen, mode: str) -> None:
+    """Some of them; all with NOETL_CONSOLE_PAGES=all, which takes a minute."""
+    wanted = addresses(seen)
+    if os.environ.get("NOETL_CONSOLE_PAGES") != "all":
+        wanted = [wanted[number] for number in _SOME[mode]]
+    # The checker is a script that the console's own policy would not let in.
+    page = await open_page(bypass_csp=True, **MODES[mode])
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for address in wanted:
+        await page.goto(seen.page(address))
+        root = "document.documentElement"
+        if await page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"):
+            problems.append(f"{address} is wider than the window")
+        for found in (await Axe().run(page)).response["violations"]:
+            where = found["nodes"][0]["html"][:200]
+            problems.append(f"{address}: {found['id']}: {where}")
+
+    assert problems == []
+
+
+async def test_the_cause_of_a_failure_is_read_without_a_click(open_page: Open, seen: Seen) -> None:
+    page = await open_page(java_script_enabled=False)
+
+    await page.goto(seen.page(f"/runs/{seen.broken}"))
+
+    await expect(page.locator("[role=alert]")).to_contain_text("call line 10: HTTP error")
+    await expect(page.locator("[role=alert]")).to_be_in_viewport()
+
+
+async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
+    page = await open_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    await page.goto(seen.page("?path=console/slow"))
+    execution_id = seen.start("console/slow")
+
+    await page.get_by_role("link", name=execution_id).click()
+    await expect(page.locator(".timeline")).to_contain_text("second")
+    await expect(page.locator(".title .badge")).to_have_text("completed")
+    await expect(page.get_by_text("Cancel with all children")).to_have_count(0)
+    assert complaints == []
+
+
+async def test_problems_show_while_a_text_is_typed(open_page: Open, seen: Seen) -> None:
+    page = await open_page()
+    await page.goto(seen.page("/edit"))
+
+    await page.fill(
+        "#content", "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: x, path: y}\n"
+    )
+
+    await expect(page.locator("#problems")).to_contain_text("workflow")
+
+
+async def test_all_is_done_without_scripts(open_page: Open, seen: Seen) -> None:
+    page = await open_page(java_script_enabled=False)
+
+    await _write_and_run(page, seen)
+    await _answer(page, seen)
+    await _restart_failures(page, seen)
+    await _keep_a_secret(page, seen)
+    await _cancel(page, seen)
+
+
+async def _write_and_run(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/edit"))
+    bad = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: t, path: console/typed}\n"
+    await page.fill("#content", bad)
+    await page.click("button.main")
+    await expect(page.locator("[role=alert]")).to_contain_text("It was not saved")
+    good = f"{bad}workload: {{n: 1}}\nworkflow:\n- step: start\n  tool: {{kind: noop}}\n"
+    await page.fill("#content", good)
+    await page.click("button.main")
+    await expect(page).to_have_url(seen.page("/playbooks/console/typed?version=1"))
+    await page.fill("[name='field.n']", "41")
+    await page.click("button.main")
+    execution_id = page.url.rpartition("/")[2]
+    assert seen.get(f"executions/{execution_id}")["workload"] == {"n": 41}
+    await page.click("summary:has-text('Run again')")
+    await page.fill("#workload", '{"n": 7}')
+    await page.click("button:has-text('Run again')")
+    again = page.url.rpartition("/")[2]
+    assert again != execution_id
+    assert seen.get(f"executions/{again}")["workload"] == {"n": 7}
+
+
+async def _answer(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/waits?path=console/approval"))
+    card = page.locator("section", has_text=seen.waiting)
+    await card.locator("select").select_option("approve")
+    await card.locator("button.main").click()
+    await expect(page).to_have_url(seen.page(f"/runs/{seen.waiting}"))
+    assert seen.get(f"waits?execution_id={seen.waiting}")["waits"] == []
+
+
+async def _restart_failures(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/failures?path=console/broken"))
+    await page.click("button:has-text('Restart all')")
+    await expect(page.locator(".outcomes")).to_contain_text(f"{seen.broken} goes on as")
+
+
+async def _keep_a_secret(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/credentials"))
+    await page.fill("#name", "console-token")
+    await page.fill("#data", '{"token": "s3cr3t"}')
+    await page.click("button.main")
+    row = page.locator("tr", has_text="console-token")
+    await expect(row).to_have_count(1)
+    assert "s3cr3t" not in await page.content()
+    await row.locator("summary").click()
+    await row.locator("button").click()
+    await expect(page.locator("tr", has_text="console-token")).to_have_count(0)
+
+
+async def _cancel(page: Page, seen: Seen) -> None:
+    execution_id = seen.start("console/slow")
+    await page.goto(seen.page("?path=console/slow"))
+    await page.check(f"input[value='{execution_id}']")
+    await page.click("button:has-text('Cancel selected')")
+    await expect(page.locator(".outcomes")).to_contain_text(execution_id)
+    assert seen.get(f"executions/{execution_id}/status")["status"] == "CANCELLED"
