@@ -303,6 +303,8 @@ def servers(
         more: values beside those that lead to them.
         between: a pooler that services reach PostgreSQL by.
     """
+    # Ended from outside it takes its processes with it, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
         database = stack.enter_context(running_postgres(folder / "postgres")).maintenance
         made = printed_secrets(database.password)
