@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from engine import CommandFailedError, Engine, piped
 
 _PULL_SECONDS = 300.0
@@ -36,8 +37,13 @@ class Base:
 
 
 def wanted(root: Path) -> dict[str, str]:
-    """Return the images of a checkout that are not ours, by the variable that replaces them."""
-    found = dict(_COMPOSED.findall((root / "compose.yaml").read_text()))
+    """Return the images of a checkout that are not ours, by the variable that replaces them.
+
+    Those of profiles are left out, as nobody starts them here.
+    """
+    services = yaml.safe_load((root / "compose.yaml").read_text())["services"].values()
+    images = " ".join(str(one["image"]) for one in services if "profiles" not in one)
+    found = dict(_COMPOSED.findall(images))
     base = _DEFAULT.search((root / "Dockerfile").read_text())
     return {**found, **({"NOETL_BASE_IMAGE": base[1]} if base else {})}
 

@@ -16,7 +16,7 @@ from noetl.backup.dump import back_up
 from noetl.backup.manifest import compare_files
 from noetl.backup.restore import restore, send_again, undo
 from noetl.backup.tools import Program
-from noetl.doctor.databases import Place, look_at_database
+from noetl.doctor.databases import Place, Roll, look_at_database
 from noetl.stack.errors import StackError
 from noetl.stack.process import birth
 from noetl.stack.servers import binaries
@@ -211,6 +211,7 @@ async def half_a_restore_is_named(pair: Pair, scratch: Path) -> None:
         Place(address_of(pair.first), 0, 2),
         newest_migration="0001",
         stuck_after=timedelta(minutes=1),
+        roll=Roll(),
         demand={},
     )
     assert [one.code for one in findings] == ["database_closed"]

@@ -1,6 +1,7 @@
 """One shard becomes two, with a kill after every step; and what is refused before anything is."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from noetl.reshard import doubling, tables
 from noetl.reshard.broker import clear_broker
 from noetl.reshard.doubling import double
 from noetl.stack.errors import StackError
+from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, single_database
 from noetl.stack.servers.topology import connected
 from noetl_common.bus.jetstream import stream_info
@@ -16,7 +18,8 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import COMMANDS, STREAMS
-from noetl_testkit.postgres import Database, PostgresServer
+from noetl_testkit.databases import UsedDatabases
+from noetl_testkit.postgres import Database
 
 EPOCH = 380_000_000_000_000_000
 IDS = [EPOCH + number for number in range(12)]
@@ -90,6 +93,14 @@ def address_of(database: Database) -> DatabaseAddress:
 
 
 @pytest.fixture
+def new(used_databases: UsedDatabases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """An empty database for the second shard, which is migrated already."""
+    monkeypatch.setattr(migrations, "migrate", lambda _: "")
+    with used_databases.lent() as lent:
+        yield lent
+
+
+@pytest.fixture
 def filled(database: Database) -> Databases:
     """A shard of which all tables have rows of every execution."""
     rows = [ONE.format(id=one, other=IDS[-1 - number]) for number, one in enumerate(IDS)]
@@ -123,55 +134,50 @@ def only(rows: dict[str, dict[str, list[str]]], ids: list[int]) -> dict[str, dic
 
 
 def test_a_shard_is_divided_whatever_step_it_is_killed_after(
-    filled: Databases,
-    database: Database,
-    postgres_server: PostgresServer,
-    database_template: str,
-    monkeypatch: pytest.MonkeyPatch,
+    filled: Databases, database: Database, new: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doubling, "_BATCH", 7)
     before = everything(database)
     assert set(before) == set(tables.OWNED)
-    with postgres_server.fresh(template=database_template) as new:
-        steps: list[str] = []
+    steps: list[str] = []
 
-        def die(step: str) -> None:
-            steps.append(step)
-            raise Killed
+    def die(step: str) -> None:
+        steps.append(step)
+        raise Killed
 
-        for _ in range(11):
-            with suppress(Killed):
-                double(filled, [address_of(new)], nats_url=None, say=die)
-            if not any("is shard 0 of 2" in one for one in steps):
-                # Until the map changes the old database is whole.
-                assert everything(database) == before
-        assert len(set(steps)) == len(steps) == 11
-        with pytest.raises(StackError, match="holds shard 0 of 2, not shard 0 of 1"):
+    for _ in range(11):
+        with suppress(Killed):
             double(filled, [address_of(new)], nats_url=None, say=die)
+        if not any("is shard 0 of 2" in one for one in steps):
+            # Until the map changes the old database is whole.
+            assert everything(database) == before
+    assert len(set(steps)) == len(steps) == 11
+    with pytest.raises(StackError, match="holds shard 0 of 2, not shard 0 of 1"):
+        double(filled, [address_of(new)], nats_url=None, say=die)
 
-        assert everything(database) == only(before, NEAR)
-        assert everything(new) == only(before, FAR)
-        for one, shard, ids in ((database, 0, NEAR), (new, 1, FAR)):
-            subjects = one.run("SELECT kind, subject, payload FROM noetl.outbox ORDER BY outbox_id")
-            for line in subjects.splitlines():
-                kind, subject, payload = line.split("|")
-                if kind == "command":
-                    assert payload == f'{{"fast": {{"v": 1, "shard": {shard}}}}}'
-                elif kind == "commit":
-                    assert subject.startswith(f"noetl_commits.{shard}.")
-                else:
-                    target = int(subject.split(".")[2])
-                    home = shard_for(target, shard_count=2)
-                    assert subject == f"noetl_ingress.{home}.{target}.cancel"
-            assert (
-                one.run("SELECT shard_index, shard_count, cluster_id FROM noetl.shard_identity")
-                == f"{shard}|2|c"
-            )
-            assert one.run("SELECT sum(executions) FROM noetl.execution_counter") == str(len(ids))
-            assert one.run("SELECT sum(executions) FROM noetl.execution_day") == str(len(ids))
-            assert one.run("SELECT key FROM noetl.request_key") == "k"
-            assert one.run("SELECT to_regnamespace('noetl_closed') IS NULL") == "t"
-            assert int(one.run("SELECT nextval('noetl.outbox_outbox_id_seq')")) > 3 * len(IDS)
+    assert everything(database) == only(before, NEAR)
+    assert everything(new) == only(before, FAR)
+    for one, shard, ids in ((database, 0, NEAR), (new, 1, FAR)):
+        subjects = one.run("SELECT kind, subject, payload FROM noetl.outbox ORDER BY outbox_id")
+        for line in subjects.splitlines():
+            kind, subject, payload = line.split("|")
+            if kind == "command":
+                assert payload == f'{{"fast": {{"v": 1, "shard": {shard}}}}}'
+            elif kind == "commit":
+                assert subject.startswith(f"noetl_commits.{shard}.")
+            else:
+                target = int(subject.split(".")[2])
+                home = shard_for(target, shard_count=2)
+                assert subject == f"noetl_ingress.{home}.{target}.cancel"
+        assert (
+            one.run("SELECT shard_index, shard_count, cluster_id FROM noetl.shard_identity")
+            == f"{shard}|2|c"
+        )
+        assert one.run("SELECT sum(executions) FROM noetl.execution_counter") == str(len(ids))
+        assert one.run("SELECT sum(executions) FROM noetl.execution_day") == str(len(ids))
+        assert one.run("SELECT key FROM noetl.request_key") == "k"
+        assert one.run("SELECT to_regnamespace('noetl_closed') IS NULL") == "t"
+        assert int(one.run("SELECT nextval('noetl.outbox_outbox_id_seq')")) > 3 * len(IDS)
 
 
 def test_every_table_is_divided_or_known_not_to_be(database: Database) -> None:
@@ -207,14 +213,14 @@ def test_every_table_is_divided_or_known_not_to_be(database: Database) -> None:
     ],
 )
 def test_what_is_refused_before_anything_is_done(
-    filled: Databases, database: Database, empty_database: Database, trouble: str, complaint: str
+    filled: Databases, database: Database, new: Database, trouble: str, complaint: str
 ) -> None:
     database.run(trouble)
 
     with pytest.raises(StackError, match=complaint):
-        double(filled, [address_of(empty_database)], nats_url=None, say=lambda _: None)
+        double(filled, [address_of(new)], nats_url=None, say=lambda _: None)
 
-    assert empty_database.run("SELECT to_regnamespace('noetl_closed') IS NULL") == "t"
+    assert new.run("SELECT to_regnamespace('noetl_closed') IS NULL") == "t"
     database.run("DROP SCHEMA IF EXISTS noetl_closed")
 
 
