@@ -1,7 +1,8 @@
 """Register the documents of a folder with an edge, those that it has already apart.
 
-Waits until the edge answers. NOETL_SERVER_URL is its address, NOETL_INTERNAL_API_TOKEN, or
-the file that NOETL_INTERNAL_API_TOKEN_FILE names, what it is shown. Needs nothing but Python, so that the image of the migrations can run it.
+Waits until the edge answers. NOETL_SERVER_URL is its address; NOETL_INTERNAL_API_TOKEN, or the file
+that NOETL_INTERNAL_API_TOKEN_FILE names, is what it is shown. Needs nothing but Python, so that the
+image of the migrations can run it.
 """
 
 import base64
