@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 from manifests import Document, Manifests, Pod, name_of
+from mounts import mounted
 from noetl.commands.logins import password_variable
 from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
@@ -81,7 +82,7 @@ class Cluster:
             else:
                 text = _REFERENCE.sub(lambda found: made[found[1]], one["value"])
                 made[one["name"]] = self.here(text)
-        return made
+        return mounted(made, pod, self.secrets, self.folder)
 
     def database_named(self, name: str) -> Database:
         """Return a database of the server, with the owner's login."""

