@@ -147,6 +147,28 @@ def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None
     )
 
 
+def test_no_variable_holds_a_secret_that_is_a_file(helm: Helm) -> None:
+    values = {**VALUE_SETS["shards_2"], **VALUE_SETS["extra_pools"]}
+    manifests = helm.render(values)
+    told = {name_of(pod.owner): _variables(pod.containers[0]) for pod in manifests.pods()}
+    held = {
+        (name_of(pod.owner), one["name"])
+        for pod in manifests.pods()
+        for one in pod.containers[0]["env"]
+        if "secretKeyRef" in one.get("valueFrom", {})
+    }
+
+    assert list(find(manifests)) == []
+    assert held == {
+        ("noetl-catalog", "NOETL_ACCESS_KEYS"),  # may be missing
+        ("noetl-worker-gpu-a100", "AWS_SESSION_TOKEN"),  # of the operator's own `secretEnv`
+    }
+    assert told["noetl-projector-s1"]["NOETL_SHARDS"].startswith(
+        "host=pg-0;port=5432;user=noetl_projector;"
+        "password_file=/etc/noetl/secrets/POSTGRES_PASSWORD;database=noetl_0,"
+    )
+
+
 def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rendered) -> None:
     told = {
         name_of(pod.owner): _variables(pod.containers[0]) for pod in rendered("keda_off").pods()

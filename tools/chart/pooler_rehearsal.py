@@ -2,8 +2,8 @@
 
 As `rehearsal.py` does it, with PgBouncer between the services and PostgreSQL: the chart's
 `postgres.host` is the pooler, `postgres.adminHost` the server itself, which the migration goes to.
-A playbook runs, the pool of system playbooks cleans up, the SQL route answers; then the pooler is
-asked what came by.
+Secrets are files. A playbook runs, the pool of system playbooks cleans up, the SQL route answers;
+then the pooler is asked what came by.
 """
 
 import argparse
@@ -59,11 +59,13 @@ def main() -> int:
     parser.add_argument("--prepared", type=int, default=200, help="the pooler's statements")
     parser.add_argument("--cache", type=int, default=100, help="statements of a service")
     options = parser.parse_args()
+    # The other rehearsals have secrets in variables.
+    values = {"workerPool": {"enabled": True}, "secrets": {"asFiles": True}}
     between = Between(options.connections, options.prepared, options.cache)
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            servers(Path(folder), {"workerPool": {"enabled": True}}, between) as cluster,
+            servers(Path(folder), values, between) as cluster,
         ):
             for line in rehearse(cluster):
                 say(line)

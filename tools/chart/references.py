@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from manifests import Document, Manifests, Pod, name_of, place_of, scaler_targets
+from mounts import secret_files
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -98,10 +99,23 @@ def secrets(manifests: Manifests) -> Iterator[str]:
                 if asked and asked["key"] not in there.get(asked["name"], set()):
                     source = f"{asked['key']} of Secret {asked['name']}"
                     yield f"{pod.place}: {variable['name']} is {source}, not there"
+        yield from _files(pod, there)
     for one in manifests.of("TriggerAuthentication"):
         for asked in one["spec"].get("secretTargetRef", []):
             if asked["key"] not in there.get(asked["name"], set()):
                 yield f"{place_of(one)}: {asked['key']} of Secret {asked['name']} is not there"
+
+
+def _files(pod: Pod, there: dict[str, set[str]]) -> Iterator[str]:
+    files = secret_files(pod)
+    for place, file in files.items():
+        if file.key not in there.get(file.secret, set()):
+            yield f"{pod.place}: {place} is {file.key} of Secret {file.secret}, not there"
+    for container in pod.containers:
+        for variable in container.get("env", []):
+            path = str(variable.get("value", ""))
+            if variable["name"].endswith("_FILE") and path not in files:
+                yield f"{pod.place}: {variable['name']} names {path}, which is no Secret's file"
 
 
 def config_maps(manifests: Manifests) -> Iterator[str]:

@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 from manifests import Document, Manifests, Pod, name_of
+from mounts import mounted
 from noetl.commands.logins import password_variable
 from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
@@ -81,7 +82,7 @@ class Cluster:
             else:
                 text = _REFERENCE.sub(lambda found: made[found[1]], one["value"])
                 made[one["name"]] = self.here(text)
-        return made
+        return mounted(made, pod, self.secrets, self.folder)
 
     def database_named(self, name: str) -> Database:
         """Return a database of the server, with the owner's login."""
@@ -303,6 +304,8 @@ def servers(
         more: values beside those that lead to them.
         between: a pooler that services reach PostgreSQL by.
     """
+    # Ended from outside it takes its processes with it, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
         database = stack.enter_context(running_postgres(folder / "postgres")).maintenance
         made = printed_secrets(database.password)

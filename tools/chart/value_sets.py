@@ -48,6 +48,7 @@ VALUE_SETS: dict[str, Values] = {
         "networkPolicy": {"natsPodLabels": {"app.kubernetes.io/name": "nats"}},
     },
     "extra_pools": {
+        "secrets": {"asFiles": True},
         "workerPool": {"enabled": True},
         "worker": {"env": {"NOETL_EGRESS_DENY": "10.0.0.0/8"}},
         "pools": {

@@ -16,6 +16,8 @@ _SHARDED = ("orchestrator", "outbox", "projector")
 _SHARED = "Several services"
 _NAME = re.compile(r"`([A-Z][A-Z0-9_]*)`")
 _REFERENCE = re.compile(r"\$\((\w+)\)")
+# Nothing is mounted here.
+_FILE = re.compile(r"password_file=[^;,]*")
 _PASSWORD = re.compile(r"password=(?!\$\()")
 # What a job of ours reads, beside what the command line takes for the database.
 _JOBS = {"register": frozenset({"NOETL_SERVER_URL", "NOETL_INTERNAL_API_TOKEN"})}
@@ -65,7 +67,7 @@ def unread(manifests: Manifests) -> Iterator[str]:
             for name, count in Counter(one["name"] for one in variables).items():
                 if count > 1:
                     yield f"{pod.place}: {name} is set {count} times"
-                if name not in reads:
+                if name not in reads and name.removesuffix("_FILE") not in reads:
                     yield f"{pod.place}: {service} reads no {name}"
             for one in variables:
                 if "valueFrom" not in one and not isinstance(one.get("value"), str):
@@ -106,7 +108,7 @@ def shards(manifests: Manifests) -> Iterator[str]:
     counts: set[int] = set()
     for pod in manifests.pods():
         service = pod.labels.get("app.kubernetes.io/component", "")
-        told = _told(pod)
+        told = {name: _FILE.sub("password=", value) for name, value in _told(pod).items()}
         try:
             known = len(parse_shards(told.get("NOETL_SHARDS", "")))
             parse_address(told.get("NOETL_CLUSTER_DSN", ""))

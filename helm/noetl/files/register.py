@@ -1,7 +1,8 @@
 """Register the documents of a folder with an edge, those that it has already apart.
 
-Waits until the edge answers. NOETL_SERVER_URL is its address, NOETL_INTERNAL_API_TOKEN what it is
-shown. Needs nothing but Python, so that the image of the migrations can run it.
+Waits until the edge answers. NOETL_SERVER_URL is its address; NOETL_INTERNAL_API_TOKEN, or the file
+that NOETL_INTERNAL_API_TOKEN_FILE names, is what it is shown. Needs nothing but Python, so that the
+image of the migrations can run it.
 """
 
 import base64
@@ -20,6 +21,13 @@ _NOT_FOUND = 404
 _FOR_NOW = frozenset({429, 502, 503, 504})
 
 
+def token() -> str:
+    """Return what the edge is shown: of its variable, or of the file that one names."""
+    if file := os.environ.get("NOETL_INTERNAL_API_TOKEN_FILE"):
+        return Path(file).read_text().rstrip("\r\n")
+    return os.environ["NOETL_INTERNAL_API_TOKEN"]
+
+
 def ask(path: str, body: dict[str, str], deadline: float) -> tuple[int, dict[str, object]]:
     """Return status and body of an answer; ask again while the edge can't answer for now.
 
@@ -30,7 +38,7 @@ def ask(path: str, body: dict[str, str], deadline: float) -> tuple[int, dict[str
         os.environ["NOETL_SERVER_URL"].rstrip("/") + path,
         data=json.dumps(body).encode(),
         headers={
-            "authorization": f"Bearer {os.environ['NOETL_INTERNAL_API_TOKEN']}",
+            "authorization": f"Bearer {token()}",
             "content-type": "application/json",
         },
     )

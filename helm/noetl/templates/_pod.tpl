@@ -46,6 +46,27 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{- /* The volume with the secrets of a process, if they are files. Takes {m, places}. */ -}}
+{{- define "noetl.secretVolume" -}}
+{{- if .m.v.secrets.asFiles }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $name, $place := .places }}
+      {{- if not $place.optional }}
+      - secret: {name: {{ $place.secret | quote }}, items: [{key: {{ $place.key | quote }}, path: {{ $name }}}]}
+      {{- end }}
+      {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "noetl.secretMount" -}}
+{{- if .m.v.secrets.asFiles }}
+- {name: secrets, mountPath: /etc/noetl/secrets, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{- define "noetl.pullSecrets" -}}
 {{- range .m.v.image.pullSecrets }}
 - name: {{ . | quote }}

@@ -1,11 +1,7 @@
-{{- /*
-The variables of a unit's process, as a YAML list: secrets first, because others refer to them,
-then the rest by name.
-*/ -}}
-{{- define "noetl.variables" -}}
+{{- /* Where the secrets of a unit's process are, by variable. Takes {m, unit}. */ -}}
+{{- define "noetl.secrets" -}}
 {{- $m := .m -}}
 {{- $unit := .unit -}}
-{{- $v := $m.v -}}
 {{- $secret := include "noetl.secret" (dict "m" $m "name" $unit.secretName) -}}
 {{- $secrets := dict "NATS_PASSWORD" (dict "secret" $secret "key" "nats-password") -}}
 {{- if $unit.role -}}
@@ -21,6 +17,28 @@ then the rest by name.
 {{- $_ := set $secrets "NOETL_ENCRYPTION_KEY" (dict "secret" $secret "key" "encryption-key") -}}
 {{- $_ := set $secrets "NOETL_ACCESS_KEYS" (dict "secret" $secret "key" "access-keys" "optional" true) -}}
 {{- end -}}
+{{- $secrets | toJson -}}
+{{- end -}}
+
+{{- /* Tell a process the files of its secrets. Adds to `plain`. Takes {places, plain}. */ -}}
+{{- define "noetl.inFiles" -}}
+{{- $plain := .plain -}}
+{{- range $name, $place := .places -}}
+{{- if not $place.optional -}}
+{{- $_ := set $plain (printf "%s_FILE" $name) (printf "/etc/noetl/secrets/%s" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+The variables of a unit's process, as a YAML list: secrets first, because others refer to them,
+then the rest by name.
+*/ -}}
+{{- define "noetl.variables" -}}
+{{- $m := .m -}}
+{{- $unit := .unit -}}
+{{- $v := $m.v -}}
+{{- $secrets := include "noetl.secrets" (dict "m" $m "unit" $unit) | fromJson -}}
 {{- $plain := dict -}}
 {{- include "noetl.common" (dict "m" $m "unit" $unit "plain" $plain) -}}
 {{- include "noetl.own" (dict "m" $m "unit" $unit "plain" $plain) -}}
@@ -37,6 +55,14 @@ then the rest by name.
 {{- if and (hasKey $unit.part.env $name) (hasKey $unit.part.secretEnv $name) -}}
 {{- fail (printf "%s: %s is in env and in secretEnv" $unit.name $name) -}}
 {{- end -}}
+{{- end -}}
+{{- if $v.secrets.asFiles -}}
+{{- include "noetl.inFiles" (dict "places" $secrets "plain" $plain) -}}
+{{- $kept := dict -}}
+{{- range $name, $place := $secrets -}}
+{{- if $place.optional -}}{{- $_ := set $kept $name $place -}}{{- end -}}
+{{- end -}}
+{{- $secrets = $kept -}}
 {{- end -}}
 {{- range $name, $place := mergeOverwrite (deepCopy $unit.part.secretEnv) $secrets }}
 - name: {{ $name }}
@@ -132,6 +158,9 @@ then the rest by name.
 {{- end -}}
 {{- if $pg.shards -}}
 {{- $login := printf "user=%s;password=$(POSTGRES_PASSWORD)" $role -}}
+{{- if .m.v.secrets.asFiles -}}
+{{- $login = printf "user=%s;password_file=/etc/noetl/secrets/POSTGRES_PASSWORD" $role -}}
+{{- end -}}
 {{- $entries := list -}}
 {{- range $shard := $pg.shards -}}
 {{- $place := ternary ($shard.adminHost | default $shard.host) $shard.host $isAdmin -}}

@@ -21,7 +21,7 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import INGRESS_ROOT
 
-from noetl.reshard import tables
+from noetl.reshard import progress, tables
 from noetl.reshard.broker import clear_broker
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
@@ -211,8 +211,7 @@ async def _close(wanted: Doubling, shard: int, address: DatabaseAddress) -> None
         await session.execute("close_database")
         await session.execute_text(await session.fetchval("write_reason", wanted.reason))
         if shard >= len(wanted.old):
-            await session.execute("make_progress")
-            await session.execute("begin_progress")
+            await progress.begin(session)
     wanted.say(f"{address!r} is closed")
 
 
@@ -220,19 +219,18 @@ async def _copy(
     wanted: Doubling, shard: int, here: DatabaseAddress, there: DatabaseAddress
 ) -> None:
     async with _session(here) as source, _session(there) as target:
-        progress = await target.fetchone("read_progress")
-        if progress["is_whole"]:
+        after, is_whole = await progress.read(target)
+        if is_whole:
             return
         await _copy_partitions(source, target)
         columns = {table: await tables.columns_of(source, table) for table in tables.OWNED}
-        after: int = progress["after"]
         while ids := await tables.ids_after(source, after, limit=_BATCH):
             after = ids[-1]
             moving = [one for one in ids if wanted.is_at_home(one, shard + len(wanted.old))]
             async with target.transaction():
                 if moving:
                     await _copy_batch(source, target, columns, moving)
-                await target.execute("note_progress", after)
+                await progress.note(target, after)
             wanted.say(f"shard {shard}: {len(moving)} of {len(ids)} executions are copied")
         async with target.transaction():
             await target.execute("empty_request_keys")
@@ -246,7 +244,7 @@ async def _copy(
             last = await source.fetchval("read_outbox_number")
             await target.fetchval("keep_outbox_numbers", last)
             await target.execute("rename_shard_in_outbox", shard + len(wanted.old))
-            await target.execute("note_whole")
+            await progress.end(target)
     wanted.say(f"shard {shard + len(wanted.old)} is whole")
 
 

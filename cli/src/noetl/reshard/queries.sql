@@ -51,16 +51,6 @@ CREATE SCHEMA noetl_closed;
 -- $1 reason
 SELECT format('COMMENT ON SCHEMA noetl_closed IS %L', $1::TEXT);
 
--- name: make_progress
-CREATE TABLE noetl_closed.progress (
-    only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
-    after BIGINT NOT NULL,
-    is_whole BOOLEAN NOT NULL DEFAULT FALSE
-);
-
--- name: begin_progress
-INSERT INTO noetl_closed.progress (after) VALUES (-9223372036854775808);
-
 -- name: open_database
 DROP SCHEMA noetl_closed CASCADE;
 
@@ -123,16 +113,6 @@ SELECT setval('noetl.outbox_outbox_id_seq', greatest($1::BIGINT, 1));
 
 -- name: read_outbox_number
 SELECT o.last_value FROM noetl.outbox_outbox_id_seq AS o;
-
--- name: read_progress
-SELECT p.after, p.is_whole FROM noetl_closed.progress AS p;
-
--- name: note_progress
--- $1 last execution of which all is there
-UPDATE noetl_closed.progress SET after = $1;
-
--- name: note_whole
-UPDATE noetl_closed.progress SET is_whole = TRUE;
 
 -- name: rename_shard_in_outbox
 -- Subjects and notifications that name the shard of their own execution. $1 shard

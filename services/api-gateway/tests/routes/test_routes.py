@@ -586,3 +586,44 @@ async def test_description_is_served(world: World) -> None:
     assert schema["required"] == ["execution_id", "step"]
     assert "event_ids" in str(description["paths"]["/api/events/batch"])
     assert "$ref" not in str(description["paths"])
+
+
+async def test_a_web_page_can_tell_events_apart(world: World) -> None:
+    """It rounds large integers: the ids of two neighbours would be one."""
+    events = [
+        {"event_id": EXECUTION_ID + number, "position": number, "result": {"n": EXECUTION_ID}}
+        for number in (2, 1)
+    ]
+    body = {"execution_id": EXECUTION_ID, "events": events, "path": "p", "count": 2}
+    world.backend.answer("executions.events", body)
+    path = f"/api/executions/{EXECUTION_ID}/events"
+
+    page = (await world.get(path, Origin="http://localhost")).json()
+    program = (await world.get(path)).json()
+
+    assert program == body
+    assert [(one["event_id"], one["id"]) for one in page["events"]] == [
+        (2, str(EXECUTION_ID + 2)),
+        (1, str(EXECUTION_ID + 1)),
+    ]
+    assert page["events"][0]["result"] == {"n": str(EXECUTION_ID)}
+    assert page["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "limit"),
+    [
+        ({}, "", 50),
+        ({}, "?limit=400", 100),
+        ({"Origin": "http://localhost"}, "", 500),
+        ({"Origin": "http://localhost"}, "?limit=4000", 1000),
+    ],
+)
+async def test_a_web_page_gets_a_longer_list(
+    world: World, headers: dict[str, str], query: str, limit: int
+) -> None:
+    world.backend.answer("executions.list", [])
+
+    await world.get(f"/api/executions{query}", **headers)
+
+    assert world.backend.requests("executions.list")[0]["limit"] == limit

@@ -55,6 +55,14 @@ async def test_status_has_the_keys_of_both_shapes(ask: Ask, add_log: AddLog) -> 
     assert "error" not in body
 
 
+async def test_progress_is_known_before_the_end(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, [STARTED, ISSUED])
+
+    detail = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
+
+    assert (detail["status"], detail["progress"]) == ("RUNNING", 50)
+
+
 async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) -> None:
     await add_log(1, [STARTED, ISSUED])
 

@@ -7,8 +7,10 @@ from noetl_contract.rpc.operation import encode_value
 from pydantic import BaseModel
 
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.shell import is_browser_like
+from noetl_api_gateway.http.shell import is_browser, is_browser_like
 
+_EXACT = 2**53 - 1
+"""The largest integer that a web page reads exactly."""
 _TEXT_IDS = frozenset(
     {
         "execution_id",
@@ -49,7 +51,11 @@ def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Respon
         if not is_browser_like(request.scope):
             return Response(body, status_code=status, media_type="application/json")
         body = orjson.loads(body)
-    return plain_answer(with_text_ids(body) if is_browser_like(request.scope) else body, status)
+    if is_browser_like(request.scope):
+        body = with_text_ids(body)
+        if is_browser(request.scope):
+            body = for_pages(body)
+    return plain_answer(body, status)
 
 
 def plain_answer(body: Json, status: int = 200) -> Response[bytes]:
@@ -66,6 +72,28 @@ def with_text_ids(body: Json) -> Json:
             return [with_text_ids(item) for item in body]
         case BaseModel():
             return with_text_ids(body.model_dump(exclude_unset=True))
+        case _:
+            return body
+
+
+def for_pages(body: Json) -> Json:
+    """Return a body whose integers a web page can tell apart.
+
+    It rounds those beyond 2^53, so that several events would have one id: its event's id is the
+    position in the log there, and the true one is the text `id`. Other such integers are texts.
+    """
+    match body:
+        case dict():
+            shown = {key: for_pages(value) for key, value in body.items()}
+            if "position" in body and isinstance(body.get("event_id"), int):
+                shown |= {"event_id": body["position"], "id": str(body["event_id"])}
+            return shown
+        case list():
+            return [for_pages(item) for item in body]
+        case int() if not -_EXACT <= body <= _EXACT:
+            return str(body)
+        case BaseModel():
+            return for_pages(body.model_dump(exclude_unset=True))
         case _:
             return body
 

@@ -614,3 +614,10 @@ async def test_routes_are_documented_with_refusals(world: World) -> None:
 
         assert operation["summary"], path
         assert {"400", "404", "422"} & set(operation["responses"]), path
+
+
+async def test_a_version_of_the_author_pins_none_of_ours(world: World) -> None:
+    answer = await world.post("/api/execute", {"path": "p", "version": "1.0"})
+
+    assert answer.status_code == 200
+    assert world.backend.requests("resolve")[0].get("version") is None

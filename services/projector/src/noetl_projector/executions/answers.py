@@ -190,7 +190,10 @@ def _times(state: State) -> JsonObject:
 
 
 def _percent(state: State) -> int:
-    return 0 if state.status == ExecutionStatus.RUNNING else 100
+    """Return how many of the steps that have begun are done; all is for the end alone."""
+    if state.status != ExecutionStatus.RUNNING:
+        return 100
+    return min(99, 100 * state.completed_steps // max(state.total_steps, 1))
 
 
 def _rare(state: State, secrets: Sequence[str]) -> JsonObject:

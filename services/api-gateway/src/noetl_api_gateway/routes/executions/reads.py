@@ -29,7 +29,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
-from noetl_api_gateway.http.shell import is_browser_like
+from noetl_api_gateway.http.shell import is_browser, is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
@@ -67,7 +67,7 @@ _STEP_QUERY = {
             "path": (str, "part of the playbook's path, in any case"),
             "status": (str, "exact status"),
             "parent_execution_id": (int, "children of this execution"),
-            "limit": (int, "at most 100, 50 if absent"),
+            "limit": (int, "at most 100, 50 if absent; for web pages 1000 and 500"),
             "after": (int, "id of the last entry of the page before: only older ones follow"),
             "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
         },
@@ -76,6 +76,8 @@ _STEP_QUERY = {
 async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List executions of all shards."""
     query = request.query_params
+    # A page counts and filters what it has, and asks for no more.
+    usual, most = (500, 1000) if is_browser(request.scope) else (50, 100)
     limit = query_int(query, "limit", bits=32)
     offset = query_int(query, "offset", bits=32)
     page = ExecutionsPage(
@@ -84,7 +86,7 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
         status=query_text(query, "status"),
         parent_execution_id=query_int(query, "parent_execution_id"),
         after=query_int(query, "after"),
-        limit=50 if limit is None else min(limit, 100),
+        limit=usual if limit is None else min(limit, most),
         offset=offset or 0,
     )
     if page.limit <= 0 or page.offset < 0:

@@ -1,6 +1,7 @@
 """`POST /api/execute`."""
 
 import hashlib
+import re
 from contextlib import nullcontext
 from datetime import UTC, datetime
 
@@ -133,12 +134,20 @@ def entry_of(wanted: ExecuteRequest) -> EntryName:
     return EntryName(path=wanted.path, version=_version_number(wanted.version))
 
 
+_AUTHORS_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}", re.ASCII)
+
+
 def _version_number(version: int | str | None) -> int | None:
-    """Return the version, None for the newest."""
+    """Return the version, None for the newest.
+
+    A text like `1.0` is the version that an author gave the document, which pins none of ours.
+    """
     if version is None or version == "latest":
         return None
     if isinstance(version, int):
         return version
+    if _AUTHORS_VERSION.fullmatch(version):
+        return None
     digits = version.removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         raise Refusal(422, "Invalid version number")

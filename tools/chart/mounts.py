@@ -1,0 +1,47 @@
+"""Secrets that the pods of manifests mount as files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifests import Pod, name_of
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """A key of a Secret."""
+
+    secret: str
+    key: str
+
+
+def secret_files(pod: Pod) -> dict[str, SecretKey]:
+    """Return what the files are that a pod's projected volumes hold, by path in its containers."""
+    volumes = {
+        volume["name"]: {
+            item["path"]: SecretKey(source["secret"]["name"], item["key"])
+            for source in volume.get("projected", {}).get("sources", [])
+            for item in source.get("secret", {}).get("items", [])
+        }
+        for volume in pod.spec.get("volumes", [])
+    }
+    return {
+        f"{mount['mountPath']}/{path}": key
+        for container in pod.containers
+        for mount in container.get("volumeMounts") or []
+        for path, key in volumes.get(mount["name"], {}).items()
+    }
+
+
+def mounted(
+    variables: dict[str, str], pod: Pod, secrets: Mapping[str, Mapping[str, str]], folder: Path
+) -> dict[str, str]:
+    """Write the files of a pod into a folder, and return its variables with their places there."""
+    place = folder / f"{name_of(pod.owner)}-secrets"
+    made = dict(variables)
+    for path, key in secret_files(pod).items():
+        file = place / Path(path).name
+        place.mkdir(mode=0o700, exist_ok=True)
+        file.write_text(f"{secrets[key.secret][key.key]}\n")
+        made = {name: text.replace(path, str(file)) for name, text in made.items()}
+    return made
