@@ -26,7 +26,14 @@ class Transport(Protocol):
     async def __call__(
         self, method: str, path: str, query: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        """Return what the API answers; ``path`` begins with `/noetl/`, ids are texts then."""
+        """Return what the API answers.
+
+        Args:
+            method: HTTP method.
+            path: begins with `/noetl/`, so that ids are texts; percent-encoded.
+            query: parameters, not encoded.
+            body: JSON, if there is one.
+        """
 
 
 class Refused(Exception):
@@ -113,6 +120,11 @@ class Api:
         if answer.status >= 300:
             raise Refused(answer.status, _reason(answer))
         return answer.body
+
+
+def path_segments(text: str) -> str:
+    """Return a path of the catalog as segments of a path."""
+    return quote(text, safe="/")
 
 
 def segment(text: str | int) -> str:

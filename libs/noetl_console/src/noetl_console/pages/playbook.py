@@ -17,7 +17,7 @@ from noetl_contract.http.catalog.schedules import ScheduleList
 from noetl_contract.http.executions.reads import ExecutionEntry
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 
-from noetl_console.api import Api
+from noetl_console.api import Api, path_segments
 from noetl_console.drawing.differences import differences
 from noetl_console.drawing.forms import FormField, json_object, typed_values, workload_fields
 from noetl_console.drawing.graph import draw_graph
@@ -90,7 +90,7 @@ async def _fields(api: Api, entry: CatalogEntry) -> list[FormField]:
     if entry.kind.lower() != "playbook":
         return []
     schema = await api.read_if_allowed(
-        UiSchema, f"catalog/{entry.path}/ui_schema", version=entry.version
+        UiSchema, f"catalog/{path_segments(entry.path)}/ui_schema", version=entry.version
     )
     return workload_fields(schema.fields) if schema else []
 
@@ -136,7 +136,7 @@ async def save(api: Api, request: PageRequest) -> Page | Redirect:
     if found is not None and not found.valid and request.field("anyway") != "yes":
         return await _edited(api, text, request.field("path"), is_refused=True)
     saved = await api.send(RegisterAnswer, "catalog/register", RegisterRequest(content=text))
-    return Redirect(f"/console/playbooks/{saved.path}?version={saved.version}")
+    return Redirect(f"/console/playbooks/{path_segments(saved.path)}?version={saved.version}")
 
 
 async def _problems(api: Api, text: str) -> ValidateAnswer | None:

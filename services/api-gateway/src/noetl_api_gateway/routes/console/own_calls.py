@@ -5,7 +5,7 @@ They take the way of all requests, with its rights, bounds and metrics, but for 
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, urlencode
 
 from noetl_console.api import Answer, Transport
 
@@ -49,8 +49,8 @@ class OwnCalls:
             **{name: self._scope[name] for name in _KEPT if name in self._scope},
             "type": "http",
             "method": method,
-            "path": path,
-            "raw_path": quote(path, safe="/%").encode(),
+            "path": unquote(path),
+            "raw_path": path.encode("ascii"),
             "query_string": urlencode(query).encode(),
             "headers": headers if body is not None else headers[:-2],
             "state": {},
