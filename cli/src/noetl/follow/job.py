@@ -51,6 +51,7 @@ class Job:
         self._progress = Progress()
         self._standing: JsonObject = {}
         self._execution_id = ""
+        self._is_ours = False
         self._title = str(self.file)
 
     async def run(self) -> int:
@@ -102,6 +103,7 @@ class Job:
                     with terminal_view() as view:
                         view.say(f"starting a local stack in {self.data.root}")
                         await supervisor.wait_ready(READY_SECONDS)
+                    self._is_ours = True
                     yield supervisor.url
                     await self._until_unused()
                     return
@@ -136,7 +138,9 @@ class Job:
         self._execution_id = await edge.execute(playbook, self.workload)
         self._title = f"{playbook.path} v{playbook.version}, execution {self._execution_id}"
         view.say(self._title)
-        view.say(f"{edge.url}/console/runs/{self._execution_id}")
+        if not self._is_ours:
+            # A stack of our own is gone before anybody could look.
+            view.say(f"{edge.url}/console/runs/{self._execution_id}")
 
     async def _follow(self, edge: Edge, view: View) -> int | None:
         """Show events until the end; return an exit code when the execution did not decide it."""
