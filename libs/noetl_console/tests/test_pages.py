@@ -5,8 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_console.api import Answer, Api, Refused
+from noetl_console.api import Answer, Api, Refused, path_segments
 from noetl_console.pages import login
+from noetl_console.pages.playbooks import playbooks
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
@@ -380,3 +381,69 @@ def test_a_value_is_cut_where_nobody_would_read_on() -> None:
     assert pretty(5) == "5"
     assert pretty(["x" * LONGEST_VALUE]).endswith("more characters")
     assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")
+
+
+CATALOG_ENTRY = {
+    "catalog_id": "5",
+    "path": "demo/a",
+    "kind": "playbook",
+    "version": 2,
+    "content": "\nb: 1",
+    "layout": None,
+    "payload": None,
+    "meta": None,
+    "created_at": "2026-06-15T12:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("demo/a b", "demo/a%20b"),
+        ("a?b=1#c%41", "a%3Fb%3D1%23c%2541"),
+        ("/lead/x", "%2Flead%2Fx"),
+        ("a//b", "a%2F%2Fb"),
+        ("a/", "a%2F"),
+        ("../a", "..%2Fa"),
+        ("a/./b", "a%2F.%2Fb"),
+    ],
+)
+async def test_a_path_is_an_address_whatever_is_in_it(path: str, shown: str) -> None:
+    api = Api(Scripted(executions=[entry(path=path)], **{"catalog/list": _entries(path)}))
+    request = PageRequest("/console/playbooks")
+
+    listed = html(await playbooks(api, request), request)
+    ran = html(await runs(api, request), request)
+
+    assert path_segments(path) == shown
+    assert f'"/console/playbooks/{shown}"' in listed
+    assert f'"/console/playbooks/{shown}?version=2"' in ran
+
+
+def _entries(*paths: str) -> dict[str, Any]:
+    return {"entries": [{**CATALOG_ENTRY, "path": path} for path in paths]}
+
+
+async def test_a_run_whose_playbook_is_gone_is_listed() -> None:
+    request = PageRequest("/console")
+
+    text = html(await runs(Api(Scripted(executions=[entry(path=None)])), request), request)
+
+    assert "/console/runs/1" in text
+    assert "None" not in text
+
+
+async def test_a_step_is_one_segment_of_an_address() -> None:
+    layout = [{"step": "a/b?", "tool": {"kind": "noop"}}]
+    scripted = Scripted(
+        **{
+            "executions/1": detail(),
+            "executions/1/steps": steps("a/b?"),
+            "catalog/resource": {**CATALOG_ENTRY, "layout": layout},
+        }
+    )
+    request = PageRequest("/console/runs/1", names={"id": "1"})
+
+    text = html(await run(Api(scripted), request), request)
+
+    assert text.count('"/console/runs/1/steps/a%2Fb%3F"') == 2

@@ -12,6 +12,7 @@ import orjson
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from noetl_console.api import path_segments, segment
 from noetl_console.drawing.moments import ago, seconds_text, short_time
 from noetl_console.requests import Page, PageRequest
 
@@ -72,7 +73,13 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        ago=ago, duration=seconds_text, time=short_time, pretty=pretty, state=_state_class
+        ago=ago,
+        duration=seconds_text,
+        time=short_time,
+        pretty=pretty,
+        state=_state_class,
+        place=_place,
+        segment=segment,
     )
     environment.globals["asset"] = _asset
     return environment
@@ -116,6 +123,10 @@ def _cut(text: str) -> str:
 
 def _state_class(state: str | None) -> str:
     return (state or "pending").lower()
+
+
+def _place(path: str | None) -> str:
+    return path_segments(path or "")
 
 
 def _asset(name: str) -> str:

@@ -16,6 +16,7 @@ from noetl_contract.access.rights import Right
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.routes.console.own_calls import transport
 from noetl_api_gateway.routes.console.sessions import cookie_of, refuse_foreign_forms, token_of
 from noetl_api_gateway.settings import ConsoleMode
@@ -94,7 +95,7 @@ async def _answer(
     token = token_of(request)
     page_request = PageRequest(
         path=_address(request),
-        names={name: str(value).lstrip("/") for name, value in request.path_params.items()},
+        names={name: _name(value) for name, value in request.path_params.items()},
         query=dict(request.query_params.items()),
         form=form,
         may_change=may_change,
@@ -112,17 +113,22 @@ async def _answer(
         return _error(page_request, "This can't be taken", bad.text, 422)
 
 
+def _name(value: object) -> str:
+    """Return a part of the path; one that takes the rest begins with the slash before it."""
+    return str(value).removeprefix("/").replace(ENCODED_SLASH, "/")
+
+
 async def _form(request: AnyRequest) -> dict[str, list[str]]:
     text = (await read_bytes(request)).decode("utf-8", "replace")
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        form = parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise Refusal(422, f"A form has at most {_MOST_FIELDS} fields") from error
 
 
 def _address(request: AnyRequest) -> str:
     query = request.scope["query_string"].decode("latin-1")
-    path = quote(request.scope["path"], safe="/")
+    path = "%2F".join(quote(part) for part in request.scope["path"].split(ENCODED_SLASH))
     return f"{path}?{query}" if query else path
 
 
