@@ -7,6 +7,7 @@ import orjson
 import pytest
 from noetl_console.api import Answer, Api, Refused, path_segments
 from noetl_console.pages import login
+from noetl_console.pages.playbook import edit
 from noetl_console.pages.playbooks import playbooks
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
@@ -447,3 +448,13 @@ async def test_a_step_is_one_segment_of_an_address() -> None:
     text = html(await run(Api(scripted), request), request)
 
     assert text.count('"/console/runs/1/steps/a%2Fb%3F"') == 2
+
+
+async def test_an_area_of_text_begins_where_its_text_does() -> None:
+    """A browser leaves out the first end of a line of an area."""
+    scripted = Scripted(**{"catalog/resource": CATALOG_ENTRY})
+    request = PageRequest("/console/edit", query={"path": "demo/a"})
+
+    text = html(await edit(Api(scripted), request), request)
+
+    assert ">\n\nb: 1</textarea>" in text

@@ -72,6 +72,29 @@ async def test_what_the_api_refuses_is_a_page_with_its_status(world: World) -> N
     assert page.headers["content-type"].startswith("text/html")
 
 
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [("%2Flead%2Fx", "/lead/x"), ("a%2F%2Fb", "a//b"), ("demo/a%20b%3F", "demo/a b?")],
+)
+async def test_a_page_is_about_the_path_that_its_address_names(
+    world: World, address: str, path: str
+) -> None:
+    page = await world.client.get(f"/console/playbooks/{address}")
+
+    (asked,) = world.backend.requests("resource")
+    assert asked["path"] == path
+    assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_lines_that_are_sent_end_as_those_of_the_page(world: World) -> None:
+    body = "content=a%3A+1%0D%0Ab%3A+2%0D%0A&anyway=yes"
+
+    await post(world, "/console/edit", body, **OWN)
+
+    (asked,) = world.backend.requests("register")
+    assert asked["content"] == "a: 1\nb: 2\n"
+
+
 async def test_an_action_is_a_call_of_the_api(world: World) -> None:
     answer = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", "reason=enough", **OWN)
 

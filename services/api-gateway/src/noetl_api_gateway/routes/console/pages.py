@@ -124,6 +124,10 @@ async def _form(request: AnyRequest) -> dict[str, list[str]]:
         form = parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise Refusal(422, f"A form has at most {_MOST_FIELDS} fields") from error
+    # Browsers send every end of a line as CR and LF, whatever the page had.
+    return {
+        name: [value.replace("\r\n", "\n") for value in values] for name, values in form.items()
+    }
 
 
 def _address(request: AnyRequest) -> str:
