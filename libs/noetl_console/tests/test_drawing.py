@@ -167,6 +167,8 @@ def test_differences_of_two_texts() -> None:
         "added",
     ]
     assert differences("same", "same") == []
+    lines = differences("---\n-- x\nb", "++ y\nb")
+    assert [line.text for line in lines[1:]] == ["----", "--- x", "+++ y", " b"]
 
 
 def ui_field(name: str, kind: str, default: Any = None, **changes: Any) -> UiField:

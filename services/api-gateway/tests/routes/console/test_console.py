@@ -137,9 +137,12 @@ async def test_a_console_for_reading_has_no_actions(nats_url: str) -> None:
         world.backend.answer("executions.list", [])
 
         page = await world.client.get("/console")
+        edit = await world.client.get("/console/edit")
         action = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", **OWN)
 
         assert page.status_code == 200
+        assert "/console/edit" not in page.text
+        assert edit.status_code in {404, 405}
         assert action.status_code in {404, 405}
         assert world.backend.ingress == []
 
@@ -162,6 +165,14 @@ async def test_who_has_no_login_is_asked_for_one(guarded: World) -> None:
     )
     assert script.headers["hx-redirect"] == page.headers["location"]
     assert 'value="/console/waits?path=a"' in form.text
+
+
+async def test_after_the_login_no_action_is_asked_for_as_a_page(guarded: World) -> None:
+    page = await post(guarded, "/console/credentials/1/delete", **OWN)
+    odd = await guarded.client.get("/console/playbooks/%2Flead%2Fx")
+
+    assert page.headers["location"] == "/console/login?next=/console"
+    assert odd.headers["location"] == "/console/login?next=/console/playbooks/%252Flead%252Fx"
 
 
 async def test_a_key_that_nobody_has_is_not_let_in(guarded: World) -> None:

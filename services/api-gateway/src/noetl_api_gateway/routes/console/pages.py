@@ -108,7 +108,7 @@ async def _answer(
     try:
         return _shown(await route.handler(api, page_request), page_request, is_secure=is_secure)
     except Refused as refused:
-        return _refused(refused, page_request)
+        return _refused(refused, page_request, is_form=route.method == "POST")
     except BadField as bad:
         return _error(page_request, "This can't be taken", bad.text, 422)
 
@@ -151,7 +151,7 @@ def _shown(
     return _html(render(given, page_request), given.status)
 
 
-def _refused(refused: Refused, page_request: PageRequest) -> Response[bytes]:
+def _refused(refused: Refused, page_request: PageRequest, *, is_form: bool) -> Response[bytes]:
     """Ask for a login, or say why not."""
     at_login = page_request.path.partition("?")[0] == "/console/login"
     if refused.status != 401:
@@ -159,7 +159,7 @@ def _refused(refused: Refused, page_request: PageRequest) -> Response[bytes]:
     if at_login:
         shown = {"next": page_request.field("next"), "text": f"Not let in: {refused.text}"}
         return _html(render(Page("login.html", shown, title="Log in"), page_request), 401)
-    to = f"/console/login?next={quote(page_request.path if not page_request.form else '/console')}"
+    to = f"/console/login?next={quote('/console' if is_form else page_request.path)}"
     if page_request.is_partial:
         return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-redirect": to})
     return Response(b"", status_code=303, headers={"location": to, **_PAGE_HEADERS})
