@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import yaml
@@ -97,8 +97,10 @@ def pretty(value: Any) -> str:
     ).decode()
     if len(text) > LONGEST_VALUE or not isinstance(value, dict | list):
         return _cut(text)
+    # The one in C spells emoji as numbers.
+    dumper = _Readable if max(text) > "\uffff" else _Quick
     dumped: str = yaml.dump(
-        orjson.loads(text), Dumper=_Readable, sort_keys=False, allow_unicode=True, width=100
+        orjson.loads(text), Dumper=dumper, sort_keys=False, allow_unicode=True, width=100
     )
     return dumped.rstrip()
 
@@ -107,12 +109,17 @@ class _Readable(yaml.SafeDumper):
     """YAML with texts of several lines as such."""
 
 
+# The emitter in C, where there is one: without it a page of large values holds up the edge.
+_Quick: Final[Any] = type("_Quick", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {})
+
+
 def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Readable.add_representer(str, _lines)
+_Quick.add_representer(str, _lines)
 
 
 def _cut(text: str) -> str:
