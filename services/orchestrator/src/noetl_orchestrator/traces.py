@@ -40,7 +40,8 @@ def arrival_of(delivery: Delivery) -> Arrival | None:
     """Return how a message came; None while tracing is off."""
     if tracing() is None:
         return None
-    return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns))
+    # 0 for one that came past the stream.
+    return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns) or time_ns())
 
 
 def arrival_here() -> Arrival | None:

@@ -1,0 +1,38 @@
+"""How a message came, for its spans."""
+
+from collections.abc import Iterator
+from time import time_ns
+
+import pytest
+from noetl_common.bus.inbox import Incoming
+from noetl_common.settings import ServiceSettings
+from noetl_common.telemetry.tracing import start_tracing, stop_tracing
+from noetl_orchestrator.ingress.direct import DirectDelivery
+from noetl_orchestrator.traces import arrival_of
+from otlp_receiver import receiving
+
+CONTEXT = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+MESSAGE = Incoming("noetl_ingress.0.1.execute", b"{}", CONTEXT)
+
+
+@pytest.fixture
+def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with receiving() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        start_tracing(ServiceSettings(), "orchestrator")
+        yield
+        stop_tracing()
+
+
+@pytest.mark.usefixtures("_traced")
+def test_what_came_past_the_stream_has_come_now() -> None:
+    before = time_ns()
+    arrival = arrival_of(DirectDelivery(MESSAGE))
+
+    assert arrival is not None
+    assert arrival.sender == CONTEXT
+    assert before <= arrival.stored_ns <= time_ns()
+
+
+def test_nobody_asks_while_tracing_is_off() -> None:
+    assert arrival_of(DirectDelivery(MESSAGE)) is None
