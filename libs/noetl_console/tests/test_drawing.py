@@ -167,6 +167,8 @@ def test_differences_of_two_texts() -> None:
         "added",
     ]
     assert differences("same", "same") == []
+    lines = differences("---\n-- x\nb", "++ y\nb")
+    assert [line.text for line in lines[1:]] == ["----", "--- x", "+++ y", " b"]
 
 
 def ui_field(name: str, kind: str, default: Any = None, **changes: Any) -> UiField:
@@ -181,6 +183,15 @@ def ui_field(name: str, kind: str, default: Any = None, **changes: Any) -> UiFie
         "children": None,
     }
     return UiField.model_validate({**whole, **changes})
+
+
+def test_a_text_of_several_lines_has_a_field_that_keeps_them() -> None:
+    """A field of one line loses their ends in the browser."""
+    fields = workload_fields(
+        [ui_field("query", "string", "select 1\nfrom t"), ui_field("name", "string", "a")]
+    )
+
+    assert [one.kind for one in fields] == ["text", "string"]
 
 
 FIELDS = workload_fields(
@@ -214,7 +225,10 @@ def test_what_was_not_changed_is_not_sent() -> None:
     ("values", "text"),
     [
         ({"count": "x"}, "count: 'x' is no integer"),
+        ({"count": "9" * 19}, "count: '9+' is too large"),
         ({"share": "x"}, "share: 'x' is no number"),
+        ({"share": "nan"}, "share: 'nan' is no number"),
+        ({"share": "-inf"}, "share: '-inf' is no number"),
         ({"level": "x"}, "level: 'x' is none of info, debug"),
         ({"list": "[1"}, "list: no JSON"),
     ],

@@ -5,11 +5,15 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_console.api import Answer, Api, Refused
+from noetl_console.api import Answer, Api, Refused, path_segments
 from noetl_console.pages import login
+from noetl_console.pages.failures import act_on_failures, failures
+from noetl_console.pages.playbook import edit, playbook
+from noetl_console.pages.playbooks import playbooks
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
+from noetl_console.pages.system import system
 from noetl_console.pages.waits import answer
 from noetl_console.rendering import LONGEST_VALUE, pretty, render
 from noetl_console.requests import BadField, Page, PageRequest, Redirect
@@ -349,7 +353,16 @@ async def test_an_answer_goes_to_its_wait_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["https://evil.example/", "//evil.example", "/api", "/console\\@evil", "/consolex"]
+    "to",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/api",
+        "/console\\@evil",
+        "/consolex",
+        "/console/\r\nset-cookie: a=b",
+        "/console/\u2192",
+    ],
 )
 async def test_a_login_leads_to_the_console_only(to: str) -> None:
     api = Api(Scripted(executions=[]))
@@ -377,6 +390,147 @@ async def test_an_answer_that_is_none_of_the_contract_is_named() -> None:
 
 def test_a_value_is_cut_where_nobody_would_read_on() -> None:
     assert pretty({"a": [1], "code": "x = 1\ny = 2\n"}) == "a:\n- 1\ncode: |\n  x = 1\n  y = 2"
+    assert pretty({"a": "\U0001f600\nü"}) == "a: |-\n  \U0001f600\n  ü"
+    assert pretty({"a": "é"}) == "a: é"
     assert pretty(5) == "5"
     assert pretty(["x" * LONGEST_VALUE]).endswith("more characters")
     assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")
+
+
+CATALOG_ENTRY = {
+    "catalog_id": "5",
+    "path": "demo/a",
+    "kind": "playbook",
+    "version": 2,
+    "content": "\nb: 1",
+    "layout": None,
+    "payload": None,
+    "meta": None,
+    "created_at": "2026-06-15T12:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("demo/a b", "demo/a%20b"),
+        ("a?b=1#c%41", "a%3Fb%3D1%23c%2541"),
+        ("/lead/x", "%2Flead%2Fx"),
+        ("a//b", "a%2F%2Fb"),
+        ("a/", "a%2F"),
+        ("../a", "..%2Fa"),
+        ("a/./b", "a%2F.%2Fb"),
+    ],
+)
+async def test_a_path_is_an_address_whatever_is_in_it(path: str, shown: str) -> None:
+    api = Api(Scripted(executions=[entry(path=path)], **{"catalog/list": _entries(path)}))
+    request = PageRequest("/console/playbooks")
+
+    listed = html(await playbooks(api, request), request)
+    ran = html(await runs(api, request), request)
+
+    assert path_segments(path) == shown
+    assert f'"/console/playbooks/{shown}"' in listed
+    assert f'"/console/playbooks/{shown}?version=2"' in ran
+
+
+def _entries(*paths: str) -> dict[str, Any]:
+    return {"entries": [{**CATALOG_ENTRY, "path": path} for path in paths]}
+
+
+async def test_a_run_whose_playbook_is_gone_is_listed() -> None:
+    request = PageRequest("/console")
+
+    text = html(await runs(Api(Scripted(executions=[entry(path=None)])), request), request)
+
+    assert "/console/runs/1" in text
+    assert "None" not in text
+
+
+async def test_a_step_is_one_segment_of_an_address() -> None:
+    layout = [{"step": "a/b?", "tool": {"kind": "noop"}}]
+    scripted = Scripted(
+        **{
+            "executions/1": detail(),
+            "executions/1/steps": steps("a/b?"),
+            "catalog/resource": {**CATALOG_ENTRY, "layout": layout},
+        }
+    )
+    request = PageRequest("/console/runs/1", names={"id": "1"})
+
+    text = html(await run(Api(scripted), request), request)
+
+    assert text.count('"/console/runs/1/steps/a%2Fb%3F"') == 2
+
+
+async def test_an_area_of_text_begins_where_its_text_does() -> None:
+    """A browser leaves out the first end of a line of an area."""
+    scripted = Scripted(**{"catalog/resource": CATALOG_ENTRY})
+    request = PageRequest("/console/edit", query={"path": "demo/a"})
+
+    text = html(await edit(Api(scripted), request), request)
+
+    assert ">\n\nb: 1</textarea>" in text
+
+
+async def test_runs_of_a_playbook_are_found_among_those_of_longer_paths() -> None:
+    longer = [entry(number, path="demo/ab") for number in range(30)]
+    scripted = Scripted(executions=[*longer, entry(99)], **{"catalog/resource": CATALOG_ENTRY})
+    request = PageRequest("/console/playbooks/demo/a", names={"path": "demo/a"})
+
+    text = html(await playbook(Api(scripted), request), request)
+
+    (asked,) = [one[2] for one in scripted.asked if one[1] == "executions"]
+    assert asked["limit"] == "100"
+    assert "/console/runs/99" in text
+    assert "/console/runs/7" not in text
+
+
+async def test_the_whole_group_is_dismissed() -> None:
+    left = [{"has_more": True}, {"has_more": True}, {"has_more": False}]
+    scripted = Scripted()
+
+    async def answering(
+        method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        given = {"fingerprint": "f", "dismissed": 100, **left[len(scripted.asked)]}
+        await scripted(method, path, query, body)
+        return Answer(200, orjson.dumps(given))
+
+    form = {"fingerprint": ["f"], "action": ["dismiss"]}
+    sent = await act_on_failures(Api(answering), PageRequest("", form=form))
+
+    assert sent == Redirect("/console/failures")
+    assert len(scripted.asked) == 3
+
+
+@pytest.mark.parametrize("offset", ["\u00b2", "9" * 5000, "-1", "x"])
+async def test_a_place_in_the_list_that_is_none_is_its_begin(offset: str) -> None:
+    scripted = Scripted(failures={"failures": [], "is_complete": True})
+
+    await failures(Api(scripted), PageRequest("", query={"offset": offset}))
+
+    assert scripted.asked[0][2]["offset"] == "0"
+
+
+@pytest.mark.parametrize("capabilities", [None, 5, {}, {"tools": None}, {"tools": 5}])
+async def test_workers_say_what_they_like_of_their_tools(capabilities: Any) -> None:
+    worker = {
+        "runtime_id": "1",
+        "name": "odd",
+        "kind": "worker_pool",
+        "uri": None,
+        "status": "ready",
+        "labels": [1],
+        "capabilities": capabilities,
+        "capacity": None,
+        "runtime": None,
+        "heartbeat": "2026-06-15T12:00:00Z",
+        "created_at": "2026-06-15T12:00:00Z",
+        "updated_at": "2026-06-15T12:00:00Z",
+    }
+    request = PageRequest("/console/system")
+
+    text = html(await system(Api(Scripted(**{"worker/pools": [worker]})), request), request)
+
+    assert "not said" in text

@@ -123,8 +123,12 @@ class Api:
 
 
 def path_segments(text: str) -> str:
-    """Return a path of the catalog as segments of a path."""
-    return quote(text, safe="/")
+    """Return a path of the catalog as segments of a path.
+
+    As one segment where browsers or the edge would not leave the slashes as they are.
+    """
+    is_plain = not {"", ".", ".."} & set(text.split("/"))
+    return quote(text, safe="/" if is_plain else "")
 
 
 def segment(text: str | int) -> str:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from noetl_console.api import path_segments, segment
 from noetl_console.drawing.moments import ago, seconds_text, short_time
 from noetl_console.requests import Page, PageRequest
 
@@ -72,7 +73,13 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        ago=ago, duration=seconds_text, time=short_time, pretty=pretty, state=_state_class
+        ago=ago,
+        duration=seconds_text,
+        time=short_time,
+        pretty=pretty,
+        state=_state_class,
+        place=_place,
+        segment=segment,
     )
     environment.globals["asset"] = _asset
     return environment
@@ -90,8 +97,10 @@ def pretty(value: Any) -> str:
     ).decode()
     if len(text) > LONGEST_VALUE or not isinstance(value, dict | list):
         return _cut(text)
+    # The one in C spells emoji as numbers.
+    dumper = _Readable if max(text) > "\uffff" else _Quick
     dumped: str = yaml.dump(
-        orjson.loads(text), Dumper=_Readable, sort_keys=False, allow_unicode=True, width=100
+        orjson.loads(text), Dumper=dumper, sort_keys=False, allow_unicode=True, width=100
     )
     return dumped.rstrip()
 
@@ -100,12 +109,17 @@ class _Readable(yaml.SafeDumper):
     """YAML with texts of several lines as such."""
 
 
+# The emitter in C, where there is one: without it a page of large values holds up the edge.
+_Quick: Final[Any] = type("_Quick", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {})
+
+
 def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Readable.add_representer(str, _lines)
+_Quick.add_representer(str, _lines)
 
 
 def _cut(text: str) -> str:
@@ -116,6 +130,10 @@ def _cut(text: str) -> str:
 
 def _state_class(state: str | None) -> str:
     return (state or "pending").lower()
+
+
+def _place(path: str | None) -> str:
+    return path_segments(path or "")
 
 
 def _asset(name: str) -> str:

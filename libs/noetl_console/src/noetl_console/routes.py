@@ -61,7 +61,7 @@ CONSOLE_ROUTES = (
     _page("/playbooks", playbooks.playbooks),
     _page("/playbooks/{path:path}", playbook.playbook),
     _action("/start/{path:path}", playbook.start),
-    _page("/edit", playbook.edit),
+    ConsoleRoute("GET", "/edit", playbook.edit, changes=True),
     _action("/edit", playbook.save),
     _action("/edit/check", playbook.check),
     _page("/failures", failures.failures),

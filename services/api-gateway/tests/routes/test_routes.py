@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_api_gateway.http.answers import for_pages
 from noetl_contract.http.executions.events import EventAnswer, EventRequest
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
@@ -586,6 +587,18 @@ async def test_description_is_served(world: World) -> None:
     assert schema["required"] == ["execution_id", "step"]
     assert "event_ids" in str(description["paths"]["/api/events/batch"])
     assert "$ref" not in str(description["paths"])
+
+
+def test_what_an_author_calls_an_event_stays_as_it_is() -> None:
+    theirs = {"event_id": 5, "position": 1, "id": "mine", "rows": [{"event_id": 6, "position": 2}]}
+    body: dict[str, Any] = {
+        "event_id": 7,
+        "position": 3,
+        "result": {"data": theirs},
+        "context": theirs,
+    }
+
+    assert for_pages(body) == {**body, "event_id": 3, "id": "7"}
 
 
 async def test_a_web_page_can_tell_events_apart(world: World) -> None:

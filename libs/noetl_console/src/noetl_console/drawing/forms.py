@@ -1,5 +1,6 @@
 """Forms for the workload of a playbook and for what a wait asks, and what people typed there."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ PREFIX = "field."
 """Of the names of these fields in a page."""
 
 _NUMBERS = {"integer": int, "number": float}
+_LARGEST = (1 << 63) - 1
 _BOOLEANS = ("true", "false")
 
 
@@ -47,7 +49,7 @@ def workload_fields(fields: Sequence[UiField]) -> list[FormField]:
     return [
         FormField(
             name=one.name,
-            kind=one.kind if one.kind in {"string", "boolean", "enum", *_NUMBERS} else "json",
+            kind=_workload_kind(one),
             label=one.name,
             help=one.description or "",
             value=_text(one.default, one.kind),
@@ -57,6 +59,12 @@ def workload_fields(fields: Sequence[UiField]) -> list[FormField]:
         )
         for one in fields
     ]
+
+
+def _workload_kind(one: UiField) -> str:
+    if one.kind == "string" and isinstance(one.default, str) and "\n" in one.default:
+        return "text"  # a field of one line would lose the others
+    return one.kind if one.kind in {"string", "boolean", "enum", *_NUMBERS} else "json"
 
 
 def wait_fields(form: Form) -> list[FormField]:
@@ -101,7 +109,7 @@ def typed_values(fields: Sequence[FormField], request: PageRequest) -> dict[str,
                 found[one.name] = text == "true"
         elif text == "" and one.is_required:
             raise BadField(f"{one.label}: a value is needed")
-        elif text.replace("\r\n", "\n") != one.value or one.is_required:
+        elif text != one.value or one.is_required:
             found[one.name] = _value(one, text)
     return found
 
@@ -111,9 +119,14 @@ def _value(one: FormField, text: str) -> Json:
         raise BadField(f"{one.label}: {text!r} is none of {', '.join(one.options)}")
     if one.kind in _NUMBERS:
         try:
-            return _NUMBERS[one.kind](text)
+            number = _NUMBERS[one.kind](text)
         except ValueError as error:
-            raise BadField(f"{one.label}: {text!r} is no {one.kind}") from error
+            raise BadField(f"{one.label}: {text[:50]!r} is no {one.kind}") from error
+        if not -_LARGEST - 1 <= number <= _LARGEST and one.kind == "integer":
+            raise BadField(f"{one.label}: {text[:50]!r} is too large")
+        if not math.isfinite(number):
+            raise BadField(f"{one.label}: {text[:50]!r} is no number")
+        return number
     return json_value(text, label=one.label) if one.kind == "json" else text
 
 

@@ -1,5 +1,7 @@
 """Failed executions that nobody has looked at yet, by what they have in common."""
 
+import re
+
 from noetl_contract.http.executions.failures import (
     FailureDismissAnswer,
     FailureDismissRequest,
@@ -14,13 +16,17 @@ from noetl_console.requests import BadField, Page, PageRequest, Redirect
 
 _STATES = ("open", "restarted", "dismissed", "all")
 _PAGE = 20
+_OFFSET = re.compile(r"[0-9]{1,9}")
+_MOST_DISMISSALS = 100
+"""Calls of one action, of a hundred failures each."""
 
 
 async def failures(api: Api, request: PageRequest) -> Page:
     """List groups of failures, those that failed last first."""
     state = request.query.get("state", "open")
     path = request.query.get("path", "").strip()
-    offset = int(text) if (text := request.query.get("offset", "0")).isdigit() else 0
+    text = request.query.get("offset", "0")
+    offset = int(text) if _OFFSET.fullmatch(text) else 0
     found = await api.read(
         FailureList,
         "failures",
@@ -65,11 +71,11 @@ async def act_on_failures(api: Api, request: PageRequest) -> Page | Redirect:
             shown = {"outcomes": outcomes, "action": "restart", "has_more": answer.has_more}
             return Page("outcomes.html", shown, title="Restarted")
         case "dismiss":
-            await api.send(
-                FailureDismissAnswer,
-                "failures/dismiss",
-                FailureDismissRequest(fingerprint=fingerprint),
-            )
+            wish = FailureDismissRequest(fingerprint=fingerprint)
+            for _ in range(_MOST_DISMISSALS):
+                done = await api.send(FailureDismissAnswer, "failures/dismiss", wish)
+                if not done.has_more or not done.dismissed:
+                    break
             return Redirect("/console/failures")
         case _:
             raise BadField("action: restart or dismiss")

@@ -35,4 +35,5 @@ async def leave(api: Api, request: PageRequest) -> Redirect:
 def _local(path: str) -> str:
     """Return a path of the console; its home for anything else."""
     is_ours = path == _HOME or path.startswith((f"{_HOME}/", f"{_HOME}?"))
-    return path if is_ours and "\\" not in path and not path.startswith("//") else _HOME
+    is_plain = path.isascii() and path.isprintable() and "\\" not in path
+    return path if is_ours and is_plain else _HOME

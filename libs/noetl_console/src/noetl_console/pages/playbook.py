@@ -24,6 +24,8 @@ from noetl_console.drawing.graph import draw_graph
 from noetl_console.requests import BadField, Page, PageRequest, Redirect
 
 _RUNS = 20
+_SEARCHED = 100
+"""Executions to find them in: the API's filter also finds paths that contain this one."""
 _EXAMPLE = """\
 apiVersion: noetl.io/v2
 kind: Playbook
@@ -52,7 +54,7 @@ async def playbook(api: Api, request: PageRequest) -> Page:
     text = ContentRequest(content=entry.content or "")
     listed, runs, schedules, problems = await asyncio.gather(
         api.send_if_allowed(CatalogListAnswer, "catalog/list", CatalogListRequest(path=path)),
-        api.read_if_allowed(list[ExecutionEntry], "executions", path=path, limit=_RUNS),
+        api.read_if_allowed(list[ExecutionEntry], "executions", path=path, limit=_SEARCHED),
         api.read_if_allowed(ScheduleList, "schedules", limit=1000),
         api.send_if_allowed(ValidateAnswer, "catalog/playbooks/validate", text),
     )
@@ -68,7 +70,7 @@ async def playbook(api: Api, request: PageRequest) -> Page:
             "problems": problems.problems if problems else [],
             "lines": (entry.content or "").splitlines(),
             "fields": fields,
-            "runs": [one for one in runs or [] if one.path == path],
+            "runs": [one for one in runs or [] if one.path == path][:_RUNS],
             "schedules": [
                 one for one in (schedules.schedules if schedules else []) if one.playbook == path
             ],

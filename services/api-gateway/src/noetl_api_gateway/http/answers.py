@@ -76,20 +76,24 @@ def with_text_ids(body: Json) -> Json:
             return body
 
 
-def for_pages(body: Json) -> Json:
+def for_pages(body: Json, *, is_free: bool = False) -> Json:
     """Return a body whose integers a web page can tell apart.
 
     It rounds those beyond 2^53, so that several events would have one id: its event's id is the
     position in the log there, and the true one is the text `id`. Other such integers are texts.
+    Free JSON of playbooks and workers has no events of ours.
     """
     match body:
         case dict():
-            shown = {key: for_pages(value) for key, value in body.items()}
-            if "position" in body and isinstance(body.get("event_id"), int):
+            shown = {
+                key: for_pages(value, is_free=is_free or key in _FREE)
+                for key, value in body.items()
+            }
+            if not is_free and "position" in body and isinstance(body.get("event_id"), int):
                 shown |= {"event_id": body["position"], "id": str(body["event_id"])}
             return shown
         case list():
-            return [for_pages(item) for item in body]
+            return [for_pages(item, is_free=is_free) for item in body]
         case int() if not -_EXACT <= body <= _EXACT:
             return str(body)
         case BaseModel():

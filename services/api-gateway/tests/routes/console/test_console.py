@@ -72,6 +72,29 @@ async def test_what_the_api_refuses_is_a_page_with_its_status(world: World) -> N
     assert page.headers["content-type"].startswith("text/html")
 
 
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [("%2Flead%2Fx", "/lead/x"), ("a%2F%2Fb", "a//b"), ("demo/a%20b%3F", "demo/a b?")],
+)
+async def test_a_page_is_about_the_path_that_its_address_names(
+    world: World, address: str, path: str
+) -> None:
+    page = await world.client.get(f"/console/playbooks/{address}")
+
+    (asked,) = world.backend.requests("resource")
+    assert asked["path"] == path
+    assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_lines_that_are_sent_end_as_those_of_the_page(world: World) -> None:
+    body = "content=a%3A+1%0D%0Ab%3A+2%0D%0A&anyway=yes"
+
+    await post(world, "/console/edit", body, **OWN)
+
+    (asked,) = world.backend.requests("register")
+    assert asked["content"] == "a: 1\nb: 2\n"
+
+
 async def test_an_action_is_a_call_of_the_api(world: World) -> None:
     answer = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", "reason=enough", **OWN)
 
@@ -114,9 +137,12 @@ async def test_a_console_for_reading_has_no_actions(nats_url: str) -> None:
         world.backend.answer("executions.list", [])
 
         page = await world.client.get("/console")
+        edit = await world.client.get("/console/edit")
         action = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", **OWN)
 
         assert page.status_code == 200
+        assert "/console/edit" not in page.text
+        assert edit.status_code in {404, 405}
         assert action.status_code in {404, 405}
         assert world.backend.ingress == []
 
@@ -139,6 +165,14 @@ async def test_who_has_no_login_is_asked_for_one(guarded: World) -> None:
     )
     assert script.headers["hx-redirect"] == page.headers["location"]
     assert 'value="/console/waits?path=a"' in form.text
+
+
+async def test_after_the_login_no_action_is_asked_for_as_a_page(guarded: World) -> None:
+    page = await post(guarded, "/console/credentials/1/delete", **OWN)
+    odd = await guarded.client.get("/console/playbooks/%2Flead%2Fx")
+
+    assert page.headers["location"] == "/console/login?next=/console"
+    assert odd.headers["location"] == "/console/login?next=/console/playbooks/%252Flead%252Fx"
 
 
 async def test_a_key_that_nobody_has_is_not_let_in(guarded: World) -> None:

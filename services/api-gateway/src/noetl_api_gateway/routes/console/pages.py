@@ -16,6 +16,7 @@ from noetl_contract.access.rights import Right
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.routes.console.own_calls import transport
 from noetl_api_gateway.routes.console.sessions import cookie_of, refuse_foreign_forms, token_of
 from noetl_api_gateway.settings import ConsoleMode
@@ -94,7 +95,7 @@ async def _answer(
     token = token_of(request)
     page_request = PageRequest(
         path=_address(request),
-        names={name: str(value).lstrip("/") for name, value in request.path_params.items()},
+        names={name: _name(value) for name, value in request.path_params.items()},
         query=dict(request.query_params.items()),
         form=form,
         may_change=may_change,
@@ -107,22 +108,31 @@ async def _answer(
     try:
         return _shown(await route.handler(api, page_request), page_request, is_secure=is_secure)
     except Refused as refused:
-        return _refused(refused, page_request)
+        return _refused(refused, page_request, is_form=route.method == "POST")
     except BadField as bad:
         return _error(page_request, "This can't be taken", bad.text, 422)
+
+
+def _name(value: object) -> str:
+    """Return a part of the path; one that takes the rest begins with the slash before it."""
+    return str(value).removeprefix("/").replace(ENCODED_SLASH, "/")
 
 
 async def _form(request: AnyRequest) -> dict[str, list[str]]:
     text = (await read_bytes(request)).decode("utf-8", "replace")
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        form = parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise Refusal(422, f"A form has at most {_MOST_FIELDS} fields") from error
+    # Browsers send every end of a line as CR and LF, whatever the page had.
+    return {
+        name: [value.replace("\r\n", "\n") for value in values] for name, values in form.items()
+    }
 
 
 def _address(request: AnyRequest) -> str:
     query = request.scope["query_string"].decode("latin-1")
-    path = quote(request.scope["path"], safe="/")
+    path = "%2F".join(quote(part) for part in request.scope["path"].split(ENCODED_SLASH))
     return f"{path}?{query}" if query else path
 
 
@@ -141,7 +151,7 @@ def _shown(
     return _html(render(given, page_request), given.status)
 
 
-def _refused(refused: Refused, page_request: PageRequest) -> Response[bytes]:
+def _refused(refused: Refused, page_request: PageRequest, *, is_form: bool) -> Response[bytes]:
     """Ask for a login, or say why not."""
     at_login = page_request.path.partition("?")[0] == "/console/login"
     if refused.status != 401:
@@ -149,7 +159,7 @@ def _refused(refused: Refused, page_request: PageRequest) -> Response[bytes]:
     if at_login:
         shown = {"next": page_request.field("next"), "text": f"Not let in: {refused.text}"}
         return _html(render(Page("login.html", shown, title="Log in"), page_request), 401)
-    to = f"/console/login?next={quote(page_request.path if not page_request.form else '/console')}"
+    to = f"/console/login?next={quote('/console' if is_form else page_request.path)}"
     if page_request.is_partial:
         return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-redirect": to})
     return Response(b"", status_code=303, headers={"location": to, **_PAGE_HEADERS})
