@@ -78,7 +78,7 @@ cluster: setup
 # One execution's trace through every service, for each transport of the workers.
 .PHONY: traces
 traces: setup
-	PYTHONPATH=tests/traces .venv/bin/python tests/traces/proof.py
+	PYTHONPATH=tests/traces .venv/bin/python tests/traces/trace_proof.py
 
 # The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
 .PHONY: pooler

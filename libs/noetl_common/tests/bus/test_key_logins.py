@@ -132,9 +132,19 @@ async def test_a_service_logs_in_by_a_file_of_credentials(
 
 
 @pytest.mark.parametrize(
-    "seed", ["", "SU", "nothing like it", "SAAB" + "A" * 54, new_seed()[:-1] + "a", "SUAB1"]
+    "make",
+    [
+        lambda: "",
+        lambda: "SU",
+        lambda: "nothing like it",
+        lambda: "SAAB" + "A" * 54,
+        lambda: new_seed()[:-1] + "a",
+        lambda: "SUAB1",
+    ],
+    ids=["empty", "short", "text", "of an account", "wrong sum", "cut"],
 )
-def test_what_is_no_seed_is_refused_without_a_word_of_it(seed: str) -> None:
+def test_what_is_no_seed_is_refused_without_a_word_of_it(make: Callable[[], str]) -> None:
+    seed = make()
     with pytest.raises(BadKey, match=r"NOETL_NATS_NKEY_SEED: (not a seed|its check sum)") as caught:
         from_seed(seed, variable="NOETL_NATS_NKEY_SEED")
     assert not seed or seed not in str(caught.value).replace("SU…", "")
