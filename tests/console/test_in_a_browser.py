@@ -108,6 +108,17 @@ async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
     assert complaints == []
 
 
+async def test_the_focus_outlives_a_change(open_page: Open, seen: Seen) -> None:
+    page = await open_page()
+    execution_id = seen.start("console/slow")
+    await page.goto(seen.page(f"/runs/{execution_id}"))
+    await page.locator(".timeline a").first.focus()
+
+    await expect(page.locator(".timeline")).to_contain_text("second")
+
+    await expect(page.locator(".timeline a").first).to_be_focused()
+
+
 async def test_problems_show_while_a_text_is_typed(open_page: Open, seen: Seen) -> None:
     page = await open_page()
     await page.goto(seen.page("/edit"))

@@ -40,9 +40,12 @@ workflow:
 
 
 def routes() -> Iterator[tuple[str, str, Right]]:
-    """Yield method, filled path and right of each route."""
+    """Yield method, filled path and right of each route of the API.
+
+    Pages of the console are open, and what they show and do are calls of these routes.
+    """
     for route in APP.routes:
-        if isinstance(route, HTTPRoute):
+        if isinstance(route, HTTPRoute) and route.path.split("/")[1] not in {"", "console"}:
             for method, (handler, _) in route.route_handler_map.items():
                 if method != "OPTIONS":
                     path = re.sub(r"{\w+}", "325077236512452608", route.path_format)

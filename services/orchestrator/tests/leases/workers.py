@@ -72,7 +72,7 @@ async def renotified(shard: Shard, command: Command) -> list[str]:
     """Return the message id of the notification if it waits to be published again."""
     rows = await shard.pool.fetch(
         "SELECT message_id FROM noetl.outbox WHERE kind = 'command' AND status = 'PENDING'"
-        " AND execution_id = $1 AND event_id = $2 AND updated_at > created_at",
+        " AND execution_id = $1 AND event_id = $2 AND message_id != 'c:' || $2::TEXT || ':0'",
         command.execution_id,
         command.event_id,
     )

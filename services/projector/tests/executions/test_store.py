@@ -12,7 +12,7 @@ QUERIES = Queries.load("noetl_projector.executions")
     ("statement", "arguments", "index"),
     [
         ("read_after", "5, 0, 100, 1000, TRUE", "_execution_id_position_"),
-        ("read_page", "5, NULL, NULL, 100, 0, 1000, TRUE", "_execution_id_position_"),
+        ("read_page", "5, NULL, NULL, 100, 0, 1000, TRUE, NULL", "_execution_id_position_"),
     ],
 )
 async def test_f9_a_page_is_read_from_an_index_in_its_order(

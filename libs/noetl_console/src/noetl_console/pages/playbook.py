@@ -53,14 +53,16 @@ async def playbook(api: Api, request: PageRequest) -> Page:
     )
     text = ContentRequest(content=entry.content or "")
     listed, runs, schedules, problems = await asyncio.gather(
-        api.send_if_allowed(CatalogListAnswer, "catalog/list", CatalogListRequest(path=path)),
+        api.send_if_allowed(
+            CatalogListAnswer, "catalog/list", CatalogListRequest(path=path, brief=True)
+        ),
         api.read_if_allowed(list[ExecutionEntry], "executions", path=path, limit=_SEARCHED),
         api.read_if_allowed(ScheduleList, "schedules", limit=1000),
         api.send_if_allowed(ValidateAnswer, "catalog/playbooks/validate", text),
     )
     versions = [one for one in (listed.entries if listed else []) if one.path == path]
     fields = await _fields(api, entry)
-    against = _version(versions, request.query.get("against"))
+    against = await _version(api, path, request.query.get("against"))
     return Page(
         "playbook.html",
         {
@@ -84,8 +86,12 @@ async def playbook(api: Api, request: PageRequest) -> Page:
     )
 
 
-def _version(versions: list[CatalogEntry], wanted: str | None) -> CatalogEntry | None:
-    return next((one for one in versions if str(one.version) == wanted), None)
+async def _version(api: Api, path: str, wanted: str | None) -> CatalogEntry | None:
+    if not wanted:
+        return None
+    return await api.send_if_allowed(
+        CatalogEntry, "catalog/resource", ResourceRequest(path=path, version=wanted)
+    )
 
 
 async def _fields(api: Api, entry: CatalogEntry) -> list[FormField]:

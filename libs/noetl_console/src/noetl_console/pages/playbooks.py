@@ -28,7 +28,11 @@ async def playbooks(api: Api, request: PageRequest) -> Page:
     wanted = request.query.get("path", "").strip()
     kind = request.query.get("kind", "Playbook")
     listed, recent = await asyncio.gather(
-        api.send(CatalogListAnswer, "catalog/list", CatalogListRequest(resource_type=kind or None)),
+        api.send(
+            CatalogListAnswer,
+            "catalog/list",
+            CatalogListRequest(resource_type=kind or None, brief=True),
+        ),
         api.read_if_allowed(list[ExecutionEntry], "executions", limit=_RECENT),
     )
     by_path: dict[str, list[CatalogEntry]] = {}

@@ -1,9 +1,11 @@
 """The console over HTTP: who gets in, which forms are taken, what its pages may load."""
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from noetl_console.routes import CONSOLE_ROUTES
 
 from ...conftest import EXECUTION_ID, World, make_world
 
@@ -216,3 +218,20 @@ async def test_the_cookie_is_the_login_of_the_pages_calls_only(guarded: World) -
     api = await guarded.client.get("/api/executions", headers=cookie)
 
     assert api.status_code == 401
+
+
+async def test_no_page_and_no_action_gets_past_the_api_without_a_login(guarded: World) -> None:
+    body = "content=x&id=7&action=cancel&name=n&data={}&fingerprint=f"
+    for route in CONSOLE_ROUTES:
+        path = "/console" + re.sub(r"{[\w:]+}", "7", route.path)
+        sent = (
+            guarded.client.get(path) if route.method == "GET" else post(guarded, path, body, **OWN)
+        )
+        answer = await sent
+
+        is_led = answer.status_code == 303 and "/console/login" in answer.headers["location"]
+        is_form = answer.status_code == 200 and 'name="token"' in answer.text
+        assert is_led or is_form or answer.status_code == 422, (route.method, path)
+    told = {name.rpartition(".")[2] for name, _ in guarded.backend.asked}
+    assert told <= {"register", "heartbeat", "lease", "check"}, told
+    assert guarded.backend.ingress == []

@@ -31,15 +31,16 @@ RETURNING version;
 -- name: list_entries
 -- All versions, newest first. Agents are of that kind, or their metadata says so.
 -- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
--- $5 limit, $6 path prefixes or null for all
+-- $5 limit, $6 path prefixes or null for all, $7 whether the large columns are wanted (they stay
+-- unread otherwise)
 SELECT
     catalog_id,
     path,
     kind,
     version,
-    content,
-    layout,
-    payload,
+    CASE WHEN $7::BOOLEAN THEN content END AS content,
+    CASE WHEN $7::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $7::BOOLEAN THEN payload END AS payload,
     meta,
     created_at,
     metadata

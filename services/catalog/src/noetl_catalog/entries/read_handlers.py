@@ -175,4 +175,5 @@ class ReadHandlers(Handlers):
             capabilities=capabilities,
             limit=self._settings.catalog_list_limit,
             stems=stems(wanted.principal),
+            whole=not wanted.brief,
         )

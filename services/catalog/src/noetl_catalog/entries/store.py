@@ -67,13 +67,15 @@ class EntryStore(Store):
         capabilities: list[str],
         limit: int,
         stems: list[str] | None = None,
+        whole: bool = True,
     ) -> list[tuple[CatalogEntry, Json]]:
-        """Return whole entries, each with the metadata of its document, newest first.
+        """Return entries, each with the metadata of its document, newest first.
 
-        Every one of the capabilities is wanted, and a path below one of the stems, if given.
+        Every one of the capabilities is wanted, and a path below one of the stems, if given;
+        content, layout and payload only of whole entries.
         """
         rows = await self._db.fetch(
-            "list_entries", kind, path, is_agent, capabilities, limit, stems
+            "list_entries", kind, path, is_agent, capabilities, limit, stems, whole
         )
         return [(CatalogEntry(**row), row["metadata"]) for row in rows]
 

@@ -70,6 +70,7 @@ class CatalogListRequest(Model):
     agent_only: Flag = False
     capability: str | None = None
     capabilities: list[str] | None = None
+    brief: Flag = Field(default=False, description="without content, layout and payload")
 
 
 class ResourceRequest(Model):

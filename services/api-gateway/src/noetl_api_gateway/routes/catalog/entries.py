@@ -61,6 +61,7 @@ def _page(sent: Sent[CatalogListRequest]) -> EntryPage:
         agent_only=body.agent_only,
         capability=body.capability,
         capabilities=body.capabilities,
+        brief=body.brief,
         for_page=is_browser(sent.request.scope),
     )
 
