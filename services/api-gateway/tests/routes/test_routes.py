@@ -73,7 +73,7 @@ async def test_list_passes_its_filters_on(world: World) -> None:
     await world.post("/api/catalog/list", filters)
     await world.post("/api/catalog/list", filters, origin="http://localhost:1")
 
-    asked = filters | {"agent_only": False, "for_page": False}
+    asked = filters | {"agent_only": False, "brief": False, "for_page": False}
     assert world.backend.requests("list") == [asked, asked | {"for_page": True}]
 
 
