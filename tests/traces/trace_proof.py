@@ -180,8 +180,14 @@ class Proof:
             ),
             what="the spans of the caller's trace",
         )
+        wait_until(
+            lambda: (
+                not missing(self._receiver.of(trace_id), {("POST /api/execute", "", "api-gateway")})
+                and not orphans(self._receiver.of(trace_id), {CALLER})
+            ),
+            what="the request and all parents",
+        )
         spans = self._receiver.of(trace_id)
-        wait_until(lambda: not orphans(self._receiver.of(trace_id), {CALLER}), what="all parents")
         assert {s.name for s in spans if s.parent_id == CALLER} == {"POST /api/execute"}
         assert heard, "no event was heard"
         assert all(one.get("traceparent", "").split("-")[1] == trace_id for one in heard), heard
@@ -225,7 +231,8 @@ class Proof:
     def failures_are_marked(self) -> None:
         """The run of a tool that fails is an error."""
         spans = self._whole(self.start("traces/broken"), {("run python", "command", "worker")})
-        assert [span.name for span in spans if span.failed] == ["run python"]
+        failed = [span.name for span in spans if span.failed]
+        assert failed == ["run python"], failed
         print("failure: marked at the run of its tool")
 
     def relayed_commands_are_recorded(self) -> None:
