@@ -22,7 +22,6 @@ from noetl.stack.process import birth
 from noetl.stack.servers import binaries
 from noetl.stack.servers.databases import Databases
 from noetl_common.pg.pool import wait_for_schema
-from noetl_common.shards import DatabaseAddress
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.stack import command
 from noetl_testkit.waiting import wait_for, wait_until
@@ -48,7 +47,7 @@ class Pair:
 
     @property
     def databases(self) -> Databases:
-        shards = tuple(map(address_of, (self.first, self.second)))
+        shards = (self.first.address, self.second.address)
         return Databases(shards=shards, cluster=shards[0], is_sharded=True)
 
     def add(self, number: int, text: str) -> None:
@@ -57,16 +56,6 @@ class Pair:
 
     def ask(self, question: str) -> list[str]:
         return [one.run(question) for one in (self.first, self.second)]
-
-
-def address_of(database: Database) -> DatabaseAddress:
-    return DatabaseAddress(
-        host=database.host,
-        port=database.port,
-        user=database.user,
-        password=database.password,
-        database=database.name,
-    )
 
 
 @pytest.fixture
@@ -208,7 +197,7 @@ def stopped_in_the_middle(
 async def half_a_restore_is_named(pair: Pair, scratch: Path) -> None:
     closed = "a restore of .*backup has not ended; repeat it, or take it back"
     findings = await look_at_database(
-        Place(address_of(pair.first), 0, 2),
+        Place(pair.first.address, 0, 2),
         newest_migration="0001",
         stuck_after=timedelta(minutes=1),
         roll=Roll(),

@@ -12,7 +12,6 @@ from noetl.backup.restore import Restored, restore, send_again
 from noetl.stack.errors import StackError
 from noetl.stack.servers import binaries, migrations
 from noetl.stack.servers.databases import Databases, single_database
-from noetl_common.shards import DatabaseAddress
 from noetl_testkit.postgres import Database, OwnPostgresServer
 
 # Two messages to executions, a commit's row, and a command's.
@@ -29,15 +28,7 @@ FROM noetl.outbox ORDER BY event_id
 
 
 def databases_at(database: Database) -> Databases:
-    return single_database(
-        DatabaseAddress(
-            host=database.host,
-            port=database.port,
-            user=database.user,
-            password=database.password,
-            database=database.name,
-        )
-    )
+    return single_database(database.address)
 
 
 def test_what_was_backed_up_is_there_again(own_postgres: OwnPostgresServer, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from noetl.doctor.databases import (
 )
 from noetl.doctor.finding import Finding
 from noetl_common.errors import NoetlError
-from noetl_common.shards import DatabaseAddress
 from noetl_testkit.postgres import Database
 
 NEWEST = "0001"
@@ -69,22 +68,12 @@ class Patient:
         )
 
 
-def address_of(database: Database) -> DatabaseAddress:
-    return DatabaseAddress(
-        host=database.host,
-        port=database.port,
-        user=database.user,
-        password=database.password,
-        database=database.name,
-    )
-
-
 @pytest.fixture
 async def patient(database: Database) -> AsyncIterator[Patient]:
     """A healthy database of the only shard."""
     connection = await asyncpg.connect(database.dsn)
     try:
-        yield Patient(connection, Place(address_of(database), 0, 1))
+        yield Patient(connection, Place(database.address, 0, 1))
     finally:
         await connection.close()
 
@@ -216,7 +205,7 @@ async def test_a_database_that_cannot_be_read_is_told(
 ) -> None:
     wrong = replace(patient.place, address=replace(patient.place.address, password="wrong"))
     nobody = replace(patient.place, address=replace(patient.place.address, port=1))
-    empty = replace(patient.place, address=address_of(empty_database))
+    empty = replace(patient.place, address=empty_database.address)
 
     found = [(await replace(patient, place=one).look())[0] for one in (wrong, nobody, empty)]
 

@@ -9,7 +9,6 @@ from noetl.stack.servers.topology import connected
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import get_message, stream_info
 from noetl_common.bus.topology import ensure_topology
-from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import DEAD, INGRESS, STREAMS
 from noetl_testkit.postgres import Database
@@ -123,14 +122,7 @@ async def test_what_was_not_kept_whole_is_not_replayed(nats_url: str) -> None:
 async def test_parked_rows_are_paged_over_shards_published_after_all_or_dropped(
     database: Database,
 ) -> None:
-    address = DatabaseAddress(
-        host=database.host,
-        port=database.port,
-        user=database.user,
-        password=database.password,
-        database=database.name,
-    )
-    shards = (address, address)
+    shards = (database.address, database.address)
     database.run(
         "INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, status, attempts,"
         " last_error, message_id, payload) VALUES (1, 7, 1, 'command', 'PARKED', 9, 'too large',"

@@ -15,7 +15,6 @@ from noetl.stack.servers.databases import Databases, single_database
 from noetl.stack.servers.topology import connected
 from noetl_common.bus.jetstream import stream_info
 from noetl_common.bus.topology import ensure_topology
-from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import COMMANDS, STREAMS
 from noetl_testkit.databases import UsedDatabases
@@ -82,16 +81,6 @@ class Killed(BaseException):
     """The process dies here."""
 
 
-def address_of(database: Database) -> DatabaseAddress:
-    return DatabaseAddress(
-        host=database.host,
-        port=database.port,
-        user=database.user,
-        password=database.password,
-        database=database.name,
-    )
-
-
 @pytest.fixture
 def new(used_databases: UsedDatabases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """An empty database for the second shard, which is migrated already."""
@@ -105,7 +94,7 @@ def filled(database: Database) -> Databases:
     """A shard of which all tables have rows of every execution."""
     rows = [ONE.format(id=one, other=IDS[-1 - number]) for number, one in enumerate(IDS)]
     database.run("".join(rows) + ONCE.format(far=FAR[0], near=NEAR[0]))
-    return single_database(address_of(database))
+    return single_database(database.address)
 
 
 def everything(database: Database) -> dict[str, dict[str, list[str]]]:
@@ -147,13 +136,13 @@ def test_a_shard_is_divided_whatever_step_it_is_killed_after(
 
     for _ in range(11):
         with suppress(Killed):
-            double(filled, [address_of(new)], nats_url=None, say=die)
+            double(filled, [new.address], nats_url=None, say=die)
         if not any("is shard 0 of 2" in one for one in steps):
             # Until the map changes the old database is whole.
             assert everything(database) == before
     assert len(set(steps)) == len(steps) == 11
     with pytest.raises(StackError, match="holds shard 0 of 2, not shard 0 of 1"):
-        double(filled, [address_of(new)], nats_url=None, say=die)
+        double(filled, [new.address], nats_url=None, say=die)
 
     assert everything(database) == only(before, NEAR)
     assert everything(new) == only(before, FAR)
@@ -218,7 +207,7 @@ def test_what_is_refused_before_anything_is_done(
     database.run(trouble)
 
     with pytest.raises(StackError, match=complaint):
-        double(filled, [address_of(new)], nats_url=None, say=lambda _: None)
+        double(filled, [new.address], nats_url=None, say=lambda _: None)
 
     assert new.run("SELECT to_regnamespace('noetl_closed') IS NULL") == "t"
     database.run("DROP SCHEMA IF EXISTS noetl_closed")

@@ -32,12 +32,12 @@ class Database:
     @property
     def dsn(self) -> str:
         """The address as one line."""
-        return self._address.dsn
+        return self.address.dsn
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that point a service at it."""
-        return self._address.environment
+        return self.address.environment
 
     @property
     def settings(self) -> JsonObject:
@@ -51,7 +51,8 @@ class Database:
         }
 
     @property
-    def _address(self) -> DatabaseAddress:
+    def address(self) -> DatabaseAddress:
+        """The address as commands and shard maps take it."""
         return DatabaseAddress(
             host=self.host,
             port=self.port,
