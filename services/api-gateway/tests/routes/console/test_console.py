@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from noetl_console.routes import CONSOLE_ROUTES
+from noetl_contract.access.rights import Role
 
+from ...access.callers import KEYS, guarded_world
 from ...conftest import EXECUTION_ID, World, make_world
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -211,13 +213,21 @@ async def test_a_key_that_no_cookie_can_hold_is_refused(world: World, token: str
     assert "set-cookie" not in answer.headers
 
 
-async def test_the_cookie_is_the_login_of_the_pages_calls_only(guarded: World) -> None:
+async def test_the_cookie_is_the_login_of_the_pages_calls_only(nats_url: str) -> None:
     """An API route never reads it: no other page can use it."""
-    cookie = {"cookie": "noetl_console=nk_1_good"}
+    cookie = {"cookie": f"noetl_console={KEYS[Role.VIEWER]}"}
+    async with guarded_world(nats_url) as world:
+        world.backend.answer("executions.list", [])
 
-    api = await guarded.client.get("/api/executions", headers=cookie)
+        page = await world.client.get("/console", headers=cookie)
+        api = await world.client.get("/api/executions", headers=cookie)
+        action = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", **OWN, **cookie)
 
+    assert page.status_code == 200
+    assert "Log out" in page.text
     assert api.status_code == 401
+    assert (action.status_code, "executions.cancel" in action.text) == (403, True)
+    assert world.backend.ingress == []
 
 
 async def test_no_page_and_no_action_gets_past_the_api_without_a_login(guarded: World) -> None:
