@@ -74,6 +74,7 @@ class FakeEdge:
     cancelled: dict[str, Any] | None = None
     signals: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     resumed_after: list[str] = field(default_factory=list)
+    printed: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -119,12 +120,26 @@ def _answer(edge: FakeEdge, request: Request) -> Response:
     if path.endswith("/events/stream"):
         if not edge.has_stream:
             return Response({"error": "no", "status": 404}, 404)
+        if "output" in request.query_lists:
+            return Response(_printed(edge), headers={"Content-Type": "text/event-stream"})
         last = request.headers.get("last-event-id")
         edge.resumed_after.append(last or "")
         return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
     if path.endswith("/status"):
         return Response({"status": edge.status, **edge.standing})
-    return Response({"status": edge.status, "events": edge.events})
+    return Response({"status": edge.status, "events": _asked_for(edge, request)})
+
+
+def _asked_for(edge: FakeEdge, request: Request) -> list[Event]:
+    wanted = {"event_type": "event_type", "step": "node_name"}
+    return [
+        one
+        for one in edge.events
+        if all(
+            request.query_lists.get(name, [one[field]]) == [one[field]]
+            for name, field in wanted.items()
+        )
+    ]
 
 
 def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
@@ -147,6 +162,18 @@ def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
         edge.status = "CANCELLED"
         edge.add(event(59, "playbook_cancelled", "playbook"))
     return Response({"status": "cancelled"})
+
+
+def _printed(edge: FakeEdge) -> Iterator[bytes]:
+    yield b"retry: 3000\n\n"
+    for one in edge.printed:
+        yield f"event: output\ndata: {json.dumps(one)}\n\n".encode()
+    number = 0
+    while (item := edge.wait_for(number)) is not None:
+        number += 1
+        if item["node_name"] == "playbook":
+            yield b"event: end\ndata: {}\n\n"
+            return
 
 
 def _stream(edge: FakeEdge, last: str | None) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from noetl_engine.playbook.lint import Severity, lint
 from noetl.follow import source
 from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge, RefusedError
+from noetl.follow.printed import follow_printed
 from noetl.follow.progress import Progress
 from noetl.follow.servers import token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
@@ -32,6 +33,7 @@ EXIT_INTERRUPTED = 130
 ATTACH_SECONDS = 60.0
 READY_SECONDS = 120.0
 CANCEL_SECONDS = 10.0
+LAST_LINES_SECONDS = 1.0
 
 
 @dataclass(kw_only=True)
@@ -46,6 +48,7 @@ class Job:
     data: DataDirectory
     token: str | None = None
     is_strict: bool = False
+    shows_output: bool = True
 
     def __post_init__(self) -> None:
         self._progress = Progress()
@@ -167,6 +170,7 @@ class Job:
         asker = Asker(edge, view, self._execution_id)
         watch = QuietWatch(edge, view.say)
         wondering = asyncio.create_task(watch.run(self._execution_id, self._title))
+        printing = asyncio.create_task(self._print(edge, view))
         try:
             async for event in edge.events(self._execution_id):
                 watch.moved()
@@ -174,13 +178,20 @@ class Job:
                 if step is not None:
                     view.changed(self._progress, step)
                 asker.take(event)
+            # Its stream ends like this one.
+            await asyncio.wait({printing}, timeout=LAST_LINES_SECONDS)
         finally:
+            printing.cancel()
             wondering.cancel()
             await asker.close()
         self._standing = await edge.standing(self._execution_id)
         if self._progress.ending is None:
             self._progress.ending = str(self._standing.get("status"))
         view.say(self._headline())
+
+    async def _print(self, edge: Edge, view: View) -> None:
+        if self.shows_output:
+            await follow_printed(edge.url, self._token(), self._execution_id, view.printed)
 
     async def _cancel(
         self, edge: Edge, view: View, reason: str, reading: "asyncio.Task[None]"

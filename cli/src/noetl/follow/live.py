@@ -10,6 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from noetl.follow.printed import PrintedLine
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
 
@@ -46,6 +47,10 @@ class LiveView:
         """Draws the change with the next refresh."""
         del step
         self._progress = progress
+
+    def printed(self, line: PrintedLine) -> None:
+        """Print the line above the table."""
+        self.live.console.print(Text(f"    {line}", style="dim"))
 
     @contextmanager
     def aside(self) -> Iterator[None]:

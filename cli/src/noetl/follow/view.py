@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from noetl.follow.printed import PrintedLine
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
 
@@ -21,6 +22,9 @@ class View(Protocol):
     def changed(self, progress: Progress, step: StepProgress) -> None:
         """Show that a step changed."""
 
+    def printed(self, line: PrintedLine) -> None:
+        """Show a line that a step has printed."""
+
     def aside(self) -> AbstractContextManager[object]:
         """Leave the terminal to somebody who types, for the block."""
 
@@ -32,6 +36,10 @@ class PlainView:
         """Print the line."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+    def printed(self, line: PrintedLine) -> None:
+        """Print the line behind its time, step and stream."""
+        self.say(f"    {line}")
 
     def aside(self) -> AbstractContextManager[object]:
         """Do nothing: lines don't disturb."""
