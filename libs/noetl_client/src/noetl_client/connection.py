@@ -84,7 +84,7 @@ class Connection:
         """
         try:
             parts = urlsplit(self.url)
-            _ = parts.port
+            _ = parts.port, (parts.hostname or "").encode("idna")
         except ValueError as error:
             raise BadAddress(f"{self.url} is no address of a server: {error}") from error
         if parts.scheme not in _SCHEMES or not parts.hostname:
@@ -119,6 +119,9 @@ class Connection:
         Raises:
             BadAddress: a file can't be read.
         """
+        if self.is_local and self.proxy is None and self.url.startswith("http://"):
+            # Knows no authority, so it trusts nobody, and loads no file of them.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca is None and self.certificate is None:
             return True
         try:
