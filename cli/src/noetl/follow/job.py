@@ -17,10 +17,9 @@ from noetl.follow import source
 from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge
 from noetl.follow.progress import Progress
-from noetl.follow.result import print_result
 from noetl.follow.servers import RefusedError, token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
-from noetl.follow.view import View, terminal_view
+from noetl.follow.view import View, print_result, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside

@@ -9,8 +9,8 @@ import typer
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
 from noetl.commands.output import print_json, print_table
 from noetl.exits import Exit
-from noetl.follow.result import print_result
 from noetl.follow.servers import server_of, told
+from noetl.follow.view import print_result
 from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
 
