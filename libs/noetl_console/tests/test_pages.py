@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 from noetl_console.api import Answer, Api, Refused, path_segments
+from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER, Values
 from noetl_console.pages import login
 from noetl_console.pages.failures import act_on_failures, failures
-from noetl_console.pages.playbook import edit, playbook
-from noetl_console.pages.playbooks import playbooks
+from noetl_console.pages.catalog.edit import edit, save
+from noetl_console.pages.catalog.playbook import playbook
+from noetl_console.pages.catalog.playbooks import playbooks
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
 from noetl_console.pages.system import system
 from noetl_console.pages.waits import answer
-from noetl_console.rendering import LONGEST_VALUE, pretty, render
+from noetl_console.rendering import render
 from noetl_console.requests import BadField, Page, PageRequest, Redirect
 from noetl_contract.http.executions.reads import DetailEvent
 
@@ -389,12 +392,25 @@ async def test_an_answer_that_is_none_of_the_contract_is_named() -> None:
 
 
 def test_a_value_is_cut_where_nobody_would_read_on() -> None:
+    def pretty(value: Any) -> str:
+        return Values().show(value).text
+
     assert pretty({"a": [1], "code": "x = 1\ny = 2\n"}) == "a:\n- 1\ncode: |\n  x = 1\n  y = 2"
     assert pretty({"a": "\U0001f600\nü"}) == "a: |-\n  \U0001f600\n  ü"
     assert pretty({"a": "é"}) == "a: é"
     assert pretty(5) == "5"
-    assert pretty(["x" * LONGEST_VALUE]).endswith("more characters")
-    assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")
+    assert Values().show("x" * (LONGEST_VALUE + 5)).rest == 5
+    assert Values(MOST_TOGETHER).show("x" * (LONGEST_VALUE + 5)).rest == 0
+
+
+def test_values_of_a_page_have_a_bound_together() -> None:
+    values = Values()
+
+    shown = [values.show(["x" * LONGEST_VALUE]) for _ in range(20)]
+
+    assert sum(len(one.text) for one in shown) == MOST_TOGETHER
+    assert shown[-1].text == ""
+    assert shown[-1].rest > LONGEST_VALUE
 
 
 CATALOG_ENTRY = {
@@ -534,3 +550,86 @@ async def test_workers_say_what_they_like_of_their_tools(capabilities: Any) -> N
     text = html(await system(Api(Scripted(**{"worker/pools": [worker]})), request), request)
 
     assert "not said" in text
+
+
+async def test_what_a_page_leaves_out_is_a_link_to_it_alone() -> None:
+    large = {"x": "y" * 50_000}
+    call = [*CALL[:3], event("call.done", result=inner(result={"context": {"data": large}}))]
+    scripted = Scripted(
+        **{
+            "executions/1": detail(events=call[::-1], result=large),
+            "executions/1/steps": steps("s"),
+        }
+    )
+    names = {"id": "1", "step": "s"}
+    request = PageRequest("", names=names)
+    alone = PageRequest("", names=names, query={"call": "1:s:7"})
+
+    beside = html(await step(Api(scripted), request), request)
+    whole = html(await step(Api(scripted), alone), alone)
+    tab = PageRequest("", names=names, query={"tab": "result"})
+    result = html(await run(Api(scripted), tab), tab)
+
+    assert 'href="/console/runs/1/steps/s?call=1%3As%3A7"' in beside
+    assert len(beside) < len(large["x"]) < len(whole)
+    assert "?tab=result&amp;only=result" in result
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ({"status": "SOFT"}, {"soft_errors": "true"}),
+        ({"since": "2026-11-27T20:00"}, {"since": "2026-11-27T20:00:00Z"}),
+        ({"until": "2026-11-27T20:00:00+01:00"}, {"until": "2026-11-27T20:00:00+01:00"}),
+    ],
+)
+async def test_times_and_errors_are_filters(query: dict[str, str], asked: dict[str, str]) -> None:
+    scripted = Scripted(executions=[entry(number) for number in range(PAGE_SIZE)])
+    request = PageRequest("/console", query=query)
+
+    text = html(await runs(Api(scripted), request), request)
+
+    assert scripted.asked[0][2] == {"limit": str(PAGE_SIZE), **asked}
+    ((name, value),) = query.items()
+    assert f"&amp;{name}={quote(value, safe='')}" in text.replace("%3A", ":").replace(":", "%3A")
+
+
+def _saving(newest: int) -> Scripted:
+    found: dict[str, Any] = {"path": "demo/a", "version": newest}
+    return Scripted(
+        **{
+            "catalog/resource": {**CATALOG_ENTRY, "version": newest, "content": "theirs: 1\n"},
+            "catalog/register": (409, {"error": "newer", "detail": found}),
+            "catalog/playbooks/validate": {"valid": True, "errors": [], "problems": []},
+        }
+    )
+
+
+async def test_who_would_overwrite_another_version_sees_it_first() -> None:
+    scripted = _saving(3)
+    form = {"content": ["mine: 1\n"], "path": ["demo/a"], "base": ["2"]}
+    request = PageRequest("/console/edit", form=form)
+
+    page = await save(Api(scripted), request)
+    text = html(page, request)
+
+    (sent,) = [body for _, name, body in scripted.asked if name == "catalog/register"]
+    assert sent == {"content": "mine: 1\n", "newest_version": 2}
+    assert isinstance(page, Page)
+    assert page.status == 409
+    assert "-theirs: 1" in text
+    assert "+mine: 1" in text
+    # The next press of the button is the answer.
+    assert 'name="base" value="3"' in text
+    assert "Save it over v3" in text
+
+
+async def test_a_draft_with_a_new_path_needs_no_answer() -> None:
+    scripted = _saving(0)
+    form = {"content": ["mine: 1\n"], "path": ["demo/b"], "base": ["2"]}
+
+    with pytest.raises(Refused):
+        await save(Api(scripted), PageRequest("/console/edit", form=form))
+
+    sent = [body["newest_version"] for _, name, body in scripted.asked if name.endswith("register")]
+    assert sent == [2, 0]

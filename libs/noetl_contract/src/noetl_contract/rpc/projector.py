@@ -74,6 +74,12 @@ class ExecutionsPage(OnBehalf):
     parent_execution_id: int | None = None
     after: int | None = Field(default=None, description="the execution before the page")
     after_started_at: AwareDatetime | None = Field(default=None, description="its begin, if known")
+    # absent from the release before
+    since: AwareDatetime | None = Field(default=None, description="begun then or later")
+    until: AwareDatetime | None = Field(default=None, description="begun before then")
+    soft_errors: bool = Field(
+        default=False, description="only completed ones in which a step ended with an error"
+    )
     limit: int = 50
     offset: int = 0
 
