@@ -9,10 +9,10 @@ import pytest
 from noetl_console.api import Answer, Api, Refused, path_segments
 from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER, Values
 from noetl_console.pages import login
-from noetl_console.pages.failures import act_on_failures, failures
 from noetl_console.pages.catalog.edit import edit, save
 from noetl_console.pages.catalog.playbook import playbook
 from noetl_console.pages.catalog.playbooks import playbooks
+from noetl_console.pages.failures import act_on_failures, failures
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
