@@ -1,5 +1,6 @@
 """Pages made of scripted answers of the API."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from noetl_console.pages.failures import act_on_failures, failures
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
-from noetl_console.pages.system import system
+from noetl_console.pages.system import given_up, settings, system
 from noetl_console.pages.waits import answer
 from noetl_console.rendering import render
 from noetl_console.requests import BadField, Page, PageRequest, Redirect
@@ -531,23 +532,10 @@ async def test_a_place_in_the_list_that_is_none_is_its_begin(offset: str) -> Non
 
 @pytest.mark.parametrize("capabilities", [None, 5, {}, {"tools": None}, {"tools": 5}])
 async def test_workers_say_what_they_like_of_their_tools(capabilities: Any) -> None:
-    worker = {
-        "runtime_id": "1",
-        "name": "odd",
-        "kind": "worker_pool",
-        "uri": None,
-        "status": "ready",
-        "labels": [1],
-        "capabilities": capabilities,
-        "capacity": None,
-        "runtime": None,
-        "heartbeat": "2026-06-15T12:00:00Z",
-        "created_at": "2026-06-15T12:00:00Z",
-        "updated_at": "2026-06-15T12:00:00Z",
-    }
+    odd = worker(name="odd", labels=[1], capabilities=capabilities, runtime=None)
     request = PageRequest("/console/system")
 
-    text = html(await system(Api(Scripted(**{"worker/pools": [worker]})), request), request)
+    text = html(await system(Api(Scripted(**{"worker/pools": [odd]})), request), request)
 
     assert "not said" in text
 
@@ -633,3 +621,122 @@ async def test_a_draft_with_a_new_path_needs_no_answer() -> None:
 
     sent = [body["newest_version"] for _, name, body in scripted.asked if name.endswith("register")]
     assert sent == [2, 0]
+
+
+def state(service: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "service": service,
+        "shard": 0,
+        "version": "1.2.3",
+        "revision": "abc",
+        "python": "3.13.1",
+        "uptime_seconds": 61.0,
+        "readiness": {"nats": "ok"},
+        "settings": [
+            {"name": "token", "value": None, "source": "file"},
+            {"name": "pause", "value": "1.0", "source": "default"},
+        ],
+        "queues": [],
+        "outbox": None,
+        "workers": None,
+        "unknown": [],
+        **changes,
+    }
+
+
+QUEUE = {"stream": "noetl_ingress", "consumer": "orchestrator_0", "pending": 7, "unanswered": 2}
+SYSTEM = {
+    "services": [
+        state("orchestrator", queues=[QUEUE], workers=[{"worker_id": "w-1", "running": 4}]),
+        state(
+            "outbox",
+            readiness={"nats": "ok", "postgres": "no answer in time"},
+            outbox={"waiting": 3, "oldest_seconds": 90.0, "parked": 1, "pending": {"event": 3}},
+        ),
+    ],
+    "silent": [{"service": "catalog", "shard": None, "reason": "no answer"}],
+    "pools": [{"pool": "gpu", "waiting": 5, "running": 1, "oldest_seconds": 30.0}],
+}
+LETTER = {
+    "name": "17",
+    "subject": "noetl_ingress.0.9.events",
+    "execution_id": "9",
+    "reason": EVIL,
+    "tries": 2,
+    "given_up_at": "2026-06-15T12:00:00Z",
+    "hindrance": None,
+    "requeue": "noetl-server dead-letters replay 17",
+}
+GIVEN_UP = {"letters": [LETTER], "total": 1, "before": None, "rows": []}
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    return {
+        "runtime_id": "1",
+        "name": "w-1",
+        "kind": "worker_pool",
+        "uri": None,
+        "status": "ready",
+        "labels": {"pool_name": "gpu"},
+        "capabilities": {"tools": ["python"]},
+        "capacity": 8,
+        "runtime": {"kind": "rust"},
+        "heartbeat": "2026-06-15T12:00:00Z",
+        "created_at": "2026-06-15T12:00:00Z",
+        "updated_at": "2026-06-15T12:00:00Z",
+        **changes,
+    }
+
+
+async def test_the_system_shows_services_workers_queues_outbox_and_what_was_given_up() -> None:
+    answers = {"worker/pools": [worker()], "system": SYSTEM, "dead-letters": GIVEN_UP}
+    request = PageRequest("/console/system")
+
+    text = html(await system(Api(Scripted(**answers)), request), request)
+
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in text.split("<tr>")]
+    assert any(row.startswith("orchestrator 0 ready 1.2.3 abc") for row in rows)
+    assert any("outbox 0 not ready postgres: no answer in time" in row for row in rows)
+    assert any("catalog silent no answer" in row for row in rows)
+    assert any(row.startswith("w-1 rust gpu ready 4 8") for row in rows)
+    assert any(row.startswith("gpu 5 1 30.0 s") for row in rows)
+    assert any("noetl_ingress orchestrator_0 orchestrator 0 7 2 0" in row for row in rows)
+    assert any(row.startswith("0 3 3 event 1 min 30 s 1") for row in rows)
+    assert "/console/system/dead-letters" in text
+    assert EVIL not in text
+
+
+async def test_who_is_no_operator_sees_what_he_may_and_which_right_he_lacks() -> None:
+    refused = (403, {"error": "not allowed"})
+    answers = {"worker/pools": [worker()], "system": refused, "dead-letters": refused}
+    request = PageRequest("/console/system")
+
+    text = html(await system(Api(Scripted(**answers)), request), request)
+
+    assert "system.read" in text
+    assert "w-1" in text
+
+
+async def test_dead_letters_name_their_reason_and_the_command() -> None:
+    api = Api(Scripted(**{"dead-letters": GIVEN_UP}))
+    request = PageRequest("/console/system/dead-letters")
+
+    text = html(await given_up(api, request), request)
+
+    assert "<code>noetl-server dead-letters replay 17</code>" in text
+    assert 'href="/console/runs/9"' in text
+    assert EVIL not in text
+
+
+async def test_settings_tell_where_they_come_from_and_no_secret() -> None:
+    api = Api(Scripted(system=SYSTEM))
+    request = PageRequest("/console/system/settings")
+    every = PageRequest("/console/system/settings", query={"all": "1"})
+
+    text = html(await settings(api, request), request)
+    whole = html(await settings(api, every), every)
+
+    assert "a secret" in text
+    assert "a file" in text
+    assert "pause" not in text
+    assert "pause" in whole

@@ -73,6 +73,8 @@ CONSOLE_ROUTES = (
     _action("/credentials", credentials.store),
     _action("/credentials/{id}/delete", credentials.delete),
     _page("/system", system.system),
+    _page("/system/dead-letters", system.given_up),
+    _page("/system/settings", system.settings),
     _page("/login", login.login),
     ConsoleRoute("POST", "/login", login.enter),
     ConsoleRoute("POST", "/logout", login.leave),

@@ -30,6 +30,7 @@ from noetl_api_gateway.routes.system import (
     keys,
     process,
     runtime,
+    state,
 )
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
@@ -68,6 +69,7 @@ _MODULES = (
     keys,
     process,
     runtime,
+    state,
     links,
     signals,
     commands,
