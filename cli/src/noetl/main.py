@@ -1,6 +1,7 @@
 """The command `noetl-server`."""
 
 import typer
+from noetl_common.process.ending import ending_at_once
 
 from noetl.commands import doctor, logins, operate, up
 from noetl.commands.completion import answer_shells, completion
@@ -69,4 +70,5 @@ def main() -> None:
     with told_by("noetl-server"):
         answer_shells()
         take_secret_files()
-        app()
+        with ending_at_once():
+            app()
