@@ -127,19 +127,32 @@ def _answer(edge: FakeEdge, request: Request) -> Response:
         return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
     if path.endswith("/status"):
         return Response({"status": edge.status, **edge.standing})
-    return Response({"status": edge.status, "events": _asked_for(edge, request)})
+    if path.endswith("/events"):
+        return Response(_page(edge, request))
+    return Response({"status": edge.status, "events": edge.events})
 
 
-def _asked_for(edge: FakeEdge, request: Request) -> list[Event]:
+_ABSENT = dict.fromkeys(
+    ("node_id", "context", "catalog_id", "parent_execution_id", "parent_event_id", "duration")
+)
+
+
+def _page(edge: FakeEdge, request: Request) -> dict[str, Any]:
     wanted = {"event_type": "event_type", "step": "node_name"}
-    return [
-        one
+    found = [
+        {**_ABSENT, "catalog_id": 7, "timestamp": one["created_at"], **one}
         for one in edge.events
         if all(
             request.query_lists.get(name, [one[field]]) == [one[field]]
             for name, field in wanted.items()
         )
     ]
+    pages = {
+        "page": 1, "page_size": 200, "total_events": len(found), "total_pages": 1,
+        "has_next": False, "has_prev": False,
+    }  # fmt: skip
+    about = {"execution_id": EXECUTION, "path": "tests/it", "status": edge.status}
+    return {**about, "events": found, "pagination": pages}
 
 
 def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
@@ -149,19 +162,22 @@ def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
         if edge.refusal:
             code, text = edge.refusal
             return Response({"error": text, "status": code}, code)
-        return Response({"path": "tests/it", "version": 3})
+        kept = {"path": "tests/it", "version": 3, "catalog_id": "7", "kind": "playbook"}
+        return Response({"status": "success", "message": "kept", **kept})
     if path == "/api/execute":
         edge.started.update(body)
-        return Response({"execution_id": str(EXECUTION), "status": "started"})
+        started = {"execution_id": str(EXECUTION), "status": "started", "commands_generated": 1}
+        return Response(started)
     _, is_signal, name = path.partition("/signals/")
     if is_signal:
         edge.signals.append((name, dict(body)))
-        return Response({"status": "taken"})
+        told = {"execution_id": EXECUTION, "signal": name, "signal_id": str(body.get("id"))}
+        return Response({**told, "status": "taken", "step": "start", "iteration": None})
     edge.cancelled = body
     if edge.ends_cancelled:
         edge.status = "CANCELLED"
         edge.add(event(59, "playbook_cancelled", "playbook"))
-    return Response({"status": "cancelled"})
+    return Response({"execution_id": EXECUTION, "status": "cancelled", "message": "cancelled"})
 
 
 def _printed(edge: FakeEdge) -> Iterator[bytes]:

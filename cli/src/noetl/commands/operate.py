@@ -20,8 +20,8 @@ from noetl.commands.options import (
     TokenOption,
     log_to_stderr,
 )
-from noetl.commands.repair import show_execution, standing_lines
-from noetl.follow.servers import token_of
+from noetl.commands.remote.repair import show_execution, standing_lines
+from noetl.follow.servers import server_named, token_of
 from noetl.logs import search as execution_logs
 from noetl.logs.lines import Line, Wanted
 from noetl.stack import logs as log_files
@@ -144,8 +144,9 @@ def logs(
 
 def _server(url: str | None, token: str | None, data: Path | None) -> tuple[str, str] | None:
     """Return the server to ask and what it is shown; None where no stack is running."""
-    if url:
-        return url, token_of(token)
+    named = server_named(url, data)
+    if named is not None:
+        return named, token_of(token)
     directory = locate(data)
     state = directory.state()
     if state is None or not directory.is_held() or not state.get("url"):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from noetl.follow.printed import PrintedLine, follow_printed, printed_before
+from noetl.follow.servers import client_of
 from noetl.logs.lines import Line
 
 PLACE = "output"
@@ -34,7 +35,8 @@ class Source:
         Raises:
             StackError: the server can't be asked, or refuses.
         """
-        found = printed_before(self.url, self.token, self.execution_id, self.step)
+        with client_of(self.url, self.token) as client:
+            found = printed_before(client, self.execution_id, self.step)
         return [self._line(one) for one in found]
 
     def follow(self) -> None:

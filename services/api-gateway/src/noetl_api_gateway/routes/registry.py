@@ -30,6 +30,7 @@ from noetl_api_gateway.routes.system import (
     keys,
     process,
     runtime,
+    state,
 )
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import (
@@ -76,6 +77,7 @@ _MODULES = (
     keys,
     process,
     runtime,
+    state,
     links,
     signals,
     commands,
