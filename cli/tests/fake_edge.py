@@ -127,9 +127,10 @@ def _answer(edge: FakeEdge, request: Request) -> Response:
         return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
     if path.endswith("/status"):
         return Response({"status": edge.status, **edge.standing})
-    if path.endswith("/events"):
-        return Response(_page(edge, request))
-    return Response({"status": edge.status, "events": edge.events})
+    is_page = path.endswith("/events")
+    return Response(
+        _page(edge, request) if is_page else {"status": edge.status, "events": edge.events}
+    )
 
 
 _ABSENT = dict.fromkeys(
