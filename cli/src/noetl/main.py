@@ -4,7 +4,7 @@ import typer
 
 from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
-from noetl.commands.upkeep import backup, letters, reshard
+from noetl.commands.upkeep import archive, backup, letters, reshard
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -37,6 +37,8 @@ app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
 app.command()(logins.db_roles)
+app.command()(archive.verify)
+app.add_typer(archive.app, name="archive")
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(keys.app, name="key")
 app.add_typer(schedules.app, name="schedule")
