@@ -31,6 +31,7 @@ from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
+from noetl_api_gateway.routes.executions.shown_results import with_beginnings
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _TAGS = ["executions"]
@@ -224,6 +225,7 @@ ROUTES = [
         tags=_TAGS,
         query=_DETAIL_QUERY,
         errors=_UNKNOWN,
+        for_pages=with_beginnings,
     ),
     forward(
         "GET",
@@ -271,5 +273,6 @@ ROUTES = [
         tags=_TAGS,
         query=_EVENT_QUERY,
         errors=_UNKNOWN,
+        for_pages=with_beginnings,
     ),
 ]
