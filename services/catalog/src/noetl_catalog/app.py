@@ -23,6 +23,7 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
@@ -33,7 +34,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0017"
+SCHEMA = "0025"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -96,7 +97,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             access.join(service)
             await schedules.join(service)
             handlers = [
-                *entry_handlers(store, schedules, bus, ids=ids, settings=settings),
+                *entry_handlers(
+                    store, SuiteStore(database), schedules, bus, ids=ids, settings=settings
+                ),
                 *runtimes.handlers(),
                 *PauseHandlers(pauses, bus).handlers(),
                 *access.handlers,
@@ -108,7 +111,13 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
 
 
 def entry_handlers(
-    store: EntryStore, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
+    store: EntryStore,
+    suites: SuiteStore,
+    schedules: Schedules,
+    bus: Bus,
+    *,
+    ids: SnowflakeIds,
+    settings: Settings,
 ) -> list[Handler]:
     """Return the handlers of documents."""
     parsers = Parsers(settings)
@@ -124,6 +133,7 @@ def entry_handlers(
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
         *register.handlers(),
+        *SuiteHandlers(suites).handlers(),
     ]
 
 

@@ -32,7 +32,7 @@ from noetl_api_gateway.routes.system import (
     runtime,
 )
 from noetl_api_gateway.routes.waits import links, signals
-from noetl_api_gateway.routes.web_ui import analysis, unserved
+from noetl_api_gateway.routes.web_ui import analysis, suites, unserved
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
 from noetl_api_gateway.settings import ConsoleMode, Settings
 
@@ -78,6 +78,7 @@ _MODULES = (
     pools,
     reports,
     analysis,
+    suites,
     unserved,
 )
 
