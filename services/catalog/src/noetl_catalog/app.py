@@ -97,9 +97,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             access.join(service)
             await schedules.join(service)
             handlers = [
-                *entry_handlers(
-                    store, SuiteStore(database), schedules, bus, ids=ids, settings=settings
-                ),
+                *entry_handlers(database, schedules, bus, ids=ids, settings=settings),
                 *runtimes.handlers(),
                 *PauseHandlers(pauses, bus).handlers(),
                 *access.handlers,
@@ -111,16 +109,10 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
 
 
 def entry_handlers(
-    store: EntryStore,
-    suites: SuiteStore,
-    schedules: Schedules,
-    bus: Bus,
-    *,
-    ids: SnowflakeIds,
-    settings: Settings,
+    database: Database, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
 ) -> list[Handler]:
     """Return the handlers of documents."""
-    parsers = Parsers(settings)
+    store, parsers = EntryStore(database), Parsers(settings)
     register = RegisterHandlers(
         store,
         settings=settings,
@@ -133,7 +125,7 @@ def entry_handlers(
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
         *register.handlers(),
-        *SuiteHandlers(suites).handlers(),
+        *SuiteHandlers(SuiteStore(database)).handlers(),
     ]
 
 

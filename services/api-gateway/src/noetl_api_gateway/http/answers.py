@@ -120,8 +120,9 @@ def _seconds_of(result: Json) -> float | None:
     """Return how long a call took, as its tool has measured it; None if it hasn't."""
     context = result.get("context") if isinstance(result, dict) else None
     took = context.get("duration_ms") if isinstance(context, dict) else None
-    is_number = isinstance(took, int | float) and not isinstance(took, bool)
-    return took / 1000 if is_number else None
+    if isinstance(took, bool) or not isinstance(took, int | float):
+        return None
+    return took / 1000
 
 
 def _shown(key: str, value: Json) -> Json:

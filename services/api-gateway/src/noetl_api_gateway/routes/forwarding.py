@@ -61,7 +61,7 @@ class Sent[Body]:
 
     @property
     def home(self) -> int | None:
-        """The execution or subscription that path or query names."""
+        """The execution or subscription that path or query names: its shard answers."""
         return next((self._fields[name] for name in _HOMES if name in self._fields), None)
 
     def id(self, name: str = "execution_id") -> int:
@@ -164,9 +164,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     for_pages: Shown | None = None,
     **document: Unpack[RouteDocument],
 ) -> HTTPRouteHandler:
-    """Return the handler of a route.
-
-    The shard that answers is that of the execution or subscription which path or query names.
+    """Return the handler of a route; the shard of its ``home`` answers.
 
     Args:
         method: HTTP method.
@@ -192,9 +190,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
         with measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
-        if for_pages is not None and is_browser(request.scope):
-            answer = await for_pages(request, gateway, answer)
-        return json_answer(request, answer)
+        return json_answer(request, await _shown(for_pages, request, gateway, answer))
 
     handle.__name__ = name
     handler: HTTPRouteHandler = _HANDLERS[method](
@@ -211,6 +207,14 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         ),
     )(handle)
     return handler
+
+
+async def _shown(
+    for_pages: Shown | None, request: AnyRequest, gateway: Gateway, answer: Json
+) -> Json:
+    if for_pages is None or not is_browser(request.scope):
+        return answer
+    return await for_pages(request, gateway, answer)
 
 
 async def _sent[Body: BaseModel](
