@@ -50,6 +50,7 @@ from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.listeners import Listeners
+from noetl_api_gateway.upstream.output_watches import OutputWatches
 from noetl_api_gateway.upstream.registration import Registration, run_registration
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import Backlog, IngressWriter, run_backlog_watch
@@ -232,12 +233,11 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
             service.measure_when_read("demand", lambda: measure_demand(services), *MEASURED)
-            service.measure_when_read(
-                "dead_letters", lambda: measure_dead_letters(bus), DEAD_LETTERS
-            )
+            letters = partial(measure_dead_letters, bus)
+            service.measure_when_read("dead_letters", letters, DEAD_LETTERS)
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
-            watch = settings.backlog_watch_seconds
-            service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))
+            pause = settings.backlog_watch_seconds
+            service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=pause))
             registration = Registration(
                 services,
                 name=f"{socket.gethostname()}:{settings.http_port}",
@@ -250,6 +250,8 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 per_address=settings.max_event_streams_per_address,
                 per_principal=settings.max_event_streams_per_principal,
             )
+            watches = OutputWatches(bus)
+            service.spawn("output watches", watches.run())
             service.gateway = Gateway(
                 settings,
                 bus,
@@ -261,6 +263,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 places,
                 Listeners(services, ids, seconds=settings.listener_cache_seconds),
                 DeliveryCheck(settings.ingress_jwks_url),
+                watches,
                 service.gatekeeper,
             )
             try:

@@ -18,6 +18,7 @@ from noetl_contract.rpc.operation import Operation
 from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
 from noetl_contract.subjects import (
     INBOX_ROOT,
+    WATCH_HINT,
     IngressKind,
     control_subject,
     dead_letter_subject,
@@ -218,12 +219,14 @@ def _worker(pool: Pool) -> BrokerUser:
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
         dead_letter_subject("subscriptions"),
+        _address(channels.OUTPUT),
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    return BrokerUser(name, tuple(publish), (f"{inbox}.>", control_subject(_token(pool.name))))
+    heard = (f"{inbox}.>", control_subject(_token(pool.name)), WATCH_HINT)
+    return BrokerUser(name, tuple(publish), heard)
 
 
 def _sends(service: str, channel: Channel) -> Iterable[str]:

@@ -33,7 +33,15 @@ from noetl_api_gateway.routes.system import (
 )
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.web_ui import analysis, suites, unserved
-from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
+from noetl_api_gateway.routes.workers import (
+    commands,
+    event_reads,
+    events,
+    output,
+    pauses,
+    pools,
+    reports,
+)
 from noetl_api_gateway.settings import ConsoleMode, Settings
 
 _MODULES = (
@@ -74,6 +82,7 @@ _MODULES = (
     commands,
     event_reads,
     events,
+    output,
     pauses,
     pools,
     reports,

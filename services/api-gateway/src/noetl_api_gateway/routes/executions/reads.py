@@ -30,7 +30,7 @@ from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
-from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
+from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
 from noetl_api_gateway.routes.executions.shown_results import with_beginnings
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
@@ -139,6 +139,10 @@ def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
             "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),
             "since_event_id": (int, "the same"),
             "event_type": (str, "exact type; may be given several times"),
+            "output": (
+                str,
+                "`1`: also lines that steps print, in messages `output`; `only`: these alone",
+            ),
         },
         errors=_UNKNOWN,
     ),
@@ -153,9 +157,22 @@ async def execution_events_stream(
         execution_id=number,
         types=frozenset(request.query_params.getall("event_type", [])),
         has_text_ids=is_browser_like(request.scope),
+        output=_wanted_output(request),
     )
     await stream.open(read_cursor(request))
     return stream
+
+
+def _wanted_output(request: AnyRequest) -> WantedOutput:
+    match query_text(request.query_params, "output") or "0":
+        case "0" | "false":
+            return "none"
+        case "1" | "true":
+            return "too"
+        case "only":
+            return "only"
+        case other:
+            raise bad_query(f"output: '{other[:50]}' is none of 0, 1, only")
 
 
 def _detail(sent: Sent[BaseModel]) -> DetailRequest:
