@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
-from litestar.types import Scope
+from litestar.types import ExceptionHandlersMap, Scope
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -42,9 +42,10 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
+from noetl_api_gateway.routes.console.answers import console_exceptions
 from noetl_api_gateway.routes.console.pages import CONSOLE_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
-from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.settings import ConsoleMode, Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
@@ -111,11 +112,18 @@ def _routed(settings: RouteSettings, *, is_guarded: bool) -> Litestar:
         route_handlers=route_handlers(settings),
         guards=[_guard] if is_guarded else [],
         dependencies={"gateway": Provide(_gateway), "service": Provide(_process)},
-        exception_handlers=EXCEPTIONS,
+        exception_handlers=_exceptions(settings.console),
         openapi_config=_document(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
     )
+
+
+def _exceptions(console: ConsoleMode) -> ExceptionHandlersMap:
+    """Return what answers errors; below the console they are pages."""
+    if console == "off":
+        return EXCEPTIONS
+    return console_exceptions(EXCEPTIONS, may_change=console == "full")
 
 
 async def _guard(connection: Connection, handler: BaseRouteHandler) -> None:

@@ -201,6 +201,8 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         case "outbox":
             # Rows of before an upgrade keep their subjects.
             publish += [ingress_any(None), f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}"]
+            # People are shown what was given up.
+            publish.append(f"{_API}.STREAM.MSG.GET.{streams.DEAD.name}")
             # It makes the streams: it is who fills them again when they were lost.
             for stream in streams.STREAMS:
                 publish += [f"{_API}.STREAM.{verb}.{stream.name}" for verb in ("CREATE", "UPDATE")]

@@ -10,7 +10,11 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
+<<<<<<< HEAD
 from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, suites, triage
+=======
+from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, states, triage
+>>>>>>> main
 from noetl_contract.rpc.operation import Operation
 
 _MODULES: tuple[ModuleType, ...] = (
@@ -21,6 +25,7 @@ _MODULES: tuple[ModuleType, ...] = (
     outbox,
     projector,
     triage,
+    states,
 )
 
 

@@ -30,6 +30,7 @@ from noetl_api_gateway.routes.system import (
     keys,
     process,
     runtime,
+    state,
 )
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.web_ui import analysis, suites, unserved
@@ -77,6 +78,7 @@ _MODULES = (
     keys,
     process,
     runtime,
+    state,
     links,
     signals,
     commands,

@@ -26,12 +26,12 @@ from pydantic import BaseModel
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import path_id, query_int, query_text
+from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_moment, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
+from noetl_api_gateway.routes.beginnings import with_beginnings
 from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
-from noetl_api_gateway.routes.executions.shown_results import with_beginnings
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _TAGS = ["executions"]
@@ -68,6 +68,12 @@ _STEP_QUERY = {
             "path": (str, "part of the playbook's path, in any case"),
             "status": (str, "exact status"),
             "parent_execution_id": (int, "children of this execution"),
+            "since": (str, "RFC 3339; begun then or later"),
+            "until": (str, "RFC 3339; begun before then"),
+            "soft_errors": (
+                bool,
+                "completed ones in which a step ended with an error, of the next 10,000 of a page",
+            ),
             "limit": (int, "at most 100, 50 if absent; for web pages 1000 and 500"),
             "after": (int, "id of the last entry of the page before: only older ones follow"),
             "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
@@ -87,6 +93,9 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
         status=query_text(query, "status"),
         parent_execution_id=query_int(query, "parent_execution_id"),
         after=query_int(query, "after"),
+        since=query_moment(query_text(query, "since") or None, "since"),
+        until=query_moment(query_text(query, "until") or None, "until"),
+        soft_errors=query_flag(query, "soft_errors") or False,
         limit=usual if limit is None else min(limit, most),
         offset=offset or 0,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import orjson
 from noetl_contract.access.rights import Right
 from noetl_contract.http.masking import masked
+from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 
@@ -18,7 +19,6 @@ from noetl_api_gateway.access.memory import Memory
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.executions.results import execution_of
 
 BEGINNING = 2048
 """Characters of a stored result that are shown."""
@@ -86,18 +86,23 @@ async def _read(gateway: Gateway, wanted: dict[str, JsonObject]) -> None:
 
 
 async def _read_one(gateway: Gateway, ref: str) -> None:
+    number = _execution_of(ref)
+    if number is None:
+        return
     try:
         body = await gateway.services.forward(
-            RESULT_RESOLVE,
-            ResultRef(ref=ref),
-            execution_id=execution_of(ref),
-            within=_PATIENCE_SECONDS,
+            RESULT_RESOLVE, ResultRef(ref=ref), execution_id=number, within=_PATIENCE_SECONDS
         )
     except Refusal:
         # It is gone, or its store is: the page has the reference.
         return
     text = await asyncio.to_thread(_beginning, body)
     _BEGINNINGS.put(ref, text, seconds=_KEPT_SECONDS)
+
+
+def _execution_of(ref: str) -> int | None:
+    first = ref.removeprefix("noetl://execution/").partition("/")[0]
+    return parse_i64(first)
 
 
 def _beginning(body: Json) -> str:
