@@ -10,11 +10,16 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-<<<<<<< HEAD
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, suites, triage
-=======
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, states, triage
->>>>>>> main
+from noetl_contract.rpc import (
+    catalog,
+    orchestrator,
+    outbox,
+    projector,
+    schedules,
+    states,
+    suites,
+    triage,
+)
 from noetl_contract.rpc.operation import Operation
 
 _MODULES: tuple[ModuleType, ...] = (
