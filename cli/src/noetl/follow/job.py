@@ -16,11 +16,11 @@ from noetl.exits import Exit
 from noetl.follow import source
 from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge
-from noetl.follow.printed import follow_printed
 from noetl.follow.progress import Progress
-from noetl.follow.servers import RefusedError, token_of
+from noetl.follow.servers import RefusedError, connection_of, token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
 from noetl.follow.view import View, print_result, terminal_view
+from noetl.printed.lines import follow_printed
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
@@ -188,7 +188,8 @@ class Job:
 
     async def _print(self, edge: Edge, view: View) -> None:
         if self.shows_output:
-            await follow_printed(edge.url, self._token(), self._execution_id, view.printed)
+            connection = connection_of(edge.url, self._token())
+            await follow_printed(connection, self._execution_id, view.printed)
 
     async def _cancel(
         self, edge: Edge, view: View, reason: str, reading: "asyncio.Task[None]"

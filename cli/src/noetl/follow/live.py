@@ -10,9 +10,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from noetl.follow.printed import PrintedLine
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
+from noetl.printed.lines import PrintedLine
 
 COLOURS = {
     StepState.WAITING: "dim",

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from noetl_contract.json import Json
 
-from noetl.follow.printed import PrintedLine
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
+from noetl.printed.lines import PrintedLine
 
 
 class View(Protocol):

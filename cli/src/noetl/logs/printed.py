@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from noetl.follow.printed import PrintedLine, follow_printed, printed_before
-from noetl.follow.servers import client_of
+from noetl.follow.servers import client_of, connection_of
 from noetl.logs.lines import Line
+from noetl.printed.lines import PrintedLine, follow_printed, printed_before
 
 PLACE = "output"
 
@@ -41,7 +41,8 @@ class Source:
 
     def follow(self) -> None:
         """Print new lines until the execution has ended."""
-        asyncio.run(follow_printed(self.url, self.token, self.execution_id, self._print))
+        connection = connection_of(self.url, self.token)
+        asyncio.run(follow_printed(connection, self.execution_id, self._print))
 
     @contextmanager
     def beside(self) -> Iterator[None]:

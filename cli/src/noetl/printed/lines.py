@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from noetl_client import AsyncClient, Client, ClientError
+from noetl_client import AsyncClient, Client, ClientError, Connection
 from noetl_contract.http.executions.reads import DetailEvent
 from noetl_contract.http.workers.output import StepOutput
 from noetl_contract.json import Json, JsonObject
-
-from noetl.follow.servers import connection_of
 
 _PAGE = 200
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -84,14 +82,14 @@ class Printed:
             yield PrintedLine(line.time, message.step, line.stream, line.text)
 
 
-async def follow_printed(url: str, key: str, execution_id: str, show: Show) -> None:
+async def follow_printed(connection: Connection, execution_id: str, show: Show) -> None:
     """Show lines as they are printed, until the execution has ended.
 
     Refusals are none here: lines are for looking on. A server without them shows none.
     """
     printed = Printed()
     with suppress(ClientError):
-        async with AsyncClient(connection_of(url, key)) as client:
+        async with AsyncClient(connection) as client:
             async for message in client.output(execution_id):
                 for line in printed.lines(message):
                     show(line)
