@@ -45,7 +45,16 @@ NAVIGATION = {
         *("language/", "values", "tools/", "playbooks", "failures", "waiting", "stopping"),
         *("schedules", "triggers", "results"),
     ),
-    "Use": ("command-line", "console", "web-ui", "client", "mcp-server", "api", "worker-protocol"),
+    "Use": (
+        "command-line",
+        "console",
+        "live-output",
+        "web-ui",
+        "client",
+        "mcp-server",
+        "api",
+        "worker-protocol",
+    ),
     "Secure": ("credentials", "secrets", "access", "broker"),
     "Operate": ("operations/", "configuration", "metrics", "messages", "sizing", "benchmarks"),
     "Understand": ("architecture", "glossary", "rules", "adr/"),
@@ -58,7 +67,8 @@ def sections(root: Path) -> Iterator[tuple[str, list[str]]]:
     left -= {"index"}
     for caption, names in NAVIGATION.items():
         pages = [page for name in names for page in _pages(name, left)]
-        left -= {page for page in left if any(page.startswith(name) for name in names)}
+        folders = tuple(name for name in names if name.endswith("/"))
+        left -= {page for page in left if page in names or page.startswith(folders)}
         yield caption, pages
     if left:
         yield "More", sorted(left)
