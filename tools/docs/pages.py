@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import api_routes
+import command_line
 import configuration
 import dashboards
 import language
@@ -21,6 +22,7 @@ from noetl_contract.documents.messages import messages_page
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
+    command_line.NAME: command_line.page,
     rights_table.NAME: rights_table.page,
     api_routes.NAME: api_routes.page,
     dashboards.NAME: dashboards.page,
