@@ -283,7 +283,7 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False, verify=False
         ) as client:
             try:
                 yield client
