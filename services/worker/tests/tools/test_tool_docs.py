@@ -13,7 +13,7 @@ PAGES = next(
     if (folder := parent / "docs" / "tools").is_dir()
 )
 KINDS = (
-    "artifact", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script", "shell",
+    "artifact", "container", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script", "shell",
     "sleep", "subscription", "wait",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.failures.cause import Cause
+from noetl_contract.hints import EVERY_RUN
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
@@ -294,8 +295,14 @@ class Draft:
         self.begin_time_limit(command)
 
     def revoke(self, command: CommandState) -> None:
-        """Note that the present run of a command is over, whatever its worker is doing."""
-        if command.holds and command.parked is None:
+        """Note that the present run of a command is over, whatever its worker is doing.
+
+        Of a parked command nobody holds a run: it ends here, and whoever keeps its container is
+        told so.
+        """
+        if command.parked is not None:
+            self.decision.over.append((command.event_id, EVERY_RUN))
+        elif command.holds:
             self.decision.over.append((command.event_id, command.attempts))
 
     def abandon(self, command: CommandState) -> None:
