@@ -9,9 +9,9 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from noetl_worker.container_settings import ContainerSettings
-from noetl_worker.script_settings import ScriptSettings
-from noetl_worker.sql_settings import SqlSettings
+from noetl_worker.tool_settings.containers import ContainerSettings
+from noetl_worker.tool_settings.scripts import ScriptSettings
+from noetl_worker.tool_settings.sql import SqlSettings
 
 _MEBIBYTE = 1 << 20
 

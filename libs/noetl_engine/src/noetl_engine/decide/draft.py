@@ -295,15 +295,10 @@ class Draft:
         self.begin_time_limit(command)
 
     def revoke(self, command: CommandState) -> None:
-        """Note that the present run of a command is over, whatever its worker is doing.
-
-        Of a parked command nobody holds a run: it ends here, and whoever keeps its container is
-        told so.
-        """
-        if command.parked is not None:
-            self.decision.over.append((command.event_id, EVERY_RUN))
-        elif command.holds:
-            self.decision.over.append((command.event_id, command.attempts))
+        """Note that the present run of a command is over, or that its container is to go."""
+        if command.holds:
+            attempts = command.attempts if command.parked is None else EVERY_RUN
+            self.decision.over.append((command.event_id, attempts))
 
     def abandon(self, command: CommandState) -> None:
         """Note that a command ends without its worker, and that nothing awaits its children now."""

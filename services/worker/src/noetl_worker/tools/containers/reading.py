@@ -52,14 +52,7 @@ def read_plan(
     account = fields.optional_text("service_account")
     if account is not None:
         allowed.service_account(account)
-    selector = _texts(fields, "node_selector")
-    for label in selector:
-        allowed.node_label(label)
-    resources = Fields(fields.mapping("resources"), kind=_KIND)
-    limits = _amounts(resources, "limits")
-    gpu = fields.optional_unsigned("gpu")
-    if gpu:
-        limits[GPU] = str(gpu)
+    requests, limits = _resources(fields)
     env, refs = _environment(fields, allowed)
     wanted = fields.optional_unsigned("timeout_seconds")
     ttl = fields.optional_unsigned("ttl_seconds")
@@ -73,11 +66,11 @@ def read_plan(
         env=env,
         env_refs=refs,
         hidden=_hidden(env, raw),
-        requests=_amounts(resources, "requests"),
+        requests=requests,
         limits=allowed.limits(limits),
         working_dir=fields.optional_text("working_dir"),
         mounts=_mounts(fields, allowed),
-        node_selector=selector,
+        node_selector=_selector(fields, allowed),
         service_account=account,
         pull_policy=fields.choice("image_pull_policy", _PULL_POLICIES, default="IfNotPresent"),
         restart_policy=fields.choice("restart_policy", _RESTART_POLICIES, default="Never"),
@@ -85,6 +78,23 @@ def read_plan(
         ttl_seconds=settings.container_ttl_seconds if ttl is None else ttl,
         backoff_limit=fields.optional_unsigned("backoff_limit") or 0,
     )
+
+
+def _resources(fields: Fields) -> tuple[dict[str, str], dict[str, str]]:
+    """Return requests and limits."""
+    resources = Fields(fields.mapping("resources"), kind=_KIND)
+    limits = _amounts(resources, "limits")
+    gpu = fields.optional_unsigned("gpu")
+    if gpu:
+        limits[GPU] = str(gpu)
+    return _amounts(resources, "requests"), limits
+
+
+def _selector(fields: Fields, allowed: Allowed) -> dict[str, str]:
+    selector = _texts(fields, "node_selector")
+    for label in selector:
+        allowed.node_label(label)
+    return selector
 
 
 def _environment(
