@@ -46,7 +46,7 @@ from noetl_catalog.entries.reach import (
 )
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.store import EntryStore, Newer
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]
@@ -91,7 +91,9 @@ class RegisterHandlers(Handlers):
             if isinstance(known, Refusal):
                 return known
             path = known.path
-        return await self._register(request, path=path, principal=request.principal)
+        return await self._register(
+            request, path=path, principal=request.principal, newest=request.newest_version
+        )
 
     @answers(REGISTER_BATCH)
     async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
@@ -169,7 +171,12 @@ class RegisterHandlers(Handlers):
         )
 
     async def _register(
-        self, wanted: DocumentRequest, *, path: str | None, principal: Principal | None
+        self,
+        wanted: DocumentRequest,
+        *,
+        path: str | None,
+        principal: Principal | None,
+        newest: int | None = None,
     ) -> RegisterAnswer | Refusal:
         size = len(wanted.content.encode())
         limit = self._settings.catalog_content_max_bytes
@@ -192,7 +199,7 @@ class RegisterHandlers(Handlers):
         refused = refused or schedule_refused(principal, document.schedule)
         refused = refused or trigger_refused(principal, document.trigger)
         refused = refused or await self._listener_refused(principal, document)
-        return refused or await self._insert(document, principal)
+        return refused or await self._insert(document, principal, newest=newest)
 
     async def _listener_refused(
         self, principal: Principal | None, document: Document
@@ -212,7 +219,7 @@ class RegisterHandlers(Handlers):
         return Refusal(409, f"Another subscription listens as '{name[:200]}' already")
 
     async def _insert(
-        self, document: Document, principal: Principal | None
+        self, document: Document, principal: Principal | None, *, newest: int | None
     ) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
 
@@ -231,7 +238,10 @@ class RegisterHandlers(Handlers):
             )
             await store.keep(session, new, catalog_id=catalog_id, version=version)
 
-        version = await self._store.insert_version(catalog_id, document, also=also)
+        version = await self._store.insert_version(catalog_id, document, also=also, newest=newest)
+        if isinstance(version, Newer):
+            text = f"The newest version of '{document.path}' is {version.version}, not {newest}"
+            return Refusal(409, text, {"path": document.path, "version": version.version})
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
         await self._tell(document.kind)

@@ -26,6 +26,9 @@ class Outcome:
     job: Mapping[str, Json] | None = None
     """The work that goes on, whose end comes as a callback; then nothing is said of a result."""
 
+    printed: Mapping[str, str] | None = None
+    """With an error: the last lines of what it had printed, by `stdout` and `stderr`."""
+
     @property
     def has_failed(self) -> bool:
         """Whether the run has gone wrong, and no rule of the playbook has seen to it."""
@@ -61,7 +64,9 @@ class Reporter:
             if outcome.task is not None:
                 said["task"] = outcome.task
             return [
-                self._event(command, "call.error", "FAILED", {**call, **said}),
+                self._event(
+                    command, "call.error", "FAILED", {**call, **said, **(outcome.printed or {})}
+                ),
                 self._event(
                     command,
                     "command.failed",

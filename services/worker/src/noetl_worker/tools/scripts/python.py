@@ -67,6 +67,7 @@ class Python:
                 timeout=seconds,
                 executable=fields.optional_text("python"),
                 execution=context.execution_id,
+                listener=context.listener,
             )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
@@ -84,7 +85,7 @@ class Python:
 
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     if run.timed_out and seconds is not None:
-        return over_time(seconds, duration_ms=duration_ms)
+        return over_time(seconds, duration_ms=duration_ms, stdout=run.stdout, stderr=run.stderr)
     exit_code = -1 if run.exit_code < 0 or run.unreadable else run.exit_code
     failed = exit_code != 0
     error = f"Python script exited with code {exit_code}" if failed else None
