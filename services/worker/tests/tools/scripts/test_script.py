@@ -166,7 +166,7 @@ async def test_what_a_job_prints_is_heard(
 
     assert heard == [("stdout", b"1\n"), ("stdout", b"2\n")]
     logs = [one for one in server.asked if one.path.endswith("/log")]
-    assert [one.query.get("follow") for one in logs] == ["true", None]
+    assert [one.query.get("follow") for one in logs] == ["true", "false"]
     assert cluster.output == b"1\n2\n"
 
 

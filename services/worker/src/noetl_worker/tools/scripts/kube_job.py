@@ -208,8 +208,10 @@ class KubeJob:
 
     async def _newest_pod(self) -> Pod | None:
         newest: Pod | None = None
-        labels = {"job-name": self.plan.name}
-        async for pod in self.client.list(Pod, namespace=self.plan.namespace, labels=labels):
+        pods = self.client.list(
+            Pod, namespace=self.plan.namespace, labels={"job-name": self.plan.name}
+        )
+        async for pod in pods:
             if newest is None or _created(pod) >= _created(newest):
                 newest = pod
         return newest
