@@ -10,6 +10,7 @@ from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, sche
 from noetl_api_gateway.routes.console.pages import console_routes
 from noetl_api_gateway.routes.executions import (
     ehdb,
+    libraries,
     reads,
     replay,
     result_lists,
@@ -51,6 +52,7 @@ _MODULES = (
     why,
     result_lists,
     results,
+    libraries,
     start,
     start_batch,
     variables,
