@@ -139,7 +139,7 @@ class ReadHandlers(Handlers):
     async def on_libraries(self, request: LibraryName) -> LibraryLock:
         """Return the lock of a step's libraries; an empty one where the version has none."""
         found = await self._store.find_lock(request.catalog_id, request.digest)
-        return found or LibraryLock()
+        return found or LibraryLock(lock=None, python=None, reason=None)
 
     @answers(TRIGGERS)
     async def on_triggers(self, _request: Nothing) -> TriggerList:
