@@ -1,6 +1,7 @@
 """The command `noetl-server`."""
 
 import typer
+from noetl_common.process.ending import ending_at_once
 
 from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
 from noetl.commands.run import run
@@ -47,4 +48,5 @@ def main() -> None:
     """Run the command; an expected error is one line on stderr and exit code 1."""
     with told_by("noetl-server"):
         take_secret_files()
-        app()
+        with ending_at_once():
+            app()

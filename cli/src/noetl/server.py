@@ -9,6 +9,7 @@ import os
 from typing import Annotated
 
 import typer
+from noetl_common.process.ending import ending_at_once
 
 from noetl.commands.options import DataOption
 from noetl.commands.up import serve
@@ -56,7 +57,7 @@ def _port() -> int:
 
 def main() -> None:
     """Run the command."""
-    with told_by("noetl.server"):
+    with told_by("noetl.server"), ending_at_once():
         app()
 
 

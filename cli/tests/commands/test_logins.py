@@ -49,5 +49,5 @@ def test_pools_and_durables_of_other_names_are_named() -> None:
     assert '"$JS.API.CONSUMER.MSG.NEXT.NOETL_COMMANDS.gpu_workers"' in text
     assert '"$JS.API.CONSUMER.CREATE.NOETL_COMMANDS.gpu_workers.noetl.commands.gpu.>"' in text
     gpu = text[text.index('"worker-gpu"') : text.index('"worker-shared"')]
-    assert 'subscribe: { allow: ["_INBOX.>", "noetl_control.gpu"] }' in gpu
+    assert 'subscribe: { allow: ["_INBOX.>", "noetl_control.gpu", "noetl_hint.watch"] }' in gpu
     assert "worker-system" not in text

@@ -1,21 +1,25 @@
 """Pages made of scripted answers of the API."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 from noetl_console.api import Answer, Api, Refused, path_segments
+from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER, Values
 from noetl_console.pages import login
+from noetl_console.pages.catalog.edit import edit, save
+from noetl_console.pages.catalog.playbook import playbook
+from noetl_console.pages.catalog.playbooks import playbooks
 from noetl_console.pages.failures import act_on_failures, failures
-from noetl_console.pages.playbook import edit, playbook
-from noetl_console.pages.playbooks import playbooks
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
 from noetl_console.pages.step import calls_of, step
-from noetl_console.pages.system import system
+from noetl_console.pages.system import given_up, settings, system
 from noetl_console.pages.waits import answer
-from noetl_console.rendering import LONGEST_VALUE, pretty, render
+from noetl_console.rendering import render
 from noetl_console.requests import BadField, Page, PageRequest, Redirect
 from noetl_contract.http.executions.reads import DetailEvent
 
@@ -389,12 +393,25 @@ async def test_an_answer_that_is_none_of_the_contract_is_named() -> None:
 
 
 def test_a_value_is_cut_where_nobody_would_read_on() -> None:
+    def pretty(value: Any) -> str:
+        return Values().show(value).text
+
     assert pretty({"a": [1], "code": "x = 1\ny = 2\n"}) == "a:\n- 1\ncode: |\n  x = 1\n  y = 2"
     assert pretty({"a": "\U0001f600\nü"}) == "a: |-\n  \U0001f600\n  ü"
     assert pretty({"a": "é"}) == "a: é"
     assert pretty(5) == "5"
-    assert pretty(["x" * LONGEST_VALUE]).endswith("more characters")
-    assert pretty("x" * (LONGEST_VALUE + 5)).endswith("… 5 more characters")
+    assert Values().show("x" * (LONGEST_VALUE + 5)).rest == 5
+    assert Values(MOST_TOGETHER).show("x" * (LONGEST_VALUE + 5)).rest == 0
+
+
+def test_values_of_a_page_have_a_bound_together() -> None:
+    values = Values()
+
+    shown = [values.show(["x" * LONGEST_VALUE]) for _ in range(20)]
+
+    assert sum(len(one.text) for one in shown) == MOST_TOGETHER
+    assert shown[-1].text == ""
+    assert shown[-1].rest > LONGEST_VALUE
 
 
 CATALOG_ENTRY = {
@@ -515,22 +532,211 @@ async def test_a_place_in_the_list_that_is_none_is_its_begin(offset: str) -> Non
 
 @pytest.mark.parametrize("capabilities", [None, 5, {}, {"tools": None}, {"tools": 5}])
 async def test_workers_say_what_they_like_of_their_tools(capabilities: Any) -> None:
-    worker = {
+    odd = worker(name="odd", labels=[1], capabilities=capabilities, runtime=None)
+    request = PageRequest("/console/system")
+
+    text = html(await system(Api(Scripted(**{"worker/pools": [odd]})), request), request)
+
+    assert "not said" in text
+
+
+async def test_what_a_page_leaves_out_is_a_link_to_it_alone() -> None:
+    large = {"x": "y" * 50_000}
+    call = [*CALL[:3], event("call.done", result=inner(result={"context": {"data": large}}))]
+    scripted = Scripted(
+        **{
+            "executions/1": detail(events=call[::-1], result=large),
+            "executions/1/steps": steps("s"),
+        }
+    )
+    names = {"id": "1", "step": "s"}
+    request = PageRequest("", names=names)
+    alone = PageRequest("", names=names, query={"call": "1:s:7"})
+
+    beside = html(await step(Api(scripted), request), request)
+    whole = html(await step(Api(scripted), alone), alone)
+    tab = PageRequest("", names=names, query={"tab": "result"})
+    result = html(await run(Api(scripted), tab), tab)
+
+    assert 'href="/console/runs/1/steps/s?call=1%3As%3A7"' in beside
+    assert len(beside) < len(large["x"]) < len(whole)
+    assert "?tab=result&amp;only=result" in result
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ({"status": "SOFT"}, {"soft_errors": "true"}),
+        ({"since": "2026-11-27T20:00"}, {"since": "2026-11-27T20:00:00Z"}),
+        ({"until": "2026-11-27T20:00:00+01:00"}, {"until": "2026-11-27T20:00:00+01:00"}),
+    ],
+)
+async def test_times_and_errors_are_filters(query: dict[str, str], asked: dict[str, str]) -> None:
+    scripted = Scripted(executions=[entry(number) for number in range(PAGE_SIZE)])
+    request = PageRequest("/console", query=query)
+
+    text = html(await runs(Api(scripted), request), request)
+
+    assert scripted.asked[0][2] == {"limit": str(PAGE_SIZE), **asked}
+    ((name, value),) = query.items()
+    assert f"&amp;{name}={quote(value, safe='')}" in text.replace("%3A", ":").replace(":", "%3A")
+
+
+def _saving(newest: int) -> Scripted:
+    found: dict[str, Any] = {"path": "demo/a", "version": newest}
+    return Scripted(
+        **{
+            "catalog/resource": {**CATALOG_ENTRY, "version": newest, "content": "theirs: 1\n"},
+            "catalog/register": (409, {"error": "newer", "detail": found}),
+            "catalog/playbooks/validate": {"valid": True, "errors": [], "problems": []},
+        }
+    )
+
+
+async def test_who_would_overwrite_another_version_sees_it_first() -> None:
+    scripted = _saving(3)
+    form = {"content": ["mine: 1\n"], "path": ["demo/a"], "base": ["2"]}
+    request = PageRequest("/console/edit", form=form)
+
+    page = await save(Api(scripted), request)
+    text = html(page, request)
+
+    (sent,) = [body for _, name, body in scripted.asked if name == "catalog/register"]
+    assert sent == {"content": "mine: 1\n", "newest_version": 2}
+    assert isinstance(page, Page)
+    assert page.status == 409
+    assert "-theirs: 1" in text
+    assert "+mine: 1" in text
+    # The next press of the button is the answer.
+    assert 'name="base" value="3"' in text
+    assert "Save it over v3" in text
+
+
+async def test_a_draft_with_a_new_path_needs_no_answer() -> None:
+    scripted = _saving(0)
+    form = {"content": ["mine: 1\n"], "path": ["demo/b"], "base": ["2"]}
+
+    with pytest.raises(Refused):
+        await save(Api(scripted), PageRequest("/console/edit", form=form))
+
+    sent = [body["newest_version"] for _, name, body in scripted.asked if name.endswith("register")]
+    assert sent == [2, 0]
+
+
+def state(service: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "service": service,
+        "shard": 0,
+        "version": "1.2.3",
+        "revision": "abc",
+        "python": "3.13.1",
+        "uptime_seconds": 61.0,
+        "readiness": {"nats": "ok"},
+        "settings": [
+            {"name": "token", "value": None, "source": "file"},
+            {"name": "pause", "value": "1.0", "source": "default"},
+        ],
+        "queues": [],
+        "outbox": None,
+        "workers": None,
+        "unknown": [],
+        **changes,
+    }
+
+
+QUEUE = {"stream": "noetl_ingress", "consumer": "orchestrator_0", "pending": 7, "unanswered": 2}
+SYSTEM = {
+    "services": [
+        state("orchestrator", queues=[QUEUE], workers=[{"worker_id": "w-1", "running": 4}]),
+        state(
+            "outbox",
+            readiness={"nats": "ok", "postgres": "no answer in time"},
+            outbox={"waiting": 3, "oldest_seconds": 90.0, "parked": 1, "pending": {"event": 3}},
+        ),
+    ],
+    "silent": [{"service": "catalog", "shard": None, "reason": "no answer"}],
+    "pools": [{"pool": "gpu", "waiting": 5, "running": 1, "oldest_seconds": 30.0}],
+}
+LETTER = {
+    "name": "17",
+    "subject": "noetl_ingress.0.9.events",
+    "execution_id": "9",
+    "reason": EVIL,
+    "tries": 2,
+    "given_up_at": "2026-06-15T12:00:00Z",
+    "hindrance": None,
+    "requeue": "noetl-server dead-letters replay 17",
+}
+GIVEN_UP = {"letters": [LETTER], "total": 1, "before": None, "rows": []}
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    return {
         "runtime_id": "1",
-        "name": "odd",
+        "name": "w-1",
         "kind": "worker_pool",
         "uri": None,
         "status": "ready",
-        "labels": [1],
-        "capabilities": capabilities,
-        "capacity": None,
-        "runtime": None,
+        "labels": {"pool_name": "gpu"},
+        "capabilities": {"tools": ["python"]},
+        "capacity": 8,
+        "runtime": {"kind": "rust"},
         "heartbeat": "2026-06-15T12:00:00Z",
         "created_at": "2026-06-15T12:00:00Z",
         "updated_at": "2026-06-15T12:00:00Z",
+        **changes,
     }
+
+
+async def test_the_system_shows_services_workers_queues_outbox_and_what_was_given_up() -> None:
+    answers = {"worker/pools": [worker()], "system": SYSTEM, "dead-letters": GIVEN_UP}
     request = PageRequest("/console/system")
 
-    text = html(await system(Api(Scripted(**{"worker/pools": [worker]})), request), request)
+    text = html(await system(Api(Scripted(**answers)), request), request)
 
-    assert "not said" in text
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in text.split("<tr>")]
+    assert any(row.startswith("orchestrator 0 ready 1.2.3 abc") for row in rows)
+    assert any("outbox 0 not ready postgres: no answer in time" in row for row in rows)
+    assert any("catalog silent no answer" in row for row in rows)
+    assert any(row.startswith("w-1 rust gpu ready 4 8") for row in rows)
+    assert any(row.startswith("gpu 5 1 30.0 s") for row in rows)
+    assert any("noetl_ingress orchestrator_0 orchestrator 0 7 2 0" in row for row in rows)
+    assert any(row.startswith("0 3 3 event 1 min 30 s 1") for row in rows)
+    assert "/console/system/dead-letters" in text
+    assert EVIL not in text
+
+
+async def test_who_is_no_operator_sees_what_he_may_and_which_right_he_lacks() -> None:
+    refused = (403, {"error": "not allowed"})
+    answers = {"worker/pools": [worker()], "system": refused, "dead-letters": refused}
+    request = PageRequest("/console/system")
+
+    text = html(await system(Api(Scripted(**answers)), request), request)
+
+    assert "system.read" in text
+    assert "w-1" in text
+
+
+async def test_dead_letters_name_their_reason_and_the_command() -> None:
+    api = Api(Scripted(**{"dead-letters": GIVEN_UP}))
+    request = PageRequest("/console/system/dead-letters")
+
+    text = html(await given_up(api, request), request)
+
+    assert "<code>noetl-server dead-letters replay 17</code>" in text
+    assert 'href="/console/runs/9"' in text
+    assert EVIL not in text
+
+
+async def test_settings_tell_where_they_come_from_and_no_secret() -> None:
+    api = Api(Scripted(system=SYSTEM))
+    request = PageRequest("/console/system/settings")
+    every = PageRequest("/console/system/settings", query={"all": "1"})
+
+    text = html(await settings(api, request), request)
+    whole = html(await settings(api, every), every)
+
+    assert "a secret" in text
+    assert "a file" in text
+    assert "pause" not in text
+    assert "pause" in whole

@@ -215,7 +215,7 @@ _ORCHESTRATOR = (
     "subscription.change",
     "purge",
 )
-_OUTBOX = ("claim", "mark.published", "mark.failed", "pending")
+_OUTBOX = ("claim", "mark.published", "mark.failed", "pending", "state", "given_up")
 
 
 def lease(_request: dict[str, Json]) -> Json:

@@ -12,12 +12,14 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, pool_durable
-from noetl_contract.subjects import control_subject
+from noetl_contract.subjects import WATCH_HINT, control_subject
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.kept_calls import open_calls
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import RpcResultStore
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.output.channels import BusOutput
+from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
@@ -136,6 +138,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             )
             toolbox = ToolRegistry({**tools._tools, "gate": gate})
             next_id = ids.__next__
+            outputs = Outputs(BusOutput(bus))
             identity = Identity.of_this_process(settings)
             transport = FastTransport(
                 BusChannel(bus),
@@ -147,6 +150,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                     worker_id=name,
                     secrets={},
                     credentials=make_credentials(edge),
+                    outputs=outputs,
                     limits=PolicyLimits(),
                 ),
                 reporter=Reporter(worker_id=name, next_id=next_id),
@@ -160,6 +164,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                 runs=runs,
             )
             await bus.subscribe(control_subject("shared"), runs.on_hint)
+            await bus.subscribe(WATCH_HINT, outputs.on_hint)
             pulling = asyncio.create_task(
                 run_pull_each(
                     bus,

@@ -73,6 +73,7 @@ ATTEMPTS = [
     Attempt("hint the relay at rows of its own", "noetl_hint.outbox.0", b"[]"),
     Attempt("tell replicas of commits", "noetl_hint.moved.0"),
     Attempt("have the edges forget keys", "noetl_hint.access"),
+    Attempt("say that somebody watches", "noetl_hint.watch"),
     Attempt("forge the access audit", "noetl_audit.access"),
     Attempt("answer a request of the edge", "_INBOX_noetl.api-gateway.x.1"),
     Attempt(

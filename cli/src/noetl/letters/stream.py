@@ -4,21 +4,20 @@ import json
 from datetime import UTC, datetime
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.dead_letters import OURS, headers_of, read_dead_letter
 from noetl_common.bus.jetstream import StoredMessage, delete_message, get_message
-from noetl_common.logging import MASK
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json
 from noetl_contract.message_ids import replay_id
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import DEAD
-from noetl_contract.subjects import DEAD_LETTERS, INGRESS_ROOT
+from noetl_contract.subjects import DEAD_LETTERS
 
 from noetl.letters.letter import Letter, Page
 from noetl.stack.errors import StackError
 
 MOST_LOOKED_AT = 5_000
 """Letters that one page may pass over because they belong to other executions."""
-_OURS = "Noetl-Dead-"
 # What the sender waited for is over; the broker's own would have an effect of their own.
 _LEFT_OUT = frozenset({REPLY_HEADER, DEADLINE_HEADER})
 
@@ -74,8 +73,8 @@ async def replay_letter(bus: Bus, number: int, *, shards: int) -> Letter:
         raise StackError(f"{number} can't be replayed: {letter.hindrance}")
     headers = {
         name: text
-        for name, text in _headers(message).items()
-        if not name.startswith(("Nats-", _OURS)) and name not in _LEFT_OUT
+        for name, text in headers_of(message).items()
+        if not name.startswith(("Nats-", OURS)) and name not in _LEFT_OUT
     }
     await bus.publish(
         _subject_today(letter.subject, letter.execution_id, shards),
@@ -110,33 +109,18 @@ def _unknown(number: int) -> StackError:
 
 
 def _letter(message: StoredMessage, *, with_body: bool) -> Letter:
-    headers = _headers(message)
-    subject = headers.get(f"{_OURS}Subject")
+    read = read_dead_letter(message)
     return Letter(
-        name=str(message.sequence),
-        subject=subject,
-        execution_id=_execution_of(subject),
-        reason=headers.get(f"{_OURS}Reason", ""),
-        tries=int(headers.get(f"{_OURS}Deliveries", "1")),
+        name=str(read.number),
+        subject=read.subject,
+        execution_id=read.execution_id,
+        reason=read.reason,
+        tries=read.tries,
         first_at=_first_at(message.message_id),
-        last_at=message.stored_at,
-        hindrance=_hindrance(message, headers),
+        last_at=read.buried_at,
+        hindrance=read.hindrance,
         body=_body(message.data) if with_body else None,
     )
-
-
-def _hindrance(message: StoredMessage, headers: dict[str, str]) -> str | None:
-    subscription = headers.get(f"{_OURS}Subscription")
-    if subscription is not None:
-        source = headers.get(f"{_OURS}Source", "its source")
-        return f"it is a message of {source} for {subscription}: have it sent there again"
-    if f"{_OURS}Subject" not in headers:
-        return "it doesn't say where it came from"
-    if f"{_OURS}Cut" in headers:
-        return "only its beginning was kept: have it sent again"
-    if f'"{MASK}"'.encode() in message.data or MASK in headers.values():
-        return "its secrets were masked when it was kept: have it sent again"
-    return None
 
 
 def _subject_today(subject: str, execution_id: int | None, shards: int) -> str:
@@ -147,25 +131,12 @@ def _subject_today(subject: str, execution_id: int | None, shards: int) -> str:
     return ".".join((root, str(shard_for(execution_id, shard_count=shards)), *rest))
 
 
-def _execution_of(subject: str | None) -> int | None:
-    parts = (subject or "").split(".")
-    if len(parts) < 3 or parts[0] != INGRESS_ROOT or not parts[2].isdecimal():
-        return None
-    return int(parts[2])
-
-
 def _first_at(message_id: str | None) -> datetime | None:
     """Return when the original was stored, which the id of the letter ends with."""
     nanoseconds = (message_id or "").rpartition(":")[2]
     if not nanoseconds.isdecimal() or len(nanoseconds) < len("1000000000000000000"):
         return None
     return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC)
-
-
-def _headers(message: StoredMessage) -> dict[str, str]:
-    lines = message.headers.decode(errors="replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if line)
-    return {name: text.strip() for name, _, text in pairs}
 
 
 def _body(data: bytes) -> Json:

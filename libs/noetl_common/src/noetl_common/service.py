@@ -15,6 +15,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
 from noetl_common.process.build import tell_build
+from noetl_common.process.ending import ending_at_once
 from noetl_common.process.health import HealthRoutes
 from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.process.measures import Measure, Measures
@@ -265,13 +266,13 @@ def run_service[S: ServiceSettings](
     module = getattr(create_app, "__module__", "")
     served = name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-")
     configure(settings, served)
-    with (
-        traced_process(settings, served, revision=settings.build_revision),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        code = runner.run(_serve(create_app, settings))
-    sys.stdout.flush()
-    sys.exit(code)
+    with ending_at_once():
+        with (
+            traced_process(settings, served, revision=settings.build_revision),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            code = runner.run(_serve(create_app, settings))
+        sys.exit(code)
 
 
 async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], settings: S) -> int:

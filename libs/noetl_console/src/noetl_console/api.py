@@ -42,19 +42,26 @@ class Refused(Exception):
     Attributes:
         status: HTTP status; 401 asks for a login, 403 names a right that is missing.
         text: the reason, for people.
+        detail: what a refusal with 409 says besides.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, detail: Mapping[str, Json] | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.detail = detail or {}
 
 
 class Api:
-    """Calls of pages, with answers as the contract's models."""
+    """Calls of pages, with answers as the contract's models.
+
+    Attributes:
+        bytes_read: of all answers, by which the work of drawing them is guessed.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.bytes_read = 0
 
     async def read[T](self, wanted: type[T], path: str, /, **query: str | int | None) -> T:
         """Get a path below `/noetl/`.
@@ -118,7 +125,8 @@ class Api:
     ) -> bytes:
         answer = await self._transport(method, f"/noetl/{path}", query, body)
         if answer.status >= 300:
-            raise Refused(answer.status, _reason(answer))
+            raise _refused(answer)
+        self.bytes_read += len(answer.body)
         return answer.body
 
 
@@ -149,13 +157,14 @@ def _decoded[T](wanted: type[T], body: bytes) -> T:
     return decoded
 
 
-def _reason(answer: Answer) -> str:
+def _refused(answer: Answer) -> Refused:
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return f"status {answer.status}"
+        body = None
     if not isinstance(body, dict):
-        return f"status {answer.status}"
+        return Refused(answer.status, f"status {answer.status}")
     reason = body.get("error") or body.get("detail") or f"status {answer.status}"
-    hint = body.get("hint")
-    return f"{reason} ({hint})" if isinstance(hint, str) and hint else str(reason)
+    hint, detail = body.get("hint"), body.get("detail")
+    text = f"{reason} ({hint})" if isinstance(hint, str) and hint else str(reason)
+    return Refused(answer.status, text, detail if isinstance(detail, dict) else None)

@@ -6,18 +6,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final
 
-import orjson
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from noetl_console.api import path_segments, segment
 from noetl_console.drawing.moments import ago, seconds_text, short_time
+from noetl_console.drawing.values import Values
 from noetl_console.requests import Page, PageRequest
-
-LONGEST_VALUE = 20_000
-"""Characters of one value that a page shows."""
 
 _KINDS = MappingProxyType(
     {
@@ -59,6 +54,7 @@ def render(page: Page, request: PageRequest) -> str:
         request=request,
         now=datetime.now(UTC),
         part=page.part,
+        values=Values(page.longest_value),
     )
 
 
@@ -76,56 +72,12 @@ def _environment() -> Environment:
         ago=ago,
         duration=seconds_text,
         time=short_time,
-        pretty=pretty,
         state=_state_class,
         place=_place,
         segment=segment,
     )
     environment.globals["asset"] = _asset
     return environment
-
-
-def pretty(value: Any) -> str:
-    """Return a value as text that people can read, cut where it is too long.
-
-    What is not too long is YAML as authors write it, in which a script has lines.
-    """
-    if isinstance(value, str):
-        return _cut(value)
-    text = orjson.dumps(
-        value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str
-    ).decode()
-    if len(text) > LONGEST_VALUE or not isinstance(value, dict | list):
-        return _cut(text)
-    # The one in C spells emoji as numbers.
-    dumper = _Readable if max(text) > "\uffff" else _Quick
-    dumped: str = yaml.dump(
-        orjson.loads(text), Dumper=dumper, sort_keys=False, allow_unicode=True, width=100
-    )
-    return dumped.rstrip()
-
-
-class _Readable(yaml.SafeDumper):
-    """YAML with texts of several lines as such."""
-
-
-# The emitter in C, where there is one: without it a page of large values holds up the edge.
-_Quick: Final[Any] = type("_Quick", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {})
-
-
-def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Readable.add_representer(str, _lines)
-_Quick.add_representer(str, _lines)
-
-
-def _cut(text: str) -> str:
-    if len(text) <= LONGEST_VALUE:
-        return text
-    return f"{text[:LONGEST_VALUE]}\n… {len(text) - LONGEST_VALUE} more characters"
 
 
 def _state_class(state: str | None) -> str:

@@ -44,6 +44,7 @@ class Page:
         part: template of the changing part, where a script may ask for it alone.
         is_same: whether nothing has changed since what the script has.
         is_stale: whether the script has to ask for the whole page.
+        longest_value: characters of one value; all together are bounded besides.
     """
 
     template: str
@@ -53,6 +54,7 @@ class Page:
     part: str | None = None
     is_same: bool = False
     is_stale: bool = False
+    longest_value: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)

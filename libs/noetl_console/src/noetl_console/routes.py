@@ -10,8 +10,6 @@ from noetl_console.pages import (
     credentials,
     failures,
     login,
-    playbook,
-    playbooks,
     run,
     runs,
     schedules,
@@ -19,6 +17,7 @@ from noetl_console.pages import (
     system,
     waits,
 )
+from noetl_console.pages.catalog import edit, playbook, playbooks
 from noetl_console.requests import Page, PageRequest, Redirect
 
 type Handler = Callable[[Api, PageRequest], Awaitable[Page | Redirect]]
@@ -61,9 +60,9 @@ CONSOLE_ROUTES = (
     _page("/playbooks", playbooks.playbooks),
     _page("/playbooks/{path:path}", playbook.playbook),
     _action("/start/{path:path}", playbook.start),
-    ConsoleRoute("GET", "/edit", playbook.edit, changes=True),
-    _action("/edit", playbook.save),
-    _action("/edit/check", playbook.check),
+    ConsoleRoute("GET", "/edit", edit.edit, changes=True),
+    _action("/edit", edit.save),
+    _action("/edit/check", edit.check),
     _page("/failures", failures.failures),
     _action("/failures", failures.act_on_failures),
     _page("/waits", waits.waits),
@@ -74,6 +73,8 @@ CONSOLE_ROUTES = (
     _action("/credentials", credentials.store),
     _action("/credentials/{id}/delete", credentials.delete),
     _page("/system", system.system),
+    _page("/system/dead-letters", system.given_up),
+    _page("/system/settings", system.settings),
     _page("/login", login.login),
     ConsoleRoute("POST", "/login", login.enter),
     ConsoleRoute("POST", "/logout", login.leave),

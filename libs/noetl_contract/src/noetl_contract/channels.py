@@ -23,7 +23,9 @@ from noetl_contract.hints import (
     RunsOverHint,
     ScheduleHint,
     TriggerHint,
+    WatchHint,
 )
+from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -291,6 +293,25 @@ TRIGGER_HINTS = Channel(
     receivers=("orchestrator",),
     role="hint",
 )
+OUTPUT = Channel(
+    name="output",
+    address="noetl_output.{execution_id}",
+    summary="Lines that running steps print, while somebody watches; they may be lost.",
+    messages=(Message("output_batch", TypeAdapter(OutputBatch), "Lines of one run."),),
+    senders=("worker", "api-gateway"),
+    receivers=("api-gateway",),
+    parameters={"execution_id": _EXECUTION},
+    role="hint",
+)
+WATCH_HINTS = Channel(
+    name="watch_hints",
+    address="noetl_hint.watch",
+    summary="Executions whose output is watched, so that workers send it; they may be lost.",
+    messages=(Message("watch_hint", TypeAdapter(WatchHint), "Watched executions."),),
+    senders=("api-gateway",),
+    receivers=("worker",),
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -325,6 +346,8 @@ CHANNELS = (
     ACCESS_HINTS,
     SCHEDULE_HINTS,
     TRIGGER_HINTS,
+    OUTPUT,
+    WATCH_HINTS,
     REPLIES,
 )
 

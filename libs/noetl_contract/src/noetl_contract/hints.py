@@ -106,3 +106,16 @@ class TriggerHint(TypedDict):
     """The body on ``noetl_hint.triggers``: triggers were changed, ask for them."""
 
     changed: bool
+
+
+class WatchHint(TypedDict):
+    """The body on ``noetl_hint.watch``: executions whose output somebody watches at an edge.
+
+    Repeated while that is so; workers forget what is not repeated.
+
+    Attributes:
+        fresh: those of them that want what their runs have printed so far.
+    """
+
+    executions: list[int]
+    fresh: list[int]

@@ -21,6 +21,8 @@ CONTROL_ROOT = "noetl_control"
 PAUSE_HINT = "noetl_hint.pauses"
 SCHEDULE_HINT = "noetl_hint.schedules"
 TRIGGER_HINT = "noetl_hint.triggers"
+OUTPUT_ROOT = "noetl_output"
+WATCH_HINT = "noetl_hint.watch"
 
 type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
@@ -169,6 +171,11 @@ def replica_moves_subject(shard: int) -> str:
 def control_subject(pool: str) -> str:
     """Return the subject on which the workers of a pool hear of runs that are over; may be lost."""
     return f"{CONTROL_ROOT}.{pool}"
+
+
+def output_subject(execution_id: int) -> str:
+    """Return the subject of the lines that steps of an execution print; they may be lost."""
+    return f"{OUTPUT_ROOT}.{execution_id}"
 
 
 def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:

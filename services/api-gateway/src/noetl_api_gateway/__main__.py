@@ -6,6 +6,7 @@ import sys
 
 import uvloop
 from noetl_common.logging import configure
+from noetl_common.process.ending import ending_at_once
 from noetl_common.server import allow_connections, serve, server_config
 from noetl_common.telemetry.tracing import traced_process
 
@@ -45,13 +46,13 @@ def main() -> None:
     """Serve, and exit with the exit code."""
     settings = Settings()
     configure(settings, "api-gateway")
-    with (
-        traced_process(settings, "api-gateway", revision=settings.build_revision),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        code = runner.run(run(settings))
-    sys.stdout.flush()
-    sys.exit(code)
+    with ending_at_once():
+        with (
+            traced_process(settings, "api-gateway", revision=settings.build_revision),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            code = runner.run(run(settings))
+        sys.exit(code)
 
 
 if __name__ == "__main__":

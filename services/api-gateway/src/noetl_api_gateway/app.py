@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
-from litestar.types import Scope
+from litestar.types import ExceptionHandlersMap, Scope
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -42,14 +42,16 @@ from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
+from noetl_api_gateway.routes.console.answers import console_exceptions
 from noetl_api_gateway.routes.console.pages import CONSOLE_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
-from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.settings import ConsoleMode, Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.listeners import Listeners
+from noetl_api_gateway.upstream.output_watches import OutputWatches
 from noetl_api_gateway.upstream.registration import Registration, run_registration
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import Backlog, IngressWriter, run_backlog_watch
@@ -110,11 +112,18 @@ def _routed(settings: RouteSettings, *, is_guarded: bool) -> Litestar:
         route_handlers=route_handlers(settings),
         guards=[_guard] if is_guarded else [],
         dependencies={"gateway": Provide(_gateway), "service": Provide(_process)},
-        exception_handlers=EXCEPTIONS,
+        exception_handlers=_exceptions(settings.console),
         openapi_config=_document(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
     )
+
+
+def _exceptions(console: ConsoleMode) -> ExceptionHandlersMap:
+    """Return what answers errors; below the console they are pages."""
+    if console == "off":
+        return EXCEPTIONS
+    return console_exceptions(EXCEPTIONS, may_change=console == "full")
 
 
 async def _guard(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -232,12 +241,11 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
             service.measure_when_read("demand", lambda: measure_demand(services), *MEASURED)
-            service.measure_when_read(
-                "dead_letters", lambda: measure_dead_letters(bus), DEAD_LETTERS
-            )
+            letters = partial(measure_dead_letters, bus)
+            service.measure_when_read("dead_letters", letters, DEAD_LETTERS)
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
-            watch = settings.backlog_watch_seconds
-            service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))
+            pause = settings.backlog_watch_seconds
+            service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=pause))
             registration = Registration(
                 services,
                 name=f"{socket.gethostname()}:{settings.http_port}",
@@ -250,6 +258,8 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 per_address=settings.max_event_streams_per_address,
                 per_principal=settings.max_event_streams_per_principal,
             )
+            watches = OutputWatches(bus)
+            service.spawn("output watches", watches.run())
             service.gateway = Gateway(
                 settings,
                 bus,
@@ -261,6 +271,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 places,
                 Listeners(services, ids, seconds=settings.listener_cache_seconds),
                 DeliveryCheck(settings.ingress_jwks_url),
+                watches,
                 service.gatekeeper,
             )
             try:

@@ -16,6 +16,7 @@ from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.listeners import Listeners
+from noetl_api_gateway.upstream.output_watches import OutputWatches
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import IngressWriter
 
@@ -34,6 +35,7 @@ class Gateway:
     places: StreamPlaces
     listeners: Listeners
     deliveries: DeliveryCheck
+    watches: OutputWatches
     gatekeeper: Gatekeeper | None = None
 
 

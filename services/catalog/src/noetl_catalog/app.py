@@ -14,8 +14,11 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.report.state import queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.hints import TriggerHint
+from noetl_contract.rpc.states import CATALOG_STATE
+from noetl_contract.streams import audit_durable
 from noetl_contract.subjects import TRIGGER_HINT
 
 from noetl_catalog.access.parts import Access, open_access
@@ -72,7 +75,6 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         ):
             access = await open_access(database, bus, ids=ids, settings=settings)
             heartbeats = Heartbeats(runtime_store, ids=ids)
-            pauses = PauseStore(database)
             schedules = make_schedules(
                 database,
                 bus,
@@ -99,13 +101,21 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             handlers = [
                 *entry_handlers(store, schedules, bus, ids=ids, settings=settings),
                 *runtimes.handlers(),
-                *PauseHandlers(pauses, bus).handlers(),
+                *PauseHandlers(PauseStore(database), bus).handlers(),
                 *access.handlers,
                 *schedules.handlers,
                 *secret_parts.handlers,
+                own_state(service, bus),
             ]
             async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
+
+
+def own_state(service: Service, bus: Bus) -> Handler:
+    """Return the handler of the service's state."""
+    return state_handler(
+        service, CATALOG_STATE, queues=lambda: queue_states(bus, (audit_durable(),))
+    )
 
 
 def entry_handlers(

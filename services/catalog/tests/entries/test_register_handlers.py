@@ -156,3 +156,23 @@ async def test_what_is_not_resolved_is_refused_or_kept_with_the_reason(
     assert refusal.status == 503
     assert isinstance(answer, RegisterAnswer)
     assert answer.problems == [refusal.error]
+
+
+async def test_a_text_made_of_another_version_than_the_newest_is_not_kept(
+    handlers: RegisterHandlers,
+) -> None:
+    async def keep(newest: int | None) -> RegisterAnswer | Refusal:
+        return await handlers.on_register(RegisterDocument(content=PLAYBOOK, newest_version=newest))
+
+    late = await keep(3)
+    first = await keep(0)
+    again = await keep(0)
+    second = await keep(1)
+
+    assert isinstance(first, RegisterAnswer)
+    assert isinstance(second, RegisterAnswer)
+    assert isinstance(again, Refusal)
+    assert isinstance(late, Refusal)
+    assert (first.version, second.version) == (1, 2)
+    assert (late.status, late.detail) == (409, {"path": "demo/hello", "version": 0})
+    assert again.error == "The newest version of 'demo/hello' is 1, not 0"

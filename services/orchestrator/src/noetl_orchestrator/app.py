@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import Handler, RpcClient, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.report.state import pool_states, queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.http.system.state import QueueState
 from noetl_contract.rpc.orchestrator import (
     CHILD,
     CLAIM,
@@ -21,6 +23,7 @@ from noetl_contract.rpc.orchestrator import (
     LogPurged,
     LogPurgeRequest,
 )
+from noetl_contract.rpc.states import ORCHESTRATOR_STATE
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
@@ -84,7 +87,10 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                     orchestrator.running_turns(service),
                     serve_rpc(
                         bus,
-                        _handlers(settings, orchestrator, turn_pool=turn_pool, ids=ids),
+                        [
+                            *_handlers(settings, orchestrator, turn_pool=turn_pool, ids=ids),
+                            _state_handler(service, orchestrator, bus=bus, shard=shard),
+                        ],
                         queue=NAME,
                         shard=shard,
                     ),
@@ -121,6 +127,25 @@ def _background_settings(settings: Settings) -> Settings:
     """Return settings of the pool for everything but turns."""
     return settings.model_copy(
         update={"postgres_pool_min": 1, "postgres_pool_max": settings.background_pool_max}
+    )
+
+
+def _state_handler(
+    service: Service, orchestrator: Orchestrator, *, bus: Bus, shard: int
+) -> Handler:
+    """Return the handler of the service's state: its consumers, those of pools, its workers."""
+
+    async def queues() -> list[QueueState]:
+        own = await queue_states(bus, ingress_durables(shard))
+        # The pools are those of all shards.
+        return own if shard else own + await pool_states(bus)
+
+    return state_handler(
+        service,
+        ORCHESTRATOR_STATE,
+        shard=shard,
+        queues=queues,
+        workers=orchestrator.demand.read_loads,
     )
 
 

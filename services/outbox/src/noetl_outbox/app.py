@@ -7,7 +7,7 @@ from datetime import datetime
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.rpc import serve_rpc
+from noetl_common.bus.rpc import Handler, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
@@ -16,16 +16,19 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.pool_watch import PoolWatch
+from noetl_common.report.state import state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app, every
+from noetl_contract.rpc.states import OUTBOX_STATE
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import outbox_hint_subject, published_filter
 
 from noetl_outbox.external_publishers import ExternalPublishers
+from noetl_outbox.given_up import GivenUpHandlers
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store
-from noetl_outbox.upkeep import MEASURED, measure, purge
+from noetl_outbox.upkeep import MEASURED, measure, purge, read_state
 
 SCHEMA = "0001"
 _NAME = "outbox"
@@ -54,7 +57,6 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await check_identity(pool, settings, shard=settings.shard_index)
         database = Database(pool)
         store = Store(database, settings)
-        publishers = ExternalPublishers(database, settings=settings)
         pools = _watch_pools(bus, settings)
         creation_times = dict[str, datetime]()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
@@ -92,13 +94,25 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
             _heard(bus, published_filter(shard), relay.take_ack),
             serve_rpc(
                 bus,
-                publishers.handlers(),
+                _handlers(service, bus, database, store, settings=settings),
                 queue=_NAME,
                 shard=shard,
                 concurrency=_REQUESTS_AT_ONCE,
             ),
         ):
             yield
+
+
+def _handlers(
+    service: Service, bus: Bus, database: Database, store: Store, *, settings: Settings
+) -> list[Handler]:
+    """Return the handlers of all requests."""
+    shard = settings.shard_index
+    return [
+        *ExternalPublishers(database, settings=settings).handlers(),
+        *GivenUpHandlers(bus, database, shard=shard).handlers(),
+        state_handler(service, OUTBOX_STATE, shard=shard, outbox=lambda: read_state(store)),
+    ]
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Remove rows published long ago, and measure the waiting ones."""
 
 from noetl_common.metrics import counter, gauge
+from noetl_contract.http.system.state import OutboxState
 
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Store
@@ -62,3 +63,14 @@ async def measure(store: Store, *, shard: int) -> None:
     PARKED.set(found["parked"])
     for kind in KINDS:
         PENDING.labels(str(shard), kind).set(found[kind])
+
+
+async def read_state(store: Store) -> OutboxState:
+    """Return how many rows are to be published, and for how long."""
+    found = await store.measure()
+    return OutboxState(
+        waiting=found["waiting"],
+        oldest_seconds=found["oldest_seconds"],
+        parked=found["parked"],
+        pending={kind: found[kind] for kind in KINDS},
+    )

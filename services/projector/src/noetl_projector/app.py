@@ -13,7 +13,9 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.report.state import queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.rpc.states import PROJECTOR_STATE
 from noetl_contract.streams import COMMITS, projector_durable
 
 from noetl_projector.dashboard.handlers import DashboardHandlers
@@ -101,6 +103,12 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 *ResultListHandlers(results).handlers(),
                 *ProjectionHandlers(projection, settings=settings).handlers(),
                 *SqlHandlers(console, bus=bus, settings=settings).handlers(),
+                state_handler(
+                    service,
+                    PROJECTOR_STATE,
+                    shard=settings.shard_index,
+                    queues=lambda: queue_states(bus, (durable,)),
+                ),
             ]
             async with serve_rpc(
                 bus,

@@ -25,6 +25,7 @@ PLANS = [
     (STATES, "list_of_paths", f"{PAGE}, {STATUSES}, 'x', NULL", "idx_execution_state_path"),
     (STATES, "list_near", f"{PAGE}, 'x', NULL, 500", "idx_execution_state_started"),
     (STATES, "list_near_of_status", f"{PAGE}, 'x', NULL, 500, 'FAILED'", "_state_status"),
+    (STATES, "list_soft", f"{PAGE}, 'x', NULL, NULL, NULL, 10000", "idx_execution_state_status"),
     (WAITS, "list_all", "5, NULL, NULL, 50", "timer"),
     (WAITS, "list_for_signals", "5, NULL, NULL, 50", "timer"),
     (WAITS, "list_for_signal", "5, NULL, NULL, 50, 'go'", "idx_timer_signal"),
@@ -124,6 +125,50 @@ async def test_an_execution_that_is_gone_is_a_place_in_the_list_by_the_time_in_i
     page = await store.list_states(Wanted(limit=50, after=gone))
 
     assert [one.execution_id for one in page] == list(range(1007, 999, -1))
+
+
+@pytest.mark.parametrize("filters", [{}, {"path_part": "part1"}, {"parent_id": 1}])
+async def test_f9_times_bound_a_list_and_its_pages(
+    pool: Pool, db: Database, filters: dict[str, Any]
+) -> None:
+    """From the first moment on, and up to the second one, whose executions are left out."""
+    store = ExecutionStore(db)
+    await _add(pool, 1000, 120)
+    since, until = BEGIN + timedelta(seconds=340), BEGIN + timedelta(seconds=360)
+    expected = [i for i in _by_hand(filters) if 340 <= i // 3 < 360]
+    seen: list[int] = []
+    after: int | None = None
+    while page := await store.list_states(
+        Wanted(limit=7, after=after, since=since, until=until, **filters)
+    ):
+        seen += [one.execution_id for one in page]
+        after = seen[-1]
+
+    assert seen == expected
+    assert seen
+
+
+async def test_completed_executions_with_errors_are_a_list(
+    pool: Pool, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ExecutionStore(db)
+    await _add(pool, 1000, 120)
+    await pool.execute(
+        "UPDATE noetl.execution_state SET soft_errors = 1 WHERE execution_id % 4 = 1"
+    )
+    soft = [i for i in _by_hand({"status": "COMPLETED"}) if i % 4 == 1]
+
+    async def found(**filters: Any) -> list[int]:
+        wanted = Wanted(limit=50, has_soft_errors=True, **filters)
+        return [one.execution_id for one in await store.list_states(wanted)]
+
+    assert await found() == soft
+    assert await found(path_part="PART1", stems=["team1"]) == soft
+    assert await found(catalog_id=2) == await found(status="FAILED") == []
+    assert await found(parent_id=1) == [i for i in soft if i % 5 == 0]
+    monkeypatch.setattr("noetl_projector.executions.store._SOFT_NEAR", 8)
+    assert await found() == soft[:2]
+    assert await found(after=soft[1]) == soft[2:4]
 
 
 def _by_hand(filters: dict[str, Any]) -> list[int]:

@@ -17,7 +17,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
-from noetl_contract.subjects import control_subject
+from noetl_contract.subjects import WATCH_HINT, control_subject
 from noetl_template import Limits, use_limits
 
 from noetl_worker.bounded_http import open_tool_client
@@ -32,6 +32,9 @@ from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.libraries.made import library_pools
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
+from noetl_worker.output.channels import BusOutput, EdgeOutput
+from noetl_worker.output.limits import OutputLimits
+from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
@@ -97,8 +100,12 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         )
         stack.push_async_callback(toolbox.close)
         runs = Runs()
-        transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs)
+        outputs = _outputs(settings, bus, edge)
+        transport = _transport(
+            settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs, outputs=outputs
+        )
         await bus.subscribe(control_subject(settings.pool()), runs.on_hint)
+        await bus.subscribe(WATCH_HINT, outputs.on_hint)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
         await ensure_topology(bus, (COMMANDS,), (durable,))
@@ -152,13 +159,19 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
 
 
 def _transport(
-    settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistry, runs: Runs
+    settings: Settings,
+    *,
+    bus: Bus,
+    edge: Edge,
+    toolbox: ToolRegistry,
+    runs: Runs,
+    outputs: Outputs,
 ) -> Transport:
     sealing = SealingKey()
     identity = Identity.of_this_process(settings, public_key=sealing.public, kinds=toolbox.kinds)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
-    runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing)
+    runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing, outputs=outputs)
     reporter = Reporter(
         worker_id=identity.worker_id,
         next_id=ids.next,
@@ -229,6 +242,7 @@ def _runner(
     *,
     identity: Identity,
     sealing: SealingKey,
+    outputs: Outputs,
 ) -> Runner:
     secrets = _secrets(settings)
     return Runner(
@@ -250,7 +264,18 @@ def _runner(
             max_wait_seconds=settings.worker_retry_max_wait_seconds,
             max_runs=settings.task_sequence_max_iterations,
         ),
+        outputs=outputs,
     )
+
+
+def _outputs(settings: Settings, bus: Bus, edge: Edge) -> Outputs:
+    """Return what sends lines: over HTTP where outcomes go that way."""
+    is_over_http = settings.worker_transport == "http"
+    limits = OutputLimits(
+        bytes_per_second=settings.worker_output_bytes_per_second,
+        most_bytes=settings.worker_output_bytes,
+    )
+    return Outputs(EdgeOutput(edge) if is_over_http else BusOutput(bus), limits)
 
 
 def _machine_id(settings: Settings) -> int:

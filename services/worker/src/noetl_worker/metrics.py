@@ -25,6 +25,9 @@ STOPPED = counter(
     ("tool_kind",),
     zeros=TOOL_KINDS,
 )
+OUTPUT_BATCHES = counter(
+    "noetl_worker_output_batches_total", "Batches of printed lines sent to those who watch."
+)
 RUN_ERRORS = counter(
     "noetl_worker_dispatch_errors_total", "Tools that raised.", ("tool_kind",), zeros=TOOL_KINDS
 )

@@ -191,6 +191,14 @@ class Settings(
     worker_python_output_bytes: int = Field(
         default=_MEBIBYTE, ge=1024, description="Kept bytes of stdout and of stderr."
     )
+    worker_output_bytes_per_second: int = Field(
+        default=64 << 10,
+        ge=1024,
+        description="Bytes a second of one run's lines for those who watch; the rest is left out.",
+    )
+    worker_output_bytes: int = Field(
+        default=32 * _MEBIBYTE, ge=0, description="Their bytes in all; 0: no lines."
+    )
     worker_python_result_bytes: int = Field(
         default=64 * _MEBIBYTE, ge=1024, description="Largest result of a script."
     )

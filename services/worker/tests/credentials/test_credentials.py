@@ -20,6 +20,8 @@ from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.type_mappings import apply_type
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.output.channels import EdgeOutput
+from noetl_worker.output.outputs import Outputs
 from noetl_worker.redaction import REDACTED
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
@@ -139,6 +141,7 @@ async def bench(edge: ScriptedEdge, calls: Edge, interpreters: InterpreterPool) 
         worker_id="w-1",
         secrets={"ENV": "from-the-environment"},
         credentials=make_credentials(calls),
+        outputs=Outputs(EdgeOutput(calls)),
         limits=PolicyLimits(),
     )
     return Bench(edge, runner, tool)

@@ -18,6 +18,8 @@ from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.output.channels import EdgeOutput
+from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
@@ -102,6 +104,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                     worker_id="w-1",
                     secrets={},
                     credentials=make_credentials(calls),
+                    outputs=Outputs(EdgeOutput(edge)),
                     limits=PolicyLimits(),
                 ),
                 reporter=Reporter(worker_id="w-1", next_id=ids.__next__),

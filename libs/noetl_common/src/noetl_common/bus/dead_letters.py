@@ -1,17 +1,23 @@
 """Dead letters: messages that no handler can take, kept in a stream for people."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import orjson
 from noetl_contract.message_ids import dead_letter_id
 from noetl_contract.streams import DEAD, STREAMS, DurableSpec
-from noetl_contract.subjects import dead_letter_subject
+from noetl_contract.subjects import INGRESS_ROOT, dead_letter_subject
 
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.jetstream import StoredMessage
 from noetl_common.errors import NoetlError
-from noetl_common.logging import get_logger, masked
+from noetl_common.logging import MASK, get_logger, masked
 
 _log = get_logger()
+OURS = "Noetl-Dead-"
+"""Begins the headers that tell about a letter; the others are the original's."""
 _LONGEST_REASON = 500
 _ROOM_FOR_HEADERS = 16 << 10
 _BURIED = metrics.counter(
@@ -20,6 +26,72 @@ _BURIED = metrics.counter(
     ("stream",),
     zeros=[stream.name for stream in STREAMS if stream is not DEAD],
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What a letter tells of its original.
+
+    Attributes:
+        number: in the stream.
+        subject: of the original.
+        execution_id: to which it belongs, if it tells one.
+        reason: why it was given up.
+        tries: how often it was delivered.
+        buried_at: when it was given up.
+        hindrance: why it can't be put back; None when it can.
+    """
+
+    number: int
+    subject: str | None
+    execution_id: int | None
+    reason: str
+    tries: int
+    buried_at: datetime
+    hindrance: str | None
+
+
+def read_dead_letter(message: StoredMessage) -> DeadLetter:
+    """Read the headers of a letter."""
+    headers = headers_of(message)
+    subject = headers.get(f"{OURS}Subject")
+    return DeadLetter(
+        number=message.sequence,
+        subject=subject,
+        execution_id=_execution_of(subject),
+        reason=headers.get(f"{OURS}Reason", ""),
+        tries=int(headers.get(f"{OURS}Deliveries", "1")),
+        buried_at=message.stored_at,
+        hindrance=_hindrance(message, headers),
+    )
+
+
+def headers_of(message: StoredMessage) -> dict[str, str]:
+    """Return the headers of a stored message."""
+    lines = message.headers.decode(errors="replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if line)
+    return {name: text.strip() for name, _, text in pairs}
+
+
+def _hindrance(message: StoredMessage, headers: dict[str, str]) -> str | None:
+    subscription = headers.get(f"{OURS}Subscription")
+    if subscription is not None:
+        source = headers.get(f"{OURS}Source", "its source")
+        return f"it is a message of {source} for {subscription}: have it sent there again"
+    if f"{OURS}Subject" not in headers:
+        return "it doesn't say where it came from"
+    if f"{OURS}Cut" in headers:
+        return "only its beginning was kept: have it sent again"
+    if f'"{MASK}"'.encode() in message.data or MASK in headers.values():
+        return "its secrets were masked when it was kept: have it sent again"
+    return None
+
+
+def _execution_of(subject: str | None) -> int | None:
+    parts = (subject or "").split(".")
+    if len(parts) < 3 or parts[0] != INGRESS_ROOT or not parts[2].isdecimal():
+        return None
+    return int(parts[2])
 
 
 async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> bool:

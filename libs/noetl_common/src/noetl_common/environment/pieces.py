@@ -4,6 +4,7 @@ import os
 import re
 from typing import Any, get_args
 
+from noetl_contract.http.system.state import SettingInEffect, Source
 from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -81,3 +82,31 @@ class SettingsPiece(BaseSettings):
             and not isinstance(value, SecretStr)
             and name not in _SECRET_NAMES
         }
+
+    def with_sources(self) -> list[SettingInEffect]:
+        """Return all settings and where each comes from; those that are secrets have no value.
+
+        A secret that is not set has an empty value.
+        """
+        prefix = str(self.model_config.get("env_prefix", ""))
+        shown = self.in_effect()
+        return [
+            SettingInEffect(
+                name=name,
+                value=shown.get(name, None if _text_of(getattr(self, name)) else ""),
+                source=self._source(name, field, prefix),
+            )
+            for name, field in type(self).model_fields.items()
+        ]
+
+    def _source(self, name: str, field: FieldInfo, prefix: str) -> Source:
+        variables = variables_of(name, field, prefix)
+        if any(os.environ.get(f"{variable}_FILE") for variable in variables):
+            return "file" if is_in_files(name, type(self).model_fields) else "default"
+        if any(variable in os.environ for variable in variables):
+            return "environment"
+        return "default" if getattr(self, name) == field.default else "given"
+
+
+def _text_of(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from noetl_common.metrics import gauge
 
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
 
 
 def tell_build(service: str, *, revision: str) -> None:
@@ -15,12 +15,13 @@ def tell_build(service: str, *, revision: str) -> None:
         "1, with what the process was built from.",
         ("service", "version", "revision", "python"),
     )
-    revision = revision or _UNKNOWN
-    info.labels(service, _version_of(service), revision, platform.python_version()).set(1)
+    revision = revision or UNKNOWN
+    info.labels(service, version_of(service), revision, platform.python_version()).set(1)
 
 
-def _version_of(service: str) -> str:
+def version_of(service: str) -> str:
+    """Return the version of a service's package, `unknown` without one."""
     try:
         return version(f"noetl-{service}")
     except PackageNotFoundError:
-        return _UNKNOWN
+        return UNKNOWN

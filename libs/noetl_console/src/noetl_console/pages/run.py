@@ -16,6 +16,7 @@ from noetl_contract.http.executions.why import WhyAnswer
 from noetl_console.api import Api, segment
 from noetl_console.drawing.graph import draw_graph
 from noetl_console.drawing.timeline import SCALE, draw_timeline
+from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER
 from noetl_console.pages.runs import seen_of
 from noetl_console.requests import Page, PageRequest
 
@@ -37,6 +38,7 @@ async def run(api: Api, request: PageRequest) -> Page:
         "tab": tab,
         "tabs": TABS,
         "is_running": is_running,
+        "only": request.query.get("only", ""),
         "seen": seen_of((detail.status, str(detail.pagination.total_events), str(detail.paused))),
     }
     if tab == "overview":
@@ -44,17 +46,7 @@ async def run(api: Api, request: PageRequest) -> Page:
             return Page("run.html", {}, title="", part="parts/run.html", is_same=True)
         shown.update(await _overview(api, detail, path))
     elif tab == "events":
-        number = request.query.get("page", "1")
-        types, step = request.query.get("event_type", ""), request.query.get("step", "")
-        shown["events"] = await api.read(
-            EventsAnswer,
-            f"{path}/events",
-            page=number,
-            page_size=_EVENTS,
-            event_type=types,
-            step=step,
-        )
-        shown["event_type"], shown["step"] = types, step
+        shown.update(await _events(api, request, path))
     elif tab == "children":
         shown["children"] = await api.read(
             list[ExecutionEntry],
@@ -67,7 +59,27 @@ async def run(api: Api, request: PageRequest) -> Page:
     title = f"{detail.path or 'run'} · {detail.status}"
     # The buttons outside of the changing part are those of a run that goes on.
     is_over = request.is_partial and not is_running
-    return Page("run.html", shown, title=title, part="parts/run.html", is_stale=is_over)
+    return Page(
+        "run.html",
+        shown,
+        title=title,
+        part="parts/run.html",
+        is_stale=is_over,
+        longest_value=MOST_TOGETHER if shown["only"] else LONGEST_VALUE,
+    )
+
+
+async def _events(api: Api, request: PageRequest, path: str) -> dict[str, object]:
+    types, step = request.query.get("event_type", ""), request.query.get("step", "")
+    found = await api.read(
+        EventsAnswer,
+        f"{path}/events",
+        page=request.query.get("page", "1"),
+        page_size=_EVENTS,
+        event_type=types,
+        step=step,
+    )
+    return {"events": found, "event_type": types, "step": step}
 
 
 async def _overview(api: Api, detail: ExecutionDetail, path: str) -> dict[str, object]:

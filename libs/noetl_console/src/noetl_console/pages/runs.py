@@ -1,8 +1,10 @@
 """The list of executions, which is the home of the console."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from noetl_contract.http.executions.reads import CancelAnswer, CancelRequest, ExecutionEntry
 from noetl_contract.http.executions.start import ExecuteAnswer, RerunRequest
@@ -13,7 +15,12 @@ from noetl_console.requests import BadField, Page, PageRequest, Redirect
 
 PAGE_SIZE = 50
 STATUSES = ("RUNNING", "COMPLETED", "FAILED", "CANCELLED")
-FILTERS = ("status", "path", "parent_execution_id")
+SOFT = "SOFT"
+"""Stands among the statuses for completed runs in which a step ended with an error."""
+FILTERS = ("status", "path", "parent_execution_id", "since", "until")
+_SPANS = (("last hour", 1), ("last day", 24), ("last week", 168))
+"""Offered as beginnings, in hours."""
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ async def runs(api: Api, request: PageRequest) -> Page:
     filters = {name: request.query.get(name, "").strip() for name in FILTERS}
     after = request.query.get("after", "")
     entries = await api.read(
-        list[ExecutionEntry], "executions", limit=PAGE_SIZE, after=after, **filters
+        list[ExecutionEntry], "executions", limit=PAGE_SIZE, after=after, **asked_for(filters)
     )
     seen = seen_of(f"{one.execution_id}{one.status}{one.event_count}" for one in entries)
     stats = None
@@ -45,6 +52,8 @@ async def runs(api: Api, request: PageRequest) -> Page:
             "after": after,
             "older": _older(entries),
             "statuses": STATUSES,
+            "soft": SOFT,
+            "spans": _spans(datetime.now(UTC)),
             "stats": stats.stats if stats else None,
             "seen": seen,
             "is_live": not after,
@@ -53,6 +62,26 @@ async def runs(api: Api, request: PageRequest) -> Page:
         part="parts/runs.html",
         is_same=request.is_partial and request.query.get("seen") == seen,
     )
+
+
+def asked_for(filters: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what the API is asked for; times without a zone, as forms send them, are UTC."""
+    is_soft = filters["status"] == SOFT
+    asked: dict[str, str | None] = {
+        **filters,
+        "status": None if is_soft else filters["status"],
+        "soft_errors": "true" if is_soft else None,
+    }
+    for name in ("since", "until"):
+        if _MINUTE.fullmatch(filters[name]):
+            asked[name] = f"{filters[name]}:00Z"
+    return asked
+
+
+def _spans(now: datetime) -> list[tuple[str, str]]:
+    return [
+        (name, (now - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M")) for name, hours in _SPANS
+    ]
 
 
 def seen_of(parts: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from noetl_contract.http.executions.reads import DetailEvent, ExecutionDetail
 from noetl_contract.http.executions.steps import StepEntry, StepList
 
 from noetl_console.api import Api
+from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER
 from noetl_console.pages.run import MOST_STEPS, path_of
 from noetl_console.requests import Page, PageRequest
 
@@ -52,7 +53,9 @@ async def step(api: Api, request: PageRequest) -> Page:
     entry: StepEntry | None = next(
         (one for one in (steps.steps if steps else []) if one.step == name), None
     )
-    calls = calls_of(detail.events)
+    calls, only = calls_of(detail.events), request.query.get("call", "")
+    if only:
+        calls = [one for one in calls if one.command_id == only]
     return Page(
         "step.html",
         {
@@ -60,9 +63,11 @@ async def step(api: Api, request: PageRequest) -> Page:
             "step": name,
             "entry": entry,
             "calls": calls[:_MOST_CALLS],
+            "only": only,
             "is_cut": len(calls) > _MOST_CALLS or detail.pagination.has_next,
         },
         title=f"{name} · {detail.path}",
+        longest_value=MOST_TOGETHER if only else LONGEST_VALUE,
     )
 
 

@@ -20,6 +20,8 @@ class Right(StrEnum):
     SCHEMA_READ = "schema.read"
     DASHBOARD_READ = "dashboard.read"
     DATABASE_READ = "database.read"
+    SYSTEM_READ = "system.read"
+    """Read what services say of themselves, their settings, and what was given up."""
 
     CATALOG_READ = "catalog.read"
     CATALOG_VALIDATE = "catalog.validate"
@@ -120,6 +122,7 @@ _VIEWER = frozenset(
     }
 )
 _OPERATOR = _VIEWER | {
+    Right.SYSTEM_READ,
     Right.EXECUTIONS_START,
     Right.EXECUTIONS_RERUN,
     Right.EXECUTIONS_CANCEL,

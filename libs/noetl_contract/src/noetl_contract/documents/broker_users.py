@@ -18,6 +18,7 @@ from noetl_contract.rpc.operation import Operation
 from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
 from noetl_contract.subjects import (
     INBOX_ROOT,
+    WATCH_HINT,
     IngressKind,
     control_subject,
     dead_letter_subject,
@@ -200,6 +201,8 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         case "outbox":
             # Rows of before an upgrade keep their subjects.
             publish += [ingress_any(None), f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}"]
+            # People are shown what was given up.
+            publish.append(f"{_API}.STREAM.MSG.GET.{streams.DEAD.name}")
             # It makes the streams: it is who fills them again when they were lost.
             for stream in streams.STREAMS:
                 publish += [f"{_API}.STREAM.{verb}.{stream.name}" for verb in ("CREATE", "UPDATE")]
@@ -218,12 +221,14 @@ def _worker(pool: Pool) -> BrokerUser:
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
         dead_letter_subject("subscriptions"),
+        _address(channels.OUTPUT),
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    return BrokerUser(name, tuple(publish), (f"{inbox}.>", control_subject(_token(pool.name))))
+    heard = (f"{inbox}.>", control_subject(_token(pool.name)), WATCH_HINT)
+    return BrokerUser(name, tuple(publish), heard)
 
 
 def _sends(service: str, channel: Channel) -> Iterable[str]:

@@ -108,9 +108,14 @@ class DocumentRequest(Model):
 
 
 class RegisterDocument(DocumentRequest, OnBehalf):
-    """A document to keep; with ``instead_of`` its path must be the path of that entry."""
+    """A document to keep; with ``instead_of`` its path must be the path of that entry.
+
+    With ``newest_version`` that must be the newest version of its path, 0 where it has none.
+    """
 
     instead_of: EntryName | None = None
+    # absent from the release before
+    newest_version: int | None = None
 
 
 class RegisterDocuments(OnBehalf):

@@ -70,10 +70,12 @@ class ExecutionsPage(OnBehalf):
     catalog_id: int | None = None
     path: str | None = Field(default=None, description="part of the path, in any case")
     status: str | None = None
-    # absent from the release before
     parent_execution_id: int | None = None
     after: int | None = Field(default=None, description="the execution before the page")
     after_started_at: AwareDatetime | None = Field(default=None, description="its begin, if known")
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = Field(default=None, description="begun before, not then")
+    soft_errors: bool = Field(default=False, description="completed with errors of steps")
     limit: int = 50
     offset: int = 0
 
@@ -110,7 +112,6 @@ class ExecutionExists(Model):
     commands_generated: int
     path: str | None = None
     parent_execution_id: int | None = None
-    # absent from the release before
     origin_execution_ids: list[int] = Field(
         default_factory=list, description="what a restarted execution goes on from"
     )
@@ -121,7 +122,6 @@ class ExecutionOrigin(Model):
 
     catalog_id: int
     workload: Json = Field(repr=False)
-    # absent from the release before
     execution_pool: str | None = None
 
 

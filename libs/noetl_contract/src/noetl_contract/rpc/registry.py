@@ -10,7 +10,7 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, triage
+from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, states, triage
 from noetl_contract.rpc.operation import Operation
 
 _MODULES: tuple[ModuleType, ...] = (
@@ -20,6 +20,7 @@ _MODULES: tuple[ModuleType, ...] = (
     outbox,
     projector,
     triage,
+    states,
 )
 
 

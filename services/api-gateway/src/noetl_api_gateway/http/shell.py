@@ -153,9 +153,9 @@ class Shell:
         if scope["method"] == "OPTIONS":
             await _answer(send, 200, b"", _preflight(scope) if len(cors) > _MEAGRE else ())
             return
-        # The router would forgive slashes that the contract doesn't.
-        is_home = inner["path"] == "/"
-        if (inner["path"].endswith("/") and not is_home) or "//" in inner["path"]:
+        # The router would forgive slashes that the contract doesn't; people's pages may.
+        is_page = inner["path"] == "/" or inner["path"].startswith("/console/")
+        if not is_page and (inner["path"].endswith("/") or "//" in inner["path"]):
             await _answer(send, 404, _NOT_FOUND, _JSON)
             return
         if inner["method"] == "HEAD":

@@ -31,9 +31,18 @@ from noetl_api_gateway.routes.system import (
     keys,
     process,
     runtime,
+    state,
 )
 from noetl_api_gateway.routes.waits import links, signals
-from noetl_api_gateway.routes.workers import commands, event_reads, events, pauses, pools, reports
+from noetl_api_gateway.routes.workers import (
+    commands,
+    event_reads,
+    events,
+    output,
+    pauses,
+    pools,
+    reports,
+)
 from noetl_api_gateway.settings import ConsoleMode, Settings
 
 _MODULES = (
@@ -70,11 +79,13 @@ _MODULES = (
     keys,
     process,
     runtime,
+    state,
     links,
     signals,
     commands,
     event_reads,
     events,
+    output,
     pauses,
     pools,
     reports,

@@ -151,6 +151,26 @@ async def test_a_console_for_reading_has_no_actions(nats_url: str) -> None:
         assert world.backend.ingress == []
 
 
+async def test_what_is_not_there_is_a_page_with_the_way_back(world: World) -> None:
+    came = {"referer": f"{world.client.base_url}/console/waits?path=a", "host": "test"}
+    came["host"] = world.client.base_url.netloc.decode()
+
+    unknown = await world.client.get("/console/nothing/of/it/")
+    method = await post(world, "/console/waits", **OWN)
+    foreign = await post(world, f"/console/runs/{EXECUTION_ID}/cancel", sec_fetch_site="none")
+    empty = await post(world, "/console/runs", "action=cancel", **OWN, **came)
+    api = await world.client.get("/api/nothing")
+
+    for answer, status in ((unknown, 404), (method, 405), (foreign, 403), (empty, 422)):
+        assert (answer.status_code, answer.headers["content-type"][:9]) == (status, "text/html")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert 'href="/console"' in answer.text
+    assert 'href="/console/waits?path=a"' in empty.text
+    assert "Select at least one run first" in empty.text
+    assert "sent by another site" in foreign.text
+    assert api.headers["content-type"].startswith("application/json")
+
+
 async def test_no_console_is_nothing(nats_url: str) -> None:
     async with make_world(nats_url, console="off") as world:
         for path in ("/", "/console", "/console/static/style.css", "/console/login"):

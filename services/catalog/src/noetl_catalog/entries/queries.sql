@@ -7,6 +7,13 @@ SELECT
     pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0)),
     EXISTS(SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
 
+-- name: find_newest_version
+-- The newest version of a path that was not taken out, 0 where there is none; runs under lock_path.
+-- $1 path
+SELECT coalesce(max(version), 0)
+FROM noetl.catalog
+WHERE path = $1 AND deleted_at IS NULL;
+
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
 -- Versions that were taken out count, so that no number is used twice.

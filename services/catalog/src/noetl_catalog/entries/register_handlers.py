@@ -46,7 +46,7 @@ from noetl_catalog.entries.reach import (
 )
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.store import EntryStore, Newer
 from noetl_catalog.libraries.resolver import NO_LIBRARIES, Resolved, Resolver
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
@@ -94,7 +94,9 @@ class RegisterHandlers(Handlers):
             if isinstance(known, Refusal):
                 return known
             path = known.path
-        return await self._register(request, path=path, principal=request.principal)
+        return await self._register(
+            request, path=path, principal=request.principal, newest=request.newest_version
+        )
 
     @answers(REGISTER_BATCH)
     async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
@@ -172,7 +174,12 @@ class RegisterHandlers(Handlers):
         )
 
     async def _register(
-        self, wanted: DocumentRequest, *, path: str | None, principal: Principal | None
+        self,
+        wanted: DocumentRequest,
+        *,
+        path: str | None,
+        principal: Principal | None,
+        newest: int | None = None,
     ) -> RegisterAnswer | Refusal:
         size = len(wanted.content.encode())
         limit = self._settings.catalog_content_max_bytes
@@ -196,11 +203,11 @@ class RegisterHandlers(Handlers):
         refused = refused or trigger_refused(principal, document.trigger)
         refused = refused or await self._listener_refused(principal, document)
         if refused is not None or not document.libraries:
-            return refused or await self._insert(document, principal)
+            return refused or await self._insert(document, principal, newest=newest)
         resolved = await self._resolver.resolve(document.libraries)
         if isinstance(resolved, Refusal):
             return resolved
-        return await self._insert(document, principal, resolved)
+        return await self._insert(document, principal, resolved, newest=newest)
 
     async def _listener_refused(
         self, principal: Principal | None, document: Document
@@ -224,6 +231,8 @@ class RegisterHandlers(Handlers):
         document: Document,
         principal: Principal | None,
         libraries: Resolved = NO_LIBRARIES,
+        *,
+        newest: int | None,
     ) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
 
@@ -243,8 +252,11 @@ class RegisterHandlers(Handlers):
             await store.keep(session, new, catalog_id=catalog_id, version=version)
 
         version = await self._store.insert_version(
-            catalog_id, document, libraries=libraries.locks, also=also
+            catalog_id, document, libraries=libraries.locks, also=also, newest=newest
         )
+        if isinstance(version, Newer):
+            text = f"The newest version of '{document.path}' is {version.version}, not {newest}"
+            return Refusal(409, text, {"path": document.path, "version": version.version})
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
         await self._tell(document.kind)

@@ -26,6 +26,13 @@ class SubscriptionDocument:
     content: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """A path has another newest version than was expected; 0 where it has none."""
+
+    version: int
+
+
 class EntryStore(Store):
     """One method per statement or transaction."""
 
@@ -36,12 +43,14 @@ class EntryStore(Store):
         *,
         libraries: Mapping[str, LibraryLock] | None = None,
         also: AlsoKeep | None = None,
-    ) -> int | None:
+        newest: int | None = None,
+    ) -> int | Newer | None:
         """Keep a document as the next version of its path and return the version.
 
         Concurrent calls for one path get different versions. None: the kind is unknown.
         ``libraries`` are the locks of its steps by digest of their requirements; ``also`` writes
-        in the same transaction, with the version.
+        in the same transaction, with the version. With ``newest`` the document is kept only if
+        that is the newest version that was not taken out, 0 where there is none.
 
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
@@ -50,6 +59,10 @@ class EntryStore(Store):
             lock = await session.fetchrow("lock_path", new.path, new.kind)
             if lock is None or not lock["kind_is_known"]:
                 return None
+            if newest is not None:
+                found: int = await session.fetchval("find_newest_version", new.path)
+                if found != newest:
+                    return Newer(found)
             version: int = await session.fetchval(
                 "insert_version",
                 catalog_id,

@@ -1,11 +1,13 @@
 """The demand for workers: how many commands of each pool wait, and how many run."""
 
 from noetl_common.pg.database import Database
+from noetl_contract.http.system.state import WorkerLoad
 from noetl_contract.rpc.orchestrator import DemandQuery, PoolDemand, PoolDemands
 
 from noetl_orchestrator.memory.pauses import Pauses
 
 _MOST_POOLS = 1000
+_MOST_WORKERS = 500
 
 
 class Demand:
@@ -20,3 +22,8 @@ class Demand:
         paused = sorted(self._pauses.pools), sorted(self._pauses.paths)
         rows = await self._db.fetch("count_open_commands", query.pool, _MOST_POOLS, *paused)
         return PoolDemands(pools=[PoolDemand(**row) for row in rows])
+
+    async def read_loads(self) -> list[WorkerLoad]:
+        """Return how many commands each worker has, those with the most first."""
+        rows = await self._db.fetch("count_by_worker", _MOST_WORKERS)
+        return [WorkerLoad(**row) for row in rows]

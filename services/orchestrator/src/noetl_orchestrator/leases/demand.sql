@@ -42,3 +42,14 @@ FROM (
 GROUP BY o.pool
 ORDER BY sum(o.waiting + o.running) DESC, o.pool
 LIMIT $2;
+
+-- name: count_by_worker
+-- The commands that workers have, of one partial index. $1 most workers
+SELECT c.worker_id, count(*) AS running
+FROM noetl.command AS c
+WHERE c.status IN ('CLAIMED', 'RUNNING')
+    AND c.lease_until IS NOT NULL
+    AND c.worker_id IS NOT NULL
+GROUP BY c.worker_id
+ORDER BY count(*) DESC, c.worker_id
+LIMIT $1;

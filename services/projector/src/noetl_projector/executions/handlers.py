@@ -111,6 +111,9 @@ class ExecutionHandlers(Handlers):
             stems=None if request.principal is None else request.principal.stems(),
             after=request.after,
             after_started_at=request.after_started_at,
+            since=request.since,
+            until=request.until,
+            has_soft_errors=request.soft_errors,
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
         )

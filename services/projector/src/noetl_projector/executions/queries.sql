@@ -277,6 +277,46 @@ LEFT JOIN LATERAL (
 ) AS s ON TRUE
 ORDER BY p.started_at DESC, p.execution_id DESC;
 
+-- name: list_soft
+-- Completed executions in which a step ended with an error, among the next completed ones.
+-- $1, $2, $3, $4 as above, $5 part of a path or null (in any case), $6 patterns of paths with a
+-- slash or null for all, $7 catalog id or null, $8 the parent or null, $9 how many are looked at
+WITH near AS MATERIALIZED (
+    SELECT
+        s.started_at, s.execution_id, s.path, s.catalog_id, s.parent_execution_id, s.soft_errors
+    FROM noetl.execution_state AS s
+    WHERE
+        s.status = 'COMPLETED'
+        AND (s.started_at, s.execution_id) < (
+            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
+        )
+    ORDER BY s.started_at DESC, s.execution_id DESC
+    LIMIT $9
+),
+
+page AS MATERIALIZED (
+    SELECT n.started_at, n.execution_id
+    FROM near AS n
+    WHERE
+        n.soft_errors > 0
+        AND ($5::TEXT IS NULL OR strpos(lower(n.path), lower($5)) > 0)
+        AND ($6::TEXT[] IS NULL OR ltrim(n.path, '/') || '/' LIKE ANY($6))
+        AND ($7::BIGINT IS NULL OR n.catalog_id = $7)
+        AND ($8::BIGINT IS NULL OR n.parent_execution_id = $8)
+    ORDER BY n.started_at DESC, n.execution_id DESC
+    LIMIT $3 OFFSET $4
+)
+
+SELECT {state}
+FROM page AS p
+CROSS JOIN
+    LATERAL (
+        SELECT s.* FROM noetl.execution_state AS s
+        WHERE s.execution_id = p.execution_id
+        LIMIT 1
+    ) AS s
+ORDER BY p.started_at DESC, p.execution_id DESC;
+
 -- name: list_of_paths
 -- Executions whose paths match, newest first. $1, $2, $3, $4 as above, $5 statuses, $6 part of a
 -- path or null (in any case), $7 patterns of paths with a slash or null for all.

@@ -95,6 +95,10 @@ class Wanted:
         stems: Paths, and all below them; None for all paths.
         after: The execution before the page; only older ones are on it.
         after_started_at: When that one began, where it is known.
+        since: Begun then or later; None for any time.
+        until: Begun before then; None for any time.
+        has_soft_errors: Completed, but with a step that ended with an error. They are looked for
+            among as many completed ones as a page may cost, see ``_SOFT_NEAR``.
         limit: How many at most.
         offset: How many are passed over.
     """
@@ -106,12 +110,17 @@ class Wanted:
     stems: list[str] | None = None
     after: int | None = None
     after_started_at: datetime | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    has_soft_errors: bool = False
     limit: int
     offset: int = 0
 
 
 # Executions among which most pages are found, whatever the paths.
 _NEAR = 500
+_SOFT_NEAR = 10_000
+"""Completed executions among which a page looks for those with errors; no index has them."""
 _STATUSES = [status.value for status in ExecutionStatus]
 
 
@@ -123,6 +132,8 @@ def _chosen(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
     """Return the statement for these filters, and its arguments behind those of the page."""
     statuses = _STATUSES if wanted.status is None else [wanted.status]
     paths = (wanted.path_part, _patterns(wanted.stems))
+    if wanted.has_soft_errors:
+        return "list_soft", (*paths, wanted.catalog_id, wanted.parent_id, _SOFT_NEAR)
     if wanted.parent_id is not None:
         return "list_of_parent", (wanted.parent_id, statuses, wanted.catalog_id, *paths)
     if wanted.catalog_id is not None:
@@ -179,11 +190,27 @@ class ExecutionStore(Store):
 
     async def list_states(self, wanted: Wanted) -> list[State]:
         """Return a page of executions, newest first."""
-        begin = wanted.after_started_at
-        if wanted.after is not None and begin is None:
-            begin = await self._db.fetchval("find_place", wanted.after)
-            begin = begin or datetime.fromtimestamp(time_of_id_ms(wanted.after) / 1000, UTC)
-        page = (begin, wanted.after, wanted.limit, wanted.offset)
+        if wanted.has_soft_errors and wanted.status not in {None, ExecutionStatus.COMPLETED}:
+            return []
+        found = await self._list_before(await self._place(wanted), wanted)
+        if wanted.since is None:
+            return found
+        return [one for one in found if one.started_at >= wanted.since]
+
+    async def _place(self, wanted: Wanted) -> tuple[datetime | None, int | None]:
+        """Return begin and id before which the page's executions come; nulls for all."""
+        begin, after = wanted.after_started_at, wanted.after
+        if after is not None and begin is None:
+            begin = await self._db.fetchval("find_place", after)
+            begin = begin or datetime.fromtimestamp(time_of_id_ms(after) / 1000, UTC)
+        if wanted.until is not None and (begin is None or wanted.until <= begin):
+            return wanted.until, 0
+        return begin, after
+
+    async def _list_before(
+        self, place: tuple[datetime | None, int | None], wanted: Wanted
+    ) -> list[State]:
+        page = (*place, wanted.limit, wanted.offset)
         statement, filters = _chosen(wanted)
         if statement == "list_of_paths" and wanted.limit + wanted.offset < _NEAR:
             found = await self._list_near(page, wanted)

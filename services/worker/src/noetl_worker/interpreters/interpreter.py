@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import orjson
@@ -28,7 +29,7 @@ from noetl_worker.interpreters.process import (
     Nursery,
     ZygoteProcess,
 )
-from noetl_worker.interpreters.run import MISSING, InterpreterLost, Run
+from noetl_worker.interpreters.run import MISSING, InterpreterLost, Listener, Run
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _START_SECONDS = 30.0
@@ -150,6 +151,7 @@ class Interpreter:
         *,
         timeout: float | None,  # noqa: ASYNC109  only the time of the script counts
         execution: int | None = None,
+        listener: Listener | None = None,
     ) -> Run:
         """Run one script; cancelling kills it.
 
@@ -157,6 +159,7 @@ class Interpreter:
             job: the script.
             timeout: seconds until it is killed.
             execution: keep the process for this execution if the script leaves no trace.
+            listener: gets what it prints as it comes.
 
         Raises:
             InterpreterLost: the zygote ended. Only a script that means to can do that.
@@ -174,6 +177,7 @@ class Interpreter:
         self._early_report = None
         self.kept_for = None
         self._execution = execution
+        self._listen(listener)
         self._unsent = memoryview(JOB.pack(execution is not None, len(job)) + job)
         self._send()
         timer = (
@@ -189,6 +193,10 @@ class Interpreter:
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _listen(self, listener: Listener | None) -> None:
+        self._stdout.listener = None if listener is None else partial(listener, "stdout")
+        self._stderr.listener = None if listener is None else partial(listener, "stderr")
 
     def kill_script(self, *, reason: str | None = None) -> None:
         """End the script and all it started; the zygote reports when that is done."""
@@ -370,6 +378,7 @@ class Interpreter:
             self._last_kill.cancel()
             self._last_kill = None
         self._report.dropped = 0
+        self._listen(None)
         future, self._run = self._run, None
         if self._unsent:
             # The rest of the job would be the beginning of the next one.

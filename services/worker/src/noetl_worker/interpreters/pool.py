@@ -11,7 +11,7 @@ from noetl_common.logging import get_logger
 from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery
-from noetl_worker.interpreters.run import InterpreterLost, Run
+from noetl_worker.interpreters.run import InterpreterLost, Listener, Run
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
@@ -95,6 +95,7 @@ class InterpreterPool:
         timeout: float | None,  # noqa: ASYNC109  only the script's own time counts
         executable: str | None = None,
         execution: int | None = None,
+        listener: Listener | None = None,
     ) -> Run:
         """Run a job.
 
@@ -103,17 +104,20 @@ class InterpreterPool:
             timeout: seconds until it is killed.
             executable: run it in an interpreter started for it alone.
             execution: its process may be kept for, or come from, this execution.
+            listener: gets what it prints as it comes.
 
         Raises:
             StartFailed: the interpreter can't be started.
             InterpreterLost: it ended under the script.
         """
         if executable is not None and executable != self._executable:
-            return await self._run_alone(job, timeout=timeout, executable=executable)
+            return await self._run_alone(
+                job, timeout=timeout, executable=executable, listener=listener
+            )
         if not self._keeping.most:
             execution = None
         interpreter = await self._take(execution)
-        return await interpreter.run(job, timeout=timeout, execution=execution)
+        return await interpreter.run(job, timeout=timeout, execution=execution, listener=listener)
 
     async def warm_up(self, count: int) -> None:
         """Start some interpreters ahead of the first scripts."""
@@ -153,7 +157,14 @@ class InterpreterPool:
         await asyncio.gather(*(one.close() for one in everyone))
         await self._nursery.close()
 
-    async def _run_alone(self, job: bytes, *, timeout: float | None, executable: str) -> Run:  # noqa: ASYNC109  as above
+    async def _run_alone(
+        self,
+        job: bytes,
+        *,
+        timeout: float | None,  # noqa: ASYNC109  as above
+        executable: str,
+        listener: Listener | None,
+    ) -> Run:
         nursery = Nursery(executable=executable, limits=self._limits)
         try:
             interpreter = await Interpreter.start(
@@ -161,7 +172,7 @@ class InterpreterPool:
             )
             self._alone.add(interpreter)
             try:
-                return await interpreter.run(job, timeout=timeout)
+                return await interpreter.run(job, timeout=timeout, listener=listener)
             finally:
                 self._alone.discard(interpreter)
                 await interpreter.close()

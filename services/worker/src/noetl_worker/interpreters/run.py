@@ -1,8 +1,13 @@
 """How a script ended."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from noetl_contract.http.workers.output import OutputStream
 from noetl_contract.json import Json
+
+type Listener = Callable[[OutputStream, bytes], None]
+"""Gets what a script prints, as it is read."""
 
 MISSING: Json = object()
 """Value of a script that has told none."""

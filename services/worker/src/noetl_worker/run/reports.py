@@ -24,6 +24,9 @@ class Outcome:
     is_handled: bool = False
     """Whether a rule of the playbook lets the step go on with the bad status."""
 
+    printed: Mapping[str, str] | None = None
+    """With an error: the last lines of what it had printed, by `stdout` and `stderr`."""
+
     @property
     def has_failed(self) -> bool:
         """Whether the run has gone wrong, and no rule of the playbook has seen to it."""
@@ -59,7 +62,9 @@ class Reporter:
             if outcome.task is not None:
                 said["task"] = outcome.task
             return [
-                self._event(command, "call.error", "FAILED", {**call, **said}),
+                self._event(
+                    command, "call.error", "FAILED", {**call, **said, **(outcome.printed or {})}
+                ),
                 self._event(
                     command,
                     "command.failed",

@@ -17,6 +17,8 @@ from noetl_worker.tools.tool import ToolResult
 
 _log = get_logger()
 _LONGEST_ERROR = 2000
+LONGEST_TAIL = 16 << 10
+"""Characters of each stream's last lines that stay in sight where the result itself does not."""
 
 
 async def reported_result(
@@ -47,11 +49,23 @@ async def reported_result(
     context |= {name: body[name] for name in ("error", "task") if name in body}
     if isinstance(context.get("error"), str):
         context["error"] = context["error"][:_LONGEST_ERROR]
+    for name in ("stdout", "stderr"):
+        if body.get(name):
+            context[name] = _tail(body[name])
     return {
         "status": status,
         "context": context,
         "reference": _reference(stored),
     }
+
+
+def _tail(text: str) -> str:
+    """Return the last lines of a text."""
+    if len(text) <= LONGEST_TAIL:
+        return text
+    tail = text[-LONGEST_TAIL:]
+    _, newline, lines = tail.partition("\n")
+    return lines if newline else tail
 
 
 def _repeated_bytes(body: JsonObject, size: int, *, most: int) -> int:

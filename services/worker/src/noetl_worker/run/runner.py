@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from time import perf_counter
 from traceback import format_exception
 
@@ -17,10 +18,12 @@ from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.credentials.known_secrets import KnownSecrets, spellings_of
 from noetl_worker.credentials.resolver import CommandCredentials
 from noetl_worker.credentials.source import CredentialSource
+from noetl_worker.output.outputs import Outputs
+from noetl_worker.output.run_output import RunOutput
 from noetl_worker.redaction import NestedTooDeeply, mask
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
-from noetl_worker.run.results import reported_result
+from noetl_worker.run.results import LONGEST_TAIL, reported_result
 from noetl_worker.run.single import run_single
 from noetl_worker.tools.tool import AUTH_TYPES, Toolbox, ToolContext, ToolError, timed_out
 
@@ -58,6 +61,7 @@ class Runner:
         secret_hosts: Mapping[str, tuple[str, ...]] | None = None,
         credentials: CredentialSource,
         limits: PolicyLimits,
+        outputs: Outputs,
     ) -> None:
         self._toolbox = toolbox
         self._worker_id = worker_id
@@ -66,6 +70,7 @@ class Runner:
         self._credentials = credentials
         self._known = KnownSecrets(always=secrets.values())
         self._limits = limits
+        self._outputs = outputs
 
     async def run(self, command: Command, store: ResultStore) -> Outcome:
         """Run the tool and return what is to be reported; never raises but for cancellation."""
@@ -94,16 +99,32 @@ class Runner:
             return outcome
 
     async def _bounded(self, command: Command, store: ResultStore) -> Outcome:
+        output = self._output_of(command)
+        try:
+            outcome = await self._timed(command, store, output)
+        finally:
+            # Before the end is told, so that readers get its lines first.
+            await self._outputs.close(output)
+        if outcome.error is not None and output.has_lines:
+            return replace(outcome, printed=output.tails(LONGEST_TAIL))
+        return outcome
+
+    async def _timed(self, command: Command, store: ResultStore, output: RunOutput) -> Outcome:
         seconds = command.timeout_seconds
         if seconds is None:
-            return await self._outcome(command, store)
+            return await self._outcome(command, store, output)
         try:
             async with asyncio.timeout(seconds):
-                return await self._outcome(command, store)
+                return await self._outcome(command, store, output)
         except TimeoutError:
             return self._raised(command, timed_out(seconds))
 
-    async def _outcome(self, command: Command, store: ResultStore) -> Outcome:
+    def _output_of(self, command: Command) -> RunOutput:
+        # What it was given doesn't change; of credentials more may come to be known.
+        given = cache(lambda: secret_values(command.context.get("render_context")))
+        return self._outputs.of(command, lambda: (*given(), *self._secrets_of(command)))
+
+    async def _outcome(self, command: Command, store: ResultStore, output: RunOutput) -> Outcome:
         try:
             lifted = _lift(command)
             credentials = CommandCredentials(
@@ -118,7 +139,7 @@ class Runner:
                 self._toolbox,
                 command.action,
                 lifted.config,
-                self._context(command, lifted, credentials),
+                self._context(command, lifted, credentials, output),
                 policy=command.context.get("policy"),
                 retry=lifted.retry,
                 limits=self._limits,
@@ -163,7 +184,11 @@ class Runner:
         return (*spellings_of(login, own), *known) if own else known
 
     def _context(
-        self, command: Command, lifted: _Lifted, credentials: CommandCredentials
+        self,
+        command: Command,
+        lifted: _Lifted,
+        credentials: CommandCredentials,
+        output: RunOutput,
     ) -> ToolContext:
         render_context = command.context.get("render_context")
         variables = dict(render_context) if isinstance(render_context, dict) else {}
@@ -186,6 +211,7 @@ class Runner:
             auth=lifted.auth,
             credentials=credentials,
             toolbox=self._toolbox,
+            listener=output.take,
             own_templates=_texts_of(command, "own_templates"),
         )
 

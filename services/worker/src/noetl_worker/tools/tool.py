@@ -11,6 +11,7 @@ from noetl_template import TemplateError, render_task, render_worker
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.interpreters.run import Listener
 from noetl_worker.libraries.pools import LibraryPools
 from noetl_worker.settings import Settings
 from noetl_worker.tools.errors import Failure, ToolError
@@ -109,11 +110,15 @@ def timed_out(seconds: float) -> str:
     return f"Execution timed out after {seconds:g} seconds"
 
 
-def over_time(seconds: float, *, duration_ms: int) -> ToolResult:
-    """Return the result of a call whose time was over."""
+def over_time(
+    seconds: float, *, duration_ms: int, stdout: str = "", stderr: str = ""
+) -> ToolResult:
+    """Return the result of a call whose time was over, with what it had printed, if anything."""
     return ToolResult(
         status="timeout",
         error=timed_out(seconds),
+        stdout=stdout or None,
+        stderr=stderr or None,
         duration_ms=duration_ms,
         failure=Failure(kind="timeout", retryable=True),
     )
@@ -144,6 +149,8 @@ class ToolContext:
     """Texts in the variables that the playbook itself keeps as templates, unlike data."""
     keychain: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """Entries of the keychain that the configuration names; no variable of anything else."""
+    listener: Listener | None = None
+    """Gets what the tool prints, while it does."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 

@@ -115,7 +115,9 @@ async def test_the_timeout_ends_all_that_was_started(
     result = (await call(toolbox, config, timeout=1 if place == "lifted" else None)).to_json()
 
     result.pop("duration_ms")
-    assert result == {"status": "timeout", "error": "Execution timed out after 1 seconds"}
+    assert result == {
+        "status": "timeout", "error": "Execution timed out after 1 seconds", "stdout": "out\n",
+    }  # fmt: skip
     assert [is_alive(pid) for pid in await started(pids, count=2)] == [False, False]
 
 

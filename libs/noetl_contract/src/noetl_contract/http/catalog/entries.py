@@ -33,6 +33,12 @@ class RegisterRequest(Model):
     resource_type: str = Field(
         default="Playbook", description="taken only where the document has no `kind`"
     )
+    newest_version: int | None = Field(
+        default=None,
+        ge=0,
+        description="keep it only if this is the newest version of its path, 0 if there is none;"
+        " otherwise 409, whose `detail` has `path` and `version`",
+    )
 
 
 class RegisterAnswer(Model):

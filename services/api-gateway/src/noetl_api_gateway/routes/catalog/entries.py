@@ -103,7 +103,9 @@ ROUTES = [
         "/api/catalog/register",
         REGISTER,
         lambda sent: RegisterDocument(
-            content=decode_content(sent.body.content), resource_type=sent.body.resource_type
+            content=decode_content(sent.body.content),
+            resource_type=sent.body.resource_type,
+            newest_version=sent.body.newest_version,
         ),
         body=RegisterRequest,
         name="register",
@@ -111,7 +113,10 @@ ROUTES = [
         summary="Register a document as the next version of its path",
         description="Decode the document and hand it to the catalog.",
         tags=_TAGS,
-        errors={422: "Missing 'metadata' section"},
+        errors={
+            409: "The newest version of 'demo/hello' is 4, not 3",
+            422: "Missing 'metadata' section",
+        },
         write="catalog_register",
     ),
     forward(

@@ -1,15 +1,15 @@
 """`/console/…`: pages and forms."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from litestar import Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from noetl_console.api import Api, Refused
-from noetl_console.rendering import render, static_files
-from noetl_console.requests import BadField, Page, PageRequest, Redirect
+from noetl_console.rendering import static_files
+from noetl_console.requests import BadField, PageRequest
 from noetl_console.routes import CONSOLE_ROUTES, ConsoleRoute
 from noetl_contract.access.rights import Right
 
@@ -17,8 +17,9 @@ from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import ENCODED_SLASH
+from noetl_api_gateway.routes.console.answers import address_of, error_page, refused_page, shown
 from noetl_api_gateway.routes.console.own_calls import transport
-from noetl_api_gateway.routes.console.sessions import cookie_of, refuse_foreign_forms, token_of
+from noetl_api_gateway.routes.console.sessions import refuse_foreign_forms, token_of
 from noetl_api_gateway.settings import ConsoleMode
 
 if TYPE_CHECKING:
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
 CONSOLE_STATE = "console"
 """Where the application keeps what answers the console's calls: itself."""
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-_PAGE_HEADERS = {
-    "content-security-policy": _POLICY,
-    "cache-control": "no-store",
-    "referrer-policy": "same-origin",
-    "x-frame-options": "DENY",
-}
 _FILE_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _MOST_FIELDS = 2000
 _OPTIONS = {"needs": Right.PUBLIC}
@@ -94,7 +85,7 @@ async def _answer(
         form = await _form(request)
     token = token_of(request)
     page_request = PageRequest(
-        path=_address(request),
+        path=address_of(request),
         names={name: _name(value) for name, value in request.path_params.items()},
         query=dict(request.query_params.items()),
         form=form,
@@ -106,11 +97,12 @@ async def _answer(
         token = page_request.field("token").strip()
     api = Api(transport(request.app.state[CONSOLE_STATE], request.scope, token))
     try:
-        return _shown(await route.handler(api, page_request), page_request, is_secure=is_secure)
+        given = await route.handler(api, page_request)
     except Refused as refused:
-        return _refused(refused, page_request, is_form=route.method == "POST")
+        return refused_page(refused, page_request, request)
     except BadField as bad:
-        return _error(page_request, "This can't be taken", bad.text, 422)
+        return error_page(page_request, request, "This can't be taken", bad.text, 422)
+    return await shown(given, page_request, is_secure=is_secure, bytes_read=api.bytes_read)
 
 
 def _name(value: object) -> str:
@@ -128,52 +120,3 @@ async def _form(request: AnyRequest) -> dict[str, list[str]]:
     return {
         name: [value.replace("\r\n", "\n") for value in values] for name, values in form.items()
     }
-
-
-def _address(request: AnyRequest) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    path = "%2F".join(quote(part) for part in request.scope["path"].split(ENCODED_SLASH))
-    return f"{path}?{query}" if query else path
-
-
-def _shown(
-    given: Page | Redirect, page_request: PageRequest, *, is_secure: bool
-) -> Response[bytes]:
-    if isinstance(given, Redirect):
-        headers = {"location": given.to, **_PAGE_HEADERS}
-        if given.token is not None:
-            headers["set-cookie"] = cookie_of(given.token, is_secure=is_secure)
-        return Response(b"", status_code=303, headers=headers)
-    if given.is_same:
-        return Response(b"", status_code=204, headers=_PAGE_HEADERS)
-    if given.is_stale:
-        return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-refresh": "true"})
-    return _html(render(given, page_request), given.status)
-
-
-def _refused(refused: Refused, page_request: PageRequest, *, is_form: bool) -> Response[bytes]:
-    """Ask for a login, or say why not."""
-    at_login = page_request.path.partition("?")[0] == "/console/login"
-    if refused.status != 401:
-        return _error(page_request, "Not possible", refused.text, refused.status)
-    if at_login:
-        shown = {"next": page_request.field("next"), "text": f"Not let in: {refused.text}"}
-        return _html(render(Page("login.html", shown, title="Log in"), page_request), 401)
-    to = f"/console/login?next={quote('/console' if is_form else page_request.path)}"
-    if page_request.is_partial:
-        return Response(b"", status_code=200, headers={**_PAGE_HEADERS, "hx-redirect": to})
-    return Response(b"", status_code=303, headers={"location": to, **_PAGE_HEADERS})
-
-
-def _error(page_request: PageRequest, title: str, text: str, status: int) -> Response[bytes]:
-    page = Page("error.html", {"text": text, "status": status}, title=title)
-    return _html(render(page, page_request), status)
-
-
-def _html(text: str, status: int) -> Response[bytes]:
-    return Response(
-        text.encode(),
-        status_code=status,
-        media_type="text/html",
-        headers=_PAGE_HEADERS,
-    )

@@ -7,7 +7,7 @@ slow client.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 from noetl_common.bus.inbox import Incoming
@@ -26,10 +26,13 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, busy
 from noetl_api_gateway.metrics import OPEN_STREAMS
+from noetl_api_gateway.routes.executions.output_lines import OutputLines
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
+
+type WantedOutput = Literal["none", "too", "only"]
 
 _log = get_logger()
 
@@ -75,17 +78,29 @@ class EventStream:
         execution_id: the execution to follow.
         types: event types to send; empty means all.
         has_text_ids: send ids as strings.
+        output: send the lines that steps print, too, or only them and the end.
     """
 
     def __init__(
-        self, gateway: Gateway, *, execution_id: int, types: frozenset[str], has_text_ids: bool
+        self,
+        gateway: Gateway,
+        *,
+        execution_id: int,
+        types: frozenset[str],
+        has_text_ids: bool,
+        output: WantedOutput = "none",
     ) -> None:
         self._gateway = gateway
         self._execution_id = execution_id
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
+        self._output = output
+        self._has_news = True
         self._wake = asyncio.Event()
+        self._lines = OutputLines(
+            wake=self._wake.set, ask_again=lambda: gateway.watches.ask_again(execution_id)
+        )
 
     async def open(self, last_event_id: int | None) -> None:
         """Find the position to go on from.
@@ -144,7 +159,11 @@ class EventStream:
         subject = commits_of_execution_filter(self._execution_id)
         subscription = await self._gateway.bus.subscribe(subject, self._on_message)
         try:
-            await self._follow(send)
+            if self._output == "none":
+                await self._follow(send)
+            else:
+                async with self._gateway.watches.watch(self._execution_id, self._lines.take):
+                    await self._follow(send)
         finally:
             await subscription.unsubscribe()
 
@@ -155,36 +174,62 @@ class EventStream:
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             last = self._position + 1
         if last > self._position:
+            self._has_news = True
             self._wake.set()
 
     async def _follow(self, send: "Send") -> None:
         settings = self._gateway.settings
         loop = asyncio.get_running_loop()
-        spoke_at = loop.time()
+        spoke_at, look_at = loop.time(), 0.0
         while True:
             self._wake.clear()
-            page = await self._read_log()
-            for event in () if page is None else page.events:
-                if self._wants(event):
-                    await _write(send, self._message(event))
-                    spoke_at = loop.time()
-                self._position = event.position
-                ended = status_of_terminal(event.event_type or "")
+            if await self._write_output(send):
+                spoke_at = loop.time()
+            if self._has_news or loop.time() >= look_at:
+                self._has_news = False
+                look_at = loop.time() + settings.stream_poll_seconds
+                said, ended = await self._write_events(send)
                 if ended is not None:
+                    await self._write_output(send)
                     await _write(send, self._end(ended))
                     return
-            if page is not None:
-                if len(page.events) >= settings.stream_page_size:
-                    continue
-                if page.status != "RUNNING" and self._position >= page.position:
-                    await _write(send, self._end(page.status))
-                    return
-            if await self._wait(settings.stream_poll_seconds):
+                if said:
+                    spoke_at = loop.time()
+            if self._has_news:
+                continue
+            if await self._wait(max(look_at - loop.time(), 0)):
                 # Commits of a busy execution come in quick succession: one read serves several.
                 await asyncio.sleep(_GATHER_SECONDS)
             if loop.time() - spoke_at >= settings.stream_heartbeat_seconds:
                 await _write(send, b": keep-alive\n\n")
                 spoke_at = loop.time()
+
+    async def _write_events(self, send: "Send") -> tuple[bool, str | None]:
+        """Send one page of the log; return whether anything was sent, and the status at its end."""
+        page = await self._read_log()
+        if page is None:
+            return False, None
+        said = False
+        for event in page.events:
+            if self._wants(event):
+                await _write(send, self._message(event))
+                said = True
+            self._position = event.position
+            ended = status_of_terminal(event.event_type or "")
+            if ended is not None:
+                return said, ended
+        if len(page.events) >= self._gateway.settings.stream_page_size:
+            self._has_news = True
+        elif page.status != "RUNNING" and self._position >= page.position:
+            return said, page.status
+        return said, None
+
+    async def _write_output(self, send: "Send") -> bool:
+        shown = self._lines.shown()
+        for one in shown:
+            body = one.model_dump()
+            await _write(send, b"event: output\ndata: %s\n\n" % self._data(body))
+        return bool(shown)
 
     async def _read_log(self) -> ExecutionTail | None:
         try:
@@ -213,6 +258,8 @@ class EventStream:
         return await self._gateway.services.ask(EXECUTIONS_TAIL, wanted, execution_id=number)
 
     def _wants(self, event: TailEvent) -> bool:
+        if self._output == "only":
+            return False
         return not self._types or event.event_type in self._types
 
     def _message(self, event: TailEvent) -> bytes:

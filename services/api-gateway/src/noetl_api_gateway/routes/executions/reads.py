@@ -26,11 +26,11 @@ from pydantic import BaseModel
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import path_id, query_int, query_text
+from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_moment, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
-from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
+from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _TAGS = ["executions"]
@@ -67,6 +67,12 @@ _STEP_QUERY = {
             "path": (str, "part of the playbook's path, in any case"),
             "status": (str, "exact status"),
             "parent_execution_id": (int, "children of this execution"),
+            "since": (str, "RFC 3339; begun then or later"),
+            "until": (str, "RFC 3339; begun before then"),
+            "soft_errors": (
+                bool,
+                "completed ones in which a step ended with an error, of the next 10,000 of a page",
+            ),
             "limit": (int, "at most 100, 50 if absent; for web pages 1000 and 500"),
             "after": (int, "id of the last entry of the page before: only older ones follow"),
             "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
@@ -86,6 +92,9 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
         status=query_text(query, "status"),
         parent_execution_id=query_int(query, "parent_execution_id"),
         after=query_int(query, "after"),
+        since=query_moment(query_text(query, "since") or None, "since"),
+        until=query_moment(query_text(query, "until") or None, "until"),
+        soft_errors=query_flag(query, "soft_errors") or False,
         limit=usual if limit is None else min(limit, most),
         offset=offset or 0,
     )
@@ -138,6 +147,10 @@ def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
             "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),
             "since_event_id": (int, "the same"),
             "event_type": (str, "exact type; may be given several times"),
+            "output": (
+                str,
+                "`1`: also lines that steps print, in messages `output`; `only`: these alone",
+            ),
         },
         errors=_UNKNOWN,
     ),
@@ -152,9 +165,22 @@ async def execution_events_stream(
         execution_id=number,
         types=frozenset(request.query_params.getall("event_type", [])),
         has_text_ids=is_browser_like(request.scope),
+        output=_wanted_output(request),
     )
     await stream.open(read_cursor(request))
     return stream
+
+
+def _wanted_output(request: AnyRequest) -> WantedOutput:
+    match query_text(request.query_params, "output") or "0":
+        case "0" | "false":
+            return "none"
+        case "1" | "true":
+            return "too"
+        case "only":
+            return "only"
+        case other:
+            raise bad_query(f"output: '{other[:50]}' is none of 0, 1, only")
 
 
 def _detail(sent: Sent[BaseModel]) -> DetailRequest:

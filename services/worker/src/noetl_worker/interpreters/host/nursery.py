@@ -160,8 +160,14 @@ def _find_libraries(folder: str) -> None:
 def _prepare_interpreter() -> None:
     """Make it look as scripts expect it, once for all forks."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        # Line by line, as on a terminal: who watches a script reads each line when it is printed.
         stream = open(  # noqa: SIM115  stays open as long as the process
-            descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+            descriptor,
+            "w",
+            buffering=1,
+            encoding="utf-8",
+            errors="backslashreplace",
+            closefd=False,
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

@@ -74,9 +74,9 @@ class Python:
             "env": fields.texts("env"),
             "cwd": fields.optional_text("cwd"),
         }
-        # Large, and few scripts look at them: only for those whose text has a way to them.
         if config.get("libs"):
             job["libs"] = config["libs"]
+        # Large, and few scripts look at them: only for those whose text has a way to them.
         code = source.get("code")
         if code is None or _REACHES_VARIABLES.search(code) is not None:
             job["variables"] = context.variables
@@ -87,6 +87,7 @@ class Python:
                     timeout=seconds,
                     executable=executable,
                     execution=context.execution_id,
+                    listener=context.listener,
                 )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
@@ -150,7 +151,7 @@ def _requirements(
 
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     if run.timed_out and seconds is not None:
-        return over_time(seconds, duration_ms=duration_ms)
+        return over_time(seconds, duration_ms=duration_ms, stdout=run.stdout, stderr=run.stderr)
     exit_code = -1 if run.exit_code < 0 or run.unreadable else run.exit_code
     failed = exit_code != 0
     error = f"Python script exited with code {exit_code}" if failed else None

@@ -77,7 +77,9 @@ class Shell:
             "cwd": fields.optional_text("cwd"),
         }
         try:
-            run = await self._interpreters.run(jsonb.encode(job), timeout=seconds)
+            run = await self._interpreters.run(
+                jsonb.encode(job), timeout=seconds, listener=context.listener if captured else None
+            )
         except StartFailed as error:
             raise _not_started(str(error)) from error
         except InterpreterLost as error:
@@ -88,7 +90,12 @@ class Shell:
             raise _not_started(str(run.value))
         duration_ms = int((perf_counter() - started) * 1000)
         if run.timed_out and seconds is not None:
-            return over_time(seconds, duration_ms=duration_ms)
+            return over_time(
+                seconds,
+                duration_ms=duration_ms,
+                stdout=_lines(run.stdout) if captured else "",
+                stderr=_lines(run.stderr) if captured else "",
+            )
         return _result(run, captured=captured, duration_ms=duration_ms)
 
 

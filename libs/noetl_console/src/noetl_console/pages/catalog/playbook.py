@@ -1,14 +1,14 @@
 """One playbook: its picture and text, its versions, the form that starts it, its executions."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
     CatalogListRequest,
     ContentRequest,
-    RegisterAnswer,
-    RegisterRequest,
+    DocumentProblem,
     ResourceRequest,
     UiSchema,
     ValidateAnswer,
@@ -21,28 +21,11 @@ from noetl_console.api import Api, path_segments
 from noetl_console.drawing.differences import differences
 from noetl_console.drawing.forms import FormField, json_object, typed_values, workload_fields
 from noetl_console.drawing.graph import draw_graph
-from noetl_console.requests import BadField, Page, PageRequest, Redirect
+from noetl_console.requests import Page, PageRequest, Redirect
 
 _RUNS = 20
 _SEARCHED = 100
 """Executions to find them in: the API's filter also finds paths that contain this one."""
-_EXAMPLE = """\
-apiVersion: noetl.io/v2
-kind: Playbook
-metadata:
-  name: my_playbook
-  path: demo/my_playbook
-workload:
-  name: world
-workflow:
-  - step: start
-    tool:
-      kind: python
-      args:
-        name: "{{ workload.name }}"
-      code: |
-        result = {"greeting": f"hello {name}"}
-"""
 
 
 async def playbook(api: Api, request: PageRequest) -> Page:
@@ -70,6 +53,7 @@ async def playbook(api: Api, request: PageRequest) -> Page:
             "versions": sorted(versions, key=lambda one: -one.version),
             "graph_drawn": draw_graph(entry.layout, {}),
             "problems": problems.problems if problems else [],
+            "problems_at": _by_line(problems),
             "lines": (entry.content or "").splitlines(),
             "fields": fields,
             "runs": [one for one in runs or [] if one.path == path][:_RUNS],
@@ -84,6 +68,13 @@ async def playbook(api: Api, request: PageRequest) -> Page:
         },
         title=path,
     )
+
+
+def _by_line(found: ValidateAnswer | None) -> Mapping[int, Sequence[DocumentProblem]]:
+    at: dict[int, list[DocumentProblem]] = {}
+    for one in found.problems if found else []:
+        at.setdefault(one.line, []).append(one)
+    return at
 
 
 async def _version(api: Api, path: str, wanted: str | None) -> CatalogEntry | None:
@@ -114,57 +105,3 @@ async def start(api: Api, request: PageRequest) -> Redirect:
     wish = ExecuteRequest(catalog_id=entry.catalog_id, workload=workload)
     started = await api.send(ExecuteAnswer, "execute", wish)
     return Redirect(f"/console/runs/{started.execution_id}")
-
-
-async def edit(api: Api, request: PageRequest) -> Page:
-    """Show a text to change: that of a path's version, or an example."""
-    path = request.query.get("path", "")
-    text = _EXAMPLE
-    if path:
-        entry = await api.send(
-            CatalogEntry,
-            "catalog/resource",
-            ResourceRequest(path=path, version=request.query.get("version") or "latest"),
-        )
-        text = entry.content or ""
-    return await _edited(api, text, path)
-
-
-async def check(api: Api, request: PageRequest) -> Page:
-    """Say what is wrong with a text that is being typed."""
-    return await _edited(api, request.field("content"), request.field("path"))
-
-
-async def save(api: Api, request: PageRequest) -> Page | Redirect:
-    """Register a text as the next version of its path, if it can run or is wanted anyway."""
-    text = request.field("content")
-    if not text.strip():
-        raise BadField("The text is empty")
-    found = await _problems(api, text)
-    if found is not None and not found.valid and request.field("anyway") != "yes":
-        return await _edited(api, text, request.field("path"), is_refused=True)
-    saved = await api.send(RegisterAnswer, "catalog/register", RegisterRequest(content=text))
-    return Redirect(f"/console/playbooks/{path_segments(saved.path)}?version={saved.version}")
-
-
-async def _problems(api: Api, text: str) -> ValidateAnswer | None:
-    return await api.send_if_allowed(
-        ValidateAnswer, "catalog/playbooks/validate", ContentRequest(content=text)
-    )
-
-
-async def _edited(api: Api, text: str, path: str, *, is_refused: bool = False) -> Page:
-    found = await _problems(api, text) if text.strip() else None
-    return Page(
-        "edit.html",
-        {
-            "text": text,
-            "path": path,
-            "problems": found.problems if found else [],
-            "valid": found.valid if found else None,
-            "is_refused": is_refused,
-        },
-        title=f"Edit {path}" if path else "New playbook",
-        status=422 if is_refused else 200,
-        part="parts/problems.html",
-    )

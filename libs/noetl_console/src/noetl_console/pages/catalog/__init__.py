@@ -1,0 +1,1 @@
+"""Playbooks: the list, one of them, and the editor."""

@@ -1,0 +1,1 @@
+"""Lines that running tools print, for those who watch."""
