@@ -10,7 +10,6 @@ from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, sche
 from noetl_api_gateway.routes.console.pages import console_routes
 from noetl_api_gateway.routes.executions import (
     ehdb,
-    libraries,
     reads,
     replay,
     result_lists,
@@ -38,6 +37,7 @@ from noetl_api_gateway.routes.workers import (
     commands,
     event_reads,
     events,
+    libraries,
     output,
     pauses,
     pools,
