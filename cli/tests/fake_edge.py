@@ -134,19 +134,22 @@ def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
         if edge.refusal:
             code, text = edge.refusal
             return Response({"error": text, "status": code}, code)
-        return Response({"path": "tests/it", "version": 3})
+        kept = {"path": "tests/it", "version": 3, "catalog_id": "7", "kind": "playbook"}
+        return Response({"status": "success", "message": "kept", **kept})
     if path == "/api/execute":
         edge.started.update(body)
-        return Response({"execution_id": str(EXECUTION), "status": "started"})
+        started = {"execution_id": str(EXECUTION), "status": "started", "commands_generated": 1}
+        return Response(started)
     _, is_signal, name = path.partition("/signals/")
     if is_signal:
         edge.signals.append((name, dict(body)))
-        return Response({"status": "taken"})
+        told = {"execution_id": EXECUTION, "signal": name, "signal_id": str(body.get("id"))}
+        return Response({**told, "status": "taken", "step": "start", "iteration": None})
     edge.cancelled = body
     if edge.ends_cancelled:
         edge.status = "CANCELLED"
         edge.add(event(59, "playbook_cancelled", "playbook"))
-    return Response({"status": "cancelled"})
+    return Response({"execution_id": EXECUTION, "status": "cancelled", "message": "cancelled"})
 
 
 def _stream(edge: FakeEdge, last: str | None) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import command_line
 import configuration
 import dashboards
 import metrics
@@ -19,6 +20,7 @@ from noetl_contract.documents.messages import messages_page
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
+    command_line.NAME: command_line.page,
     rights_table.NAME: rights_table.page,
     dashboards.NAME: dashboards.page,
     "docs/configuration.md": configuration.page,

@@ -3,7 +3,19 @@
 import typer
 from noetl_common.process.ending import ending_at_once
 
-from noetl.commands import doctor, keys, logins, operate, pauses, repair, schedules, up
+from noetl.commands import doctor, logins, operate, up
+from noetl.commands.completion import answer_shells, completion
+from noetl.commands.remote import (
+    credentials,
+    executions,
+    failures,
+    keys,
+    pauses,
+    repair,
+    schedules,
+)
+from noetl.commands.remote.documents import register
+from noetl.commands.remote.opening import open_console
 from noetl.commands.run import run
 from noetl.commands.upkeep import backup, letters, reshard
 from noetl.commands.validate import schema, validate
@@ -21,6 +33,12 @@ app.command()(up.up)
 app.command()(run)
 app.command()(validate)
 app.command()(schema)
+app.command()(register)
+app.command()(executions.start)
+app.command("list")(executions.list_things)
+app.command()(executions.cancel)
+app.command()(executions.signal)
+app.command("open")(open_console)
 app.command()(repair.restart)
 app.command()(repair.why)
 app.command()(pauses.pause)
@@ -42,11 +60,15 @@ app.add_typer(letters.app, name="dead-letters")
 app.add_typer(keys.app, name="key")
 app.add_typer(schedules.app, name="schedule")
 app.command()(schedules.backfill)
+app.add_typer(credentials.app, name="credential")
+app.add_typer(failures.app, name="failures")
+app.command()(completion)
 
 
 def main() -> None:
-    """Run the command; an expected error is one line on stderr and exit code 1."""
+    """Run the command; an expected error is told on stderr, with its exit code."""
     with told_by("noetl-server"):
+        answer_shells()
         take_secret_files()
         with ending_at_once():
             app()

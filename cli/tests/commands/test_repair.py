@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from noetl.commands.repair import standing_lines
-from noetl.follow.edge import RefusedError
+from noetl.commands.remote.repair import standing_lines
+from noetl.follow.servers import RefusedError
 from noetl.follow.standing import QuietWatch, reasons_in
 from noetl.main import app
 from typer.testing import CliRunner
@@ -54,7 +54,8 @@ def served(answers: dict[str, Any], asked: list[tuple[str, Any]]) -> Iterator[st
 
 def test_a_restart_tells_the_new_execution() -> None:
     asked: list[tuple[str, Any]] = []
-    answers = {"/api/executions/7/restart": {"execution_id": "8", "origin_execution_id": "7"}}
+    begun = {"execution_id": "8", "status": "started", "commands_generated": 1}
+    answers = {"/api/executions/7/restart": {**begun, "origin_execution_id": "7"}}
     with served(answers, asked) as url:
         done = CliRunner().invoke(
             app,

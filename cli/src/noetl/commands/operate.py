@@ -19,7 +19,7 @@ from noetl.commands.options import (
     TokenOption,
     log_to_stderr,
 )
-from noetl.commands.repair import show_execution, standing_lines
+from noetl.commands.remote.repair import show_execution, standing_lines
 from noetl.logs import search as execution_logs
 from noetl.logs.lines import Wanted
 from noetl.stack import logs as log_files

@@ -41,6 +41,7 @@ def run(
         raise StackError(f"can't read {file}: {error}") from error
     # Loaded here: the HTTP client takes a quarter of a second that no other command needs.
     from noetl.follow.job import Job  # noqa: PLC0415
+    from noetl.follow.servers import server_named  # noqa: PLC0415
 
     job = Job(
         file=file,
@@ -48,7 +49,7 @@ def run(
         workload=workload(payload, assignments or []),
         timeout=timeout,
         is_strict=is_strict,
-        server_url=server_url,
+        server_url=server_named(server_url, data),
         token=token,
         data=locate(data),
     )

@@ -34,7 +34,7 @@ def validate(
     unread: list[StackError] = []
     for path in files:
         try:
-            found[str(path)] = lint_document(_text(path), more_kinds=more_kinds)
+            found[str(path)] = lint_document(text_of(path), more_kinds=more_kinds)
         except StackError as error:
             unread.append(error)
     if as_json:
@@ -60,7 +60,12 @@ def schema(
     typer.echo(json.dumps(found, indent=2))
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file, of standard input for `-`.
+
+    Raises:
+        StackError: it can't be read.
+    """
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:

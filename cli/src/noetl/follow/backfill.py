@@ -4,11 +4,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from noetl_contract.http.catalog.schedules import BackfillAnswer, ScheduleBody
 
-from noetl.follow.servers import Server, UnreachableError
 from noetl.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from noetl_client import Client
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -29,7 +32,7 @@ class Walk:
         counts: of the parts of the range that are over, and of the present one.
     """
 
-    server: Server
+    server: "Client"
     schedule: ScheduleBody
     begin: datetime
     end: datetime
@@ -88,17 +91,15 @@ class Walk:
 
     def _asked(self, cursor: datetime) -> BackfillAnswer:
         """Ask for the next step, through restarts of the server."""
-        path = f"/api/schedules/{self.schedule.schedule_id}/backfill"
-        body = {
-            "from": cursor.isoformat(),
-            "to": self.end.isoformat(),
-            "parallel": self.parallel,
-        }
+        from noetl_client import Busy, Unreachable  # noqa: PLC0415 -- the client loads slowly
+
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return BackfillAnswer.model_validate(self.server.ask("POST", path, body))
-            except UnreachableError as error:
+                return self.server.schedules.backfill(
+                    self.schedule.schedule_id, cursor, self.end, parallel=self.parallel
+                )
+            except (Unreachable, Busy) as error:
                 if time.monotonic() > until:
                     raise StackError(f"{error}; the same command goes on later") from error
                 self._say(f"waiting for the server: {error}")

@@ -1,7 +1,6 @@
 """One playbook run from start to exit code."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -10,25 +9,23 @@ from pathlib import Path
 
 from noetl_common.settings import PlaybookSettings
 from noetl_contract.failures.cause import cause_of
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 
+from noetl.exits import Exit
 from noetl.follow import source
 from noetl.follow.asking import Asker
-from noetl.follow.edge import Edge, RefusedError
+from noetl.follow.edge import Edge
 from noetl.follow.progress import Progress
-from noetl.follow.servers import token_of
+from noetl.follow.servers import RefusedError, token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
-from noetl.follow.view import View, terminal_view
+from noetl.follow.view import View, print_result, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
 from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import StackPlan, running
 
-EXIT_FAILED = 1
-EXIT_SOFT_ERRORS = 3
-EXIT_INTERRUPTED = 130
 ATTACH_SECONDS = 60.0
 READY_SECONDS = 120.0
 CANCEL_SECONDS = 10.0
@@ -67,7 +64,7 @@ class Job:
                     work.cancel()  # nothing runs yet that would have to be cancelled
                 return await work
             except asyncio.CancelledError:
-                return EXIT_INTERRUPTED
+                return Exit.INTERRUPTED
             finally:
                 asked.cancel()
 
@@ -156,7 +153,7 @@ class Job:
             interrupted = asked.done()
             reason = "interrupted" if interrupted else f"timed out after {self.timeout:g} s"
             await self._cancel(edge, view, reason, reading)
-            return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
+            return Exit.INTERRUPTED if interrupted else Exit.FAILED
         finally:
             asked.cancel()
             reading.cancel()
@@ -201,12 +198,12 @@ class Job:
 
     def _report(self) -> int:
         if self._progress.ending == "COMPLETED":
-            _print_result(self._progress.result)
+            print_result(self._progress.result)
             lines = [*soft_error_lines(self._standing, self.file)]
             sys.stderr.writelines(f"{line}\n" for line in lines)
             if not lines:
                 return 0
-            return EXIT_FAILED if self.is_strict else EXIT_SOFT_ERRORS
+            return Exit.FAILED if self.is_strict else Exit.SOFT_ERRORS
         cause = self._progress.cause or cause_of(self._standing.get("cause"))
         if cause is not None and cause.step is not None:
             sys.stderr.writelines(f"{line}\n" for line in cause_lines(cause, str(self.file)))
@@ -219,7 +216,7 @@ class Job:
         if not self._progress.failed_steps and (cause is None or cause.step is None):
             reason = self._progress.error or f"the execution is {self._progress.ending}"
             sys.stderr.write(f"{self._located(reason)}\n")
-        return EXIT_FAILED
+        return Exit.FAILED
 
     def _refused(self, reason: str) -> int:
         """Tell what is wrong with the playbook: first what helps, then the contract's message."""
@@ -231,16 +228,8 @@ class Job:
             elif finding.hint:
                 sys.stderr.write(f"{self.file}:{finding.line}:{finding.column}: {finding.hint}\n")
         sys.stderr.write(f"{self._located(reason)}\n")
-        return EXIT_FAILED
+        return Exit.FAILED
 
     def _located(self, reason: str) -> str:
         line = source.line_of(reason, self.text)
         return f"{self.file}:{line}: {reason}" if line else f"{self.file}: {reason}"
-
-
-def _print_result(result: Json) -> None:
-    if isinstance(result, str):
-        sys.stdout.write(result + "\n")
-    elif result is not None:
-        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    sys.stdout.flush()

@@ -1,96 +1,126 @@
-"""The server that a command talks to, and what it shows there."""
+"""The server that a command talks to, what it shows there, and what to do when that fails."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from noetl_contract.json import Json
-
+from noetl.exits import Exit
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
 from noetl.stack.servers.access import TOKEN_VARIABLE
 
-_SECONDS = 35.0
-_FOR_NOW = frozenset({429, 502, 503, 504})
+if TYPE_CHECKING:
+    # The HTTP client takes a quarter of a second that most commands don't need.
+    from noetl_client import Client, ClientError, Connection, Retries
+
+URL_VARIABLE = "NOETL_SERVER_URL"
+"""The variable that names the server, as it does for workers."""
+
+_NEXT = {
+    "Execution not found": "`noetl-server list` shows executions",
+    "Playbook not found": "`noetl-server list playbooks` shows what is there,"
+    " `noetl-server register FILE` adds one",
+    "Catalog entry": "`noetl-server list playbooks` shows what is there",
+    "Credential": "`noetl-server credential list` shows what is there",
+    "No step waits": "`noetl-server list waits` shows what waits",
+    "Cannot cancel": "`noetl-server status EXECUTION` shows how it ended",
+    "Cannot signal": "`noetl-server status EXECUTION` shows how it ended",
+    "Cannot restart": "`noetl-server status EXECUTION` shows how it stands",
+}
+
+
+class RefusedError(StackError):
+    """The server answered no; the text is its reason."""
 
 
 class UnreachableError(StackError):
     """The server can't be reached, or not now; the same call may be made again."""
 
+    exit_code = Exit.UNREACHABLE
 
-class Server:
-    """Single calls of an edge.
 
-    Args:
-        url: its address.
-        token: what it is shown; empty for nothing.
+@contextmanager
+def server_of(url: str | None, *, token: str | None, data: Path | None) -> Iterator["Client"]:
+    """Connect to the server that is named, else to the local stack of the data directory.
+
+    What goes wrong in the block with a call is told with the next command to type.
+
+    Raises:
+        StackError: there is no local stack or it doesn't run, or a call has failed.
     """
-
-    def __init__(self, url: str, token: str) -> None:
-        # Loaded here: the HTTP client takes a quarter of a second that other commands don't need.
-        import httpx  # noqa: PLC0415
-
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        try:
-            self._client = httpx.Client(
-                base_url=url, headers=headers, timeout=_SECONDS, trust_env=False
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise StackError(f"{url} is no address of a server: {error}") from error
-
-    def __enter__(self) -> Self:
-        """Use it until the block ends."""
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def ask(self, method: str, path: str, body: Json = None) -> Json:
-        """Return the body of the answer.
-
-        Raises:
-            UnreachableError: no answer, or a refusal for now.
-            StackError: a refusal; the text is its reason.
-        """
-        import httpx  # noqa: PLC0415
-
-        try:
-            answer = self._client.request(method, quote(path, safe="/?=&%"), json=body)
-            said: Json = answer.json()
-        except httpx.TransportError as error:
-            why = error or type(error).__name__
-            text = f"no answer from {self._client.base_url}: {why}"
-            raise UnreachableError(text) from error
-        except ValueError:
-            raise StackError(
-                f"{self._client.base_url} doesn't answer as a NoETL server does"
-            ) from None
-        if answer.is_success:
-            return said
-        reason = said.get("error") if isinstance(said, dict) else None
-        text = refusal(answer.status_code, str(reason or answer.status_code))
-        raise UnreachableError(text) if answer.status_code in _FOR_NOW else StackError(text)
+    address, key = address_of(url, token, data)
+    with client_of(address, key) as client:
+        yield client
 
 
-def refusal(status: int, reason: str) -> str:
-    """Return the text of a refusal, with what to do about a missing login."""
-    if status != 401:
-        return reason
-    return (
-        f"the server wants a login: {reason}\n"
-        f"  give an API key with --token or in {TOKEN_VARIABLE}; on the machine of a local stack"
-        " `noetl-server key create` makes one"
-    )
+@contextmanager
+def client_of(url: str, key: str, *, retries: "Retries | None" = None) -> Iterator["Client"]:
+    """Connect to a server.
+
+    Raises:
+        StackError: the address is none, or a call has failed.
+    """
+    # Loaded here: see above.
+    from noetl_client import Client, ClientError  # noqa: PLC0415
+
+    try:
+        with Client(connection_of(url, key, retries=retries)) as client:
+            yield client
+    except ClientError as error:
+        raise told(error) from error
+
+
+def connection_of(url: str, key: str, *, retries: "Retries | None" = None) -> "Connection":
+    """Return how a server is reached; certificates and proxies are those of the environment.
+
+    Raises:
+        BadAddress: the address is none.
+    """
+    from noetl_client import Connection, Retries  # noqa: PLC0415 -- as above
+
+    around = Connection.from_environment({**os.environ, URL_VARIABLE: "", TOKEN_VARIABLE: ""})
+    # Who shows a key and somebody's certificate beside it is two callers.
+    certificate = None if key else around.certificate
+    return Connection(url, key, ca=around.ca, certificate=certificate, retries=retries or Retries())
+
+
+def address_of(url: str | None, token: str | None, data: Path | None) -> tuple[str, str]:
+    """Return the address of the server and what it is shown.
+
+    The option comes first, then the variable, then the stack of the data directory.
+
+    Raises:
+        StackError: there is no local stack, or it doesn't run.
+    """
+    named = server_named(url, data)
+    if named is not None:
+        return named, token_of(token)
+    directory = locate(data)
+    state = directory.state()
+    if state is None or not directory.is_held() or not (found := state.get("url")):
+        raise StackError(
+            f"no stack is running on {directory.root}; name another server with --server-url "
+            f"or {URL_VARIABLE}, or start one: noetl-server up"
+        )
+    return found, token_of(token, directory)
+
+
+def server_named(url: str | None, data: Path | None) -> str | None:
+    """Return the server of the option or the variable; None means the local stack.
+
+    A data directory that is named on the command line is more telling than a variable, and the
+    address of the local stack itself is no other server: it has the stack's key.
+    """
+    if url:
+        return url.rstrip("/")
+    told_url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
+    if not told_url or data is not None:
+        return None
+    state = locate(None).state()
+    is_local = state is not None and str(state.get("url", "")).rstrip("/") == told_url
+    return None if is_local else told_url
 
 
 def token_of(given: str | None, directory: DataDirectory | None = None) -> str:
@@ -99,19 +129,29 @@ def token_of(given: str | None, directory: DataDirectory | None = None) -> str:
     return token or (directory.admin_key() if directory is not None else "")
 
 
-@contextmanager
-def server_of(url: str | None, *, token: str | None, data: Path | None) -> Iterator[Server]:
-    """Connect to the server of the URL, else to the local stack of the data directory.
+def told(error: "ClientError") -> StackError:
+    """Return the error as it is told at a terminal, with what to type next."""
+    from noetl_client import Busy, Forbidden, LoginNeeded, Refused, Unreachable  # noqa: PLC0415
 
-    Raises:
-        StackError: there is no local stack, or it doesn't run.
-    """
-    directory = None if url else locate(data)
-    if directory is not None:
-        state = directory.state()
-        if state is None or not directory.is_held() or not (url := state.get("url")):
-            raise StackError(
-                f"no stack is running on {directory.root}; name another server with --server-url"
+    text = str(error)
+    match error:
+        case Unreachable():
+            return UnreachableError(_with(text, "`noetl-server doctor` says what is wrong"))
+        case Busy():
+            return UnreachableError(_with(text, "try again; `noetl-server doctor` says more"))
+        case LoginNeeded():
+            return RefusedError(
+                f"the server wants a login: {text}\n"
+                f"  give an API key with --token or in {TOKEN_VARIABLE}; on the machine of a "
+                "local stack `noetl-server key create` makes one"
             )
-    with Server(url or "", token_of(token, directory)) as server:
-        yield server
+        case Forbidden():
+            return RefusedError(_with(text, "`noetl-server key create` makes a key with rights"))
+        case Refused():
+            hints = (what for begin, what in _NEXT.items() if error.detail.startswith(begin))
+            return RefusedError(_with(text, next(hints, "")))
+    return StackError(text)
+
+
+def _with(text: str, what: str) -> str:
+    return f"{text}\n  {what}" if what else text

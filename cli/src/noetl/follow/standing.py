@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json, JsonObject
 
-from noetl.follow.edge import Edge
 from noetl.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from noetl.follow.edge import Edge
 
 QUIET_SECONDS = 3.0
 """Without news for so long somebody wonders."""
@@ -82,7 +85,7 @@ class QuietWatch:
     """Says why an execution stands when nothing was heard of it for a while."""
 
     def __init__(
-        self, edge: Edge, say: Callable[[str], None], *, seconds: float = QUIET_SECONDS
+        self, edge: "Edge", say: Callable[[str], None], *, seconds: float = QUIET_SECONDS
     ) -> None:
         self._edge = edge
         self._say = say

@@ -1,12 +1,15 @@
 """How an execution looks on the terminal: plain lines here, the live table in `live`.
 
-Everything goes to stderr; stdout is for the result alone.
+Everything goes to stderr; stdout is for the result alone, which `print_result` prints.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
+
+from noetl_contract.json import Json
 
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
@@ -62,3 +65,12 @@ def terminal_view() -> Iterator[View]:
 def _is_tenth(step: StepProgress) -> bool:
     done, expected = len(step.done_commands), step.expected or 1
     return done == 0 or done % max(expected // 10, 1) == 0
+
+
+def print_result(result: Json) -> None:
+    """Print a result: a text as it is, nothing for none, everything else as JSON."""
+    if isinstance(result, str):
+        sys.stdout.write(result + "\n")
+    elif result is not None:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

@@ -6,9 +6,13 @@ from contextlib import contextmanager
 
 from noetl_common.environment.secret_files import BadSecretFile
 
+from noetl.exits import Exit
+
 
 class StackError(RuntimeError):
     """The local stack can't do what was asked; the message says what to do about it."""
+
+    exit_code = Exit.FAILED
 
 
 class DataDirectoryInUseError(StackError):
@@ -21,9 +25,10 @@ class BinaryMissingError(StackError):
 
 @contextmanager
 def told_by(program: str) -> Iterator[None]:
-    """Turn an expected error of the block into one line on stderr and exit code 1."""
+    """Turn an expected error of the block into a line on stderr and its exit code."""
     try:
         yield
     except (StackError, BadSecretFile) as error:
         sys.stderr.write(f"{program}: {error}\n")
-        raise SystemExit(1) from None
+        code = error.exit_code if isinstance(error, StackError) else Exit.FAILED
+        raise SystemExit(code) from None

@@ -26,6 +26,7 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
 from noetl_catalog.libraries.resolver import Resolver
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
@@ -99,7 +100,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             access.join(service)
             await schedules.join(service)
             handlers = [
-                *entry_handlers(store, schedules, bus, ids=ids, settings=settings),
+                *entry_handlers(database, schedules, bus, ids=ids, settings=settings),
                 *runtimes.handlers(),
                 *PauseHandlers(PauseStore(database), bus).handlers(),
                 *access.handlers,
@@ -119,10 +120,10 @@ def own_state(service: Service, bus: Bus) -> Handler:
 
 
 def entry_handlers(
-    store: EntryStore, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
+    database: Database, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
 ) -> list[Handler]:
     """Return the handlers of documents."""
-    parsers = Parsers(settings)
+    store, parsers = EntryStore(database), Parsers(settings)
     register = RegisterHandlers(
         store,
         settings=settings,
@@ -136,6 +137,7 @@ def entry_handlers(
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
         *register.handlers(),
+        *SuiteHandlers(SuiteStore(database)).handlers(),
     ]
 
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from noetl_contract.failures.cause import Cause
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I64, Flag, IntegerOrText, Moment
@@ -87,6 +88,20 @@ class EventBatchAnswer(Model):
     status: Literal["ok"]
     event_ids: list[int]
     commands_generated: int = 0
+
+
+class StreamEvent(Model):
+    """One event in an event stream, secrets masked; `cause` is in the one of a failed end."""
+
+    event_id: int | str
+    execution_id: int | str
+    event_type: str
+    node_name: str | None
+    status: str
+    created_at: Rfc3339
+    result: Any = None
+    error: str | None = None
+    cause: Cause | None = None
 
 
 class EventResult(Model):

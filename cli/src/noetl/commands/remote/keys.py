@@ -1,15 +1,15 @@
 """`key`: API keys of a running server, made, listed and revoked."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from noetl_contract.access.keys import KeyCreated, KeyList, KeyRevoked, KeyWish
+from noetl_contract.access.keys import KeyWish
 from noetl_contract.access.rights import Right, Role
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.follow.servers import Server, server_of
+from noetl.commands.output import print_json, print_table
+from noetl.follow.servers import server_of
 
 app = typer.Typer(no_args_is_help=True, help="API keys of a running server.")
 
@@ -48,11 +48,10 @@ def create(
     wish |= {"pools": tuple(pool or ()), "grants": tuple(grant or ())}
     if days is not None:
         wish["expires_at"] = datetime.now(UTC) + timedelta(days=days)
-    body = KeyWish.model_validate(wish).model_dump(mode="json", exclude_unset=True)
     with server_of(server_url, token=token, data=data) as server:
-        made = KeyCreated.model_validate(server.ask("POST", "/api/admin/keys", body))
+        made = server.keys.create(KeyWish.model_validate(wish))
     if as_json:
-        typer.echo(made.model_dump_json(indent=2))
+        print_json(made)
         return
     typer.echo(made.token)
     typer.echo(f"key {made.key_id} of {made.name}; it is shown this once", err=True)
@@ -69,9 +68,9 @@ def list_keys(
 ) -> None:
     """List keys without their secrets, newest first."""
     with server_of(server_url, token=token, data=data) as server:
-        found = _keys(server, with_revoked=with_revoked)
+        found = server.keys.list(with_revoked=with_revoked)
     if as_json:
-        typer.echo(json.dumps([key.model_dump(mode="json") for key in found.keys], indent=2))
+        print_json(found.keys)
         return
     rows = [("ID", "NAME", "ROLES", "NAMESPACES", "LAST USED", "STATE")]
     for key in found.keys:
@@ -85,10 +84,7 @@ def list_keys(
         namespaces = ",".join(one or "*" for one in key.namespaces)
         used = "-" if key.last_used_at is None else _day(key.last_used_at)
         rows.append((key.key_id, key.name, ",".join(key.roles), namespaces, used, state))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    print_table(rows)
 
 
 @app.command()
@@ -104,13 +100,8 @@ def revoke(
     parts = key_id.split("_", 2)
     key_id = parts[1] if key_id.startswith("nk_") and len(parts) > 1 else key_id
     with server_of(server_url, token=token, data=data) as server:
-        gone = KeyRevoked.model_validate(server.ask("DELETE", f"/api/admin/keys/{key_id}"))
+        gone = server.keys.revoke(key_id)
     typer.echo(f"key {gone.key_id} is revoked since {gone.revoked_at.isoformat()}")
-
-
-def _keys(server: Server, *, with_revoked: bool) -> KeyList:
-    path = f"/api/admin/keys?with_revoked={str(with_revoked).lower()}"
-    return KeyList.model_validate(server.ask("GET", path))
 
 
 def _day(moment: datetime) -> str:

@@ -1,32 +1,29 @@
 """`schedule` and `backfill`: what starts at times of a clock, on a running server."""
 
-import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from noetl_contract.http.catalog.entries import RegisterAnswer
-from noetl_contract.http.catalog.schedules import (
-    FiringList,
-    NextTimes,
-    ScheduleBody,
-    ScheduleList,
-)
-from pydantic import BaseModel
+from noetl_contract.http.catalog.schedules import ScheduleBody
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
+from noetl.commands.output import print_fields, print_json, print_table
+from noetl.commands.validate import text_of
+from noetl.exits import Exit
 from noetl.follow.backfill import Walk
-from noetl.follow.servers import Server, server_of
+from noetl.follow.servers import server_of
+from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
 
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
+if TYPE_CHECKING:
+    from noetl_client import Client
+    from noetl_contract.json import JsonObject
+
 _PAGE = 1000
 
 app = typer.Typer(no_args_is_help=True, help="Schedules of a running server.")
@@ -42,16 +39,70 @@ def register(
     data: DataOption = None,
 ) -> None:
     """Register a schedule; it takes the place of the one of its path."""
-    try:
-        content = base64.b64encode(file.read_bytes()).decode()
-    except OSError as error:
-        raise StackError(f"can't read {file}: {error.strerror or error}") from error
-    body = {"content": content, "resource_type": "Schedule"}
+    text = text_of(file)
     with server_of(server_url, token=token, data=data) as server:
-        answer = server.ask("POST", "/api/catalog/register", body)
-        kept = RegisterAnswer.model_validate(answer)
-        found = _named(server, kept.path)
-    typer.echo(f"{kept.path} version {kept.version}, next at {found.next_at or '-'}")
+        _register(server, text)
+
+
+@app.command()
+def create(
+    path: PathArgument,
+    *,
+    playbook: Annotated[str, typer.Option(metavar="PATH", help="Playbook that it starts.")],
+    cron: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="When, as `30 2 * * *` or `@daily`.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Or how often: 30s, 15m, 1h30m, 2d.")
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option("--timezone", metavar="NAME", help="Zone of --cron; UTC if none.")
+    ] = None,
+    overlap: Annotated[
+        str | None, typer.Option(help="skip, queue, cancel or allow; skip if absent.")
+    ] = None,
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="The workload.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One workload value; JSON or text."),
+    ] = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+) -> None:
+    """Make a schedule without a file; it takes the place of the one of its path."""
+    if (cron is None) == (every is None):
+        raise StackError("say when: --cron TEXT or --every DURATION")
+    spec: JsonObject = {
+        "playbook": playbook,
+        "cron": cron,
+        "interval": every,
+        "timezone": zone,
+        "overlap": overlap,
+        "payload": workload(payload, assignments or []) or None,
+    }
+    document: JsonObject = {
+        "apiVersion": "noetl.io/v2",
+        "kind": "Schedule",
+        "metadata": {"name": path.rpartition("/")[2], "path": path},
+        "spec": {name: value for name, value in spec.items() if value is not None},
+    }
+    with server_of(server_url, token=token, data=data) as server:
+        _register(server, json.dumps(document))
+
+
+@app.command()
+def remove(
+    path: PathArgument,
+    *,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
+    data: DataOption = None,
+) -> None:
+    """End a schedule by taking its document out; what it has started goes on."""
+    with _schedule(path, server_url, token, data) as (server, _):
+        server.catalog.remove(path)
+    typer.echo(f"{path} is removed")
 
 
 @app.command("list")
@@ -66,14 +117,14 @@ def list_schedules(
     with server_of(server_url, token=token, data=data) as server:
         found = list(_all(server))
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
+        print_json(found)
         return
     rows = [("PATH", "PLAYBOOK", "WHEN", "OVERLAP", "STATE", "NEXT")]
     rows += [
         (one.path, one.playbook, _when(one), one.overlap, one.state, one.next_at or "-")
         for one in found
     ]
-    _print_table(rows)
+    print_table(rows)
 
 
 @app.command()
@@ -87,7 +138,10 @@ def show(
 ) -> None:
     """Show one schedule."""
     with _schedule(path, server_url, token, data) as (_, found):
-        _print_fields(found, as_json=as_json)
+        if as_json:
+            print_json(found)
+        else:
+            print_fields(found)
 
 
 @app.command()
@@ -100,7 +154,7 @@ def pause(
 ) -> None:
     """Stop firing a schedule; times that pass meanwhile are left out."""
     with _schedule(path, server_url, token, data) as (server, found):
-        server.ask("POST", f"/api/schedules/{found.schedule_id}/pause")
+        server.schedules.pause(found.schedule_id)
     typer.echo(f"{path} is paused")
 
 
@@ -114,8 +168,8 @@ def resume(
 ) -> None:
     """Fire a schedule again, from now on."""
     with _schedule(path, server_url, token, data) as (server, found):
-        answer = server.ask("POST", f"/api/schedules/{found.schedule_id}/resume")
-    typer.echo(f"{path} goes on at {ScheduleBody.model_validate(answer).next_at or '-'}")
+        resumed = server.schedules.resume(found.schedule_id)
+    typer.echo(f"{path} goes on at {resumed.next_at or '-'}")
 
 
 @app.command("next")
@@ -130,10 +184,9 @@ def next_times(
 ) -> None:
     """List the next times of a schedule, in its time zone."""
     with _schedule(path, server_url, token, data) as (server, found):
-        answer = server.ask("GET", f"/api/schedules/{found.schedule_id}/next?count={count}")
-    times = NextTimes.model_validate(answer)
+        times = server.schedules.next_times(found.schedule_id, count=count)
     if as_json:
-        typer.echo(times.model_dump_json(indent=2))
+        print_json(times)
         return
     for one in times.times:
         delay = "" if one.due_at == one.scheduled_at else f"  due {one.due_at}"
@@ -152,12 +205,10 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """List what became of a schedule's times, newest first."""
-    wanted = f"limit={lines}" + (f"&state={quote(state)}" if state else "")
     with _schedule(path, server_url, token, data) as (server, found):
-        answer = server.ask("GET", f"/api/schedules/{found.schedule_id}/history?{wanted}")
-    firings = FiringList.model_validate(answer)
+        firings = server.schedules.history(found.schedule_id, state=state, limit=lines)
     if as_json:
-        typer.echo(firings.model_dump_json(indent=2))
+        print_json(firings)
         return
     rows = [("TIME", "STATE", "BY", "EXECUTION", "STATUS", "REASON")]
     rows += [
@@ -171,7 +222,7 @@ def history(
         )
         for one in firings.firings
     ]
-    _print_table(rows)
+    print_table(rows)
 
 
 def backfill(
@@ -209,36 +260,42 @@ def backfill(
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; what runs goes on. {walk.summary()}", err=True)
             typer.echo("The same command goes on with the rest.", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(Exit.INTERRUPTED) from None
     if refused is not None:
         typer.echo(f"\nnoetl-server: a start was refused, {refused}", err=True)
     typer.echo(json.dumps(walk.counts) if as_json else walk.summary())
     if refused is not None or not walk.is_good:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(Exit.FAILED)
 
 
 @contextmanager
 def _schedule(
     path: str, url: str | None, token: str | None, data: Path | None
-) -> Iterator[tuple[Server, ScheduleBody]]:
+) -> Iterator[tuple["Client", ScheduleBody]]:
     """Connect to a server, and find the schedule of a path there."""
     with server_of(url, token=token, data=data) as server:
         yield server, _named(server, path)
 
 
-def _named(server: Server, path: str) -> ScheduleBody:
-    answer = server.ask("GET", f"/api/schedules?path={quote(path, safe='')}")
-    found = ScheduleList.model_validate(answer).schedules
+def _register(server: "Client", text: str) -> None:
+    kept = server.catalog.register(text, kind="Schedule")
+    found = _named(server, kept.path)
+    typer.echo(f"{kept.path} version {kept.version}, next at {found.next_at or '-'}")
+
+
+def _named(server: "Client", path: str) -> ScheduleBody:
+    found = server.schedules.list(path=path).schedules
     if not found:
-        raise StackError(f"no schedule has the path {path!r}")
+        raise StackError(
+            f"no schedule has the path {path!r}\n  `noetl-server schedule list` shows what is there"
+        )
     return found[0]
 
 
-def _all(server: Server) -> Iterator[ScheduleBody]:
+def _all(server: "Client") -> Iterator[ScheduleBody]:
     after: str | None = ""
     while after is not None:
-        query = f"limit={_PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
-        page = ScheduleList.model_validate(server.ask("GET", f"/api/schedules?{query}"))
+        page = server.schedules.list(limit=_PAGE, after=after)
         yield from page.schedules
         after = page.after
 
@@ -257,21 +314,3 @@ def _when(schedule: ScheduleBody) -> str:
     if schedule.cron is None:
         return f"every {schedule.interval_seconds} s"
     return f"{schedule.cron} {schedule.timezone}"
-
-
-def _print_fields(found: BaseModel, *, as_json: bool) -> None:
-    values = found.model_dump(mode="json")
-    if as_json:
-        typer.echo(json.dumps(values, indent=2))
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        if value is not None:
-            typer.echo(f"{name:<{width}}  {value}")
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())

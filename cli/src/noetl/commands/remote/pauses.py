@@ -1,15 +1,11 @@
 """`pause`, `resume` and `pauses`: withhold the commands of an execution, a path or a pool."""
 
-import json
-from typing import Annotated
-from urllib.parse import urlencode
+from typing import Annotated, Literal
 
 import typer
-from noetl_contract.http.executions.reads import PauseAnswer
-from noetl_contract.http.workers.pauses import Pause, PauseLifted, PauseList
-from pydantic import BaseModel, ValidationError
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
+from noetl.commands.output import print_json
 from noetl.follow.servers import server_of
 from noetl.stack.errors import StackError
 
@@ -37,11 +33,9 @@ def pause(
     kind, name = _target(execution, path, pool)
     with server_of(server_url, token=token, data=data) as server:
         if kind == "execution":
-            answer = server.ask("POST", f"/api/executions/{name}/pause", {"reason": reason})
-            typer.echo(f"execution {name} is {_read(PauseAnswer, answer).status}")
+            typer.echo(f"execution {name} is {server.pause(name, reason).status}")
             return
-        answer = server.ask("POST", "/api/pauses", {"kind": kind, "name": name, "reason": reason})
-        typer.echo(f"{kind} {_read(Pause, answer).name} is paused")
+        typer.echo(f"{kind} {server.pauses.add(kind, name, reason).name} is paused")
 
 
 def resume(
@@ -60,11 +54,9 @@ def resume(
         raise StackError(f"--reason: the end of a pause of a {kind} has none")
     with server_of(server_url, token=token, data=data) as server:
         if kind == "execution":
-            answer = server.ask("POST", f"/api/executions/{name}/resume", {"reason": reason})
-            typer.echo(f"execution {name} is {_read(PauseAnswer, answer).status}")
+            typer.echo(f"execution {name} is {server.resume(name, reason).status}")
             return
-        query = urlencode({"kind": kind, "name": name})
-        lifted = _read(PauseLifted, server.ask("DELETE", f"/api/pauses?{query}")).lifted
+        lifted = server.pauses.remove(kind, name).lifted
         typer.echo(f"{kind} {name} {'goes on' if lifted else 'was not paused'}")
 
 
@@ -77,11 +69,11 @@ def pauses(
 ) -> None:
     """List the paths and pools that are paused; `status EXECUTION` tells of an execution."""
     with server_of(server_url, token=token, data=data) as server:
-        answer = server.ask("GET", "/api/pauses")
+        answer = server.pauses.list()
     if as_json:
-        typer.echo(json.dumps(answer))
+        print_json(answer)
         return
-    found = _read(PauseList, answer).pauses
+    found = answer.pauses
     for one in found:
         who = f" by {one.actor}" if one.actor else ""
         why = f" ({one.reason})" if one.reason else ""
@@ -90,19 +82,16 @@ def pauses(
         typer.echo("no path and no pool is paused", err=True)
 
 
-def _target(execution: str | None, path: str | None, pool: str | None) -> tuple[str, str]:
-    given = [
-        (kind, name)
-        for kind, name in (("execution", execution), ("path", path), ("pool", pool))
-        if name
+type _Kind = Literal["execution", "path", "pool"]
+
+
+def _target(execution: str | None, path: str | None, pool: str | None) -> tuple[_Kind, str]:
+    named: list[tuple[_Kind, str | None]] = [
+        ("execution", execution),
+        ("path", path),
+        ("pool", pool),
     ]
+    given = [(kind, name) for kind, name in named if name]
     if len(given) != 1:
         raise StackError("name one thing: an execution's id, --path PATH or --pool POOL")
     return given[0]
-
-
-def _read[Answer: BaseModel](model: type[Answer], answer: object) -> Answer:
-    try:
-        return model.model_validate(answer)
-    except ValidationError as error:
-        raise StackError("the server doesn't answer as a NoETL server does") from error

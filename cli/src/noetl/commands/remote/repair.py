@@ -3,15 +3,21 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
+from noetl.commands.output import print_json
+from noetl.follow.servers import client_of, server_of
 from noetl.follow.standing import execution_lines, reasons_in
 from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from noetl_client import Client
 
 _ExecutionId = Annotated[str, typer.Argument(help="Id of the execution.")]
 _MOST_RUNNING = 5
@@ -40,20 +46,15 @@ def restart(
     as_json: JsonOption = False,
 ) -> None:
     """Go on from where an execution has ended; without options, from what failed."""
-    from noetl.follow.servers import server_of  # noqa: PLC0415 -- the HTTP client loads slowly
-
-    body: JsonObject = {"from_step": from_step, "iteration": iterations, "version": version}
-    if assignments:
-        body["input"] = workload(None, assignments)
-    body = {key: value for key, value in body.items() if value is not None}
+    values = workload(None, assignments) if assignments else None
     with server_of(server_url, token=token, data=data) as server:
-        answer = server.ask("POST", f"/api/executions/{execution_id}/restart", body)
-    if not isinstance(answer, dict):
-        raise StackError("the server doesn't answer as a NoETL server does")
+        begun = server.restart(
+            execution_id, from_step=from_step, iterations=iterations, values=values, version=version
+        )
     if as_json:
-        typer.echo(json.dumps(answer))
+        print_json(begun)
     else:
-        typer.echo(f"execution {answer.get('execution_id')} goes on from {execution_id}")
+        typer.echo(f"execution {begun.execution_id} goes on from {execution_id}")
 
 
 def why(
@@ -65,10 +66,8 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Say what an execution waits for, since when, and who could help."""
-    from noetl.follow.servers import server_of  # noqa: PLC0415 -- as above
-
     with server_of(server_url, token=token, data=data) as server:
-        answer = server.ask("GET", f"/api/executions/{execution_id}/why")
+        answer = _ask(server, execution_id, "why")
     if as_json:
         typer.echo(json.dumps(answer))
         return
@@ -85,15 +84,13 @@ def show_execution(
     as_json: bool,
 ) -> None:
     """Print how an execution stands: its status, what failed first, and what it waits for."""
-    from noetl.follow.servers import server_of  # noqa: PLC0415 -- as above
-
     why: Json = None
     with server_of(server_url, token=token, data=data) as server:
-        standing = server.ask("GET", f"/api/executions/{execution_id}/status")
+        standing = _ask(server, execution_id, "status")
         if not isinstance(standing, dict) or "status" not in standing:
             raise StackError("the server doesn't answer as a NoETL server does")
         if standing["status"] == "RUNNING":
-            why = server.ask("GET", f"/api/executions/{execution_id}/why")
+            why = _ask(server, execution_id, "why")
     if as_json:
         typer.echo(json.dumps({**standing, "why": why}))
         return
@@ -103,17 +100,22 @@ def show_execution(
 
 def standing_lines(url: str, token: str) -> Iterator[str]:
     """Yield why running executions of a stack don't move, if some don't; never an error."""
-    from noetl.follow.servers import Server  # noqa: PLC0415 -- as above
+    from noetl_client import Retries  # noqa: PLC0415 -- the HTTP client loads slowly
 
     try:
-        with Server(url, token) as server:
-            running = server.ask("GET", f"/api/executions?status=RUNNING&limit={_MOST_RUNNING}")
+        with client_of(url, token, retries=Retries(attempts=1)) as server:
+            wanted = {"status": "RUNNING", "limit": str(_MOST_RUNNING)}
+            running = server.ask("GET", "/api/executions", query=wanted)
             for execution_id in _ids(running):
-                answer = server.ask("GET", f"/api/executions/{execution_id}/why")
-                for reason in reasons_in(answer):
+                for reason in reasons_in(_ask(server, execution_id, "why")):
                     yield f"execution {execution_id}: {reason.text}"
     except StackError:
         return  # the processes are what was asked for
+
+
+def _ask(server: "Client", execution_id: str, what: str) -> Json:
+    """Ask about an execution; the answer may be that of an older server."""
+    return server.ask("GET", f"/api/executions/{quote(execution_id, safe='')}/{what}")
 
 
 def _ids(running: Json) -> list[str]:

@@ -1,0 +1,1 @@
+"""Commands that ask a server: a running stack, or one elsewhere."""

@@ -1,0 +1,79 @@
+"""Documents of the catalog."""
+
+import base64
+from urllib.parse import quote
+
+from noetl_contract.http.catalog.entries import (
+    CatalogEntry,
+    CatalogListAnswer,
+    CatalogListRequest,
+    MovedAnswer,
+    RegisterAnswer,
+    RegisterRequest,
+    ResourceRequest,
+    UiSchema,
+    ValidateAnswer,
+)
+
+from noetl_client.calls.call import Again, Call, Id, get, given, send
+
+
+def register(text: str, *, kind: str = "Playbook") -> Call[RegisterAnswer]:
+    """Register a document as the next version of its path.
+
+    Args:
+        text: YAML.
+        kind: taken only where the document doesn't say it.
+    """
+    return send("/api/catalog/register", RegisterAnswer, _document(text, kind))
+
+
+def validate(text: str, *, kind: str = "Playbook") -> Call[ValidateAnswer]:
+    """Ask for everything that is wrong with a document, without keeping it."""
+    path = "/api/catalog/playbooks/validate"
+    return send(path, ValidateAnswer, _document(text, kind), again=Again.SAFE)
+
+
+def entries(
+    *, kind: str | None = None, path: str | None = None, brief: bool = True
+) -> Call[CatalogListAnswer]:
+    """List entries, newest first; ``brief`` leaves out what is large."""
+    body = CatalogListRequest(brief=brief, **given(resource_type=kind, path=path))
+    return send("/api/catalog/list", CatalogListAnswer, body, again=Again.SAFE)
+
+
+def entry(path: str, *, version: int | str | None = None) -> Call[CatalogEntry]:
+    """Read one version of a path, the newest if none is given."""
+    body = ResourceRequest(path=path, **given(version=version))
+    return send("/api/catalog/resource", CatalogEntry, body, again=Again.SAFE)
+
+
+def entry_by_id(catalog_id: Id) -> Call[CatalogEntry]:
+    """Read one version by its id."""
+    body = ResourceRequest(catalog_id=catalog_id)
+    return send("/api/catalog/resource", CatalogEntry, body, again=Again.SAFE)
+
+
+def remove(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
+    """Take out one version of a path, or all; executions go on, a schedule ends."""
+    body = ResourceRequest(path=path, **given(version=version))
+    return send("/api/catalog/delete", MovedAnswer, body)
+
+
+def restore(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
+    """Put back what was taken out."""
+    body = ResourceRequest(path=path, **given(version=version))
+    return send("/api/catalog/restore", MovedAnswer, body)
+
+
+def form(path: str, *, version: int | str | None = None) -> Call[UiSchema]:
+    """Read the form that a playbook's workload asks for."""
+    is_plain = not {"", ".", ".."} & set(path.split("/"))
+    named = quote(path, safe="/" if is_plain else "")
+    return get(f"/api/catalog/{named}/ui_schema", UiSchema, version=version)
+
+
+def _document(text: str, kind: str) -> RegisterRequest:
+    # In base64, so that no text is taken for base64.
+    content = base64.b64encode(text.encode()).decode()
+    return RegisterRequest(content=content, resource_type=kind)

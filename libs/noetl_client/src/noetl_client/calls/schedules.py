@@ -1,0 +1,66 @@
+"""Schedules: they are registered as documents, by their path."""
+
+from datetime import datetime
+
+from noetl_contract.http.catalog.schedules import (
+    BackfillAnswer,
+    BackfillRequest,
+    FiringList,
+    FiringState,
+    NextTimes,
+    ScheduleBody,
+    ScheduleList,
+)
+
+from noetl_client.calls.call import Again, Call, Id, get, segment, send
+
+
+def listing(
+    *, path: str | None = None, after: str | None = None, limit: int | None = None
+) -> Call[ScheduleList]:
+    """List schedules by path; ``after`` is that of the page before."""
+    return get("/api/schedules", ScheduleList, path=path, after=after, limit=limit)
+
+
+def entry(schedule_id: Id) -> Call[ScheduleBody]:
+    """Read one schedule."""
+    return get(_of(schedule_id), ScheduleBody)
+
+
+def pause(schedule_id: Id) -> Call[ScheduleBody]:
+    """Stop firing a schedule."""
+    return send(_of(schedule_id, "pause"), ScheduleBody, again=Again.SAFE)
+
+
+def resume(schedule_id: Id) -> Call[ScheduleBody]:
+    """Fire a schedule again, from now on."""
+    return send(_of(schedule_id, "resume"), ScheduleBody, again=Again.SAFE)
+
+
+def next_times(schedule_id: Id, *, count: int | None = None) -> Call[NextTimes]:
+    """List the next times of a schedule."""
+    return get(_of(schedule_id, "next"), NextTimes, count=count)
+
+
+def history(
+    schedule_id: Id,
+    *,
+    state: FiringState | str | None = None,
+    before: str | None = None,
+    limit: int | None = None,
+) -> Call[FiringList]:
+    """List what became of a schedule's times, newest first."""
+    return get(_of(schedule_id, "history"), FiringList, state=state, before=before, limit=limit)
+
+
+def backfill(
+    schedule_id: Id, begin: datetime, to: datetime, *, parallel: int = 1
+) -> Call[BackfillAnswer]:
+    """Do the next step of a backfill; to be asked until its answer is over."""
+    body = BackfillRequest(begin=begin, to=to, parallel=parallel)
+    # A second step finds what the first has started: no time is started twice.
+    return send(_of(schedule_id, "backfill"), BackfillAnswer, body, again=Again.SAFE)
+
+
+def _of(schedule_id: Id, what: str = "") -> str:
+    return f"/api/schedules/{segment(schedule_id)}" + (f"/{what}" if what else "")

@@ -1,0 +1,133 @@
+"""Where a server is, what it is shown, and how patiently it is asked."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from noetl_client.errors import BadAddress
+
+URL_VARIABLE = "NOETL_SERVER_URL"
+KEY_VARIABLE = "NOETL_SESSION_TOKEN"
+CA_VARIABLE = "NOETL_TLS_CA"
+CERTIFICATE_VARIABLES = ("NOETL_TLS_CLIENT_CERT", "NOETL_TLS_CLIENT_KEY")
+DEFAULT_URL = "http://localhost:8082"
+_SCHEMES = frozenset({"http", "https"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a call is made again that may be.
+
+    A call that the server can't have heard, or has put off (429), is always repeated; one that it
+    may have done only where a second time has no second effect.
+
+    Attributes:
+        attempts: calls at most, the first one included; 1 for no repetition.
+        first_pause: seconds before the second call, where the pause doubles from then on, and
+            before a lost event stream is opened again.
+        longest_pause: seconds. A server that wants to be left alone for longer is not asked again.
+    """
+
+    attempts: int = 4
+    first_pause: float = 0.2
+    longest_pause: float = 5.0
+
+    def pause(self, made: int, retry_after: float | None) -> float | None:
+        """Return the pause after so many calls; None to give up."""
+        if made >= self.attempts:
+            return None
+        pause = min(self.first_pause * 2.0 ** (made - 1), self.longest_pause)
+        if retry_after is not None and retry_after > pause:
+            return retry_after if retry_after <= self.longest_pause else None
+        return pause
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A server and how to talk to it.
+
+    Attributes:
+        url: address of the edge, `https://noetl.example`.
+        key: API key or another bearer token; empty for none.
+        ca: file with the certificates that the server's is checked against; the system's if None.
+        certificate: files of a client certificate and its key.
+        proxy: address of a proxy. If None, `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`
+            count, except for a server on this machine.
+        timeout: seconds for an answer; longer than the edge's own patience with a commit.
+        connect_timeout: seconds for a connection.
+        silence: seconds after which an event stream that says nothing is taken for dead.
+        patience: seconds for which a lost event stream is looked for.
+        retries: what happens to calls that fail.
+    """
+
+    url: str = DEFAULT_URL
+    key: str = field(default="", repr=False)
+    ca: str | Path | None = None
+    certificate: tuple[str, str] | None = None
+    proxy: str | None = None
+    timeout: float = 35.0
+    connect_timeout: float = 5.0
+    silence: float = 45.0
+    patience: float = 120.0
+    retries: Retries = field(default_factory=Retries)
+
+    def __post_init__(self) -> None:
+        """Look at the address.
+
+        Raises:
+            BadAddress: it is none.
+        """
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port, (parts.hostname or "").encode("idna")
+        except ValueError as error:
+            raise BadAddress(f"{self.url} is no address of a server: {error}") from error
+        if parts.scheme not in _SCHEMES or not parts.hostname:
+            raise BadAddress(
+                f"{self.url} is no address of a server: write http://HOST:PORT or https://HOST"
+            )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `NOETL_SERVER_URL`, `NOETL_SESSION_TOKEN` and the variables of TLS."""
+        told = {name: value.strip() for name, value in environment.items() if value.strip()}
+        certificate, key = (told.get(name) for name in CERTIFICATE_VARIABLES)
+        return cls(
+            told.get(URL_VARIABLE, DEFAULT_URL),
+            told.get(KEY_VARIABLE, ""),
+            ca=told.get(CA_VARIABLE),
+            certificate=(certificate, key) if certificate and key else None,
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, where no proxy is asked."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """Return what the server's certificate is checked with.
+
+        Raises:
+            BadAddress: a file can't be read.
+        """
+        if self.is_local and self.proxy is None and self.url.startswith("http://"):
+            # Knows no authority, so it trusts nobody, and loads no file of them.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.ca is None and self.certificate is None:
+            return True
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+            if self.certificate is not None:
+                context.load_cert_chain(*self.certificate)
+        except OSError as error:
+            raise BadAddress(f"can't read the certificates for {self.url}: {error}") from error
+        return context
