@@ -99,7 +99,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             )
         )
         stack.push_async_callback(toolbox.close)
-        runs = Runs()
+        runs = Runs(toolbox.parking)
         outputs = _outputs(settings, bus, edge)
         transport = _transport(
             settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs, outputs=outputs
@@ -115,6 +115,8 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         )
         service.spawn("guard", run_guard(pool, _tree_limits(settings)))
         service.spawn("library_guard", run_guard(libraries, _tree_limits(settings)))
+        for tool in toolbox.parking:
+            service.spawn("parked", tool.watch())
         await register_until_done(transport)
         service.spawn("commands", _work(settings, service, bus, transport))
         yield

@@ -9,8 +9,9 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from noetl_worker.script_settings import EnvironmentSettings, ScriptSettings
-from noetl_worker.sql_settings import SqlSettings
+from noetl_worker.tool_settings.containers import ContainerSettings
+from noetl_worker.tool_settings.scripts import EnvironmentSettings, ScriptSettings
+from noetl_worker.tool_settings.sql import SqlSettings
 
 _MEBIBYTE = 1 << 20
 
@@ -19,6 +20,7 @@ class Settings(
     ScriptSettings,
     EnvironmentSettings,
     SqlSettings,
+    ContainerSettings,
     EgressSettings,
     NatsSettings,
     ServiceSettings,

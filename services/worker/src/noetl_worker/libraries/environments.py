@@ -19,7 +19,7 @@ from noetl_contract.libraries.lock import LibraryLock
 from noetl_worker import metrics
 from noetl_worker.libraries.errors import LibrariesFailed
 from noetl_worker.libraries.folder import Folder, Hold, size_of
-from noetl_worker.script_settings import EnvironmentSettings
+from noetl_worker.tool_settings.scripts import EnvironmentSettings
 
 _LOOK_SECONDS: Final = 0.5
 _PRINTED: Final = 64 << 10
