@@ -151,9 +151,17 @@ release: setup
 lock:
 	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt
 
-# Every page of the console in Chromium, on a desktop, a phone and in the dark.
+# Every page of the console in Chromium, on a desktop, a phone and in the dark, with its pictures in
+# .noetl/console, and how soon a change is seen.
 console: setup
-	NOETL_CONSOLE_PAGES=all .venv/bin/pytest -q -n 0 -p no:cacheprovider tests/console $(args)
+	mkdir -p .noetl/console && NOETL_CONSOLE_PAGES=all NOETL_CONSOLE_SHOTS=.noetl/console \
+		.venv/bin/pytest -q -s -n 0 -p no:cacheprovider tests/console $(args)
+
+# What the console's pages cost with a million runs and with a loop of 10,000 iterations;
+# args="--size 100000 --iterations 1000".
+.PHONY: console-million
+console-million: setup
+	.venv/bin/python benchmarks/console.py $(args)
 
 # What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
 mistakes: setup
