@@ -14,6 +14,8 @@ from noetl_testkit.shared_stacks import SharedStacks, stack_of
 from noetl_testkit.stack import Stack, running_stack
 from real_playbooks import DATABASE
 
+from .security.access.callers import ASKING
+
 _STACKS = pytest.StashKey[SharedStacks]()
 _UI = os.environ.get("NOETL_TEST_UI_DIR") or str(Path(__file__).parent / "console" / "stand_in")
 _SETTINGS = {
@@ -37,6 +39,7 @@ _SETTINGS = {
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },
+    "asking": ASKING,
 }
 
 
@@ -81,6 +84,12 @@ def edge_stack(pytestconfig: pytest.Config) -> Stack:
 def guarded_stack(pytestconfig: pytest.Config) -> Stack:
     """A stack with a token for the internal routes and with a known key."""
     return _stacks(pytestconfig).get("guarded")
+
+
+@pytest.fixture(scope="module")
+def asking_stack(pytestconfig: pytest.Config) -> Stack:
+    """A stack whose edge asks for logins."""
+    return _stacks(pytestconfig).get("asking")
 
 
 @pytest.fixture(scope="module", params=["nats", "http"])
