@@ -13,7 +13,7 @@ from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.events import EventType, status_of_terminal
 from noetl_contract.json import JsonObject
-from noetl_contract.subjects import EVENTS_ROOT
+from noetl_contract.subjects import events_filter
 
 _TOLD = frozenset(
     {
@@ -65,7 +65,7 @@ class StateFeed:
         async with self._changing:
             self._listeners.add(listener)
             if self._subscription is None:
-                self._subscription = await self._bus.subscribe(f"{EVENTS_ROOT}.>", self._take)
+                self._subscription = await self._bus.subscribe(events_filter(), self._take)
         try:
             yield listener
         finally:
