@@ -120,6 +120,19 @@ async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
     assert complaints == []
 
 
+async def test_lines_show_while_their_step_runs_and_stay(open_page: Open, seen: Seen) -> None:
+    page = await open_page()
+    execution_id = seen.start("console/slow")
+    await page.goto(seen.page(f"/runs/{execution_id}"))
+
+    await expect(page.locator(".printed .text")).to_have_text("half <way>")
+    await expect(page.locator(".title .badge")).to_have_text("running")
+    await page.get_by_role("link", name="Output").click()
+    await expect(page.locator(".title .badge")).to_have_text("completed")
+    await expect(page.locator(".printed li")).to_have_count(1)
+    await expect(page.locator(".printed")).to_contain_text("half <way>")
+
+
 _WATCH = """
 const note = (key) => {
   if (!sessionStorage.getItem("seen " + key)) sessionStorage.setItem("seen " + key, Date.now());
