@@ -4,6 +4,7 @@ Another page is another line of ``PAGES``: its name and the function that return
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import rights_table
 import rules
 import tool_keys
 from noetl_contract.documents.messages import messages_page
+from noetl_contract.documents.schemas import published_schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +30,10 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
     **tool_keys.pages(ROOT),
+    **{
+        f"docs/schemas/{name}": lambda _, schema=schema: json.dumps(schema, indent=2) + "\n"
+        for name, schema in published_schemas().items()
+    },
 }
 
 
