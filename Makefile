@@ -22,9 +22,11 @@ check: setup
 docs: setup
 	.venv/bin/python tools/docs/pages.py
 
-# Two processes, unless both would have to share servers that somebody named.
+# Three processes, because a third of a test's time is waiting, which leaves no core of two idle;
+# one where all would have to share servers that somebody named.
+processes = 3
 test: setup
-	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
+	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) $(path)
 
 # Those that have just failed once more, alone, if they are three at most.
 failed-again: setup

@@ -13,8 +13,8 @@ PAGES = next(
     if (folder := parent / "docs" / "tools").is_dir()
 )
 KINDS = (
-    "artifact", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script", "shell",
-    "sleep", "subscription", "wait",
+    "artifact", "container", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script",
+    "shell", "sleep", "subscription", "wait",
 )  # fmt: skip
 
 
