@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import command_line
@@ -21,6 +22,11 @@ from noetl_contract.documents.schemas import published_schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
+def _document(name: str, _root: Path) -> str:
+    return json.dumps(published_schemas()[name], indent=2) + "\n"
+
+
 PAGES: dict[str, Callable[[Path], str]] = {
     command_line.NAME: command_line.page,
     rights_table.NAME: rights_table.page,
@@ -30,10 +36,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
     **tool_keys.pages(ROOT),
-    **{
-        f"docs/schemas/{name}": lambda _, schema=schema: json.dumps(schema, indent=2) + "\n"
-        for name, schema in published_schemas().items()
-    },
+    **{f"docs/schemas/{name}": partial(_document, name) for name in published_schemas()},
 }
 
 

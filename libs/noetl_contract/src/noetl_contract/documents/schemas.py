@@ -45,8 +45,8 @@ class Published:
 
     def schema(self) -> JsonObject:
         """Return the schema; keys that it doesn't name are allowed."""
-        mode = "validation" if self.is_read else "serialization"
-        found = TypeAdapter(self.body).json_schema(mode=mode)
+        adapter = TypeAdapter(self.body)
+        found = adapter.json_schema(mode="validation" if self.is_read else "serialization")
         return {"$schema": _DIALECT, "$id": self.id, "x-noetl-where": self.where, **found}
 
 

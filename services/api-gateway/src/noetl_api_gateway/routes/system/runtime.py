@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 
 from litestar import Litestar, Response, get
+from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from noetl_contract.access.rights import Right
 from noetl_contract.documents.asyncapi import asyncapi_document
@@ -89,7 +90,7 @@ def _asyncapi() -> bytes:
 
 
 @get("/schema/messages/{name:str}", include_in_schema=False, opt={"needs": Right.SCHEMA_READ})
-async def message_schema(name: str) -> Response[bytes]:
+async def message_schema(name: FromPath[str]) -> Response[bytes]:
     """Return one of the published JSON Schemas by its file name; ``index.json`` lists them."""
     schemas = published_schemas()
     if name == "index.json":
