@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import api_routes
 import command_line
 import configuration
 import dashboards
+import language
 import metrics
 import rights_table
 import rules
@@ -30,11 +32,13 @@ def _document(name: str, _root: Path) -> str:
 PAGES: dict[str, Callable[[Path], str]] = {
     command_line.NAME: command_line.page,
     rights_table.NAME: rights_table.page,
+    api_routes.NAME: api_routes.page,
     dashboards.NAME: dashboards.page,
     "docs/configuration.md": configuration.page,
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
+    **language.pages(ROOT),
     **tool_keys.pages(ROOT),
     **{f"docs/schemas/{name}": partial(_document, name) for name in published_schemas()},
 }
