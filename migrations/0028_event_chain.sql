@@ -1,5 +1,5 @@
 -- migrate:up
--- Later servers chain the events of an execution by the id of the one before; the position tells it.
+-- Later servers chain the events of an execution by the id of the one before, which positions tell.
 SET lock_timeout = '4s';
 
 CREATE OR REPLACE VIEW noetl_shown.event AS

@@ -98,7 +98,7 @@ async def message_schema(name: FromPath[str]) -> Response[bytes]:
     found = schemas.get(name)
     if found is None:
         raise Refusal(404, f"No schema {name[:100]}; /schema/messages/index.json lists them")
-    return Response(encode_value(found), media_type="application/schema+json")
+    return Response(encode_value(found), media_type="application/json")
 
 
 def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
