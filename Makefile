@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers libraries waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -120,6 +120,10 @@ recorded: setup
 stops: setup
 	.venv/bin/python tests/stopping/stops.py $(args)
 
+# Libraries from a real index; args="--find-links FOLDER" without a network.
+libraries: setup
+	.venv/bin/python tests/libraries/proof.py $(args)
+
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)
 
@@ -138,6 +142,11 @@ schemathesis: setup
 # Schedules under kills, on a clock that is moved on and on the real one; args="--minutes 10" for more.
 schedules: setup
 	.venv/bin/python tests/schedules/proof.py $(args)
+
+# Containers of steps on a real engine, ending in every way; args="--socket PATH --many 200".
+.PHONY: container-tool
+container-tool: setup
+	PYTHONPATH=tools/containers .venv/bin/python tests/containers/proof.py $(args)
 
 # Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
 containers: setup
