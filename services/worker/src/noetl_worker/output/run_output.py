@@ -111,7 +111,7 @@ class RunOutput:
             self._allowance = Allowance(self._limits)
             self._sending.has_printed(self)
         splitter = self._splitters.setdefault(stream, Splitter())
-        room = self._allowance.take(len(data))
+        room = self._allowance.take(data)
         if room:
             self._note(stream, splitter.take(data[:room]))
         if room < len(data):
