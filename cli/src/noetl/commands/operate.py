@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from noetl_common.errors import NoetlError
-from noetl_contract.documents.broker_users import worker_user
+from noetl_contract.documents.broker_logins import worker_user
 
 from noetl.commands.options import (
     DataOption,
