@@ -9,12 +9,13 @@ from litestar.routes import HTTPRoute
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
-# Refusals, `{path}/ui_schema` below a static name, and what no person calls.
+# Refusals, `{path}/ui_schema` below a static name, what no person calls, and another protocol.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
     "GET /metrics",
     "POST /api/gcp/token",
     "POST /api/keychain/catalog/{catalog_id}",
+    "POST /mcp",
 }
 ERROR_KEYS = ["error", "status", "detail"]
 # Shapes of their own: how a sick system answers, pages for people, words for senders.

@@ -43,7 +43,7 @@ from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.console.answers import console_exceptions
-from noetl_api_gateway.routes.console.pages import CONSOLE_STATE
+from noetl_api_gateway.routes.own_calls import APPLICATION_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.settings import ConsoleMode, Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         service=service,
         lifespan=partial(_living, service),
     )
-    app.state[CONSOLE_STATE] = shell
+    app.state[APPLICATION_STATE] = shell
     return shell
 
 

@@ -18,15 +18,12 @@ from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.routes.console.answers import address_of, error_page, refused_page, shown
-from noetl_api_gateway.routes.console.own_calls import transport
 from noetl_api_gateway.routes.console.sessions import refuse_foreign_forms, token_of
+from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, transport
 from noetl_api_gateway.settings import ConsoleMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-CONSOLE_STATE = "console"
-"""Where the application keeps what answers the console's calls: itself."""
 
 _FILE_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _MOST_FIELDS = 2000
@@ -95,7 +92,7 @@ async def _answer(
     )
     if route.path == "/login" and route.method == "POST":
         token = page_request.field("token").strip()
-    api = Api(transport(request.app.state[CONSOLE_STATE], request.scope, token))
+    api = Api(transport(request.app.state[APPLICATION_STATE], request.scope, token))
     try:
         given = await route.handler(api, page_request)
     except Refused as refused:
