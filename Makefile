@@ -18,13 +18,22 @@ demo:
 check: setup
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
 
-# The pages of docs/ that are written from the code.
+# The pages of docs/ that are written from the code, and the site of all pages in build/site.
 docs: setup
 	.venv/bin/python tools/docs/pages.py
+	.venv/bin/python tools/docs/site.py
 
-# Two processes, unless both would have to share servers that somebody named.
+# The same in a browser, at http://127.0.0.1:8000; port=9000 for another one.
+.PHONY: docs-serve
+docs-serve: setup
+	.venv/bin/python tools/docs/pages.py
+	.venv/bin/python tools/docs/site.py --serve $(or $(port),8000)
+
+# Three processes, because a third of a test's time is waiting, which leaves no core of two idle;
+# one where all would have to share servers that somebody named.
+processes = 3
 test: setup
-	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
+	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) $(path)
 
 # Those that have just failed once more, alone, if they are three at most.
 failed-again: setup
@@ -140,11 +149,19 @@ release: setup
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
-	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
+	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt
 
-# Every page of the console in Chromium, on a desktop, a phone and in the dark.
+# Every page of the console in Chromium, on a desktop, a phone and in the dark, with its pictures in
+# .noetl/console, and how soon a change is seen.
 console: setup
-	NOETL_CONSOLE_PAGES=all .venv/bin/pytest -q -n 0 -p no:cacheprovider tests/console $(args)
+	mkdir -p .noetl/console && NOETL_CONSOLE_PAGES=all NOETL_CONSOLE_SHOTS=.noetl/console \
+		.venv/bin/pytest -q -s -n 0 -p no:cacheprovider tests/console $(args)
+
+# What the console's pages cost with a million runs and with a loop of 10,000 iterations;
+# args="--size 100000 --iterations 1000".
+.PHONY: console-million
+console-million: setup
+	.venv/bin/python benchmarks/console.py $(args)
 
 # What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
 mistakes: setup

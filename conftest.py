@@ -1,5 +1,6 @@
-"""How the tests are spread over processes (``make test`` starts two)."""
+"""How the tests are spread over processes (``make test`` starts three)."""
 
+import gc
 import signal
 from collections.abc import Generator
 
@@ -53,6 +54,12 @@ def _remember_end(session: pytest.Session, status: int | None) -> None:
     cache = getattr(session.config, "cache", None)
     if cache is not None and not hasattr(session.config, "workerinput"):
         cache.set("noetl/exit_status", status)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over modules and tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,7 +28,7 @@ _MODULES = (
 )
 _OUT = Path(".noetl/bench")
 _DOCS = Path(__file__).parent.parent / "docs"
-_PAGES = (_DOCS / "benchmarks.md", _DOCS / "sizing.md")
+_PAGES = (_DOCS / "benchmarks.md", _DOCS / "comparison.md", _DOCS / "sizing.md")
 
 
 def cases() -> dict[str, Case]:

@@ -7,7 +7,7 @@ shapes that they have in life, whatever these are.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -55,6 +55,8 @@ _SHARES = {
     "cancelled": 20, "parent": 30, "child": 30, "loop": 7,
 }  # fmt: skip
 _TABLES = ("execution_state", "execution", "event", "command", "timer", "failure", "result_store")
+LIST_TABLES = ("execution_state", "execution", "timer", "failure")
+"""What lists of executions are made of."""
 _CHANGED = {
     "execution_id": "c.new_id",
     "parent_execution_id": "c.parent_id",
@@ -111,7 +113,12 @@ def run_templates(client: httpx.Client) -> dict[str, int]:
 
 
 async def fill(
-    db: asyncpg.Connection, other: asyncpg.Connection, ids: dict[str, int], *, size: int
+    db: asyncpg.Connection,
+    other: asyncpg.Connection,
+    ids: dict[str, int],
+    *,
+    size: int,
+    tables: Sequence[str] = _TABLES,
 ) -> None:
     """Copy executions until there are so many, and make what else is listed.
 
@@ -120,6 +127,7 @@ async def fill(
         other: Another one.
         ids: The executions to copy; none where there are copies already.
         size: How many executions there are to be.
+        tables: What is copied of each; without all of them nothing else is made.
     """
     for connection in (db, other):
         await connection.execute("SET synchronous_commit = off")
@@ -129,19 +137,19 @@ async def fill(
     await db.execute(_CLONES, size, PATHS, done)
     await db.execute(_PARENTS, done)
     began = time.monotonic()
-    columns = {table: await _copied(db, table) for table in _TABLES}
+    columns = {table: await _copied(db, table) for table in tables}
     ranges = iter(range(done, size, _AT_ONCE))
 
     async def copy(connection: asyncpg.Connection) -> None:
         for first in ranges:
             async with connection.transaction():
-                for table in _TABLES:
+                for table in tables:
                     await connection.execute(columns[table], first, first + _AT_ONCE)
             if first and first % 100_000 == 0:
                 print(f"{first} executions after {time.monotonic() - began:.0f} s", flush=True)
 
     await asyncio.gather(copy(db), copy(other))
-    if not done:
+    if not done and tables == _TABLES:
         await db.execute(_LONG_LOG, min(470, max(50, size // 2000)))
         for statement in _OTHERS:
             await db.execute(statement, size, PATHS, VERSIONS)

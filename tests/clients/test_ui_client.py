@@ -254,6 +254,8 @@ def test_the_catalog_has_each_field(page: Page, root: str) -> None:
     registered = page.register(SAYS.replace("PATH", root))
     check(registered, CATALOG | {"status": str, "message": str})
     page.register(AGENT.replace("PATH", f"{root}/agent"))
+    run = {"path": f"{root}/agent", "workload": {}, "resource_kind": "agent"}
+    assert page.ended(page.post("/execute", run)["execution_id"]) == "COMPLETED"
 
     entries = page.post("/catalog/list", {"resource_type": "Playbook"})["entries"]
     for entry in entries:
@@ -307,7 +309,7 @@ def test_the_editor(page: Page, root: str) -> None:
     good = page.post("/catalog/playbooks/validate", {"content": text})
     bad = page.post("/catalog/playbooks/validate", {"content": "a: 1"})
     assert (good["valid"], good["errors"]) == (True, [])
-    assert (bad["valid"], bad["errors"]) == (False, ["Missing 'metadata' section"])
+    assert (bad["valid"], bad["errors"]) == (False, ["line 1: Missing 'metadata' section"])
     page.ask("DELETE", f"/catalog/playbooks/{newest['catalog_id']}")
     assert page.post("/catalog/resource", {"path": root, "version": "latest"})["version"] == 2
 
@@ -333,13 +335,13 @@ def test_credentials(page: Page, root: str) -> None:
 def test_health_and_what_only_another_server_has(page: Page) -> None:
     assert page.get("/health")["status"] in {"ok", "healthy"}
     check(page.get("/dashboard/stats")["stats"], {"total_playbooks": int, "total_executions": int})
-    # Reports, test suites and AI exist in the Python server alone: refused by name, as JSON.
-    for method, path in (
-        ("GET", "/playbook-tests/suites/a"),
-        ("POST", "/executions/1/analyze"),
-        ("POST", "/executions/1/analyze/ai"),
+    # AI exists in the Python server alone: refused by name, as JSON.
+    for path in (
+        "/catalog/playbooks/explain/ai",
+        "/catalog/playbooks/generate/ai",
+        "/executions/1/analyze/ai",
     ):
-        page.ask(method, path, {} if method == "POST" else None, status=404)
+        assert page.ask("POST", path, {}, status=501)["detail"].startswith("AI is not part")
 
 
 def test_preflight_and_foreign_origins(nats_stack: Stack) -> None:

@@ -51,7 +51,7 @@ _WORDS = {
     "base64": r"[A-Za-z0-9+/]+={0,2}",
     "date": r"\d{4}-\d\d-\d\d",
     "text": r"[\s\S]+",
-    "duration": r"(\d+d )?(\d+h )?(\d+m )?\d+s",
+    "duration": r"((\d+d )?(\d+h )?(\d+m )?\d+s|\d+ms)",
 }
 _PLACE = re.compile("<(" + "|".join(_WORDS) + ")>")
 

@@ -9,11 +9,17 @@ from litestar.routes import HTTPRoute
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
-# Refusals, `{path}/ui_schema` below a static name, what no person calls, and another protocol.
+# Refusals (what is not part of this server among them), `{path}/ui_schema` below a static name, what
+# no person calls, and another protocol.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
     "GET /metrics",
+    "POST /api/auth/login",
+    "POST /api/catalog/playbooks/explain/ai",
+    "POST /api/catalog/playbooks/generate/ai",
+    "POST /api/executions/{execution_id}/analyze/ai",
     "POST /api/gcp/token",
+    "POST /graphql",
     "POST /api/keychain/catalog/{catalog_id}",
     "POST /mcp",
 }
@@ -71,6 +77,7 @@ def assert_a_body_has_a_schema_and_an_example_that_fits(name: str) -> None:
 
 WITHOUT_BODY = {
     "POST /api/db/init",
+    "POST /api/executions/{execution_id}/analyze",
     "POST /api/schedules/{schedule_id}/pause",
     "POST /api/schedules/{schedule_id}/resume",
     "POST /api/profiler/memory/start",

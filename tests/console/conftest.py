@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from console_world import BROKEN, SLOW, Seen
+from console_world import BROKEN, EDITED, EDITS, SLOW, SOFT, Seen
 from noetl_testkit.stack import Stack
 from playwright.async_api import Browser, async_playwright
 
@@ -39,13 +39,21 @@ def seen(chromium: str, nats_stack: Stack) -> Seen:
     """A stack with runs that have failed, wait, and are over; none where nobody could see it."""
     del chromium
     names = ("hello", "approval", "nightly", "nightly_schedule")
-    texts = [SLOW, BROKEN, *((EXAMPLES / f"{name}.yaml").read_text() for name in names)]
+    edits = [EDITED.format(n=number + 1) for number in range(EDITS)]
+    texts = [
+        SLOW,
+        SOFT,
+        BROKEN,
+        *edits,
+        *((EXAMPLES / f"{name}.yaml").read_text() for name in names),
+    ]
     with nats_stack.client() as client:
         for text in texts:
             mine = text.replace("path: examples/", "path: console/")
             client.post("/api/catalog/register", json={"content": mine}).raise_for_status()
     made = Seen(nats_stack, "", "")
     made.start("console/hello")
+    made.start("console/soft")
     found = Seen(nats_stack, made.start("console/broken"), made.start("console/approval"))
     for _ in range(300):
         has_failed = found.get(f"executions/{found.broken}/status")["status"] == "FAILED"

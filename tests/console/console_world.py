@@ -32,6 +32,46 @@ workflow:
     tool: {kind: python, args: {i: "{{ iter.i }}"}, code: "result = {'i': i}"}
 """
 
+SOFT = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: soft, path: console/soft}
+workflow:
+  - step: start
+    tool: {kind: python, code: "print('one of many lines'); result = 1 / 0"}
+    next: {arcs: [{step: end}]}
+  - step: end
+    tool: {kind: noop}
+"""
+EDITED = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {{name: edited, path: console/edited}}
+workload: {{of: {n}}}
+workflow:
+  - step: start
+    tool: {{kind: noop}}
+"""
+EDITS = 2
+"""Versions of it that there are at first."""
+CHAIN = (
+    """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: chain, path: console/chain}
+workflow:
+"""
+    + "".join(
+        f"""
+  - step: {"start" if number == 0 else f"s{number}"}
+    tool: {{kind: python, code: "import time; time.sleep(0.4)"}}
+    next: {{arcs: [{{step: s{number + 1}}}]}}
+"""
+        for number in range(12)
+    )
+    + "  - step: s12\n    tool: {kind: noop}\n"
+)
+
 
 @dataclass(frozen=True)
 class Seen:

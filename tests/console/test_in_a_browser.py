@@ -1,13 +1,15 @@
 """The console in Chromium: accessible everywhere, live with scripts, complete without."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from console_world import Seen
+from console_world import CHAIN, EDITED, EDITS, Seen
 from playwright.async_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -17,8 +19,9 @@ MODES: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 844}},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
 }
-
-
+# Read before the settings of the caller's shell are taken away.
+_ALL = os.environ.get("NOETL_CONSOLE_PAGES") == "all"
+_SHOTS = os.environ.get("NOETL_CONSOLE_SHOTS")
 _SOME = {"desktop": (0, 1, 8, 10), "phone": (1, 11), "dark": (1,)}
 
 
@@ -40,8 +43,13 @@ def addresses(seen: Seen) -> list[str]:
         f"/schedules/{schedules[0]['schedule_id']}",
         "/credentials",
         "/system",
+        "/system/dead-letters",
+        "/system/settings?all=1",
         "/login",
         "/runs/1",
+        "/nothing/of/it",
+        "?status=SOFT&since=2026-01-01T00:00&path=console/",
+        f"/playbooks/console/edited?version={EDITS}&against=1",
     ]
 
 
@@ -62,11 +70,12 @@ async def open_page(seen: Seen, browser: Browser) -> AsyncIterator[Open]:
         await context.close()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", MODES)
 async def test_pages_are_accessible_and_fit(open_page: Open, seen: Seen, mode: str) -> None:
     """Some of them; all with NOETL_CONSOLE_PAGES=all, which takes a minute."""
     wanted = addresses(seen)
-    if os.environ.get("NOETL_CONSOLE_PAGES") != "all":
+    if not _ALL:
         wanted = [wanted[number] for number in _SOME[mode]]
     # The checker is a script that the console's own policy would not let in.
     page = await open_page(bypass_csp=True, **MODES[mode])
@@ -77,6 +86,9 @@ async def test_pages_are_accessible_and_fit(open_page: Open, seen: Seen, mode: s
         root = "document.documentElement"
         if await page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"):
             problems.append(f"{address} is wider than the window")
+        if _SHOTS:
+            name = re.sub(r"\W+", "_", address.replace(seen.broken, "run")).strip("_") or "runs"
+            await page.screenshot(path=f"{_SHOTS}/{mode}_{name}.png", full_page=True)
         for found in (await Axe().run(page)).response["violations"]:
             where = found["nodes"][0]["html"][:200]
             problems.append(f"{address}: {found['id']}: {where}")
@@ -108,6 +120,68 @@ async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
     assert complaints == []
 
 
+_WATCH = """
+const note = (key) => {
+  if (!sessionStorage.getItem("seen " + key)) sessionStorage.setItem("seen " + key, Date.now());
+};
+const look = () => {
+  for (const row of document.querySelectorAll(".timeline tbody tr")) {
+    note(`${row.querySelector("a").textContent} ${row.querySelector(".badge").textContent}`);
+  }
+  for (const run of document.querySelectorAll("td a.id")) note(run.textContent);
+};
+document.addEventListener("DOMContentLoaded", () => {
+  new MutationObserver(look).observe(document, {childList: true, subtree: true});
+  look();
+});
+"""
+
+
+@pytest.mark.skipif(not _ALL, reason="make console measures")
+async def test_a_change_shows_within_a_second(open_page: Open, seen: Seen) -> None:
+    """Begins and ends of a run's steps on its page, and new runs in the list."""
+    with seen.stack.client() as client:
+        client.post("/api/catalog/register", json={"content": CHAIN}).raise_for_status()
+    page = await open_page()
+    await page.add_init_script(_WATCH)
+    number = seen.start("console/chain")
+    await page.goto(seen.page(f"/runs/{number}"))
+    await expect(page.locator(".title .badge")).to_have_text("completed", timeout=60_000)
+    shown = await _noted(page)
+    late = []
+    for step in seen.get(f"executions/{number}/steps")["steps"]:
+        for state, field in (("running", "first_started_at"), ("completed", "ended_at")):
+            if f"{step['step']} {state}" in shown:
+                late.append(shown[f"{step['step']} {state}"] - _ms(step[field]))
+    # What had begun before the page was there is no change.
+    _tell("steps on a run's page", late[2:])
+    await page.goto(seen.page("?path=console/hello"))
+    late = []
+    for _ in range(10):
+        number = seen.start("console/hello")
+        await expect(page.get_by_role("link", name=number)).to_be_visible()
+        began = seen.get(f"executions/{number}")["started_at"]
+        late.append((await _noted(page))[number] - _ms(began))
+    _tell("runs in the list", late)
+
+
+async def _noted(page: Page) -> dict[str, float]:
+    noted = await page.evaluate("Object.entries(sessionStorage)")
+    mark = "seen "
+    return {key.removeprefix(mark): float(at) for key, at in noted if key.startswith(mark)}
+
+
+def _ms(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() * 1000
+
+
+def _tell(what: str, late: list[float]) -> None:
+    ordered = sorted(late)
+    print(f"\n{what}: {len(late)} changes shown after p50 {ordered[len(late) // 2]:.0f} ms,"
+          f" max {ordered[-1]:.0f} ms")  # fmt: skip
+    assert ordered[len(late) // 2] < 1000
+
+
 async def test_the_focus_outlives_a_change(open_page: Open, seen: Seen) -> None:
     page = await open_page()
     execution_id = seen.start("console/slow")
@@ -134,8 +208,12 @@ async def test_all_is_done_without_scripts(open_page: Open, seen: Seen) -> None:
     page = await open_page(java_script_enabled=False)
 
     await _write_and_run(page, seen)
+    await _save_over_another(page, seen)
     await _answer(page, seen)
+    await _filter(page, seen)
     await _restart_failures(page, seen)
+    await _go_on_from_a_step(page, seen)
+    await _switch_a_schedule(page, seen)
     await _keep_a_secret(page, seen)
     await _cancel(page, seen)
 
@@ -160,6 +238,58 @@ async def _write_and_run(page: Page, seen: Seen) -> None:
     again = page.url.rpartition("/")[2]
     assert again != execution_id
     assert seen.get(f"executions/{again}")["workload"] == {"n": 7}
+
+
+async def _save_over_another(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/edit?path=console/edited"))
+    theirs = EDITED.format(n="theirs")
+    with seen.stack.client() as client:
+        client.post("/api/catalog/register", json={"content": theirs}).raise_for_status()
+    await page.fill("#content", EDITED.format(n="mine"))
+    await page.click("button:has-text('Check')")
+    await expect(page.locator("#problems")).to_contain_text("Nothing is wrong")
+    await page.click("button.main")
+    await expect(page.locator(".difference .removed")).to_contain_text("theirs")
+    await expect(page.locator(".difference .added")).to_contain_text("mine")
+    await page.click("button.main")
+    await expect(page.locator("h1")).to_contain_text("console/edited")
+    assert "mine" in await page.locator(".source").inner_text()
+
+
+async def _filter(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("?path=console/"))
+    await page.select_option("[name=status]", "FAILED")
+    await page.fill("[name=since]", "2026-01-01T00:00")
+    await page.click("button:has-text('Filter')")
+    await expect(page.locator("td .id").first).to_be_visible()
+    assert "since=2026-01-01T00" in page.url
+    await expect(page.locator("tbody .badge:not(.s-failed)")).to_have_count(0)
+    await page.fill("[name=until]", "2026-01-02T00:00")
+    await page.click("button:has-text('Filter')")
+    await expect(page.locator(".empty")).to_have_text("No run matches.")
+
+
+async def _go_on_from_a_step(page: Page, seen: Seen) -> None:
+    execution_id = seen.start("console/slow")
+    await page.goto(seen.page(f"/runs/{execution_id}"))
+    await page.click("button:has-text('Pause')")
+    await page.click("button:has-text('Go on')")
+    await page.fill("#reason", "enough")
+    await page.click("button:has-text('Cancel with all children')")
+    await page.click("summary:has-text('Go on from a step')")
+    await page.select_option("#from_step", "start")
+    await page.click("button:has-text('Restart')")
+    again = page.url.rpartition("/")[2]
+    assert again != execution_id
+    await page.click("button:has-text('Cancel with all children')")
+
+
+async def _switch_a_schedule(page: Page, seen: Seen) -> None:
+    await page.goto(seen.page("/schedules"))
+    await page.click("text=console/nightly_schedule")
+    await page.click("button:has-text('Pause')")
+    await page.click("button:has-text('Go on')")
+    await expect(page.locator("button:has-text('Pause')")).to_have_count(1)
 
 
 async def _answer(page: Page, seen: Seen) -> None:
@@ -197,3 +327,10 @@ async def _cancel(page: Page, seen: Seen) -> None:
     await page.click("button:has-text('Cancel selected')")
     await expect(page.locator(".outcomes")).to_contain_text(execution_id)
     assert seen.get(f"executions/{execution_id}/status")["status"] == "CANCELLED"
+    await page.goto(seen.page("?path=console/slow&status=CANCELLED"))
+    await page.check(f"input[value='{execution_id}']")
+    await page.click("button:has-text('Run selected again')")
+    again = await page.locator(".outcomes a").last.inner_text()
+    assert again != execution_id
+    await page.click(".outcomes a >> nth=-1")
+    await page.click("button:has-text('Cancel with all children')")

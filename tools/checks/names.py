@@ -29,6 +29,8 @@ _SUFFIXES = "cfg|ini|json|md|py|sh|sql|toml|txt|yaml|yml"
 _FILE = re.compile(rf"{_START}(?:[\w.-]+/)*[\w-][\w.-]*\.(?:{_SUFFIXES})(?![\w*<…/])")
 _FOLDER = re.compile(rf"{_START}(?:[\w-]+/)+(?![\w*<{{…])")
 _INSIDE = re.compile(r"(?<![\w./<>$~{}*…:-])([\w-]+)(?:/[\w-]+)+(?![\w./*<{…-])")
+# Files that a page has its reader write: by a mark of its block, or by a command.
+_WRITTEN = re.compile(r"^<!-- file: (\S+) -->$|(?<=\s)> ([\w.-]+\.\w+)", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"NAME|NNNN")
 
 
@@ -37,6 +39,7 @@ def find(root: Path) -> Iterator[str]:
     paths = [path.relative_to(root).as_posix() for path in files(root, "")]
     places = {f"/{path}" for path in paths}
     places |= {f"/{folder}/" for path in paths for folder in _folders(path)}
+    places |= {f"/{name}" for path in files(root, ".md") for name in _written(path.read_text())}
     packages = {folder.name: folder for folder in source_folders(root)}
     for path in files(root, ".md"):
         document = path.relative_to(root).as_posix()
@@ -49,6 +52,11 @@ def find(root: Path) -> Iterator[str]:
             for named in _paths(text, places):
                 if not _leads_somewhere(places, document, named):
                     yield f"{document}:{number}: there is no `{named}` in this repository"
+
+
+def _written(text: str) -> Iterator[str]:
+    for found in _WRITTEN.finditer(text):
+        yield found[1] or found[2]
 
 
 def _folders(path: str) -> Iterator[str]:

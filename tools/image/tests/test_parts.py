@@ -71,7 +71,10 @@ IMPORTS = {
     "api-gateway": "import noetl_api_gateway.__main__, noetl_api_gateway.app",
     "server": (
         "import noetl, pkgutil, noetl_common.pg.administer, noetl_common.pg.tls; "
-        "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]"
+        # Archives are an extra; `verify` is everybody's.
+        "import noetl.archive.chains; "
+        "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')"
+        " if not m.name.startswith('noetl.archive.')]"
     ),
 }
 

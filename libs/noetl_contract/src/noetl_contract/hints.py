@@ -4,9 +4,12 @@ Both are typed dictionaries, not models: one is built and one is read for every 
 their bodies hold JSON that is encoded already.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Final, Literal, NotRequired, TypedDict
 
 from noetl_contract.json import Json
+
+EVERY_RUN: Final = (1 << 31) - 1
+"""In the place of attempts: the command itself has ended, so every run of it is over."""
 
 type OutboxKind = Literal["event", "commit", "command", "message"]
 
@@ -73,6 +76,7 @@ class RunsOverHint(TypedDict):
     """The body on ``noetl_control.<pool>``: runs that ended without their worker.
 
     Each is the event id of its command with its attempts; runs of fewer attempts are over as well.
+    A command that waited for a callback is told with ``EVERY_RUN``: its container is to go.
     A heartbeat asks for the same, so a lost hint costs time only.
     """
 

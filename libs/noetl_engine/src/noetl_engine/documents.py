@@ -22,11 +22,23 @@ from noetl_engine.triggers.keys import (
 LANGUAGES: Final = ("playbook", "schedule", "trigger", "subscription")
 """Kinds of documents with a language of their own."""
 DESCRIBED: Final = frozenset({"credential", "mcp", "agent", "memory"})
-"""Kinds that the catalog keeps and nobody reads."""
+"""Kinds that the catalog keeps; of them an agent is read, if it has a workflow."""
 _KIND: Final = re.compile(
     r"""^["']?kind["']?[ \t]*:[ \t]*["']?(\w+)["']?[ \t]*(?:#.*)?\r?$""",
     re.IGNORECASE | re.MULTILINE,
 )
+
+
+_WORKFLOW: Final = re.compile(r"""^["']?workflow["']?[ \t]*:""", re.MULTILINE)
+
+
+def language_of(kind: str, text: str) -> str:
+    """Return the kind whose language a document is written in, its own but for an agent.
+
+    An agent with a workflow is a playbook; one without only tells of an agent elsewhere.
+    """
+    is_run = kind == "agent" and _WORKFLOW.search(text) is not None
+    return "playbook" if is_run else kind
 
 
 def kind_of(text: str) -> str | None:
@@ -49,7 +61,7 @@ def lint_document(
         kind: what it is; by default what it says.
         more_kinds: tools that are known in addition to the built-in ones.
     """
-    match kind or kind_of(text) or "playbook":
+    match language_of(kind or kind_of(text) or "playbook", text):
         case "schedule":
             return read_schedule(text)[1]
         case "trigger":

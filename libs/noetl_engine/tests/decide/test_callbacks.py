@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, cancel, make_arc, make_loop, make_playbook, make_step, posted
+from noetl_contract.hints import EVERY_RUN
 from noetl_contract.ingress import WireEvent
 from noetl_engine.inputs import CallbackTimedOut, CommandExhausted, Limits
 from noetl_engine.playbook.model import Tool
@@ -33,9 +34,15 @@ def complete(run: Run, label: str = "c", *, says_so: bool = False) -> Any:
     return command
 
 
-def call_back(run: Run, state: str = "succeeded", job: str = "job-1", step: str = "c") -> Any:
+def call_back(
+    run: Run,
+    state: str = "succeeded",
+    job: str = "job-1",
+    step: str = "c",
+    **more: Any,
+) -> Any:
     status = "COMPLETED" if state == "succeeded" else "FAILED"
-    context = {"terminal_state": state, "job_name": job, "exit_code": 0}
+    context = {"terminal_state": state, "job_name": job, "exit_code": 0, **more}
     event = WireEvent(
         event_type="call.done",
         step=step,
@@ -147,6 +154,51 @@ def test_callbacks_of_a_loop_end_the_oldest_parked_iteration(*, reload: bool) ->
     ]
     ids = [one["context"]["command_id"] for one in result]
     assert ids == [first.command_id, second.command_id]
+
+
+@RELOADS
+def test_a_callback_that_names_its_command_ends_that_one(*, reload: bool) -> None:
+    run = begin(reload=reload, loop=make_loop([1, 2], "parallel"))
+    first, second = run.find("c:i0"), run.find("c:i1")
+    complete(run, "c:i0")
+    run.work_start(second, run.outcome_events(second)[0])
+    early = call_back(run, job="job-of-1", command_id=second.command_id)
+    assert early.answer.body["status"] == "ok"
+    complete(run, "c:i1")
+    again = call_back(run, "failed", job="job-of-1", command_id=second.command_id)
+    assert [row.note.get("callback") for row in again.events] == [None]
+    call_back(run, "failed_oom", job="job-of-0", command_id=first.command_id)
+
+    result = run.find("end").context["render_context"]["c"]
+    assert [one["data"]["job_name"] for one in result] == ["job-of-0", "job-of-1"]
+    assert [one["status"] for one in result] == ["error", "success"]
+
+
+def test_a_callback_of_an_ordinary_command_is_no_report_of_its_run() -> None:
+    run = begin(Tool(kind="noop"))
+    command = run.find("c")
+    run.work_start(command, run.outcome_events(command)[0])
+
+    late = call_back(run, command_id=command.command_id)
+
+    assert late.answer.body["status"] == "late"
+    run.finish(command, run.outcome_events(command))
+    assert run.log[-2:] == ["enter end", "I(end)"]
+
+
+def test_what_went_wrong_is_the_soft_error_s_message() -> None:
+    run = begin()
+    complete(run)
+    call_back(run, "failed_oom", error="out of memory (64Mi)")
+
+    assert run.execution.state.soft.message == "out of memory (64Mi)"
+
+
+def test_a_cancel_tells_that_a_parked_command_s_container_is_to_go() -> None:
+    run = begin()
+    command = complete(run)
+
+    assert run.decide(cancel()).over == [(command.event_id, EVERY_RUN)]
 
 
 def test_nobody_holds_a_parked_command() -> None:

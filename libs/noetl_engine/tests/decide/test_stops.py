@@ -13,6 +13,7 @@ from engine_driver import (
     make_playbook,
     make_step,
 )
+from noetl_contract.hints import EVERY_RUN
 from noetl_engine.inputs import CommandExhausted, DeadlinePassed, Limits, StepTimedOut
 from noetl_engine.outputs import NewCommand
 from noetl_engine.playbook.model import Tool
@@ -166,4 +167,4 @@ def test_a_step_s_timeout_ends_a_command_that_waits_for_its_callback():
     decision = run.decide(StepTimedOut(command.event_id, 1))
 
     assert run.ended == ["FAILED"]
-    assert decision.over == []
+    assert decision.over == [(command.event_id, EVERY_RUN)]

@@ -46,7 +46,7 @@ def test_every_notation_of_next_is_accepted():
 
 def test_what_cannot_be_a_playbook_is_refused():
     wrong = [
-        document(kind="Agent"),
+        document(kind="Memory"),
         document(apiVersion="noetl.io/v9"),
         document(metadata={}),
         document(workflow=[{"tool": {"kind": "noop"}}]),

@@ -36,7 +36,7 @@ from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from noetl_api_gateway.http.rate_guard import RATES_STATE, Connection, RateGuard
 from noetl_api_gateway.http.shell import Door, Shell
-from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
+from noetl_api_gateway.http.token_guard import COMMAND_KEY_STATE, INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Shell:
             _PROCESS: service,
             _GUARD: guard,
             INTERNAL_TOKEN_STATE: settings.internal_api_token,
+            COMMAND_KEY_STATE: settings.command_key_bytes(),
             GATEKEEPER_STATE: gatekeeper,
             RATES_STATE: rates,
         }

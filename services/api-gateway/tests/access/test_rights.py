@@ -6,6 +6,7 @@ from .routes import all_routes
 
 # A delivery proves its origin by what its listener asks for, a link is its own proof.
 _OPEN = {
+    "/api/auth/login",
     "/api/health",
     "/api/links/{link}",
     "/api/runtime/contract",

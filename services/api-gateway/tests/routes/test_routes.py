@@ -601,6 +601,66 @@ def test_what_an_author_calls_an_event_stays_as_it_is() -> None:
     assert for_pages(body) == {**body, "event_id": 3, "id": "7"}
 
 
+def test_a_web_page_gets_durations_that_it_can_show() -> None:
+    call = {"event_type": "call.done", "duration": None, "result": {"context": {"duration_ms": 31}}}
+    told = {"event_type": "call.done", "duration": 2.5, "result": {"context": {"duration_ms": 31}}}
+    bare = {"event_type": "call.done", "duration": None, "result": None}
+    body: Any = {
+        "duration_seconds": 0.251,
+        "duration_human": "0s",
+        "events": [call, told, bare, {"event_type": "step.exit", "duration": None}],
+        "result": {"duration_seconds": 0.1, "duration_human": "mine"},
+    }
+
+    shown = for_pages(body)
+    longer = for_pages({"duration_seconds": 1.2, "duration_human": "1s"})
+
+    assert (shown["duration_human"], longer["duration_human"]) == ("251ms", "1s")
+    assert [one["duration"] for one in shown["events"]] == [0.031, 2.5, None, None]
+    assert shown["result"] == body["result"]
+
+
+async def test_a_web_page_gets_the_beginning_of_a_large_result(world: World) -> None:
+    ref = f"noetl://execution/{EXECUTION_ID}/result/start/5"
+    large = {"password": "p4ss", "rows": ["a row of many"] * 400}
+    result = {
+        "context": {"data": {"_ref": ref, "total": 3}},
+        "reference": {"ref": ref, "meta": {"bytes": 5321, "media_type": "application/json"}},
+    }
+    events = [{"event_id": 4, "position": 2, "event_type": "call.done", "result": result}]
+    body = {"execution_id": EXECUTION_ID, "events": events, "result": {"_ref": ref}}
+    world.backend.answer("executions.get", body)
+    world.backend.answer("result.resolve", large)
+    path = f"/api/executions/{EXECUTION_ID}"
+
+    program = (await world.get(path)).json()
+    pages = [(await world.get(path, Origin="http://localhost")).json() for _ in range(2)]
+
+    assert program == body
+    for page in pages:
+        data = page["events"][0]["result"]["context"]["data"]
+        beginning = data.pop("_preview")
+        assert data == {"_ref": ref, "total": 3, "_size": 5321, "_type": "application/json"}
+        assert (len(beginning), beginning[:30]) == (2048, '{"password":"[REDACTED]","rows')
+        assert page["result"]["_preview"] == beginning
+    # The same for everybody and for ever: it is read once.
+    assert world.backend.requests("result.resolve") == [{"ref": ref}]
+
+
+async def test_a_page_is_shown_a_reference_whose_result_is_gone(world: World) -> None:
+    ref = f"noetl://execution/{EXECUTION_ID}/result/start/6"
+    meta = {"bytes": 200_000, "media_type": "application/json"}
+    result = {"context": {"data": {"_ref": ref}}, "reference": {"ref": ref, "meta": meta}}
+    events = [{"event_id": 4, "position": 2, "result": result}]
+    world.backend.answer("executions.events", {"events": events})
+    world.backend.answer("result.resolve", lambda _request: RpcReply(404, error="gone"))
+
+    page = await world.get(f"/api/executions/{EXECUTION_ID}/events", Origin="http://localhost")
+
+    data = page.json()["events"][0]["result"]["context"]["data"]
+    assert data == {"_ref": ref, "_size": 200_000, "_type": "application/json"}
+
+
 async def test_a_web_page_can_tell_events_apart(world: World) -> None:
     """It rounds large integers: the ids of two neighbours would be one."""
     events = [

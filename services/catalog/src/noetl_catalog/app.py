@@ -26,6 +26,7 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
@@ -36,7 +37,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0017"
+SCHEMA = "0025"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -98,7 +99,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             access.join(service)
             await schedules.join(service)
             handlers = [
-                *entry_handlers(store, schedules, bus, ids=ids, settings=settings),
+                *entry_handlers(database, schedules, bus, ids=ids, settings=settings),
                 *runtimes.handlers(),
                 *PauseHandlers(PauseStore(database), bus).handlers(),
                 *access.handlers,
@@ -118,10 +119,10 @@ def own_state(service: Service, bus: Bus) -> Handler:
 
 
 def entry_handlers(
-    store: EntryStore, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
+    database: Database, schedules: Schedules, bus: Bus, *, ids: SnowflakeIds, settings: Settings
 ) -> list[Handler]:
     """Return the handlers of documents."""
-    parsers = Parsers(settings)
+    store, parsers = EntryStore(database), Parsers(settings)
     register = RegisterHandlers(
         store,
         settings=settings,
@@ -134,6 +135,7 @@ def entry_handlers(
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
         *register.handlers(),
+        *SuiteHandlers(SuiteStore(database)).handlers(),
     ]
 
 

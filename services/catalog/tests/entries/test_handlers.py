@@ -67,7 +67,7 @@ async def test_validate_names_everything_and_keeps_nothing(ask: Ask) -> None:
 
     assert good.body == {"valid": True, "errors": [], "problems": []}
     assert bad.body["valid"] is False
-    assert bad.body["errors"][0] == "Workflow must have a step named 'start'"
+    assert bad.body["errors"][0] == "line 7: Workflow must have a step named 'start'"
     assert list(bad.body["problems"][0]) == [
         "severity",
         "rule",
@@ -82,7 +82,7 @@ async def test_validate_names_everything_and_keeps_nothing(ask: Ask) -> None:
     assert [one["severity"] for one in doubtful.body["problems"]] == ["warning"]
     assert broken.body["valid"] is False
     assert broken.body["problems"][0]["rule"] == "yaml"
-    assert other.body["errors"] == ["kind: Subscription requires a 'spec' block"]
+    assert other.body["errors"] == ["line 1: kind: Subscription requires a 'spec' block"]
     assert (await ask("list")).body == {"entries": []}
 
 
@@ -159,6 +159,21 @@ async def test_ui_schema_of_a_version(ask: Ask) -> None:
         404,
         "Catalog entry 'demo/hello' version 2 not found",
     )
+
+
+async def test_an_agent_with_a_workflow_is_read_as_a_playbook(ask: Ask) -> None:
+    agent = PLAYBOOK.replace("kind: Playbook", "kind: Agent")
+    wrong = agent.replace("kind: noop", "kind: nop")
+
+    assert (await ask("validate", content=agent)).body["valid"] is True
+    assert (await ask("validate", content=wrong)).body["errors"] == [
+        "line 8: unknown tool kind 'nop', did you mean 'noop'?"
+    ]
+    assert "problems" not in (await ask("register", content=agent)).body
+    assert len((await ask("register", content=wrong)).body["problems"]) == 1
+    # One without only tells of an agent elsewhere.
+    kept = await ask("register", content="kind: Agent\nmetadata: {path: elsewhere}\n")
+    assert (kept.body["kind"], "problems" in kept.body) == ("agent", False)
 
 
 async def test_agents_are_found_by_kind_metadata_or_labels(ask: Ask) -> None:

@@ -39,7 +39,7 @@ from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
 NAME = "orchestrator"
-_SCHEMA = "0022"
+_SCHEMA = "0027"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:

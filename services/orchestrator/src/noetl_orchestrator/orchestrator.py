@@ -82,7 +82,7 @@ class Orchestrator:
             turn_pool, database, commit_timeout_seconds=settings.commit_timeout_seconds
         )
         self.appends = Appends(database)
-        self.retention = Retention(database)
+        self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
         hints, outbox_rows = OutboxHints(bus, settings, self.pools), OutboxRows.of(settings)
         self.clock = DatabaseClock()

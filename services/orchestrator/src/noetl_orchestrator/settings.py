@@ -100,6 +100,11 @@ class Settings(
         description="Commits with larger events to publish are left for the relay to read.",
     )
 
+    retention_archived_only: bool = Field(
+        default=False,
+        description="Whether clean-ups drop only what `noetl-server archive` has written as it is.",
+    )
+
     # Requests.
     command_fence_optional: bool = Field(
         default=False,

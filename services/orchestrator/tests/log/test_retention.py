@@ -289,3 +289,23 @@ async def test_a_purge_removes_old_commands_only(pool: Pool, retention: Retentio
     assert done == LogPurged(commands_purged=1, event_partitions_dropped=[])
     rows = await pool.fetch("SELECT execution_id FROM noetl.command ORDER BY 1")
     assert [row["execution_id"] for row in rows] == [2, 3]
+
+
+async def test_s8_what_no_archive_has_as_it_is_stays(pool: Pool) -> None:
+    """With the setting: an execution that moved after it was written down, or was not, is kept."""
+    archiving = Retention(Database(pool), archived_only=True)
+    await add(pool, OLD)
+    await add(pool, OLD + 1)
+    await pool.execute(
+        "UPDATE noetl.execution_state SET archived_position = position WHERE execution_id = $1", OLD
+    )
+    assert await archiving.drop_partitions(ended_before=CUTOFF) == []
+    await pool.execute("UPDATE noetl.execution_state SET archived_position = position")
+    await pool.execute(
+        "UPDATE noetl.execution_state SET position = position + 1 WHERE execution_id = $1", OLD
+    )
+    assert await archiving.drop_partitions(ended_before=CUTOFF) == []
+    assert await count(pool, "event", OLD) == 1
+    await pool.execute("UPDATE noetl.execution_state SET archived_position = position")
+    assert await archiving.drop_partitions(ended_before=CUTOFF) == ["event_pre_2026"]
+    assert await count(pool, "event", OLD) == 0

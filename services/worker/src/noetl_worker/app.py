@@ -89,7 +89,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
         )
         stack.push_async_callback(toolbox.close)
-        runs = Runs()
+        runs = Runs(toolbox.parking)
         outputs = _outputs(settings, bus, edge)
         transport = _transport(
             settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs, outputs=outputs
@@ -104,6 +104,8 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )
         service.spawn("guard", run_guard(pool, _tree_limits(settings)))
+        for tool in toolbox.parking:
+            service.spawn("parked", tool.watch())
         await register_until_done(transport)
         service.spawn("commands", _work(settings, service, bus, transport))
         yield

@@ -46,6 +46,30 @@ SCRIPT_ISOLATION = gauge(
     "1 if scripts are kept from other files, neighbours' memory, TCP ports, foreign processes.",
     ("feature",),
 )
+CONTAINERS_STARTED = counter(
+    "noetl_worker_containers_started_total", "Containers of steps that were started or found."
+)
+CONTAINERS_ENDED = counter(
+    "noetl_worker_containers_ended_total",
+    "Ends of containers that this worker has reported.",
+    ("state",),
+    zeros=(
+        "succeeded", "failed", "failed_image_pull", "failed_oom", "failed_node_lost",
+        "failed_timeout",
+    ),
+)  # fmt: skip
+CONTAINER_CALLS = counter(
+    "noetl_worker_container_api_calls_total",
+    "Calls to the engine or cluster where containers run.",
+    ("operation",),
+    zeros=(
+        "create", "delete", "events", "inspect", "kill", "list", "logs", "patch", "pull", "rename",
+        "start", "watch",
+    ),
+)  # fmt: skip
+CONTAINER_WATCH_BREAKS = counter(
+    "noetl_worker_container_watch_breaks_total", "Ends of the watch, after each of which it lists."
+)
 PUT_OFF = counter(
     "noetl_worker_put_off_total",
     "Commands given back because their execution held its share of the slots while others waited.",

@@ -9,13 +9,16 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from noetl_worker.script_settings import ScriptSettings
-from noetl_worker.sql_settings import SqlSettings
+from noetl_worker.tool_settings.containers import ContainerSettings
+from noetl_worker.tool_settings.scripts import ScriptSettings
+from noetl_worker.tool_settings.sql import SqlSettings
 
 _MEBIBYTE = 1 << 20
 
 
-class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
+class Settings(
+    ScriptSettings, SqlSettings, ContainerSettings, EgressSettings, NatsSettings, ServiceSettings
+):
     """Settings of a worker process."""
 
     template_source_chars: int = Field(

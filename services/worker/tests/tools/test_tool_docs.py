@@ -13,14 +13,14 @@ PAGES = next(
     if (folder := parent / "docs" / "tools").is_dir()
 )
 KINDS = (
-    "artifact", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script", "shell",
-    "sleep", "subscription", "wait",
+    "artifact", "container", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script",
+    "shell", "sleep", "subscription", "wait",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_pages_playbook_is_valid(kind: str) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
+    text, *_ = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
 
     playbook = parse_playbook(text)
 

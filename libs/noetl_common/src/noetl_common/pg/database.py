@@ -9,6 +9,7 @@ from contextlib import (
     nullcontext,
 )
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
 from types import ModuleType
@@ -150,6 +151,25 @@ class Session(Statements):
             file.seek(0)
             await other._connection.copy_to_table(  # noqa: SLF001 -- of the same class
                 table, schema_name="noetl", columns=columns, source=file, format="binary"
+            )
+
+    async def copy_to_csv(self, query: str, *arguments: object, file: Path) -> None:
+        """Write the rows of a query into a file, with a header; NULL is nothing, a text quoted."""
+        with translate():
+            await self._connection.copy_from_query(
+                query, *arguments, output=file, format="csv", header=True, encoding="utf8"
+            )
+
+    async def copy_from_csv(self, table: str, columns: Sequence[str], *, file: Path) -> None:
+        """Add the rows of a file without a header to a table of the schema `noetl`."""
+        with translate():
+            await self._connection.copy_to_table(
+                table,
+                schema_name="noetl",
+                columns=columns,
+                source=file,
+                format="csv",
+                encoding="utf8",
             )
 
     @asynccontextmanager

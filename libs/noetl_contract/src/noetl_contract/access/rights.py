@@ -238,6 +238,7 @@ COMMAND_RIGHTS = frozenset(
         Right.RESULTS_WRITE,
         Right.VARIABLES_READ,
         Right.VARIABLES_WRITE,
+        Right.INTERNAL_CALLBACK,
     }
 )
 """The rights of a command's capability; each for its own execution only."""

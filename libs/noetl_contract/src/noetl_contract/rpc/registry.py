@@ -10,12 +10,22 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector, schedules, states, triage
+from noetl_contract.rpc import (
+    catalog,
+    orchestrator,
+    outbox,
+    projector,
+    schedules,
+    states,
+    suites,
+    triage,
+)
 from noetl_contract.rpc.operation import Operation
 
 _MODULES: tuple[ModuleType, ...] = (
     catalog,
     schedules,
+    suites,
     orchestrator,
     outbox,
     projector,

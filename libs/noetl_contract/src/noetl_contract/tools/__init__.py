@@ -6,6 +6,7 @@ tools can.
 
 from typing import Final
 
+from noetl_contract.tools.containers import CONTAINER
 from noetl_contract.tools.executions import (
     ARTIFACT,
     NOOP,
@@ -49,7 +50,8 @@ TOOL_KINDS: Final = (
 _BY_NAME: Final = {
     kind.name: kind
     for kind in (
-        HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, TRANSFER, NATS, SHELL,
+        HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, CONTAINER,
+        TRANSFER, NATS, SHELL,
         ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION, WAIT, SLEEP,
         *UNSUPPORTED,
     )

@@ -5,7 +5,6 @@ from typing import Final
 from noetl_contract.tools.keys import ToolKind
 
 _INSTEAD: Final = {
-    "container": "a job of the cluster is run and awaited by the kind script",
     "gateway": "the word is accepted by the language, but no worker runs it",
     "gcs": "use http with auth type gcp_adc",
     "iterator": "use the step's loop",
@@ -15,7 +14,7 @@ _INSTEAD: Final = {
     "snowflake": "use http with the SQL API of Snowflake",
     "snowflake_transfer": "use transfer",
 }
-_ELSEWHERE: Final = frozenset({"container", "rhai", "snowflake"})
+_ELSEWHERE: Final = frozenset({"rhai", "snowflake"})
 UNSUPPORTED: Final = tuple(
     ToolKind(
         name=name,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.failures.cause import Cause
+from noetl_contract.hints import EVERY_RUN
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
@@ -294,9 +295,10 @@ class Draft:
         self.begin_time_limit(command)
 
     def revoke(self, command: CommandState) -> None:
-        """Note that the present run of a command is over, whatever its worker is doing."""
-        if command.holds and command.parked is None:
-            self.decision.over.append((command.event_id, command.attempts))
+        """Note that the present run of a command is over, or that its container is to go."""
+        if command.holds:
+            attempts = command.attempts if command.parked is None else EVERY_RUN
+            self.decision.over.append((command.event_id, attempts))
 
     def abandon(self, command: CommandState) -> None:
         """Note that a command ends without its worker, and that nothing awaits its children now."""

@@ -11,7 +11,7 @@ from noetl_contract.ingress import (
     WireEvent,
 )
 
-from noetl_engine.decide.callback import find_awaiting, parks
+from noetl_engine.decide.callback import find_awaiting, is_of_a_job, parks
 from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.loop import after_claim, after_iteration
 from noetl_engine.decide.route import route_completion, route_failure
@@ -65,7 +65,8 @@ def _take_event(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tupl
     awaiting = find_awaiting(draft.state, event)
     if awaiting is not None:
         return _take_callback(draft, event, awaiting)
-    command = find_command(draft, event)
+    # A container's callback that nothing waits for is no report of a run either.
+    command = None if is_of_a_job(event) else find_command(draft, event)
     if command is not None and event.event_type not in ENGINE_TYPES:
         return _take_run_event(draft, event, command, batch=batch)
     late = _is_late(draft, event)

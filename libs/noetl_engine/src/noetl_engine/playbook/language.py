@@ -30,7 +30,7 @@ PLAYBOOK: Final = Level(
     doc="A workflow: steps, joined by arcs, that run tools.",
     keys={
         "apiVersion": Key("Version of the language.", {"const": "noetl.io/v2"}, is_required=True),
-        "kind": Key("Kind of the document.", {"const": "Playbook"}, is_required=True),
+        "kind": Key("Kind of the document.", one_of("Playbook", "Agent"), is_required=True),
         "metadata": Key("Name and catalog path.", reference("Metadata"), is_required=True),
         "workload": Key("Defaults of the caller's payload, key by key.", ANY),
         "workflow": Key(

@@ -109,7 +109,7 @@ def _bare(command: CommandState, row: EventRow) -> Cause:
     return Cause(
         step=command.step,
         kind="soft",
-        message=f"status '{row.status}'",
+        message=brief(error_of(row) or f"status '{row.status}'"),
         iteration=command.index,
         position=row.position,
     )

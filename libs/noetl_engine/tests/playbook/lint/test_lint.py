@@ -162,7 +162,9 @@ def python(code: str, **more: str) -> str:
         (python("result = 1", input='{a: "{{ token(name) }}"}'), "template", "function: token"),
         (python("result = 1", libs="[requests]"), "inert", "the standard library only"),
         (workflow(start(), head=HEADER.replace("p/t", "system/t")), "pool", "into pool 'system'"),
-        (workflow(start(tool="tool: {kind: container}")), "tool-not-run", "no worker of ours"),
+        (workflow(start(tool="tool: {kind: rhai}")), "tool-not-run", "no worker of ours"),
+        (workflow(start(tool="tool: {kind: container}")), "missing-key", "needs 'image'"),
+        (workflow(start(tool="tool: [{a: {kind: container, image: i}}]")), "inert", "nobody waits"),
         (
             workflow(start(tool="tool: {kind: http, url: u, payload: {}}")),
             "unknown-key",

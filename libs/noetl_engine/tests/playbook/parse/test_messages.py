@@ -204,8 +204,8 @@ def test_what_does_not_decode_is_a_bad_request(text: str, message: str):
             "Unsupported API version: noetl.io/v10. Expected noetl.io/v2",
         ),
         (
-            workflow(start(), head=HEADER.replace("Playbook", "Agent")),
-            "Invalid kind: Agent. Expected Playbook",
+            workflow(start(), head=HEADER.replace("Playbook", "Memory")),
+            "Invalid kind: Memory. Expected Playbook",
         ),
         (workflow(end()), "Workflow must have a step named 'start'"),
         (HEADER + "workflow: []", "Workflow must have a step named 'start'"),

@@ -447,3 +447,11 @@ def test_parameters_of_sql_are_a_list_or_a_mapping(kind: str, params: str):
 
     assert isinstance(tool, Tool)
     assert "params" in tool.config
+
+
+def test_an_agent_runs_as_a_playbook_does():
+    text = workflow(start(), head=HEADER)
+    agent = text.replace("kind: Playbook", "kind: Agent")
+
+    assert parse_playbook(agent) == parse_playbook(text)
+    assert lint(agent) == lint(text)

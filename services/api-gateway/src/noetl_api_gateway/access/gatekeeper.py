@@ -62,6 +62,7 @@ _OBJECTS = {
     "identifier": "credential",
     "catalog_id": "catalog",
     "playbook_id": "playbook",
+    "suite_id": "suite",
     "subscription_id": "subscription",
     "path": "path",
     "listener": "listener",

@@ -2,15 +2,14 @@
 
 import orjson
 from litestar import Response
-from noetl_contract.json import Json
+from noetl_contract.events import EventType
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.operation import encode_value
 from pydantic import BaseModel
 
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
 
-_EXACT = 2**53 - 1
-"""The largest integer that a web page reads exactly."""
 _TEXT_IDS = frozenset(
     {
         "execution_id",
@@ -21,7 +20,6 @@ _TEXT_IDS = frozenset(
         "audit_id",
     }
 )
-# Free JSON of playbooks and workers; an `execution_id` in there stays as it is.
 _FREE = frozenset(
     {
         "workload",
@@ -43,6 +41,10 @@ _FREE = frozenset(
         "directives",
     }
 )
+"""Keys of free JSON of playbooks and workers; an `execution_id` in there stays as it is."""
+
+_EXACT = 2**53 - 1
+"""The largest integer that a web page reads exactly."""
 
 
 def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
@@ -81,7 +83,8 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
 
     It rounds those beyond 2^53, so that several events would have one id: its event's id is the
     position in the log there, and the true one is the text `id`. Other such integers are texts.
-    Free JSON of playbooks and workers has no events of ours.
+    Free JSON of playbooks and workers has no events of ours. A duration below a second is spelt
+    in milliseconds, and a call lasts as long as its tool says.
     """
     match body:
         case dict():
@@ -89,9 +92,7 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
                 key: for_pages(value, is_free=is_free or key in _FREE)
                 for key, value in body.items()
             }
-            if not is_free and "position" in body and isinstance(body.get("event_id"), int):
-                shown |= {"event_id": body["position"], "id": str(body["event_id"])}
-            return shown
+            return shown if is_free else shown | _told(body)
         case list():
             return [for_pages(item, is_free=is_free) for item in body]
         case int() if not -_EXACT <= body <= _EXACT:
@@ -100,6 +101,28 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
             return for_pages(body.model_dump(exclude_unset=True))
         case _:
             return body
+
+
+def _told(body: JsonObject) -> JsonObject:
+    """Return what a page reads in another form, of an object of ours."""
+    told: JsonObject = {}
+    if "position" in body and isinstance(body.get("event_id"), int):
+        told |= {"event_id": body["position"], "id": str(body["event_id"])}
+    seconds = body.get("duration_seconds")
+    if "duration_human" in body and isinstance(seconds, int | float) and seconds < 1:
+        told["duration_human"] = f"{round(seconds * 1000)}ms"
+    if body.get("event_type") == EventType.CALL_DONE and body.get("duration", 0) is None:
+        told["duration"] = _seconds_of(body.get("result"))
+    return told
+
+
+def _seconds_of(result: Json) -> float | None:
+    """Return how long a call took, as its tool has measured it; None if it hasn't."""
+    context = result.get("context") if isinstance(result, dict) else None
+    took = context.get("duration_ms") if isinstance(context, dict) else None
+    if isinstance(took, bool) or not isinstance(took, int | float):
+        return None
+    return took / 1000
 
 
 def _shown(key: str, value: Json) -> Json:

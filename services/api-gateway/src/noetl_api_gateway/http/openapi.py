@@ -48,6 +48,7 @@ _PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "schedule_id": (_I64, "the schedule's id", 325077250000000001),
     "subscription_id": (_I64, "the subscription's id", 325077250000000001),
     "playbook_id": (_WORD, "catalog id of a version, or the path of all of them", "demo/hello"),
+    "suite_id": (_WORD, "id of a suite of tests; it may have slashes", "demo/hello"),
     "path": (_WORD, "path of the entry with `/ui_schema` behind it", "demo/hello/ui_schema"),
     "identifier": (_WORD, "the credential's id or name", "pg_k8s"),
     "keychain_name": (_WORD, "name of the keychain entry", "amadeus_token"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from noetl_contract.access.capability import basic_login, verified
 from noetl_contract.access.principal import Principal
 
 from noetl_api_gateway.http.refusals import Refusal
@@ -16,6 +17,8 @@ type Connection = ASGIConnection[Any, Any, Any, Any]
 
 INTERNAL_TOKEN_STATE = "internal_api_token"  # noqa: S105 -- a name, not a token
 """Where the application keeps the configured token."""
+COMMAND_KEY_STATE = "command_key"
+"""Where it keeps the key of the capabilities of commands."""
 
 _NOT_CONFIGURED = (
     "Internal API not configured: NOETL_INTERNAL_API_TOKEN env var unset on the server. Set it"
@@ -62,6 +65,26 @@ async def optional_token_guard(connection: Connection, _handler: BaseRouteHandle
     require_internal_token_if_set(connection)
 
 
+async def callback_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Guard a route that the capability of a command opens, for its own execution, or the token."""
+    if not _has_principal(connection) and not _has_capability(connection):
+        require_internal_token(connection)
+
+
+def _has_capability(connection: Connection) -> bool:
+    """Whether the login is that of a command of the execution that the path names."""
+    login = basic_login(_authorization(connection) or b"")
+    key: bytes = connection.app.state[COMMAND_KEY_STATE]
+    shown = None if login is None else verified(*login, key)
+    named = str(connection.path_params.get("execution_id")).strip()
+    return shown is not None and named == str(shown.execution_id)
+
+
+def _authorization(connection: Connection) -> bytes | None:
+    headers = connection.scope["headers"]
+    return next((value for name, value in headers if name == b"authorization"), None)
+
+
 def _has_principal(connection: Connection) -> bool:
     return isinstance(connection.scope.get("user"), Principal)
 
@@ -73,9 +96,7 @@ def _configured(connection: Connection) -> bytes:
 
 
 def _compare(connection: Connection, expected: bytes) -> None:
-    sent = next(
-        (value for name, value in connection.scope["headers"] if name == b"authorization"), None
-    )
+    sent = _authorization(connection)
     if sent is None:
         raise Refusal(403, _NO_HEADER)
     if not sent.isascii():

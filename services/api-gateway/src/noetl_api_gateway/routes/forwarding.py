@@ -4,7 +4,7 @@
 builds the operation's request. Other routes have a handler of their own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,13 +20,14 @@ from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel
 
 from noetl_api_gateway.access.gatekeeper import demand
-from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_fields, path_names, query_fields
 from noetl_api_gateway.http.openapi import TypeForm, documented
 from noetl_api_gateway.http.refusals import bad_query
+from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import Limit, Services
 
@@ -37,6 +38,7 @@ _HANDLERS: dict[str, type[get | post | put | delete]] = {
     "DELETE": delete,
 }
 _ANYWHERE: Literal["anywhere"] = "anywhere"
+type Shown = Callable[[AnyRequest, Gateway, Json], Awaitable[Json]]
 _HOMES = ("execution_id", "subscription_id")
 
 
@@ -59,7 +61,7 @@ class Sent[Body]:
 
     @property
     def home(self) -> int | None:
-        """The execution or subscription that path or query names."""
+        """The execution or subscription that path or query names: its shard answers."""
         return next((self._fields[name] for name in _HOMES if name in self._fields), None)
 
     def id(self, name: str = "execution_id") -> int:
@@ -159,11 +161,10 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     within: Limit = "usual",
     write: str | None = None,
     is_anywhere: bool = False,
+    for_pages: Shown | None = None,
     **document: Unpack[RouteDocument],
 ) -> HTTPRouteHandler:
-    """Return the handler of a route.
-
-    The shard that answers is that of the execution or subscription which path or query names.
+    """Return the handler of a route; the shard of its ``home`` answers.
 
     Args:
         method: HTTP method.
@@ -178,6 +179,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         within: timeouts.
         write: label in the metrics of writes; None for routes that are not measured.
         is_anywhere: ask one shard after the other, since the id says nothing about its shard.
+        for_pages: adds to the answer what web pages show.
         document: how the OpenAPI document shows the route.
     """
     in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
@@ -188,7 +190,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
         with measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
-        return json_answer(request, answer)
+        return json_answer(request, await _shown(for_pages, request, gateway, answer))
 
     handle.__name__ = name
     handler: HTTPRouteHandler = _HANDLERS[method](
@@ -205,6 +207,14 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         ),
     )(handle)
     return handler
+
+
+async def _shown(
+    for_pages: Shown | None, request: AnyRequest, gateway: Gateway, answer: Json
+) -> Json:
+    if for_pages is None or not is_browser(request.scope):
+        return answer
+    return await for_pages(request, gateway, answer)
 
 
 async def _sent[Body: BaseModel](

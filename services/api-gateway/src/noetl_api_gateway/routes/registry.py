@@ -34,6 +34,7 @@ from noetl_api_gateway.routes.system import (
     state,
 )
 from noetl_api_gateway.routes.waits import links, signals
+from noetl_api_gateway.routes.web_ui import analysis, suites, unserved
 from noetl_api_gateway.routes.workers import (
     commands,
     event_reads,
@@ -88,6 +89,9 @@ _MODULES = (
     pauses,
     pools,
     reports,
+    analysis,
+    suites,
+    unserved,
 )
 
 

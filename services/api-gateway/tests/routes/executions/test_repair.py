@@ -148,3 +148,34 @@ async def test_a_group_is_dismissed(world: World) -> None:
 
     assert answer.json() == done
     assert world.backend.requests("failures.dismiss")[0]["fingerprint"] == "f1"
+
+
+async def test_an_analysis_is_why_with_advice(world: World) -> None:
+    world.backend.answer("executions.why", WORK)
+    world.backend.answer("runtime.pools", [])
+    world.backend.answer("pause.list", {"pauses": []})
+    world.backend.answer("joins", {"joins": []})
+
+    answer = await world.post(f"/api/executions/{EXECUTION_ID}/analyze", {})
+
+    told = answer.json()
+    assert (answer.status_code, told["status"]) == (200, "RUNNING")
+    assert told["findings"][0] | {"since": ""} == {
+        "severity": "warning",
+        "code": "no_worker",
+        "message": told["summary"],
+        "step": "start",
+        "since": "",
+    }
+    assert told["recommendations"] == ["Start a worker of pool 'system'."]
+    assert told["why"]["reasons"][0]["pool"] == "system"
+
+
+async def test_what_is_not_part_of_the_server_is_told_in_a_sentence(world: World) -> None:
+    paths = ("catalog/playbooks/explain/ai", "catalog/playbooks/generate/ai", "auth/login")
+    for path in (*paths, f"executions/{EXECUTION_ID}/analyze/ai"):
+        for prefix in ("api", "noetl"):
+            answer = await world.post(f"/{prefix}/{path}", {})
+            body = answer.json()
+            assert (answer.status_code, body["detail"]) == (501, body["error"])
+            assert " " in body["detail"]

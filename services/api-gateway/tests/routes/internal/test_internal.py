@@ -1,8 +1,10 @@
 """What the internal routes ask of the services, and what they answer."""
 
+import base64
 from collections.abc import AsyncIterator
 
 import pytest
+from noetl_contract.access.capability import Capability
 from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     CallbackAnswer,
@@ -281,6 +283,35 @@ async def test_a_callback_becomes_an_event_of_its_step(world: World) -> None:
         "stderr_uri": None,
     }
     assert event["context"]["completed_at"].endswith("Z")
+
+
+async def test_a_callback_may_name_its_command_and_bring_the_end_of_its_log(world: World) -> None:
+    more = {"command_id": f"{EXECUTION_ID}:train:5", "logs": "done", "duration_ms": 3}
+
+    status, _ = await post(
+        world,
+        f"container-callback/{EXECUTION_ID}/train",
+        {"state": "succeeded", "job_name": "job-1", **more},
+    )
+
+    assert status == 202
+    ((event,),) = [message["events"] for message in world.backend.ingress]
+    assert {name: event["context"][name] for name in more} == more
+    assert "error" not in event["context"]
+
+
+async def test_the_login_of_a_command_brings_the_callback_of_its_execution(nats_url: str) -> None:
+    key = "k" * 32
+    body = {"state": "succeeded", "job_name": "job-1"}
+    async with make_world(nats_url, command_key=key) as world:
+        for execution_id, wanted in ((EXECUTION_ID, 202), (EXECUTION_ID + 1, 503)):
+            login = Capability(EXECUTION_ID, 5, 1).userinfo(key.encode())
+            shown = {"authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+            answer = await world.post(
+                f"/api/internal/container-callback/{execution_id}/train", body, **shown
+            )
+
+            assert answer.status_code == wanted, answer.text
 
 
 async def test_a_callback_of_an_unknown_execution_is_accepted_all_the_same(world: World) -> None:

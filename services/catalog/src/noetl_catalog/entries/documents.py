@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from noetl_common.errors import Permanent
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json
-from noetl_engine.documents import kind_of, lint_document
+from noetl_engine.documents import kind_of, language_of, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Finding, Severity
@@ -83,6 +83,7 @@ def read_document(
     kind = (_first_text(tree.get("kind")) or resource_type).lower()
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
+    is_playbook = language_of(kind, content) == "playbook"
     schedule = _schedule(content) if kind == "schedule" else None
     trigger = _trigger(tree, path) if kind == "trigger" else None
     return Document(
@@ -93,7 +94,7 @@ def read_document(
         layout=tree.get("workflow"),
         meta=metadata.get("labels"),
         metadata=dict(metadata),
-        problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
+        problems=_playbook_problems(content, more_kinds) if is_playbook else (),
         subscription=read_subscription(tree) if kind == "subscription" else None,
         schedule=schedule,
         trigger=trigger,

@@ -186,3 +186,31 @@ FROM (
 WHERE n.kind = 'trigger'
 ORDER BY n.path
 LIMIT $1;
+
+-- name: find_suite
+-- $1 id
+SELECT suite_id, playbook_path, tests, metadata, updated_at
+FROM noetl.test_suite
+WHERE suite_id = $1;
+
+-- name: put_suite
+-- $1 id, $2 path of the playbook, $3 tests, $4 metadata, $5 who, $6 path that a suite must have to
+-- be replaced or null, $7 most suites
+INSERT INTO noetl.test_suite AS stored (suite_id, playbook_path, tests, metadata, updated_by)
+SELECT $1::TEXT, $2::TEXT, $3::JSONB, $4::JSONB, $5::TEXT
+WHERE $6::TEXT IS NOT NULL OR (SELECT count(*) FROM noetl.test_suite) < $7::INTEGER
+ON CONFLICT (suite_id) DO UPDATE
+    SET
+        playbook_path = excluded.playbook_path,
+        tests = excluded.tests,
+        metadata = excluded.metadata,
+        updated_by = excluded.updated_by,
+        updated_at = now()
+    WHERE stored.playbook_path = $6
+RETURNING suite_id, playbook_path, tests, metadata, updated_at;
+
+-- name: delete_suite
+-- $1 id, $2 path of its playbook
+DELETE FROM noetl.test_suite
+WHERE suite_id = $1 AND playbook_path = $2
+RETURNING suite_id;

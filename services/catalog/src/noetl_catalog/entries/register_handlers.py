@@ -125,7 +125,7 @@ class RegisterHandlers(Handlers):
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return ValidateAnswer(
             valid=not errors,
-            errors=[finding.told for finding in errors],
+            errors=[finding.placed for finding in errors],
             problems=[
                 DocumentProblem.model_validate(finding, from_attributes=True)
                 for finding in findings

@@ -27,7 +27,9 @@ WITH wanted AS MATERIALIZED (
             current_step TEXT,
             cause JSONB,
             soft_error JSONB,
-            snapshot_position BIGINT
+            snapshot_position BIGINT,
+            digest_position BIGINT,
+            digest TEXT
         )
 ),
 
@@ -79,6 +81,8 @@ moved AS (
         cause = coalesce(s.cause, w.cause),
         soft_error = coalesce(s.soft_error, w.soft_error),
         snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
+        digest_position = coalesce(w.digest_position, s.digest_position),
+        digest = coalesce(decode(w.digest, 'hex'), s.digest),
         updated_at = clock_timestamp()
     FROM wanted AS w
     WHERE s.execution_id = w.execution_id
@@ -90,13 +94,13 @@ begun AS (
     INSERT INTO noetl.execution_state (
         execution_id, catalog_id, path, version, parent_execution_id, status, position,
         started_at, ended_at, error, total_steps, completed_steps, running_steps, failed_steps,
-        soft_errors, current_step, cause, soft_error, snapshot_position
+        soft_errors, current_step, cause, soft_error, snapshot_position, digest_position, digest
     )
     SELECT
         n.execution_id, n.catalog_id, n.path, n.version, n.parent_execution_id, n.status,
         n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
         n.running_steps, n.failed_steps, n.soft_errors, n.current_step, n.cause, n.soft_error,
-        coalesce(n.snapshot_position, 0)
+        coalesce(n.snapshot_position, 0), n.digest_position, decode(n.digest, 'hex')
     FROM
         json_to_recordset($2::JSON) AS n (
             execution_id BIGINT,
@@ -118,6 +122,8 @@ begun AS (
             cause JSONB,
             soft_error JSONB,
             snapshot_position BIGINT,
+            digest_position BIGINT,
+            digest TEXT,
             deadline TIMESTAMPTZ
         )
     WHERE n.deadline IS NULL OR n.deadline > clock_timestamp()
@@ -343,7 +349,9 @@ SELECT
     s.parent_execution_id,
     s.position,
     coalesce(n.position, 0) AS snapshot_position,
-    n.state AS snapshot
+    n.state AS snapshot,
+    s.digest_position,
+    s.digest
 FROM noetl.execution_state AS s
 LEFT JOIN noetl.execution_snapshot AS n
     ON n.execution_id = s.execution_id

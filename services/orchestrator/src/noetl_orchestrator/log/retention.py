@@ -52,9 +52,14 @@ def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
 
 
 class Retention:
-    """Create and drop partitions, and delete old commands."""
+    """Create and drop partitions, and delete old commands.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        archived_only: drop only what an archive has as it is.
+    """
+
+    def __init__(self, database: Database, *, archived_only: bool = False) -> None:
+        self._archived_only = archived_only
         self._db = database.with_statements(__package__, "retention.sql")
 
     async def read_clock(self) -> datetime:
@@ -136,7 +141,9 @@ class Retention:
         limit = first_id_of(ended_before)
         partitions = await self.list_partitions()
         for log in (one for one in partitions if one.parent == "event" and one.upper <= limit):
-            is_needed = await self._db.fetchval("is_needed", log.lower, log.upper, ended_before)
+            is_needed = await self._db.fetchval(
+                "is_needed", log.lower, log.upper, ended_before, self._archived_only
+            )
             if is_needed:
                 continue
             await self._delete_rows(log)

@@ -55,8 +55,9 @@ SELECT ARRAY[
 SELECT format('DROP TABLE noetl.%I', $1::TEXT);
 
 -- name: is_needed
--- Whether a range has executions or subscriptions that run or ended lately, or rows to publish.
--- $1 lower and $2 upper bound, $3 ends before this time are old
+-- Whether a range has executions or subscriptions that run or ended lately, rows to publish, or
+-- executions that no archive has as they are.
+-- $1 lower and $2 upper bound, $3 ends before this time are old, $4 whether archives count
 SELECT
     EXISTS (
         SELECT FROM noetl.execution_state AS s
@@ -84,7 +85,13 @@ SELECT
         WHERE
             r.origin_execution_id >= $1 AND r.origin_execution_id < $2
             AND (s.ended_at IS NULL OR s.ended_at > $3)
-    ) AS is_needed;
+    )
+    OR ($4::BOOLEAN AND EXISTS (
+        SELECT FROM noetl.execution_state AS s
+        WHERE
+            s.execution_id >= $1 AND s.execution_id < $2
+            AND s.archived_position IS DISTINCT FROM s.position
+    )) AS is_needed;
 
 -- name: delete_executions
 -- Deletes a page of old executions with their rows outside the log. $1 lower and $2 upper bound,

@@ -27,7 +27,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class LoadedExecution:
-    """A state row with its newest snapshot."""
+    """A state row with its newest snapshot, and the chain of its log as far as it goes."""
 
     execution_id: int
     catalog_id: int
@@ -35,6 +35,8 @@ class LoadedExecution:
     position: int
     snapshot_position: int
     snapshot: bytes | None
+    digest_position: int | None = None
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from noetl_common.crypto.chain import Chain
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Decision, Progress
@@ -55,6 +56,7 @@ class CachedExecution:
         snapshot_bytes: its size.
         tail_bytes: bytes of the events after the snapshot, roughly.
         newest: the position that another replica has sent.
+        chain: of its log; None when part of the log was written without one.
     """
 
     execution: ExecutionLike
@@ -64,6 +66,12 @@ class CachedExecution:
     snapshot_bytes: int = 0
     tail_bytes: int = 0
     newest: int = 0
+    chain: Chain | None = None
+
+    def extend_chain(self, rows: Iterable[EventRow]) -> None:
+        """Add new rows of the log to its chain; after a gap there is none."""
+        if self.chain is not None and not self.chain.extend(rows):
+            self.chain = None
 
     @property
     def is_outdated(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
+from noetl_common.crypto.chain import Chain
 from noetl_common.logging import get_logger
 from noetl_contract.events import EventRow
 from noetl_engine.outputs import NeedRows, OriginNeed
@@ -89,7 +90,8 @@ class Loader:
 
     def new(self, execution_id: int, *, catalog_id: int, parent: int | None) -> CachedExecution:
         """Return an execution that is about to begin."""
-        return CachedExecution(self._factory.new(execution_id), catalog_id, parent)
+        execution = self._factory.new(execution_id)
+        return CachedExecution(execution, catalog_id, parent, chain=Chain())
 
     async def load(self, execution_ids: Sequence[int]) -> dict[int, CachedExecution]:
         """Read executions with two queries for all; unknown ones are missing."""
@@ -121,6 +123,7 @@ class Loader:
                 continue
             entry = entries[execution_id]
             entry.execution.catch_up(rows)
+            entry.extend_chain(rows)
             entry.tail_bytes += sum(_size(row) for row in rows)
         return incomplete
 
@@ -186,6 +189,7 @@ class Loader:
             snapshot_position=snapshot_position,
             snapshot_bytes=len(snapshot or b""),
             tail_bytes=sum(_size(row) for row in tail),
+            chain=_chain(state, tail),
         )
 
 
@@ -195,6 +199,15 @@ def _new_iterations(rows: Iterable[EventRow]) -> Iterable[EventRow]:
         is_late = isinstance(row.meta, dict) and row.meta.get("late") is True
         if row.event_type == "call.done" and not is_late:
             yield row
+
+
+def _chain(state: LoadedExecution, tail: Iterable[EventRow]) -> Chain | None:
+    """Return the chain of a log, with rows that were appended without it since."""
+    if state.digest is None or state.digest_position is None:
+        return None
+    chain = Chain(state.digest_position, state.digest)
+    is_whole = chain.extend(tail) and chain.position == state.position
+    return chain if is_whole else None
 
 
 def _size(row: EventRow) -> int:

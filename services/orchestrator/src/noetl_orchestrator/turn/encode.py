@@ -70,6 +70,7 @@ class Encoder:
         outbox: list[OutboxRow] = []
         trace = unit.trace if spans is None else spans.context
         event_bytes = self._add_events(commit, outbox, rows.events, trace=trace)
+        _add_chain(move, unit)
         commit.posted += [
             {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
         ]
@@ -277,6 +278,14 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
             "deadline": unit.deadline,
         }
     return row
+
+
+def _add_chain(move: JsonObject, unit: UnitOfWork) -> None:
+    """Let the state row tell the digest of the log with the new events."""
+    unit.entry.extend_chain(unit.rows.events)
+    chain = unit.entry.chain
+    if chain is not None:
+        move |= {"digest_position": chain.position, "digest": chain.digest.hex()}
 
 
 def _cause(cause: Cause | None) -> Json:

@@ -23,6 +23,8 @@ class Outcome:
     """Label of the pipeline's task that the error comes from."""
     is_handled: bool = False
     """Whether a rule of the playbook lets the step go on with the bad status."""
+    job: Mapping[str, Json] | None = None
+    """The work that goes on, whose end comes as a callback; then nothing is said of a result."""
 
     printed: Mapping[str, str] | None = None
     """With an error: the last lines of what it had printed, by `stdout` and `stderr`."""
@@ -55,7 +57,7 @@ class Reporter:
         )
 
     def ended(self, command: Command, outcome: Outcome) -> list[EventFields]:
-        """Return the two events of an end."""
+        """Return the two events of an end; of work that goes on only the second, and says so."""
         call: JsonObject = {"command_id": command.command_id, "call_index": 0}
         if outcome.error is not None:
             said: JsonObject = {"error": cut_error(outcome.error, self._error_bytes)}
@@ -76,6 +78,9 @@ class Reporter:
         ended: JsonObject = {"command_id": command.command_id, "status": status}
         if outcome.is_handled:
             ended["handled"] = True
+        if outcome.job is not None:
+            ended |= {"pending_callback": True, "job": dict(outcome.job)}
+            return [self._event(command, "command.completed", status, ended)]
         return [
             self._event(command, "call.done", "COMPLETED", {**call, "result": outcome.result}),
             self._event(

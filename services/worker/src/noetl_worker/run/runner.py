@@ -162,7 +162,13 @@ class Runner:
                 exception=mask(trace, self._hidden_in_errors(command)),
             )
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
-        return Outcome(status=result.status, result=reported, is_handled=result.is_handled)
+        job = result.value if result.pending_callback else None
+        return Outcome(
+            status=result.status,
+            result=reported,
+            is_handled=result.is_handled,
+            job=job if isinstance(job, dict) else None,
+        )
 
     def _raised(self, command: Command, text: str, *, task: str | None = None) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()
@@ -203,6 +209,7 @@ class Runner:
             variables=variables,
             execution_id=command.execution_id,
             event_id=command.event_id,
+            shard=command.shard,
             step=command.step,
             server_url=command.server_url,
             secrets=self._secrets,

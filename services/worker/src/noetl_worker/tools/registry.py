@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
+from typing import cast
 
 from noetl_contract.json import JsonObject
 from noetl_contract.tools import TOOLS
 
-from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.tools.tool import Parking, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 GROUP = "noetl.tools"
 
@@ -21,8 +22,19 @@ class ToolRegistry:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds it can run."""
-        return sorted(self._tools)
+        """The kinds it can run; a tool may be there and lack what it needs."""
+        return sorted(
+            kind for kind, tool in self._tools.items() if getattr(tool, "is_available", True)
+        )
+
+    @property
+    def parking(self) -> list[Parking]:
+        """The tools whose work goes on after their commands."""
+        return [
+            cast("Parking", tool)
+            for tool in self._tools.values()
+            if hasattr(tool, "watch") and getattr(tool, "is_available", True)
+        ]
 
     async def run(self, kind: str, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a tool of a kind.

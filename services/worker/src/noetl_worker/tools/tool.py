@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import httpx
+from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import Json, JsonObject
 from noetl_template import TemplateError, render_task, render_worker
 
@@ -16,8 +17,8 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.errors import Failure, ToolError
 
 __all__ = (
-    "AUTH_TYPES", "MISSING", "Credentials", "Failure", "Tool", "ToolContext", "ToolError",
-    "ToolParts", "ToolResult", "Toolbox", "Tried", "attempt", "over_time", "timed_out",
+    "AUTH_TYPES", "MISSING", "Credentials", "Failure", "Parking", "Tool", "ToolContext",
+    "ToolError", "ToolParts", "ToolResult", "Toolbox", "Tried", "attempt", "over_time", "timed_out",
 )  # fmt: skip
 
 AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
@@ -52,6 +53,8 @@ class ToolResult:
     """Label of the pipeline's task that ended it with an error."""
     is_handled: bool = False
     """Whether a rule of the playbook lets the step go on with this error."""
+    pending_callback: bool = False
+    """Whether the work goes on elsewhere, and its end comes as a callback."""
 
     def to_json(self) -> JsonObject:
         """Return the reported form: what is absent has no key."""
@@ -142,6 +145,8 @@ class ToolContext:
     toolbox: "Toolbox"
     event_id: int = 0
     """Event id of the command; 0 when unknown."""
+    shard: int = 0
+    """Shard of the execution."""
     is_rendered: bool = False
     """Whether the configuration is rendered already, as that of a pipeline's task is."""
     own_templates: frozenset[str] = frozenset()
@@ -233,6 +238,19 @@ class Tool(Protocol):
         Raises:
             ToolError: it could not be done at all.
         """
+
+
+class Parking(Protocol):
+    """A tool whose work goes on after its command was reported, until a callback."""
+
+    async def watch(self) -> None:
+        """Follow that work, for as long as the worker runs."""
+
+    def stop(self, event_id: int, *, attempts: int) -> None:
+        """End the work of a command that is over."""
+
+    def named(self, shard: int | None = None) -> list[tuple[int, RunningCommand]]:
+        """Return the commands whose work goes on, of one shard or of all, with their shards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from noetl_contract.json import Json
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command
+from noetl_worker.tools.tool import Parking
 
 _log = get_logger()
 _MOST_NAMED = 1000
@@ -35,7 +36,9 @@ class Runs:
     nothing is reported.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parking: Sequence[Parking] = ()) -> None:
+        """Keep runs; also those whose work goes on in tools after their report."""
+        self._parking = parking
         self._running: dict[int, _Run] = {}
         self._told: OrderedDict[int, int] = OrderedDict()
 
@@ -63,6 +66,8 @@ class Runs:
 
     def stop(self, event_id: int, *, attempts: int) -> None:
         """Stop a run of at most these attempts, if it is here or about to begin."""
+        for tool in self._parking:
+            tool.stop(event_id, attempts=attempts)
         run = self._running.get(event_id)
         if run is None:
             self._told[event_id] = max(attempts, self._told.pop(event_id, -1))
@@ -102,15 +107,18 @@ class Runs:
     def named(self, shard: int | None = None) -> list[RunningCommand]:
         """Return the runs, of one shard or of all, as a heartbeat names them."""
         found: Iterable[Command] = (run.command for run in self._running.values())
-        return [
+        running = [
             RunningCommand(
                 execution_id=one.execution_id, event_id=one.event_id, attempts=one.attempts
             )
             for one in found
             if shard is None or one.shard == shard
-        ][:_MOST_NAMED]
+        ]
+        parked = [one for tool in self._parking for _, one in tool.named(shard)]
+        return [*running, *parked][:_MOST_NAMED]
 
     @property
     def shards(self) -> set[int]:
-        """The shards of the running commands."""
-        return {run.command.shard for run in self._running.values()}
+        """The shards of the running commands, and of those whose work goes on."""
+        parked = {shard for tool in self._parking for shard, _ in tool.named()}
+        return parked | {run.command.shard for run in self._running.values()}

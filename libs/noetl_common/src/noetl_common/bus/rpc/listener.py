@@ -38,8 +38,8 @@ class Listener:
 
     async def drain(self) -> None:
         """Stop listening, and return when everything taken is answered."""
-        for subscription in self._subscriptions:
-            await subscription.drain()
+        # All at once: each is a round trip.
+        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
         self._subscriptions.clear()
         try:
             while self._taken:

@@ -86,7 +86,7 @@ async def _version(api: Api, path: str, wanted: str | None) -> CatalogEntry | No
 
 
 async def _fields(api: Api, entry: CatalogEntry) -> list[FormField]:
-    if entry.kind.lower() != "playbook":
+    if entry.kind.lower() not in {"playbook", "agent"}:
         return []
     schema = await api.read_if_allowed(
         UiSchema, f"catalog/{path_segments(entry.path)}/ui_schema", version=entry.version

@@ -277,11 +277,11 @@ class DocumentProblem(Model):
 
 
 class ValidateAnswer(Model):
-    """Whether a document can be run as it is; `errors` are the texts of errors."""
+    """Whether a document can be run as it is; `errors` are the texts of errors with lines."""
 
     model_config = example(
         valid=False,
-        errors=["Workflow must have a step named 'start'"],
+        errors=["line 3: Workflow must have a step named 'start'"],
         problems=[
             {
                 "severity": "error",

@@ -249,6 +249,15 @@ class CallbackRequest(Model):
     stderr_uri: str | None = None
     completed_at: Moment | None = None
     exit_code: I32 | None = None
+    command_id: str | None = Field(
+        default=None,
+        description="Command that started the job; without it the oldest of the step that waits.",
+    )
+    started_at: Moment | None = None
+    duration_ms: Annotated[int, Field(ge=0)] | None = None
+    logs: str | None = Field(default=None, description="End of what the job has written.")
+    logs_truncated: bool | None = None
+    error: str | None = Field(default=None, description="What went wrong, for people.")
 
 
 class CallbackAnswer(Model):

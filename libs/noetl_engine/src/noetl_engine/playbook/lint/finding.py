@@ -48,6 +48,12 @@ class Finding:
             return f"{self.hint} ({self.message})"
         return f"{self.message} ({self.hint})"
 
+    @property
+    def placed(self) -> str:
+        """The sentence with its line, without a general message where the reason is known."""
+        is_general = self.hint is not None and UNION in self.message
+        return f"line {self.line}: {self.hint if is_general else self.told}"
+
 
 def finding_at(
     place: Node | tuple[int, int],

@@ -39,6 +39,9 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message)
+    if kind.name == "container" and step.is_pipeline:
+        message = "in a list of tools a container is started and nobody waits for its end"
+        yield finding_at(node, path, "inert", message)
     rule = tool.node.entries.get("on_child_failure")
     if kind.name == "playbook" and rule is not None and "return_step" not in tool.node.entries:
         message = "'on_child_failure' has no effect without 'return_step': nobody waits"

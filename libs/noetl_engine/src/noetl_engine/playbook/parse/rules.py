@@ -13,6 +13,8 @@ from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_absent
 
 API_VERSION: Final = "noetl.io/v2"
 KIND: Final = "Playbook"
+KINDS: Final = (KIND, "Agent")
+"""Documents that run: an agent is a playbook that lists find as an agent."""
 _ACTIONS: Final = ("continue", "retry", "break", "jump", "fail")
 _ACTION_LIST: Final = json.dumps(list(_ACTIONS))
 
@@ -25,7 +27,7 @@ def header_problems(root: MapNode, api_version: str, kind: str) -> Iterator[Prob
     if api_version != API_VERSION:
         text = f"Unsupported API version: {api_version}. Expected {API_VERSION}"
         yield problem_of(root.entries["apiVersion"], text, "apiVersion")
-    if kind != KIND:
+    if kind not in KINDS:
         yield problem_of(root.entries["kind"], f"Invalid kind: {kind}. Expected {KIND}", "kind")
 
 

@@ -30,6 +30,7 @@ from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
+from noetl_api_gateway.routes.beginnings import with_beginnings
 from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
 from noetl_api_gateway.routes.forwarding import Sent, forward
 
@@ -250,6 +251,7 @@ ROUTES = [
         tags=_TAGS,
         query=_DETAIL_QUERY,
         errors=_UNKNOWN,
+        for_pages=with_beginnings,
     ),
     forward(
         "GET",
@@ -297,5 +299,6 @@ ROUTES = [
         tags=_TAGS,
         query=_EVENT_QUERY,
         errors=_UNKNOWN,
+        for_pages=with_beginnings,
     ),
 ]

@@ -12,6 +12,7 @@ from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import JsonObject
 
+from noetl_api_gateway.access.gatekeeper import own_command
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -19,15 +20,18 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.http.token_guard import callback_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
+
+# Told by our workers; others leave them out, and so does the event then.
+_MORE = {"command_id", "started_at", "duration_ms", "logs", "logs_truncated", "error"}
 
 
 @post(
     "/api/internal/container-callback/{execution_id:str}/{step:str}",
     opt={"needs": Right.INTERNAL_CALLBACK},
     status_code=202,
-    guards=[internal_token_guard],
+    guards=[callback_guard],
     summary="Say how a container job has ended",
     tags=["internal"],
     operation_class=documented(
@@ -54,6 +58,7 @@ async def container_callback(
         raise Refusal(422, text_)
     if not step.strip():
         raise Refusal(422, "container-callback: step path param is empty")
+    _refuse_another_command(request, sent)
     status = "COMPLETED" if state == "succeeded" else "FAILED"
     event = WireEvent(
         event_type="call.done",
@@ -83,6 +88,7 @@ async def container_callback(
 def _context(sent: CallbackRequest) -> JsonObject:
     """Return the event's description of the job; unknown fields are null."""
     completed_at = (sent.completed_at or datetime.now(UTC)).isoformat()
+    more = sent.model_dump(include=_MORE, exclude_none=True, mode="json")
     return {
         "terminal_state": sent.state,
         "job_name": sent.job_name,
@@ -92,7 +98,18 @@ def _context(sent: CallbackRequest) -> JsonObject:
         "reason": sent.reason,
         "stdout_uri": sent.stdout_uri,
         "stderr_uri": sent.stderr_uri,
+        **more,
     }
+
+
+def _refuse_another_command(request: AnyRequest, sent: CallbackRequest) -> None:
+    """Let the login of a command end that command alone; it has to name it.
+
+    Raises:
+        Refusal: 403, it is that of another one.
+    """
+    number = parse_i64((sent.command_id or "").rpartition(":")[2])
+    own_command(request, number or 0, Right.INTERNAL_CALLBACK)
 
 
 def _key(step: str, job_name: str, state: str) -> str:

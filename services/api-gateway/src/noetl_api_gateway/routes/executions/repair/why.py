@@ -37,8 +37,15 @@ async def why(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Read its open commands, timers, children and outbox rows, and who is registered."""
-    number = path_id(execution_id)
-    services = gateway.services
+    return json_answer(request, await answer_of(gateway.services, path_id(execution_id)))
+
+
+async def answer_of(services: Services, number: int) -> WhyAnswer:
+    """Return what an execution waits for.
+
+    Raises:
+        Refusal: 404, there is none.
+    """
     work = await services.ask(
         EXECUTIONS_WHY, ExecutionName(execution_id=number), execution_id=number
     )
@@ -50,7 +57,7 @@ async def why(
     joins = await _joins(services, number) if work.status == ExecutionStatus.RUNNING else []
     workers = workers_of(runtimes)
     pools = {command.pool for command in work.commands}
-    answer = WhyAnswer(
+    return WhyAnswer(
         execution_id=str(number),
         status=work.status,
         reasons=reasons_for(work, workers, pauses=pauses, joins=joins),
@@ -58,7 +65,6 @@ async def why(
         open_commands=work.command_count,
         running_children=work.child_count,
     )
-    return json_answer(request, answer)
 
 
 async def _joins(services: Services, execution_id: int) -> list[OpenJoin]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from noetl_worker.script_settings import absolute_paths
+from noetl_worker.tool_settings.scripts import absolute_paths
 
 _MEBIBYTE = 1 << 20
 

@@ -1,0 +1,136 @@
+"""The chain of a log: a digest over every event of an execution, each with the one before it."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from math import isfinite
+
+import orjson
+from noetl_contract.events import EventRow
+from noetl_contract.json import Json
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
+_EXACT_UNTIL = 1e16
+_ANY_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
+
+
+@dataclass(slots=True)
+class Chain:
+    """The digest of a log from its first event on.
+
+    ``digest`` after an event is SHA-256 over the 32 bytes before it (none before the first) and the
+    event's `canonical` bytes. Whoever has the log can compute it again, so a row that was changed,
+    lost, added or moved is found; it is no signature, since who may write the log and its digest
+    can compute a new one. Keep digests elsewhere to be safe from that.
+
+    Attributes:
+        position: of the last event in it; 0 for an empty log.
+        digest: 32 bytes; empty for an empty log.
+    """
+
+    position: int = 0
+    digest: bytes = b""
+
+    def extend(self, rows: Iterable[EventRow]) -> bool:
+        """Add the rows behind the last one, in their order; return False at a gap.
+
+        Rows that are in the chain already are passed over.
+        """
+        for row in rows:
+            if row.position <= self.position:
+                continue
+            if row.position != self.position + 1:
+                return False
+            self.digest = hashlib.sha256(self.digest + canonical(row)).digest()
+            self.position = row.position
+        return True
+
+
+def canonical(row: EventRow) -> bytes:
+    """Return the bytes of an event that its digest covers: the same before and after it is stored.
+
+    They are a JSON array of the columns in the order of `EventRow`, without blanks, keys sorted,
+    the moment in microseconds since 1970. Floats from 10^16 on, and whole numbers beyond 64 bits,
+    are the whole number that the shortest text of their double is.
+
+    Raises:
+        TypeError, ValueError: a value is not JSON.
+    """
+    fields = [
+        row.execution_id,
+        row.position,
+        row.event_id,
+        row.event_type,
+        (row.created_at - _EPOCH) // _MICROSECOND,
+        row.catalog_id,
+        row.node_id,
+        row.node_name,
+        row.node_type,
+        row.status,
+        row.parent_event_id,
+        row.parent_execution_id,
+        row.context,
+        row.result,
+        row.meta,
+        row.error,
+        row.worker_id,
+        row.note,
+    ]
+    try:
+        text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return _as_stored(fields)
+    return _as_stored(fields) if _may_be_rewritten(text) else text
+
+
+def _may_be_rewritten(text: bytes) -> bool:
+    """Tell whether another writer of JSON may spell a number otherwise.
+
+    PostgreSQL writes no exponents and no negative zero, and each library begins with exponents of
+    its own choice.
+    """
+    digits = text.translate(_ANY_DIGIT)
+    return (
+        b"0e+0" in digits
+        or b"0e-0" in digits
+        or b"0e0" in digits
+        or b"0.0000" in text
+        or b"-0.0" in text
+    )
+
+
+def _as_stored(fields: Json) -> bytes:
+    # The standard library's: floats are written as `repr` does, for ever.
+    text = json.dumps(_settled(fields), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return text.encode()
+
+
+def _settled(value: Json) -> Json:
+    match value:
+        case dict():
+            return {key: _settled(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_settled(inner) for inner in value]
+        case float():
+            return _settled_float(value)
+        case int() if not _SMALLEST <= value <= _LARGEST:
+            # Readers take such a number for a double, if it is not too large even for that.
+            with suppress(OverflowError):
+                return _settled_float(float(value))
+            return value
+        case _:
+            return value
+
+
+def _settled_float(value: float) -> Json:
+    if not isfinite(value):
+        return None
+    if value == 0:
+        return 0.0
+    return int(Decimal(repr(value))) if abs(value) >= _EXACT_UNTIL else value

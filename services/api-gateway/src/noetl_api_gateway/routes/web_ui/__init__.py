@@ -1,0 +1,1 @@
+"""What the web UI asks for beyond the routes that programs use."""

@@ -1,0 +1,1 @@
+"""Settings of tools, composed into the worker's by inheritance."""

@@ -1,0 +1,1 @@
+"""The container tool, and where its containers run."""

@@ -1,0 +1,13 @@
+"""What containers have written, without what they were trusted with."""
+
+from collections.abc import Iterable
+
+from noetl_worker.redaction import mask
+
+_SHORTEST = 4
+
+
+def masked(text: str, hidden: Iterable[str]) -> str:
+    """Return a text without the given values, longest first; shorter ones occur by chance."""
+    values = sorted({value for value in hidden if len(value) >= _SHORTEST}, key=len, reverse=True)
+    return mask(text, values)

@@ -1,0 +1,116 @@
+"""What a container is to be: its plan, and the labels by which it is found again."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+KIND_LABEL: Final = "noetl.tool-kind"
+EXECUTION_LABEL: Final = "noetl.execution-id"
+STEP_LABEL: Final = "noetl.step-name"
+EVENT_LABEL: Final = "noetl.command"
+POOL_LABEL: Final = "noetl.pool"
+WORKER_LABEL: Final = "noetl.worker"
+KIND: Final = "container"
+
+GPU: Final = "nvidia.com/gpu"
+"""The resource that one GPU is in a cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A named volume or claim, or an empty folder where ``source`` is None."""
+
+    name: str
+    path: str
+    source: str | None
+    is_read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The command that a container is run for.
+
+    Attributes:
+        callback: the base of the control plane's address with the capability of the command.
+        worker: digest of the id of the worker that has started it.
+    """
+
+    execution_id: int
+    event_id: int
+    command_id: str
+    step: str
+    callback: str = field(repr=False)
+    pool: str
+    worker: str
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A container with its limits, checked against what playbooks may ask.
+
+    Attributes:
+        name: made from the command alone, so that a repeated start finds the container.
+        env: what the container gets; values may be secrets.
+        env_refs: variables from Secrets of the cluster: name and key.
+        hidden: the variables whose values are masked in what the container writes.
+        requests: amounts by resource, as Kubernetes writes them.
+        limits: the same, always with cpu and memory.
+    """
+
+    name: str
+    namespace: str
+    image: str
+    origin: Origin
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    env_refs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    requests: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    mounts: tuple[Mount, ...] = ()
+    node_selector: dict[str, str] = field(default_factory=dict)
+    service_account: str | None = None
+    pull_policy: str = "IfNotPresent"
+    restart_policy: str = "Never"
+    timeout_seconds: int
+    ttl_seconds: int
+    backoff_limit: int = 0
+
+    def labels(self) -> dict[str, str]:
+        """Return the labels, which are short and of a label's characters."""
+        origin = self.origin
+        return {
+            EXECUTION_LABEL: str(origin.execution_id),
+            STEP_LABEL: label_of(origin.step),
+            KIND_LABEL: KIND,
+            EVENT_LABEL: str(origin.event_id),
+            POOL_LABEL: label_of(origin.pool),
+            WORKER_LABEL: origin.worker,
+        }
+
+
+def container_name(step: str, execution_id: int, event_id: int) -> str:
+    """Return the name of the container of a command; 63 characters are a pod's most."""
+    stem = "".join(
+        char for char in step.lower() if char.isascii() and (char.isalnum() or char == "-")
+    )
+    stem = stem[:12].strip("-") or "step"
+    return f"noetl-container-{stem}-{execution_id}-{_base36(event_id)}"
+
+
+def label_of(text: str) -> str:
+    """Return a text as a label's value: 63 characters, an alphanumeric first and last."""
+    plain = "".join(
+        char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in text
+    )
+    return plain[:63].strip("-._")
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits or "0"

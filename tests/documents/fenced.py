@@ -1,0 +1,123 @@
+"""The code blocks of the documents, with what stands around them.
+
+A comment on the line before a block says what the block can't say itself:
+
+``<!-- not run: REASON -->``
+    It needs what a test machine hasn't got. It is still read: documents are linted, commands and
+    their options have to exist.
+``<!-- file: NAME -->``
+    The text of a file in the reader's folder, for the commands that follow on the page.
+``<!-- inside: PLACE -->``
+    A part of a document: where in it the part belongs.
+``<!-- ends: STATUS -->``
+    The playbook doesn't complete; ``ERRORS`` is completed with soft errors.
+``<!-- told: RULES -->``
+    What the linter says about it, by the names of its rules.
+``<!-- signal: NAME JSON -->``
+    A signal that the execution is sent, with its payload.
+``<!-- exits: CODE -->``
+    The exit code of the commands, when it isn't 0.
+``<!-- with: JSON -->``
+    The payload that the playbook is started with.
+
+A line ``Result: `JSON` `` behind a playbook is the result of the execution.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from noetl_contract.json import Json, JsonObject
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_FENCE = re.compile(
+    r"(?P<marks>(?:^<!-- (?:not run|file|inside|ends|told|signal|exits|with): .*? -->\n)*)"
+    r"^(?P<fence>````?)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=fence)$"
+    r"(?P<behind>(?:\n+Result: `[^`]+`)?)",
+    re.MULTILINE | re.DOTALL,
+)
+_MARK = re.compile(r"^<!-- ([a-z ]+): (.*?) -->$", re.MULTILINE)
+_RESULT = re.compile(r"Result: `([^`]+)`")
+_DOCUMENT = re.compile(r"^apiVersion: noetl", re.MULTILINE)
+# Data, shown and not run: answers, diagrams, and what other checks read.
+_SHOWN = frozenset({"", "console", "diff", "json", "python", "text", "toml", "sql", "ini"})
+RUN = frozenset({"sh", "yaml"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One block of one page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    marks: dict[str, str] = field(default_factory=dict)
+    result: Json = None
+    has_result: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as editors open it."""
+        return f"{self.page}:{self.line}"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether nothing speaks against running it."""
+        return "not run" not in self.marks
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is a whole document of the catalog."""
+        return self.language == "yaml" and bool(_DOCUMENT.search(self.text))
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of such a document."""
+        return self.marks.get("inside", "helm").split()[0] != "helm"
+
+    @property
+    def payload(self) -> JsonObject:
+        """What the playbook is started with."""
+        return dict(json.loads(self.marks.get("with", "{}")))
+
+
+def pages() -> list[Path]:
+    """Return all pages that are for users, in the order of their names."""
+    more = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "examples").rglob("*.md")]
+    return sorted([*(ROOT / "docs").rglob("*.md"), *more])
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """Yield the blocks of a page that are run, or are a file for those.
+
+    Raises:
+        ValueError: a language that nothing is known about, or a mark that isn't there.
+    """
+    text, page = path.read_text(), path.relative_to(ROOT).as_posix()
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start("language")) + 1
+        language = found["language"]
+        if language not in RUN | _SHOWN:
+            raise ValueError(f"{page}:{line}: nothing is known about blocks of {language!r}")
+        marks = dict(_MARK.findall(found["marks"]))
+        if language not in RUN and "file" not in marks:
+            continue
+        result = _RESULT.search(found["behind"])
+        yield Block(
+            page=page,
+            line=line,
+            language=language,
+            text=found["text"],
+            marks=marks,
+            result=json.loads(result[1]) if result else None,
+            has_result=result is not None,
+        )
+
+
+def all_blocks() -> list[Block]:
+    """Return the blocks of all pages."""
+    return [block for path in pages() for block in blocks_of(path)]
