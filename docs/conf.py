@@ -52,7 +52,6 @@ NAVIGATION = {
         "web-ui",
         "client",
         "mcp-server",
-        "mcp-server",
         "api",
         "worker-protocol",
     ),

@@ -31,7 +31,7 @@ workflow:
 FAILING = (
     OFFERED.replace("sum\n", "fails\n")
     .replace("sum(numbers)", "1 / 0")
-    .replace("    tool:", "    spec: {errors: fail}\n    tool:")
+    .replace("workflow:", "spec: {errors: fail}\nworkflow:")
 )
 WAITING = """
 apiVersion: noetl.io/v2
@@ -73,7 +73,7 @@ async def test_tools_are_listed_and_called(stack: Stack) -> None:
     }
     assert (done.is_error, done.structured_content["result"]) == (False, 6)
     assert failed.is_error
-    assert "step 'start' (line 14) failed" in failed.content[0].text
+    assert "step 'start' (line 15) answered with an error" in failed.content[0].text, failed.content
     assert wrong.is_error
     assert wrong.content[0].text == "Unknown arguments number; there are: numbers, level"
 

@@ -108,6 +108,8 @@ async def _told(api: Api, execution_id: str, status: str) -> JsonObject:
     path = f"executions/{segment(execution_id)}"
     detail = await api.read(ExecutionDetail, path, include_events="false", page_size=1)
     if status == "COMPLETED":
+        if detail.soft_errors:
+            values["soft_errors"] = detail.soft_errors
         text = detail.result if isinstance(detail.result, str) else _json(detail.result)
         return outcome(text, {**values, "result": detail.result})
     cause = None if detail.cause is None else detail.cause.sentence()
