@@ -9,8 +9,8 @@ from litestar.routes import HTTPRoute
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
-# Refusals (what is not part of this server among them), `{path}/ui_schema` below a static name, what
-# no person calls, and another protocol.
+# Refusals (what is not part of this server among them), `{path}/ui_schema` below a static name,
+# what no person calls, and another protocol.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
     "GET /metrics",
