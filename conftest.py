@@ -22,6 +22,7 @@ _LONGEST = (
     "cli/tests/test_real_services.py",
     "shared stack: http",
     "shared stack: guarded",
+    "shared stack: asking",
     "tests/clients/test_real_cli.py",
     "shared stack: edge",
     "tests/playbooks/test_system_playbooks.py",

@@ -12,6 +12,8 @@ from noetl_testkit.shared_stacks import SharedStacks, stack_of
 from noetl_testkit.stack import Stack, running_stack
 from real_playbooks import DATABASE
 
+from .security.access.callers import ASKING
+
 _STACKS = pytest.StashKey[SharedStacks]()
 _SETTINGS = {
     "nats": {"NOETL_WORKER_TRANSPORT": "nats"},
@@ -34,6 +36,7 @@ _SETTINGS = {
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },
+    "asking": ASKING,
 }
 
 
@@ -78,6 +81,12 @@ def edge_stack(pytestconfig: pytest.Config) -> Stack:
 def guarded_stack(pytestconfig: pytest.Config) -> Stack:
     """A stack with a token for the internal routes and with a known key."""
     return _stacks(pytestconfig).get("guarded")
+
+
+@pytest.fixture(scope="module")
+def asking_stack(pytestconfig: pytest.Config) -> Stack:
+    """A stack whose edge asks for logins."""
+    return _stacks(pytestconfig).get("asking")
 
 
 @pytest.fixture(scope="module", params=["nats", "http"])

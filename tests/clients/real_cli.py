@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, finish
 
@@ -51,6 +53,7 @@ workflow:
   - step: start
     tool: {kind: playbook, path: system/PATH/waits, return_step: start}
 """
+_UV = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
 _COLOURS = re.compile(r"\x1b\[\d+m")
 
 
@@ -122,3 +125,17 @@ class Cli:
         file.write_text(text.replace("PATH", path))
         self("register", "playbook", "--file", str(file), said="Playbook registered successfully")
         return path
+
+
+def installed_in(folder: Path) -> Path:
+    """Install the real binary into a throwaway environment: it must not share ours."""
+    venv.create(folder)
+    done = subprocess.run(
+        [_UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python", "noetl"],
+        capture_output=True,
+        timeout=150,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"the package index is not reachable: {done.stderr.decode()[-200:]}")
+    return folder

@@ -2,9 +2,7 @@
 
 import json
 import re
-import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,25 +17,14 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from noetl.stack.process import free_port
 from noetl_testkit.stack import READY_SECONDS, Stack
 from noetl_testkit.waiting import wait_for, wait_until
-from real_cli import FAILS, PARENT, QUICK, WAITS, Cli
+from real_cli import FAILS, PARENT, QUICK, WAITS, Cli, installed_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A throwaway environment for the real binary: it must not share ours."""
-    folder = tmp_path_factory.mktemp("real-cli")
-    venv.create(folder, with_pip=True)
-    done = subprocess.run(
-        [folder / "bin" / "pip", "install", "--quiet", "noetl"],
-        capture_output=True,
-        timeout=150,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"the package index is not reachable: {done.stderr.decode()[-200:]}")
-    return folder
+    return installed_in(tmp_path_factory.mktemp("real-cli"))
 
 
 @pytest.fixture(scope="module")

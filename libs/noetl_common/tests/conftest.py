@@ -1,8 +1,10 @@
-"""What the bus tests share."""
+"""What several files of tests share."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.streams import DEAD
@@ -29,3 +31,15 @@ async def own_bus(own_nats: NatsServer) -> AsyncIterator[Bus]:
     """A connection to the server that the test kills."""
     async with connect(nats_settings(own_nats.url), name="test") as opened:
         yield opened
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Undo what a test does to the logs of the process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    known = structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**known)

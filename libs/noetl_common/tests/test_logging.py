@@ -1,31 +1,19 @@
 """What reaches the logs, and what must not."""
 
 import logging
-from collections.abc import Iterator
 
 import orjson
 import pytest
-import structlog
 from noetl_common.logging import MASK, configure, get_logger, masked
 from noetl_common.settings import ServiceSettings
 
-
-@pytest.fixture
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    known = structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**known)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.usefixtures("_restored")
 def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="json"), "outbox")
     get_logger().info("batch_published", count=3, when=object)
@@ -38,7 +26,6 @@ def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixtur
     assert str(ours["ts"]).endswith("Z")
 
 
-@pytest.mark.usefixtures("_restored")
 def test_a_pool_that_can_not_reconnect_says_so_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -54,7 +41,6 @@ def test_a_pool_that_can_not_reconnect_says_so_in_one_line(
     assert "ConnectionRefusedError" in str(error["exception"])
 
 
-@pytest.mark.usefixtures("_restored")
 def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="json", log_level="warning"), "x")
     get_logger().info("quiet")
@@ -64,7 +50,6 @@ def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line["msg"] for line in lines(capsys)] == ["loud"]
 
 
-@pytest.mark.usefixtures("_restored")
 def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="json"), "x")
     secret = "hunter2hunter2"
@@ -87,7 +72,6 @@ def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ValueError" in text
 
 
-@pytest.mark.usefixtures("_restored")
 def test_what_is_no_json_of_the_encoder_is_logged_all_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -99,7 +83,6 @@ def test_what_is_no_json_of_the_encoder_is_logged_all_the_same(
     assert line["count"] == 1 << 80
 
 
-@pytest.mark.usefixtures("_restored")
 def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="pretty"), "x")
     get_logger().info("hello", who="you", token="hunter2")
@@ -109,7 +92,6 @@ def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None
     assert "hunter2" not in text
 
 
-@pytest.mark.usefixtures("_restored")
 @pytest.mark.parametrize("log_format", ["pretty", "json"])
 def test_a_traceback_shows_no_values_of_variables(
     capsys: pytest.CaptureFixture[str], log_format: str

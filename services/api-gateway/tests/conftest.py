@@ -27,6 +27,7 @@ from noetl_contract.ingress import INGRESS, REPLY_HEADER, STORED_HEADER, StoredM
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import ServiceName
+from noetl_contract.rpc.registry import all_operations
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import commit_subject
 from noetl_testkit.rpc import fake_handler
@@ -120,105 +121,6 @@ async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
             )
 
 
-_CATALOG = (
-    "pause.list",
-    "register",
-    "register.batch",
-    "validate",
-    "delete",
-    "restore",
-    "list",
-    "agents",
-    "resource",
-    "resolve",
-    "ui_schema",
-    "counts",
-    "runtime.register",
-    "runtime.heartbeat",
-    "runtime.deregister",
-    "runtime.pools",
-    "runtime.liveness",
-    "runtime.purge",
-    "subscription.listener",
-    "machine.lease",
-    "machine.renew",
-    "credential.create",
-    "credential.list",
-    "credential.get",
-    "credential.delete",
-    "credential.sealed",
-    "credential.cross_region",
-    "keychain.get",
-    "keychain.put",
-    "keychain.delete",
-    "keychain.list",
-    "wallet.rotate",
-    "wallet.status",
-    "secret.audit",
-    "auth.resolve",
-    "auth.grants",
-    "auth.key_create",
-    "auth.key_list",
-    "auth.key_revoke",
-    "access_audit.list",
-)
-_PROJECTOR = (
-    "executions.list",
-    "executions.get",
-    "executions.status",
-    "executions.events",
-    "executions.cancelled",
-    "executions.exists",
-    "executions.origin",
-    "executions.why",
-    "failures.list",
-    "failures.of",
-    "failures.dismiss",
-    "executions.stuck",
-    "executions.tail",
-    "event.result",
-    "events.batch",
-    "replay.state",
-    "subscription.list",
-    "subscription.get",
-    "projection.advance",
-    "projection.rebuild",
-    "command.get",
-    "command.standing",
-    "result.put",
-    "result.resolve",
-    "result.get",
-    "result.list",
-    "result.delete",
-    "result.stats",
-    "vars.list",
-    "vars.get",
-    "vars.set",
-    "vars.delete",
-    "vars.clear",
-    "dashboard.counters",
-    "dashboard.widgets",
-    "schema.tables",
-    "sql.execute",
-    "sessions.validate",
-)
-
-_ORCHESTRATOR = (
-    "claim",
-    "child",
-    "demand",
-    "joins",
-    "runs.over",
-    "pool.status",
-    "log.project",
-    "log.post",
-    "subscription.register",
-    "subscription.change",
-    "purge",
-)
-_OUTBOX = ("claim", "mark.published", "mark.failed", "pending", "state", "given_up")
-
-
 def lease(_request: dict[str, Json]) -> Json:
     """Lease machine id 7."""
     return {"machine_id": 7, "lease_seconds": 30, "high_water_ms": 0, "now_ms": unix_ms()}
@@ -241,10 +143,12 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     def handler(service: ServiceName, name: str, key: str) -> Handler:
         return fake_handler(service, name, lambda request: backend.handle(key, request))
 
-    handlers = [handler("catalog", name, name) for name in _CATALOG]
-    handlers += [handler("projector", name, name) for name in _PROJECTOR]
-    handlers += [handler("orchestrator", name, name) for name in _ORCHESTRATOR]
-    handlers += [handler("outbox", name, f"outbox.{name}") for name in _OUTBOX]
+    handlers = [
+        handler(
+            one.service, one.name, f"outbox.{one.name}" if one.service == "outbox" else one.name
+        )
+        for one in all_operations()
+    ]
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
     # Served as what comes with every command is: to build a handler on FastStream takes far longer.
     async with serve_rpc(bus, handlers, queue="fake", shard=0, direct=True):

@@ -13,7 +13,12 @@ from noetl_testkit.stack import Stack
 
 __all__ = ["FIXTURES", "TRANSPORTS", "SharedStacks", "stack_of"]
 
-FIXTURES = {"nats_stack": "nats", "guarded_stack": "guarded", "edge_stack": "edge"}
+FIXTURES = {
+    "nats_stack": "nats",
+    "guarded_stack": "guarded",
+    "edge_stack": "edge",
+    "asking_stack": "asking",
+}
 """Fixtures with the configuration that they give."""
 TRANSPORTS = "transport_stack"
 """The fixture that runs a test once for each transport of the workers."""

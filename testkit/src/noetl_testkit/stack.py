@@ -1,7 +1,6 @@
 """The whole system as a black box: started by its own command, spoken to over HTTP."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -11,9 +10,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
-from noetl.commands.operate import current_state
+from noetl.commands.operate import current_state, settings_of
 from noetl.stack.datadir import DataDirectory, ServiceState
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
@@ -106,16 +106,10 @@ class Stack:
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def values(self) -> dict[str, str]:
-        """Return the settings the stack gives to its services, as ``env --json`` prints them."""
+        """Return the settings the stack gives to its services, as ``env`` prints them."""
         if self._values is None:
-            done = subprocess.run(
-                [*command(), "env", "--json", "--data", str(self.data)],
-                capture_output=True,
-                timeout=30,
-                check=True,
-                env={**os.environ, **self.environment},
-            )
-            self._values = json.loads(done.stdout)
+            with patch.dict(os.environ, self.environment):
+                self._values = settings_of(DataDirectory(self.data))
         return dict(self._values)
 
     def admin_key(self) -> str:

@@ -1,64 +1,16 @@
-"""A stack that asks for logins, with a key for each role."""
+"""Clients of the stack that asks for logins."""
 
-import secrets
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from noetl_contract.access.rights import Role
-from noetl_testkit.stack import Stack, running_stack
+from noetl_testkit.stack import Stack
 
-KEYS = {role: f"nk_{role}_{secrets.token_urlsafe(32)}" for role in Role}
-COMMAND_KEY = secrets.token_urlsafe(32)
-INTERNAL = secrets.token_urlsafe(16)
-
-
-@pytest.fixture(scope="module")
-def asking_stack() -> Iterator[Stack]:
-    """A stack whose edge asks for logins."""
-    environment = {
-        "NOETL_AUTH": "on",
-        "NOETL_ACCESS_KEYS": ",".join(f"{role}={key}" for role, key in KEYS.items()),
-        "NOETL_COMMAND_KEY": COMMAND_KEY,
-        "NOETL_INTERNAL_API_TOKEN": INTERNAL,
-        "NOETL_TRUSTED_CLIENTS": "gateway:10.9.9.0/24",
-        # So long that what is forgotten earlier was forgotten because it was told.
-        "NOETL_AUTH_CACHE_SECONDS": "60",
-    }
-    with running_stack(environment=environment) as stack:
-        yield stack
+from .callers import Callers
 
 
 @pytest.fixture
-def caller(asking_stack: Stack) -> Iterator["Callers"]:
+def caller(asking_stack: Stack) -> Iterator[Callers]:
     """Clients of that stack, one for each role."""
     made = Callers(asking_stack)
     yield made
     made.close()
-
-
-class Callers:
-    """Clients with the keys of roles."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._clients: list[httpx.Client] = []
-
-    def with_token(self, token: str | None) -> httpx.Client:
-        """Return a client that sends a token, None for nobody's."""
-        client = self._stack.client(token or "")
-        self._clients.append(client)
-        return client
-
-    def nobody(self) -> httpx.Client:
-        """Return a client without a login."""
-        return self.with_token(None)
-
-    def of(self, role: Role) -> httpx.Client:
-        """Return the client of a role's key."""
-        return self.with_token(KEYS[role])
-
-    def close(self) -> None:
-        """Close all clients."""
-        for client in self._clients:
-            client.close()

@@ -8,7 +8,7 @@ from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, register
 
-from .conftest import COMMAND_KEY, Callers
+from .callers import COMMAND_KEY, Callers
 
 POOL = "gpu"
 TWO_STEPS = """

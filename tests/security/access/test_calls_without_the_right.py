@@ -11,7 +11,7 @@ from noetl_testkit.stack import events, execute, finish, register
 from noetl_testkit.waiting import wait_until
 from routes import APP
 
-from .conftest import INTERNAL, Callers
+from .callers import INTERNAL, Callers
 
 PARENT = """
 apiVersion: noetl.io/v2

@@ -1,33 +1,20 @@
 """The real command line: with a key it works, without one it says what is missing."""
 
-import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack
-from real_cli import QUICK, Cli
+from real_cli import QUICK, Cli, installed_in
 
-from .conftest import KEYS
+from .callers import KEYS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A throwaway environment for the real binary: it must not share ours."""
-    folder = tmp_path_factory.mktemp("cli-with-a-key")
-    venv.create(folder, with_pip=True)
-    done = subprocess.run(
-        [folder / "bin" / "pip", "install", "--quiet", "noetl"],
-        capture_output=True,
-        timeout=150,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"the package index is not reachable: {done.stderr.decode()[-200:]}")
-    return folder
+    return installed_in(tmp_path_factory.mktemp("cli-with-a-key"))
 
 
 def test_the_command_line_needs_a_key_with_the_right(asking_stack: Stack, home: Path) -> None:

@@ -7,7 +7,7 @@ from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, finish
 
-from .conftest import COMMAND_KEY, Callers
+from .callers import COMMAND_KEY, Callers
 from .existing_worker import ExistingWorker, issued
 
 

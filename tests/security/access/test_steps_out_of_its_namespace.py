@@ -9,7 +9,7 @@ from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, events, execute, register
 from noetl_testkit.waiting import wait_until
 
-from .conftest import COMMAND_KEY, Callers
+from .callers import COMMAND_KEY, Callers
 
 _STARTED = "command.started"
 WAITING = """

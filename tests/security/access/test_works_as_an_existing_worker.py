@@ -14,7 +14,7 @@ import pytest
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, execute, finish, register
 
-from .conftest import KEYS, Callers
+from .callers import KEYS, Callers
 from .existing_worker import POOL, TWO_STEPS, issued
 
 # What a worker speaks to Flight before it knows that nobody is there.

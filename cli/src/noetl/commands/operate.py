@@ -213,7 +213,16 @@ def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
 
     Use: `eval "$(noetl-server env)"`.
     """
-    directory = locate(data)
+    values = settings_of(locate(data))
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def settings_of(directory: DataDirectory) -> dict[str, str]:
+    """Return the variables that point a program at the stack."""
     values = {
         "NOETL_NATS_URL": nats_of(directory),
         **databases_of(directory).environment,
@@ -221,11 +230,7 @@ def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     state = directory.state()
     if state is not None and (url := state.get("url")):
         values |= {"NOETL_SERVER_URL": url, "NOETL_PUBLIC_SERVER_URL": url}
-    if as_json:
-        typer.echo(json.dumps(values, indent=2))
-        return
-    for name, value in values.items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
+    return values
 
 
 def nats_of(directory: DataDirectory, *, living: bool = False) -> str:

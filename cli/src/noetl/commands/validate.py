@@ -4,15 +4,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from noetl_common.settings import PlaybookSettings
-from noetl_engine.documents import LANGUAGES, document_schema, lint_document
-from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.kinds import LANGUAGES
 
 from noetl.commands.options import JsonOption
 from noetl.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from noetl_engine.playbook.lint import Finding
 
 _KINDS = ", ".join(LANGUAGES)
 
@@ -29,6 +31,8 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Tell everything that is wrong or without effect in documents; exit code 1 for errors."""
+    from noetl_engine.documents import lint_document  # noqa: PLC0415 -- the engine loads slowly
+
     more_kinds = PlaybookSettings().more_kinds()
     found: dict[str, list[Finding]] = {}
     unread: list[StackError] = []
@@ -54,6 +58,8 @@ def schema(
     ] = "playbook",
 ) -> None:
     """Print the JSON Schema of playbooks, or of another kind of document."""
+    from noetl_engine.documents import document_schema  # noqa: PLC0415 -- as above
+
     found = document_schema(kind, more_kinds=PlaybookSettings().more_kinds())
     if found is None:
         raise StackError(f"no schema of kind {kind!r}; there are: {_KINDS}")
@@ -76,11 +82,11 @@ def text_of(path: Path) -> str:
         raise StackError(f"{path} is not UTF-8 text (byte {error.start})") from error
 
 
-def _is_refused(findings: list[Finding]) -> bool:
-    return any(finding.severity is Severity.ERROR for finding in findings)
+def _is_refused(findings: "list[Finding]") -> bool:
+    return any(finding.severity == "error" for finding in findings)
 
 
-def _report(name: str, findings: list[Finding]) -> dict[str, object]:
+def _report(name: str, findings: "list[Finding]") -> dict[str, object]:
     return {
         "file": name,
         "valid": not _is_refused(findings),
@@ -88,10 +94,12 @@ def _report(name: str, findings: list[Finding]) -> dict[str, object]:
     }
 
 
-def _print(name: str, findings: list[Finding]) -> None:
+def _print(name: str, findings: "list[Finding]") -> None:
     for finding in findings:
         place = f"{name}:{finding.line}:{finding.column}"
         typer.echo(f"{place}: {finding.severity}: {finding.told} [{finding.rule}]")
+    from noetl_engine.playbook.lint import Severity  # noqa: PLC0415 -- as above
+
     counts = {
         severity: sum(finding.severity is severity for finding in findings) for severity in Severity
     }

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
 import pytest
-import structlog
 from noetl_common.logging import configure, get_logger
 from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.carrier import trace_id_of
@@ -25,15 +23,7 @@ class Command:
     trace: object = None
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    known = structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**known)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

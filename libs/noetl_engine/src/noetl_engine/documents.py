@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from noetl_engine.kinds import DESCRIBED, LANGUAGES
 from noetl_engine.playbook.levels import Schema
 from noetl_engine.playbook.lint import Finding, lint
 from noetl_engine.playbook.model import Value
@@ -19,10 +20,6 @@ from noetl_engine.triggers.keys import (
     subscription_spec,
 )
 
-LANGUAGES: Final = ("playbook", "schedule", "trigger", "subscription")
-"""Kinds of documents with a language of their own."""
-DESCRIBED: Final = frozenset({"credential", "mcp", "agent", "memory"})
-"""Kinds that the catalog keeps; of them an agent is read, if it has a workflow."""
 _KIND: Final = re.compile(
     r"""^["']?kind["']?[ \t]*:[ \t]*["']?(\w+)["']?[ \t]*(?:#.*)?\r?$""",
     re.IGNORECASE | re.MULTILINE,

@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 from noetl_contract.failures.ended import PAYLOAD_NAMES
-from noetl_engine.documents import (
-    DESCRIBED,
-    LANGUAGES,
-    document_schema,
-    kind_of,
-    lint_document,
-)
+from noetl_engine.documents import document_schema, kind_of, lint_document
+from noetl_engine.kinds import DESCRIBED, LANGUAGES
 from noetl_engine.playbook.lint import Severity
 from noetl_engine.playbook.yaml import compose, to_json
 

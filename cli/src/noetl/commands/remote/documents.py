@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from noetl_common.settings import PlaybookSettings
-from noetl_engine.documents import lint_document
-from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.lint import Finding, Severity
-from noetl_engine.playbook.yaml import MapNode, compose
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
 from noetl.commands.output import print_json
@@ -22,6 +18,7 @@ from noetl.stack.errors import StackError
 
 if TYPE_CHECKING:
     from noetl_client import Client
+    from noetl_engine.playbook.lint import Finding
 
 _ENDINGS = frozenset({".yaml", ".yml"})
 _MOST_FILES = 10_000
@@ -58,12 +55,14 @@ def register(
     a folder the files are taken that begin as a document does, playbooks first. Exit code 1 when
     one was not registered.
     """
+    from noetl_engine.documents import lint_document  # noqa: PLC0415 -- the engine loads slowly
+
     more_kinds = PlaybookSettings().more_kinds()
     good, refused = [], 0
     for document in _in_order(_documents(places)):
         findings = lint_document(document.text, more_kinds=more_kinds)
         _print(document.place, findings)
-        if any(one.severity is Severity.ERROR for one in findings) and not anyway:
+        if any(one.severity == "error" for one in findings) and not anyway:
             refused += 1
             typer.echo(f"{document.place}: not registered", err=True)
         else:
@@ -135,6 +134,9 @@ def _in_order(documents: Iterable[_Document]) -> list[_Document]:
 
 def _kind_of(text: str) -> str | None:
     """Return the kind that a document says, "" for one that can't be read; None if it is none."""
+    from noetl_engine.playbook.errors import DecodeError  # noqa: PLC0415 -- as above
+    from noetl_engine.playbook.yaml import MapNode, compose  # noqa: PLC0415
+
     try:
         root = compose(text, skip=lambda _: None)
     except DecodeError:
@@ -147,7 +149,7 @@ def _kind_of(text: str) -> str | None:
     return str(kind or "") if str(version or "").startswith("noetl.io/") else None
 
 
-def _print(place: str, findings: list[Finding]) -> None:
+def _print(place: str, findings: "list[Finding]") -> None:
     for finding in findings:
         where = f"{place}:{finding.line}:{finding.column}"
         typer.echo(f"{where}: {finding.severity}: {finding.told} [{finding.rule}]", err=True)
