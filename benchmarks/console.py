@@ -4,7 +4,8 @@ Run by hand: ``make console-million``, or ``.venv/bin/python benchmarks/console.
 [--iterations N]``. It starts a stack of its own, runs a loop, fills the lists with copies of real
 executions (`lists_data`, without their logs), and then goes through the list of runs as people do:
 first page, "Older runs" again and again, from some places of the list, with each filter. Printed
-are p50, p99 and the longest of each, from the request to the last byte on one connection, and the
+are the best, p50, p99 and the longest of each (the best is nearest to the server's own time where
+others use the machine), from the request to the last byte on one connection, and the
 size. It ends with 1 if the loop's page is above 50 ms at p50 or above 200 kB.
 """
 
@@ -74,8 +75,9 @@ def row(name: str, times: list[float], size: int, pages: int) -> str:
     """Return a line of the table."""
     ordered = sorted(times)
     last = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    best = ordered[0]
     return (
-        f"{name:34}{pages:7}{statistics.median(times):9.1f}{last:9.1f}{ordered[-1]:9.1f}"
+        f"{name:34}{pages:7}{best:9.1f}{statistics.median(times):9.1f}{last:9.1f}{ordered[-1]:9.1f}"
         f"{size / 1000:8.0f}"
     )
 
@@ -146,7 +148,7 @@ async def run(options: argparse.Namespace) -> int:
         begin, middle, parent, places = await _places(db)
         await db.close()
         await other.close()
-        print(f"{'runs':34}{'pages':>7}{'p50':>9}{'p99':>9}{'max':>9}{'kB':>8}")
+        print(f"{'runs':34}{'pages':>7}{'best':>9}{'p50':>9}{'p99':>9}{'max':>9}{'kB':>8}")
         for name, query in filters(begin, middle, parent):
             times, size = walk(browser, query, places, steps=options.steps)
             print(row(name, times, size, len(times)), flush=True)

@@ -42,7 +42,16 @@ html_theme_options = {"footer_icons": []}
 NAVIGATION = {
     "Begin": ("tutorial/", "guarantees", "comparison", "moving-in"),
     "Playbooks": (
-        *("language/", "values", "tools/", "playbooks", "failures", "waiting", "stopping"),
+        *(
+            "language/",
+            "values",
+            "tools/",
+            "libraries",
+            "playbooks",
+            "failures",
+            "waiting",
+            "stopping",
+        ),
         *("schedules", "triggers", "results"),
     ),
     "Use": (

@@ -74,6 +74,7 @@ class FakeEdge:
     cancelled: dict[str, Any] | None = None
     signals: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     resumed_after: list[str] = field(default_factory=list)
+    printed: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -119,12 +120,40 @@ def _answer(edge: FakeEdge, request: Request) -> Response:
     if path.endswith("/events/stream"):
         if not edge.has_stream:
             return Response({"error": "no", "status": 404}, 404)
+        if "output" in request.query_lists:
+            return Response(_printed(edge), headers={"Content-Type": "text/event-stream"})
         last = request.headers.get("last-event-id")
         edge.resumed_after.append(last or "")
         return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
     if path.endswith("/status"):
         return Response({"status": edge.status, **edge.standing})
-    return Response({"status": edge.status, "events": edge.events})
+    is_page = path.endswith("/events")
+    return Response(
+        _page(edge, request) if is_page else {"status": edge.status, "events": edge.events}
+    )
+
+
+_ABSENT = dict.fromkeys(
+    ("node_id", "context", "catalog_id", "parent_execution_id", "parent_event_id", "duration")
+)
+
+
+def _page(edge: FakeEdge, request: Request) -> dict[str, Any]:
+    wanted = {"event_type": "event_type", "step": "node_name"}
+    found = [
+        {**_ABSENT, "catalog_id": 7, "timestamp": one["created_at"], **one}
+        for one in edge.events
+        if all(
+            request.query_lists.get(name, [one[field]]) == [one[field]]
+            for name, field in wanted.items()
+        )
+    ]
+    pages = {
+        "page": 1, "page_size": 200, "total_events": len(found), "total_pages": 1,
+        "has_next": False, "has_prev": False,
+    }  # fmt: skip
+    about = {"execution_id": EXECUTION, "path": "tests/it", "status": edge.status}
+    return {**about, "events": found, "pagination": pages}
 
 
 def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
@@ -150,6 +179,18 @@ def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
         edge.status = "CANCELLED"
         edge.add(event(59, "playbook_cancelled", "playbook"))
     return Response({"execution_id": EXECUTION, "status": "cancelled", "message": "cancelled"})
+
+
+def _printed(edge: FakeEdge) -> Iterator[bytes]:
+    yield b"retry: 3000\n\n"
+    for one in edge.printed:
+        yield f"event: output\ndata: {json.dumps(one)}\n\n".encode()
+    number = 0
+    while (item := edge.wait_for(number)) is not None:
+        number += 1
+        if item["node_name"] == "playbook":
+            yield b"event: end\ndata: {}\n\n"
+            return
 
 
 def _stream(edge: FakeEdge, last: str | None) -> Iterator[bytes]:

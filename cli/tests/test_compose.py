@@ -11,7 +11,7 @@ from noetl.commands.logins import password_variable
 from noetl.main import app
 from noetl.stack.servers.roles import ROLES
 from noetl_contract.access.keys import API_KEY
-from noetl_contract.documents.broker_users import worker_user
+from noetl_contract.documents.broker_logins import worker_user
 from noetl_contract.json import JsonObject
 from typer.testing import CliRunner
 

@@ -17,7 +17,8 @@ from manifests import Manifests, name_of
 from noetl.commands.logins import password_variable
 from noetl_api_gateway.routes.internal.demand import pool_demand
 from noetl_contract.access.keys import API_KEY
-from noetl_contract.documents.broker_users import Pool, broker_users
+from noetl_contract.documents.broker_logins import Pool
+from noetl_contract.documents.broker_users import broker_users
 from noetl_engine.documents import lint_document
 from rendering import CHART, ROOT, Helm, known_secrets, packed
 from value_sets import VALUE_SETS

@@ -11,7 +11,7 @@ kind: Playbook
 metadata: {name: slow, path: console/slow}
 workflow:
   - step: start
-    tool: {kind: python, code: "import time; time.sleep(1.5)"}
+    tool: {kind: python, code: "import time; print('half <way>'); time.sleep(1.5)"}
     next: {arcs: [{step: second}]}
   - step: second
     tool: {kind: python, code: "import time; time.sleep(1.5)"}

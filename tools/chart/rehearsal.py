@@ -31,7 +31,8 @@ from mounts import mounted
 from noetl.commands.logins import password_variable
 from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
-from noetl_contract.documents.broker_users import Pool, broker_users
+from noetl_contract.documents.broker_logins import Pool
+from noetl_contract.documents.broker_users import broker_users
 from noetl_testkit.postgres import Database, running_postgres
 from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_for, wait_until

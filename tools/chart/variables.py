@@ -9,7 +9,7 @@ from pathlib import Path
 from manifests import Document, Manifests, Pod
 from noetl.stack.servers.roles import ROLES
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
-from noetl_contract.documents.broker_users import SERVICES, worker_user
+from noetl_contract.documents.broker_logins import SERVICES, worker_user
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 _SHARDED = ("orchestrator", "outbox", "projector")

@@ -4,8 +4,10 @@ Another page is another line of ``PAGES``: its name and the function that return
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import api_routes
@@ -18,8 +20,14 @@ import rights_table
 import rules
 import tool_keys
 from noetl_contract.documents.messages import messages_page
+from noetl_contract.documents.schemas import published_schemas
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _document(name: str, _root: Path) -> str:
+    return json.dumps(published_schemas()[name], indent=2) + "\n"
+
 
 PAGES: dict[str, Callable[[Path], str]] = {
     command_line.NAME: command_line.page,
@@ -32,6 +40,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/rules.md": rules.page,
     **language.pages(ROOT),
     **tool_keys.pages(ROOT),
+    **{f"docs/schemas/{name}": partial(_document, name) for name in published_schemas()},
 }
 
 

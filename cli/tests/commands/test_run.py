@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_edge import EXECUTION, Event, FakeEdge, done, event, failed, of_command, serving
@@ -53,6 +54,32 @@ def run(edge: FakeEdge, file: Path, *arguments: str) -> subprocess.CompletedProc
     return subprocess.run(
         command(edge, file, *arguments), capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def printed(number: int, text: str, *, dropped: int = 0) -> dict[str, Any]:
+    moment = f"2026-06-15T09:18:{number:02d}.120Z"
+    line = {"number": number, "stream": "stdout", "time": moment, "text": text}
+    run = {"execution_id": EXECUTION, "event_id": 7, "command_id": "c", "attempts": 0}
+    return {**run, "step": "start", "dropped": dropped, "lines": [line]}
+
+
+def test_what_steps_print_is_shown_beside_the_steps(file: Path) -> None:
+    lines = [
+        printed(1, "page 1"), printed(1, "page 1"), printed(5, "\x1b[31mred\x07", dropped=3),
+    ]  # fmt: skip
+    events = [STARTED, *done("start", 1, {"n": 1}), COMPLETED]
+    with serving(FakeEdge(events=events, printed=lines)) as edge:
+        told = run(edge, file)
+        quiet = run(edge, file, "--no-output")
+
+    shown = [line.strip() for line in told.stderr.splitlines() if " | " in line]
+    assert shown == [
+        "09:18:01.120 start stdout | page 1",
+        "09:18:05.120 start … | 3 lines were left out",
+        "09:18:05.120 start stdout | red\N{REPLACEMENT CHARACTER}",
+    ]
+    assert json.loads(told.stdout) == json.loads(quiet.stdout) == {"n": 1}
+    assert "page 1" not in quiet.stderr
 
 
 def test_the_result_alone_goes_to_stdout(file: Path) -> None:

@@ -287,6 +287,26 @@ def test_a_stream_goes_on_behind_the_last_event(server: WebServer) -> None:
     assert server.requests[0].query_lists == {"event_type": ["step.exit"]}
 
 
+PRINTED = (
+    b'event: output\ndata: {"execution_id":"7","event_id":"70","command_id":"c","step":"load",'
+    b'"attempts":0,"dropped":2,"lines":[{"number":3,"stream":"stderr","time":"t","text":"oops"}]}'
+    b"\n\nevent: event\ndata: {}\n\nevent: end\ndata: {}\n\n"
+)
+
+
+async def test_printed_lines_are_a_stream_of_their_own(server: WebServer) -> None:
+    server.answer = Script(Response(PRINTED, headers=STREAM))
+    with client_of(server) as client:
+        (found,) = client.output(7)
+    async with AsyncClient(Connection(server.url, retries=QUICK)) as other:
+        assert [one async for one in other.output(7)] == [found]
+
+    assert (found.event_id, found.step, found.dropped, found.lines[0].text) == (
+        70, "load", 2, "oops",
+    )  # fmt: skip
+    assert server.requests[0].query_lists == {"output": ["only"]}
+
+
 async def test_the_other_client_does_the_same(server: WebServer) -> None:
     server.answer = broken_stream()
     async with AsyncClient(Connection(server.url, retries=QUICK)) as client:

@@ -278,6 +278,30 @@ def inner(**fields: Any) -> dict[str, Any]:
     return {"context": {"command_id": "1:s:7", **fields}}
 
 
+async def test_printed_lines_stay_readable_with_their_step_and_time() -> None:
+    body = {"context": {"data": 1, "stdout": f"one\n{EVIL}\n", "stderr": "oops\n"}}
+    events = [
+        event("call.error", created_at="2026-06-15T12:00:09Z", result=inner(stdout="last\n")),
+        event("call.done", created_at="2026-06-15T12:00:01Z", result=inner(result=body)),
+    ]
+    about = {"execution_id": "1", "path": "a", "status": "COMPLETED", "pagination": PAGES}
+    scripted = Scripted(
+        **{"executions/1": detail(), "executions/1/events": {**about, "events": events}}
+    )
+    request = PageRequest("", names={"id": "1"}, query={"tab": "output"})
+
+    page = await run(Api(scripted), request)
+
+    assert isinstance(page, Page)
+    lines = page.shown["printed"]
+    assert isinstance(lines, list)
+    # Both questions have the same answer here.
+    assert [(one.stream, one.text) for one in lines[::2]] == [
+        ("stdout", "one"), ("stderr", "oops"), ("stdout", EVIL), ("stdout", "last"),
+    ]  # fmt: skip
+    assert EVIL not in render(page, request)
+
+
 CALL = [
     event("command.issued", context={"tool_config": {"url": EVIL}, "args": {}}),
     event("command.claimed", result=inner(worker_id="w-1")),

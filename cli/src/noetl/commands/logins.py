@@ -5,12 +5,11 @@ import os
 from typing import Annotated
 
 import typer
-from noetl_contract.documents.broker_users import (
+from noetl_contract.documents.broker_logins import (
     DEFAULT_BUCKET,
     DEFAULT_POOLS,
     Pool,
     authorization,
-    broker_users,
 )
 
 from noetl.commands.operate import databases_of
@@ -48,6 +47,8 @@ def nats_users(
     `worker-shared` from NATS_WORKER_SHARED_PASSWORD, its public key from NATS_WORKER_SHARED_NKEY.
     """
     others = {word.strip() for word in default_inbox.split(",")}
+    from noetl_contract.documents.broker_users import broker_users  # noqa: PLC0415 -- loads slowly
+
     users = broker_users([_pool(word, others) for word in pools.split(",")], bucket=bucket)
     kind = "NKEY" if nkeys else "PASSWORD"
     text = authorization(users, lambda user: f"${password_variable(user, kind)}", by_key=nkeys)

@@ -4,13 +4,14 @@ import asyncio
 import json
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from noetl_common.errors import NoetlError
-from noetl_contract.documents.broker_users import worker_user
+from noetl_contract.documents.broker_logins import worker_user
 
 from noetl.commands.options import (
     DataOption,
@@ -20,8 +21,9 @@ from noetl.commands.options import (
     log_to_stderr,
 )
 from noetl.commands.remote.repair import show_execution, standing_lines
+from noetl.follow.servers import server_named, token_of
 from noetl.logs import search as execution_logs
-from noetl.logs.lines import Wanted
+from noetl.logs.lines import Line, Wanted
 from noetl.stack import logs as log_files
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locate
 from noetl.stack.errors import StackError
@@ -29,6 +31,9 @@ from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import nats_address
 from noetl.stack.services import outside
+
+if TYPE_CHECKING:
+    from noetl.logs.printed import Source
 
 
 def status(
@@ -102,20 +107,73 @@ def logs(
             help="With an execution: look here and not in the stack's logs; `-` is standard input.",
         ),
     ] = None,
+    only_output: Annotated[
+        bool,
+        typer.Option("--output", help="With an execution: only what its steps have printed."),
+    ] = False,
     data: DataOption = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the log of one process or of all, or every line about an execution.
 
-    Of an execution all lines of all processes are shown in the order of time, whatever their
-    number; with a step those about it. Exit code 1 when there is none, 2 for a wrong option.
+    Of an execution all lines of all processes, and what its steps have printed, are shown in the
+    order of time, whatever their number; with a step those about it. With --server-url, only
+    what steps have printed. Exit code 1 when there is none, 2 for a wrong option.
     """
     if what is not None and what.isascii() and what.isdigit():
-        _show_lines_of(what, step, files=file, follow=follow, data=data, as_json=as_json)
+        if file and (follow or only_output or server_url):
+            raise typer.BadParameter("--follow, --output and --server-url go without --file")
+        printed = None
+        if not file:
+            printed = _printed_of(what, step, _server(server_url, token, data), as_json=as_json)
+        if only_output or server_url:
+            _show_output(printed, f"execution {what}", follow=follow)
+            return
+        _show_lines_of(
+            what, step, files=file, follow=follow, data=data, as_json=as_json, printed=printed
+        )
         return
-    if step is not None or file or as_json:
-        raise typer.BadParameter("a step, --file and --json go with the id of an execution")
+    if step is not None or file or as_json or only_output or server_url:
+        raise typer.BadParameter(
+            "a step, --file, --output, --server-url and --json go with the id of an execution"
+        )
     _show_logs(what, follow=follow, lines=lines, data=data)
+
+
+def _server(url: str | None, token: str | None, data: Path | None) -> tuple[str, str] | None:
+    """Return the server to ask and what it is shown; None where no stack is running."""
+    named = server_named(url, data)
+    if named is not None:
+        return named, token_of(token)
+    directory = locate(data)
+    state = directory.state()
+    if state is None or not directory.is_held() or not state.get("url"):
+        return None
+    return str(state["url"]), token_of(token, directory)
+
+
+def _printed_of(
+    execution_id: str, step: str | None, server: tuple[str, str] | None, *, as_json: bool
+) -> "Source | None":
+    if server is None:
+        return None
+    from noetl.logs.printed import Source  # noqa: PLC0415 -- the HTTP client is slow to load
+
+    return Source(*server, execution_id, step, as_json)
+
+
+def _show_output(source: "Source | None", about: str, *, follow: bool) -> None:
+    if source is None:
+        raise StackError("no stack is running that could be asked; name one with --server-url")
+    lines = source.lines()
+    found = execution_logs.print_lines(lines, width=0, as_json=source.as_json)
+    if follow:
+        source.follow()
+    elif not found:
+        typer.echo(f"noetl-server: no step of {about} has printed anything yet", err=True)
+        raise typer.Exit(1)
 
 
 def _show_lines_of(
@@ -126,18 +184,23 @@ def _show_lines_of(
     follow: bool,
     data: Path | None,
     as_json: bool,
+    printed: "Source | None",
 ) -> None:
-    if follow and files:
-        raise typer.BadParameter("--follow watches the logs of a stack, not --file")
     directory = None if files else locate(data).logs
     places = files or execution_logs.log_files(directory or Path())
     if not places:
         raise StackError(f"no logs in {directory} yet")
     wanted = Wanted(execution_id, step)
+    lines: list[Line] = []
     try:
-        found = execution_logs.find_in(places, wanted, as_json=as_json)
+        lines = printed.lines() if printed is not None else []
+    except StackError as error:
+        typer.echo(f"noetl-server: without what its steps have printed: {error}", err=True)
+    try:
+        found = execution_logs.find_in(places, wanted, as_json=as_json, printed=lines)
         if follow:
-            execution_logs.follow_new(places, wanted, as_json=as_json)
+            with printed.beside() if printed is not None else nullcontext():
+                execution_logs.follow_new(places, wanted, as_json=as_json)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     if not found:

@@ -29,6 +29,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Cancel it after that long.")
     ] = None,
+    output: Annotated[
+        bool, typer.Option("--output/--no-output", help="Show what steps print, on stderr.")
+    ] = True,
 ) -> None:
     """Run a playbook and follow it live; the result goes to stdout.
 
@@ -52,5 +55,6 @@ def run(
         server_url=server_named(server_url, data),
         token=token,
         data=locate(data),
+        shows_output=output,
     )
     raise typer.Exit(asyncio.run(job.run()))

@@ -17,9 +17,10 @@ from noetl.follow import source
 from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge
 from noetl.follow.progress import Progress
-from noetl.follow.servers import RefusedError, token_of
+from noetl.follow.servers import RefusedError, connection_of, token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
 from noetl.follow.view import View, print_result, terminal_view
+from noetl.printed.lines import follow_printed
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
@@ -29,6 +30,7 @@ from noetl.stack.supervisor import StackPlan, running
 ATTACH_SECONDS = 60.0
 READY_SECONDS = 120.0
 CANCEL_SECONDS = 10.0
+LAST_LINES_SECONDS = 1.0
 
 
 @dataclass(kw_only=True)
@@ -43,6 +45,7 @@ class Job:
     data: DataDirectory
     token: str | None = None
     is_strict: bool = False
+    shows_output: bool = True
 
     def __post_init__(self) -> None:
         self._progress = Progress()
@@ -164,6 +167,7 @@ class Job:
         asker = Asker(edge, view, self._execution_id)
         watch = QuietWatch(edge, view.say)
         wondering = asyncio.create_task(watch.run(self._execution_id, self._title))
+        printing = asyncio.create_task(self._print(edge, view))
         try:
             async for event in edge.events(self._execution_id):
                 watch.moved()
@@ -171,13 +175,21 @@ class Job:
                 if step is not None:
                     view.changed(self._progress, step)
                 asker.take(event)
+            # Its stream ends like this one.
+            await asyncio.wait({printing}, timeout=LAST_LINES_SECONDS)
         finally:
+            printing.cancel()
             wondering.cancel()
             await asker.close()
         self._standing = await edge.standing(self._execution_id)
         if self._progress.ending is None:
             self._progress.ending = str(self._standing.get("status"))
         view.say(self._headline())
+
+    async def _print(self, edge: Edge, view: View) -> None:
+        if self.shows_output:
+            connection = connection_of(edge.url, self._token())
+            await follow_printed(connection, self._execution_id, view.printed)
 
     async def _cancel(
         self, edge: Edge, view: View, reason: str, reading: "asyncio.Task[None]"

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
+from noetl.printed.lines import PrintedLine
 
 COLOURS = {
     StepState.WAITING: "dim",
@@ -46,6 +47,10 @@ class LiveView:
         """Draws the change with the next refresh."""
         del step
         self._progress = progress
+
+    def printed(self, line: PrintedLine) -> None:
+        """Print the line above the table."""
+        self.live.console.print(Text(f"    {line}", style="dim"))
 
     @contextmanager
     def aside(self) -> Iterator[None]:

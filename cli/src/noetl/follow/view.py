@@ -13,6 +13,7 @@ from noetl_contract.json import Json
 
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
+from noetl.printed.lines import PrintedLine
 
 
 class View(Protocol):
@@ -23,6 +24,9 @@ class View(Protocol):
 
     def changed(self, progress: Progress, step: StepProgress) -> None:
         """Show that a step changed."""
+
+    def printed(self, line: PrintedLine) -> None:
+        """Show a line that a step has printed."""
 
     def aside(self) -> AbstractContextManager[object]:
         """Leave the terminal to somebody who types, for the block."""
@@ -35,6 +39,10 @@ class PlainView:
         """Print the line."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+    def printed(self, line: PrintedLine) -> None:
+        """Print the line behind its time, step and stream."""
+        self.say(f"    {line}")
 
     def aside(self) -> AbstractContextManager[object]:
         """Do nothing: lines don't disturb."""

@@ -1,5 +1,6 @@
 """`noetl-server logs EXECUTION [STEP]`: where the lines are, and how they are printed."""
 
+import heapq
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,16 +26,21 @@ def print_lines(lines: Iterable[Line], *, width: int, as_json: bool) -> int:
     return found
 
 
-def find_in(files: Sequence[Path], wanted: Wanted, *, as_json: bool) -> int:
+def find_in(
+    files: Sequence[Path], wanted: Wanted, *, as_json: bool, printed: Sequence[Line] = ()
+) -> int:
     """Print the wanted lines of files, `-` being standard input; return how many.
+
+    Lines that steps have printed are put between them, in the order of time.
 
     Raises:
         StackError: a file can't be read.
     """
     with ExitStack() as opened:
         logs = [read_lines(_open(path, opened), _place(path)) for path in files]
-        width = max((len(_place(path)) for path in files), default=0)
-        return print_lines(in_order(logs, wanted), width=width, as_json=as_json)
+        places = {*map(_place, files), *(line.place for line in printed)}
+        lines = heapq.merge(in_order(logs, wanted), printed, key=lambda line: line.time)
+        return print_lines(lines, width=max(map(len, places), default=0), as_json=as_json)
 
 
 def log_files(directory: Path) -> list[Path]:

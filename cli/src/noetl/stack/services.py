@@ -12,7 +12,7 @@ from dotenv import load_dotenv
 from noetl_common.environment.secret_files import take_secrets
 from noetl_common.settings import NatsSettings
 from noetl_common.shards import DatabaseAddress, is_host
-from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
+from noetl_contract.documents.broker_logins import DEFAULT_POOLS, Pool, worker_user
 from pydantic import SecretStr
 
 from noetl.stack.errors import StackError

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from noetl_common.errors import NoetlError
-from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
@@ -200,6 +199,10 @@ class Supervisor:
     def _plan_nats(self) -> str:
         if self.plan.outside.nats_url is not None:
             return self.plan.outside.nats_url
+        from noetl_contract.documents.broker_users import (  # noqa: PLC0415 -- loads slowly
+            broker_users,
+        )
+
         users = broker_users(services.pools())
         instance = NatsInstance(
             directory=self.plan.data.nats,

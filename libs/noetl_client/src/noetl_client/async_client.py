@@ -10,6 +10,7 @@ from typing import Self, cast
 import httpx
 from noetl_contract.http.executions.events import StreamEvent
 from noetl_contract.http.executions.reads import ExecutionStatusAnswer
+from noetl_contract.http.workers.output import StepOutput
 from noetl_contract.json import Json, encode
 
 from noetl_client.answers import Answer, read, refused
@@ -221,6 +222,30 @@ class AsyncClient:
             Unreachable: the server stayed away for longer than the connection's patience.
         """
         cursor = Cursor(None if after is None else str(after), types)
+        async with aclosing(self._followed(execution_id, cursor)) as messages:
+            async for message in messages:
+                event = message.event()
+                if event is not None:
+                    yield event
+
+    async def output(self, execution_id: Id) -> AsyncGenerator[StepOutput]:
+        """Yield lines that steps print, as they do, until the execution has ended.
+
+        Nothing of what was printed before by runs that have ended, which is in their results.
+        Lines may be missing, which `dropped` counts. After a break, and only then, some come
+        again: their numbers tell.
+
+        Raises:
+            Unreachable: the server stayed away for longer than the connection's patience.
+        """
+        cursor = Cursor(is_output=True)
+        async with aclosing(self._followed(execution_id, cursor)) as messages:
+            async for message in messages:
+                output = message.output()
+                if output is not None:
+                    yield output
+
+    async def _followed(self, execution_id: Id, cursor: Cursor) -> AsyncGenerator[Message]:
         heard = time.monotonic()
         while True:
             try:
@@ -232,9 +257,7 @@ class AsyncClient:
                         if message.name == END:
                             return
                         cursor.take(message)
-                        event = message.event()
-                        if event is not None:
-                            yield event
+                        yield message
             except (Unreachable, Busy):
                 if time.monotonic() - heard > self.connection.patience:
                     raise

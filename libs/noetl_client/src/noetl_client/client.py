@@ -9,6 +9,7 @@ from typing import Self, cast
 import httpx
 from noetl_contract.http.executions.events import StreamEvent
 from noetl_contract.http.executions.reads import ExecutionStatusAnswer
+from noetl_contract.http.workers.output import StepOutput
 from noetl_contract.json import Json, encode
 
 from noetl_client.answers import Answer, read, refused
@@ -209,6 +210,27 @@ class Client:
             Unreachable: the server stayed away for longer than the connection's patience.
         """
         cursor = Cursor(None if after is None else str(after), types)
+        for message in self._followed(execution_id, cursor):
+            event = message.event()
+            if event is not None:
+                yield event
+
+    def output(self, execution_id: Id) -> Iterator[StepOutput]:
+        """Yield lines that steps print, as they do, until the execution has ended.
+
+        Nothing of what was printed before by runs that have ended, which is in their results.
+        Lines may be missing, which `dropped` counts. After a break, and only then, some come
+        again: their numbers tell.
+
+        Raises:
+            Unreachable: the server stayed away for longer than the connection's patience.
+        """
+        for message in self._followed(execution_id, Cursor(is_output=True)):
+            output = message.output()
+            if output is not None:
+                yield output
+
+    def _followed(self, execution_id: Id, cursor: Cursor) -> Iterator[Message]:
         heard = time.monotonic()
         while True:
             try:
@@ -219,9 +241,7 @@ class Client:
                     if message.name == END:
                         return
                     cursor.take(message)
-                    event = message.event()
-                    if event is not None:
-                        yield event
+                    yield message
             except (Unreachable, Busy):
                 if time.monotonic() - heard > self.connection.patience:
                     raise

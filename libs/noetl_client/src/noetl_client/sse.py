@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from noetl_contract.http.executions.events import StreamEvent
+from noetl_contract.http.workers.output import StepOutput
 from noetl_contract.json import Json
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from noetl_client.errors import UnexpectedAnswer
 
 END: Final = "end"
 _EVENT = "event"
+_OUTPUT = "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,19 @@ class Message:
             return None
         try:
             return StreamEvent.model_validate_json(self.data)
+        except ValidationError as error:
+            raise UnexpectedAnswer(f"the event stream can't be read: {error}") from None
+
+    def output(self) -> StepOutput | None:
+        """Return the printed lines that it tells of; None if it is another message.
+
+        Raises:
+            UnexpectedAnswer: it is no output of the contract.
+        """
+        if self.name != _OUTPUT:
+            return None
+        try:
+            return StepOutput.model_validate_json(self.data)
         except ValidationError as error:
             raise UnexpectedAnswer(f"the event stream can't be read: {error}") from None
 
@@ -80,6 +95,7 @@ class Cursor:
 
     last: str | None = None
     types: Sequence[str] = ()
+    is_output: bool = False
 
     def headers(self) -> dict[str, str]:
         """Return the headers of the next request."""
@@ -88,7 +104,7 @@ class Cursor:
 
     def query(self) -> dict[str, list[str]]:
         """Return the parameters of each request."""
-        return {"event_type": [*self.types]}
+        return {"event_type": [*self.types], "output": ["only"] if self.is_output else []}
 
     def take(self, message: Message) -> None:
         """Note that a message was read."""

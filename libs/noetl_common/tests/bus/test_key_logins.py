@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from noetl_common.bus.broker import connect
 from noetl_common.crypto.nkeys import BadKey, from_creds, from_seed, new_seed
 from noetl_common.settings import NatsSettings
-from noetl_contract.documents.broker_users import authorization, broker_users
+from noetl_contract.documents.broker_logins import authorization
+from noetl_contract.documents.broker_users import broker_users
 from noetl_testkit.nats import NatsServer
 from pydantic import SecretStr
 

@@ -19,6 +19,7 @@ _KINDS = MappingProxyType(
         "console.js": "text/javascript",
         "htmx.min.js": "text/javascript",
         "icon.svg": "image/svg+xml",
+        "output.js": "text/javascript",
         "style.css": "text/css",
     }
 )

@@ -27,6 +27,7 @@ from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
+from noetl_catalog.libraries.resolver import Resolver
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
@@ -37,7 +38,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0025"
+SCHEMA = "0026"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -129,6 +130,7 @@ def entry_handlers(
         ids=ids,
         parsers=parsers,
         schedules=schedules.store,
+        resolver=Resolver(settings),
         changed=schedules.hints.tell,
         triggers_changed=lambda: bus.send(TRIGGER_HINT, orjson.dumps(TriggerHint(changed=True))),
     )

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from noetl_catalog.access.settings import AccessSettings
 from noetl_catalog.entries.settings import EntrySettings
+from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.runtimes.settings import RuntimeSettings
 from noetl_catalog.schedules.settings import ScheduleSettings
 from noetl_catalog.secrets.settings import SecretSettings
@@ -18,6 +19,7 @@ class Settings(
     SecretSettings,
     AccessSettings,
     ScheduleSettings,
+    ResolveSettings,
     ServiceSettings,
 ):
     """Everything the catalog service reads from its environment."""

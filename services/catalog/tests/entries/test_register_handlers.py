@@ -1,18 +1,25 @@
 """Documents that are refused, and those that are stored although they cannot run."""
 
+from pathlib import Path
+
 import pytest
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.libraries.resolver import Resolver
+from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
 from noetl_contract.http.catalog.entries import RegisterAnswer
+from noetl_contract.libraries.requirements import Requirements
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import RegisterDocument
+from noetl_testkit.libraries.wheels import make_wheel
+from pydantic import SecretStr
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -24,7 +31,9 @@ workflow:
 """
 
 
-def make_handlers(pool: Pool, settings: EntrySettings) -> RegisterHandlers:
+def make_handlers(
+    pool: Pool, settings: EntrySettings, resolving: ResolveSettings | None = None
+) -> RegisterHandlers:
     async def changed() -> None:
         pass
 
@@ -34,6 +43,7 @@ def make_handlers(pool: Pool, settings: EntrySettings) -> RegisterHandlers:
         ids=SnowflakeIds(7),
         parsers=Parsers(settings),
         schedules=ScheduleStore(Database(pool)),
+        resolver=Resolver(resolving or ResolveSettings()),
         changed=changed,
     )
 
@@ -95,6 +105,57 @@ async def test_document_that_is_not_read_in_time_is_refused(pool: Pool) -> None:
     refusal = await refusal_of(handlers, PLAYBOOK)
 
     assert refusal == Refusal(503, "The document could not be read in time")
+
+
+LIBRARIES = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: hello, path: demo/hello}
+workflow:
+- step: start
+  tool: {kind: python, code: pass, requirements: [noetlone]}
+"""
+
+
+async def test_each_version_keeps_the_lock_of_its_time(pool: Pool, tmp_path: Path) -> None:
+    settings = ResolveSettings(
+        libraries_index_url=SecretStr("none"), libraries_find_links=(str(tmp_path),)
+    )
+    handlers, store = make_handlers(pool, EntrySettings(), settings), EntryStore(Database(pool))
+    digest = Requirements(("noetlone",)).digest
+    locks = []
+    for version in ("1.0", "2.0"):
+        make_wheel(tmp_path, "noetlone", version)
+        answer = await handlers.on_register(RegisterDocument(content=LIBRARIES))
+        assert isinstance(answer, RegisterAnswer)
+        lock = await store.find_lock(int(answer.catalog_id), digest)
+        assert lock is not None
+        locks.append((lock.lock or "").partition(" ")[0])
+    plain = await handlers.on_register(RegisterDocument(content=PLAYBOOK))
+    assert isinstance(plain, RegisterAnswer)
+
+    assert locks == ["noetlone==1.0", "noetlone==2.0"]
+    assert await store.find_lock(int(plain.catalog_id), digest) is None
+
+
+async def test_what_is_not_resolved_is_refused_or_kept_with_the_reason(
+    pool: Pool, tmp_path: Path
+) -> None:
+    nowhere = {
+        "libraries_index_url": SecretStr("none"),
+        "libraries_find_links": (str(tmp_path / "nowhere"),),
+    }
+    refusing = make_handlers(pool, EntrySettings(), ResolveSettings(**nowhere))
+    keeping = make_handlers(
+        pool, EntrySettings(), ResolveSettings(**nowhere, libraries_unresolved="keep")
+    )
+
+    refusal = await refusal_of(refusing, LIBRARIES)
+    answer = await keeping.on_register(RegisterDocument(content=LIBRARIES))
+
+    assert refusal.status == 503
+    assert isinstance(answer, RegisterAnswer)
+    assert answer.problems == [refusal.error]
 
 
 async def test_a_text_made_of_another_version_than_the_newest_is_not_kept(

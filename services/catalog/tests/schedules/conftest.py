@@ -8,6 +8,8 @@ import pytest
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.libraries.resolver import Resolver
+from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.schedules.rows import ScheduleRow
 from noetl_catalog.settings import Settings
@@ -84,6 +86,7 @@ class Desk:
             ids=SnowflakeIds(900 + self.replicas),
             parsers=Parsers(self.settings),
             schedules=schedules.store,
+            resolver=Resolver(ResolveSettings()),
             changed=schedules.hints.tell,
         )
         return await handlers.on_register(RegisterDocument(content=text, principal=who))

@@ -637,6 +637,28 @@ async def test_secrets_of_executions_are_not_shown(ask: Ask, add_log: AddLog) ->
         assert "Hunt3r" not in str(await ask(SQL_EXECUTE, SqlStatement(query=query)))
 
 
+async def test_events_are_chained_by_the_id_of_the_one_before(ask: Ask, add_log: AddLog) -> None:
+    """Tools of later servers walk `prev_event_id`: one beginning, no loose end, every event."""
+    await add_log(7, [{"event_type": name} for name in ("a", "b", "c")])
+    await add_log(8, [{"event_type": "a"}])
+
+    walked = await run(
+        ask,
+        """
+        WITH RECURSIVE walk AS (
+            SELECT execution_id, event_id FROM noetl.event WHERE prev_event_id IS NULL
+            UNION ALL
+            SELECT e.execution_id, e.event_id FROM walk AS w
+            JOIN noetl.event AS e
+                ON e.execution_id = w.execution_id AND e.prev_event_id = w.event_id
+        )
+        SELECT execution_id, count(*) AS events FROM walk GROUP BY 1 ORDER BY 1
+        """,
+    )
+
+    assert walked == [{"execution_id": 7, "events": 3}, {"execution_id": 8, "events": 1}]
+
+
 async def test_a_secret_that_begins_like_another_one_leaves_no_rest(
     ask: Ask, add_log: AddLog
 ) -> None:

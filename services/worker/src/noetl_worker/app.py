@@ -30,6 +30,7 @@ from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
+from noetl_worker.libraries.made import library_pools
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.output.channels import BusOutput, EdgeOutput
 from noetl_worker.output.limits import OutputLimits
@@ -85,8 +86,17 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
         pool = await stack.enter_async_context(_interpreters(settings))
+        libraries = library_pools(settings, edge, limits=_script_limits(settings))
+        stack.push_async_callback(libraries.close)
         toolbox = load_tools(
-            ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
+            ToolParts(
+                settings=settings,
+                http=http,
+                own_http=own_http,
+                interpreters=pool,
+                libraries=libraries,
+                edge=edge,
+            )
         )
         stack.push_async_callback(toolbox.close)
         runs = Runs(toolbox.parking)
@@ -104,6 +114,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )
         service.spawn("guard", run_guard(pool, _tree_limits(settings)))
+        service.spawn("library_guard", run_guard(libraries, _tree_limits(settings)))
         for tool in toolbox.parking:
             service.spawn("parked", tool.watch())
         await register_until_done(transport)
@@ -321,15 +332,19 @@ def _script_box(settings: Settings) -> ScriptBox | None:
     )
 
 
-@asynccontextmanager
-async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
-    limits = InterpreterLimits(
+def _script_limits(settings: Settings) -> InterpreterLimits:
+    return InterpreterLimits(
         memory_bytes=settings.worker_python_memory_bytes,
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
         box=_script_box(settings),
     )
+
+
+@asynccontextmanager
+async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
+    limits = _script_limits(settings)
     tell_isolation(limits.box)
     async with interpreter_pool(
         executable=settings.python_path or None,

@@ -12,6 +12,7 @@ from noetl_contract.streams import DurableSpec
 from noetl_worker import metrics
 from noetl_worker.interpreters.guard import TreeLimits, excesses
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.libraries.pools import LibraryPools
 from noetl_worker.transports.transport import Transport
 
 _FIRST_PAUSE_SECONDS = 0.1
@@ -54,7 +55,7 @@ async def run_lag_watch(bus: Bus, durable: DurableSpec, *, seconds: float) -> No
         await asyncio.sleep(seconds)
 
 
-async def run_guard(pool: InterpreterPool, limits: TreeLimits) -> None:
+async def run_guard(pool: InterpreterPool | LibraryPools, limits: TreeLimits) -> None:
     """Kill scripts that use too much with all they have started: the system counts by process."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)

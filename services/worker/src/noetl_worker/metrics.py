@@ -74,6 +74,21 @@ PUT_OFF = counter(
     "noetl_worker_put_off_total",
     "Commands given back because their execution held its share of the slots while others waited.",
 )
+ENVIRONMENTS = counter(
+    "noetl_worker_libraries_environments_total",
+    "Environments of libraries that were made, could not be, or gave way to others.",
+    ("outcome",),
+    zeros=("made", "failed", "removed"),
+)
+ENVIRONMENT_SECONDS = histogram(
+    "noetl_worker_libraries_environment_seconds",
+    "Time of making one, the wait for others included.",
+    buckets=(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+ENVIRONMENT_BYTES = gauge(
+    "noetl_worker_libraries_environment_bytes",
+    "Bytes of all environments, when the last one was made.",
+)
 RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
 PENDING = gauge(
     "noetl_worker_nats_consumer_pending", "Commands not delivered yet.", ("stream", "consumer")

@@ -10,14 +10,20 @@ from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.tool_settings.containers import ContainerSettings
-from noetl_worker.tool_settings.scripts import ScriptSettings
+from noetl_worker.tool_settings.scripts import EnvironmentSettings, ScriptSettings
 from noetl_worker.tool_settings.sql import SqlSettings
 
 _MEBIBYTE = 1 << 20
 
 
 class Settings(
-    ScriptSettings, SqlSettings, ContainerSettings, EgressSettings, NatsSettings, ServiceSettings
+    ScriptSettings,
+    EnvironmentSettings,
+    SqlSettings,
+    ContainerSettings,
+    EgressSettings,
+    NatsSettings,
+    ServiceSettings,
 ):
     """Settings of a worker process."""
 

@@ -5,12 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from noetl_contract.documents.broker_users import (
-    OPERATOR,
-    BrokerUser,
-    authorization,
-    broker_users,
-)
+from noetl_contract.documents.broker_logins import OPERATOR, BrokerUser, authorization
 
 from noetl.stack.private_file import write_private
 from noetl.stack.process import with_parent_death
@@ -23,6 +18,12 @@ MEGABYTE = 1024 * 1024
 def nats_address(user: str, password: str, *, port: int) -> str:
     """Return the address of a local server with a login."""
     return f"nats://{user}:{password}@127.0.0.1:{port}"
+
+
+def _default_users() -> tuple[BrokerUser, ...]:
+    from noetl_contract.documents.broker_users import broker_users  # noqa: PLC0415 -- loads slowly
+
+    return broker_users()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class NatsInstance:
     port: int
     passwords: Mapping[str, str]
     """By user; every user of `users` has one."""
-    users: tuple[BrokerUser, ...] = field(default_factory=broker_users)
+    users: tuple[BrokerUser, ...] = field(default_factory=_default_users)
     monitor_port: int | None = None
     store_key: str | None = None
     """Under which streams are kept; a store in clear is encrypted at the next start."""

@@ -15,15 +15,17 @@ from noetl_contract.http.executions.why import WhyAnswer
 
 from noetl_console.api import Api, segment
 from noetl_console.drawing.graph import draw_graph
+from noetl_console.drawing.printed import MOST_LINES, printed_lines
 from noetl_console.drawing.timeline import SCALE, draw_timeline
 from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER
 from noetl_console.pages.runs import seen_of
 from noetl_console.requests import Page, PageRequest
 
-TABS = ("overview", "events", "result", "children", "playbook")
+TABS = ("overview", "events", "output", "result", "children", "playbook")
 _RUNNING = frozenset({"RUNNING", "PENDING", "PAUSED"})
 MOST_STEPS = 1000
 _EVENTS = 100
+_CALLS = 50
 
 
 async def run(api: Api, request: PageRequest) -> Page:
@@ -47,6 +49,8 @@ async def run(api: Api, request: PageRequest) -> Page:
         shown.update(await _overview(api, detail, path))
     elif tab == "events":
         shown.update(await _events(api, request, path))
+    elif tab == "output":
+        shown.update(await _output(api, path))
     elif tab == "children":
         shown["children"] = await api.read(
             list[ExecutionEntry],
@@ -80,6 +84,19 @@ async def _events(api: Api, request: PageRequest, path: str) -> dict[str, object
         step=step,
     )
     return {"events": found, "event_type": types, "step": step}
+
+
+async def _output(api: Api, path: str) -> dict[str, object]:
+    """Return what the newest calls have printed; a call that failed says so in another event."""
+    answers = await asyncio.gather(
+        *(
+            api.read(EventsAnswer, f"{path}/events", page_size=_CALLS, event_type=kind)
+            for kind in ("call.done", "call.error")
+        )
+    )
+    lines = printed_lines(event for answer in answers for event in answer.events)
+    is_cut = len(lines) == MOST_LINES or any(one.pagination.has_next for one in answers)
+    return {"printed": lines, "is_cut": is_cut}
 
 
 async def _overview(api: Api, detail: ExecutionDetail, path: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from noetl_contract.http.executions.reads import DetailEvent, ExecutionDetail
 from noetl_contract.http.executions.steps import StepEntry, StepList
 
 from noetl_console.api import Api
+from noetl_console.drawing.printed import printed_texts
 from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER
 from noetl_console.pages.run import MOST_STEPS, path_of
 from noetl_console.requests import Page, PageRequest
@@ -107,7 +108,7 @@ def _note(call: StepCall, event: DetailEvent) -> None:
             call.worker_id, call.status = inner.get("worker_id"), "RUNNING"
             call.attempts += 1
         case "call.done" | "call.error":
-            _note_output(call, inner)
+            _note_output(call, event, inner)
         case "command.completed" | "command.failed" | "command.cancelled":
             call.ended_at = event.created_at
             is_good = event.event_type == "command.completed" and event.status != "error"
@@ -118,11 +119,12 @@ def _note(call: StepCall, event: DetailEvent) -> None:
             pass
 
 
-def _note_output(call: StepCall, inner: Mapping[str, Any]) -> None:
+def _note_output(call: StepCall, event: DetailEvent, inner: Mapping[str, Any]) -> None:
     result = inner.get("result")
     body = _inner(result)
     call.output = body.get("data", result)
-    call.stdout, call.stderr = str(body.get("stdout") or ""), str(body.get("stderr") or "")
+    printed = dict(printed_texts(event))
+    call.stdout, call.stderr = printed.get("stdout", ""), printed.get("stderr", "")
     error = body.get("error") or inner.get("error")
     call.error = str(error) if error else None
 

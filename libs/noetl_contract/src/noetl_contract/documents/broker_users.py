@@ -4,14 +4,23 @@ Computed from what channels and operations declare, so that the rights follow th
 named like its service, workers like their pool, and has an inbox of its own.
 """
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 from pydantic import BaseModel
 
 from noetl_contract import channels, streams
 from noetl_contract.channels import Channel
+from noetl_contract.documents.broker_logins import (
+    DEFAULT_BUCKET,
+    DEFAULT_POOLS,
+    OPERATOR,
+    SERVICES,
+    BrokerUser,
+    Pool,
+    pool_token,
+    worker_user,
+)
 from noetl_contract.json import Json
 from noetl_contract.rpc import catalog, orchestrator, projector
 from noetl_contract.rpc.operation import Operation
@@ -24,15 +33,10 @@ from noetl_contract.subjects import (
     dead_letter_subject,
     inbox_prefix,
     ingress_any,
-    pool_segment,
 )
 
 type AnyOperation = Operation[BaseModel, Json]
 
-OPERATOR = "noetl"
-"""Who may do everything: people, and releases that know one login only."""
-SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog")
-DEFAULT_BUCKET = "noetl_results"
 
 _API = "$JS.API"
 _FOREIGN_INBOX = "_INBOX"
@@ -86,43 +90,6 @@ _READS: dict[str, tuple[StreamSpec, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerUser:
-    """A login, and the subjects it may publish to and subscribe to; nothing else."""
-
-    name: str
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
-
-
-def _token(pool: str) -> str:
-    return pool_segment(execution_pool=pool, playbook_path=None)
-
-
-def worker_user(pool: str) -> str:
-    """Return the name of the user of a pool's workers."""
-    return f"worker-{_token(pool)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A worker pool whose workers get a login.
-
-    Attributes:
-        name: as playbooks name it.
-        durable: that its workers pull from, if it is not the one our workers use.
-        default_inbox: whether the workers have the inbox of their client library, as those of
-            another make do, and not one named after their user.
-    """
-
-    name: str
-    durable: str | None = None
-    default_inbox: bool = False
-
-
-DEFAULT_POOLS = (Pool("shared"), Pool("system"), Pool("subscription"))
-
-
 def broker_users(
     pools: Iterable[Pool] = DEFAULT_POOLS, *, bucket: str = DEFAULT_BUCKET
 ) -> tuple[BrokerUser, ...]:
@@ -136,37 +103,6 @@ def broker_users(
     workers = {worker_user(pool.name): _worker(pool) for pool in pools}.values()
     everything = BrokerUser(OPERATOR, (">",), (">",))
     return (everything, *services, *workers)
-
-
-def authorization(
-    users: Sequence[BrokerUser], password: Callable[[str], str], *, by_key: bool = False
-) -> str:
-    """Return the block of a nats-server configuration that declares users.
-
-    Args:
-        users: as `broker_users` makes them.
-        password: what stands for the password of the user of a name: a quoted text, or a variable
-            as ``$PASSWORD``.
-        by_key: whether users log in by an nkey; then it is the public key that stands there.
-    """
-    lines = ["authorization {", "  users: ["]
-    for user in users:
-        lines += [
-            "    {",
-            f"      nkey: {password(user.name)}"
-            if by_key
-            else f"      user: {json.dumps(user.name)}, password: {password(user.name)}",
-            "      permissions {",
-            f"        publish: {{ allow: [{_listed(user.publish)}] }}",
-            f"        subscribe: {{ allow: [{_listed(user.subscribe)}] }}",
-            "      }",
-            "    }",
-        ]
-    return "\n".join([*lines, "  ]", "}", ""])
-
-
-def _listed(subjects: Iterable[str]) -> str:
-    return ", ".join(json.dumps(subject) for subject in subjects)
 
 
 def _service(name: str, *, bucket: str) -> BrokerUser:
@@ -213,7 +149,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
 
 def _worker(pool: Pool) -> BrokerUser:
     name = worker_user(pool.name)
-    durable = pool_durable(_token(pool.name))
+    durable = pool_durable(pool_token(pool.name))
     durable = replace(durable, name=pool.durable or durable.name)
     publish = [
         *(ingress_any(kind) for kind in _KINDS["worker"]),
@@ -227,7 +163,7 @@ def _worker(pool: Pool) -> BrokerUser:
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    heard = (f"{inbox}.>", control_subject(_token(pool.name)), WATCH_HINT)
+    heard = (f"{inbox}.>", control_subject(pool_token(pool.name)), WATCH_HINT)
     return BrokerUser(name, tuple(publish), heard)
 
 

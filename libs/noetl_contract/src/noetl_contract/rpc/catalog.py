@@ -75,6 +75,7 @@ from noetl_contract.http.workers.runtimes import (
     RuntimeRegistration,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.model import Model, SecretModel, example
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
@@ -181,6 +182,15 @@ class EntryContent(ResolvedEntry):
     content: str
 
 
+class LibraryName(Model):
+    """The requirements of a step in one version, by their digest."""
+
+    model_config = example(catalog_id=767225066105864194, digest="65070738")
+
+    catalog_id: int
+    digest: str
+
+
 class ListenerRequest(Model):
     """The last part of the gateway path of a push subscription."""
 
@@ -207,6 +217,8 @@ RESOLVE = Operation("catalog", "resolve", EntryName, ResolvedEntry, is_busy=True
 """Return the version that an execution would run."""
 CONTENT = Operation("catalog", "content", ContentRequest, EntryContent)
 """Return the text of one version, a deleted one too."""
+LIBRARIES = Operation("catalog", "libraries", LibraryName, LibraryLock)
+"""Return the lock of a step's libraries, as one version keeps it."""
 COUNTS = Operation("catalog", "counts", Nothing, CatalogCounts)
 """Count versions of playbooks and workers heard lately."""
 REGISTER = Operation("catalog", "register", RegisterDocument, RegisterAnswer, repeatable=False)

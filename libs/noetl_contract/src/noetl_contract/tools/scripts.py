@@ -42,7 +42,17 @@ PYTHON = ToolKind(
         ToolKey(
             "python", KeyType.TEXT, "Another interpreter.", default_text="PYTHON_PATH of the worker"
         ),
-        ToolKey("libs", KeyType.ANY, "Imports of the script, for readers."),
+        ToolKey(
+            "requirements",
+            KeyType.TEXT_LIST,
+            "Packages for the script, such as `pandas==2.3.3`; locked at registration.",
+            default=[],
+        ),
+        ToolKey(
+            "libs",
+            KeyType.ANY,
+            "Modules to import before the script: `alias: module`, or `alias: {from, import}`.",
+        ),
     ),
     alternatives=(("code", "script"),),
 )

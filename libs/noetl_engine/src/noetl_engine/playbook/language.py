@@ -321,7 +321,7 @@ TOOL: Final = Level(
         "args": Key("Other name of input.", ANY),
         "auth": Key("Credential alias.", ANY),
         "credential": Key("Other name of auth.", ANY),
-        "libs": Key("Libraries.", ANY, inert="a script has the standard library only"),
+        "libs": Key("Modules that a script has imported.", ANY),
         "command": Key("Command line or SQL.", ANY),
         "output_select": Key("Fields that stay inline when the result is stored.", ANY),
         **{name: Key(doc, STRING) for name, doc in {

@@ -160,7 +160,7 @@ def python(code: str, **more: str) -> str:
         (python("result = 1", input='{a: "{{ event.name }}"}'), "undefined-name", "only in"),
         (python("result = 1", input='{a: "true"}'), "retyped", "becomes the value true"),
         (python("result = 1", input='{a: "{{ token(name) }}"}'), "template", "function: token"),
-        (python("result = 1", libs="[requests]"), "inert", "the standard library only"),
+        (python("result = 1", libs="[requests]"), "libraries", "no package for 'requests'"),
         (workflow(start(), head=HEADER.replace("p/t", "system/t")), "pool", "into pool 'system'"),
         (workflow(start(tool="tool: {kind: rhai}")), "tool-not-run", "no worker of ours"),
         (workflow(start(tool="tool: {kind: container}")), "missing-key", "needs 'image'"),

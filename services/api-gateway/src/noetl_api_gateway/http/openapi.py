@@ -62,6 +62,7 @@ _PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "pool": (_WORD, "name of the pool", "shared"),
     "listener": (_WORD, "last segment of the listener's gateway path", "orders"),
     "key_id": (_WORD, "id of the API key", "5f0c17a2b9d4"),
+    "digest": (_WORD, "digest of the step's requirements", "65070738c1f2"),
     "grant_id": (_WORD, "id of the grant", "325077236512452608"),
     "action": (
         {"type": "string", "enum": ["activate", "pause", "resume", "drain", "deactivate"]},

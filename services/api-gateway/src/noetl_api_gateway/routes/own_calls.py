@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlencode
 from noetl_console.api import Answer, Transport
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.http.shell import Application, Message, Scope
+from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send
 
 APPLICATION_STATE = "application"
 """Where the application keeps what answers these calls: itself."""
@@ -44,23 +44,36 @@ class OwnCalls:
         """Make one call; its answer is complete when this returns."""
         sent = body or b""
         headers = [
-            *self._headers,
             (b"content-type", b"application/json"),
             (b"content-length", str(len(sent)).encode()),
         ]
-        scope: Scope = {
+        scope = self._scope_of(method, path, query, headers if body is not None else [])
+        answering = _Answering(sent)
+        await self._app(scope, answering.receive, answering.send)
+        return Answer(answering.status, b"".join(answering.parts))
+
+    def passed_on(self, path: str, query: Mapping[str, str]) -> Application:
+        """Return what answers the page request with the answer to a call, as it comes."""
+        scope = self._scope_of("GET", path, query, [])
+
+        async def answer(_scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app(scope, receive, send)
+
+        return answer
+
+    def _scope_of(
+        self, method: str, path: str, query: Mapping[str, str], headers: list[tuple[bytes, bytes]]
+    ) -> Scope:
+        return {
             **{name: self._scope[name] for name in _KEPT if name in self._scope},
             "type": "http",
             "method": method,
             "path": unquote(path),
             "raw_path": path.encode("ascii"),
             "query_string": urlencode(query).encode(),
-            "headers": headers if body is not None else headers[:-2],
+            "headers": [*self._headers, *headers],
             "state": {},
         }
-        answering = _Answering(sent)
-        await self._app(scope, answering.receive, answering.send)
-        return Answer(answering.status, b"".join(answering.parts))
 
 
 class _Answering:

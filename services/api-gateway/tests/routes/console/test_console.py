@@ -266,3 +266,11 @@ async def test_no_page_and_no_action_gets_past_the_api_without_a_login(guarded: 
     own = {"exists", "lease", "liveness", "register", "renew", "heartbeat", "check"}
     assert {name.rpartition(".")[2] for name, _ in guarded.backend.asked} <= own
     assert guarded.backend.ingress == []
+
+
+async def test_lines_are_streamed_with_the_login_of_the_cookie(guarded: World) -> None:
+    path = f"/console/runs/{EXECUTION_ID}/output"
+
+    answer = await guarded.client.get(path)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/json")

@@ -122,6 +122,18 @@ async def test_a_stream_of_lines_alone_has_no_events(world: World) -> None:
         assert (await stream.message())["event"] == "end"
 
 
+async def test_the_console_passes_them_on(world: World) -> None:
+    log = Log(world)
+    log.append("playbook_started", 20)
+    path = f"/console/runs/{EXECUTION_ID}/output"
+    async with workers_of(world) as workers:
+        async with reading(world, path) as stream:
+            await eventually(lambda: workers.hints, what="the word that it is watched")
+            await workers.print(make_batch(1, is_whole=True))
+            assert (await stream.message())["data"]["lines"][0]["text"] == "l1"
+        await eventually(workers.nobody_listens, what="the end of the subscription")
+
+
 async def test_without_the_wish_nothing_is_subscribed(world: World) -> None:
     log = Log(world)
     log.append("playbook_started", 20)

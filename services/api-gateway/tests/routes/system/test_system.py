@@ -277,3 +277,14 @@ async def test_messages_are_described_as_an_asyncapi_document(world: World) -> N
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json()["asyncapi"].startswith("3.")
     assert answer.json() == asyncapi_document() == again.json()
+
+
+async def test_schemas_of_messages_are_there_by_name_and_version(world: World) -> None:
+    names = (await world.get("/schema/messages/index.json")).json()["schemas"]
+    event = await world.get("/schema/messages/event.v1.json")
+    unknown = await world.get("/schema/messages/event.v9.json")
+
+    assert {"event.v1.json", "command.v1.json"} <= set(names)
+    assert event.json()["$id"] == "urn:noetl:schema:event:1"
+    assert unknown.status_code == 404
+    assert "index.json" in unknown.text

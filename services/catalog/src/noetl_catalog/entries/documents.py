@@ -10,6 +10,7 @@ from noetl_contract.json import Json
 from noetl_engine.documents import kind_of, language_of, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.libraries import StepLibraries, libraries_of
 from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
@@ -53,6 +54,7 @@ class Document:
     subscription: Subscription | None = None
     schedule: Schedule | None = None
     trigger: EndedTrigger | None = None
+    libraries: tuple[StepLibraries, ...] = ()
 
 
 def read_document(
@@ -67,7 +69,8 @@ def read_document(
             breaks a rule.
     """
     try:
-        tree = to_json(compose(content))
+        root = compose(content)
+        tree = to_json(root)
     except DecodeError as error:
         raise InvalidDocument(problem=f"Invalid YAML: {error}") from error
     if not isinstance(tree, Mapping) or "metadata" not in tree:
@@ -98,6 +101,7 @@ def read_document(
         subscription=read_subscription(tree) if kind == "subscription" else None,
         schedule=schedule,
         trigger=trigger,
+        libraries=tuple(libraries_of(root)) if kind == "playbook" else (),
     )
 
 

@@ -17,9 +17,10 @@ WHERE path = $1 AND deleted_at IS NULL;
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
 -- Versions that were taken out count, so that no number is used twice.
--- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata
+-- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata,
+-- $9 locks of libraries by digest or null
 INSERT INTO noetl.catalog (
-    catalog_id, path, version, kind, content, layout, payload, meta, metadata
+    catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries
 )
 SELECT
     $1,
@@ -30,7 +31,8 @@ SELECT
     $5,
     $6,
     $7,
-    $8
+    $8,
+    $9
 FROM noetl.catalog
 WHERE path = $2::TEXT
 RETURNING version;
@@ -125,6 +127,13 @@ WHERE path = $1
         )
     )
     AND (deleted_at IS NULL OR $4::BOOLEAN);
+
+-- name: find_lock
+-- The lock of some requirements of one version, a deleted one too: executions of it may go on.
+-- $1 catalog id, $2 digest of the requirements
+SELECT libraries -> $2::TEXT AS lock
+FROM noetl.catalog
+WHERE catalog_id = $1;
 
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is

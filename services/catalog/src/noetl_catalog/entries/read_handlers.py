@@ -13,11 +13,13 @@ from noetl_contract.http.catalog.entries import (
 )
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json
+from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     AGENTS,
     CONTENT,
     COUNTS,
+    LIBRARIES,
     LIST,
     RESOLVE,
     RESOURCE,
@@ -30,6 +32,7 @@ from noetl_contract.rpc.catalog import (
     EntryContent,
     EntryName,
     EntryPage,
+    LibraryName,
     ListenerRequest,
     ListenerSubscription,
     ResolvedEntry,
@@ -131,6 +134,12 @@ class ReadHandlers(Handlers):
         while len(self._contents) > self._settings.catalog_content_cache_entries:
             self._contents.popitem(last=False)
         return answer
+
+    @answers(LIBRARIES)
+    async def on_libraries(self, request: LibraryName) -> LibraryLock:
+        """Return the lock of a step's libraries; an empty one where the version has none."""
+        found = await self._store.find_lock(request.catalog_id, request.digest)
+        return found or LibraryLock(lock=None, python=None, reason=None)
 
     @answers(TRIGGERS)
     async def on_triggers(self, _request: Nothing) -> TriggerList:

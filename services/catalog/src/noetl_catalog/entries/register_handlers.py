@@ -47,6 +47,7 @@ from noetl_catalog.entries.reach import (
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore, Newer
+from noetl_catalog.libraries.resolver import NO_LIBRARIES, Resolved, Resolver
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]
@@ -64,6 +65,7 @@ class RegisterHandlers(Handlers):
         ids: SnowflakeIds,
         parsers: Parsers,
         schedules: ScheduleStore,
+        resolver: Resolver,
         changed: Changed,
         triggers_changed: Changed | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class RegisterHandlers(Handlers):
         self._ids = ids
         self._parsers = parsers
         self._schedules = schedules
+        self._resolver = resolver
         self._changed = {"schedule": changed, "trigger": triggers_changed}
 
     @answers(REGISTER)
@@ -199,7 +202,12 @@ class RegisterHandlers(Handlers):
         refused = refused or schedule_refused(principal, document.schedule)
         refused = refused or trigger_refused(principal, document.trigger)
         refused = refused or await self._listener_refused(principal, document)
-        return refused or await self._insert(document, principal, newest=newest)
+        if refused is not None or not document.libraries:
+            return refused or await self._insert(document, principal, newest=newest)
+        resolved = await self._resolver.resolve(document.libraries)
+        if isinstance(resolved, Refusal):
+            return resolved
+        return await self._insert(document, principal, resolved, newest=newest)
 
     async def _listener_refused(
         self, principal: Principal | None, document: Document
@@ -219,7 +227,12 @@ class RegisterHandlers(Handlers):
         return Refusal(409, f"Another subscription listens as '{name[:200]}' already")
 
     async def _insert(
-        self, document: Document, principal: Principal | None, *, newest: int | None
+        self,
+        document: Document,
+        principal: Principal | None,
+        libraries: Resolved = NO_LIBRARIES,
+        *,
+        newest: int | None,
     ) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
 
@@ -238,7 +251,9 @@ class RegisterHandlers(Handlers):
             )
             await store.keep(session, new, catalog_id=catalog_id, version=version)
 
-        version = await self._store.insert_version(catalog_id, document, also=also, newest=newest)
+        version = await self._store.insert_version(
+            catalog_id, document, libraries=libraries.locks, also=also, newest=newest
+        )
         if isinstance(version, Newer):
             text = f"The newest version of '{document.path}' is {version.version}, not {newest}"
             return Refusal(409, text, {"path": document.path, "version": version.version})
@@ -253,9 +268,10 @@ class RegisterHandlers(Handlers):
             catalog_id=str(catalog_id),
             kind=document.kind,
         )
-        if not document.problems:
-            return answer
         problems = [problem.message for problem in document.problems]
+        problems += libraries.problems
+        if not problems:
+            return answer
         return answer.model_copy(update={"problems": problems})
 
 

@@ -1,12 +1,13 @@
 """Rows of documents and their versions."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from noetl_common.pg.database import Session, Store
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
+from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
@@ -40,14 +41,16 @@ class EntryStore(Store):
         catalog_id: int,
         new: Document,
         *,
+        libraries: Mapping[str, LibraryLock] | None = None,
         also: AlsoKeep | None = None,
         newest: int | None = None,
     ) -> int | Newer | None:
         """Keep a document as the next version of its path and return the version.
 
         Concurrent calls for one path get different versions. None: the kind is unknown.
-        ``also`` writes in the same transaction, with the version. With ``newest`` the document is
-        kept only if that is the newest version that was not taken out, 0 where there is none.
+        ``libraries`` are the locks of its steps by digest of their requirements; ``also`` writes
+        in the same transaction, with the version. With ``newest`` the document is kept only if
+        that is the newest version that was not taken out, 0 where there is none.
 
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
@@ -70,6 +73,9 @@ class EntryStore(Store):
                 new.payload,
                 new.meta,
                 new.metadata,
+                {digest: lock.model_dump() for digest, lock in libraries.items()}
+                if libraries
+                else None,
             )
             if also is not None:
                 await also(session, version)
@@ -114,6 +120,11 @@ class EntryStore(Store):
         """Take versions of a path out, or put them back; return those that were not yet."""
         rows = await self._db.fetch("set_deleted", path, version, is_deleted)
         return sorted(row["version"] for row in rows)
+
+    async def find_lock(self, catalog_id: int, digest: str) -> LibraryLock | None:
+        """Return the lock of some requirements of one version; None: it was kept without one."""
+        kept = await self._db.fetchval("find_lock", catalog_id, digest)
+        return None if kept is None else LibraryLock.model_validate(kept)
 
     async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard within a time."""

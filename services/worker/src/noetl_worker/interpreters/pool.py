@@ -68,11 +68,12 @@ class InterpreterPool:
         limits: InterpreterLimits,
         size: int,
         keeping: Keeping,
+        libraries: str | None = None,
     ) -> None:
         self._executable = executable
         self._limits = limits
         self._size = size
-        self._nursery = Nursery(executable=executable, limits=limits)
+        self._nursery = Nursery(executable=executable, limits=limits, libraries=libraries)
         self._keeping = keeping
         # The least recently used first.
         self._idle: deque[Interpreter] = deque()

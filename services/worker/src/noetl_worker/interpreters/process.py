@@ -97,13 +97,16 @@ class Nursery:
     Args:
         executable: the interpreter; without it our own, without installed packages.
         limits: bounds of its scripts.
+        libraries: folder of packages that they find beside the standard library.
     """
 
-    def __init__(self, *, executable: str | None, limits: InterpreterLimits) -> None:
+    def __init__(
+        self, *, executable: str | None, limits: InterpreterLimits, libraries: str | None = None
+    ) -> None:
         self._limits = limits
         self._server = ForkServer(
-            lambda requests: _command(executable, requests, limits),
-            lambda: _environment(f"{self._parent}/{_PREFIX}{'_' * 8}"),
+            lambda requests: _command(executable, requests, limits, libraries),
+            lambda: _environment(f"{self._parent}/{_PREFIX}{'_' * 8}", libraries),
         )
 
     @cached_property
@@ -140,7 +143,9 @@ class Nursery:
         await self._server.close()
 
 
-def _command(executable: str | None, requests: int, limits: InterpreterLimits) -> list[str]:
+def _command(
+    executable: str | None, requests: int, limits: InterpreterLimits, libraries: str | None
+) -> list[str]:
     """Return the command line; `host.nursery.main` reads its arguments."""
     options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
     box = limits.box
@@ -148,6 +153,7 @@ def _command(executable: str | None, requests: int, limits: InterpreterLimits) -
         "memory_bytes": limits.memory_bytes,
         "file_bytes": limits.file_bytes,
         "box": None if box is None else asdict(box),
+        "libraries": libraries,
     }
     return [
         executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001  the one outside of environments
@@ -161,12 +167,15 @@ def _command(executable: str | None, requests: int, limits: InterpreterLimits) -
     ]
 
 
-def _environment(directory: str) -> dict[str, str]:
+def _environment(directory: str, libraries: str | None) -> dict[str, str]:
     """Return the environment of scripts: enough to find programs, nothing of the worker's."""
     kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
+    # For what scripts start; they themselves are told otherwise.
+    found = {} if libraries is None else {"PYTHONPATH": libraries}
     return {
         "PATH": os.defpath,
         **kept,
+        **found,
         "HOME": directory,
         "TMPDIR": directory,
         "LANG": "C.UTF-8",

@@ -2,10 +2,43 @@
 
 from typing import Annotated
 
+from noetl_common.libraries.settings import LibrarySettings
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 _HIGHEST_PORT = 65535
+
+
+class EnvironmentSettings(LibrarySettings):
+    """The worker's settings for environments of libraries; composed by inheritance."""
+
+    worker_libraries_directory: str = Field(
+        default="",
+        pattern="^(/.*)?$",
+        description="Folder of environments of libraries, which workers of one machine may share; "
+        "not below what scripts may change. Empty: `noetl/libraries` in the user's cache folder.",
+    )
+    worker_libraries_bytes: int = Field(
+        default=4 << 30,
+        gt=0,
+        description="Bytes of all environments in it; those that were not used for the longest "
+        "time and are not in use go first. None may be larger.",
+    )
+    worker_libraries_build_seconds: float = Field(
+        default=300.0, gt=0, description="Longest time of making one environment."
+    )
+    worker_libraries_builds: int = Field(
+        default=2, ge=1, description="Environments that are made at once; more commands wait."
+    )
+    worker_libraries_warm: int = Field(
+        default=4,
+        ge=1,
+        description="Environments whose interpreters are kept ready; the one that was not used "
+        "for the longest time gives way.",
+    )
+    worker_libraries_warm_seconds: float = Field(
+        default=300.0, gt=0, description="How long the interpreters of an unused one are kept."
+    )
 
 
 class ScriptSettings(BaseSettings):

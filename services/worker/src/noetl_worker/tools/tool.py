@@ -13,6 +13,7 @@ from noetl_template import TemplateError, render_task, render_worker
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import Listener
+from noetl_worker.libraries.pools import LibraryPools
 from noetl_worker.settings import Settings
 from noetl_worker.tools.errors import Failure, ToolError
 
@@ -263,5 +264,7 @@ class ToolParts:
     interpreters: InterpreterPool
     edge: Edge
     """The control plane, for tools that start, ask or fetch there."""
+    libraries: LibraryPools | None = None
+    """Interpreters with packages, for scripts that ask for some; without it none may."""
     own_http: httpx.AsyncClient | None = None
     """For the worker's own surroundings, as the metadata of its machine; without one ``http``."""

@@ -156,6 +156,20 @@ sys.exit(int(os.environ.get("CODE", 0)))
 """
 
 
+async def test_what_a_job_prints_is_heard(
+    script: Script, cluster: Cluster, server: ToolServer, context: ToolContext
+) -> None:
+    heard: list[tuple[str, bytes]] = []
+    context.listener = lambda stream, data: heard.append((stream, data))
+
+    await script.run({"script": {"type": "inline", "content": "print(1); print(2)"}}, context)
+
+    assert heard == [("stdout", b"1\n"), ("stdout", b"2\n")]
+    logs = [one for one in server.asked if one.path.endswith("/log")]
+    assert [one.query.get("follow") for one in logs] == ["true", "false"]
+    assert cluster.output == b"1\n2\n"
+
+
 async def test_a_script_runs_as_a_job(
     script: Script, cluster: Cluster, server: ToolServer, context: ToolContext
 ) -> None:

@@ -1,16 +1,30 @@
 """Tools that can't run as they are written, and their keys without effect."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from noetl_contract.libraries.requirements import (
+    BadRequirements,
+    Requirements,
+    requirements_of,
+)
 from noetl_contract.tools import TOOLS, ToolKey, ToolKind, is_retry_condition
 
 from noetl_engine.playbook.language import LEVELS
-from noetl_engine.playbook.lint.finding import Finding, finding_at, finding_at_key
+from noetl_engine.playbook.lint.finding import (
+    Finding,
+    Severity,
+    finding_at,
+    finding_at_key,
+)
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import StepPart, ToolPart, below, items_of, steps_of
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
+from noetl_engine.playbook.model import Value
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
+# Kinds whose scripts may have libraries.
+_WITH_LIBRARIES: Final = frozenset({"python"})
 _FAILS: Final = "the step fails"
 _AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
 # Keys of a tool's `spec`; others stand there by mistake.
@@ -27,6 +41,7 @@ def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
                 yield from _strangers(tool, kind, guess)
                 yield from _auth(step, tool)
                 yield from _retry(tool)
+                yield from _libraries(tool)
 
 
 def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
@@ -120,6 +135,50 @@ def _retry(tool: ToolPart) -> Iterator[Finding]:
                 message = f"'{word.text[:50]}' is no failure that a tool reports: no try for it"
                 path = f"{tool.path}.retry.{key}"
                 yield finding_at(word, path, "inert", message, hint=_CONDITIONS)
+
+
+def tool_requirements(node: MapNode) -> Requirements | None:
+    """Return the libraries that a tool asks for; None where it has none.
+
+    Raises:
+        BadRequirements: they can't be read.
+    """
+    entries = node.entries
+    kind = entries.get("kind")
+    if not isinstance(kind, Scalar) or kind.text not in _WITH_LIBRARIES:
+        return None
+    keys = ("requirements", "code", "script")
+    asked = requirements_of({key: to_json(entries[key]) for key in keys if key in entries})
+    if asked is not None and not is_absent(entries.get("python")):
+        raise BadRequirements("`python` names another interpreter, which has no libraries of ours")
+    return asked
+
+
+def _libraries(tool: ToolPart) -> Iterator[Finding]:
+    try:
+        tool_requirements(tool.node)
+    except BadRequirements as error:
+        place = tool.node.entries.get("requirements", tool.node)
+        message = f"{error}: the playbook is not registered"
+        yield finding_at(place, tool.path, "libraries", message, severity=Severity.ERROR)
+    libs = tool.node.entries.get("libs")
+    has_packages = not is_absent(tool.node.entries.get("requirements"))
+    if libs is None or has_packages or tool.kind not in _WITH_LIBRARIES:
+        return
+    for module in _named_modules(to_json(libs)):
+        root = module.partition(".")[0]
+        if root not in sys.stdlib_module_names:
+            message = f"'libs' brings no package for '{root[:100]}'"
+            hint = "name it in 'requirements', or give the workers an interpreter that has it"
+            yield finding_at(libs, f"{tool.path}.libs", "libraries", message, hint=hint)
+
+
+def _named_modules(libs: Value) -> Iterator[str]:
+    given = libs.values() if isinstance(libs, dict) else libs if isinstance(libs, list) else ()
+    for one in given:
+        module = one.get("from") if isinstance(one, dict) else one
+        if isinstance(module, str):
+            yield module
 
 
 def _is_unknown(word: str) -> bool:

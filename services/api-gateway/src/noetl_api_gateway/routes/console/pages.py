@@ -1,13 +1,14 @@
 """`/console/…`: pages and forms."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs
 
 from litestar import Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from noetl_console.api import Api, Refused
+from litestar.types import ASGIApp
+from noetl_console.api import Api, Refused, segment
 from noetl_console.rendering import static_files
 from noetl_console.requests import BadField, PageRequest
 from noetl_console.routes import CONSOLE_ROUTES, ConsoleRoute
@@ -19,7 +20,7 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.routes.console.answers import address_of, error_page, refused_page, shown
 from noetl_api_gateway.routes.console.sessions import refuse_foreign_forms, token_of
-from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, transport
+from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, OwnCalls, transport
 from noetl_api_gateway.settings import ConsoleMode
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def console_routes(mode: ConsoleMode) -> list[HTTPRouteHandler]:
     if mode == "off":
         return []
     wanted = [one for one in CONSOLE_ROUTES if mode == "full" or not one.changes]
-    return [home, file, *(_handler(one, may_change=mode == "full") for one in wanted)]
+    return [home, file, output, *(_handler(one, may_change=mode == "full") for one in wanted)]
 
 
 @get("/", opt=_OPTIONS, include_in_schema=False)
@@ -54,6 +55,14 @@ async def file(name: FromPath[str]) -> Response[bytes]:
     if found is None:
         raise HTTPException(status_code=404)
     return Response(found.content, media_type=found.media_type, headers=_FILE_HEADERS)
+
+
+@get("/console/runs/{execution_id:str}/output", opt=_OPTIONS, include_in_schema=False)
+async def output(request: AnyRequest, execution_id: FromPath[str]) -> ASGIApp:
+    """Stream what the steps of a run print, as the API does to the person who looks."""
+    calls = OwnCalls(request.app.state[CONSOLE_STATE], request.scope, token_of(request))
+    path = f"/noetl/executions/{segment(execution_id)}/events/stream"
+    return cast("ASGIApp", calls.passed_on(path, {"output": "only"}))
 
 
 def _handler(route: ConsoleRoute, *, may_change: bool) -> HTTPRouteHandler:

@@ -6,9 +6,11 @@ from functools import cache
 from importlib.metadata import version
 
 from litestar import Litestar, Response, get
+from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from noetl_contract.access.rights import Right
 from noetl_contract.documents.asyncapi import asyncapi_document
+from noetl_contract.documents.schemas import published_schemas
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.json import JsonObject
@@ -85,6 +87,18 @@ async def asyncapi() -> Response[bytes]:
 @cache
 def _asyncapi() -> bytes:
     return encode_value(asyncapi_document())
+
+
+@get("/schema/messages/{name:str}", include_in_schema=False, opt={"needs": Right.SCHEMA_READ})
+async def message_schema(name: FromPath[str]) -> Response[bytes]:
+    """Return one of the published JSON Schemas by its file name; ``index.json`` lists them."""
+    schemas = published_schemas()
+    if name == "index.json":
+        return plain_answer(encode_value({"schemas": sorted(schemas)}))
+    found = schemas.get(name)
+    if found is None:
+        raise Refusal(404, f"No schema {name[:100]}; /schema/messages/index.json lists them")
+    return Response(encode_value(found), media_type="application/json")
 
 
 def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
@@ -187,4 +201,4 @@ def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     return body
 
 
-ROUTES = [shard_info, sharding_preview, contract, asyncapi]
+ROUTES = [shard_info, sharding_preview, contract, asyncapi, message_schema]

@@ -37,15 +37,19 @@ _LOADED_MODULES = (
 _PIPES = 5
 
 
-def _serve(requests: socket.socket, *, bounds: dict[str, Any], parent: int) -> None:
+def _serve(
+    requests: socket.socket, *, bounds: dict[str, Any], libraries: str | None, parent: int
+) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
         os._exit(0)
     _load_modules()
     _prepare_interpreter()
+    if libraries is not None:
+        _find_libraries(libraries)
     box.give_up_privileges()
     limits.adopt_orphans()
-    traces = Traces()
+    traces = Traces(libraries)
     gc.collect()
     gc.freeze()
     own = os.getpid()
@@ -147,6 +151,12 @@ def _load_modules() -> None:
             importlib.import_module(name)
 
 
+def _find_libraries(folder: str) -> None:
+    """Let imports find them behind the standard library, before packages that are installed."""
+    places = (number for number, path in enumerate(sys.path) if path.endswith("-packages"))
+    sys.path.insert(next(places, len(sys.path)), folder)
+
+
 def _prepare_interpreter() -> None:
     """Make it look as scripts expect it, once for all forks."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -176,4 +186,4 @@ def main() -> None:
     """Arguments: socket fd, parent's pid, limits as JSON."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     parent, bounds = int(sys.argv[2]), json.loads(sys.argv[3])
-    _serve(requests, bounds=bounds, parent=parent)
+    _serve(requests, bounds=bounds, libraries=bounds.pop("libraries"), parent=parent)

@@ -21,7 +21,7 @@ import types
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import limits
+from . import imports, limits
 from .body import Body
 from .wire import JOB, LENGTH, REPORT_MARK, STALE
 
@@ -153,7 +153,10 @@ class ScriptProcess:
         try:
             if "random" in source:
                 random.seed()  # hides the seed of an earlier script
-            value = self._body(source, name).evaluate(_namespace(job), dict(job["args"]))
+            namespace = _namespace(job)
+            if job.get("libs"):
+                imports.add_imports(namespace, job["libs"], taken=job["args"])
+            value = self._body(source, name).evaluate(namespace, dict(job["args"]))
             return 0, _encode(value)
         except SystemExit as end:
             return _exit_status(end), None

@@ -56,7 +56,10 @@ class Traces:
     the fork itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, libraries: str | None = None) -> None:
+        # The packages that every script of this nursery has are as good as the standard library.
+        found = () if libraries is None else os.listdir(libraries)  # noqa: PTH208  as below
+        self._roots = sys.stdlib_module_names.union(name.partition(".")[0] for name in found)
         self._environment: dict[str, str] = {}
         self._modules = len(sys.modules)
         self._known = set(sys.modules)
@@ -139,10 +142,10 @@ class Traces:
         )
 
     def _has_modules(self) -> bool:
-        """Tell whether a module is new that is not of the standard library, or has state."""
+        """Tell whether a module is new that scripts don't all have, or one has state."""
         if len(sys.modules) != self._modules:
             new = sys.modules.keys() - self._known
-            if any(name.partition(".")[0] not in sys.stdlib_module_names for name in new):
+            if any(name.partition(".")[0] not in self._roots for name in new):
                 return True
             self._known |= new
             self._modules = len(sys.modules)

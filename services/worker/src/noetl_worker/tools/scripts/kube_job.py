@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -29,6 +29,7 @@ from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
 from lightkube.types import CascadeType, PatchType
 from noetl_contract.json import JsonObject
 
+from noetl_worker.interpreters.run import Listener
 from noetl_worker.tools.tool import ToolError
 
 # What lightkube raises: `ApiError` is one of its HTTP client's errors, whose root this is.
@@ -37,6 +38,7 @@ _MOUNT = "/scripts"
 _LOG_LINES = 10_000
 _LAST_PATIENCE = 5
 _CLEANING_SECONDS = 10.0
+_LAST_LINES_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class KubeJob:
     plan: JobPlan
     poll_seconds: float
     most_output: int
+    listener: Listener | None = None
     _made: list[tuple[type[ConfigMap] | type[Secret], str]] = field(default_factory=list)
     _has_job: bool = False
 
@@ -96,7 +99,8 @@ class KubeJob:
         """
         try:
             await self._create()
-            end = await self._wait()
+            async with self._listening():
+                end = await self._wait()
             with contextlib.suppress(*CLUSTER_ERRORS):
                 await self._read_output(end)
         except BaseException:
@@ -166,13 +170,55 @@ class KubeJob:
                     return JobEnd("timeout", status.succeeded or 0, status.failed or 0)
             await asyncio.sleep(self.poll_seconds)
 
-    async def _read_output(self, end: JobEnd) -> None:
-        plan = self.plan
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """Hand over what the job prints during the block, and for a moment what is left then."""
+        if self.listener is None:
+            yield
+            return
+        over = asyncio.Event()
+        task = asyncio.create_task(self._listen(self.listener, over))
+        try:
+            yield
+            over.set()
+            await asyncio.wait({task}, timeout=_LAST_LINES_SECONDS)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _listen(self, listener: Listener, over: asyncio.Event) -> None:
+        """Follow the log of each pod of the job, one after the other; both streams are one here."""
+        heard: set[str] = set()
+        while True:
+            is_last = over.is_set()
+            # Not there yet, or not to be had: this is for looking on.
+            with contextlib.suppress(*CLUSTER_ERRORS):
+                pod = await self._newest_pod()
+                name = pod.metadata.name if pod is not None and pod.metadata is not None else None
+                if name is not None and name not in heard:
+                    log = self.client.log(name, namespace=self.plan.namespace, follow=True)
+                    async for line in log:
+                        heard.add(name)
+                        listener("stdout", line.encode())
+            if is_last:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.poll_seconds):
+                    await over.wait()
+
+    async def _newest_pod(self) -> Pod | None:
         newest: Pod | None = None
-        pods = self.client.list(Pod, namespace=plan.namespace, labels={"job-name": plan.name})
+        pods = self.client.list(
+            Pod, namespace=self.plan.namespace, labels={"job-name": self.plan.name}
+        )
         async for pod in pods:
             if newest is None or _created(pod) >= _created(newest):
                 newest = pod
+        return newest
+
+    async def _read_output(self, end: JobEnd) -> None:
+        plan = self.plan
+        newest = await self._newest_pod()
         if newest is None or newest.metadata is None or newest.metadata.name is None:
             return
         end.pod_name = newest.metadata.name

@@ -2,15 +2,24 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, Final
 
 import orjson
 from noetl_contract.json import JsonObject
+from noetl_contract.libraries.requirements import (
+    BadRequirements,
+    Requirements,
+    requirements_of,
+)
 
 from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
+from noetl_worker.libraries.errors import LibrariesFailed
+from noetl_worker.libraries.pools import LibraryPools
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import (
@@ -33,8 +42,14 @@ _REACHES_VARIABLES: Final = re.compile(
 class Python:
     """The python tool."""
 
-    def __init__(self, interpreters: InterpreterPool, source: ScriptSource) -> None:
+    def __init__(
+        self,
+        interpreters: InterpreterPool,
+        source: ScriptSource,
+        libraries: LibraryPools | None = None,
+    ) -> None:
         self._interpreters = interpreters
+        self._libraries = libraries
         self._source = source
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
@@ -42,6 +57,8 @@ class Python:
         started = perf_counter()
         config = context.render(config)
         fields = Fields(config, kind="python")
+        executable = fields.optional_text("python")
+        wanted = _requirements(config, fields, executable)
         args = fields.mapping("args", alias="input")
         seconds = fields.optional_unsigned("timeout_seconds")
         if seconds is None:
@@ -57,18 +74,21 @@ class Python:
             "env": fields.texts("env"),
             "cwd": fields.optional_text("cwd"),
         }
+        if config.get("libs"):
+            job["libs"] = config["libs"]
         # Large, and few scripts look at them: only for those whose text has a way to them.
         code = source.get("code")
         if code is None or _REACHES_VARIABLES.search(code) is not None:
             job["variables"] = context.variables
         try:
-            run = await self._interpreters.run(
-                _encoded(job),
-                timeout=seconds,
-                executable=fields.optional_text("python"),
-                execution=context.execution_id,
-                listener=context.listener,
-            )
+            async with self._pool_for(wanted, context) as pool:
+                run = await pool.run(
+                    _encoded(job),
+                    timeout=seconds,
+                    executable=executable,
+                    execution=context.execution_id,
+                    listener=context.listener,
+                )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
         except InterpreterLost as error:
@@ -81,6 +101,52 @@ class Python:
                 f"python script file `{source['file']}` could not be read: {run.file_error}",
             )
         return _result(run, seconds=seconds, duration_ms=int((perf_counter() - started) * 1000))
+
+    @asynccontextmanager
+    async def _pool_for(
+        self, wanted: Requirements | None, context: ToolContext
+    ) -> AsyncIterator[InterpreterPool]:
+        """Give the interpreters that have what a script asks for.
+
+        Raises:
+            ToolError: it can't be had.
+        """
+        if wanted is None:
+            yield self._interpreters
+            return
+        if self._libraries is None:
+            raise ToolError("Libraries error", f"no libraries here: {wanted}")
+        try:
+            lock = await self._libraries.lock_of(
+                wanted, execution_id=context.execution_id, server_url=context.server_url
+            )
+            if lock is None:
+                # A version from before there were locks runs as it did.
+                yield self._interpreters
+                return
+            async with self._libraries.interpreters(lock) as pool:
+                yield pool
+        except LibrariesFailed as error:
+            kind = "connection" if error.is_unreachable else "unknown"
+            failure = Failure(kind=kind, retryable=error.is_unreachable)
+            raise ToolError("Libraries error", f"{wanted}: {error}", failure=failure) from error
+
+
+def _requirements(
+    config: JsonObject, fields: Fields, executable: str | None
+) -> Requirements | None:
+    """Return what a script asks for.
+
+    Raises:
+        ToolError: it can't be read, or is for an interpreter that is not ours.
+    """
+    try:
+        wanted = requirements_of(config)
+    except BadRequirements as error:
+        raise fields.refuse(str(error)) from error
+    if wanted is not None and executable is not None:
+        raise fields.refuse("`python` names another interpreter, which has no libraries of ours")
+    return wanted
 
 
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
@@ -131,4 +197,4 @@ def _encoded(job: JsonObject) -> bytes:
 
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
-    return Python(parts.interpreters, ScriptSource.of(parts))
+    return Python(parts.interpreters, ScriptSource.of(parts), parts.libraries)

@@ -56,7 +56,11 @@ class Script:
             ) from error
         async with client:
             end = await KubeJob(
-                client, plan, poll_seconds=self._poll_seconds, most_output=self._most_output
+                client,
+                plan,
+                poll_seconds=self._poll_seconds,
+                most_output=self._most_output,
+                listener=context.listener,
             ).run()
         return _result(plan, end, seconds=perf_counter() - started)
 

@@ -1,0 +1,1 @@
+"""The program uv: it resolves requirements and installs locks."""

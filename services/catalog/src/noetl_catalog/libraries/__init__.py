@@ -1,0 +1,1 @@
+"""Libraries of steps: resolved when a playbook is registered, read by workers."""

@@ -1,0 +1,1 @@
+"""Environments of libraries, one for each lock, and the interpreters that have them."""

@@ -1,0 +1,1 @@
+"""An index of packages for tests: a folder of small wheels."""
