@@ -60,7 +60,7 @@ async def file(name: FromPath[str]) -> Response[bytes]:
 @get("/console/runs/{execution_id:str}/output", opt=_OPTIONS, include_in_schema=False)
 async def output(request: AnyRequest, execution_id: FromPath[str]) -> ASGIApp:
     """Stream what the steps of a run print, as the API does to the person who looks."""
-    calls = OwnCalls(request.app.state[CONSOLE_STATE], request.scope, token_of(request))
+    calls = OwnCalls(request.app.state[APPLICATION_STATE], request.scope, token_of(request))
     path = f"/noetl/executions/{segment(execution_id)}/events/stream"
     return cast("ASGIApp", calls.passed_on(path, {"output": "only"}))
 
