@@ -139,6 +139,11 @@ schemathesis: setup
 schedules: setup
 	.venv/bin/python tests/schedules/proof.py $(args)
 
+# Containers of steps on a real engine, ending in every way; args="--socket PATH --many 200".
+.PHONY: container-tool
+container-tool: setup
+	PYTHONPATH=tools/containers .venv/bin/python tests/containers/proof.py $(args)
+
 # Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
 containers: setup
 	PYTHONPATH=tools/image .venv/bin/python tools/containers/prove.py $(args)

@@ -1,5 +1,6 @@
 """Settings of the container tool: which backend, and what playbooks may ask of it."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -11,14 +12,19 @@ _MEBIBYTE = 1 << 20
 class ContainerSettings(BaseSettings):
     """The worker's settings for containers; composed by inheritance."""
 
-    container_backend: Literal["", "engine"] = Field(
+    container_backend: Literal["", "engine", "kubernetes"] = Field(
         default="",
         description="Where containers of playbooks run: `engine`, a Docker or Podman socket; "
-        "empty: this worker runs none.",
+        "`kubernetes`, Jobs; empty: this worker runs none.",
     )
     container_engine_url: str = Field(
         default="unix:///var/run/docker.sock",
         description="The engine's API: `unix://` with a socket's path, or an http address.",
+    )
+    container_kubeconfig: str = Field(
+        default="",
+        description="File of the cluster's address and login; empty: the pod's service account, "
+        "else `KUBECONFIG`.",
     )
     container_namespace: str = Field(
         default="noetl", description="Namespace of Jobs that name none."
@@ -115,6 +121,13 @@ class ContainerSettings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("container_user")
+    @classmethod
+    def _check_user(cls, value: str) -> str:
+        if value and re.fullmatch(r"[0-9]{1,10}(:[0-9]{1,10})?", value) is None:
+            raise ValueError("a number, or two with a colon between them")
+        return value
 
     @field_validator("container_network")
     @classmethod

@@ -91,6 +91,15 @@ def test_without_wishes_a_container_has_the_limits_of_the_worker() -> None:
     assert plan_of(timeout=60).timeout_seconds == 60
 
 
+def test_what_rendering_has_made_of_texts_is_text_again() -> None:
+    plan = plan_of(command=["sleep", 5], args=[None, True, "x"])
+
+    assert (plan.command, plan.args) == (("sleep", "5"), ("", "true", "x"))
+    assert plan_of(args={"number": 1}).args == ()
+    with pytest.raises(ToolError, match="`command` has to be a list of texts"):
+        plan_of(command="sleep 5")
+
+
 def test_values_of_the_keychain_and_those_that_are_named_like_secrets_are_hidden() -> None:
     listed = [
         {"name": "PLAIN", "value": "{{ workload.a }}"},

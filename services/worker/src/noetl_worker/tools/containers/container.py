@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from hashlib import blake2b
 
+from lightkube import KubeConfig
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import JsonObject
 
@@ -21,6 +22,7 @@ from noetl_worker.tools.containers.callback import Callbacks, error_of
 from noetl_worker.tools.containers.engine.api import EngineApi
 from noetl_worker.tools.containers.engine.backend import EngineBackend
 from noetl_worker.tools.containers.engine.body import Ceilings
+from noetl_worker.tools.containers.kubernetes.backend import KubernetesBackend
 from noetl_worker.tools.containers.plan import Origin, Plan
 from noetl_worker.tools.containers.reading import read_plan
 from noetl_worker.tools.containers.watcher import Watcher
@@ -173,7 +175,19 @@ def _engine(settings: Settings) -> Backend:
     )
 
 
-_BACKENDS: dict[str, MakeBackend] = {"engine": _engine}
+def _kubernetes(settings: Settings) -> Backend:
+    file = settings.container_kubeconfig
+    spaces = dict.fromkeys((settings.container_namespace, *settings.container_namespaces))
+    return KubernetesBackend(
+        (lambda: KubeConfig.from_file(file)) if file else KubeConfig.from_env,
+        pool=settings.pool(),
+        namespaces=tuple(spaces),
+        log_bytes=settings.container_log_bytes,
+        user=settings.container_user,
+    )
+
+
+_BACKENDS: dict[str, MakeBackend] = {"engine": _engine, "kubernetes": _kubernetes}
 
 
 def create(parts: ToolParts) -> Container:

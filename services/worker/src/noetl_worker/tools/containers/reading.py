@@ -61,8 +61,8 @@ def read_plan(
         namespace=namespace,
         image=image.strip(),
         origin=origin,
-        command=tuple(fields.text_list("command")),
-        args=tuple(fields.text_list("args")),
+        command=_words(fields, "command"),
+        args=_words(fields, "args"),
         env=env,
         env_refs=refs,
         hidden=_hidden(env, raw),
@@ -158,6 +158,16 @@ def _items(fields: Fields, name: str) -> Iterable[JsonObject]:
     if len(listed) > _MOST:
         raise fields.refuse(f"`{name}` has more than {_MOST} entries")
     return [one for one in listed if isinstance(one, dict)]
+
+
+def _words(fields: Fields, name: str) -> tuple[str, ...]:
+    """Return a list of texts; rendering makes a number of a text that looks like one."""
+    listed = fields.config.get(name)
+    if listed is None or (name == "args" and isinstance(listed, dict)):
+        return ()  # the step's own arguments, as an iteration has them, are a mapping
+    if not isinstance(listed, list) or any(isinstance(one, dict | list) for one in listed):
+        raise fields.refuse(f"`{name}` has to be a list of texts")
+    return tuple(map(_as_text, listed))
 
 
 def _amounts(resources: Fields, name: str) -> dict[str, str]:

@@ -1,0 +1,138 @@
+"""The Job and the Secret of a plan."""
+
+from typing import Final
+
+from lightkube.models.batch_v1 import JobSpec
+from lightkube.models.core_v1 import (
+    Capabilities,
+    Container,
+    EmptyDirVolumeSource,
+    EnvVar,
+    EnvVarSource,
+    PersistentVolumeClaimVolumeSource,
+    PodSecurityContext,
+    PodSpec,
+    PodTemplateSpec,
+    ResourceRequirements,
+    SeccompProfile,
+    SecretKeySelector,
+    SecurityContext,
+    Volume,
+    VolumeMount,
+)
+from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Secret
+
+from noetl_worker.tools.containers.plan import Mount, Plan
+
+MAIN: Final = "main"
+COMMAND_NOTE: Final = "noetl.command-id"
+STEP_NOTE: Final = "noetl.step"
+HIDDEN_NOTE: Final = "noetl.hidden"
+TTL_NOTE: Final = "noetl.ttl-seconds"
+REPORTED_NOTE: Final = "noetl.reported"
+CALLBACK_KEY: Final = "callback"
+ENV_KEY: Final = "env."
+
+
+def secret_of(plan: Plan, *, owner_uid: str) -> Secret:
+    """Return the Secret with the values of the environment and the callback's address.
+
+    The Job owns it: the cluster removes both together.
+    """
+    values = {f"{ENV_KEY}{name}": value for name, value in plan.env.items()}
+    owner = OwnerReference(apiVersion="batch/v1", kind="Job", name=plan.name, uid=owner_uid)
+    return Secret(
+        metadata=ObjectMeta(
+            name=plan.name,
+            namespace=plan.namespace,
+            labels=plan.labels(),
+            ownerReferences=[owner],
+        ),
+        stringData={**values, CALLBACK_KEY: plan.origin.callback},
+    )
+
+
+def job_of(plan: Plan, *, user: str) -> Job:
+    """Return the Job: no privileges, no token, no path of the host, no host network.
+
+    It has no time to live before its end has been reported, so that no end is lost.
+    """
+    labels = plan.labels()
+    notes = {
+        COMMAND_NOTE: plan.origin.command_id,
+        STEP_NOTE: plan.origin.step,
+        HIDDEN_NOTE: ",".join(plan.hidden),
+        TTL_NOTE: str(plan.ttl_seconds),
+    }
+    return Job(
+        metadata=ObjectMeta(
+            name=plan.name, namespace=plan.namespace, labels=labels, annotations=notes
+        ),
+        spec=JobSpec(
+            template=PodTemplateSpec(metadata=ObjectMeta(labels=labels), spec=_pod(plan, user)),
+            backoffLimit=plan.backoff_limit,
+            activeDeadlineSeconds=plan.timeout_seconds,
+        ),
+    )
+
+
+def _pod(plan: Plan, user: str) -> PodSpec:
+    return PodSpec(
+        containers=[_container(plan, user)],
+        restartPolicy=plan.restart_policy,
+        serviceAccountName=plan.service_account,
+        # The token of an account is for those that name one.
+        automountServiceAccountToken=plan.service_account is not None,
+        enableServiceLinks=False,
+        nodeSelector=plan.node_selector or None,
+        securityContext=PodSecurityContext(seccompProfile=SeccompProfile(type="RuntimeDefault")),
+        volumes=[_volume(mount) for mount in plan.mounts] or None,
+    )
+
+
+def _container(plan: Plan, user: str) -> Container:
+    number, _, group = user.partition(":")
+    return Container(
+        name=MAIN,
+        image=plan.image,
+        imagePullPolicy=plan.pull_policy,
+        command=list(plan.command) or None,
+        args=list(plan.args) or None,
+        workingDir=plan.working_dir,
+        env=_env(plan) or None,
+        resources=ResourceRequirements(requests=plan.requests or None, limits=plan.limits),
+        volumeMounts=[
+            VolumeMount(name=one.name, mountPath=one.path, readOnly=one.is_read_only or None)
+            for one in plan.mounts
+        ]
+        or None,
+        securityContext=SecurityContext(
+            allowPrivilegeEscalation=False,
+            privileged=False,
+            capabilities=Capabilities(drop=["ALL"]),
+            runAsUser=int(number) if number else None,
+            runAsGroup=int(group) if group else None,
+        ),
+    )
+
+
+def _env(plan: Plan) -> list[EnvVar]:
+    own = {name: (plan.name, f"{ENV_KEY}{name}") for name in plan.env}
+    return [
+        EnvVar(
+            name=name,
+            valueFrom=EnvVarSource(secretKeyRef=SecretKeySelector(name=secret, key=key)),
+        )
+        for name, (secret, key) in {**own, **plan.env_refs}.items()
+    ]
+
+
+def _volume(mount: Mount) -> Volume:
+    if mount.source is None:
+        return Volume(name=mount.name, emptyDir=EmptyDirVolumeSource())
+    claim = PersistentVolumeClaimVolumeSource(
+        claimName=mount.source, readOnly=mount.is_read_only or None
+    )
+    return Volume(name=mount.name, persistentVolumeClaim=claim)

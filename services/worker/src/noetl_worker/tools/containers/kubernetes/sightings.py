@@ -1,0 +1,127 @@
+"""What Jobs and Pods say of the containers that they are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from time import time
+
+from lightkube.models.core_v1 import ContainerStatus, PodStatus
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+from noetl_contract.http.system.internal import JobState
+
+from noetl_worker.tools.containers.backend import Condition, Sighting
+from noetl_worker.tools.containers.kubernetes.objects import REPORTED_NOTE
+from noetl_worker.tools.containers.plan import EVENT_LABEL, WORKER_LABEL
+
+IMAGE_TROUBLES = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+_TROUBLES = IMAGE_TROUBLES | {"CreateContainerConfigError", "CreateContainerError"}
+_LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a pod tells of its container.
+
+    Attributes:
+        waits: reason and text of a container that can't begin.
+        is_lost: whether its node has gone, or has sent it away.
+    """
+
+    pod: str | None = None
+    exit_code: int | None = None
+    word: str | None = None
+    text: str | None = None
+    waits: tuple[str, str] | None = None
+    is_lost: bool = False
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def job_sighting(job: Job) -> Sighting | None:
+    """Return how a Job is seen."""
+    meta = job.metadata
+    if meta is None or meta.name is None:
+        return None
+    at = meta.creationTimestamp.timestamp() if meta.creationTimestamp is not None else time()
+    condition = Condition.RUNNING
+    if REPORTED_NOTE in (meta.annotations or {}):
+        condition = Condition.REPORTED
+    elif (end := end_of(job)) is not None:
+        condition = Condition.ENDED
+        at = end[2] or at
+    labels = meta.labels or {}
+    event = labels.get(EVENT_LABEL, "")
+    return Sighting(
+        name=meta.name,
+        condition=condition,
+        event_id=int(event) if event.isdecimal() else 0,
+        worker=labels.get(WORKER_LABEL, ""),
+        at=at,
+    )
+
+
+def end_of(job: Job) -> tuple[bool, str, float | None] | None:
+    """Return whether a Job has succeeded, the cluster's reason, and when; None while it runs."""
+    for one in (job.status.conditions if job.status is not None else None) or []:
+        if one.status == "True" and one.type in {"Complete", "Failed"}:
+            moment = one.lastTransitionTime
+            at = None if moment is None else moment.timestamp()
+            return one.type == "Complete", one.reason or "", at
+    return None
+
+
+def found_in(pod: Pod) -> Found:
+    """Return what a pod tells."""
+    status = pod.status or PodStatus()
+    name = pod.metadata.name if pod.metadata is not None else None
+    lost = status.reason == "NodeLost" or any(
+        one.type == "DisruptionTarget" and one.status == "True" and one.reason in _LOST
+        for one in status.conditions or []
+    )
+    container = next(iter(status.containerStatuses or ()), None)
+    return _of_container(container, name, is_lost=lost)
+
+
+def _of_container(container: ContainerStatus | None, pod: str | None, *, is_lost: bool) -> Found:
+    state = container.state if container is not None else None
+    if state is not None and state.waiting is not None:
+        reason = state.waiting.reason or ""
+        waits = (reason, state.waiting.message or reason) if reason in _TROUBLES else None
+        return Found(pod=pod, waits=waits, is_lost=is_lost)
+    if state is None or state.terminated is None:
+        return Found(pod=pod, is_lost=is_lost)
+    ended = state.terminated
+    return Found(
+        pod=pod,
+        exit_code=ended.exitCode,
+        word=ended.reason,
+        text=ended.message,
+        is_lost=is_lost,
+        started_at=ended.startedAt,
+        ended_at=ended.finishedAt,
+    )
+
+
+def judged(end: tuple[bool, str, float | None], found: Found) -> tuple[JobState, str | None]:
+    """Return state and reason of a Job that has ended."""
+    succeeded, reason, _ = end
+    if succeeded:
+        return "succeeded", None
+    if found.waits is not None and found.waits[0] in IMAGE_TROUBLES:
+        return "failed_image_pull", ": ".join(found.waits)
+    if reason == "DeadlineExceeded":
+        return "failed_timeout", "it was ended when its time was over"
+    if found.word == "OOMKilled":
+        return "failed_oom", "it used more memory than its limit"
+    if found.is_lost or found.pod is None:
+        return "failed_node_lost", "its node or its pod is gone"
+    return "failed", _exit_text(found) or reason or None
+
+
+def _exit_text(found: Found) -> str | None:
+    if found.exit_code is None:
+        return None
+    text = f"exit code {found.exit_code}"
+    return f"{text}: {found.text[:500]}" if found.text else text
