@@ -44,11 +44,15 @@ RUN if [ -s /unused.txt ]; then \
         /uv/bin/uv pip uninstall --quiet --python /venv/bin/python -r /unused.txt; \
     fi \
     && python /strip.py /venv \
-    && install -m 755 /start /venv/bin/start
+    && install -m 755 /start /venv/bin/start \
+    # The catalog resolves libraries of steps with it, a worker installs them.
+    && case "${SERVICE}" in catalog|worker) install -m 755 /uv/bin/uv /venv/bin/uv ;; esac
 
 FROM ${BASE}
 # A number, so that whoever starts the image can see that it isn't root's.
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin noetl
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin noetl \
+    # For a volume, which takes the owner of what it covers.
+    && install -d -o 10001 -g 10001 -m 700 /var/cache/noetl
 COPY --from=site /venv /venv
 USER 10001:10001
 ENV PATH=/venv/bin:$PATH \

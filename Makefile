@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
+.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers libraries waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
@@ -119,6 +119,10 @@ recorded: setup
 # How long after a cancel the work of each tool is gone; args="--rounds 50" for more.
 stops: setup
 	.venv/bin/python tests/stopping/stops.py $(args)
+
+# Libraries from a real index; args="--find-links FOLDER" without a network.
+libraries: setup
+	.venv/bin/python tests/libraries/proof.py $(args)
 
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)

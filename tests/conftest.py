@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -15,8 +17,9 @@ from real_playbooks import DATABASE
 from .security.access.callers import ASKING
 
 _STACKS = pytest.StashKey[SharedStacks]()
+_UI = os.environ.get("NOETL_TEST_UI_DIR") or str(Path(__file__).parent / "console" / "stand_in")
 _SETTINGS = {
-    "nats": {"NOETL_WORKER_TRANSPORT": "nats"},
+    "nats": {"NOETL_WORKER_TRANSPORT": "nats", "NOETL_UI_DIR": _UI},
     "http": {"NOETL_WORKER_TRANSPORT": "http"},
     "edge": {
         "NOETL_HEAD_SECONDS": "1",

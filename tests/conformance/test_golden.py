@@ -15,6 +15,8 @@ from routes import OPERATIONS
 ELSEWHERE = {"413", "415", "503"}
 # Stored data that no route stores: data of another key, a listener that registration refuses.
 UNMADE = {
+    # It never ends.
+    ("GET /events", "200"),
     ("GET /api/credentials/{identifier}", "500"),
     ("GET /api/internal/ingress/{listener}", "422"),
     # Two callers, and here everybody is nobody: `tests/security/access` has them.

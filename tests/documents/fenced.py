@@ -66,8 +66,8 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether nothing speaks against running it."""
-        return "not run" not in self.marks
+        """Whether nothing speaks against running it; a stack that is started never ends."""
+        return "not run" not in self.marks and "noetl-server up" not in self.text
 
     @property
     def is_document(self) -> bool:

@@ -26,11 +26,13 @@ class Reader:
     Attributes:
         places: addresses in the page, with those that stand for them here.
         data: data directory of the stack that the page speaks to.
+        programs: folder that is looked into first for programs.
     """
 
     folder: Path
     places: Mapping[str, str]
     data: Path
+    programs: Path
     execution: str = ""
     outputs: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -58,14 +60,14 @@ class Reader:
         return re.sub(r"\bEXECUTION_ID\b", self.execution or "EXECUTION_ID", text)
 
     def _run(self, text: str) -> tuple[int, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        places = (str(self.programs), str(Path(sys.executable).parent), os.environ["PATH"])
         try:
             done = subprocess.run(
                 ["bash", "-eu", "-o", "pipefail", "-c", text],
                 cwd=self.folder,
                 env={
                     **os.environ,
-                    "PATH": path,
+                    "PATH": os.pathsep.join(places),
                     "HOME": str(self.folder),
                     "NOETL_DATA_DIR": str(self.data),
                 },

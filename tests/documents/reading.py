@@ -21,8 +21,9 @@ from noetl.stack.process import free_port
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, execute, finish
 from readers import Reader
+from warm import warm_commands
 
-# Pages whose commands run at the same time; each command is a process for a second.
+# Pages whose commands run at the same time.
 _READERS = 4
 # Pages whose reader has done what another one says; all others stand for themselves.
 _GOES_ON_FROM = {
@@ -61,7 +62,11 @@ def session_of(
         folder: of the readers.
     """
     asyncio.run(_prepare_broker(stack.values()["NOETL_NATS_URL"]))
-    with mock_hosts() as hosts, _example_service() as service:
+    with (
+        mock_hosts() as hosts,
+        _example_service() as service,
+        warm_commands(folder / "warm") as programs,
+    ):
         places = {
             "http://localhost:8082": stack.url,
             "localhost:8082": stack.url.removeprefix("http://"),
@@ -78,7 +83,12 @@ def session_of(
         for block in blocks:
             pages[_GOES_ON_FROM.get(block.page, block.page)].append(block)
         readers = [
-            (Reader(folder=folder / str(number), places=places, data=stack.data), page)
+            (
+                Reader(
+                    folder=folder / str(number), places=places, data=stack.data, programs=programs
+                ),
+                page,
+            )
             for number, page in enumerate(pages.values())
         ]
         with ThreadPoolExecutor(_READERS) as pool:

@@ -206,6 +206,7 @@ def environment_of(
         defaults |= {
             "WORKER_POOL_NAME": "default",
             "NOETL_WORKER_TRANSPORT": "nats",
+            "NOETL_WORKER_LIBRARIES_DIRECTORY": str(folder.resolve() / "libraries"),
         }
         if has_tls(os.environ):
             # The edge's own certificate; a worker accepts it whoever has signed it.

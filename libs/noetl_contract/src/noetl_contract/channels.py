@@ -172,7 +172,7 @@ EVENTS = Channel(
     summary="Rows of the log after their commit, of the types that outside readers want.",
     messages=(Message("event", TypeAdapter(EventMessage), "One row of the log.", _ID),),
     senders=("outbox",),
-    receivers=(),
+    receivers=("api-gateway",),
     parameters={
         "tenant": "Tenant, `default` if none.",
         "organization": "Organization, `default` if none.",

@@ -82,6 +82,11 @@ def event_subject(
     return f"{EVENTS_ROOT}.{tenant_token}.{organization_token}.{execution_id}.{shard}"
 
 
+def events_filter() -> str:
+    """Return the pattern of the events of all executions, which a login may subscribe to."""
+    return f"{EVENTS_ROOT}.*.*.*.*"
+
+
 def commit_subject(execution_id: int, *, shard: int) -> str:
     """Return ``noetl_commits.<shard>.<execution_id>``."""
     return f"{COMMITS_ROOT}.{shard}.{execution_id}"

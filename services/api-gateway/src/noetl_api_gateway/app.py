@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache, partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from litestar import Litestar, Router
@@ -34,8 +35,8 @@ from noetl_api_gateway.direct_routes import DirectRoutes, Provided
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
-from noetl_api_gateway.http.rate_guard import RATES_STATE, Connection, RateGuard
-from noetl_api_gateway.http.shell import Door, Shell
+from noetl_api_gateway.http.rate_guard import LOGINS_STATE, RATES_STATE, Connection, RateGuard
+from noetl_api_gateway.http.shell import Application, Door, Shell
 from noetl_api_gateway.http.token_guard import COMMAND_KEY_STATE, INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
@@ -45,6 +46,8 @@ from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.console.answers import console_exceptions
 from noetl_api_gateway.routes.own_calls import APPLICATION_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
+from noetl_api_gateway.routes.web_ui.files import read_ui
+from noetl_api_gateway.routes.web_ui.pages import UiPages, ui_values
 from noetl_api_gateway.settings import ConsoleMode, Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -73,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Shell:
     gatekeeper = _gatekeeper(settings, service, rates, is_login_needed=is_login_needed)
     # The gatekeeper asks for the rates itself: they are those of callers.
     guard = gatekeeper or rates
+    door = _door(settings, is_login_needed=is_login_needed)
     # A copy shares the table of routes; the state is this edge's own.
     app = copy(_routed(RouteSettings.of(settings), is_guarded=guard is not None))
     app.state = State(
@@ -83,6 +87,7 @@ def create_app(settings: Settings | None = None) -> Shell:
             COMMAND_KEY_STATE: settings.command_key_bytes(),
             GATEKEEPER_STATE: gatekeeper,
             RATES_STATE: rates,
+            LOGINS_STATE: door.logins,
         }
     )
     note_routes(
@@ -96,8 +101,8 @@ def create_app(settings: Settings | None = None) -> Shell:
         "service": lambda _scope: service,
     }
     shell = Shell(
-        DirectRoutes(app, BUSY, provide),
-        door=_door(settings, is_login_needed=is_login_needed),
+        _with_ui(DirectRoutes(app, BUSY, provide), settings, is_login_needed=is_login_needed),
+        door=door,
         service=service,
         lifespan=partial(_living, service),
     )
@@ -169,6 +174,20 @@ def _document() -> OpenAPIConfig:
             JsonRenderPlugin(path="/openapi.json"),
             ReadingPage(path=["/", "/swagger"]),
         ],
+    )
+
+
+def _with_ui(routes: DirectRoutes, settings: Settings, *, is_login_needed: bool) -> Application:
+    """Return the routes, with the pages of a built UI before them if there is one."""
+    if not settings.ui_dir:
+        return routes
+    ours = {route.path_format.split("/")[1] for route in routes.litestar.routes}
+    return UiPages(
+        routes,
+        read_ui(Path(settings.ui_dir)),
+        values=ui_values(settings, is_login_needed=is_login_needed),
+        policy=settings.ui_csp,
+        reserved=ours | {"c", "noetl"},
     )
 
 

@@ -1,7 +1,7 @@
 """`Gateway`: the object that handlers get, with bus, ids, writer and clients of services."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from litestar.di import NamedDependency
 from noetl_common.bus.broker import Bus
@@ -18,6 +18,7 @@ from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.output_watches import OutputWatches
 from noetl_api_gateway.upstream.services import Services
+from noetl_api_gateway.upstream.states import StateFeed
 from noetl_api_gateway.upstream.writes import IngressWriter
 
 
@@ -37,6 +38,10 @@ class Gateway:
     deliveries: DeliveryCheck
     watches: OutputWatches
     gatekeeper: Gatekeeper | None = None
+    states: StateFeed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.states = StateFeed(self.bus)
 
 
 class GatewayProcess(Service):

@@ -2,6 +2,7 @@
 
 from typing import Literal, Self
 
+import orjson
 from noetl_common.settings import (
     CommandKeySettings,
     NatsSettings,
@@ -145,6 +146,17 @@ class Settings(
         ge=0,
         description="Calls of tools that wait at once; others get their handle immediately.",
     )
+    ui_dir: str = Field(
+        default="", description="Folder of a built web UI, which is served at /ui; empty: none."
+    )
+    ui_env: str = Field(
+        default="",
+        description="Settings of that UI, a JSON object of texts, laid over those that it gets.",
+    )
+    ui_csp: str = Field(
+        default="",
+        description="Content security policy of its page; empty: one that lets it work.",
+    )
     gateway_auth0_domain: str = Field(
         default="",
         validation_alias="GATEWAY_AUTH0_DOMAIN",
@@ -180,6 +192,25 @@ class Settings(
     def _has_decided_about_logins(self) -> Self:
         is_auth_on(self, self.http_host)
         return self
+
+    @model_validator(mode="after")
+    def _has_legible_ui_values(self) -> Self:
+        self.ui_values()
+        return self
+
+    def ui_values(self) -> dict[str, str]:
+        """Return what is laid over the web UI's settings.
+
+        Raises:
+            ValueError: it is no JSON object of texts.
+        """
+        try:
+            found = orjson.loads(self.ui_env or "{}")
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"NOETL_UI_ENV is no JSON: {error}") from error
+        if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+            raise ValueError('NOETL_UI_ENV must be like {"VITE_APP_VERSION": "1"}, texts only')
+        return found
 
     def login_provider(self) -> dict[str, str]:
         """Return the login provider's public settings; empty without one."""

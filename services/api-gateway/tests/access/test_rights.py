@@ -6,10 +6,13 @@ from .routes import all_routes
 
 # A delivery proves its origin by what its listener asks for, a link is its own proof.
 _OPEN = {
+    "/api/auth/check-access",
     "/api/auth/login",
+    "/api/auth/validate",
     "/api/health",
     "/api/links/{link}",
     "/api/runtime/contract",
+    "/events",
     "/health",
     "/ingress/{listener}",
 }

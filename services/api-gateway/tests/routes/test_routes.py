@@ -602,8 +602,9 @@ def test_what_an_author_calls_an_event_stays_as_it_is() -> None:
 
 
 def test_a_web_page_gets_durations_that_it_can_show() -> None:
-    call = {"event_type": "call.done", "duration": None, "result": {"context": {"duration_ms": 31}}}
-    told = {"event_type": "call.done", "duration": 2.5, "result": {"context": {"duration_ms": 31}}}
+    result = {"context": {"result": {"context": {"duration_ms": 31}}, "call_index": 0}}
+    call = {"event_type": "call.done", "duration": None, "result": result}
+    told = {"event_type": "call.done", "duration": 2.5, "result": result}
     bare = {"event_type": "call.done", "duration": None, "result": None}
     body: Any = {
         "duration_seconds": 0.251,
@@ -620,13 +621,38 @@ def test_a_web_page_gets_durations_that_it_can_show() -> None:
     assert shown["result"] == body["result"]
 
 
+def test_a_web_page_is_told_what_was_wrong() -> None:
+    outer = {"position": 1, "error": None, "result": {"context": {"error": "refused"}}}
+    inner = {"position": 2, "error": None, "result": {"context": {"result": outer["result"]}}}
+    good = {"position": 3, "error": None, "result": {"context": {"result": {"context": {}}}}}
+    message = "Python script exited with code 1: ZeroDivisionError: division by zero"
+    soft = {"step": "divide", "message": message}
+    body = {"error": None, "soft_errors": 1, "soft_error": soft, "events": [outer, inner, good]}
+
+    shown = for_pages(body)
+
+    assert (
+        shown["error"] == "1 step ended with an error: divide: ZeroDivisionError: division by zero"
+    )
+    assert [one["error"] for one in shown["events"]] == ["refused", "refused", None]
+    assert for_pages({**body, "error": "mine"})["error"] == "mine"
+    assert for_pages({**body, "soft_errors": 2})["error"].startswith("2 steps ended with an error")
+
+
+def _large(ref: str, meta: dict[str, Any], **selected: int) -> dict[str, Any]:
+    """Return the result of an event whose body is kept elsewhere."""
+    answer = {
+        "context": {"data": {"_ref": ref, **selected}},
+        "reference": {"ref": ref, "meta": meta},
+    }
+    return {"status": "COMPLETED", "context": {"result": answer, "call_index": 0}}
+
+
 async def test_a_web_page_gets_the_beginning_of_a_large_result(world: World) -> None:
     ref = f"noetl://execution/{EXECUTION_ID}/result/start/5"
     large = {"password": "p4ss", "rows": ["a row of many"] * 400}
-    result = {
-        "context": {"data": {"_ref": ref, "total": 3}},
-        "reference": {"ref": ref, "meta": {"bytes": 5321, "media_type": "application/json"}},
-    }
+    meta = {"bytes": 5321, "media_type": "application/json"}
+    result = _large(ref, meta, total=3)
     events = [{"event_id": 4, "position": 2, "event_type": "call.done", "result": result}]
     body = {"execution_id": EXECUTION_ID, "events": events, "result": {"_ref": ref}}
     world.backend.answer("executions.get", body)
@@ -638,7 +664,7 @@ async def test_a_web_page_gets_the_beginning_of_a_large_result(world: World) -> 
 
     assert program == body
     for page in pages:
-        data = page["events"][0]["result"]["context"]["data"]
+        data = page["events"][0]["result"]["context"]["result"]["context"]["data"]
         beginning = data.pop("_preview")
         assert data == {"_ref": ref, "total": 3, "_size": 5321, "_type": "application/json"}
         assert (len(beginning), beginning[:30]) == (2048, '{"password":"[REDACTED]","rows')
@@ -650,14 +676,13 @@ async def test_a_web_page_gets_the_beginning_of_a_large_result(world: World) -> 
 async def test_a_page_is_shown_a_reference_whose_result_is_gone(world: World) -> None:
     ref = f"noetl://execution/{EXECUTION_ID}/result/start/6"
     meta = {"bytes": 200_000, "media_type": "application/json"}
-    result = {"context": {"data": {"_ref": ref}}, "reference": {"ref": ref, "meta": meta}}
-    events = [{"event_id": 4, "position": 2, "result": result}]
+    events = [{"event_id": 4, "position": 2, "result": _large(ref, meta)}]
     world.backend.answer("executions.events", {"events": events})
     world.backend.answer("result.resolve", lambda _request: RpcReply(404, error="gone"))
 
     page = await world.get(f"/api/executions/{EXECUTION_ID}/events", Origin="http://localhost")
 
-    data = page.json()["events"][0]["result"]["context"]["data"]
+    data = page.json()["events"][0]["result"]["context"]["result"]["context"]["data"]
     assert data == {"_ref": ref, "_size": 200_000, "_type": "application/json"}
 
 

@@ -82,6 +82,8 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
     "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
 }
+# Streams whose messages a service hears as they come, without a durable.
+_HEARD = (channels.COMMITS, channels.EVENTS)
 # Streams that a service reads through durables.
 _READS: dict[str, tuple[StreamSpec, ...]] = {
     "orchestrator": (streams.INGRESS,),
@@ -121,7 +123,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         *(
             _address(channel)
             for channel in channels.CHANNELS
-            if name in channel.receivers and (channel.role == "hint" or channel is channels.COMMITS)
+            if name in channel.receivers and (channel.role == "hint" or channel in _HEARD)
         ),
     ]
     match name:

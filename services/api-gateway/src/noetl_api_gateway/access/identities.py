@@ -111,6 +111,14 @@ class Identities:
             raise login_needed("The logins that were sent are of two callers")
         return found[0] if found else self._of_address(shown.address)
 
+    async def behind(self, token: str) -> Principal:
+        """Return who has a token that no header holds.
+
+        Raises:
+            Refusal: as `of`.
+        """
+        return await self._of_token(token)
+
     def _of_address(self, address: str) -> Principal | None:
         if not self._networks:
             return None

@@ -1,5 +1,7 @@
 """Bodies of answers: compact JSON, ids in the form that the client can read."""
 
+import re
+
 import orjson
 from litestar import Response
 from noetl_contract.events import EventType
@@ -43,6 +45,7 @@ _FREE = frozenset(
 )
 """Keys of free JSON of playbooks and workers; an `execution_id` in there stays as it is."""
 
+_EXITED = re.compile(r"\A\w+ script exited with code -?[0-9]+: ")
 _EXACT = 2**53 - 1
 """The largest integer that a web page reads exactly."""
 
@@ -84,7 +87,8 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
     It rounds those beyond 2^53, so that several events would have one id: its event's id is the
     position in the log there, and the true one is the text `id`. Other such integers are texts.
     Free JSON of playbooks and workers has no events of ours. A duration below a second is spelt
-    in milliseconds, and a call lasts as long as its tool says.
+    in milliseconds, a call lasts as long as its tool says, and where nobody else
+    has said what was wrong, the first error is taken from what went on with it.
     """
     match body:
         case dict():
@@ -113,16 +117,41 @@ def _told(body: JsonObject) -> JsonObject:
         told["duration_human"] = f"{round(seconds * 1000)}ms"
     if body.get("event_type") == EventType.CALL_DONE and body.get("duration", 0) is None:
         told["duration"] = _seconds_of(body.get("result"))
+    if body.get("error", "") is None:
+        told["error"] = _error_of(body)
     return told
+
+
+def result_of_tool(result: Json) -> JsonObject:
+    """Return what a tool has answered, of an event's result; empty if that is another thing."""
+    context = result.get("context") if isinstance(result, dict) else None
+    inner = context.get("result") if isinstance(context, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _seconds_of(result: Json) -> float | None:
     """Return how long a call took, as its tool has measured it; None if it hasn't."""
-    context = result.get("context") if isinstance(result, dict) else None
+    context = result_of_tool(result).get("context")
     took = context.get("duration_ms") if isinstance(context, dict) else None
     if isinstance(took, bool) or not isinstance(took, int | float):
         return None
     return took / 1000
+
+
+def _error_of(body: JsonObject) -> str | None:
+    """Return the error in the result of an event, or the first one of an execution that went on."""
+    soft, count = body.get("soft_error"), body.get("soft_errors")
+    if isinstance(soft, dict) and isinstance(count, int) and count > 0:
+        steps = "1 step" if count == 1 else f"{count} steps"
+        message = _EXITED.sub("", str(soft.get("message", "")))
+        return f"{steps} ended with an error: {soft.get('step')}: {message}"
+    result = body.get("result") if "position" in body else None
+    for place in (result, result_of_tool(result)):
+        context = place.get("context") if isinstance(place, dict) else None
+        error = context.get("error") if isinstance(context, dict) else None
+        if isinstance(error, str):
+            return error
+    return None
 
 
 def _shown(key: str, value: Json) -> Json:

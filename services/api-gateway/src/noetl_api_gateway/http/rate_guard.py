@@ -18,6 +18,8 @@ type Connection = ASGIConnection[Any, Any, Any, Any]
 
 RATES_STATE = "rates"
 """Where the application keeps the guard; None where nothing is bounded."""
+LOGINS_STATE = "logins"
+"""Where it keeps the failed logins; None where their number is not bounded."""
 
 _KINDS = {
     Right.EXECUTIONS_START: "starts",

@@ -154,7 +154,7 @@ class Shell:
             await _answer(send, 200, b"", _preflight(scope) if len(cors) > _MEAGRE else ())
             return
         # The router would forgive slashes that the contract doesn't; people's pages may.
-        is_page = inner["path"] == "/" or inner["path"].startswith("/console/")
+        is_page = inner["path"] == "/" or inner["path"].startswith(("/console/", "/ui/"))
         if not is_page and (inner["path"].endswith("/") or "//" in inner["path"]):
             await _answer(send, 404, _NOT_FOUND, _JSON)
             return

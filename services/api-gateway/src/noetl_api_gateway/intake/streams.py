@@ -1,10 +1,20 @@
-"""Places for event streams, so that one client can't hold all."""
+"""Event streams: their places, so that one client can't hold all, and their bytes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noetl_contract.access.principal import Principal
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Send
+
+SSE_HEADERS = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+"""Headers of an answer that stays open; proxies are told not to gather it."""
 
 
 class StreamPlaces:
@@ -60,3 +70,14 @@ def address_of(scope: Mapping[str, Any]) -> str:
     """Return the address of the client of a request."""
     client = scope.get("client")
     return str(client[0]) if client else ""
+
+
+async def write_chunk(send: "Send", chunk: bytes) -> None:
+    """Send a part of an answer that stays open."""
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def client_gone(receive: "Receive") -> None:
+    """Wait until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -17,6 +17,7 @@ from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from noetl_api_gateway.access.gatekeeper import principal_of
 from noetl_api_gateway.access.memory import Memory
 from noetl_api_gateway.gateway import Gateway
+from noetl_api_gateway.http.answers import result_of_tool
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.refusals import Refusal
 
@@ -55,12 +56,11 @@ async def with_beginnings(request: AnyRequest, gateway: Gateway, body: Json) -> 
 def _references(answer: JsonObject) -> Iterator[tuple[JsonObject, JsonObject]]:
     """Yield the data of events that have a reference, each with what the worker said of it."""
     for event in answer.get("events") or ():
-        result = event.get("result") if isinstance(event, dict) else None
-        if not isinstance(result, dict) or not isinstance(result.get("reference"), dict):
-            continue
-        context, meta = result.get("context"), result["reference"].get("meta")
+        result = result_of_tool(event.get("result") if isinstance(event, dict) else None)
+        context, reference = result.get("context"), result.get("reference")
         data = context.get("data") if isinstance(context, dict) else None
         if isinstance(data, dict) and isinstance(data.get("_ref"), str):
+            meta = reference.get("meta") if isinstance(reference, dict) else None
             yield data, meta if isinstance(meta, dict) else {}
 
 

@@ -34,7 +34,8 @@ from noetl_api_gateway.routes.system import (
     state,
 )
 from noetl_api_gateway.routes.waits import links, signals
-from noetl_api_gateway.routes.web_ui import analysis, suites, unserved
+from noetl_api_gateway.routes.web_ui import analysis, state_stream, suites, unserved
+from noetl_api_gateway.routes.web_ui import sessions as page_sessions
 from noetl_api_gateway.routes.workers import (
     commands,
     event_reads,
@@ -92,6 +93,8 @@ _MODULES = (
     pools,
     reports,
     analysis,
+    page_sessions,
+    state_stream,
     suites,
     unserved,
 )

@@ -25,6 +25,7 @@ from noetl_api_gateway.http.answers import with_text_ids
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, busy
+from noetl_api_gateway.intake.streams import SSE_HEADERS, client_gone, write_chunk
 from noetl_api_gateway.metrics import OPEN_STREAMS
 from noetl_api_gateway.routes.executions.output_lines import OutputLines
 
@@ -38,11 +39,6 @@ _log = get_logger()
 
 
 _GATHER_SECONDS = 0.01
-_HEADERS = (
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
 
 
 def _own(full: str) -> Refusal:
@@ -128,9 +124,9 @@ class EventStream:
         places.take(scope)
         OPEN_STREAMS.inc()
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
+            await send({"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS]})
             async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(_client_gone(receive))
+                watcher = group.create_task(client_gone(receive))
                 pump = group.create_task(self._pump(send))
                 closing = group.create_task(self._gateway.closing.wait())
                 refused = group.create_task(self._until_refused(scope))
@@ -154,7 +150,7 @@ class EventStream:
             await gatekeeper.until_refused(scope, self._execution_id, right=Right.EXECUTIONS_READ)
 
     async def _pump(self, send: "Send") -> None:
-        await _write(send, b"retry: 3000\n\n")
+        await write_chunk(send, b"retry: 3000\n\n")
         # Subscribed before the first read, so that no later commit is missed.
         subject = commits_of_execution_filter(self._execution_id)
         subscription = await self._gateway.bus.subscribe(subject, self._on_message)
@@ -191,7 +187,7 @@ class EventStream:
                 said, ended = await self._write_events(send)
                 if ended is not None:
                     await self._write_output(send)
-                    await _write(send, self._end(ended))
+                    await write_chunk(send, self._end(ended))
                     return
                 if said:
                     spoke_at = loop.time()
@@ -201,7 +197,7 @@ class EventStream:
                 # Commits of a busy execution come in quick succession: one read serves several.
                 await asyncio.sleep(_GATHER_SECONDS)
             if loop.time() - spoke_at >= settings.stream_heartbeat_seconds:
-                await _write(send, b": keep-alive\n\n")
+                await write_chunk(send, b": keep-alive\n\n")
                 spoke_at = loop.time()
 
     async def _write_events(self, send: "Send") -> tuple[bool, str | None]:
@@ -212,7 +208,7 @@ class EventStream:
         said = False
         for event in page.events:
             if self._wants(event):
-                await _write(send, self._message(event))
+                await write_chunk(send, self._message(event))
                 said = True
             self._position = event.position
             ended = status_of_terminal(event.event_type or "")
@@ -228,7 +224,7 @@ class EventStream:
         shown = self._lines.shown()
         for one in shown:
             body = one.model_dump()
-            await _write(send, b"event: output\ndata: %s\n\n" % self._data(body))
+            await write_chunk(send, b"event: output\ndata: %s\n\n" % self._data(body))
         return bool(shown)
 
     async def _read_log(self) -> ExecutionTail | None:
@@ -283,12 +279,3 @@ class EventStream:
 
     def _data(self, body: JsonObject) -> bytes:
         return encode_value(with_text_ids(body) if self._has_text_ids else body)
-
-
-async def _write(send: "Send", chunk: bytes) -> None:
-    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _client_gone(receive: "Receive") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -1,0 +1,206 @@
+"""`GET /events`: changes of executions for pages, in the form of a gateway's (P4)."""
+
+import asyncio
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from litestar import get
+from litestar.types import ASGIApp
+from noetl_contract.access.principal import Principal
+from noetl_contract.access.rights import Right
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc.operation import encode_value
+
+from noetl_api_gateway.access.gatekeeper import gatekeeper_of
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.fields import query_text
+from noetl_api_gateway.http.openapi import StreamedEvent, documented
+from noetl_api_gateway.http.refusals import Refusal, busy
+from noetl_api_gateway.intake.streams import SSE_HEADERS, client_gone, write_chunk
+from noetl_api_gateway.metrics import OPEN_STREAMS
+from noetl_api_gateway.routes.web_ui.tokens import LOCAL, holder_of
+from noetl_api_gateway.upstream.states import Listener, StateChange
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_INVALID_SESSION = -32002
+_DENIED = -32003
+
+
+@get(
+    "/events",
+    opt={"needs": Right.PUBLIC},
+    summary="Follow changes of executions, as pages do behind a gateway",
+    tags=["executions"],
+    operation_class=documented(
+        None,
+        StreamedEvent,
+        content_type="text/event-stream",
+        query={
+            "session_token": (str, "the page's token; an EventSource sends no headers"),
+            "client_id": (str, "`clientId` of the connection before"),
+        },
+    ),
+)
+async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
+    """Send `playbook/state` for steps and executions that end, from now on, and `ping`."""
+    token = (query_text(request.query_params, "session_token") or "").strip()
+    who = await holder_of(request, token)
+    if who is None:
+        return _Rejection(_INVALID_SESSION, "Invalid or expired session")
+    if not who.may(Right.EXECUTIONS_READ):
+        return _Rejection(_DENIED, "Permission denied")
+    named = query_text(request.query_params, "client_id") or ""
+    client_id = named if _CLIENT_ID.fullmatch(named) else str(uuid4())
+    return StateStream(request, gateway, who=who, token=token, client_id=client_id)
+
+
+class _Rejection:
+    """One message that says why there is no stream; the status is 200, as pages read no other."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self._error = {"jsonrpc": "2.0", "error": {"code": code, "message": message}}
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Send it and end."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS]})
+        await write_chunk(send, _event("error", self._error))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class StateStream:
+    """An answer that stays open; an ASGI application.
+
+    Args:
+        request: of the page.
+        gateway: the open parts.
+        who: has the token.
+        token: is looked at again while the stream is open.
+        client_id: name of the connection, for the page.
+    """
+
+    def __init__(
+        self, request: AnyRequest, gateway: Gateway, *, who: Principal, token: str, client_id: str
+    ) -> None:
+        self._gatekeeper = gatekeeper_of(request)
+        self._gateway = gateway
+        self._who = who
+        self._token = token
+        self._client_id = client_id
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Send changes until the page leaves, falls behind or loses its login, or we stop.
+
+        Raises:
+            Refusal: 503 when too many streams are open, 429 when they are this client's.
+        """
+        if self._who is not LOCAL:
+            scope["user"] = self._who
+        places = self._gateway.places
+        full = places.full(scope)
+        if full is not None:
+            text = f"Too many event streams of this {full} are open"
+            raise busy("Too many event streams are open") if full == "all" else Refusal(429, text)
+        places.take(scope)
+        OPEN_STREAMS.inc()
+        try:
+            async with self._gateway.states.listening() as listener:
+                await send(
+                    {"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS]}
+                )
+                await self._serve(listener, receive, send)
+        finally:
+            places.leave(scope)
+            OPEN_STREAMS.dec()
+
+    async def _serve(self, listener: Listener, receive: "Receive", send: "Send") -> None:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(client_gone(receive))
+            tasks = {
+                watcher,
+                group.create_task(self._pump(listener, send)),
+                group.create_task(listener.is_behind.wait()),
+                group.create_task(self._gateway.closing.wait()),
+                group.create_task(self._until_refused()),
+            }
+            await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
+            is_heard = not watcher.done()
+            for task in tasks:
+                task.cancel()
+        if is_heard:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pump(self, listener: Listener, send: "Send") -> None:
+        await write_chunk(send, b"retry: 3000\n\n" + _event("message", _hello(self._client_id)))
+        await write_chunk(send, _call("ping", {}))
+        while True:
+            try:
+                async with asyncio.timeout(self._gateway.settings.stream_heartbeat_seconds):
+                    change = await listener.waiting.get()
+            except TimeoutError:
+                await write_chunk(send, _call("ping", {}))
+                continue
+            if await self._is_in_reach(change):
+                await write_chunk(send, _call("playbook/state", change.shown))
+
+    async def _is_in_reach(self, change: StateChange) -> bool:
+        if self._gatekeeper is None or self._who.is_whole:
+            return True
+        try:
+            return await self._gatekeeper.reach.has_execution(self._who, change.execution_id)
+        except Refusal:
+            return False
+
+    async def _until_refused(self) -> None:
+        """Wait until the token is nobody's any more, or somebody's with other rights."""
+        if self._gatekeeper is None:
+            await asyncio.Event().wait()
+            return
+        identities = self._gatekeeper.identities
+        while True:
+            await identities.doubt()
+            try:
+                found = await identities.behind(self._token)
+            except Refusal as refusal:
+                # What can't be found out now is asked again.
+                if refusal.status == 401:
+                    return
+                continue
+            if not found.may(Right.EXECUTIONS_READ):
+                return
+            self._who = found
+
+
+def _hello(client_id: str) -> JsonObject:
+    return {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "result": {
+            "protocolVersion": "2024-11-05",
+            "serverInfo": {"name": "noetl-gateway", "version": version("noetl-api-gateway")},
+            "clientId": client_id,
+            "capabilities": {
+                "playbooks": True,
+                "callbacks": False,
+                "subscriptions": False,
+                "playbookState": True,
+            },
+        },
+    }
+
+
+def _call(method: str, params: JsonObject) -> bytes:
+    return _event(method, {"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def _event(name: str, body: Json) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_value(body))
+
+
+ROUTES = [state_events]

@@ -1,0 +1,91 @@
+"""A built web UI that the server itself serves, in Chromium.
+
+`NOETL_TEST_UI_DIR` names a build of the UI. Without one a page of our own stands in for it, which
+makes the calls of its screens and has nothing to look at.
+"""
+
+import os
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from noetl_testkit.stack import Stack
+from playwright.async_api import Browser, Page, Response
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+REAL = os.environ.get("NOETL_TEST_UI_DIR")
+NOT_HERE = {
+    ("POST", "/catalog/playbooks/explain/ai"),
+    ("POST", "/catalog/playbooks/generate/ai"),
+    ("POST", "/executions/ID/analyze/ai"),
+}
+"""What is answered 501 with a sentence."""
+
+
+class Watched:
+    """A page with what went wrong on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.refused: list[tuple[int, str, str]] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("response", self._note)
+
+    def _note(self, answer: Response) -> None:
+        if answer.status >= 400:
+            self.refused.append((answer.status, answer.request.method, answer.url))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def watched(browser: Browser) -> AsyncIterator[Watched]:
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.set_default_timeout(30_000)
+    yield Watched(page)
+    await context.close()
+
+
+@pytest.mark.skipif(REAL is not None, reason="NOETL_TEST_UI_DIR names a build, which is driven")
+async def test_all_calls_of_the_ui_are_answered(watched: Watched, nats_stack: Stack) -> None:
+    page = watched.page
+
+    await page.goto(f"{nats_stack.url}/ui")
+    found: dict[str, Any] = await (await page.wait_for_function("window.found")).json_value()
+    address = page.url
+    await page.reload()
+
+    refused = [one for one in found["calls"] if one["status"] >= 400]
+    assert {(one["method"], _named(one["path"])) for one in refused} == NOT_HERE
+    assert all(one["status"] == 501 and " " in one["detail"] for one in refused)
+    assert len(found["calls"]) > len(refused) + 20
+    assert len(set(found["ids"])) == len(found["ids"])
+    assert (found["verdict"], found["execution"], found["duration"] > 0) == (True, True, True)
+    assert found["client"]
+    # It was built for the root of its host, where its own addresses are: they may be loaded again.
+    assert (found["where"], address) == ("/", f"{nats_stack.url}/executions")
+    assert await page.title() == "Calls of the web UI"
+    assert watched.errors == []
+    assert {status for status, _, _ in watched.refused} <= {501}
+
+
+@pytest.mark.skipif(REAL is None, reason="no build of the web UI: NOETL_TEST_UI_DIR names none")
+async def test_the_built_ui_works(watched: Watched, nats_stack: Stack) -> None:
+    """Open its screens as a user does who has no login."""
+    page = watched.page
+    await page.goto(f"{nats_stack.url}/ui")
+    skip = page.get_by_role("button", name=re.compile("without auth", re.IGNORECASE))
+    if await skip.count():
+        await skip.first.click()
+    for screen in ("catalog", "executions", "credentials", "editor"):
+        await page.goto(f"{nats_stack.url}/{screen}")
+        await page.wait_for_load_state("networkidle")
+        assert (await page.locator("#root").inner_text()).strip(), screen
+    assert watched.errors == []
+    assert [one for one in watched.refused if "/ai" not in one[2]] == []
+
+
+def _named(path: str) -> str:
+    return re.sub(r"/[0-9]{15,}", "/ID", path)

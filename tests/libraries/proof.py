@@ -1,0 +1,106 @@
+"""Libraries from a real index: ``make libraries``; needs a network, or `--find-links`.
+
+A playbook with a package is registered, started twice and started again in another version, and
+both versions at once. Says what registering, the first and the second start took.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import httpx
+from noetl_testkit.stack import Stack, finish, register, running_stack
+
+PLAYBOOK = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {{name: libraries, path: proofs/libraries}}
+workflow:
+- step: start
+  tool:
+    kind: python
+    requirements: ["{package}=={version}"]
+    code: |
+      import time
+      began = time.perf_counter()
+      import {package}
+      took = time.perf_counter() - began
+      result = {{"version": {package}.__version__, "seconds": took}}
+"""
+_LONGEST_SECONDS = 400
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One execution."""
+
+    version: str
+    import_seconds: float
+    seconds: float
+
+
+def start(client: httpx.Client, version: int) -> int:
+    """Start a version of the playbook."""
+    body = {"path": "proofs/libraries", "version": version}
+    answer = client.post("/api/execute", json=body)
+    answer.raise_for_status()
+    return int(answer.json()["execution_id"])
+
+
+def end(client: httpx.Client, execution_id: int, began: float) -> Ran:
+    """Wait for the end of an execution.
+
+    Raises:
+        RuntimeError: it failed, or its script did.
+    """
+    status = finish(client, execution_id, seconds=_LONGEST_SECONDS)
+    seconds = perf_counter() - began
+    detail = client.get(f"/api/executions/{execution_id}").json()
+    result = detail.get("result")
+    if status != "COMPLETED" or not isinstance(result, dict) or "version" not in result:
+        raise RuntimeError(f"{status}: {detail.get('error') or result}")
+    return Ran(str(result["version"]), float(result["seconds"]), seconds)
+
+
+def prove(stack: Stack, package: str, versions: list[str]) -> bool:
+    """Register, start and compare; tell what each took."""
+    with stack.client() as client:
+        client.timeout = httpx.Timeout(60)
+        for number, version in enumerate(versions, start=1):
+            began = perf_counter()
+            register(client, PLAYBOOK.format(package=package, version=version))
+            print(f"{package} {version}: registered in {perf_counter() - began:.2f} s", flush=True)
+            for what in ("first", "second", "third"):
+                began = perf_counter()
+                ran = end(client, start(client, number), began)
+                text = f"{what} start {ran.seconds:.2f} s, import {ran.import_seconds:.2f} s"
+                print(f"{package} {ran.version}: {text}", flush=True)
+        began = perf_counter()
+        started = [start(client, 1 + n % 2) for n in range(8)]
+        both = [end(client, one, began).version for one in started]
+    print(f"side by side: {both} in {perf_counter() - began:.2f} s")
+    return both == [versions[n % 2] for n in range(8)]
+
+
+def main() -> None:
+    """Read what is wanted, and prove it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--package", default="pandas")
+    parser.add_argument("--versions", nargs=2, default=["2.3.3", "2.2.3"])
+    parser.add_argument("--find-links", help="a folder of wheels, and no index")
+    given = parser.parse_args()
+    environment: dict[str, str] = {}
+    if given.find_links:
+        environment = {
+            "NOETL_LIBRARIES_INDEX_URL": "none",
+            "NOETL_LIBRARIES_FIND_LINKS": str(Path(given.find_links).resolve()),
+        }
+    with running_stack(environment=environment) as stack:
+        is_right = prove(stack, given.package, given.versions)
+    raise SystemExit(os.EX_OK if is_right else os.EX_SOFTWARE)
+
+
+if __name__ == "__main__":
+    main()
