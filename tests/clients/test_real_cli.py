@@ -306,7 +306,7 @@ def test_contexts_and_login(plain: Cli) -> None:
     # The context says where and how: neither the server nor the runtime is named.
     assert plain.json("run", path, "--json")["status"] == "started"
     login = ("auth", "login", "--auth0-token", "abc")
-    plain(*login, code=1, said="/api/auth/login: 404 Not Found - ")
+    plain(*login, code=1, said="/api/auth/login: 501 Not Implemented - ")
     plain("auth", "logout", said="Cleared cached gateway session token")
     plain("context", "delete", "ours", said="deleted")
 
