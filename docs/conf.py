@@ -52,7 +52,7 @@ NAVIGATION = {
             "waiting",
             "stopping",
         ),
-        *("schedules", "triggers", "results"),
+        *("schedules", "triggers", "results", "libraries"),
     ),
     "Use": (
         "command-line",

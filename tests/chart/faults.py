@@ -239,6 +239,22 @@ FAULTS: dict[str, Fault] = {
         f"{SPEC}/automountServiceAccountToken",
         True,
     ),
+    "a role that gives everything": Fault(
+        references.role_bindings,
+        "gives everything",
+        "Role/noetl-worker-boxes",
+        "rules/0/verbs/+",
+        "*",
+        "extra_pools",
+    ),
+    "rights of nobody": Fault(
+        references.role_bindings,
+        "binds nobody, which no pod has",
+        "RoleBinding/noetl-worker-boxes",
+        "subjects/0/name",
+        "nobody",
+        "extra_pools",
+    ),
     "a selector of other pods": Fault(
         references.selectors,
         "doesn't match its own pods",

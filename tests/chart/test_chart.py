@@ -60,7 +60,8 @@ def test_each_service_runs_once_a_shard_and_each_pool_once(rendered: Rendered) -
     }
     pools = {name for name in rendered("extra_pools").names("Deployment") if "-worker-" in name}
     assert pools == {
-        f"noetl-worker-{pool}" for pool in ("shared", "system", "gpu-a100", "jobs", "orders")
+        f"noetl-worker-{pool}"
+        for pool in ("shared", "system", "gpu-a100", "jobs", "boxes", "orders")
     }
 
 
@@ -191,6 +192,7 @@ def test_people_and_workers_reach_the_edge_by_names_of_their_own(rendered: Rende
         ({"worker": {"maxConcurent": 4}}, "additional properties 'maxConcurent' not allowed"),
         ({"pools": {"shared": {}}}, "'not' failed"),
         ({"pools": {"GPU": {}}}, "does not match pattern"),
+        ({"pools": {"a": {"containers": {"namespace": "flow"}}}}, "is the release's own"),
         ({"nats": {"url": "nats://noetl:secret@nats:4222"}}, "does not match pattern"),
         ({"server": {"drainSeconds": 0}}, "minimum: got 0, want 5"),
         ({"postgres": {"adminUser": "REPLACE_ME"}}, "REPLACE_ME is still in: postgres.adminUser"),
@@ -254,7 +256,7 @@ def test_a_default_is_left_out_with_an_empty_text_and_turned_off_with_false(helm
 
 
 def test_s6_the_secrets_that_are_printed_are_those_that_the_chart_wants() -> None:
-    pools = ("shared", "system", "gpu_a100", "jobs", "orders")
+    pools = ("shared", "system", "gpu_a100", "jobs", "boxes", "orders")
     printed = _printed(*pools, owner="owner")
 
     of_the_broker = printed.pop("noetl-nats")

@@ -29,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
         references.secrets,
         references.config_maps,
         references.accounts,
+        references.role_bindings,
         references.selectors,
         references.budgets,
     ),

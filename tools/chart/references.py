@@ -140,13 +140,32 @@ def config_maps(manifests: Manifests) -> Iterator[str]:
 def accounts(manifests: Manifests) -> Iterator[str]:
     """Find pods whose account the chart doesn't make, or whose token is mounted without need."""
     there = manifests.names("ServiceAccount")
+    bound = {subject["name"] for one in manifests.of("RoleBinding") for subject in one["subjects"]}
     for pod in manifests.pods():
         name = pod.spec.get("serviceAccountName")
         is_mounted = pod.spec.get("automountServiceAccountToken")
         if name and name not in there and not is_mounted:
             yield f"{pod.place}: its account {name} is not there"
-        if is_mounted is not False and (not name or name in there):
+        if is_mounted is not False and (not name or name in there - bound):
             yield f"{pod.place}: the token of its account is mounted"
+
+
+def role_bindings(manifests: Manifests) -> Iterator[str]:
+    """Find rights of roles that nobody has, or that are given where Secrets of ours are."""
+    given = {one["roleRef"]["name"] for one in manifests.of("RoleBinding")}
+    users = {pod.spec.get("serviceAccountName") for pod in manifests.pods()}
+    for one in manifests.of("Role"):
+        if name_of(one) not in given:
+            yield f"{place_of(one)}: is bound to nobody"
+        for rule in one["rules"]:
+            if "*" in [*rule["resources"], *rule["verbs"], *rule["apiGroups"]]:
+                yield f"{place_of(one)}: gives everything"
+        if "namespace" not in one["metadata"]:
+            yield f"{place_of(one)}: is about the namespace of the release"
+    for one in manifests.of("RoleBinding"):
+        for subject in one["subjects"]:
+            if subject["name"] not in users:
+                yield f"{place_of(one)}: binds {subject['name']}, which no pod has"
 
 
 def selectors(manifests: Manifests) -> Iterator[str]:

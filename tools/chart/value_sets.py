@@ -62,6 +62,7 @@ VALUE_SETS: dict[str, Values] = {
                 "secretEnv": {"AWS_SESSION_TOKEN": {"secret": "lake", "key": "token"}},
             },
             "jobs": {"serviceAccount": "job-runner", "autoscaling": {"enabled": False}},
+            "boxes": {"containers": {"namespace": "boxes"}, "autoscaling": {"enabled": False}},
             "orders": {
                 "image": "registry.example.org/team/worker@sha256:" + "1b" * 32,
                 "replicas": 2,

@@ -131,6 +131,10 @@ then the rest by name.
 {{- $_ := set $plain "WORKER_POOL_NAME" .unit.pool -}}
 {{- $_ := set $plain "WORKER_MAX_CONCURRENT" (.unit.part.maxConcurrent | int | toString) -}}
 {{- $_ := set $plain "NOETL_SERVER_URL" .m.workersUrl -}}
+{{- with (.unit.part.containers | default dict).namespace -}}
+{{- $_ := set $plain "NOETL_CONTAINER_BACKEND" "kubernetes" -}}
+{{- $_ := set $plain "NOETL_CONTAINER_NAMESPACE" . -}}
+{{- end -}}
 {{- if .unit.isSystem -}}
 {{- $_ := set $plain "NOETL_KEYCHAIN_ENV_VARS" "NOETL_INTERNAL_API_TOKEN" -}}
 {{- end -}}

@@ -94,7 +94,7 @@ async def message_schema(name: FromPath[str]) -> Response[bytes]:
     """Return one of the published JSON Schemas by its file name; ``index.json`` lists them."""
     schemas = published_schemas()
     if name == "index.json":
-        return plain_answer(encode_value({"schemas": sorted(schemas)}))
+        return plain_answer({"schemas": sorted(schemas)})
     found = schemas.get(name)
     if found is None:
         raise Refusal(404, f"No schema {name[:100]}; /schema/messages/index.json lists them")
