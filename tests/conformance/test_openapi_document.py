@@ -9,8 +9,8 @@ from litestar.routes import HTTPRoute
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
-# Refusals (what is not part of this server among them), `{path}/ui_schema` below a static name, and
-# what no person calls.
+# Refusals (what is not part of this server among them), `{path}/ui_schema` below a static name,
+# what no person calls, and another protocol.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
     "GET /metrics",
@@ -21,6 +21,7 @@ UNDOCUMENTED = {
     "POST /api/gcp/token",
     "POST /graphql",
     "POST /api/keychain/catalog/{catalog_id}",
+    "POST /mcp",
 }
 ERROR_KEYS = ["error", "status", "detail"]
 # Shapes of their own: how a sick system answers, pages for people, words for senders.

@@ -23,6 +23,7 @@ _SETTINGS = RouteSettings(
     max_delivery_body_bytes=1,
     disable_metrics=False,
     console="off",
+    mcp=False,
 )
 
 

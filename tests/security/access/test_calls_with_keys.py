@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, command, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
 from noetl_testkit.web import Request, Response, serving
@@ -115,6 +116,30 @@ def test_a_key_runs_a_playbook_and_is_of_no_use_once_it_is_revoked(
     assert token not in listed.stdout + revoked.stdout
     assert "author" not in [line.split()[1] for line in listed.stdout.splitlines()]
     assert any(key["name"] == "author" and key["revoked_at"] for key in json.loads(revoked.stdout))
+
+
+def test_tools_have_the_rights_of_the_key(stack: Stack) -> None:
+    with stack.client() as admin:
+        for path in ("keys-a/tool", "keys-b/tool"):
+            text = _HELLO.format(path=path)
+            register(admin, text.replace("hello, ", "hello, agent: true, capabilities: [mcp], "))
+    token = _made(stack, "looks", "--role", "viewer", "--namespace", "keys-a/")
+
+    def asked(client: httpx.Client, method: str, **params: Json) -> httpx.Response:
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return client.post("/mcp", json=message)
+
+    with stack.client(token) as client, stack.client("") as nobody:
+        tools = asked(client, "tools/list").json()["result"]["tools"]
+        called = asked(client, "tools/call", name="keys-a_tool", arguments={}).json()["result"]
+        hidden = asked(client, "tools/call", name="keys-b_tool", arguments={}).json()
+        unknown = asked(nobody, "initialize")
+
+    assert {one["name"] for one in tools} == {"noetl_execution", "keys-a_tool"}
+    assert called["isError"] is True
+    assert "executions.start" in called["content"][0]["text"]
+    assert hidden["error"]["message"] == "Unknown tool: keys-b_tool"
+    assert unknown.status_code == 401
 
 
 def test_a_key_sees_its_namespaces_only(stack: Stack) -> None:

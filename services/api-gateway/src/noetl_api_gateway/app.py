@@ -44,7 +44,7 @@ from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.console.answers import console_exceptions
-from noetl_api_gateway.routes.console.pages import CONSOLE_STATE
+from noetl_api_gateway.routes.own_calls import APPLICATION_STATE
 from noetl_api_gateway.routes.registry import BUSY, RouteSettings, route_handlers
 from noetl_api_gateway.routes.web_ui.files import read_ui
 from noetl_api_gateway.routes.web_ui.pages import UiPages, ui_values
@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         service=service,
         lifespan=partial(_living, service),
     )
-    app.state[CONSOLE_STATE] = shell
+    app.state[APPLICATION_STATE] = shell
     return shell
 
 

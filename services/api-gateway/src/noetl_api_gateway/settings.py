@@ -132,6 +132,20 @@ class Settings(
         default="full",
         description="The console at /console: none, for reading only, or with all its actions.",
     )
+    mcp_enabled: bool = Field(
+        default=True, description="Serve playbooks that say so as tools of MCP, at /mcp."
+    )
+    mcp_wait_seconds: float = Field(
+        default=20.0,
+        ge=0,
+        le=300,
+        description="How long a call of a tool waits for its execution before it gives a handle.",
+    )
+    mcp_waits: int = Field(
+        default=100,
+        ge=0,
+        description="Calls of tools that wait at once; others get their handle immediately.",
+    )
     ui_dir: str = Field(
         default="", description="Folder of a built web UI, which is served at /ui; empty: none."
     )

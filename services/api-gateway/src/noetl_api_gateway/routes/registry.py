@@ -22,6 +22,7 @@ from noetl_api_gateway.routes.executions import (
 from noetl_api_gateway.routes.executions.repair import failures, rerun, restart, why
 from noetl_api_gateway.routes.ingress import deliveries
 from noetl_api_gateway.routes.internal import callbacks, demand, outbox, projections
+from noetl_api_gateway.routes.mcp import endpoint as mcp_endpoint
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
 from noetl_api_gateway.routes.system import (
     dashboard,
@@ -122,6 +123,7 @@ class RouteSettings:
     max_delivery_body_bytes: int
     disable_metrics: bool
     console: ConsoleMode
+    mcp: bool
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -133,6 +135,7 @@ class RouteSettings:
             settings.max_delivery_body_bytes,
             settings.disable_metrics,
             settings.console,
+            settings.mcp_enabled,
         )
 
 
@@ -155,4 +158,6 @@ def route_handlers(settings: RouteSettings) -> list[ControllerRouterHandler]:
     )
     routes = [handler for module in _MODULES for handler in module.ROUTES]
     metrics = [] if settings.disable_metrics else [health.metrics]
-    return [*routes, large, batches, listened, *metrics, *console_routes(settings.console)]
+    tools = mcp_endpoint.ROUTES if settings.mcp else []
+    pages = console_routes(settings.console)
+    return [*routes, large, batches, listened, *metrics, *tools, *pages]

@@ -19,15 +19,12 @@ from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.routes.console.answers import address_of, error_page, refused_page, shown
-from noetl_api_gateway.routes.console.own_calls import OwnCalls, transport
 from noetl_api_gateway.routes.console.sessions import refuse_foreign_forms, token_of
+from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, OwnCalls, transport
 from noetl_api_gateway.settings import ConsoleMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-CONSOLE_STATE = "console"
-"""Where the application keeps what answers the console's calls: itself."""
 
 _FILE_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _MOST_FIELDS = 2000
@@ -63,7 +60,7 @@ async def file(name: FromPath[str]) -> Response[bytes]:
 @get("/console/runs/{execution_id:str}/output", opt=_OPTIONS, include_in_schema=False)
 async def output(request: AnyRequest, execution_id: FromPath[str]) -> ASGIApp:
     """Stream what the steps of a run print, as the API does to the person who looks."""
-    calls = OwnCalls(request.app.state[CONSOLE_STATE], request.scope, token_of(request))
+    calls = OwnCalls(request.app.state[APPLICATION_STATE], request.scope, token_of(request))
     path = f"/noetl/executions/{segment(execution_id)}/events/stream"
     return cast("ASGIApp", calls.passed_on(path, {"output": "only"}))
 
@@ -104,7 +101,7 @@ async def _answer(
     )
     if route.path == "/login" and route.method == "POST":
         token = page_request.field("token").strip()
-    api = Api(transport(request.app.state[CONSOLE_STATE], request.scope, token))
+    api = Api(transport(request.app.state[APPLICATION_STATE], request.scope, token))
     try:
         given = await route.handler(api, page_request)
     except Refused as refused:

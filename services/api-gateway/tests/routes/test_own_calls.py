@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.console import own_calls
-from noetl_api_gateway.routes.console.own_calls import OwnCalls
+from noetl_api_gateway.routes import own_calls
+from noetl_api_gateway.routes.own_calls import OwnCalls
 
 SCOPE = {
     "type": "http",

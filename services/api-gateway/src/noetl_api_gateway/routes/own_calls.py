@@ -1,4 +1,4 @@
-"""Calls of the console to the API of its own process, as the person who looks at the page.
+"""Calls of the console and of the MCP endpoint to the API of their own process, as who calls them.
 
 They take the way of all requests, with its rights, bounds and metrics, but for the network.
 """
@@ -11,6 +11,9 @@ from noetl_console.api import Answer, Transport
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send
+
+APPLICATION_STATE = "application"
+"""Where the application keeps what answers these calls: itself."""
 
 _KEPT = ("asgi", "client", "extensions", "http_version", "root_path", "scheme", "server")
 _PASSED_ON = frozenset({b"host", b"x-request-id", b"traceparent", b"tracestate"})

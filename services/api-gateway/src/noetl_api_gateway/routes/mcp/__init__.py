@@ -1,0 +1,1 @@
+"""`/mcp`: playbooks as tools of the Model Context Protocol."""

@@ -1,0 +1,156 @@
+"""The tools that are offered: playbooks whose metadata says so, with their forms as schemas."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from noetl_console.api import Api, Refused, path_segments
+from noetl_contract.http.catalog.entries import CatalogEntry, CatalogListAnswer, UiField, UiSchema
+from noetl_contract.json import Json, JsonObject
+
+CAPABILITY: Final = "mcp"
+"""What `metadata.capabilities` of an agent has to name."""
+POLL_TOOL: Final = "noetl_execution"
+_PAGE_SIZE = 50
+_AT_ONCE = 8
+_LONGEST_NAME = 64
+_HASH_LENGTH = 8
+_TYPES = {"string", "integer", "number", "boolean", "object", "array"}
+_POLL: JsonObject = {
+    "name": POLL_TOOL,
+    "title": "Result of an execution",
+    "description": "Wait a while for an execution that a tool has started, and return its result,"
+    " or its status while it runs.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "execution_id": {"type": "string", "description": "as the tool has told it"}
+        },
+        "required": ["execution_id"],
+        "additionalProperties": False,
+    },
+    "annotations": {"readOnlyHint": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A playbook that is offered, at its version of now."""
+
+    name: str
+    path: str
+    version: int
+
+
+async def offered(api: Api) -> list[Offered]:
+    """Return the playbooks in the caller's reach that want to be tools, by name.
+
+    Raises:
+        Refused: the caller may not read the catalog.
+    """
+    wanted = {"capability": CAPABILITY, "brief": True}
+    answer = await api.send(CatalogListAnswer, "catalog/agents/list", wanted)
+    newest: dict[str, CatalogEntry] = {}
+    for entry in answer.entries:
+        known = newest.get(entry.path)
+        if entry.kind.lower() == "playbook" and (known is None or entry.version > known.version):
+            newest[entry.path] = entry
+    names = names_of(newest)
+    found = [Offered(names[path], path, entry.version) for path, entry in newest.items()]
+    return sorted(found, key=lambda one: one.name)
+
+
+def names_of(paths: Iterable[str]) -> dict[str, str]:
+    """Return a name for each path, in the letters that clients take; different ones differ."""
+    plain = {path: re.sub(r"[^A-Za-z0-9_-]", "_", path) for path in paths}
+    taken = list(plain.values())
+    return {
+        path: name
+        if taken.count(name) == 1 and len(name) <= _LONGEST_NAME and name != POLL_TOOL
+        else _distinct(path, name)
+        for path, name in plain.items()
+    }
+
+
+def _distinct(path: str, name: str) -> str:
+    digest = hashlib.sha256(path.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: _LONGEST_NAME - _HASH_LENGTH - 1]}_{digest}"
+
+
+async def page_of_tools(api: Api, begin: int) -> tuple[list[JsonObject], int | None]:
+    """Return a page of the tools, and where the next one begins.
+
+    Raises:
+        Refused: the caller may not read the catalog.
+    """
+    found = await offered(api)
+    permits = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(one: Offered) -> JsonObject | None:
+        async with permits:
+            form = await form_of(api, one)
+        return None if form is None else tool_of(one, form)
+
+    page = found[begin : begin + _PAGE_SIZE]
+    tools = [one for one in await asyncio.gather(*map(read, page)) if one is not None]
+    end = begin + _PAGE_SIZE
+    return [*([_POLL] if begin == 0 else []), *tools], end if end < len(found) else None
+
+
+async def form_of(api: Api, one: Offered) -> UiSchema | None:
+    """Return the form of a playbook; None when its newest version is not offered any more.
+
+    Raises:
+        Refused: it can't be read.
+    """
+    try:
+        form = await api.read(UiSchema, f"catalog/{path_segments(one.path)}/ui_schema")
+    except Refused as refused:
+        if refused.status == 404:
+            return None
+        raise
+    return form if form.version == one.version else None
+
+
+def tool_of(one: Offered, form: UiSchema) -> JsonObject:
+    """Return a playbook as the protocol describes tools."""
+    told = form.description_markdown or form.title or one.path
+    return {
+        "name": one.name,
+        "title": form.title or one.path,
+        "description": f"{told.strip()}\n\nPlaybook {one.path}, version {one.version}.",
+        "inputSchema": {
+            "type": "object",
+            "properties": {field.name: schema_of(field) for field in form.fields},
+            "additionalProperties": False,
+        },
+    }
+
+
+def schema_of(field: UiField) -> JsonObject:
+    """Return the JSON Schema of a value; a secret's default is not told."""
+    schema: JsonObject = {"type": field.kind} if field.kind in _TYPES else {}
+    if field.options is not None:
+        schema["enum"] = [*field.options]
+    if field.children:
+        children = [UiField.model_validate(one) for one in field.children]
+        schema["properties"] = {one.name: schema_of(one) for one in children}
+    told = [field.description] if field.description else []
+    if field.credential_glob:
+        told.append(f"name of a credential, like {field.credential_glob}")
+    if told:
+        schema["description"] = "; ".join(told)
+    if field.secret:
+        schema["writeOnly"] = True
+    elif field.default is not None and not field.children:
+        schema["default"] = field.default
+    return schema
+
+
+def unknown_arguments(form: UiSchema, arguments: Mapping[str, Json]) -> Sequence[str]:
+    """Return names of arguments that the playbook's workload doesn't have."""
+    known = {field.name for field in form.fields}
+    return sorted(arguments.keys() - known)
