@@ -316,6 +316,7 @@ REVEALS = {
 ENDLESS = {
     "/api/executions/{execution_id}/events/stream",
     "/api/events/batch/{request_id}/stream",
+    "/events",
 }
 
 

@@ -32,6 +32,7 @@ STRICT = [name for name in WITH_BODY if name not in LAX | PUBLIC]
 # The routes of workers, asked so often or with so much that a second parse counts.
 BUSY = {
     "POST /api/commands/{event_id}/claim",
+    "POST /api/commands/{event_id}/output",
     "POST /api/commands/{event_id}/reports",
     "POST /api/events",
     "POST /api/events/batch",

@@ -131,7 +131,9 @@ def test_mistakes_are_named(nats_stack: Stack) -> None:
     unknown = CliRunner().invoke(
         app, ["schedule", "show", "schedules/none", "--server-url", nats_stack.url]
     )
-    assert str(unknown.exception) == "no schedule has the path 'schedules/none'"
+    text, hint = str(unknown.exception).split("\n")
+    assert text == "no schedule has the path 'schedules/none'"
+    assert "`noetl-server schedule list`" in hint
 
 
 TICK_PATH = "schedules/tick"

@@ -173,7 +173,7 @@ def test_every_table_is_divided_or_known_not_to_be(database: Database) -> None:
     cluster = {
         "access_audit", "access_grant", "api_key", "catalog", "credential", "keychain",
         "machine_lease", "pause", "resource", "runtime", "schedule", "schedule_firing",
-        "schema_migrations", "secret_audit",
+        "schema_migrations", "secret_audit", "test_suite",
     }  # fmt: skip
     listed = database.run(
         "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'noetl'::REGNAMESPACE"

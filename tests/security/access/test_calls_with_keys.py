@@ -120,10 +120,10 @@ def test_a_key_runs_a_playbook_and_is_of_no_use_once_it_is_revoked(
 
 def test_tools_have_the_rights_of_the_key(stack: Stack) -> None:
     with stack.client() as admin:
-        for path in ("keys-a/tool", "keys-b/tool"):
+        for path in ("tools-a/tool", "tools-b/tool"):
             text = _HELLO.format(path=path)
             register(admin, text.replace("hello, ", "hello, agent: true, capabilities: [mcp], "))
-    token = _made(stack, "looks", "--role", "viewer", "--namespace", "keys-a/")
+    token = _made(stack, "looks", "--role", "viewer", "--namespace", "tools-a/")
 
     def asked(client: httpx.Client, method: str, **params: Json) -> httpx.Response:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -131,14 +131,14 @@ def test_tools_have_the_rights_of_the_key(stack: Stack) -> None:
 
     with stack.client(token) as client, stack.client("") as nobody:
         tools = asked(client, "tools/list").json()["result"]["tools"]
-        called = asked(client, "tools/call", name="keys-a_tool", arguments={}).json()["result"]
-        hidden = asked(client, "tools/call", name="keys-b_tool", arguments={}).json()
+        called = asked(client, "tools/call", name="tools-a_tool", arguments={}).json()["result"]
+        hidden = asked(client, "tools/call", name="tools-b_tool", arguments={}).json()
         unknown = asked(nobody, "initialize")
 
-    assert {one["name"] for one in tools} == {"noetl_execution", "keys-a_tool"}
+    assert {one["name"] for one in tools} == {"noetl_execution", "tools-a_tool"}
     assert called["isError"] is True
     assert "executions.start" in called["content"][0]["text"]
-    assert hidden["error"]["message"] == "Unknown tool: keys-b_tool"
+    assert hidden["error"]["message"] == "Unknown tool: tools-b_tool"
     assert unknown.status_code == 401
 
 

@@ -44,7 +44,8 @@ def test_an_image_has_what_its_package_requires_of_ours(wheels: Path) -> None:
 
     assert ours(known, "noetl-outbox") == {"noetl-outbox", "noetl-contract", "noetl-common"}
     assert ours(known, "noetl-server") == {
-        *("noetl-server", "noetl-contract", "noetl-common", "noetl-engine", "noetl-template")
+        *("noetl-server", "noetl-client", "noetl-contract", "noetl-common"),
+        *("noetl-engine", "noetl-template"),
     }
 
 
