@@ -110,10 +110,11 @@ def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
     mark = tmp_path / "mark"
     with pool_of(nats_stack) as pool, nats_stack.client() as client:
         register(client, STEP)
-        execution_id = start(client, 3, mark)
+        execution_id = start(client, 5, mark)
         for number in range(1, 4):
             name = f"cut-{number}"
-            pool.start(name, grace=1.0)
+            # Of this three tenths are for the goodbye, which has to fit on a busy machine.
+            pool.start(name, grace=2.0)
             wait_until(partial(has_begun, mark, number), timeout_seconds=30)
             pool.tell_to_stop(name)
             assert pool.ended(name) == 0
