@@ -16,7 +16,8 @@ A comment on the line before a block says what the block can't say itself:
 ``<!-- signal: NAME JSON -->``
     A signal that the execution is sent, with its payload.
 ``<!-- exits: CODE -->``
-    The exit code of the commands, when it isn't 0.
+    The exit code of the commands, when it isn't 0; several with ``or`` between them, where it
+    depends on what else is on the stack.
 ``<!-- with: JSON -->``
     The payload that the playbook is started with.
 
