@@ -52,7 +52,7 @@ NAVIGATION = {
             "waiting",
             "stopping",
         ),
-        *("schedules", "triggers", "results", "libraries"),
+        *("schedules", "triggers", "results"),
     ),
     "Use": (
         "command-line",
