@@ -7,8 +7,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import orjson
 import pytest
+from moto.server import ThreadedMotoServer
 from noetl.archive import reading
 from noetl.archive.chains import Log, Verdict, checked_pages
 from noetl.archive.manifest import volumes
@@ -165,6 +167,35 @@ def test_what_moved_goes_in_again_and_comes_back_as_it_was_last(
     reading.detach([address], IDS[:1])
     reading.attach([address], place, IDS[:1])
     assert database.run("SELECT max(position) FROM noetl.event").strip() == "4"
+
+
+def test_a_bucket_is_as_good_as_a_folder(
+    database: Database, address: DatabaseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        httpx.put(f"{url}/archives").raise_for_status()
+        add(database, IDS[0])
+        before = everything(database)
+        place = Place.at("s3://archives/noetl")
+        assert written(address, place).executions == 1
+        assert reading.prove(place).problems == []
+        reading.detach([address], IDS[:1])
+        reading.attach([address], place, IDS[:1])
+        assert everything(database) == before
+        with pytest.raises(StackError, match="s3://elsewhere"):
+            reading.prove(Place.at("s3://elsewhere"))
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(
