@@ -198,6 +198,60 @@ def test_a_bucket_is_as_good_as_a_folder(
         server.stop()
 
 
+def test_what_lies_between_executions_that_moved_stays_in_the_archive(
+    database: Database, address: DatabaseAddress, tmp_path: Path
+) -> None:
+    """The second volume has the ends of the first, and not what is between them."""
+    for one in IDS[:3]:
+        add(database, one)
+    place = Place.at(str(tmp_path))
+    written(address, place)
+    ends = f"IN ({IDS[0]}, {IDS[2]})"
+    database.run(
+        "INSERT INTO noetl.event (execution_id, catalog_id, event_id, event_type, position)"
+        f" SELECT execution_id, 1, 9, 'late', 4 FROM noetl.execution_state"
+        f" WHERE execution_id {ends};"
+        f" UPDATE noetl.execution_state SET position = 4 WHERE execution_id {ends}"
+    )
+    assert written(address, place).executions == 2
+    assert reading.prove(place).problems == []
+    before = everything(database)
+    reading.detach([address], IDS[:3])
+    reading.attach([address], place, IDS[:3])
+    assert everything(database) == before
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("ending", ["event.parquet", "failure.parquet", "manifest.json"])
+def test_a_kill_leaves_nothing_that_counts_and_the_next_call_goes_on(
+    database: Database,
+    address: DatabaseAddress,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    add(database, IDS[0])
+    place = Place.at(str(tmp_path))
+    put = Place.put
+
+    def killed_after(self: Place, name: str, content: bytes | Path) -> None:
+        put(self, name, content)
+        if name.endswith(ending):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "put", killed_after)
+        with pytest.raises(Killed):
+            written(address, place)
+    marked = "SELECT count(*) FROM noetl.execution_state WHERE archived_position IS NOT NULL"
+    assert database.run(marked).strip() == "0"
+    assert written(address, place).executions == 1
+    assert reading.prove(place).problems == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

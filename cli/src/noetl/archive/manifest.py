@@ -10,7 +10,7 @@ from noetl.archive.place import Place
 from noetl.stack.errors import StackError
 
 NAME = "manifest.json"
-_FOLDER = re.compile(r"^(.*/)?(\d+)-(\d+)/manifest\.json$")
+_FOLDER = re.compile(r"^(.*/)?(\d+)-(\d+)-\w+/manifest\.json$")
 
 
 class TableFile(BaseModel):

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.events import EventRow
 from noetl_contract.sharding import shard_for
 
 from noetl.archive import parquet, tables
@@ -19,26 +20,7 @@ from noetl.backup.manifest import digest
 from noetl.reshard.tables import delete
 from noetl.stack.errors import StackError
 
-_EVENT_COLUMNS = (
-    "execution_id",
-    "position",
-    "event_id",
-    "event_type",
-    "created_at",
-    "catalog_id",
-    "node_id",
-    "node_name",
-    "node_type",
-    "status",
-    "parent_event_id",
-    "parent_execution_id",
-    "context",
-    "result",
-    "meta",
-    "error",
-    "worker_id",
-    "note",
-)
+_EVENT_COLUMNS = tuple(one.name for one in fields(EventRow))
 
 
 @dataclass(slots=True)

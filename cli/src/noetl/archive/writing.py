@@ -101,7 +101,7 @@ async def _write_shard(
                 continue
             await _seal(session, good)
             with TemporaryDirectory(prefix="noetl-archive-") as scratch:
-                volume = _Volume(origin, place, migration, good, Path(scratch))
+                volume = _Volume(origin, place, migration, good, Path(scratch), datetime.now(UTC))
                 manifest = await volume.write(session)
             await session.execute(
                 "mark_archived",
@@ -145,11 +145,15 @@ class _Volume:
     logs: Sequence[Log]
     scratch: Path
 
+    at: datetime
+
     @property
     def folder(self) -> str:
+        """A name that no volume has yet: one with the same ends may hold what lies between."""
         first, last = self.logs[0].execution_id, self.logs[-1].execution_id
         begun = datetime.fromtimestamp(time_of_id_ms(first) / 1000, UTC)
-        return f"shard-{self.origin.shard}/{begun:%Y-%m}/{first}-{last}/"
+        name = f"{first}-{last}-{self.at:%Y%m%dT%H%M%S%f}"
+        return f"shard-{self.origin.shard}/{begun:%Y-%m}/{name}/"
 
     async def write(self, session: Session) -> Manifest:
         ids = [one.execution_id for one in self.logs]
@@ -183,7 +187,7 @@ class _Volume:
             executions=len(ids),
             events=found["event"].rows,
             without_digest=sum(one.verdict is not Verdict.WHOLE for one in self.logs),
-            written_at=datetime.now(UTC),
+            written_at=self.at,
             tables=found,
         )
         text = manifest.model_dump_json(indent=2).encode()
