@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any, Self
 
 from noetl_common import metrics
-from prometheus_client import REGISTRY
 
 _OURS = "noetl"
 
@@ -47,10 +46,11 @@ class Loading:
             if name not in reached:
                 reached.add(name)
                 following += self._imports[name]
+        registry = vars(metrics)["REGISTRY"]
         for name, makers in self._makers.items():
-            found = REGISTRY._names_to_collectors.get(name)  # noqa: SLF001 -- as in metrics
+            found = registry._names_to_collectors.get(name)  # noqa: SLF001 -- as in metrics
             if found is not None and not makers & reached:
-                REGISTRY.unregister(found)
+                registry.unregister(found)
 
     def _noted_import(
         self,
