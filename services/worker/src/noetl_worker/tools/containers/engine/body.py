@@ -60,7 +60,7 @@ def create_body(plan: Plan, ceilings: Ceilings) -> JsonObject:
         "Env": [f"{name}={value}" for name, value in plan.env.items()],
         "Labels": dict(labels_of(plan)),
         "User": ceilings.user,
-        # A container that is removed goes at once: Podman would wait for its signal, Docker doesn't.
+        # What is removed goes at once: Podman would wait for its signal, Docker doesn't.
         "StopTimeout": 0,
         "HostConfig": host,
     }
