@@ -128,7 +128,9 @@ def prepare(client: Client) -> str:
 
 def token_of(client: Client, account: str) -> str:
     """Return a token of an account of the release."""
-    asked = ServiceAccountToken(spec=TokenRequestSpec(audiences=[], expirationSeconds=86_400))
+    asked = ServiceAccountToken(
+        metadata=ObjectMeta(), spec=TokenRequestSpec(audiences=[], expirationSeconds=86_400)
+    )
     made = client.create(asked, account, namespace=NAMESPACE)
     return str(made.status.token)
 
