@@ -221,7 +221,7 @@ ON CONFLICT (cache_key) DO UPDATE
         holder = excluded.holder,
         held_until = excluded.held_until
     WHERE coalesce(r.held_until, '-infinity') <= now()
-        AND coalesce(r.retry_at, '-infinity') <= now()
+    AND coalesce(r.retry_at, '-infinity') <= now()
 RETURNING r.cache_key;
 
 -- name: find_renewal
