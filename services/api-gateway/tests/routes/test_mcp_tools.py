@@ -57,7 +57,12 @@ class Scripted:
         self.answers = answers
 
     async def __call__(
-        self, _method: str, path: str, _query: Mapping[str, str], _body: bytes | None
+        self,
+        _method: str,
+        path: str,
+        _query: Mapping[str, str],
+        _body: bytes | None,
+        _key: str | None = None,
     ) -> Answer:
         status, body = self.answers.get(path.removeprefix("/noetl/"), (404, {"error": "none"}))
         return Answer(status, orjson.dumps(body))

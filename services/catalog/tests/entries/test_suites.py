@@ -44,7 +44,7 @@ async def test_an_id_is_that_of_a_file_below_a_folder(ask: Ask) -> None:
     ]
 
     assert kept.body["suite_id"] == "__b/c_d"
-    assert [reply.status for reply in refused] == [400] * 5
+    assert [reply.status for reply in refused] == [400] * 7
     assert refused[2].error == "Invalid test suite id 'a/../b'"
 
 
