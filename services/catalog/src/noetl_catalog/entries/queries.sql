@@ -135,6 +135,30 @@ SELECT libraries -> $2::TEXT AS lock
 FROM noetl.catalog
 WHERE catalog_id = $1;
 
+-- name: find_plugins
+-- Plug-ins that were not taken out, of each path one version. $1 paths, $2 their versions, null
+-- for the newest, in the same order
+SELECT
+    asked.path AS asked_path,
+    asked.version AS asked_version,
+    found.catalog_id,
+    found.version,
+    found.digest
+FROM unnest($1::TEXT[], $2::SMALLINT[]) AS asked (path, version)
+CROSS JOIN LATERAL (
+    SELECT
+        c.catalog_id,
+        c.version,
+        c.payload ->> 'digest' AS digest
+    FROM noetl.catalog AS c
+    WHERE c.path = asked.path
+        AND c.kind = 'plugin'
+        AND c.deleted_at IS NULL
+        AND (asked.version IS NULL OR c.version = asked.version)
+    ORDER BY c.version DESC
+    LIMIT 1
+) AS found;
+
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
 -- looked at, whether it is in force still or again.
