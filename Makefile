@@ -148,6 +148,12 @@ schedules: setup
 container-tool: setup
 	PYTHONPATH=tools/containers .venv/bin/python tests/containers/proof.py $(args)
 
+# The same as Jobs: args="--kubeconfig FILE --image busybox:1.37" for a cluster for tests, else one
+# of this machine from NOETL_KUBE_BINARIES.
+.PHONY: cluster-tool
+cluster-tool: setup
+	PYTHONPATH=tools/containers:tools/chart .venv/bin/python tests/containers/jobs.py $(args)
+
 # Builds the images and proves the stack of compose.yaml; args=--own-engine brings an engine up.
 containers: setup
 	PYTHONPATH=tools/image .venv/bin/python tools/containers/prove.py $(args)

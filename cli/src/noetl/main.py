@@ -17,7 +17,7 @@ from noetl.commands.remote import (
 from noetl.commands.remote.documents import register
 from noetl.commands.remote.opening import open_console
 from noetl.commands.run import run
-from noetl.commands.upkeep import archive, backup, letters, reshard
+from noetl.commands.upkeep import archive, backup, letters, moving, reshard
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -49,6 +49,7 @@ app.command(cls=doctor.Doctor)(doctor.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(reshard.reshard)
+app.command("import")(moving.take_over)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)

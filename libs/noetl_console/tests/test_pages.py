@@ -10,6 +10,7 @@ import pytest
 from noetl_console.api import Answer, Api, Refused, path_segments
 from noetl_console.drawing.values import LONGEST_VALUE, MOST_TOGETHER, Values
 from noetl_console.pages import login
+from noetl_console.pages.actions import rerun
 from noetl_console.pages.catalog.edit import edit, save
 from noetl_console.pages.catalog.playbook import playbook
 from noetl_console.pages.catalog.playbooks import playbooks
@@ -32,11 +33,18 @@ class Scripted:
     def __init__(self, **answers: Any) -> None:
         self.answers: dict[str, Any] = answers
         self.asked: list[tuple[str, str, Any]] = []
+        self.keys: dict[str, str | None] = {}
 
     async def __call__(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        key: str | None = None,
     ) -> Answer:
         name = path.removeprefix("/noetl/")
+        self.keys[name] = key
         self.asked.append((method, name, orjson.loads(body) if body else dict(query)))
         given = self.answers.get(name, (404, {"error": f"{name} not found"}))
         status, answer = given if isinstance(given, tuple) else (200, given)
@@ -186,6 +194,46 @@ async def test_what_became_of_each_selected_run_is_told() -> None:
     for form in ({"id": ["1"], "action": ["burn"]}, {"action": ["cancel"]}):
         with pytest.raises(BadField):
             await act_on_runs(Api(scripted), PageRequest("", form=form))
+
+
+STARTED = {"execution_id": "9", "status": "started", "commands_generated": 1}
+
+
+async def test_a_second_click_starts_nothing_more() -> None:
+    async def key_of(**fields: str) -> str | None:
+        scripted = Scripted(**{"executions/1/rerun": STARTED})
+        form = {name: [value] for name, value in fields.items()}
+        await rerun(Api(scripted), PageRequest("/console/runs/1/rerun", {"id": "1"}, form=form))
+        return scripted.keys["executions/1/rerun"]
+
+    first = await key_of(once="a", workload='{"x": 1}')
+
+    assert first is not None
+    assert await key_of(once="a", workload='{"x": 1}') == first
+    assert await key_of(once="a", workload='{"x": 2}') != first
+    assert await key_of(once="b", workload='{"x": 1}') != first
+    assert await key_of(workload='{"x": 1}') is None
+
+
+async def test_each_selected_run_is_started_again_once() -> None:
+    scripted = Scripted(**{f"executions/{number}/rerun": STARTED for number in "12"})
+    form = {"id": ["1", "2"], "action": ["rerun"], "once": ["a"]}
+
+    await act_on_runs(Api(scripted), PageRequest("/console/runs", form=form))
+
+    first, second = scripted.keys.values()
+    assert first
+    assert second
+    assert first != second
+
+
+async def test_each_form_that_starts_something_has_a_key_of_its_own() -> None:
+    api, request = Api(Scripted(executions=[entry()])), PageRequest("/console")
+    texts = [html(await runs(api, request), request) for _ in range(2)]
+    keys = [re.findall(r'name="once" value="([^"]{16})"', text) for text in texts]
+
+    assert [len(found) for found in keys] == [1, 1]
+    assert keys[0] != keys[1]
 
 
 async def test_the_cause_is_read_without_a_click() -> None:
@@ -532,7 +580,7 @@ async def test_the_whole_group_is_dismissed() -> None:
     scripted = Scripted()
 
     async def answering(
-        method: str, path: str, query: Mapping[str, str], body: bytes | None
+        method: str, path: str, query: Mapping[str, str], body: bytes | None, _key: str | None
     ) -> Answer:
         given = {"fingerprint": "f", "dismissed": 100, **left[len(scripted.asked)]}
         await scripted(method, path, query, body)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
+from noetl_common.crypto import chain
 from noetl_common.crypto.chain import Chain, canonical
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json, encode
@@ -51,6 +52,8 @@ def _as_jsonb(value: Json) -> Json:
         {"x": 1 << 64, "y": (1 << 64) - 1, "z": -(1 << 63), "small": 1e-7},
         {"x": -0.0, "y": "1e5 and -0.0", "z": "3e1"},
         {"nan": float("nan"), "inf": [float("inf")], "big": 1e17},
+        {2: 1, 10: 2, None: 3},
+        {"deep": {2: [{10: 1e16}]}, "x": 1 << 70},
         "é\U0001f600\u2028",
         [None, True, False, {}, []],
     ],
@@ -99,6 +102,17 @@ def test_the_bytes_are_those_of_every_release() -> None:
         start + b"[1e-07,10000000000000000,1e-05,15" + b"0" * 299 + b","
         b'"\xc3\xa4\\n\x7f\xe2\x80\xa8"],null,null,null,null]'
     )
+
+
+def test_only_numbers_take_the_slow_way() -> None:
+    texts = ["3e7", "2.5e10", "-0.0", "10.00001", "a:3e7", "7f9330cf73bb483aa3e7", "0x1e5"]
+    numbers = [1e-7, 1e22, -2.5e-300, 0.00001, -0.0, -1e16]
+
+    def takes_it(value: Json) -> bool:
+        return chain._may_be_rewritten(orjson.dumps([1, value, {"x": value}]))
+
+    assert [text for text in texts if takes_it(text)] == ["a:3e7"]
+    assert [number for number in numbers if not takes_it(number)] == []
 
 
 def test_any_change_of_any_column_shows() -> None:

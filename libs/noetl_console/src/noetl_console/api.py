@@ -24,7 +24,12 @@ class Transport(Protocol):
     """Carries one call to the API, as the person who looks at the page."""
 
     async def __call__(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        key: str | None = None,
     ) -> Answer:
         """Return what the API answers.
 
@@ -33,6 +38,7 @@ class Transport(Protocol):
             path: begins with `/noetl/`, so that ids are texts; percent-encoded.
             query: parameters, not encoded.
             body: JSON, if there is one.
+            key: with which the call takes effect once, however often it is made.
         """
 
 
@@ -88,16 +94,22 @@ class Api:
             return None
 
     async def send[T](
-        self, wanted: type[T], path: str, body: Model | Json, method: str = "POST"
+        self,
+        wanted: type[T],
+        path: str,
+        body: Model | Json,
+        method: str = "POST",
+        *,
+        once: str | None = None,
     ) -> T:
-        """Send a JSON body to a path below `/noetl/`.
+        """Send a JSON body to a path below `/noetl/`; ``once`` is a key of idempotency.
 
         Raises:
             Refused: it was refused, or the answer is none of the contract.
         """
         if isinstance(body, Model):
             body = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
-        return _decoded(wanted, await self._call(method, path, {}, orjson.dumps(body)))
+        return _decoded(wanted, await self._call(method, path, {}, orjson.dumps(body), once))
 
     async def send_if_allowed[T](self, wanted: type[T], path: str, body: Model | Json) -> T | None:
         """Ask with a body for what a page can do without, as ``read_if_allowed``.
@@ -121,9 +133,14 @@ class Api:
         await self._call("GET", "executions", {"limit": "1"}, None)
 
     async def _call(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        key: str | None = None,
     ) -> bytes:
-        answer = await self._transport(method, f"/noetl/{path}", query, body)
+        answer = await self._transport(method, f"/noetl/{path}", query, body, key)
         if answer.status >= 300:
             raise _refused(answer)
         self.bytes_read += len(answer.body)

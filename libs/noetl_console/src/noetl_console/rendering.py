@@ -1,6 +1,7 @@
 """Templates and files of the console."""
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -78,6 +79,7 @@ def _environment() -> Environment:
         segment=segment,
     )
     environment.globals["asset"] = _asset
+    environment.globals["once"] = _once
     return environment
 
 
@@ -87,6 +89,11 @@ def _state_class(state: str | None) -> str:
 
 def _place(path: str | None) -> str:
     return path_segments(path or "")
+
+
+def _once() -> str:
+    """Return a text that no other form has, by which one that is sent twice is known."""
+    return secrets.token_urlsafe(12)
 
 
 def _asset(name: str) -> str:

@@ -1,5 +1,6 @@
 """What a page gets, and what it gives."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,17 @@ class PageRequest:
         """Return the last value of a form's field; empty if there is none."""
         values = self.form.get(name)
         return values[-1] if values else ""
+
+    @property
+    def once(self) -> str | None:
+        """Return a key that is the same when a form is sent again as it was, by a second click.
+
+        None for a form without the field that the page gave it.
+        """
+        if not self.field("once"):
+            return None
+        sent = repr((self.path, sorted((name, *self.form[name]) for name in self.form)))
+        return f"console:{hashlib.sha256(sent.encode('utf-8', 'replace')).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,7 +335,8 @@ def test_what_names_the_keychain_is_left_to_the_worker_and_aliases_pass_as_they_
         "keychain:\n- {name: api, provider: vault, map: {token: path#key}}\n"
         "workflow:\n- step: start\n  tool:\n    kind: http\n    auth: api\n"
         "    url: http://h\n    t: '{{ keychain.api.token }}'\n"
-        "    u: 'x{{ keychain.api.token }}y'\n    v: '{{ keychain.other.token }}'\n"
+        "    u: 'x{{ keychain.api.token }}y'\n"
+        "    v: '{{ keychain.other.token | default(7) }}'\n"
     )
     run = Run(parse_playbook(text)).start()
 
@@ -345,10 +346,53 @@ def test_what_names_the_keychain_is_left_to_the_worker_and_aliases_pass_as_they_
         "url": "http://h",
         "t": "{{ keychain.api.token }}",
         "u": "x{{ keychain.api.token }}y",
-        "v": None,
+        "v": 7,
     }
     assert command.context["keychain"] == ["api"]
+    assert command.context["keychain_needed"] == ["api"]
     assert "keychain" not in command.context["render_context"]
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("tool: {kind: http, url: 'h{{ keychain.other.token }}'}", "keychain.other.token"),
+        ("tool: {kind: http, url: '{{ keychain.other }}'}", "keychain.other"),
+        ("tool: {kind: noop}\n  loop: {in: '{{ keychain.api.list }}', iterator: x}",
+         "keychain.api.list"),
+        ("tool: {kind: noop}\n  set: {x: '{{ keychain.api.token }}'}", "keychain.api.token"),
+        ("tool: {kind: noop}\n  next: {arcs: [{step: end, when: '{{ keychain.api.on == 1 }}'}]}",
+         "keychain.api.on"),
+    ],
+)  # fmt: skip
+def test_a_secret_that_is_not_there_is_an_error_with_its_name(place: str, names: str) -> None:
+    """Also where no secret may be: an empty text in its place would be sent to somebody."""
+    text = (
+        "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\n"
+        "keychain:\n- {name: api, provider: vault}\n"
+        "workflow:\n- {step: start, tool: {kind: noop}, next: {arcs: [{step: a}]}}\n"
+        f"- step: a\n  {place}\n- {{step: end, tool: {{kind: noop}}}}\n"
+    )
+    run = Run(parse_playbook(text)).start().work_all()
+
+    assert (
+        f"'{names}' has no value here: the keychain has" in run.rows[-1].result["context"]["error"]
+    )
+
+
+def test_an_entry_that_a_program_outside_makes_may_be_empty() -> None:
+    text = (
+        "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\nkeychain:\n"
+        "- {name: id, kind: google_id_token, auth: a}\n- {name: kept}\n"
+        "- {name: token, kind: oauth2, endpoint: 'https://h/t'}\nworkflow:\n- step: start\n"
+        "  tool: {kind: http, url: '{{ keychain.id }}{{ keychain.kept }}{{ keychain.token }}'}\n"
+    )
+    context = Run(parse_playbook(text)).start().find("start").context
+
+    assert (context["keychain"], context["keychain_needed"]) == (
+        ["id", "kept", "token"],
+        ["kept", "token"],
+    )
 
 
 def test_what_an_iteration_sets_for_itself_stays_with_it() -> None:

@@ -4,9 +4,9 @@ Server and worker follow different rules; each function says whose. The module-l
 share one :class:`Renderer` with default limits.
 """
 
-from noetl_template.errors import TemplateError, TemplateLimitError
+from noetl_template.errors import SecretMissing, TemplateError, TemplateLimitError
 from noetl_template.limits import Limits, SharedWork, shared_work, work_spent
-from noetl_template.references import Reference, look_ups, references
+from noetl_template.references import look_ups, references
 from noetl_template.render import (
     Renderer,
     Scope,
@@ -23,14 +23,18 @@ from noetl_template.render import (
     use_limits,
 )
 from noetl_template.syntax.literals import has_worker_syntax, literal, templates_in
-from noetl_template.values import Json
+from noetl_template.syntax.look_ups import Reference
+from noetl_template.values import KEYCHAIN, Json, Secrets
 
 __all__ = [
+    "KEYCHAIN",
     "Json",
     "Limits",
     "Reference",
     "Renderer",
     "Scope",
+    "SecretMissing",
+    "Secrets",
     "SharedWork",
     "TemplateError",
     "TemplateLimitError",

@@ -14,12 +14,15 @@ from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import (
     EvaluationError,
     LimitReached,
+    NoSecret,
+    SecretMissing,
     TemplateError,
     TemplateLimitError,
 )
 from noetl_template.limits import Budget, Limits
+from noetl_template.syntax.look_ups import look_ups_in, names_made_in, with_guards
 from noetl_template.syntax.prepare import prepare, single_expression
-from noetl_template.values import Dialect, Value
+from noetl_template.values import KEYCHAIN, Dialect, Value
 
 # What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,
 # SyntaxError comes from nesting that Python's own compiler refuses.
@@ -59,19 +62,28 @@ class PathTemplate:
     is_data: bool = True
 
     def value(self, scope: Mapping[str, Value], _budget: Budget) -> Value:
-        """Return the named value, undefined when any part of the path is."""
+        """Return the named value, undefined when any part of the path is.
+
+        Raises:
+            SecretMissing: It is a secret that isn't there.
+        """
         getitem = self.environment.getitem
         dialect = self.environment.dialect
         head, *rest = self.path
         try:
             value = dialect.incoming(scope[head])
         except KeyError:
+            if head == KEYCHAIN:
+                raise failed(self.source, _no_secret(self.path)) from None
             return dialect.undefined
-        for name in rest:
-            if dialect.proxies_result and name == "result" and isinstance(value, Mapping):
-                value = value.get("result", value)
-            else:
-                value = getitem(value, name)
+        try:
+            for name in rest:
+                if dialect.proxies_result and name == "result" and isinstance(value, Mapping):
+                    value = value.get("result", value)
+                else:
+                    value = getitem(value, name)
+        except NoSecret as error:
+            raise failed(self.source, error) from error
         return value
 
 
@@ -86,6 +98,8 @@ class ValueTemplate:
     suffix: str
     is_data: bool
     """Whether it looks anything up."""
+    secret: tuple[str, ...] | None
+    """A secret that it names and gives no default for."""
 
     def value(self, scope: Mapping[str, Value], budget: Budget) -> Value:
         """Return the value of the expression.
@@ -93,6 +107,8 @@ class ValueTemplate:
         Raises:
             TemplateError: It can't be evaluated.
         """
+        if self.secret is not None and KEYCHAIN not in scope:
+            raise failed(self.source, _no_secret(self.secret))
         context = RenderContext(self.environment, scope, budget)
         try:
             return next(self.template.root_render_func(context))
@@ -107,6 +123,8 @@ class TextTemplate:
     source: str
     template: jinja2.Template
     environment: TemplateEnvironment
+    secret: tuple[str, ...] | None
+    """A secret that it names and gives no default for."""
 
     def text(
         self,
@@ -120,6 +138,8 @@ class TextTemplate:
         Raises:
             TemplateError: It can't be rendered, or a limit is reached.
         """
+        if self.secret is not None and KEYCHAIN not in scope:
+            raise failed(self.source, _no_secret(self.secret))
         context = RenderContext(self.environment, scope, budget)
         context.unmarked = unmarked
         try:
@@ -159,8 +179,27 @@ def failed(source: str, error: Exception) -> TemplateError:
             problem = "too many arguments"
         case _:
             problem = f"invalid operation: {error}"
-    kind = TemplateLimitError if isinstance(error, LimitReached) else TemplateError
+    kind: type[TemplateError] = TemplateError
+    if isinstance(error, LimitReached | NoSecret):
+        kind = TemplateLimitError if isinstance(error, LimitReached) else SecretMissing
     return kind(problem, template=source, line=line)
+
+
+def _no_secret(path: tuple[str, ...]) -> NoSecret:
+    name = ".".join(path)
+    return NoSecret(
+        f"'{name}' has no value here: the keychain has no such entry, or only tools are given it"
+    )
+
+
+def _secret_of(tree: nodes.Template) -> tuple[str, ...] | None:
+    """Return the first secret that a template names without being ready for its absence."""
+    if not any(name.name == KEYCHAIN for name in tree.find_all(nodes.Name)):
+        return None
+    if KEYCHAIN in names_made_in(tree):
+        return None
+    found = with_guards(look_ups_in(tree))
+    return next((one.path for one in found if one.path[0] == KEYCHAIN and not one.is_guarded), None)
 
 
 def _unknown_name(message: str) -> str | None:
@@ -238,14 +277,15 @@ class Compiler:
         try:
             _check_length(source, self._texts, self.limits)
             tree = self._texts.parse(source)
+            secret = _secret_of(tree) if KEYCHAIN in source else None
             single = single_expression(tree)
             tree = prepare(tree)
             if single is None:
-                return TextTemplate(source, self._texts.from_tree(tree), self._texts)
+                return TextTemplate(source, self._texts.from_tree(tree), self._texts, secret)
             # Rewriting happens in place or replaces the node, so look it up again.
             template = self._values.from_tree(_bare(tree))
             return ValueTemplate(
-                source, template, self._values, single.prefix, single.suffix, single.is_data
+                source, template, self._values, single.prefix, single.suffix, single.is_data, secret
             )
         except _FAILURES as error:
             raise failed(source, error) from error

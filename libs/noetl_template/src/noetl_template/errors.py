@@ -29,6 +29,10 @@ class TemplateLimitError(TemplateError):
     """A template reached a limit. It is never taken for a value that is merely absent."""
 
 
+class SecretMissing(TemplateError):
+    """A template names a secret that isn't there. It is never taken for an absent value."""
+
+
 class EvaluationError(Exception):
     """Raised by operators, filters and limits; becomes a TemplateError."""
 
@@ -39,3 +43,7 @@ class EvaluationError(Exception):
 
 class LimitReached(EvaluationError):
     """A limit is reached; becomes a TemplateLimitError."""
+
+
+class NoSecret(EvaluationError):
+    """A secret is named that isn't there; becomes a SecretMissing."""

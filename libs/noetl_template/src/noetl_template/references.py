@@ -1,7 +1,6 @@
 """Inspect a template without rendering it: its syntax and the names it looks up."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import jinja2
@@ -12,28 +11,11 @@ from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.errors import TemplateError
 from noetl_template.limits import Limits
+from noetl_template.syntax.look_ups import Reference, look_ups_in, names_made_in, with_guards
 from noetl_template.values import SERVER, WORKER, Dialect
 
-_TOLERANT_FILTERS: Final = frozenset({"default", "d"})
-_TOLERANT_TESTS: Final = frozenset({"defined", "undefined", "none", "true", "false"})
 _LONG_CHARS: Final = 50_000
 _OWN_NAMES: Final = frozenset({"loop", "self", "caller", "varargs", "kwargs", *FUNCTIONS})
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A look-up of a value from the scope.
-
-    Attributes:
-        path: The name, then the constant keys behind it: ``("a", "b")`` for ``a.b[0]``.
-        line: One-based line in the template.
-        is_guarded: Whether the template is ready for the value to be missing, because it gives
-            a default for it or tests it.
-    """
-
-    path: tuple[str, ...]
-    line: int
-    is_guarded: bool = False
 
 
 class _Inspector:
@@ -46,21 +28,14 @@ class _Inspector:
     def references(self, text: str) -> tuple[Reference, ...]:
         tree = self._parsed(text)
         self._refuse_unknown(tree, text)
-        found = tuple(_read(tree, guarded=False))
-        guarded = {reference.path for reference in found if reference.is_guarded}
-        return tuple(
-            Reference(reference.path, reference.line, is_guarded=_starts_with(reference, guarded))
-            for reference in _outer(tree, found)
-        )
+        return tuple(_outer(tree, tuple(with_guards(look_ups_in(tree)))))
 
     def look_ups(self, text: str) -> frozenset[tuple[str, ...]]:
         try:
             tree = self._environment.parse(text)
         except (jinja2.TemplateError, RecursionError) as error:
             raise failed(text, error) from error
-        return frozenset(
-            reference.path for reference in _outer(tree, tuple(_read(tree, guarded=False)))
-        )
+        return frozenset(reference.path for reference in _outer(tree, look_ups_in(tree)))
 
     def _parsed(self, text: str) -> nodes.Template:
         if len(text) <= _LONG_CHARS:
@@ -123,50 +98,4 @@ def _outer(tree: nodes.Template, found: tuple[Reference, ...]) -> Iterator[Refer
 
 
 def _own_names(tree: nodes.Template) -> frozenset[str]:
-    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
-    return _OWN_NAMES | stored | {macro.name for macro in tree.find_all(nodes.Macro)}
-
-
-def _starts_with(reference: Reference, guarded: set[tuple[str, ...]]) -> bool:
-    path = reference.path
-    return any(path[: length + 1] in guarded for length in range(len(path)))
-
-
-def _read(node: nodes.Node, *, guarded: bool) -> Iterator[Reference]:
-    path = _path_of(node)
-    if path is not None:
-        yield Reference(path, node.lineno, is_guarded=guarded)
-        return
-    ready = _children_ready_for_nothing(node)
-    for child in node.iter_child_nodes():
-        yield from _read(child, guarded=child in ready)
-
-
-def _children_ready_for_nothing(node: nodes.Node) -> list[nodes.Node]:
-    """Return the children whose value may be missing without surprise."""
-    match node:
-        case nodes.Filter(name=name, node=nodes.Expr() as value) if name in _TOLERANT_FILTERS:
-            return [value]
-        case nodes.Test(name=name, node=value) if name in _TOLERANT_TESTS:
-            return [value]
-        case nodes.Or(left=value) | nodes.And(left=nodes.Name() as value) | nodes.Not(node=value):
-            return [value]
-        case nodes.CondExpr(test=value) | nodes.If(test=value):
-            return [value]
-        case _:
-            return []
-
-
-def _path_of(node: nodes.Node) -> tuple[str, ...] | None:
-    match node:
-        case nodes.Name(name=name, ctx="load"):
-            return (name,)
-        case nodes.Getattr(node=owner, attr=key):
-            path = _path_of(owner)
-        case nodes.Getitem(node=owner, arg=nodes.Const(value=str(key))):
-            path = _path_of(owner)
-        case nodes.Getitem(node=owner, arg=nodes.Const()):
-            return _path_of(owner)
-        case _:
-            return None
-    return None if path is None else (*path, key)
+    return _OWN_NAMES | names_made_in(tree)

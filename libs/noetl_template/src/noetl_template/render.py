@@ -5,7 +5,12 @@ from contextlib import suppress
 from typing import Final
 
 from noetl_template.compiled import CompiledTemplate, Compiler, PathTemplate, TextTemplate, failed
-from noetl_template.errors import EvaluationError, TemplateError, TemplateLimitError
+from noetl_template.errors import (
+    EvaluationError,
+    SecretMissing,
+    TemplateError,
+    TemplateLimitError,
+)
 from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
 from noetl_template.syntax.literals import (
@@ -173,12 +178,13 @@ class Renderer:
 
         Raises:
             TemplateLimitError: The condition reaches a limit.
+            SecretMissing: It names a secret, and conditions are given none.
         """
         if not isinstance(condition, str):
             return condition is True
         try:
             text = self.worker_text(condition, scope)
-        except TemplateLimitError:
+        except (TemplateLimitError, SecretMissing):
             raise
         except TemplateError:
             return False

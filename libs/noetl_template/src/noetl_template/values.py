@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from noetl_template.errors import EvaluationError
+from noetl_template.errors import EvaluationError, NoSecret
 from noetl_template.limits import Budget
 
 type Value = Any
@@ -28,6 +28,8 @@ INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
 MAX_NESTING: Final = 200
+KEYCHAIN: Final = "keychain"
+"""The name under which templates find secrets."""
 
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", '"': '\\"', "\\": "\\\\", "\0": "\\0"}
 _LONGEST_ESCAPE: Final = 10
@@ -67,6 +69,48 @@ class BuiltMap(dict[Value, Value]):
     size: int
 
 
+class Secrets(dict[str, Value]):
+    """The secrets that templates may name; one that isn't there is an error with its name.
+
+    Attributes:
+        path: Names under which templates find the map.
+        optional: Paths of which templates say themselves what is to be where they lack.
+    """
+
+    __slots__ = ("optional", "path")
+
+    def __init__(
+        self,
+        values: Mapping[str, Value],
+        *,
+        optional: frozenset[tuple[str, ...]] = frozenset(),
+        path: tuple[str, ...] = (KEYCHAIN,),
+    ) -> None:
+        super().__init__(
+            (name, Secrets(value, optional=optional, path=(*path, name)))
+            if type(value) is dict
+            else (name, value)
+            for name, value in values.items()
+        )
+        self.path = path
+        self.optional = optional
+
+    def get(self, key: Value, default: Value = None, /) -> Value:
+        """Return a value; the default only where a template is ready for that.
+
+        Raises:
+            NoSecret: There is none.
+        """
+        if key in self:
+            return self[key]
+        path = (*self.path, str(key))
+        if any(path == one[: len(path)] or one == path[: len(one)] for one in self.optional):
+            return default
+        owner = f"entry '{self.path[1]}' of the keychain" if len(self.path) > 1 else "keychain"
+        what = "field" if len(self.path) > 1 else "entry"
+        raise NoSecret(f"the {owner} has no {what} '{'.'.join(path[len(self.path[:2]) :])}'")
+
+
 class Group(BuiltList):
     """One group of ``groupby``: a pair that also knows ``grouper`` and ``list``."""
 
@@ -100,6 +144,7 @@ _KINDS: Final[dict[type, Kind]] = {
     dict: Kind.MAP,
     BuiltList: Kind.SEQUENCE,
     BuiltMap: Kind.MAP,
+    Secrets: Kind.MAP,
     Group: Kind.SEQUENCE,
 }
 # The types of plain lists and maps, those of groups aside.

@@ -190,18 +190,22 @@ async def test_templates_of_a_single_tool_see_the_keychain_and_nothing_else_does
         "http",
         {
             "url": "u/{{ keychain.whole }}",
-            "headers": {"A": "Bearer {{ keychain.token.token }}", "B": "{{ keychain.key.key }}"},
+            "headers": {
+                "A": "Bearer {{ keychain.token.token }}",
+                "B": "{{ keychain.key.key | default('') }}{{ keychain.token.no | default('-') }}",
+            },
             "auth": {"type": "bearer", "token": "{{ keychain.token.token }}"},
             "n": "{{ n }}",
         },
         keychain=["token", "whole", "gone"],
-        policy={"rules": [{"then": {"do": "continue", "set": {"seen": "{{ keychain.token }}"}}}]},
-    )
+        policy={"rules": [{"then": {"do": "continue", "set": {
+            "seen": "{{ keychain.token | default('no') }}"}}}]},
+    )  # fmt: skip
 
     config, context = bench.tool.calls[0]
     assert config == {
         "kind": "http", "url": f"u/{SECRET}", "n": 3,
-        "headers": {"A": f"Bearer {SECRET}", "B": None},
+        "headers": {"A": f"Bearer {SECRET}", "B": "-"},
     }  # fmt: skip
     assert dict(context.auth or {}) == {"type": "bearer", "token": SECRET}
     assert SECRET not in str(context.variables)
@@ -225,7 +229,10 @@ async def test_templates_of_a_task_see_the_keychain_but_neither_set_nor_rules(
                     "kind": "http",
                     "url": "u/{{ keychain.token.token }}",
                     "input": {"word": "{{ keychain.token.token }}"},
-                    "set": {"direct": "{{ keychain.token.token }}", "given": "{{ word }}"},
+                    "set": {
+                        "direct": "{{ keychain.token.token | default }}",
+                        "given": "{{ word }}",
+                    },
                 }
             },
             {"b": {"kind": "http", "url": "{{ keychain.gone.x }}{{ direct }}", "k": "{{ given }}"}},
@@ -237,6 +244,51 @@ async def test_templates_of_a_task_see_the_keychain_but_neither_set_nor_rules(
     assert (first["url"], first["input"]) == (f"u/{SECRET}", {"word": SECRET})
     assert "u" not in str(second["url"])
     assert SECRET not in str(outcome.result)
+
+
+MISSING = "keychain entry 'gone' has no value: it names neither 'provider' nor 'credential'"
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ keychain.typo.x }}", "the playbook's keychain has no entry 'typo'"),
+        ("{{ keychain.token.tokn }}", "the entry 'token' of the keychain has no field 'tokn'"),
+        ("{{ keychain.token[n] }}", "the entry 'token' of the keychain has no field '3'"),
+        ("{{ keychain[n] }}", "the keychain has no entry '3'"),
+        ("x{{ keychain.token.a.b }}", "the entry 'token' of the keychain has no field 'a'"),
+        ("{{ keychain.whole.x }}", "keychain entry 'whole' is one text and has no field 'x'"),
+        ("{{ keychain.gone }}", MISSING),
+    ],
+)
+async def test_a_secret_that_is_not_there_fails_the_command_by_its_name(
+    bench: Bench, template: str, text: str
+) -> None:
+    names = [name for name in ("token", "whole", "gone") if name in template or "[" in template]
+    names = [name for name in names if name != "gone" or name in template] or ["token"]
+    for kind, config in (
+        ("http", {"url": template}),
+        ("task_sequence", [{"a": {"kind": "http", "url": template}}]),
+    ):
+        outcome = await bench.run(kind, config, keychain=names, keychain_needed=["gone"])
+        assert text in (outcome.error or ""), kind
+    assert all(SECRET not in str(call) for call in bench.tool.calls)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"set": {"x": "{{ keychain.token.token }}"}},
+        {"spec": {"policy": {"rules": [{"when": "{{ keychain.token.token == 'a' }}",
+                                        "then": {"do": "break"}}]}}},
+    ],
+)  # fmt: skip
+async def test_no_rule_and_no_variable_is_given_a_secret(bench: Bench, spec: Any) -> None:
+    outcome = await bench.run(
+        "task_sequence", [{"a": {"kind": "http", "url": "u", **spec}}], keychain=["token"]
+    )
+
+    assert "'keychain.token.token' has no value here: the keychain" in (outcome.error or "")
 
 
 @pytest.mark.parametrize(

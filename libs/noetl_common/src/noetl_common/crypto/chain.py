@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _EXACT_UNTIL = 1e16
+_odd_number = re.compile(rb"[\[:,]-?(?:\d+(?:\.\d+)?e|0\.0)").search
 _ANY_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 
 
@@ -85,7 +87,8 @@ def canonical(row: EventRow) -> bytes:
     try:
         text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        return _as_stored(fields)
+        # Keys may be numbers, which are texts once they are stored, in another order.
+        return _as_stored(json.loads(json.dumps(fields)))
     return _as_stored(fields) if _may_be_rewritten(text) else text
 
 
@@ -96,13 +99,8 @@ def _may_be_rewritten(text: bytes) -> bool:
     its own choice.
     """
     digits = text.translate(_ANY_DIGIT)
-    return (
-        b"0e+0" in digits
-        or b"0e-0" in digits
-        or b"0e0" in digits
-        or b"0.0000" in text
-        or b"-0.0" in text
-    )
+    # Most texts pass the cheap look, hexadecimal ones don't.
+    return (b"0e" in digits or b"0.0000" in text or b"-0.0" in text) and bool(_odd_number(text))
 
 
 def _as_stored(fields: Json) -> bytes:

@@ -27,7 +27,7 @@ async def rerun(api: Api, request: PageRequest) -> Redirect:
     """Start an execution once more, with changes of its input if there are any."""
     changes = json_object(request.field("workload"), label="Input")
     wish = RerunRequest(workload=dict(changes)) if changes else RerunRequest()
-    started = await api.send(ExecuteAnswer, f"{path_of(request)}/rerun", wish)
+    started = await api.send(ExecuteAnswer, f"{path_of(request)}/rerun", wish, once=request.once)
     return Redirect(f"/console/runs/{started.execution_id}")
 
 
@@ -39,7 +39,9 @@ async def restart(api: Api, request: PageRequest) -> Redirect:
     changes = json_object(request.field("input"), label="Input")
     if changes:
         given["input"] = dict(changes)
-    started = await api.send(RestartAnswer, f"{path_of(request)}/restart", RestartRequest(**given))
+    wish = RestartRequest(**given)
+    path = f"{path_of(request)}/restart"
+    started = await api.send(RestartAnswer, path, wish, once=request.once)
     return Redirect(f"/console/runs/{started.execution_id}")
 
 

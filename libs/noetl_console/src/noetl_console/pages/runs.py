@@ -102,18 +102,19 @@ async def act_on_runs(api: Api, request: PageRequest) -> Page | Redirect:
         raise BadField("action: cancel or rerun")
     if not chosen:
         raise BadField("Select at least one run first")
-    outcomes = [await _act(api, action, execution_id) for execution_id in chosen]
+    outcomes = [await _act(api, action, one, once=request.once) for one in chosen]
     return Page("outcomes.html", {"outcomes": outcomes, "action": action}, title="Done")
 
 
-async def _act(api: Api, action: str, execution_id: str) -> Outcome:
+async def _act(api: Api, action: str, execution_id: str, *, once: str | None) -> Outcome:
     path = f"executions/{segment(execution_id)}"
+    key = None if once is None else f"{once}:{execution_id}"
     try:
         if action == "cancel":
             wish = CancelRequest(reason="from the console", cascade=True)
             answer = await api.send(CancelAnswer, f"{path}/cancel", wish)
             return Outcome(execution_id, text=answer.message)
-        started = await api.send(ExecuteAnswer, f"{path}/rerun", RerunRequest())
+        started = await api.send(ExecuteAnswer, f"{path}/rerun", RerunRequest(), once=key)
     except Refused as refused:
         if refused.status == 401:
             raise

@@ -185,6 +185,8 @@ def _kept(step: Step) -> dict[str, Json]:
     kept: dict[str, Json] = {}
     if step.keychain:
         kept["keychain"] = list(step.keychain)
+        if step.keychain_needed:
+            kept["keychain_needed"] = list(step.keychain_needed)
     if step.own_templates and isinstance(step.tool, Pipeline):
         kept["own_templates"] = sorted(step.own_templates)
     if step.output_select:

@@ -8,6 +8,7 @@ from typing import Any
 from noetl_contract.json import Json
 from noetl_template import (
     Limits,
+    SecretMissing,
     TemplateError,
     TemplateLimitError,
     compile_conditions,
@@ -102,7 +103,8 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
     templates here; other values are stored as they are.
 
     Raises:
-        EvaluateError: A template reaches a limit, so it isn't known what it would give.
+        EvaluateError: A template reaches a limit, so it isn't known what it would give, or it
+            names a secret, and no variable may hold one.
     """
     values: dict[str, Json] = {}
     failed: list[str] = []
@@ -112,7 +114,7 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         if isinstance(value, str):
             try:
                 values[name] = render_expression(value, scope)
-            except TemplateLimitError as error:
+            except (TemplateLimitError, SecretMissing) as error:
                 raise EvaluateError(str(error)) from error
             except TemplateError:
                 values[name] = None

@@ -214,6 +214,7 @@ class Step:
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
         left: Texts of a single tool that name the keychain, and therefore travel as written.
         keychain: Entries of the playbook's keychain that the step's tools may be given.
+        keychain_needed: Those of them that must have a value.
         line: One-based line of its name in the text.
     """
 
@@ -232,6 +233,7 @@ class Step:
     own_templates: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     keychain: tuple[str, ...] = ()
+    keychain_needed: tuple[str, ...] = ()
     line: int | None = field(default=None, compare=False)
 
     @property

@@ -293,9 +293,9 @@ workflow:
         (".tool.params.b", "the entry 'kept' of the keychain has neither 'provide"),
         (
             ".tool.spec.policy.rules.else.then.set.a",
-            "'keychain' is empty here: it has values only in what ",
+            "'keychain' fails here: it has values only in what a t",
         ),
-        (".set.ctx.a", "'keychain' is empty here: it has values only in what "),
+        (".set.ctx.a", "'keychain' fails here: it has values only in what a t"),
         (".payload.a", "'keychain' has no values for 'playbook', which would "),
     ]
 

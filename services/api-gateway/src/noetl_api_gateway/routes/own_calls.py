@@ -39,7 +39,12 @@ class OwnCalls:
             self._headers.append((b"authorization", b"Bearer " + token.encode()))
 
     async def __call__(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        key: str | None = None,
     ) -> Answer:
         """Make one call; its answer is complete when this returns."""
         sent = body or b""
@@ -47,6 +52,8 @@ class OwnCalls:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(sent)).encode()),
         ]
+        if key is not None:
+            headers.append((b"idempotency-key", key.encode("ascii")))
         scope = self._scope_of(method, path, query, headers if body is not None else [])
         answering = _Answering(sent)
         await self._app(scope, answering.receive, answering.send)

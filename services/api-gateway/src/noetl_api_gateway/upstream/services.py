@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.bus.rpc.rounds import Rounds
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
@@ -45,6 +46,7 @@ class Services:
     def __init__(self, bus: Bus, settings: "Settings") -> None:
         self._bus = bus
         self._rpc = RpcClient(bus)
+        self._rounds = Rounds[tuple[str, bytes], Json]()
         self.shard_count = settings.shard_count
         usual, result = settings.request_try_seconds, settings.result_patience_seconds
         self._seconds: Mapping[Limit, tuple[float, float]] = {
@@ -88,11 +90,26 @@ class Services:
         body = await self.forward(
             operation, request, execution_id=execution_id, shard=shard, within=within
         )
-        try:
-            return operation.decode_answer(body)
-        except ValidationError as error:
-            text = f"The {operation.service} service gave an answer of the wrong shape"
-            raise unavailable(text) from error
+        return _decoded(operation, body)
+
+    async def ask_together[Request: BaseModel, Answer](
+        self, operation: Operation[Request, Answer], request: Request, *, within: float
+    ) -> Answer:
+        """Return the answer that all get who ask the same at the same time, for the same caller.
+
+        It is no older than the call, which may last twice as long as ``within``.
+
+        Raises:
+            Refusal: as `ask`.
+        """
+        who = caller()
+        if who is not None and isinstance(request, OnBehalf):
+            request = request.model_copy(update={"principal": who})
+        body = await self._rounds.ask(
+            (operation.name, encode_value(request)),
+            lambda: self.forward(operation, request, within=within),
+        )
+        return _decoded(operation, body)
 
     async def forward[Request: BaseModel, Answer](
         self,
@@ -238,6 +255,16 @@ def _silence_of[Request: BaseModel, Answer](operation: Operation[Request, Answer
     is_store = operation.name in _RESULT_STORE
     who = "result store" if is_store else f"{operation.service} service"
     return f"The {who} did not answer in time"
+
+
+def _decoded[Request: BaseModel, Answer](
+    operation: Operation[Request, Answer], body: Json
+) -> Answer:
+    try:
+        return operation.decode_answer(body)
+    except ValidationError as error:
+        text = f"The {operation.service} service gave an answer of the wrong shape"
+        raise unavailable(text) from error
 
 
 def body_of(reply: RpcReply) -> Json:

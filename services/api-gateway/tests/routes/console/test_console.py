@@ -110,6 +110,19 @@ async def test_an_action_is_a_call_of_the_api(world: World) -> None:
     assert (message["reason"], message["cascade"]) == ("enough", True)
 
 
+async def test_a_form_that_is_sent_twice_starts_one_run(world: World) -> None:
+    world.backend.answer("executions.origin", {"catalog_id": 9, "workload": {}})
+    address = f"/console/runs/{EXECUTION_ID}/rerun"
+
+    for body in ("once=a", "once=a", "once=b", ""):
+        await post(world, address, body, **OWN)
+
+    first, again, other, plain = (one["idempotency_key"] for one in world.backend.ingress)
+    assert first == again != other
+    assert first.startswith("console:")
+    assert plain is None
+
+
 @pytest.mark.parametrize(
     "headers",
     [

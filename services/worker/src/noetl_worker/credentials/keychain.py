@@ -7,18 +7,22 @@ the command puts out.
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Final
 
 from noetl_contract.json import Json, texts_in
 from noetl_contract.tools import WITHOUT_KEYCHAIN
-from noetl_template import TemplateError, has_worker_syntax, look_ups
+from noetl_template import (
+    KEYCHAIN,
+    Reference,
+    Secrets,
+    TemplateError,
+    has_worker_syntax,
+    references,
+)
 
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.type_mappings import hidden_texts
 from noetl_worker.tools.tool import ToolContext
-
-_ROOT: Final = "keychain"
 
 type Find = Callable[[str], Awaitable[Credential]]
 
@@ -28,15 +32,23 @@ class CommandKeychain:
 
     Args:
         names: entries that the control plane says the step's templates may name.
+        needed: those of them that must have a value.
         find: looks one up.
         known: learns what is to be masked.
         execution_id: whose they are.
     """
 
     def __init__(
-        self, names: frozenset[str], *, find: Find, known: KnownSecrets, execution_id: int
+        self,
+        names: frozenset[str],
+        *,
+        needed: frozenset[str] = frozenset(),
+        find: Find,
+        known: KnownSecrets,
+        execution_id: int,
     ) -> None:
         self._names = names
+        self._needed = needed
         self._find = find
         self._known = known
         self._execution_id = execution_id
@@ -49,29 +61,42 @@ class CommandKeychain:
         """Return a context whose renderings see the entries that these values name.
 
         Raises:
-            CredentialError: an entry can't be had, or the tool would keep it readable.
+            CredentialError: an entry isn't there or can't be had, or the tool would keep it
+                readable.
         """
         if not self._names:
             return context
-        wanted = sorted(self._wanted(values))
-        if not wanted:
+        named = list(_named(values))
+        if not named:
             return context
-        if kind in WITHOUT_KEYCHAIN:
+        wanted = self._wanted(named)
+        if kind in WITHOUT_KEYCHAIN and wanted:
             raise CredentialError(
                 f"keychain entry '{wanted[0]}' may not be given to a tool of kind '{kind}', which "
                 "would keep it readable; another playbook names the secret in its own keychain"
             )
         found = {name: await self._value(name) for name in wanted}
-        return replace(context, keychain={**context.keychain, **found})
+        for one in named:
+            if not one.is_guarded and len(one.path) > 2 and isinstance(found[one.path[1]], str):
+                raise CredentialError(
+                    f"keychain entry '{one.path[1]}' is one text and has no field '{one.path[2]}'"
+                )
+        optional = frozenset(one.path for one in named if one.is_guarded)
+        return replace(context, keychain=Secrets({**context.keychain, **found}, optional=optional))
 
     async def _value(self, name: str) -> Json:
         try:
             credential = await self._find(name)
         except CredentialError as error:
-            if error.is_missing:
-                # Declared without a source, and nobody has stored it: empty, as ever.
-                return None
-            raise
+            if not error.is_missing:
+                raise
+            if name in self._needed:
+                raise CredentialError(
+                    f"keychain entry '{name}' has no value: it names neither 'provider' nor "
+                    "'credential', and nothing is stored for this playbook"
+                ) from error
+            # A program outside makes it, and hasn't: empty, as ever.
+            return None
         if credential.allowed_hosts is not None:
             raise CredentialError(
                 f"credential '{credential.alias}' may be sent to its hosts only, which a template "
@@ -80,15 +105,30 @@ class CommandKeychain:
         self._known.learn(self._execution_id, hidden_texts(credential))
         return credential.value
 
-    def _wanted(self, values: Iterable[Json]) -> Iterator[str]:
-        found: dict[str, None] = {}
-        for text in texts_in(values):
-            if _ROOT not in text or not has_worker_syntax(text):
-                continue
-            try:
-                paths = [path for path in look_ups(text) if path[0] == _ROOT]
-            except TemplateError:
-                continue  # its rendering says so
-            for path in paths:
-                found.update(dict.fromkeys(path[1:2] or self._names))
-        return (name for name in found if name in self._names)
+    def _wanted(self, named: list[Reference]) -> list[str]:
+        """Return the entries to look up, in order of their names.
+
+        Raises:
+            CredentialError: the playbook has no such entry.
+        """
+        found: set[str] = set()
+        for one in named:
+            if len(one.path) == 1:
+                found |= self._names
+            elif one.path[1] in self._names:
+                found.add(one.path[1])
+            elif not one.is_guarded:
+                raise CredentialError(f"the playbook's keychain has no entry '{one.path[1]}'")
+        return sorted(found)
+
+
+def _named(values: Iterable[Json]) -> Iterator[Reference]:
+    """Yield what the templates in values look up of the keychain; wrong ones say so themselves."""
+    for text in texts_in(values):
+        if KEYCHAIN not in text or not has_worker_syntax(text):
+            continue
+        try:
+            found = references(text, by_worker=True)
+        except TemplateError:
+            continue
+        yield from (one for one in found if one.path[0] == KEYCHAIN)

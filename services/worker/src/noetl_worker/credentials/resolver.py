@@ -34,6 +34,7 @@ class CommandCredentials:
         execution_id: int,
         server_url: str,
         keychain: frozenset[str] = frozenset(),
+        needed: frozenset[str] = frozenset(),
     ) -> None:
         self._source = source
         self._known = known
@@ -41,7 +42,7 @@ class CommandCredentials:
         self._server_url = server_url
         self._fetched: dict[str, Credential] = {}
         self._keychain = CommandKeychain(
-            keychain, find=self._find, known=known, execution_id=execution_id
+            keychain, needed=needed, find=self._find, known=known, execution_id=execution_id
         )
 
     async def prepare(self, kind: str, config: JsonObject) -> None:

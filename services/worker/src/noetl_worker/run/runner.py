@@ -133,6 +133,7 @@ class Runner:
                 execution_id=command.execution_id,
                 server_url=command.server_url,
                 keychain=_texts_of(command, "keychain"),
+                needed=_texts_of(command, "keychain_needed"),
             )
             await credentials.prepare(command.action, lifted.config)
             result = await run_single(

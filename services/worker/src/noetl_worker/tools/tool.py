@@ -193,7 +193,7 @@ class ToolContext:
     def _scope(self, extra: Mapping[str, Json]) -> Mapping[str, Json]:
         if not self.keychain:
             return {**self.variables, **extra} if extra else self.variables
-        return {**self.variables, **extra, "keychain": dict(self.keychain)}
+        return {**self.variables, **extra, "keychain": self.keychain}
 
     def with_secret(
         self, name: str, secret: str, *, hosts: tuple[str, ...] | None

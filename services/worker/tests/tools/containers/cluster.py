@@ -60,6 +60,12 @@ class Cluster:
             "ADDED",
         )
 
+    async def wait(self, name: str, condition: dict[str, Any]) -> None:
+        """Let the pod of a Job wait for a node."""
+        await self.run(name, {"waiting": {}}, conditions=[condition])
+        self.objects["pods"][f"{name}-x"]["status"]["containerStatuses"] = None
+        await self.put("pods", self.objects["pods"][f"{name}-x"])
+
     async def end(self, name: str, kind: str = "Complete", reason: str = "") -> None:
         """Let a Job end."""
         job = self.objects["jobs"][name]

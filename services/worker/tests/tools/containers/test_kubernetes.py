@@ -73,7 +73,9 @@ class World:
         self.stack.push_async_callback(made.close)
         return made
 
-    async def watch(self, backend: KubernetesBackend, *, worker: str = "me") -> Watcher:
+    async def watch(
+        self, backend: KubernetesBackend, *, worker: str = "me", stuck_seconds: float = 0.05
+    ) -> Watcher:
         """Run a watcher until the test ends."""
 
         async def report(ending: Ending) -> bool:
@@ -82,7 +84,7 @@ class World:
 
         watcher = Watcher(
             backend, report, worker=worker, takeover_seconds=0.1, poll_seconds=600,
-            stuck_seconds=0.05,
+            stuck_seconds=stuck_seconds,
         )  # fmt: skip
         task = asyncio.create_task(watcher.run())
         self.stack.callback(task.cancel)
@@ -190,6 +192,31 @@ async def test_an_image_that_does_not_come_ends_the_step_and_the_job(world: Worl
     await eventually(lambda: not world.cluster.objects["jobs"])
 
     assert (ending.state, ending.reason) == ("failed_image_pull", "ErrImagePull: no such")
+
+
+async def test_a_container_that_no_node_took_says_so_when_its_time_is_over(world: World) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(PLAN)
+    idle = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    await world.cluster.wait(NAME, idle)
+    pod = world.cluster.objects["pods"].pop(f"{NAME}-x")
+    await world.cluster.tell("pods", "DELETED", pod)
+    await world.cluster.end(NAME, "FailureTarget", "DeadlineExceeded")
+    ending = await world.reported()
+
+    assert ending.state == "failed_timeout"
+    assert ending.reason is not None
+    assert ending.reason.endswith("without a begin: 0/3 nodes are available")
+
+
+async def test_waiting_for_what_cannot_come_ends_at_once(world: World) -> None:
+    backend = world.backend()
+    await world.watch(backend, stuck_seconds=600)
+    await backend.start(PLAN)
+    await world.cluster.run(NAME, {"waiting": {"reason": "ErrImageNeverPull"}})
+
+    assert (await world.reported()).state == "failed_image_pull"
 
 
 async def test_the_job_of_a_worker_that_is_gone_is_reported_by_another(world: World) -> None:

@@ -89,6 +89,13 @@ def test_without_wishes_a_container_has_the_limits_of_the_worker() -> None:
     }
     assert (plan.timeout_seconds, plan.ttl_seconds, plan.backoff_limit) == (21_600, 300, 0)
     assert plan_of(timeout=60).timeout_seconds == 60
+    assert plan.requests == {"cpu": "100m", "memory": "64Mi"}
+
+
+def test_what_a_playbook_limits_or_reserves_is_its_own_to_say() -> None:
+    resources = {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1"}}
+
+    assert plan_of(resources=resources).requests == {"cpu": "1"}
 
 
 def test_what_rendering_has_made_of_texts_is_text_again() -> None:
@@ -133,6 +140,7 @@ def test_an_engine_s_container_has_no_privileges_whatever_the_playbook_says() ->
     assert host["DeviceRequests"] == [{"Count": 1, "Capabilities": [["gpu"]]}]
     assert [one["Type"] for one in host["Mounts"]] == ["tmpfs", "volume"]
     assert not {"Binds", "Devices", "PidMode", "CapAdd"} & host.keys()
+    assert body["StopTimeout"] == 0
     assert (body["Entrypoint"], body["Cmd"], body["User"]) == (["/bin/run"], [], "1000")
 
 

@@ -103,5 +103,5 @@ async def start(api: Api, request: PageRequest) -> Redirect:
     workload = typed_values(await _fields(api, entry), request)
     workload |= json_object(request.field("more"), label="More input")
     wish = ExecuteRequest(catalog_id=entry.catalog_id, workload=workload)
-    started = await api.send(ExecuteAnswer, "execute", wish)
+    started = await api.send(ExecuteAnswer, "execute", wish, once=request.once)
     return Redirect(f"/console/runs/{started.execution_id}")

@@ -13,7 +13,7 @@ from noetl_engine.playbook.lint.parts import (
     text_of,
 )
 from noetl_engine.playbook.model import Value
-from noetl_engine.playbook.parse.keychain import credential_named
+from noetl_engine.playbook.parse.keychain import credential_named, token_endpoint
 from noetl_engine.playbook.yaml import MapNode, Node
 from noetl_engine.state.results import bare_name
 
@@ -67,14 +67,18 @@ def names_of(root: MapNode) -> Names:
 def keychain_of(root: MapNode) -> dict[str, bool]:
     """Return the entries of the keychain: whether each says where its value comes from."""
     return {
-        name: bool(text_of(entry, "provider") or credential_named(_texts(entry)))
+        name: bool(
+            text_of(entry, "provider")
+            or credential_named(_texts(entry))
+            or token_endpoint(_texts(entry))
+        )
         for entry in items_of(root.entries.get("keychain"))
         if (name := text_of(entry, "name")) is not None
     }
 
 
 def _texts(entry: Node) -> dict[str, Value]:
-    keys = ("kind", "provider", "credential")
+    keys = ("kind", "provider", "credential", "endpoint")
     return {key: text for key in keys if (text := text_of(entry, key)) is not None}
 
 

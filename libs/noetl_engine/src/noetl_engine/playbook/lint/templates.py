@@ -7,6 +7,7 @@ from typing import Final
 from noetl_contract.failures.ended import PAYLOAD_NAMES
 from noetl_contract.tools import WITHOUT_KEYCHAIN
 from noetl_template import (
+    KEYCHAIN,
     Reference,
     TemplateError,
     has_server_syntax,
@@ -20,7 +21,6 @@ from noetl_engine.playbook.lint.names import ALWAYS, Names
 from noetl_engine.playbook.lint.parts import scalars_of
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.texts import Text
-from noetl_engine.playbook.parse.keychain import KEYCHAIN
 from noetl_engine.playbook.parse.rules import is_expression
 from noetl_engine.playbook.yaml import Node
 
@@ -146,7 +146,7 @@ def _keychain_problem(
     entry: str | None, entries: Mapping[str, bool], given_to: str, guess: Guesser
 ) -> str | None:
     if not given_to:
-        return "'keychain' is empty here: it has values only in what a tool is given"
+        return "'keychain' fails here: it has values only in what a tool is given"
     if given_to in WITHOUT_KEYCHAIN:
         return f"'keychain' has no values for '{given_to}', which would keep them readable"
     if entry is None:
@@ -157,7 +157,7 @@ def _keychain_problem(
         return None
     return (
         f"the entry '{entry}' of the keychain has neither 'provider' nor 'credential': "
-        "it is empty unless its value is stored for this playbook"
+        "it has no value unless one is stored for this playbook"
     )
 
 

@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Final
 
 from noetl_contract.json import texts_in
-from noetl_template import TemplateError, has_worker_syntax, look_ups
+from noetl_template import KEYCHAIN, TemplateError, has_worker_syntax, look_ups
 
 from noetl_engine.playbook.model import KeychainEntry, Pipeline, Playbook, Step, Task, Value
 
-KEYCHAIN: Final = "keychain"
 # In an entry of another kind `credential` is what its value is made with, as an identity token.
 _NAMING_KINDS: Final = frozenset(
     {
@@ -32,6 +31,22 @@ def credential_named(entry: Mapping[str, Value]) -> str:
     return credential
 
 
+def token_endpoint(entry: Mapping[str, Value]) -> str:
+    """Return the address where the server fetches an entry's token itself; empty for others."""
+    endpoint = entry.get("endpoint")
+    is_ours = entry.get("kind") == "oauth2" and not entry.get("provider")
+    return endpoint if is_ours and isinstance(endpoint, str) else ""
+
+
+def is_made_outside(entry: Mapping[str, Value]) -> bool:
+    """Return whether only a program outside can give an entry its value, as for id tokens.
+
+    Until it has, the entry is there and empty, as original servers have it.
+    """
+    has_source = entry.get("provider") or credential_named(entry) or token_endpoint(entry)
+    return not has_source and bool(entry.get("kind"))
+
+
 def leave_keychain(playbook: Playbook) -> Playbook:
     """Return the playbook with its look-ups of the keychain left to the worker.
 
@@ -40,7 +55,11 @@ def leave_keychain(playbook: Playbook) -> Playbook:
     entries = _names(playbook.keychain)
     if not entries or _is_taken(playbook):
         return playbook
-    steps = {name: _with_keychain(step, entries) for name, step in playbook.steps.items()}
+    outside = _names(entry for entry in playbook.keychain if is_made_outside(entry.raw))
+    steps = {
+        name: _with_needed(_with_keychain(step, entries), entries - outside)
+        for name, step in playbook.steps.items()
+    }
     return replace(playbook, steps=steps)
 
 
@@ -73,6 +92,11 @@ def _is_taken(playbook: Playbook) -> bool:
         for block in (step.set, *(arc.set for arc in step.arcs))
         for key in block
     )
+
+
+def _with_needed(step: Step, needed: frozenset[str]) -> Step:
+    found = tuple(name for name in step.keychain if name in needed)
+    return replace(step, keychain_needed=found) if found else step
 
 
 def _with_keychain(step: Step, entries: frozenset[str]) -> Step:

@@ -86,7 +86,7 @@ async def begin(
     who = caller()
     # What a command may start is decided by its parent's owner, below.
     with as_the_edge() if who is not None and who.kind == "capability" else nullcontext():
-        found = await gateway.services.ask(
+        found = await gateway.services.ask_together(
             RESOLVE, entry_of(wanted), within=gateway.settings.resolve_patience_seconds
         )
     key = caller_s_key(key, found.path)

@@ -9,6 +9,8 @@ from noetl_worker.tools.containers.plan import GPU
 from noetl_worker.tools.containers.quantities import quantity
 from noetl_worker.tools.tool import ToolError
 
+_RESERVED = {"cpu": "100m", "memory": "64Mi"}
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -71,6 +73,27 @@ class Allowed:
             gpus = Decimal(settings.container_gpu_max)
             self._at_most("gpu", found[GPU], gpus, "NOETL_CONTAINER_GPU_MAX")
         return found
+
+    def requests(self, wanted: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
+        """Return what is reserved in a cluster: of what nobody spoke of a little.
+
+        Without it a cluster reserves the limit, which is then the most that anybody may have.
+
+        Args:
+            wanted: amounts that the playbook reserves.
+            limits: those that it limits.
+        """
+        settings = self.settings
+        most = {
+            "cpu": Decimal(str(settings.container_cpu_max)),
+            "memory": Decimal(settings.container_memory_bytes_max),
+        }
+        little = {
+            name: amount if quantity(amount) <= most[name] else str(most[name])
+            for name, amount in _RESERVED.items()
+            if name not in limits
+        }
+        return little | wanted
 
     def _at_most(self, name: str, wanted: str, limit: Decimal, setting: str) -> None:
         try:

@@ -55,6 +55,7 @@ class Sighting:
         at: when the condition began, Unix seconds; of one that runs, when it was started.
         deadline: when it is to be ended by us; None where the place does that.
         remove_at: when it is to be removed by us; None likewise.
+        is_hopeless: whether waiting can't help one that is stuck.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Sighting:
     at: float = 0.0
     deadline: float | None = None
     remove_at: float | None = None
+    is_hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def read_plan(
         env=env,
         env_refs=refs,
         hidden=_hidden(env, raw),
-        requests=requests,
+        requests=allowed.requests(requests, limits),
         limits=allowed.limits(limits),
         working_dir=fields.optional_text("working_dir"),
         mounts=_mounts(fields, allowed),

@@ -189,8 +189,8 @@ class Watcher:
             case Condition.ENDED:
                 self._plan(watched, self._later(sighting), self._tell)
             case Condition.STUCK:
-                later = self._stuck_seconds + self._later(sighting)
-                self._plan(watched, later, self._tell)
+                patience = 0.0 if sighting.is_hopeless else self._stuck_seconds
+                self._plan(watched, patience + self._later(sighting), self._tell)
             case Condition.REPORTED if sighting.remove_at is not None:
                 self._plan(watched, sighting.remove_at, self._remove)
             case Condition.RUNNING if sighting.deadline is not None:

@@ -60,6 +60,8 @@ def create_body(plan: Plan, ceilings: Ceilings) -> JsonObject:
         "Env": [f"{name}={value}" for name, value in plan.env.items()],
         "Labels": dict(labels_of(plan)),
         "User": ceilings.user,
+        # What is removed goes at once: Podman would wait for its signal, Docker doesn't.
+        "StopTimeout": 0,
         "HostConfig": host,
     }
     # As in a Pod: `command` is the image's entry point, `args` its arguments.

@@ -100,6 +100,8 @@ class KubernetesBackend:
         self._user = user
         self._client: AsyncClient | None = None
         self._jobs: dict[str, Job] = {}
+        self._troubles: dict[str, str] = {}
+        """What the pods of Jobs wait for, as last seen: with its time a Job takes its pod away."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -157,6 +159,8 @@ class KubernetesBackend:
         asked_at = time()
         sightings: list[Sighting] = []
         versions = [await self._list(space, sightings) for space in self._namespaces]
+        for name in self._jobs.keys() - {one.name for one in sightings}:
+            self._drop(name)
         see_all(sightings, asked_at)
         try:
             async with asyncio.TaskGroup() as group:
@@ -212,7 +216,7 @@ class KubernetesBackend:
             if sighting is None:
                 return
             if change == "DELETED":
-                self._jobs.pop(sighting.name, None)
+                self._drop(sighting.name)
                 see(Sighting(name=sighting.name, condition=Condition.GONE, at=time()))
             else:
                 self._jobs[sighting.name] = job
@@ -230,7 +234,9 @@ class KubernetesBackend:
             running = None if job is None else job_sighting(job)
             if change == "DELETED" or running is None or running.condition is not Condition.RUNNING:
                 return
-            is_stuck = found_in(pod).waits is not None
+            found = found_in(pod)
+            self._note(name, found)
+            is_stuck = found.waits is not None
             see(
                 Sighting(
                     name=name,
@@ -238,10 +244,22 @@ class KubernetesBackend:
                     event_id=running.event_id,
                     worker=running.worker,
                     at=time() if is_stuck else running.at,
+                    is_hopeless=found.is_hopeless,
                 )
             )
 
         return take
+
+    def _note(self, name: str, found: Found) -> None:
+        trouble = found.idle if found.waits is None else ": ".join(found.waits)
+        if trouble is None:
+            self._troubles.pop(name, None)
+        else:
+            self._troubles[name] = trouble
+
+    def _drop(self, name: str) -> None:
+        self._jobs.pop(name, None)
+        self._troubles.pop(name, None)
 
     async def ending(self, sighting: Sighting) -> Ending | None:
         """Read the pod, the end of its output, and from the Secret for whom it ran."""
@@ -270,7 +288,7 @@ class KubernetesBackend:
                 is_removed=True,
             )
         assert end is not None  # noqa: S101 -- the other case is above
-        state, reason = judged(end, found)
+        state, reason = judged(end, found, self._troubles.get(sighting.name))
         logs, is_cut = await self._logs(found, space)
         return Ending(
             name=sighting.name,

@@ -17,6 +17,7 @@ IMAGE_TROUBLES = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
 _TROUBLES = IMAGE_TROUBLES | {"CreateContainerConfigError", "CreateContainerError"}
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
 
 
@@ -26,6 +27,7 @@ class Found:
 
     Attributes:
         waits: reason and text of a container that can't begin.
+        idle: why no node has taken the pod yet.
         is_lost: whether its node has gone, or has sent it away.
     """
 
@@ -34,9 +36,15 @@ class Found:
     word: str | None = None
     text: str | None = None
     waits: tuple[str, str] | None = None
+    idle: str | None = None
     is_lost: bool = False
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether waiting can't help the container."""
+        return self.waits is not None and self.waits[0] in _HOPELESS
 
 
 def job_sighting(job: Job) -> Sighting | None:
@@ -63,9 +71,12 @@ def job_sighting(job: Job) -> Sighting | None:
 
 
 def end_of(job: Job) -> tuple[bool, str, float | None] | None:
-    """Return whether a Job has succeeded, the cluster's reason, and when; None while it runs."""
+    """Return whether a Job has succeeded, the cluster's reason, and when; None while it runs.
+
+    A Job whose failure is settled says so before its pod is gone, and with it the log.
+    """
     for one in (job.status.conditions if job.status is not None else None) or []:
-        if one.status == "True" and one.type in {"Complete", "Failed"}:
+        if one.status == "True" and one.type in {"Complete", "Failed", "FailureTarget"}:
             moment = one.lastTransitionTime
             at = None if moment is None else moment.timestamp()
             return one.type == "Complete", one.reason or "", at
@@ -81,11 +92,18 @@ def found_in(pod: Pod) -> Found:
         for one in status.conditions or []
     )
     container = next(iter(status.containerStatuses or ()), None)
+    if container is None:
+        idle = (
+            one.message or one.reason
+            for one in status.conditions or []
+            if one.type == "PodScheduled" and one.status == "False"
+        )
+        return Found(pod=name, idle=next(idle, None), is_lost=lost)
     return _of_container(container, name, is_lost=lost)
 
 
-def _of_container(container: ContainerStatus | None, pod: str | None, *, is_lost: bool) -> Found:
-    state = container.state if container is not None else None
+def _of_container(container: ContainerStatus, pod: str | None, *, is_lost: bool) -> Found:
+    state = container.state
     if state is not None and state.waiting is not None:
         reason = state.waiting.reason or ""
         waits = (reason, state.waiting.message or reason) if reason in _TROUBLES else None
@@ -104,15 +122,24 @@ def _of_container(container: ContainerStatus | None, pod: str | None, *, is_lost
     )
 
 
-def judged(end: tuple[bool, str, float | None], found: Found) -> tuple[JobState, str | None]:
-    """Return state and reason of a Job that has ended."""
+def judged(
+    end: tuple[bool, str, float | None], found: Found, trouble: str | None
+) -> tuple[JobState, str | None]:
+    """Return state and reason of a Job that has ended.
+
+    Args:
+        end: as the Job tells it.
+        found: what its pod tells.
+        trouble: what the pod was last waiting for; None if it has begun.
+    """
     succeeded, reason, _ = end
     if succeeded:
         return "succeeded", None
     if found.waits is not None and found.waits[0] in IMAGE_TROUBLES:
         return "failed_image_pull", ": ".join(found.waits)
     if reason == "DeadlineExceeded":
-        return "failed_timeout", "it was ended when its time was over"
+        text = "it was ended when its time was over"
+        return "failed_timeout", text if trouble is None else f"{text}, without a begin: {trouble}"
     if found.word == "OOMKilled":
         return "failed_oom", "it used more memory than its limit"
     if found.is_lost or found.pod is None:

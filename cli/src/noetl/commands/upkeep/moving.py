@@ -1,0 +1,88 @@
+"""`import` and `shadow`: moving in from NoETL's own server."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from noetl_common.errors import NoetlError
+
+from noetl.commands.operate import databases_of
+from noetl.commands.options import DataOption, JsonOption, log_to_stderr
+from noetl.commands.output import print_json
+from noetl.commands.validate import text_of
+from noetl.exits import Exit
+from noetl.stack.datadir import locate
+from noetl.stack.errors import StackError
+from noetl.stack.services import outside
+
+LEGACY_TOKEN = "NOETL_LEGACY_TOKEN"  # noqa: S105 -- the name of a variable
+_FromOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="URL|DSN",
+        help="The existing server: http(s)://… of its API, or postgresql://… of its database.",
+    ),
+]
+
+
+def take_over(
+    source: _FromOption,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would come, and write nothing.")
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Key that encrypts the existing server's secrets, in base64; else "
+            "$NOETL_LEGACY_ENCRYPTION_KEY, else the key of this installation.",
+        ),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over catalog, credentials, keychains and workers of NoETL's own server.
+
+    Documents keep their versions, ids and times; what is here already is left as it is, so that
+    a second run brings only what is new. No secret is shown. The API is shown $NOETL_LEGACY_TOKEN;
+    a database may be given in $PGPASSWORD's way. Exit code 1 when something can't come; it is
+    named with the reason.
+    """
+    from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
+    from noetl.moving.importing import take_over as bring  # noqa: PLC0415 -- as above
+    from noetl.moving.keys import LEGACY_KEY, Keys  # noqa: PLC0415 -- as above
+
+    log_to_stderr()
+    if not source.startswith(("http://", "https://", "postgres://", "postgresql://")):
+        raise typer.BadParameter("--from is an address of http, https, postgres or postgresql")
+    here = locate(data)
+    into = databases_of(here, living=True).cluster
+    own = "" if outside().databases is not None else here.identity().encryption_key
+    legacy = text_of(key_file) if key_file else os.environ.get(LEGACY_KEY, "")
+    theirs = legacy or os.environ.get("NOETL_ENCRYPTION_KEY", "") or own
+    door = source_of(
+        source, token=os.environ.get(LEGACY_TOKEN, "").strip(), keys=Keys.of_legacy(theirs)
+    )
+    try:
+        report = asyncio.run(
+            bring(
+                door,
+                into,
+                Keys.of_ours(own),
+                is_trial=dry_run,
+                say=lambda line: typer.echo(line, err=True),
+            )
+        )
+    except NoetlError as error:
+        raise StackError(error.message) from error
+    if as_json:
+        print_json(report.as_json())
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    if not report.is_whole:
+        raise typer.Exit(Exit.FAILED)

@@ -1,0 +1,1 @@
+"""Moving in from NoETL's own server: its catalog, secrets and workers are taken over."""
