@@ -65,7 +65,7 @@ NAVIGATION = {
         "api",
         "worker-protocol",
     ),
-    "Secure": ("credentials", "secrets", "access", "broker"),
+    "Secure": ("credentials", "secrets", "secret-providers", "access", "broker"),
     "Operate": ("operations/", "configuration", "metrics", "messages", "sizing", "benchmarks"),
     "Understand": ("architecture", "glossary", "rules", "adr/"),
 }

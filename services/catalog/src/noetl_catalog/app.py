@@ -39,7 +39,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0026"
+SCHEMA = "0029"
 _NAME = "catalog"
 _log = get_logger()
 

@@ -20,6 +20,8 @@ from noetl_engine.schedule.read import read_schedule
 from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 from noetl_engine.triggers.subscription import Subscription, read_subscription, subscription_problem
 
+from noetl_catalog.providers.registry import UnknownProvider, check_provider
+
 _KIND_ALIASES = {
     "credentials": "credential",
     "secret": "credential",
@@ -73,8 +75,8 @@ def read_document(
     the most bytes of a plug-in.
 
     Raises:
-        InvalidDocument: no YAML, no metadata, no path, or a subscription, schedule, trigger or
-            plug-in that breaks a rule.
+        InvalidDocument: no YAML, no metadata, no path, a provider of secrets that there isn't, or a
+            subscription, schedule, trigger or plug-in that breaks a rule.
     """
     try:
         root = compose(content)
@@ -95,6 +97,8 @@ def read_document(
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
     is_playbook = language_of(kind, content) == "playbook"
+    if is_playbook:
+        _check_providers(tree.get("keychain"))
     schedule = _schedule(content) if kind == "schedule" else None
     trigger = _trigger(tree, path) if kind == "trigger" else None
     return Document(
@@ -145,6 +149,23 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
     except PlaybookError as error:
         return error.problems[:_MOST_PROBLEMS]
     return ()
+
+
+def _check_providers(keychain: Json) -> None:
+    """Check that the providers of a keychain's entries are installed here.
+
+    Raises:
+        InvalidDocument: one isn't; the text names it, its entry, and those that are.
+    """
+    for entry in keychain if isinstance(keychain, list) else ():
+        provider = entry.get("provider") if isinstance(entry, dict) else None
+        if not isinstance(provider, str) or not provider:
+            continue
+        try:
+            check_provider(provider)
+        except UnknownProvider as error:
+            name = str(entry.get("name"))[:_LONGEST_SHOWN]
+            raise InvalidDocument(problem=f"keychain entry '{name}': {error.message}") from error
 
 
 def _trigger(tree: Mapping[str, Json], path: str) -> EndedTrigger:
