@@ -86,7 +86,7 @@ SELECT pg_try_advisory_lock(hashtextextended('noetl.archive', 0)) AS is_ours;
 
 -- name: read_as_of_now
 -- Lets a transaction see one moment.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL transaction_isolation = 'repeatable read';
 
 -- name: mark_as_archived_now
 -- Notes that executions came out of an archive. $1 executions
