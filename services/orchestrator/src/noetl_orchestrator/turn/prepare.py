@@ -89,7 +89,7 @@ class Preparation:
         prepared = PreparedTurn()
         groups = await answer_repetitions(self._store, groups, prepared.settled)
         groups = await join_families(self._store, groups, prepared.settled, self._settings)
-        groups = await name_playbooks(groups, self._resolve, prepared.settled, prepared.postponed)
+        groups = await name_playbooks(groups, self._resolve, prepared.postponed)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
