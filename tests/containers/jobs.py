@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 import parts
 import yaml
-from clusters import ACCOUNT, JOBS, SECRET, ClusterPlace, forget, prepare, token_of
+from clusters import ACCOUNT, FOLDER, JOBS, SECRET, ClusterPlace, forget, prepare, token_of
 from control_plane import ControlPlane, control_plane, make_pause
 from engine import NoEngineError
 from engines import engine_at, make_image
@@ -143,6 +143,7 @@ def cluster(
         make_pause(engine, IMAGE)
         binaries = os.environ.get("NOETL_KUBE_BINARIES", "")
         plane = stack.enter_context(control_plane(scratch / "cluster", binaries, engine))
+        stack.callback(shutil.rmtree, FOLDER, ignore_errors=True)
         yield plane.kubeconfig(plane.token), plane
 
 
@@ -199,9 +200,10 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
             shown += [
                 ("quiet", lambda: quiet(world, plane, user, arguments.quiet)),
                 ("API server killed", lambda: server_restarted(world, plane)),
-                ("node lost", lambda: node_lost(world, plane)),
             ]
         shown.append(("many at once", lambda: many(world, plane, user, arguments.many)))
+        if plane is not None:
+            shown.append(("node lost", lambda: node_lost(world, plane)))
         show(shown, arguments.only)
         if plane is not None:
             refused = {name for name in plane.calls_of(user) if name.endswith("refused")}

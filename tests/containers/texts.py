@@ -66,7 +66,7 @@ workflow:
       command: [/bin/sh, -c, "test -e /gate/open || cat /gate/wait; echo $NUMBER"]
       env: [{name: NUMBER, value: "{{ iter.number }}"}]
       volumes: [{path: /gate, source: noetl-proof-gate}]
-      resources: {limits: {memory: 16Mi, cpu: 100m}}
+      resources: {limits: {memory: 16Mi, cpu: 100m}, requests: {memory: 1Mi, cpu: 1m}}
       ttl_seconds: 0
     next: {arcs: [{step: end}]}
   - step: end

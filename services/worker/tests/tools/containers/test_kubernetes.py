@@ -133,6 +133,18 @@ def test_a_job_has_known_fields_no_privileges_and_no_secret_in_it() -> None:
     assert "ttlSecondsAfterFinished" not in job["spec"]
 
 
+def test_a_claim_that_is_mounted_twice_is_one_volume() -> None:
+    mounts = (Mount("volume-0", "/a", "data"), Mount("volume-1", "/b", "data", True))
+    pod = job_of(replace(PLAN, mounts=mounts), user="").to_dict()["spec"]["template"]["spec"]
+
+    claim = {"claimName": "data"}
+    assert pod["volumes"] == [{"name": "volume-0", "persistentVolumeClaim": claim}]
+    assert pod["containers"][0]["volumeMounts"] == [
+        {"name": "volume-0", "mountPath": "/a"},
+        {"name": "volume-0", "mountPath": "/b", "readOnly": True},
+    ]
+
+
 async def test_a_repeated_start_finds_the_job_and_completes_what_is_missing(world: World) -> None:
     first = await world.backend().start(PLAN)
     del world.cluster.objects["secrets"][NAME]
