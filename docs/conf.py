@@ -47,6 +47,7 @@ NAVIGATION = {
             "values",
             "tools/",
             "libraries",
+            "plugins",
             "playbooks",
             "failures",
             "waiting",
@@ -64,7 +65,7 @@ NAVIGATION = {
         "api",
         "worker-protocol",
     ),
-    "Secure": ("credentials", "secrets", "access", "broker"),
+    "Secure": ("credentials", "secrets", "secret-providers", "access", "broker"),
     "Operate": ("operations/", "configuration", "metrics", "messages", "sizing", "benchmarks"),
     "Understand": ("architecture", "glossary", "rules", "adr/"),
 }

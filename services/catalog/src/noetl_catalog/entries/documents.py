@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from noetl_common.errors import Permanent
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json
+from noetl_contract.plugins.document import LARGEST_MODULE, BadPlugin, read_plugin
 from noetl_engine.documents import kind_of, language_of, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.libraries import StepLibraries, libraries_of
 from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.plugins import NamedPlugin, plugins_of
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
 from noetl_engine.schedule.read import read_schedule
 from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 from noetl_engine.triggers.subscription import Subscription, read_subscription, subscription_problem
+
+from noetl_catalog.providers.registry import UnknownProvider, check_provider
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -55,18 +59,24 @@ class Document:
     schedule: Schedule | None = None
     trigger: EndedTrigger | None = None
     libraries: tuple[StepLibraries, ...] = ()
+    plugins: tuple[NamedPlugin, ...] = ()
 
 
 def read_document(
-    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+    content: str,
+    *,
+    resource_type: str,
+    more_kinds: Collection[str] = (),
+    largest_module: int = LARGEST_MODULE,
 ) -> Document:
     """Read a document; run it in a thread, since large documents take long.
 
-    ``more_kinds`` of tools are accepted in addition to the built-in kinds.
+    ``more_kinds`` of tools are accepted in addition to the built-in kinds; ``largest_module`` is
+    the most bytes of a plug-in.
 
     Raises:
-        InvalidDocument: no YAML, no metadata, no path, or a subscription, schedule or trigger that
-            breaks a rule.
+        InvalidDocument: no YAML, no metadata, no path, a provider of secrets that there isn't, or a
+            subscription, schedule, trigger or plug-in that breaks a rule.
     """
     try:
         root = compose(content)
@@ -87,13 +97,15 @@ def read_document(
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
     is_playbook = language_of(kind, content) == "playbook"
+    if is_playbook:
+        _check_providers(tree.get("keychain"))
     schedule = _schedule(content) if kind == "schedule" else None
     trigger = _trigger(tree, path) if kind == "trigger" else None
     return Document(
         path=path,
         kind=kind,
         content=content,
-        payload=tree.get("workload"),
+        payload=_plugin(tree, largest_module) if kind == "plugin" else tree.get("workload"),
         layout=tree.get("workflow"),
         meta=metadata.get("labels"),
         metadata=dict(metadata),
@@ -102,6 +114,7 @@ def read_document(
         schedule=schedule,
         trigger=trigger,
         libraries=tuple(libraries_of(root)) if kind == "playbook" else (),
+        plugins=tuple(plugins_of(root)) if is_playbook else (),
     )
 
 
@@ -138,6 +151,23 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
     return ()
 
 
+def _check_providers(keychain: Json) -> None:
+    """Check that the providers of a keychain's entries are installed here.
+
+    Raises:
+        InvalidDocument: one isn't; the text names it, its entry, and those that are.
+    """
+    for entry in keychain if isinstance(keychain, list) else ():
+        provider = entry.get("provider") if isinstance(entry, dict) else None
+        if not isinstance(provider, str) or not provider:
+            continue
+        try:
+            check_provider(provider)
+        except UnknownProvider as error:
+            name = str(entry.get("name"))[:_LONGEST_SHOWN]
+            raise InvalidDocument(problem=f"keychain entry '{name}': {error.message}") from error
+
+
 def _trigger(tree: Mapping[str, Json], path: str) -> EndedTrigger:
     """Return the trigger of a document.
 
@@ -163,6 +193,20 @@ def _schedule(content: str) -> Schedule:
         hint = f" ({first.hint})" if first.hint else ""
         raise InvalidDocument(problem=f"Invalid schedule: {first.message}{hint}{place}")
     return schedule
+
+
+def _plugin(tree: Mapping[str, Json], largest: int) -> Json:
+    """Return what is told of a plug-in: all but its module.
+
+    Raises:
+        InvalidDocument: it is none.
+    """
+    try:
+        return read_plugin(tree, most=largest).model_dump(
+            exclude={"path", "version", "module"}, exclude_none=True
+        )
+    except BadPlugin as error:
+        raise InvalidDocument(problem=f"Invalid plug-in: {error}") from error
 
 
 def _control_character(path: str) -> str | None:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from datetime import datetime
+from typing import ClassVar
 from urllib.parse import quote
 
 from noetl_catalog.providers.calls import Calls, after_seconds
@@ -27,6 +28,8 @@ async def metadata_token(calls: Calls, url: str) -> Secret:
 
 class GcpSecrets(Provider):
     """`projects/…/secrets/…[/versions/…]`, or a bare name in the default project."""
+
+    asks_again: ClassVar[bool] = True
 
     async def fetch(self, reference: str) -> Secret:
         """Return a version of a secret, the latest when none is named."""

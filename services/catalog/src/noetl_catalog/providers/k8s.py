@@ -2,14 +2,24 @@
 
 import base64
 import binascii
+from typing import ClassVar
 from urllib.parse import quote
 
 from noetl_catalog.providers.calls import read_file
 from noetl_catalog.providers.provider import Provider, Secret
+from noetl_catalog.providers.settings import ProviderSettings
 
 
 class K8s(Provider):
     """`[<namespace>/]<secret>/<key>`, or `<secret>` when it has a single key."""
+
+    asks_again: ClassVar[bool] = True
+
+    @classmethod
+    def ca_file(cls, settings: ProviderSettings) -> str:
+        """Return the pod's; plain HTTP, as through a proxy beside it, needs no authority."""
+        is_plain = settings.k8s_api_url.startswith("http://")
+        return "" if is_plain else settings.k8s_ca_file
 
     async def fetch(self, reference: str) -> Secret:
         """Return a key of a secret."""

@@ -1,10 +1,11 @@
-"""A provider of secrets."""
+"""What a provider of secrets is; packages of their own may bring some."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.settings import ProviderSettings
@@ -19,11 +20,29 @@ class Secret:
 
 
 class Provider(ABC):
-    """One place that keeps or issues secrets."""
+    """One place that keeps or issues secrets.
+
+    An entry point of the group ``noetl.keychain_providers`` gives the class; its name is the
+    ``provider`` of keychain entries. One object is made for each time a secret is fetched.
+
+    Args:
+        calls: HTTP with a timeout, a bound, and errors that name the provider and quote no secret.
+        settings: addresses and logins of the built-in providers; others read their own.
+    """
+
+    asks_again: ClassVar[bool] = False
+    """Whether workers ask again after a failure (502 in place of 500)."""
+    credential_type: ClassVar[str] = "keychain"
+    """The type of credential that the value is for the tools whose ``auth`` names the entry."""
 
     def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
         self._calls = calls
         self._settings = settings
+
+    @classmethod
+    def ca_file(cls, settings: ProviderSettings) -> str:  # noqa: ARG003 -- of those that have one
+        """Return the file of a certificate authority of the provider's own; empty without one."""
+        return ""
 
     @abstractmethod
     async def fetch(self, reference: str) -> Secret:
@@ -32,3 +51,15 @@ class Provider(ABC):
         Raises:
             ProviderFailed: there is none, or it can't be had.
         """
+
+    async def fetch_entry(self, reference: str, options: JsonObject) -> Secret:  # noqa: ARG002
+        """Return the secret of an entry; for providers that its other keys say more to.
+
+        Args:
+            reference: the place of the secret.
+            options: the entry's keys, rendered; those that say how it is kept are left out.
+
+        Raises:
+            ProviderFailed: there is none, or it can't be had.
+        """
+        return await self.fetch(reference)

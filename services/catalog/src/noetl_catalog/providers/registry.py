@@ -1,25 +1,25 @@
-"""Providers by the name that keychain entries use."""
+"""Providers by the name that keychain entries use: ours and those of other packages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
 
 import httpx
 from noetl_common import metrics
 
-from noetl_catalog.providers.aws import AwsSecrets, AwsSts
-from noetl_catalog.providers.azure import AzureOauth, AzureVault
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.errors import (
     ProviderFailed,
     ProviderMisconfigured,
     ProviderUnreachable,
 )
-from noetl_catalog.providers.gcp import GcpIam, GcpSecrets
-from noetl_catalog.providers.k8s import K8s
 from noetl_catalog.providers.provider import Provider
 from noetl_catalog.providers.settings import ProviderSettings
-from noetl_catalog.providers.vault import Vault
 
-_SUPPORTED = "gcp, gcp_iam, k8s, vault, aws, aws_sts, azure, azure_oauth"
+GROUP: Final = "noetl.keychain_providers"
+# In the order in which errors have always named them.
+_OURS = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", "oauth2")
 _ALIASES: Mapping[str, str] = {
     "gcp_iamcredentials": "gcp_iam",
     "kubernetes": "k8s",
@@ -28,18 +28,6 @@ _ALIASES: Mapping[str, str] = {
     "azure_kv": "azure",
     "azure_aad": "azure_oauth",
 }
-_MAKERS: Mapping[str, type[Provider]] = {
-    "gcp": GcpSecrets,
-    "gcp_iam": GcpIam,
-    "k8s": K8s,
-    "vault": Vault,
-    "aws": AwsSecrets,
-    "aws_sts": AwsSts,
-    "azure": AzureVault,
-    "azure_oauth": AzureOauth,
-}
-# Only failures of these tell workers by their status to ask again.
-_RETRYABLE = frozenset({"gcp", "k8s", "vault"})
 _BUILDS = metrics.counter(
     "noetl_secret_provider_build_total", "Providers made", ["provider", "region", "status"]
 )
@@ -53,22 +41,83 @@ def kind_of(name: str) -> str:
 class UnknownProvider(ProviderMisconfigured):
     """No provider has that name."""
 
-    template = f"unsupported keychain secret provider '{{provider}}' (supported: {_SUPPORTED})"
+    template = "unsupported keychain secret provider '{provider}' (supported: {supported})"
+
+
+class BadProvider(ProviderMisconfigured):
+    """An installed package brings a provider that can't be used."""
+
+    template = "keychain secret provider '{provider}' of {package}: {reason}"
+
+
+def load_providers(found: Iterable[EntryPoint] | None = None) -> Mapping[str, type[Provider]]:
+    """Return the providers of all installed packages, by name.
+
+    Raises:
+        BadProvider: two packages bring the same name, or what one brings is no provider.
+    """
+    kinds: dict[str, type[Provider]] = {}
+    for entry in entry_points(group=GROUP) if found is None else found:
+        package = entry.dist.name if entry.dist else entry.value
+        if entry.name in kinds or entry.name in _ALIASES:
+            raise BadProvider(
+                provider=entry.name, package=package, reason="another one has that name"
+            )
+        kind = entry.load()
+        if not (isinstance(kind, type) and issubclass(kind, Provider)):
+            reason = f"{entry.value} is no class that extends Provider"
+            raise BadProvider(provider=entry.name, package=package, reason=reason)
+        kinds[entry.name] = kind
+    return kinds
+
+
+@cache
+def installed_providers() -> Mapping[str, type[Provider]]:
+    """Return what `load_providers` does, read once."""
+    return load_providers()
+
+
+def check_provider(name: str, kinds: Mapping[str, type[Provider]] | None = None) -> type[Provider]:
+    """Return the class of a provider.
+
+    Raises:
+        UnknownProvider: there is none of that name; the text lists those that there are.
+    """
+    known = installed_providers() if kinds is None else kinds
+    found = known.get(kind_of(name))
+    if found is None:
+        ours = [one for one in _OURS if one in known]
+        supported = ", ".join([*ours, *sorted(known.keys() - set(ours))])
+        raise UnknownProvider(provider=name[:100], supported=supported)
+    return found
 
 
 class Providers:
-    """Factory of providers by name."""
+    """Factory of providers by name.
+
+    Args:
+        client: HTTP for all of them.
+        settings: their addresses and logins.
+        region: of this cluster, for the metrics.
+        kinds: the providers; those of all installed packages unless given.
+    """
 
     def __init__(
-        self, client: httpx.AsyncClient, settings: ProviderSettings, *, region: str = ""
+        self,
+        client: httpx.AsyncClient,
+        settings: ProviderSettings,
+        *,
+        region: str = "",
+        kinds: Mapping[str, type[Provider]] | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
         self._region = region or "-"
+        self._kinds = installed_providers() if kinds is None else kinds
 
     def is_known(self, name: str) -> bool:
         """Whether there is a provider of that name."""
-        return kind_of(name) in _MAKERS
+        return kind_of(name) in self._kinds
 
     def build(self, name: str) -> Provider:
         """Return a provider.
@@ -77,22 +126,18 @@ class Providers:
             UnknownProvider: there is no provider of that name.
         """
         kind = kind_of(name)
-        make = _MAKERS.get(kind)
-        if make is None:
+        try:
+            made = check_provider(name, self._kinds)
+        except UnknownProvider:
             _BUILDS.labels("other", self._region, "error").inc()
-            raise UnknownProvider(provider=name)
-        failed: type[ProviderFailed] = ProviderUnreachable if kind in _RETRYABLE else ProviderFailed
+            raise
+        failed: type[ProviderFailed] = ProviderUnreachable if made.asks_again else ProviderFailed
         calls = Calls(
             self._client,
             provider=f"keychain secret provider '{kind}'",
             timeout_seconds=self._settings.secret_provider_timeout_seconds,
             failed=failed,
-            ca_file={"k8s": self._ca_of_pod(), "vault": self._settings.vault_ca_file}.get(kind, ""),
+            ca_file=made.ca_file(self._settings),
         )
         _BUILDS.labels(kind, self._region, "ok").inc()
-        return make(calls, self._settings)
-
-    def _ca_of_pod(self) -> str:
-        # Plain HTTP, as through a proxy beside the pod, needs no authority.
-        is_plain = self._settings.k8s_api_url.startswith("http://")
-        return "" if is_plain else self._settings.k8s_ca_file
+        return made(calls, self._settings)

@@ -1,13 +1,22 @@
 """Vault's KV engine, version 2."""
 
+from typing import ClassVar
 from urllib.parse import quote
 
 from noetl_catalog.providers.calls import as_text, read_file
 from noetl_catalog.providers.provider import Provider, Secret
+from noetl_catalog.providers.settings import ProviderSettings
 
 
 class Vault(Provider):
     """`[<mount>/]<path>[#<key>]`; without a key the secret must have one, or is given whole."""
+
+    asks_again: ClassVar[bool] = True
+
+    @classmethod
+    def ca_file(cls, settings: ProviderSettings) -> str:
+        """Return Vault's own authority, if it has one."""
+        return settings.vault_ca_file
 
     async def fetch(self, reference: str) -> Secret:
         """Return a field of a secret, or all of them as JSON."""

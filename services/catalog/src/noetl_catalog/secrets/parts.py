@@ -16,11 +16,14 @@ from noetl_catalog.secrets.audit import Audit
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.handlers import CredentialHandlers
 from noetl_catalog.secrets.credentials.reader import SecretReader
+from noetl_catalog.secrets.keychain.cache import KeychainCache
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
 from noetl_catalog.secrets.keychain.references import read_grants
+from noetl_catalog.secrets.keychain.renewal import Renewals
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
+from noetl_catalog.secrets.keychain.tokens import TokenRequests
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
 from noetl_catalog.secrets.keys.readiness import KeyCheck
@@ -94,17 +97,18 @@ async def open_secrets(
             oldest=settings.envelope_oldest_version,
         )
         audit = Audit(secrets, ids=ids, settings=settings)
+        uses, check = Uses(executions, entries), KeyCheck(keys, store=secrets, box=box)
+        cache = KeychainCache(secrets, box=box, audit=audit, settings=settings)
         resolver = KeychainResolver(
-            secrets,
-            box=box,
+            cache=cache,
+            renewals=Renewals(secrets, settings=settings),
             executions=executions,
             entries=entries,
             providers=Providers(client, provider_settings, region=settings.server_region),
             references=read_grants(settings.keychain_references, is_needed=needs_login),
-            audit=audit,
+            tokens=TokenRequests(secrets, box=box, uses=uses),
             settings=settings,
         )
-        uses, check = Uses(executions, entries), KeyCheck(keys, store=secrets, box=box)
         handlers = [
             *CredentialHandlers(
                 secrets,

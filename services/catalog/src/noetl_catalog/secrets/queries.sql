@@ -128,7 +128,10 @@ RETURNING
     expires_at,
     FALSE AS is_expired,
     access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew;
+    coalesce(auto_renew, FALSE) AS auto_renew,
+    CASE jsonb_typeof(renew_config -> 'life_seconds')
+        WHEN 'number' THEN (renew_config ->> 'life_seconds')::FLOAT8
+    END AS life_seconds;
 
 -- name: find_keychain
 -- $1 cache key
@@ -204,6 +207,59 @@ WHERE cache_key IN (
         SELECT old.cache_key
         FROM noetl.keychain AS old
         WHERE old.expires_at < now() - $1::INTERVAL AND old.auto_renew IS NOT TRUE
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    );
+
+-- name: claim_renewal
+-- The lease on a secret, unless another has it or its provider rests after a failure.
+-- $1 cache key, $2 holder, $3 how long
+INSERT INTO noetl.keychain_renewal AS r (cache_key, holder, held_until)
+VALUES ($1, $2, now() + $3::INTERVAL)
+ON CONFLICT (cache_key) DO UPDATE
+    SET
+        holder = excluded.holder,
+        held_until = excluded.held_until
+    WHERE coalesce(r.held_until, '-infinity') <= now()
+    AND coalesce(r.retry_at, '-infinity') <= now()
+RETURNING r.cache_key;
+
+-- name: find_renewal
+-- $1 cache key
+SELECT
+    CASE
+        WHEN retry_at > now() THEN extract(EPOCH FROM retry_at - now())::FLOAT8
+        ELSE 0.0
+    END AS rests_seconds,
+    error
+FROM noetl.keychain_renewal
+WHERE cache_key = $1;
+
+-- name: end_renewal
+-- $1 cache key, $2 holder
+DELETE FROM noetl.keychain_renewal
+WHERE cache_key = $1 AND holder = $2
+RETURNING cache_key;
+
+-- name: fail_renewal
+-- The pause doubles with each failure in a row. $1 cache key, $2 holder, $3 what failed,
+-- $4 first pause, $5 longest pause, in seconds
+UPDATE noetl.keychain_renewal
+SET
+    holder = NULL,
+    held_until = NULL,
+    failures = failures + 1,
+    retry_at = now() + make_interval(secs => least($4::FLOAT8 * 2 ^ least(failures, 20), $5)),
+    error = $3
+WHERE cache_key = $1 AND holder = $2;
+
+-- name: delete_old_renewals
+-- Pauses that ended long ago. $1 interval, $2 limit
+DELETE FROM noetl.keychain_renewal
+WHERE cache_key IN (
+        SELECT old.cache_key
+        FROM noetl.keychain_renewal AS old
+        WHERE coalesce(old.retry_at, old.held_until) < now() - $1::INTERVAL
         LIMIT $2
         FOR UPDATE SKIP LOCKED
     );

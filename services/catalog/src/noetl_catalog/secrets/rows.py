@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.http.secrets.credentials import CredentialBody
+from noetl_contract.json import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,19 @@ class KeychainRow:
     is_expired: bool
     access_count: int
     auto_renew: bool
+    life_seconds: float | None = None
+    """How long what a provider gave was valid when it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """Somebody else who asks a provider for a secret, or a pause after a failure.
+
+    ``rests_seconds`` are left of the pause; ``error`` says what failed.
+    """
+
+    rests_seconds: float
+    error: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,18 @@ class SecretSettings(SettingsPiece):
         validation_alias="KEYCHAIN_CACHE_REFRESH_WINDOW_SECS",
         description="A cached secret that expires sooner is resolved again in the background.",
     )
+    keychain_renewal_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest that one process asks a provider for a secret, for all others.",
+    )
+    keychain_retry_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="Pause after a provider failed; doubled after each further failure of the same "
+        "secret, up to…",
+    )
+    keychain_retry_max_seconds: float = Field(default=30.0, gt=0, description="…this pause.")
     server_region: str = Field(default="", description="Region of this cluster, for residency.")
     secret_broker_registry: str = Field(
         default="", description="JSON object of other regions and the base URLs of their edges."

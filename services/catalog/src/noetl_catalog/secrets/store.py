@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from noetl_common.pg.database import Row, Session, Store
 from noetl_contract.http.scalars import parse_i64
@@ -18,9 +18,18 @@ from noetl_contract.http.secrets.keychain import (
 )
 from noetl_contract.json import JsonObject
 
-from noetl_catalog.secrets.rows import AuditRow, Credential, KeychainRow
+from noetl_catalog.secrets.rows import AuditRow, Credential, KeychainRow, Renewal
 
 type Table = Literal["credential", "keychain"]
+
+
+class _Stored(TypedDict):
+    """What is stored of an entry beside its names."""
+
+    expires_at: datetime | None
+    life_seconds: float
+    data_encrypted: str
+    audit: AuditRow
 
 
 class SecretStore(Store):
@@ -107,24 +116,53 @@ class SecretStore(Store):
             DataRejected: the catalog entry does not exist.
         """
         async with self._db.transaction() as session:
-            expiry: datetime = await session.fetchval(
-                "put_keychain",
+            return await _put(
+                session,
                 cache_key,
-                new.keychain_name,
-                new.catalog_id,
-                new.credential_type,
-                new.cache_type,
-                new.scope_type,
-                new.execution_id,
-                new.parent_execution_id,
-                data_encrypted,
-                expires_at,
-                timedelta(seconds=life_seconds),
-                new.auto_renew,
-                new.renew_config,
+                new,
+                expires_at=expires_at,
+                life_seconds=life_seconds,
+                data_encrypted=data_encrypted,
+                audit=audit,
             )
-            await _record(session, audit)
-        return expiry
+
+    async def keep_renewed(
+        self, cache_key: str, new: KeychainPut, *, holder: str, **stored: Unpack[_Stored]
+    ) -> None:
+        """Store what a provider gave like `put_keychain`, unless the lease went to another."""
+        async with self._db.transaction() as session:
+            if await session.fetchval("end_renewal", cache_key, holder) is not None:
+                await _put(session, cache_key, new, **stored)
+
+    async def claim_renewal(self, cache_key: str, holder: str, *, seconds: float) -> bool:
+        """Take the lease on a secret; False while another has it, or its provider rests."""
+        return (
+            await self._db.fetchval("claim_renewal", cache_key, holder, timedelta(seconds=seconds))
+            is not None
+        )
+
+    async def find_renewal(self, cache_key: str) -> Renewal | None:
+        """Return who else asks for a secret, or how its provider failed; None for neither."""
+        row = await self._db.fetchrow("find_renewal", cache_key)
+        return Renewal(**row) if row else None
+
+    async def end_renewal(self, cache_key: str, holder: str) -> None:
+        """Give a lease back, if it is still held."""
+        await self._db.fetchval("end_renewal", cache_key, holder)
+
+    async def fail_renewal(
+        self,
+        cache_key: str,
+        holder: str,
+        *,
+        error: JsonObject,
+        pause_seconds: float,
+        longest_seconds: float,
+    ) -> None:
+        """Give a lease back and leave the provider alone, longer after each failure in a row."""
+        await self._db.execute(
+            "fail_renewal", cache_key, holder, error, pause_seconds, longest_seconds
+        )
 
     async def delete_keychain(self, cache_key: str, *, audit: AuditRow) -> bool:
         """Delete an entry; False when it does not exist."""
@@ -141,7 +179,9 @@ class SecretStore(Store):
 
     async def delete_expired_keychain(self, *, expired_seconds: float, limit: int) -> None:
         """Delete entries that expired long ago, except those that renew themselves."""
-        await self._db.execute("delete_expired_keychain", timedelta(seconds=expired_seconds), limit)
+        long_ago = timedelta(seconds=expired_seconds)
+        await self._db.execute("delete_expired_keychain", long_ago, limit)
+        await self._db.execute("delete_old_renewals", long_ago, limit)
 
     async def find_public_key(self, worker_id: str) -> str | None:
         """Return the key that a worker registered, as text."""
@@ -206,6 +246,29 @@ class SecretStore(Store):
         for row in sorted(rows, key=itemgetter("version")):
             counted[row["origin"]][row["version"]] = row["amount"]
         return KeyStatus(**counted)
+
+
+async def _put(
+    session: Session, cache_key: str, new: KeychainPut, **stored: Unpack[_Stored]
+) -> datetime:
+    expiry: datetime = await session.fetchval(
+        "put_keychain",
+        cache_key,
+        new.keychain_name,
+        new.catalog_id,
+        new.credential_type,
+        new.cache_type,
+        new.scope_type,
+        new.execution_id,
+        new.parent_execution_id,
+        stored["data_encrypted"],
+        stored["expires_at"],
+        timedelta(seconds=stored["life_seconds"]),
+        new.auto_renew,
+        new.renew_config,
+    )
+    await _record(session, stored["audit"])
+    return expiry
 
 
 async def _record(session: Session, row: AuditRow) -> None:

@@ -1,7 +1,9 @@
 """Who may use which credential, and who sees or changes it."""
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
+import httpx
 from noetl_contract.access.principal import OnBehalf, Principal, is_below
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import Refusal
@@ -124,3 +126,27 @@ def owns(principal: Principal, paths: list[str] | None) -> bool:
     return paths is not None and all(
         any(is_below(path, one) for one in principal.namespaces) for path in paths
     )
+
+
+def may_be_sent(url: str, body: CredentialBody) -> bool:
+    """Whether a credential may be sent to a URL, as the HTTP client that sends it reads that."""
+    if body.allowed_hosts is None:
+        return True
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    host = target.host.lower().rstrip(".")
+    port = target.port or {"http": 80, "https": 443}.get(target.scheme)
+    return any(_fits(host, port, one.strip().lower()) for one in body.allowed_hosts)
+
+
+def _fits(host: str, port: int | None, entry: str) -> bool:
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    parts = urlsplit(f"//{entry}")
+    try:
+        wanted = parts.port
+    except ValueError:
+        return False
+    return host == parts.hostname and wanted in {None, port}

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from noetl_catalog.secrets.keychain.cache import cache_seconds
 from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.residency import decide_residency
-from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_common.crypto.opening import SealingKey
 from noetl_contract.json import Json, JsonObject
@@ -34,7 +34,6 @@ keychain:
 - {name: token, provider: azure_oauth, map: {bearer: ""}}
 - {name: short, provider: azure_oauth}
 - {name: missing, provider: gcp}
-- {name: odd, provider: nobody}
 - {name: indirect, credential: pg}
 - {name: stored, kind: google_id_token, credential: pg}
 - {name: locked, provider: gcp, region: eu-central-1, residency: strict}
@@ -184,13 +183,11 @@ async def test_what_cannot_be_resolved(world: World, clouds: Clouds) -> None:
         "mapped": await refusal(world, "mapped", execution_id=999),
     }
     missing = await refusal(world, "missing", execution_id=EXECUTION)
-    odd = await refusal(world, "odd", execution_id=EXECUTION)
     broken = await refusal(world, "broken", execution_id=EXECUTION)
 
     assert nothing == {name: (404, f"Credential '{name}' not found") for name in nothing}
     assert missing[0] == 502
     assert (missing[1] or "").startswith("keychain secret provider 'gcp': HTTP 404")
-    assert (odd[0], (odd[1] or "")[:43]) == (500, "unsupported keychain secret provider 'nobod")
     assert (broken[0], (broken[1] or "")[:38]) == (500, "keychain entry 'broken', map key 'x': ")
     assert clouds.count(secret_path("whole")) == 0
     audited = dict.fromkeys(await world.audited())
@@ -199,6 +196,16 @@ async def test_what_cannot_be_resolved(world: World, clouds: Clouds) -> None:
         ("get_credential", "provider_fetch_error"),
         ("get_credential", "template_error"),
     ]
+
+
+async def test_an_unknown_provider_is_refused_at_registration(world: World) -> None:
+    reply = await world.ask("register", content=PLAYBOOK.replace("vault", "valut"))
+
+    text = (
+        "keychain entry 'mapped': unsupported keychain secret provider 'valut' (supported: gcp,"
+        " gcp_iam, k8s, vault, aws, aws_sts, azure, azure_oauth, oauth2)"
+    )
+    assert (reply.status, reply.error) == (422, text)
 
 
 async def test_token_is_renewed_before_it_expires(world: World, clouds: Clouds) -> None:

@@ -17,7 +17,7 @@ from noetl_catalog.secrets.errors import (
     UseRefused,
 )
 from noetl_catalog.secrets.keychain.references import ReferenceRefused
-from noetl_catalog.secrets.keychain.resolver import Stored
+from noetl_catalog.secrets.keychain.resolver import Resolved, Stored
 from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
 from noetl_catalog.secrets.rows import Credential
 from noetl_catalog.secrets.store import SecretStore
@@ -27,7 +27,7 @@ from noetl_catalog.secrets.uses import Uses, hidden
 class Resolving(Protocol):
     """Resolution of an alias in the playbook of an execution."""
 
-    async def resolve(self, alias: str, *, execution_id: int) -> Opened | Stored | None:
+    async def resolve(self, alias: str, *, execution_id: int) -> Resolved | Stored | None:
         """Return the secret, or what it names; None when the playbook has no such alias."""
 
 
@@ -95,7 +95,9 @@ class SecretReader:
         resolved = await self._resolver.resolve(identifier, execution_id=reader.execution_id)
         if isinstance(resolved, Stored):
             return await self._named(resolved.name, identifier, reader, principal)
-        return None if resolved is None else (_resolved_body(identifier), resolved)
+        if resolved is None:
+            return None
+        return _resolved_body(identifier, resolved.type), resolved.opened
 
     async def _named(
         self, name: str, alias: str, reader: Reader, principal: Principal | None
@@ -112,12 +114,12 @@ class SecretReader:
         return stored.body, await self._box.open(stored.data_encrypted, row=row)
 
 
-def _resolved_body(alias: str) -> CredentialBody:
+def _resolved_body(alias: str, type_: str) -> CredentialBody:
     now = rfc3339(datetime.now(UTC))
     return CredentialBody(
         id="0",
         name=alias,
-        type="keychain",
+        type=type_,
         description="resolved from keychain provider",
         created_at=now,
         updated_at=now,

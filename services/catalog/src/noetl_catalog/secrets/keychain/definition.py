@@ -1,13 +1,23 @@
 """Keychain entries as playbooks define them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Self
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self
 
-from noetl_contract.json import Json
-from noetl_engine.playbook.parse.keychain import credential_named
+from noetl_contract.json import Json, JsonObject
+from noetl_engine.playbook.parse.keychain import credential_named, token_endpoint
 
 type Policy = Literal["none", "advisory", "strict"]
+
+OAUTH2: Final = "oauth2"
+SCOPES: Final = frozenset({"local", "global", "shared"})
+# What says how an entry is kept; no provider is told.
+_OWN_KEYS = frozenset(
+    {
+        "name", "kind", "provider", "credential", "map", "scope", "residency", "region",
+        "allowed_regions", "no_broker_fallback", "auto_renew",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +26,12 @@ class Definition:
 
     Attributes:
         provider: name of the provider; empty without one.
-        credential: name of a stored credential; only without a provider.
+        credential: name of a stored credential; without a provider what the entry stands for,
+            of a token the client that asks for it.
         reference: the place of the secret at the provider; empty for the name of the entry.
         references: templates of such places by key, for a secret of several values.
+        options: the entry's other keys, templates in them.
+        is_shared: whether all executions of the playbook share the value.
         policy: what happens outside of the region.
         region: where the secret lives; empty for everywhere.
         allowed_regions: other regions that may resolve it.
@@ -28,6 +41,8 @@ class Definition:
     credential: str = ""
     reference: str = ""
     references: Mapping[str, str] | None = None
+    options: JsonObject = field(default_factory=dict, repr=False)
+    is_shared: bool = False
     policy: Policy = "none"
     region: str = ""
     allowed_regions: frozenset[str] = frozenset()
@@ -36,14 +51,21 @@ class Definition:
     def read(cls, raw: Mapping[str, Json]) -> Self:
         """Read an entry; a value of another type counts as absent."""
         provider, references = _text(raw.get("provider")), raw.get("map")
-        regions = raw.get("allowed_regions")
+        provider = provider or (OAUTH2 if token_endpoint(raw) else "")
+        regions, scope = raw.get("allowed_regions"), _text(raw.get("scope"))
+        is_token = provider == OAUTH2
+        options = {key: value for key, value in raw.items() if key not in _OWN_KEYS}
+        if is_token and scope and scope not in SCOPES:
+            options["oauth_scope"] = scope
         return cls(
             provider=provider,
-            credential=credential_named(raw),
+            credential=_text(raw.get("credential")) if is_token else credential_named(raw),
             reference=str(raw.get("name") or ""),
             references={key: str(place) for key, place in references.items()}
             if isinstance(references, dict)
             else None,
+            options=options if provider else {},
+            is_shared=is_token and scope != "local",
             policy=_policy(raw.get("residency")),
             region=_text(raw.get("region")),
             allowed_regions=frozenset(map(_text, regions if isinstance(regions, list) else ())),

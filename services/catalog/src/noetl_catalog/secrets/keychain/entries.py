@@ -10,8 +10,6 @@ from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.secrets.keychain.definition import Definition
 
-SCOPES = frozenset({"local", "global", "shared"})
-
 
 @dataclass(frozen=True, slots=True)
 class _Keychain:

@@ -17,7 +17,8 @@ from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_LIST, KEYCHAIN_PUT
 
 from noetl_catalog.secrets.audit import Action, Audit, Reader
-from noetl_catalog.secrets.keychain.entries import SCOPES, cache_key
+from noetl_catalog.secrets.keychain.definition import SCOPES
+from noetl_catalog.secrets.keychain.entries import cache_key
 from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore

@@ -1,37 +1,37 @@
 """Resolution of a keychain alias: an execution's playbook, a provider, a cache."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
-from weakref import WeakValueDictionary
 
+import orjson
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.http.secrets.keychain import KeychainPut
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import ExecutionOrigin
-from noetl_template import Renderer, TemplateError
+from noetl_template import KEYCHAIN, Renderer, TemplateError
 
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.registry import Providers
-from noetl_catalog.secrets.audit import Action, Audit, Reader
+from noetl_catalog.providers.provider import Provider, Secret
+from noetl_catalog.providers.registry import Providers, check_provider
 from noetl_catalog.secrets.errors import TemplateFailed
-from noetl_catalog.secrets.keychain.definition import Definition
+from noetl_catalog.secrets.keychain.cache import KeychainCache, Place
+from noetl_catalog.secrets.keychain.definition import OAUTH2, Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Executions
+from noetl_catalog.secrets.keychain.flights import Flights
 from noetl_catalog.secrets.keychain.references import ReferenceGrants
+from noetl_catalog.secrets.keychain.renewal import Lease, Renewals
 from noetl_catalog.secrets.keychain.residency import check_residency
-from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
-from noetl_catalog.secrets.rows import KeychainRow
+from noetl_catalog.secrets.keychain.tokens import TokenRequests, names_in, place_of
+from noetl_catalog.secrets.keys.box import Opened
 from noetl_catalog.secrets.settings import SecretSettings
-from noetl_catalog.secrets.store import SecretStore
 
-_SHORTEST_LIFE_SECONDS = 5.0
 _REFRESHERS = 4
 _REFRESHES_WAITING = 256
-_LIFE_BUCKETS = (60, 300, 900, 3600, 14_400, 43_200)
 _B3 = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _RESOLVES = metrics.counter(
@@ -39,12 +39,6 @@ _RESOLVES = metrics.counter(
 )
 _RESOLVE_DURATION = metrics.histogram(
     "noetl_secret_resolve_duration_seconds", "Their latency", ["provider", "region", "status"]
-)
-_LIFE = metrics.histogram(
-    "noetl_secret_dynamic_ttl_seconds", "Lifetimes of dynamic secrets", buckets=_LIFE_BUCKETS
-)
-_SKIPS = metrics.counter(
-    "noetl_secret_cache_skip_total", "Secrets not cached", ["reason"], zeros=("already_expired",)
 )
 _REFRESHED = metrics.counter(
     "noetl_secret_refresh_total",
@@ -63,10 +57,29 @@ class _Wanted:
     alias: str
     execution_id: int
     execution: ExecutionOrigin = field(repr=False)
+    entry: Definition | None
+
+    @property
+    def workload(self) -> JsonObject:
+        workload = self.execution.workload
+        return workload if isinstance(workload, dict) else {}
 
     @property
     def cache_key(self) -> str:
-        return self.key_in("local")
+        entry = self.entry
+        if entry is None or not entry.is_shared:
+            return self.key_in("local")
+        # What differs from execution to execution makes a token of its own.
+        names = names_in(entry.options) - {KEYCHAIN}
+        seen: JsonObject = {
+            name: self.workload if name == "workload" else self.workload.get(name)
+            for name in sorted(names)
+        }
+        key = self.key_in("global")
+        if not seen:
+            return key
+        told = orjson.dumps([entry.credential, seen], option=orjson.OPT_SORT_KEYS)
+        return f"{key}:{hashlib.sha256(told).hexdigest()[:32]}"
 
     def key_in(self, scope: str) -> str:
         return cache_key(
@@ -74,6 +87,16 @@ class _Wanted:
             catalog_id=self.execution.catalog_id,
             scope_type=scope,
             execution_id=self.execution_id,
+        )
+
+    @property
+    def place(self) -> Place:
+        return Place(
+            cache_key=self.cache_key,
+            alias=self.alias,
+            catalog_id=self.execution.catalog_id,
+            execution_id=self.execution_id,
+            is_shared=self.entry is not None and self.entry.is_shared,
         )
 
 
@@ -84,38 +107,46 @@ class Stored:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The value of an entry, and the type of credential that it is for tools."""
+
+    opened: Opened
+    type: str = "keychain"
+
+
 class KeychainResolver:
     """Secrets from the cache, else from the provider; renewed shortly before they expire.
 
-    Concurrent requests for one secret are fetched once per process.
+    Concurrent requests for one secret ask its provider once, over all processes.
     """
 
     def __init__(
         self,
-        store: SecretStore,
         *,
-        box: SecretBox,
+        cache: KeychainCache,
+        renewals: Renewals,
         executions: Executions,
         entries: KeychainEntries,
         providers: Providers,
         references: ReferenceGrants,
-        audit: Audit,
+        tokens: TokenRequests,
         settings: SecretSettings,
     ) -> None:
+        self._cache = cache
+        self._renewals = renewals
         self._references = references
-        self._store = store
-        self._box = box
         self._executions = executions
         self._entries = entries
         self._providers = providers
-        self._audit = audit
+        self._tokens = tokens
         self._settings = settings
         self._renderer = Renderer()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._refreshing: set[tuple[int, str]] = set()
+        self._flights: Flights[Opened | Stored | None] = Flights()
+        self._refreshing: set[str] = set()
         self._refreshes: asyncio.Queue[_Wanted] = asyncio.Queue(maxsize=_REFRESHES_WAITING)
 
-    async def resolve(self, alias: str, *, execution_id: int) -> Opened | Stored | None:
+    async def resolve(self, alias: str, *, execution_id: int) -> Resolved | Stored | None:
         """Return the secret, or what it names; None when the execution's playbook has neither.
 
         Raises:
@@ -128,26 +159,32 @@ class KeychainResolver:
         execution = await self._executions.find(execution_id)
         if execution is None:
             return None
-        wanted = _Wanted(alias, execution_id, execution)
-        cached = await self._cached(wanted)
-        if cached is not None:
-            return cached
-        lock = self._locks.get(wanted.cache_key)
-        if lock is None:
-            lock = self._locks[wanted.cache_key] = asyncio.Lock()
-        has_waited = lock.locked()
-        async with lock:
-            cached = await self._cached(wanted) if has_waited else None
-            return cached or await self._resolve_anew(wanted)
+        entry = await self._entries.find(execution.catalog_id, alias)
+        wanted = _Wanted(alias, execution_id, execution, entry)
+        found: Opened | Stored | None = await self._cached(wanted)
+        if found is None and entry is not None:
+            found = await self._flights.run(
+                wanted.cache_key, partial(self._resolve_anew, entry, wanted)
+            )
+        if not isinstance(found, Opened):
+            return found
+        if entry is None or not self._providers.is_known(entry.provider):
+            return Resolved(found)
+        return Resolved(found, check_provider(entry.provider).credential_type)
 
-    async def _resolve_anew(self, wanted: _Wanted) -> Opened | Stored | None:
-        entry = await self._entries.find(wanted.execution.catalog_id, wanted.alias)
-        if entry is None:
-            return None
+    async def _resolve_anew(self, entry: Definition, wanted: _Wanted) -> Opened | Stored | None:
         check_residency(entry, alias=wanted.alias, server_region=self._settings.server_region)
         if entry.provider:
-            return await self._provided(entry, wanted)
-        return Stored(entry.credential) if entry.credential else await self._put(wanted)
+            # The row may be there by now: another process was first.
+            return await self._renewals.once(
+                wanted.cache_key,
+                look=partial(self._cached, wanted),
+                ask=partial(self._provided, entry, wanted),
+                waits=True,
+            )
+        if entry.credential:
+            return Stored(entry.credential)
+        return await self._cache.stored(wanted.key_in("global"))
 
     async def run(self) -> None:
         """Renew secrets in the background until cancelled."""
@@ -155,14 +192,24 @@ class KeychainResolver:
             for _ in range(_REFRESHERS):
                 group.create_task(self._run_refresher())
 
-    async def _provided(self, entry: Definition, wanted: _Wanted) -> Opened:
+    async def _provided(self, entry: Definition, wanted: _Wanted, lease: Lease) -> Opened:
         fetched = await self._measured(entry.provider, lambda: self._fetch(entry, wanted))
-        await self._cache(wanted, fetched)
+        await self._cache.keep(wanted.place, fetched, holder=lease.holder)
         return Opened(fetched.value, "")
 
     async def _fetch(self, entry: Definition, wanted: _Wanted) -> Secret:
         provider = self._providers.build(entry.provider)
-        if entry.references is None:
+        options: JsonObject = {}
+        if type(provider).fetch_entry is not Provider.fetch_entry:
+            options = await self._tokens.options(
+                entry,
+                workload=wanted.workload,
+                execution_id=wanted.execution_id,
+                find=partial(self._other, wanted),
+            )
+        if entry.provider == OAUTH2:
+            places = {"": place_of(str(options.get("endpoint")))}
+        elif entry.references is None:
             places = {"": entry.reference or wanted.alias}
         else:
             places = {
@@ -170,12 +217,36 @@ class KeychainResolver:
                 for key, template in entry.references.items()
             }
         await self._check(entry, wanted, places.values())
-        secrets = {key: await provider.fetch(place) for key, place in places.items()}
-        if entry.references is None:
+        secrets = {key: await provider.fetch_entry(place, options) for key, place in places.items()}
+        if entry.references is None or entry.provider == OAUTH2:
             return secrets[""]
         ends = [secret.expires_at for secret in secrets.values() if secret.expires_at is not None]
         values = {key: secret.value for key, secret in secrets.items()}
         return Secret(values, min(ends) if ends else None)
+
+    async def _other(self, wanted: _Wanted, name: str) -> Json:
+        """Return the value of another entry, which a template of this one names.
+
+        Raises:
+            TemplateFailed: there is none, or it is a token itself.
+        """
+        entry = await self._entries.find(wanted.execution.catalog_id, name)
+        if entry is None or entry.provider == OAUTH2:
+            reason = f"it names '{name}', which is " + ("a token" if entry else "no entry")
+            raise TemplateFailed(entry=wanted.alias, key="endpoint", reason=reason)
+        found = await self.resolve(name, execution_id=wanted.execution_id)
+        if isinstance(found, Stored):
+            body, value = await self._tokens.stored(
+                name, found.name, execution_id=wanted.execution_id
+            )
+            if body.allowed_hosts is None:
+                return value
+            reason = f"'{name}' may be sent to its hosts only: name it in 'credential'"
+        elif found is not None:
+            return found.opened.value
+        else:
+            reason = f"'{name}' has no value"
+        raise TemplateFailed(entry=wanted.alias, key="data", reason=reason)
 
     async def _check(self, entry: Definition, wanted: _Wanted, places: Iterable[str]) -> None:
         """Check all references before the first is asked for.
@@ -192,11 +263,8 @@ class KeychainResolver:
             )
 
     def _rendered(self, wanted: _Wanted, key: str, template: str) -> str:
-        workload = wanted.execution.workload
         try:
-            return self._renderer.server_text(
-                template, workload if isinstance(workload, dict) else {}
-            )
+            return self._renderer.server_text(template, wanted.workload)
         except TemplateError as error:
             raise TemplateFailed(entry=wanted.alias, key=key, reason=str(error)) from error
 
@@ -216,68 +284,19 @@ class KeychainResolver:
             _RESOLVE_DURATION.labels(label, region, status).observe(perf_counter() - started)
         return fetched
 
-    async def _put(self, wanted: _Wanted) -> Opened | None:
-        """Return what somebody has stored for all executions of the playbook."""
-        key = wanted.key_in("global")
-        row = await self._store.use_keychain(key)
-        if row is None or row.is_expired:
-            return None
-        return await self._box.open(row.data_encrypted, row=row_of("keychain", key))
-
-    # -- the cache -----------------------------------------------------------------------
-
     async def _cached(self, wanted: _Wanted) -> Opened | None:
-        """Return the cached secret; None on any failure, since it can be fetched again."""
-        try:
-            row = await self._store.use_keychain(wanted.cache_key)
-            if row is None or row.is_expired:
-                return None
-            opened = await self._box.open(
-                row.data_encrypted, row=row_of("keychain", wanted.cache_key)
-            )
-        except NoetlError as error:
-            _log.warning("keychain_cache_unreadable", error=error.message)
+        found = await self._cache.find(wanted.cache_key)
+        if found is None:
             return None
-        self._refresh_if_due(row, wanted)
+        opened, is_due = found
+        if is_due and wanted.entry is not None and wanted.entry.provider:
+            self._refresh(wanted)
         return opened
-
-    async def _cache(self, wanted: _Wanted, fetched: Secret) -> None:
-        """Cache a secret while it is valid; a failure to cache is not an error."""
-        life = cache_seconds(fetched.expires_at, now=datetime.now(UTC), settings=self._settings)
-        if life is None:
-            _SKIPS.labels("already_expired").inc()
-            return
-        try:
-            closed = await self._box.close(fetched.value, row=row_of("keychain", wanted.cache_key))
-            await self._store.put_keychain(
-                wanted.cache_key,
-                KeychainPut(
-                    catalog_id=wanted.execution.catalog_id,
-                    keychain_name=wanted.alias,
-                    scope_type="local",
-                    execution_id=wanted.execution_id,
-                    data=None,
-                ),
-                expires_at=fetched.expires_at,
-                life_seconds=life,
-                data_encrypted=closed.text,
-                audit=self._audit.row(
-                    wanted.alias,
-                    Action.RESOLVE_KEYCHAIN,
-                    reader=Reader(execution_id=wanted.execution_id),
-                    kek_version=closed.key_version,
-                ),
-            )
-        except NoetlError as error:
-            _log.warning("keychain_cache_not_written", error=error.message)
 
     # -- renewal -------------------------------------------------------------------------
 
-    def _refresh_if_due(self, row: KeychainRow, wanted: _Wanted) -> None:
-        window = timedelta(seconds=self._settings.keychain_cache_refresh_window_secs)
-        if row.expires_at - window > datetime.now(UTC):
-            return
-        key = (wanted.execution.catalog_id, wanted.alias)
+    def _refresh(self, wanted: _Wanted) -> None:
+        key = wanted.cache_key
         if key in self._refreshing or self._refreshes.full():
             _REFRESHED.labels("stampede_collapsed").inc()
             return
@@ -291,28 +310,26 @@ class KeychainResolver:
             outcome = "failed"
             try:
                 with _REFRESH_DURATION.time():
-                    if await self._resolve_anew(wanted) is not None:
-                        outcome = "succeeded"
+                    outcome = await self._renewed(wanted)
             except NoetlError as error:
                 # The row stays: requests after its expiry get the error.
                 _log.warning("secret_refresh_failed", code=error.code, error=error.message)
             except Exception:  # noqa: BLE001 -- task supervisor: no request waits for it
                 _log.exception("secret_refresh_failed")
             finally:
-                self._refreshing.discard((wanted.execution.catalog_id, wanted.alias))
+                self._refreshing.discard(wanted.cache_key)
                 _REFRESHED.labels(outcome).inc()
 
-
-def cache_seconds(
-    expires_at: datetime | None, *, now: datetime, settings: SecretSettings
-) -> float | None:
-    """Return the lifetime in the cache; None when the secret is about to expire."""
-    longest = settings.keychain_cache_seconds
-    if expires_at is None:
-        return longest
-    left = (expires_at - now).total_seconds()
-    _LIFE.observe(max(left, 0.0))
-    margin = settings.keychain_cache_dynamic_safety_margin_secs
-    if left <= margin:
-        return None
-    return max(min(longest, left - margin), _SHORTEST_LIFE_SECONDS)
+    async def _renewed(self, wanted: _Wanted) -> str:
+        """Renew a secret unless another process does; return the outcome for the metric."""
+        entry = wanted.entry
+        if entry is None:
+            return "failed"
+        check_residency(entry, alias=wanted.alias, server_region=self._settings.server_region)
+        found = await self._renewals.once(
+            wanted.cache_key,
+            look=partial(self._cache.fresh, wanted.cache_key),
+            ask=partial(self._provided, entry, wanted),
+            waits=False,
+        )
+        return "stampede_collapsed" if found is None else "succeeded"
