@@ -222,6 +222,24 @@ async def test_a_container_that_no_node_took_says_so_when_its_time_is_over(world
     assert ending.reason.endswith("without a begin: 0/3 nodes are available")
 
 
+async def test_a_job_that_is_over_its_time_is_brought_to_the_cluster_s_mind_once(
+    world: World,
+) -> None:
+    backend = world.backend()
+    await backend.start(PLAN)
+    job = world.cluster.objects["jobs"][NAME]
+    job["status"] = {"startTime": "2026-01-01T00:00:00Z", "active": 1}
+    watcher = await world.watch(backend)
+    await eventually(lambda: "noetl.overdue" in job["metadata"]["annotations"])
+    await world.cluster.run(NAME, {"running": {}})
+    await eventually(lambda: len(watcher) == 1)
+    await world.cluster.end(NAME, "Failed", "DeadlineExceeded")
+
+    assert (await world.reported()).state == "failed_timeout"
+    await eventually(lambda: "noetl.reported" in job["metadata"]["annotations"])
+    assert world.cluster.calls["PATCH jobs"] == 2
+
+
 async def test_waiting_for_what_cannot_come_ends_at_once(world: World) -> None:
     backend = world.backend()
     await world.watch(backend, stuck_seconds=600)

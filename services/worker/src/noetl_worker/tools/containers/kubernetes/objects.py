@@ -32,6 +32,7 @@ STEP_NOTE: Final = "noetl.step"
 HIDDEN_NOTE: Final = "noetl.hidden"
 TTL_NOTE: Final = "noetl.ttl-seconds"
 REPORTED_NOTE: Final = "noetl.reported"
+OVERDUE_NOTE: Final = "noetl.overdue"
 CALLBACK_KEY: Final = "callback"
 ENV_KEY: Final = "env."
 
