@@ -45,7 +45,7 @@ PLAYBOOKS = {
     "volumes": playbook(
         "volumes",
         "echo kept > /gate/text && echo here > /own/text && cat /gate/text /own/text"
-        " && ! touch /fixed/text && cat /fixed/text",
+        " && ! touch /fixed/text 2>/own/errors && cat /fixed/text",
         volumes=f"[{{path: /gate, source: {VOLUME}}}, {{path: /own}},"
         f" {{path: /fixed, source: {VOLUME}, read_only: true}}]",
     ),

@@ -16,6 +16,7 @@ from lightkube.operators import Operator
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod, Secret
 from lightkube.types import CascadeType, PatchType
+from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
 from noetl_worker.tools.containers.backend import (
@@ -365,12 +366,11 @@ class KubernetesBackend:
         if job is None or job.metadata is None:
             return None
         notes = job.metadata.annotations or {}
-        change = {
+        change: JsonObject = {
             "metadata": {"annotations": {REPORTED_NOTE: ending.state}},
             "spec": {"ttlSecondsAfterFinished": int(notes.get(TTL_NOTE, "0"))},
         }
         space = job.metadata.namespace or self._namespaces[0]
-
         if not await self._change(ending.name, space, change):
             return None
         return Sighting(
@@ -385,10 +385,12 @@ class KubernetesBackend:
         """
         job = self._jobs.get(name)
         space = job.metadata.namespace if job is not None and job.metadata is not None else None
-        change = {"metadata": {"annotations": {OVERDUE_NOTE: datetime.now(UTC).isoformat()}}}
+        change: JsonObject = {
+            "metadata": {"annotations": {OVERDUE_NOTE: datetime.now(UTC).isoformat()}}
+        }
         await self._change(name, space or self._namespaces[0], change)
 
-    async def _change(self, name: str, namespace: str, change: dict[str, object]) -> bool:
+    async def _change(self, name: str, namespace: str, change: JsonObject) -> bool:
         async def patch(client: AsyncClient) -> None:
             await client.patch(Job, name, change, namespace=namespace, patch_type=PatchType.MERGE)
 
