@@ -111,6 +111,16 @@ class BucketPlace:
             raise PlaceUnavailable(store=self.name, reason=reason) from error
 
 
+def open_buckets(settings: Settings) -> dict[str, BucketPlace]:
+    """Make the buckets that the settings describe, by the names of their stores."""
+    places: dict[str, BucketPlace] = {}
+    if settings.result_s3_bucket:
+        places[S3] = s3_place(settings)
+    if settings.result_gcs_bucket:
+        places[GCS] = gcs_place(settings)
+    return places
+
+
 def s3_place(settings: Settings) -> BucketPlace:
     """Return the bucket of S3 that the settings describe."""
     wanted: S3Config = {"region": settings.aws_region or "us-east-1"}
