@@ -54,6 +54,11 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
     result_s3_bucket: str = Field(default="", description="Bucket in S3.")
     result_s3_prefix: str = Field(default="", description="Prefix of its keys.")
     result_s3_endpoint: str = Field(default="", description="Address, unless it is Amazon's.")
+    result_s3_credential: str = Field(
+        default="",
+        description="Stored credential with `access_key_id` and `secret_access_key` for that "
+        "bucket, read anew when they are refused; in place of those of the environment.",
+    )
     aws_region: str = Field(
         default="",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),

@@ -6,7 +6,9 @@ from hashlib import sha256
 from time import monotonic
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
+from noetl_common.logins.stored import StoredCredential
 
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
@@ -68,7 +70,9 @@ def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
     places: dict[str, BodyPlace] = {ObjectStorePlace.name: ObjectStorePlace(bus, settings)}
     if settings.result_s3_bucket:
-        places[S3Place.name] = S3Place(settings)
+        named = settings.result_s3_credential
+        credential = StoredCredential(RpcClient(bus), named) if named else None
+        places[S3Place.name] = S3Place(settings, credential)
     return Places(places, chosen=settings.result_store)
 
 
