@@ -46,7 +46,9 @@ _SETTINGS = {
 @contextmanager
 def _prepared_stack(name: str) -> Iterator[Stack]:
     """Run a stack with the database and the credentials that playbooks name."""
-    with running_stack(environment=_SETTINGS[name]) as stack:
+    # One that is started as its users start it.
+    is_warm = name != "nats"
+    with running_stack(environment=_SETTINGS[name], is_warm=is_warm) as stack:
         asyncio.run(_create_database(stack))
         login = stack.database_login(DATABASE)
         with stack.client() as client:

@@ -320,3 +320,13 @@ def test_the_schedule_of_the_system_pool_is_one_that_the_catalog_takes(rendered:
 
 def test_s6_the_edge_tells_the_demand_where_the_chart_asks_for_it() -> None:
     assert pool_demand.paths == {"/api/internal/pools/{pool:str}/demand"}
+
+
+def test_only_the_edge_reaches_the_existing_server(rendered: Rendered) -> None:
+    rule = {
+        "ports": [{"port": 8082, "protocol": "TCP"}],
+        "to": [{"namespaceSelector": {"matchLabels": {"name": "old"}}}],
+    }
+    policies = rendered("extra_pools").of("NetworkPolicy")
+    reaching = {name_of(one) for one in policies if rule in (one["spec"].get("egress") or [])}
+    assert reaching == {"noetl-api-gateway"}

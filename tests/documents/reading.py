@@ -19,9 +19,8 @@ from mock_hosts import mock_hosts
 from nats.js.api import StreamConfig
 from noetl.stack.process import free_port
 from noetl_contract.json import JsonObject
-from noetl_testkit.stack import Stack, execute, finish
+from noetl_testkit.stack import Stack, command, execute, finish
 from readers import Reader
-from warm import warm_commands
 
 # Pages whose commands run at the same time.
 _READERS = 4
@@ -62,11 +61,8 @@ def session_of(
         folder: of the readers.
     """
     asyncio.run(_prepare_broker(stack.values()["NOETL_NATS_URL"]))
-    with (
-        mock_hosts() as hosts,
-        _example_service() as service,
-        warm_commands(folder / "warm") as programs,
-    ):
+    programs = Path(command(is_warm=True)[0]).parent
+    with mock_hosts() as hosts, _example_service() as service:
         places = {
             "http://localhost:8082": stack.url,
             "localhost:8082": stack.url.removeprefix("http://"),

@@ -49,7 +49,7 @@ async def clean(stack: Stack) -> None:
 
 def examined(stack: Stack) -> tuple[int, JsonObject]:
     done = subprocess.run(
-        [*command(), "doctor", "--json", "--data", str(stack.data)],
+        [*command(is_warm=True), "doctor", "--json", "--data", str(stack.data)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -120,7 +120,7 @@ def runs(stack: Stack, service: str) -> dict[str, subprocess.CompletedProcess[st
         limit = ["--timeout", "1"] if name == "endless" else []
         where = ["--server-url", stack.url, "--set", f"service={service}"]
         return subprocess.run(
-            [*command(), "run", str(FOLDER / f"{name}.yaml"), *where, *limit],
+            [*command(is_warm=True), "run", str(FOLDER / f"{name}.yaml"), *where, *limit],
             capture_output=True,
             text=True,
             timeout=120,

@@ -103,7 +103,13 @@ def runs(
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command(), "run", str(folder / f"{name}.yaml"), "--server-url", nats_stack.url],
+            [
+                *command(is_warm=True),
+                "run",
+                str(folder / f"{name}.yaml"),
+                "--server-url",
+                nats_stack.url,
+            ],
             capture_output=True,
             text=True,
             timeout=200,

@@ -109,7 +109,9 @@ def test_an_interrupted_backfill_says_so_and_goes_on(nats_stack: Stack, tmp_path
     words = ["backfill", path, "--from", "2025-01-01", "--to", "2025-01-09", "--parallel", "2"]
     with (tmp_path / "said").open("w+") as said:
         going = subprocess.Popen(
-            [*command(), *words, "--server-url", nats_stack.url], stdout=said, stderr=said
+            [*command(is_warm=True), *words, "--server-url", nats_stack.url],
+            stdout=said,
+            stderr=said,
         )
         wait_until(lambda: len(history(nats_stack, path)) >= 2)
         going.send_signal(signal.SIGINT)

@@ -50,6 +50,7 @@ VALUE_SETS: dict[str, Values] = {
     "extra_pools": {
         "secrets": {"asFiles": True},
         "workerPool": {"enabled": True},
+        "server": {"env": {"NOETL_LEGACY_URL": "http://noetl-server-rust.old:8082"}},
         "worker": {"env": {"NOETL_EGRESS_DENY": "10.0.0.0/8"}},
         "pools": {
             "gpu_a100": {
@@ -79,6 +80,7 @@ VALUE_SETS: dict[str, Values] = {
         "networkPolicy": {
             "edgeFrom": [{"podSelector": {"matchLabels": {"app": "gateway"}}}],
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "legacyTo": [{"namespaceSelector": {"matchLabels": {"name": "old"}}}],
             "egress": {"catalog": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
         },
     },

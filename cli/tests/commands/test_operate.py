@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from noetl.stack import rebuild
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
+from noetl_testkit import stack
 from noetl_testkit.nats import NatsServer
 
 
@@ -104,7 +105,7 @@ async def test_a_projector_that_refuses_a_rebuild_is_an_error(nats_url: str) -> 
 
 def operator(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(Path(sys.executable).with_name("noetl-server")), *words],
+        [*stack.command(is_warm=True), *words],
         capture_output=True,
         env=os.environ | environment,
         text=True,

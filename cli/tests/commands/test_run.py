@@ -6,7 +6,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from noetl.follow.edge import Edge
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl.stack.services import Outside
+from noetl_testkit import stack
 from noetl_testkit.waiting import eventually, wait_until
 
 PLAYBOOK = """\
@@ -46,8 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def command(edge: FakeEdge, file: Path, *arguments: str) -> list[str]:
-    program = str(Path(sys.executable).with_name("noetl-server"))
-    return [program, "run", str(file), "--server-url", edge.url, *arguments]
+    return [*stack.command(is_warm=True), "run", str(file), "--server-url", edge.url, *arguments]
 
 
 def run(edge: FakeEdge, file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from noetl.logs.lines import WINDOW, Wanted, in_order, read_lines, shown
 from noetl.stack.datadir import DataDirectory
+from noetl_testkit.stack import command
 
 ID = "412345678901234567"
 OTHER = "412345678901234568"
@@ -132,7 +132,7 @@ def test_the_command_reads_what_is_piped_to_it(data: DataDirectory) -> None:
 
 def logs(*words: str, data: DataDirectory, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(Path(sys.executable).with_name("noetl-server")), "logs", *words,
+        [*command(is_warm=True), "logs", *words,
          "--data", str(data.root)],
         input=text, capture_output=True, env=os.environ, text=True, check=False,
     )  # fmt: skip

@@ -2,13 +2,11 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from fake_edge import EXECUTION, FakeEdge, done, event, of_command, serving
+from noetl_testkit.stack import command
 
-PROGRAM = str(Path(sys.executable).with_name("noetl-server"))
 EVENTS = [
     *done("load", 1, {"n": 1}, stdout="one\ntwo\n", stderr="oops\n"),
     *done("quiet", 10, {"n": 1}, stdout=""),
@@ -19,7 +17,7 @@ EVENTS = [
 
 def logs(edge: FakeEdge, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROGRAM, "logs", str(EXECUTION), *words, "--server-url", edge.url],
+        [*command(is_warm=True), "logs", str(EXECUTION), *words, "--server-url", edge.url],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 

@@ -26,6 +26,12 @@ from noetl_testkit.postgres import (
     foreign_postgres,
     running_postgres,
 )
+from noetl_testkit.warm.programs import use_warm_programs
+
+
+def pytest_configure() -> None:
+    """Let stacks be forks of a loaded process."""
+    use_warm_programs()
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,19 @@ from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
 
 from noetl_testkit.waiting import wait_until
+from noetl_testkit.warm.programs import warm_program
 
 READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
-def command() -> list[str]:
-    """Return the command line of ``noetl-server`` in this environment."""
-    return [str(Path(sys.executable).with_name("noetl-server"))]
+def command(*, is_warm: bool = False) -> list[str]:
+    """Return the command line of ``noetl-server`` in this environment.
+
+    One that is warm is, in tests, a fork of a process that has loaded it (`noetl_testkit.warm`).
+    """
+    warm = warm_program() if is_warm else None
+    return [str(warm or Path(sys.executable).with_name("noetl-server"))]
 
 
 @dataclass
@@ -37,6 +42,8 @@ class Stack:
     port: int = field(default_factory=free_port)
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    is_warm: bool = True
+    """Whether its processes may be forks of one that has loaded them, in tests."""
     process: subprocess.Popen[bytes] | None = None
     _values: dict[str, str] | None = None
 
@@ -63,7 +70,7 @@ class Stack:
         with self._output.open("ab") as output:
             process = subprocess.Popen(
                 [
-                    *command(),
+                    *command(is_warm=self.is_warm),
                     *("up", "--port", str(self.port), "--data", str(self.data)),
                     *self.arguments,
                 ],
@@ -198,11 +205,16 @@ class Stack:
 
 @contextlib.contextmanager
 def running_stack(
-    *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    *,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    is_warm: bool = True,
 ) -> Iterator[Stack]:
     """Run a stack in a directory of its own for the length of the block."""
     folder = Path(tempfile.mkdtemp(prefix="noetl-e2e-"))
-    stack = Stack(folder / "data", arguments=arguments, environment=environment or {})
+    stack = Stack(
+        folder / "data", arguments=arguments, environment=environment or {}, is_warm=is_warm
+    )
     stack.scratch.mkdir()
     try:
         stack.up()

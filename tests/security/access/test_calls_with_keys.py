@@ -50,7 +50,12 @@ def _server(*words: str, token: str | None = None) -> subprocess.CompletedProces
     if token is not None:
         env["NOETL_SESSION_TOKEN"] = token
     return subprocess.run(
-        [*command(), *words], env=env, capture_output=True, text=True, timeout=60, check=False
+        [*command(is_warm=True), *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

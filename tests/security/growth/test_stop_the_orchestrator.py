@@ -63,7 +63,8 @@ async def test_a_decision_that_takes_too_much_time_fails_its_execution_alone(sha
 def test_a_message_that_hangs_every_process_is_put_aside() -> None:
     """The hang is in a call that nothing interrupts, so it costs the process each time."""
     environment = {"PYTHONPATH": str(_PLANTED), "NOETL_HANG_EXIT_SECONDS": "2"}
-    with running_stack(environment=environment) as stack, stack.client() as client:
+    stacks = running_stack(environment=environment, is_warm=False)
+    with stacks as stack, stack.client() as client:
         for name in ("hang", "fine"):
             register(client, _PLAYBOOK.format(name=name))
         restarts = stack.services()["orchestrator"]["restarts"]

@@ -41,6 +41,9 @@ from noetl_api_gateway.http.token_guard import COMMAND_KEY_STATE, INTERNAL_TOKEN
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
+from noetl_api_gateway.legacy.homes import Homes
+from noetl_api_gateway.legacy.proxy import LegacyServer
+from noetl_api_gateway.legacy.switch import Switch
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.console.answers import console_exceptions
@@ -100,11 +103,16 @@ def create_app(settings: Settings | None = None) -> Shell:
         "gateway": lambda _scope: service.opened_gateway(),
         "service": lambda _scope: service,
     }
+    direct = DirectRoutes(app, BUSY, provide)
+    legacy = (
+        LegacyServer(settings, most_bytes=settings.largest_body()) if settings.legacy_url else None
+    )
+    routes = direct if legacy is None else _switched(direct, legacy, service)
     shell = Shell(
-        _with_ui(DirectRoutes(app, BUSY, provide), settings, is_login_needed=is_login_needed),
+        _with_ui(routes, app, settings, is_login_needed=is_login_needed),
         door=door,
         service=service,
-        lifespan=partial(_living, service),
+        lifespan=partial(_living, service, legacy),
     )
     app.state[APPLICATION_STATE] = shell
     return shell
@@ -147,7 +155,7 @@ async def _gateway(scope: Scope) -> Gateway:
 
 
 @asynccontextmanager
-async def _living(service: GatewayProcess) -> AsyncIterator[None]:
+async def _living(service: GatewayProcess, legacy: LegacyServer | None) -> AsyncIterator[None]:
     living = asyncio.create_task(_live(service), name=service.name)
     try:
         yield
@@ -155,6 +163,23 @@ async def _living(service: GatewayProcess) -> AsyncIterator[None]:
         service.drain()
         living.cancel()
         await asyncio.wait({living})
+        if legacy is not None:
+            await legacy.aclose()
+
+
+def _switched(routes: DirectRoutes, legacy: LegacyServer, service: GatewayProcess) -> Application:
+    """Return the routes with an existing server beside them."""
+    settings = service.gateway_settings
+    patterns = settings.legacy_patterns()
+    _log.info("legacy_server", server=legacy.name, routes=settings.legacy_routes)
+    return Switch(
+        routes,
+        routes.litestar,
+        Homes(lambda: service.opened_gateway().services),
+        legacy,
+        patterns=patterns,
+        most_bytes=settings.max_body_bytes,
+    )
 
 
 def _document() -> OpenAPIConfig:
@@ -177,11 +202,13 @@ def _document() -> OpenAPIConfig:
     )
 
 
-def _with_ui(routes: DirectRoutes, settings: Settings, *, is_login_needed: bool) -> Application:
+def _with_ui(
+    routes: Application, table: Litestar, settings: Settings, *, is_login_needed: bool
+) -> Application:
     """Return the routes, with the pages of a built UI before them if there is one."""
     if not settings.ui_dir:
         return routes
-    ours = {route.path_format.split("/")[1] for route in routes.litestar.routes}
+    ours = {route.path_format.split("/")[1] for route in table.routes}
     return UiPages(
         routes,
         read_ui(Path(settings.ui_dir)),

@@ -105,8 +105,8 @@ class DirectRoutes:
                 parts[cast("str", route.parameter)] = value
             answer = await route.answer(request=request, **parts)
         except Exception as error:  # noqa: BLE001 -- as the framework does: each has its answer
-            answer = _refused(request, error)
-        await _send(send, answer)
+            answer = refused_answer(request, error)
+        await send_answer(send, answer)
 
     def _find(self, method: str, path: str) -> tuple[DirectRoute | None, str]:
         route = self._fixed.get((method, path))
@@ -148,7 +148,8 @@ def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def refused_answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Return the answer to an error, as the table of errors has it."""
     for kind in type(error).__mro__:
         answering = EXCEPTIONS.get(kind)
         if answering is not None:
@@ -156,7 +157,8 @@ def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[byte
     raise error
 
 
-async def _send(send: "Send", answer: Response[bytes]) -> None:
+async def send_answer(send: "Send", answer: Response[bytes]) -> None:
+    """Send an answer of JSON."""
     body = answer.content
     headers = [_JSON, (b"content-length", b"%d" % len(body))]
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from noetl_api_gateway.access_settings import AccessSettings, is_auth_on
 from noetl_api_gateway.intake_settings import IntakeSettings
+from noetl_api_gateway.legacy_settings import LegacySettings
 
 _MEBIBYTE = 1 << 20
 
@@ -26,6 +27,7 @@ class Settings(
     ServiceSettings,
     ShardSettings,
     IntakeSettings,
+    LegacySettings,
 ):
     """Everything that can be set from outside; no database is among it."""
 
@@ -211,6 +213,10 @@ class Settings(
         if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
             raise ValueError('NOETL_UI_ENV must be like {"VITE_APP_VERSION": "1"}, texts only')
         return found
+
+    def largest_body(self) -> int:
+        """Return how large the body of any request may be."""
+        return max(self.max_body_bytes, self.max_result_body_bytes, self.max_batch_body_bytes)
 
     def login_provider(self) -> dict[str, str]:
         """Return the login provider's public settings; empty without one."""

@@ -9,10 +9,11 @@ import typer
 from noetl_common.errors import NoetlError
 
 from noetl.commands.operate import databases_of
-from noetl.commands.options import DataOption, JsonOption, log_to_stderr
+from noetl.commands.options import DataOption, JsonOption, TokenOption, log_to_stderr
 from noetl.commands.output import print_json
 from noetl.commands.validate import text_of
 from noetl.exits import Exit
+from noetl.follow.servers import token_of
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
@@ -49,7 +50,7 @@ def take_over(
 
     Documents keep their versions, ids and times; what is here already is left as it is, so that
     a second run brings only what is new. No secret is shown. The API is shown $NOETL_LEGACY_TOKEN;
-    a database may be given in $PGPASSWORD's way. Exit code 1 when something can't come; it is
+    a database's password may stand in $PGPASSWORD. Exit code 1 when something can't come; it is
     named with the reason.
     """
     from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
@@ -85,4 +86,58 @@ def take_over(
         for line in report.lines():
             typer.echo(line)
     if not report.is_whole:
+        raise typer.Exit(Exit.FAILED)
+
+
+def shadow(
+    *,
+    old: Annotated[str, typer.Option("--old", metavar="URL", help="The existing server.")],
+    new: Annotated[str, typer.Option("--new", metavar="URL", help="The edge of this one.")],
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Access log, in any format with `GET /path` in its lines; `-` is standard input. "
+            "Without it a table of reads, for all documents and executions that are there.",
+        ),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples of each route.")] = 3,
+    most: Annotated[int, typer.Option(min=1, help="Requests to make.")] = 10_000,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask both servers the same and tell where their answers differ; exit code 1 if any does.
+
+    Only reads are made, and none whose answer holds a secret. What is new here beside what was
+    there is no difference, nor are times of the server, or ids as texts. The existing server is
+    shown $NOETL_LEGACY_TOKEN.
+    """
+    from noetl.shadow.asked import Asked, of_log  # noqa: PLC0415 -- the client loads slowly
+    from noetl.shadow.running import shadow as compare  # noqa: PLC0415 -- as above
+
+    log_to_stderr()
+    asked, left_out = None, 0
+    if requests is not None:
+        told = list(of_log(text_of(requests).splitlines()))
+        asked = [one for one in told if isinstance(one, Asked)]
+        left_out = len(told) - len(asked)
+    found = asyncio.run(
+        compare(
+            old,
+            new,
+            asked,
+            old_token=os.environ.get(LEGACY_TOKEN, "").strip(),
+            new_token=token_of(token),
+            examples=examples,
+            most=most,
+        )
+    )
+    found.left_out += left_out
+    if as_json:
+        print_json(found.as_json())
+    else:
+        for line in found.lines():
+            typer.echo(line)
+        typer.echo(f"{found.left_out} requests left out")
+    if not found.is_same:
         raise typer.Exit(Exit.FAILED)

@@ -23,6 +23,7 @@ from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
 from noetl_contract.tools.waits import SLEEP, WAIT
+from noetl_contract.tools.warehouses import SNOWFLAKE
 
 __all__ = [
     "CREDENTIAL_KEYS",
@@ -51,7 +52,7 @@ _BY_NAME: Final = {
     kind.name: kind
     for kind in (
         HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, CONTAINER,
-        TRANSFER, NATS, SHELL,
+        TRANSFER, SNOWFLAKE, NATS, SHELL,
         ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION, WAIT, SLEEP,
         *UNSUPPORTED,
     )

@@ -51,6 +51,9 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
         whose = "no worker of ours" if kind.is_run_elsewhere else "no worker"
         message = f"{whose} runs tool kind '{kind.name}': {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message, hint=kind.instead)
+    if kind.package is not None:
+        message = f"only workers with the package '{kind.package}' run tool kind '{kind.name}'"
+        yield finding_at(node, path, "tool-package", message, severity=Severity.INFO)
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message)

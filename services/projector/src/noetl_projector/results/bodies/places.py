@@ -10,9 +10,9 @@ from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
 from noetl_common.logins.stored import StoredCredential
 
+from noetl_projector.results.bodies.bucket import GCS, S3, gcs_place, s3_place
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
-from noetl_projector.results.bodies.s3 import S3Place
 from noetl_projector.settings import Settings
 
 _PROBE_LASTS_SECONDS = 5.0
@@ -68,12 +68,20 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
-    places: dict[str, BodyPlace] = {ObjectStorePlace.name: ObjectStorePlace(bus, settings)}
+    places = {ObjectStorePlace.name: ObjectStorePlace(bus, settings), **open_buckets(settings, bus)}
+    return Places(places, chosen=settings.result_store)
+
+
+def open_buckets(settings: Settings, bus: Bus) -> dict[str, BodyPlace]:
+    """Make the places outside of the broker, by their names."""
+    places: dict[str, BodyPlace] = {}
     if settings.result_s3_bucket:
         named = settings.result_s3_credential
         credential = StoredCredential(RpcClient(bus), named) if named else None
-        places[S3Place.name] = S3Place(settings, credential)
-    return Places(places, chosen=settings.result_store)
+        places[S3] = s3_place(settings, credential)
+    if settings.result_gcs_bucket:
+        places[GCS] = gcs_place(settings)
+    return places
 
 
 def _digest(body: bytes) -> str:

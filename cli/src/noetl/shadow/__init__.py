@@ -1,0 +1,1 @@
+"""Reads answered by two servers, and how their answers differ."""
