@@ -24,7 +24,7 @@ type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 _USED = gauge("noetl_db_connections_used", "Connections at work, by pool.", ("pool",))
 _MOST = gauge("noetl_db_connections_max", "Most connections that a pool may have.", ("pool",))
 _LOGINS = counter(
-    "noetl_db_logins_renewed_total", "Logins read anew after the database refused one.", ("pool",)
+    "noetl_db_logins_renewed_total", "Logins read anew after the database refused one."
 )
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
@@ -209,7 +209,7 @@ def _connecting(login: LoginSource, name: str) -> Callable[..., Coroutine[Any, A
             if other == tried:
                 raise
             connection = await with_login(other)
-        _LOGINS.labels(name).inc()
+        _LOGINS.inc()
         _log.info("database_login_renewed", pool=name)
         return connection
 
