@@ -9,6 +9,7 @@ from noetl_contract.libraries.requirements import (
     Requirements,
     requirements_of,
 )
+from noetl_contract.plugins.names import BadName, read_reference
 from noetl_contract.tools import TOOLS, ToolKey, ToolKind, is_retry_condition
 
 from noetl_engine.playbook.language import LEVELS
@@ -42,6 +43,7 @@ def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
                 yield from _auth(step, tool)
                 yield from _retry(tool)
                 yield from _libraries(tool)
+                yield from _plugin(tool)
 
 
 def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
@@ -155,6 +157,17 @@ def tool_requirements(node: MapNode) -> Requirements | None:
     if asked is not None and not is_absent(entries.get("python")):
         raise BadRequirements("`python` names another interpreter, which has no libraries of ours")
     return asked
+
+
+def _plugin(tool: ToolPart) -> Iterator[Finding]:
+    """Yield why the name of a plug-in can't be read."""
+    node = tool.node.entries.get("plugin")
+    if tool.kind != "wasm" or node is None or is_absent(node):
+        return
+    try:
+        read_reference(to_json(node))
+    except BadName as error:
+        yield finding_at(node, f"{tool.path}.plugin", "plugin", f"{error}: {_FAILS}")
 
 
 def _libraries(tool: ToolPart) -> Iterator[Finding]:
