@@ -11,7 +11,7 @@ from noetl_tool_snowflake.errors import failure_of, login_error, statement_error
 from noetl_tool_snowflake.login import Login, login_of
 from noetl_tool_snowflake.place import _pieces, _statement, _table, _text
 from noetl_tool_snowflake.settings import SnowflakeSettings
-from noetl_tool_snowflake.sql_text import bound, has_rows, leaves_open, statements_of
+from noetl_tool_snowflake.sql_text import bound, has_rows, leaves_open, statements_of, uses_files
 from noetl_tool_snowflake.values import duckdb_type, reader, text, transfer_reader
 from noetl_worker.tools.errors import ToolError
 from noetl_worker.tools.sql.fields import SqlFields
@@ -73,6 +73,16 @@ def test_what_has_rows_and_what_stays_open() -> None:
     assert not leaves_open(["BEGIN", "INSERT", "COMMIT"])
     assert not leaves_open(["BEGIN", "CREATE TABLE x"])
     assert not leaves_open(["BEGIN LET x := 1; END"])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["PUT file:///etc/passwd @~", "/* a */ get @~ file:///tmp", "-- x\n (put file:///a @b)",
+     "\ufeffPut 'file:///a' @b", "; GET @a file:///b"],
+)  # fmt: skip
+def test_files_of_the_worker_are_out_of_reach(statement: str) -> None:
+    assert uses_files(statement)
+    assert not uses_files("SELECT GET(a, 'put') FROM t")
 
 
 def test_a_login_leads_to_snowflake() -> None:

@@ -123,6 +123,13 @@ async def test_an_open_transaction_is_rolled_back_and_told(
     assert left.value["rows"] == [{"N": 0}]
 
 
+async def test_files_of_the_worker_stay_where_they_are(bench: Bench, fakesnow: Fakesnow) -> None:
+    with pytest.raises(ToolError, match="PUT and GET are refused"):
+        await bench.run("snowflake", fakesnow.login(query="PUT file:///etc/hostname @~/x"))
+
+    assert not any("PUT file" in one["body"]["sqlText"] for one in fakesnow.seen())
+
+
 async def test_a_result_has_a_bound(bench: Bench, fakesnow: Fakesnow) -> None:
     query = "SELECT REPEAT('x', 100000) AS x FROM TABLE(GENERATOR(ROWCOUNT => 200))"
 

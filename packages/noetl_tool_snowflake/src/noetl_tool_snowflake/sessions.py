@@ -22,9 +22,12 @@ from noetl_worker.tools.tool import ToolContext, ToolParts
 from noetl_tool_snowflake.errors import login_error, statement_error
 from noetl_tool_snowflake.login import Login
 from noetl_tool_snowflake.settings import SnowflakeSettings
+from noetl_tool_snowflake.sql_text import uses_files
 
 _CLOSE_SECONDS = 5.0
 _LONGEST_TAG = 200
+# The driver would do that in the worker's name.
+_FILES = "PUT and GET are refused: their files would be the worker's own"
 _log = get_logger()
 
 
@@ -54,6 +57,8 @@ class Session:
         Raises:
             ToolError: Snowflake refuses it; the text begins with what failed.
         """
+        if uses_files(statement):
+            raise ToolError("Configuration error", f"snowflake: {_FILES}")
         try:
             await self._cursor.execute(statement, [*values] or None)
         except self._raised as error:

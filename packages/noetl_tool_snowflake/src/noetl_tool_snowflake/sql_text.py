@@ -32,9 +32,10 @@ _ENDS: Final = frozenset(
 _WITH_ROWS: Final = frozenset(
     {
         "SELECT", "WITH", "SHOW", "DESC", "DESCRIBE", "CALL", "VALUES", "LIST", "LS", "EXPLAIN",
-        "TABLE", "EXECUTE", "DECLARE", "BEGIN", "(",
+        "TABLE", "EXECUTE", "DECLARE", "BEGIN", "COPY", "REMOVE", "RM", "(",
     }
 )  # fmt: skip
+_LETTERS: Final = re.compile(r"[^A-Za-z]")
 _TRANSACTION: Final = frozenset({"", "TRANSACTION", "WORK", "NAME"})
 
 
@@ -61,6 +62,12 @@ def statements_of(text: str) -> list[str]:
     if not is_empty:
         found.append(text[start:].strip())
     return found
+
+
+def uses_files(statement: str) -> bool:
+    """Tell whether a statement would read or write files of the machine that sends it."""
+    first = next(_words(statement), "")
+    return _LETTERS.sub("", first).upper() in {"PUT", "GET"}
 
 
 def has_rows(statement: str) -> bool:
@@ -139,6 +146,12 @@ def _first_words(text: str) -> tuple[str, str]:
         if len(words) == 2:
             break
     return (*words, "", "")[0], (*words, "", "")[1]
+
+
+def _words(text: str) -> Iterator[str]:
+    for kind, begin, end in _tokens(text):
+        if kind == "word":
+            yield text[begin:end]
 
 
 def _tokens(text: str) -> Iterator[tuple[Kind, int, int]]:

@@ -153,6 +153,23 @@ class BucketPlace:
             raise PlaceUnavailable(store=self.name, reason=reason) from error
 
 
+def open_buckets(
+    settings: Settings, s3_login: StoredCredential | None = None
+) -> dict[str, BucketPlace]:
+    """Make the buckets that the settings describe, by the names of their stores.
+
+    Args:
+        settings: say where they are.
+        s3_login: keys of that of S3, in place of those of the settings.
+    """
+    places: dict[str, BucketPlace] = {}
+    if settings.result_s3_bucket:
+        places[S3] = s3_place(settings, s3_login)
+    if settings.result_gcs_bucket:
+        places[GCS] = gcs_place(settings)
+    return places
+
+
 def s3_place(settings: Settings, credential: StoredCredential | None = None) -> BucketPlace:
     """Return the bucket of S3 that the settings describe."""
     wanted: S3Config = {"region": settings.aws_region or "us-east-1"}

@@ -10,7 +10,7 @@ from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
 from noetl_common.logins.stored import StoredCredential
 
-from noetl_projector.results.bodies.bucket import GCS, S3, gcs_place, s3_place
+from noetl_projector.results.bodies.bucket import open_buckets
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
 from noetl_projector.settings import Settings
@@ -40,6 +40,14 @@ class Places:
             raise BodyDamaged(store=store, location=location)
         return body
 
+    async def put(self, store: str, location: str, body: bytes) -> None:
+        """Store a body where its row says, as a restore does.
+
+        Raises:
+            NoetlError: that could not be done.
+        """
+        await self._place(store).put(location, body)
+
     async def delete(self, store: str, location: str) -> None:
         """Remove a body.
 
@@ -68,20 +76,13 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
-    places = {ObjectStorePlace.name: ObjectStorePlace(bus, settings), **open_buckets(settings, bus)}
+    named = settings.result_s3_credential
+    login = StoredCredential(RpcClient(bus), named) if named else None
+    places: dict[str, BodyPlace] = {
+        ObjectStorePlace.name: ObjectStorePlace(bus, settings),
+        **open_buckets(settings, login),
+    }
     return Places(places, chosen=settings.result_store)
-
-
-def open_buckets(settings: Settings, bus: Bus) -> dict[str, BodyPlace]:
-    """Make the places outside of the broker, by their names."""
-    places: dict[str, BodyPlace] = {}
-    if settings.result_s3_bucket:
-        named = settings.result_s3_credential
-        credential = StoredCredential(RpcClient(bus), named) if named else None
-        places[S3] = s3_place(settings, credential)
-    if settings.result_gcs_bucket:
-        places[GCS] = gcs_place(settings)
-    return places
 
 
 def _digest(body: bytes) -> str:
