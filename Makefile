@@ -124,6 +124,11 @@ stops: setup
 libraries: setup
 	.venv/bin/python tests/libraries/proof.py $(args)
 
+# A cut-over from an existing server and back, while clients go on; args="--clients 20 --rounds 10".
+.PHONY: moving
+moving: setup
+	PYTHONPATH=tests/moving .venv/bin/python tests/moving/proof.py $(args)
+
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)
 
