@@ -47,6 +47,7 @@ NAVIGATION = {
             "values",
             "tools/",
             "libraries",
+            "plugins",
             "playbooks",
             "failures",
             "waiting",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from fenced import ROOT, Block, all_blocks
 from jsonschema import Draft202012Validator
-from noetl_testkit.stack import Stack
+from noetl_testkit.stack import Stack, register
 from readers import strangers
 from reading import Session, session_of
 from wholes import document_of, problems_of
@@ -24,6 +24,7 @@ DOCUMENTS = [one for one in YAML if one.is_document]
 PARTS = [one for one in YAML if one.is_part]
 VALUES = [one for one in YAML if one.marks.get("inside") == "helm values"]
 PLAYBOOKS = [one for one in DOCUMENTS if one.is_run and "kind: Playbook" in one.text]
+PLUGINS = [one for one in DOCUMENTS if one.is_run and "kind: Plugin" in one.text]
 COMMANDS = [one for one in BLOCKS if one.language == "sh"]
 RUN = [one for one in COMMANDS if one.is_run]
 
@@ -31,6 +32,9 @@ RUN = [one for one in COMMANDS if one.is_run]
 @pytest.fixture(scope="module")
 def session(nats_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp("readers")
+    with nats_stack.client() as client:
+        for block in PLUGINS:
+            register(client, block.text)
     with session_of(nats_stack, PLAYBOOKS, BLOCKS, folder) as session:
         yield session
 

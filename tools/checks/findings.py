@@ -26,7 +26,9 @@ def files(root: Path, *suffixes: str) -> list[Path]:
 
 def source_folders(root: Path) -> list[Path]:
     """Return the folder of each package that is delivered."""
-    patterns = ("libs/*/src/*", "services/*/src/*", "cli/src/*", "testkit/src/*")
+    patterns = (
+        "libs/*/src/*", "services/*/src/*", "packages/*/src/*", "cli/src/*", "testkit/src/*",
+    )  # fmt: skip
     found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
     return [path for path in found if (path / "__init__.py").is_file()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from noetl.moving.importing import source_of, bring_over
+from noetl.moving.importing import bring_over, source_of
 from noetl.moving.json_stream import elements
 from noetl.moving.keys import Keys
 from noetl.moving.report import Report

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from noetl_console.pages.actions import rerun
 from noetl_console.pages.catalog.edit import edit, save
 from noetl_console.pages.catalog.playbook import playbook
 from noetl_console.pages.catalog.playbooks import playbooks
+from noetl_console.pages.credentials import TYPES, store
 from noetl_console.pages.failures import act_on_failures, failures
 from noetl_console.pages.run import TABS, run
 from noetl_console.pages.runs import PAGE_SIZE, act_on_runs, runs
@@ -812,3 +814,62 @@ async def test_settings_tell_where_they_come_from_and_no_secret() -> None:
     assert "a file" in text
     assert "pause" not in text
     assert "pause" in whole
+
+
+async def stored(**fields: str) -> tuple[Scripted, Page | Redirect, PageRequest]:
+    scripted = Scripted(credentials={"items": [], "total": 0})
+    form = {name: [value] for name, value in fields.items()}
+    request = PageRequest("/console/credentials", form=form)
+    return scripted, await store(Api(scripted), request), request
+
+
+async def test_a_credential_is_typed_as_lines_or_as_json() -> None:
+    lines = await stored(name="db", type="postgres", data="db_host = h\n\ndb_password=a=b #c\n")
+    object_ = await stored(name="db", data='{"db_port": 5432}', allowed_paths="shop, demo")
+
+    bodies = [scripted.asked[0][2] for scripted, _, _ in (lines, object_)]
+    assert bodies == [
+        {"name": "db", "type": "postgres", "data": {"db_host": "h", "db_password": "a=b #c"}},
+        {
+            "name": "db",
+            "type": "generic",
+            "data": {"db_port": 5432},
+            "allowed_paths": ["shop", "demo"],
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ('{"token": "hush"', "Data: no JSON"),
+        ("token=hush\nhush", "Data: line 2 is not NAME=VALUE"),
+        ("=hush", "Data: line 1 is not NAME=VALUE"),
+        (" \n ", "Data: a field with a value is needed"),
+        ('["hush"]', "Data: an object is needed"),
+    ],
+)
+async def test_a_credential_that_cannot_be_taken_can_be_mended(data: str, problem: str) -> None:
+    scripted, page, request = await stored(name="db", type="postgres", data=data, description=EVIL)
+    text = html(page, request)
+
+    assert isinstance(page, Page)
+    assert page.status == 422
+    assert [method for method, _, _ in scripted.asked] == ["GET"]
+    assert problem in text
+    assert "hush" not in str(page.shown["problem"])
+    assert 'value="postgres"' in text
+    assert EVIL not in text
+
+
+def test_the_offered_types_are_those_of_the_documents() -> None:
+    page = (Path(__file__).parents[3] / "docs/credentials.md").read_text()
+    rows = {
+        name: row
+        for row in page.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`([^`]+)`", row.split("|")[1])
+    }
+    for kind, fields in TYPES.items():
+        if kind != "generic":
+            assert [one for one in fields.split(", ") if f"`{one}`" not in rows[kind]] == []

@@ -41,6 +41,9 @@ class Manifest(BaseModel):
         last: the last one.
         without_digest: executions whose log had no digest of all its events, and got it now.
         tables: by their names.
+        bodies: sizes of results that lay in buckets, by the SHA-256 that is their file's name;
+            None when they were not copied.
+        missing_bodies: SHA-256 of those that were gone already.
     """
 
     format: Literal[1] = 1
@@ -55,6 +58,8 @@ class Manifest(BaseModel):
     without_digest: int
     written_at: AwareDatetime
     tables: dict[str, TableFile]
+    bodies: dict[str, int] | None = None
+    missing_bodies: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,18 @@ SET archived_position = n.position
 FROM unnest($1::BIGINT[], $2::BIGINT[]) AS n (execution_id, position)
 WHERE s.execution_id = n.execution_id;
 
+-- name: list_bodies
+-- Results of executions whose bodies lie in buckets. $1 executions
+SELECT r.execution_id, r.name, r.store, r.location, r.bytes, r.sha256
+FROM noetl.result_store AS r
+WHERE r.execution_id = ANY($1::BIGINT[]) AND r.location IS NOT NULL
+ORDER BY r.execution_id, r.result_id;
+
+-- name: keep_bodies
+-- Bodies that rows name again don't wait for their removal any more. $1 locations
+DELETE FROM noetl.result_body_removal
+WHERE location = ANY($1::TEXT[]);
+
 -- name: list_columns
 -- The columns of a table with their types. $1 table
 SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type
@@ -74,7 +86,7 @@ SELECT pg_try_advisory_lock(hashtextextended('noetl.archive', 0)) AS is_ours;
 
 -- name: read_as_of_now
 -- Lets a transaction see one moment.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL transaction_isolation = 'repeatable read';
 
 -- name: mark_as_archived_now
 -- Notes that executions came out of an archive. $1 executions

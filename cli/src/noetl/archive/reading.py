@@ -11,7 +11,8 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.events import EventRow
 from noetl_contract.sharding import shard_for
 
-from noetl.archive import parquet, tables
+from noetl.archive import bodies, parquet, tables
+from noetl.archive.bodies import Buckets
 from noetl.archive.chains import Log, Verdict, event_of, log_of
 from noetl.archive.manifest import Manifest, TableFile, Volume, volumes
 from noetl.archive.place import Place
@@ -28,12 +29,14 @@ class Proof:
     """What an archive is found to be.
 
     Attributes:
+        bodies: results that lay in buckets and are in the archive, too.
         problems: a line for each file that is damaged and each log that is broken.
     """
 
     executions: int = 0
     events: int = 0
     volumes: int = 0
+    bodies: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -70,6 +73,8 @@ def _prove_volume(place: Place, volume: Volume, scratch: Path, proof: Proof) -> 
                     f"{place.name}/{volume.folder}: execution {log.execution_id} is "
                     f"{log.verdict}: its events aren't those of its digest"
                 )
+        proof.problems += bodies.problems(place, volume, manifest, duck, files["result_store"])
+    proof.bodies += len(manifest.bodies or ())
     proof.volumes += 1
 
 
@@ -103,10 +108,22 @@ def _fetched(place: Place, volume: Volume, table: TableFile, scratch: Path) -> P
     return target
 
 
-def attach(shards: Sequence[DatabaseAddress], place: Place, ids: Sequence[int]) -> int:
+def attach(
+    shards: Sequence[DatabaseAddress],
+    place: Place,
+    ids: Sequence[int],
+    *,
+    buckets: Buckets | None = None,
+) -> int:
     """Bring executions back into their databases; return the number of rows.
 
     Each execution comes whole or not at all. What its log says is proved first.
+
+    Args:
+        shards: their databases.
+        place: the archive.
+        ids: the executions.
+        buckets: where large results go back to; without them only rows come back.
 
     Raises:
         StackError: the archive lacks one, a database has one, or its log is broken.
@@ -125,7 +142,8 @@ def attach(shards: Sequence[DatabaseAddress], place: Place, ids: Sequence[int]) 
                 for one in wanted:
                     shard = shard_for(one, shard_count=len(shards))
                     origin = Origin(shard, len(shards), shards[shard])
-                    count += asyncio.run(_attach(origin, duck, manifest, files, one))
+                    bringing = _Bringing(place, volume, manifest, files, duck, buckets)
+                    count += asyncio.run(_attach(origin, bringing, one))
     return count
 
 
@@ -166,13 +184,20 @@ def _refuse_broken(logs: Iterator[Log], wanted: Sequence[int]) -> None:
             )
 
 
-async def _attach(
-    origin: Origin,
-    duck: duckdb.DuckDBPyConnection,
-    manifest: Manifest,
-    files: dict[str, Path],
-    execution_id: int,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Bringing:
+    """A volume that executions are brought back from."""
+
+    place: Place
+    volume: Volume
+    manifest: Manifest
+    files: dict[str, Path]
+    duck: duckdb.DuckDBPyConnection
+    buckets: Buckets | None
+
+
+async def _attach(origin: Origin, bringing: _Bringing, execution_id: int) -> int:
+    duck, manifest, files = bringing.duck, bringing.manifest, bringing.files
     count = 0
     async with origin.session() as session, session.transaction():
         if await session.fetch("find_known", [execution_id]):
@@ -188,6 +213,12 @@ async def _attach(
             csv = files[name].with_suffix(".csv")
             count += parquet.read(duck, files[name], csv, owner=tables.OWNER, ids=[execution_id])
             await session.copy_from_csv(name, list(table.columns), file=csv)
+        if bringing.buckets is not None:
+            found = [*bodies.described(duck, files["result_store"], execution_id=execution_id)]
+            await session.execute("keep_bodies", [one.location for one in found])
+            await bodies.put_back(
+                bringing.buckets, found, bringing.place, bringing.volume, manifest
+            )
         await session.execute("mark_as_archived_now", [execution_id])
     return count
 

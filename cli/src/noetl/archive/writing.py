@@ -20,6 +20,7 @@ from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 
 from noetl.archive import parquet, tables
+from noetl.archive.bodies import Body, Buckets, Copied, copy
 from noetl.archive.chains import Log, Verdict, log_of, read_logs
 from noetl.archive.manifest import NAME, Manifest, TableFile
 from noetl.archive.place import Place
@@ -40,6 +41,8 @@ class Written:
 
     Attributes:
         broken: executions whose log isn't what its digest says; they are not in the archive.
+        bodies: results of buckets that were copied.
+        missing: a line for each that is gone from its bucket, or another than its row says.
     """
 
     executions: int = 0
@@ -47,12 +50,26 @@ class Written:
     volumes: int = 0
     size: int = 0
     broken: list[int] = field(default_factory=list)
+    bodies: int = 0
+    missing: list[str] = field(default_factory=list)
 
 
 def write(
-    shards: Sequence[DatabaseAddress], place: Place, *, ended_before: datetime, say: Say
+    shards: Sequence[DatabaseAddress],
+    place: Place,
+    *,
+    ended_before: datetime,
+    say: Say,
+    buckets: Buckets | None = None,
 ) -> Written:
     """Write what ended before a moment and is not in an archive as it is now.
+
+    Args:
+        shards: their databases.
+        place: the archive.
+        ended_before: the moment.
+        say: is told what was written.
+        buckets: where large results lie; with them these are copied, too.
 
     Raises:
         StackError: the place can't be written, or another call is at work on a database.
@@ -60,7 +77,7 @@ def write(
     written = Written()
     for shard, address in enumerate(shards):
         origin = Origin(shard, len(shards), address)
-        asyncio.run(_write_shard(origin, place, ended_before, written, say))
+        asyncio.run(_write_shard(origin, place, ended_before, written, say=say, buckets=buckets))
     return written
 
 
@@ -84,7 +101,13 @@ class Origin:
 
 
 async def _write_shard(
-    origin: Origin, place: Place, ended_before: datetime, written: Written, say: Say
+    origin: Origin,
+    place: Place,
+    ended_before: datetime,
+    written: Written,
+    *,
+    say: Say,
+    buckets: Buckets | None,
 ) -> None:
     async with origin.session() as session:
         if not await session.fetchval("try_lock"):
@@ -102,7 +125,7 @@ async def _write_shard(
             await _seal(session, good)
             with TemporaryDirectory(prefix="noetl-archive-") as scratch:
                 volume = _Volume(origin, place, migration, good, Path(scratch), datetime.now(UTC))
-                manifest = await volume.write(session)
+                manifest = await volume.write(session, buckets, written)
             await session.execute(
                 "mark_archived",
                 [one.execution_id for one in good],
@@ -155,8 +178,9 @@ class _Volume:
         name = f"{first}-{last}-{self.at:%Y%m%dT%H%M%S%f}"
         return f"shard-{self.origin.shard}/{begun:%Y-%m}/{name}/"
 
-    async def write(self, session: Session) -> Manifest:
+    async def write(self, session: Session, buckets: Buckets | None, written: Written) -> Manifest:
         ids = [one.execution_id for one in self.logs]
+        bodies: list[Body] = []
         found: dict[str, TableFile] = {}
         with parquet.opened(self.scratch) as duck:
             async with session.transaction():
@@ -175,6 +199,14 @@ class _Volume:
                         size=target.stat().st_size,
                         sha256=digest(target),
                     )
+                if buckets is not None:
+                    rows_of_bodies = await session.fetch("list_bodies", ids)
+                    bodies = [Body(*row.values()) for row in rows_of_bodies]
+        copied = Copied()
+        if buckets is not None:
+            copied = await copy(buckets, bodies, self.place, self.folder)
+            written.bodies += len(copied.sizes)
+            written.missing += [f"{one} is gone from '{one.store}'" for one in copied.missing]
         for one in found.values():
             self.place.put(f"{self.folder}{one.file}", self.scratch / one.file)
         manifest = Manifest(
@@ -189,6 +221,8 @@ class _Volume:
             without_digest=sum(one.verdict is not Verdict.WHOLE for one in self.logs),
             written_at=self.at,
             tables=found,
+            bodies=None if buckets is None else copied.sizes,
+            missing_bodies=[one.sha256 for one in copied.missing],
         )
         text = manifest.model_dump_json(indent=2).encode()
         self.place.put(f"{self.folder}{NAME}", text)

@@ -10,6 +10,7 @@ import typer
 from noetl_common.settings import PlaybookSettings
 from noetl_engine.kinds import LANGUAGES
 
+from noetl.commands.modules import with_module
 from noetl.commands.options import JsonOption
 from noetl.stack.errors import StackError
 
@@ -67,7 +68,7 @@ def schema(
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file, of standard input for `-`.
+    """Return the text of a file, of standard input for `-`; a plug-in's with its module.
 
     Raises:
         StackError: it can't be read.
@@ -77,7 +78,7 @@ def text_of(path: Path) -> str:
     except OSError as error:
         raise StackError(f"can't read {path}: {error.strerror or error}") from error
     try:
-        return data.decode("utf-8-sig")
+        return with_module(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise StackError(f"{path} is not UTF-8 text (byte {error.start})") from error
 

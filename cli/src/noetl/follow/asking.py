@@ -6,7 +6,16 @@ import sys
 from contextlib import suppress
 
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.waits.form import BadForm, BadPayload, Field, Form, filled, read_form, typed
+from noetl_contract.waits.form import (
+    BadForm,
+    BadPayload,
+    Field,
+    Form,
+    filled,
+    in_order,
+    read_form,
+    typed,
+)
 
 from noetl.follow.edge import Edge
 from noetl.follow.view import View
@@ -71,7 +80,7 @@ class Asker:
 
     async def _ask(self, wait: JsonObject) -> None:
         try:
-            form = read_form(wait.get("form"))
+            form = read_form(in_order(wait.get("form"), wait.get("fields")))
             with self._view.aside():
                 payload = await _answer(wait, form)
             body = {"id": f"run:{wait['wait_id']}", "payload": payload, "wait_id": wait["wait_id"]}

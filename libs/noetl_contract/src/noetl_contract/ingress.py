@@ -66,7 +66,9 @@ class ExecuteMessage(Model):
     than its parent brings the execution that its family began with, and how many generations it is
     below that; the others are looked up. ``after`` is the end that caused the start; it names its
     playbook by path, with ``catalog_id`` 0, and ``version`` 0 is the newest. ``timeout_seconds``
-    is the deadline that the caller asks for, if it is shorter than the playbook's.
+    is the deadline that the caller asks for, if it is shorter than the playbook's. ``plugins`` are
+    the versions of plug-ins that the execution keeps, by the names in its playbook; the
+    orchestrator asks for them.
     """
 
     type: Literal["execute"] = "execute"
@@ -91,6 +93,7 @@ class ExecuteMessage(Model):
     restart: Restart | None = None
     after: AfterEnd | None = None
     timeout_seconds: float | None = Field(default=None, gt=0)
+    plugins: JsonObject | None = None
 
 
 class EventsMessage(Model):

@@ -3,7 +3,15 @@
 from typing import Any
 
 import pytest
-from noetl_contract.waits.form import BadForm, BadPayload, filled, read_form, typed
+from noetl_contract.waits.form import (
+    BadForm,
+    BadPayload,
+    field_names,
+    filled,
+    in_order,
+    read_form,
+    typed,
+)
 
 FORM = {
     "decision": {"type": "string", "enum": ["approve", "reject"], "required": True},
@@ -90,3 +98,20 @@ def test_what_people_type() -> None:
     assert typed(fields["sure"], "perhaps") == "perhaps"
     assert typed(fields["why"], "") is None
     assert typed(fields["why"], "a\nb ") == "a\nb "
+
+
+@pytest.mark.parametrize("is_schema", [False, True])
+def test_a_stored_form_gets_its_order_back(*, is_schema: bool) -> None:
+    fields = {"decision": {"type": "string"}, "note": {"type": "text"}, "a": {"type": "date"}}
+    form: Any = {"properties": fields, "required": ["a"]} if is_schema else fields
+    shuffled = dict(sorted(fields.items()))
+    stored: Any = {"properties": shuffled} if is_schema else shuffled
+
+    names = field_names(form)
+
+    assert names == ["decision", "note", "a"]
+    assert field_names(in_order(stored, names)) == names
+    assert field_names(in_order(stored, ["note", 5, "gone"])) == ["note", "a", "decision"]
+    assert in_order(stored, None) == stored
+    assert in_order("{{ form }}", names) == "{{ form }}"
+    assert field_names(None) == []

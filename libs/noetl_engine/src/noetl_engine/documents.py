@@ -9,6 +9,8 @@ from noetl_engine.playbook.levels import Schema
 from noetl_engine.playbook.lint import Finding, lint
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.schema import json_schema, schema_of_levels
+from noetl_engine.plugins.findings import lint_plugin
+from noetl_engine.plugins.keys import PLUGIN, PLUGIN_LEVELS
 from noetl_engine.schedule.keys import DOCUMENT, LEVELS
 from noetl_engine.schedule.read import read_schedule
 from noetl_engine.triggers.findings import lint_described, lint_subscription, lint_trigger
@@ -65,6 +67,8 @@ def lint_document(
             return lint_trigger(text)
         case "subscription":
             return lint_subscription(text)
+        case "plugin":
+            return lint_plugin(text)
         case "playbook":
             return lint(text, more_kinds=more_kinds)
         case _:
@@ -80,6 +84,8 @@ def document_schema(kind: str, *, more_kinds: Collection[str] = ()) -> Schema | 
             return schema_of_levels("schedule", DOCUMENT, LEVELS)
         case "trigger":
             return schema_of_levels("trigger", TRIGGER, TRIGGER_LEVELS)
+        case "plugin":
+            return schema_of_levels("plugin", PLUGIN, PLUGIN_LEVELS)
         case "subscription":
             return _subscription_schema()
         case _:

@@ -12,7 +12,9 @@ from noetl_engine.playbook.lint import Severity
 from noetl_engine.playbook.yaml import compose, to_json
 
 ROOT = Path(__file__).parents[4]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted(
+    [*(ROOT / "examples").glob("*.yaml"), *(ROOT / "examples/plugins").glob("*.yaml")]
+)
 SAMPLES = [
     pytest.param(text, id=f"{path.name}:{number}")
     for path in sorted((ROOT / "docs").glob("*.md"))

@@ -28,6 +28,7 @@ from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
 from noetl_catalog.libraries.resolver import Resolver
+from noetl_catalog.plugins.handlers import PluginHandlers
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
@@ -136,6 +137,7 @@ def entry_handlers(
     )
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
+        *PluginHandlers(store, settings=settings, parsers=parsers).handlers(),
         *register.handlers(),
         *SuiteHandlers(SuiteStore(database)).handlers(),
     ]

@@ -34,6 +34,7 @@ from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
 from noetl_orchestrator.loops import spawn_loops
 from noetl_orchestrator.memory.playbooks import catalog_content
+from noetl_orchestrator.memory.plugins import catalog_plugins
 from noetl_orchestrator.memory.triggers import catalog_paths
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
@@ -79,6 +80,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 fetch_content=catalog_content(rpc),
                 parse=_parser(settings),
                 resolve=catalog_paths(rpc),
+                ask_plugins=catalog_plugins(rpc),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.is_reachable)
                 shard, count = settings.shard_index, settings.shard_count

@@ -23,7 +23,7 @@ DEAD_LETTERS = counter(
     "noetl_orchestrator_refused_total",
     "Inputs that can never be decided or stored.",
     ("reason",),
-    zeros=("undecodable", "wrong_shard", "data", "decision"),
+    zeros=("undecodable", "wrong_shard", "data", "decision", "followup"),
 )
 EXECUTIONS_FAILED = counter(
     "noetl_orchestrator_executions_failed_total",

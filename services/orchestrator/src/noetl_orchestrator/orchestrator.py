@@ -39,6 +39,7 @@ from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
+from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
 from noetl_orchestrator.settings import Settings
@@ -71,8 +72,9 @@ class Orchestrator:
         parse: Callable[[str], Playbook],
         executions: ExecutionFactory = Execution,
         resolve: ResolvePath = no_paths,
+        ask_plugins: AskPlugins = no_plugins,
     ) -> None:
-        self._resolve = resolve
+        self._resolve, self._ask_plugins = resolve, ask_plugins
         self.triggers = Triggers()
         self._settings = settings
         self._limits = settings.limits()
@@ -85,14 +87,13 @@ class Orchestrator:
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
         hints, outbox_rows = OutboxHints(bus, settings, self.pools), OutboxRows.of(settings)
-        self.clock = DatabaseClock()
+        self.clock, self.pauses = DatabaseClock(), Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
         self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
-        self.pauses = Pauses()
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
 
         self.dispatcher = Dispatcher(
@@ -149,6 +150,7 @@ class Orchestrator:
                     self._settings,
                     pauses=self.pauses,
                     resolve=self._resolve,
+                    ask_plugins=self._ask_plugins,
                 ),
                 encoder=Encoder(outbox_rows, self.pauses, self._new_id, self._settings),
                 dispatcher=self.dispatcher,

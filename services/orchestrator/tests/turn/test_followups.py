@@ -113,3 +113,11 @@ async def test_what_cannot_be_started_is_told_and_blocks_nothing(shard: Shard) -
     answer = await shard.send(handler["execution_id"], orjson.dumps(handler))
     assert answer["status"] == 422
     assert answer["error"] == "Playbook not found: tests/handler"
+
+    ((headers, body),) = await shard.dead_letters()
+    reason = next(value for name, value in headers.items() if name.lower().endswith("reason"))
+    assert orjson.loads(body)["execution_id"] == handler["execution_id"]
+    assert reason.endswith(
+        f"could not start tests/handler after the end of {failed}: "
+        "Playbook not found: tests/handler"
+    )

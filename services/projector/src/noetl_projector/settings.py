@@ -1,5 +1,6 @@
 """Settings of the projector service."""
 
+import json
 from typing import Literal
 
 from noetl_common.egress.rules import EgressSettings
@@ -35,9 +36,10 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
     result_max_bytes: int = Field(
         default=64 << 20, gt=0, description="Largest result that is stored."
     )
-    result_store: Literal["db", "object", "s3"] = Field(
+    result_store: Literal["db", "object", "s3", "gcs"] = Field(
         default="db",
-        description="Store of new results: the database, an object store of the broker, or S3.",
+        description="Store of new results: the database, an object store of the broker, S3, or "
+        "Google Cloud Storage.",
     )
     result_transfers: int = Field(
         default=8, gt=0, description="Concurrent transfers of results; each is held in memory."
@@ -54,6 +56,17 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
     result_s3_bucket: str = Field(default="", description="Bucket in S3.")
     result_s3_prefix: str = Field(default="", description="Prefix of its keys.")
     result_s3_endpoint: str = Field(default="", description="Address, unless it is Amazon's.")
+    result_gcs_bucket: str = Field(default="", description="Bucket in Google Cloud Storage.")
+    result_gcs_prefix: str = Field(default="", description="Prefix of its keys.")
+    result_gcs_endpoint: str = Field(
+        default="",
+        description="Address, unless it is Google's; one with http:// is asked without a login.",
+    )
+    result_gcs_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key of a service account, as JSON; without it the machine's own identity, or "
+        "what GOOGLE_APPLICATION_CREDENTIALS names, is used.",
+    )
     aws_region: str = Field(
         default="",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -154,6 +167,21 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
     def _check_results(self) -> "Settings":
         if self.result_store == "s3" and not self.result_s3_bucket:
             raise ValueError("NOETL_RESULT_STORE=s3 needs NOETL_RESULT_S3_BUCKET")
+        if self.result_store == "gcs" and not self.result_gcs_bucket:
+            raise ValueError("NOETL_RESULT_STORE=gcs needs NOETL_RESULT_GCS_BUCKET")
+        if not is_account_key(self.result_gcs_key.get_secret_value()):
+            raise ValueError("NOETL_RESULT_GCS_KEY is no key of a service account in JSON")
         if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key.get_secret_value()):
             raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together")
         return self
+
+
+def is_account_key(text: str) -> bool:
+    """Tell whether a text is empty or the JSON of a service account's key, by its fields."""
+    if not text:
+        return True
+    try:
+        key = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(key, dict) and {"client_email", "private_key"} <= key.keys()

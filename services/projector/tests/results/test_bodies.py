@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from moto.server import ThreadedMotoServer
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.ids import SnowflakeIds
@@ -23,9 +25,9 @@ from noetl_contract.rpc.projector import (
     ResultPut,
     ResultRef,
 )
+from noetl_projector.results.bodies.bucket import BucketPlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 from noetl_projector.results.bodies.places import Places, open_places
-from noetl_projector.results.bodies.s3 import S3Place
 from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.results.removal import remove_bodies
 from noetl_projector.results.store import ResultStore
@@ -36,11 +38,13 @@ from services.projector.tests.conftest import Ask, Pool
 
 DATA = {"rows": [1, 2, 3]}
 URI = "noetl://execution/4/result/fetch/9"
-OUTSIDE = ["object", "s3"]
+OUTSIDE = ["object", "s3", "gcs"]
+BUCKETS = ["s3", "gcs"]
 
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
+    """A server of S3; the requests that places make of Cloud Storage are the same in its XML."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -95,6 +99,9 @@ def start(nats_url: str, pool: Pool, db: Database, s3_url: str) -> StartBench:
             "result_s3_bucket": "results",
             "result_s3_prefix": "deep/er/",
             "result_s3_endpoint": s3_url,
+            "result_gcs_bucket": "results",
+            "result_gcs_prefix": "cloud/",
+            "result_gcs_endpoint": s3_url,
             "AWS_ACCESS_KEY_ID": "a",
             "AWS_SECRET_ACCESS_KEY": "b",
             "result_transfer_seconds": 5.0,
@@ -153,7 +160,9 @@ async def test_w13_other_content_under_a_known_id_changes_nothing(start: StartBe
         assert (await bench.resolve()).body == "first"
 
 
-@pytest.mark.parametrize(("before", "after"), [("db", "s3"), ("s3", "object"), ("object", "db")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("db", "s3"), ("s3", "gcs"), ("gcs", "object"), ("object", "db")]
+)
 async def test_old_results_stay_readable_when_the_place_changes(
     start: StartBench, before: str, after: str
 ) -> None:
@@ -247,9 +256,10 @@ async def test_a_body_that_a_result_names_is_forgotten_not_removed(start: StartB
         assert (await bench.resolve()).body == DATA
 
 
+@pytest.mark.parametrize("kind", BUCKETS)
 @pytest.mark.parametrize("content", [b'{"rows":[1,2,4]}', b"short"])
-async def test_a_damaged_body_is_no_result(start: StartBench, content: bytes) -> None:
-    async with start("s3") as bench:
+async def test_a_damaged_body_is_no_result(start: StartBench, kind: str, content: bytes) -> None:
+    async with start(kind) as bench:
         await bench.put()
         _, location = await bench.location()
         place = bench.places.chosen
@@ -258,16 +268,17 @@ async def test_a_damaged_body_is_no_result(start: StartBench, content: bytes) ->
 
         reply = await bench.resolve()
 
-    assert (reply.status, reply.error) == (500, BodyDamaged(store="s3", location=location).message)
+    assert (reply.status, reply.error) == (500, BodyDamaged(store=kind, location=location).message)
 
 
-async def test_a_place_that_is_away_refuses_and_unreadies(start: StartBench) -> None:
-    away = "http://127.0.0.1:9"
-    async with start("s3", result_s3_endpoint=away, result_transfer_seconds=1.0) as bench:
+@pytest.mark.parametrize("kind", BUCKETS)
+async def test_a_place_that_is_away_refuses_and_unreadies(start: StartBench, kind: str) -> None:
+    away = {f"result_{kind}_endpoint": "http://127.0.0.1:9"}
+    async with start(kind, result_transfer_seconds=1.0, **away) as bench:
         reply = await bench.put()
 
         assert reply.status == 503
-        assert str(reply.error).startswith("the result store 's3' is not available: ")
+        assert str(reply.error).startswith(f"the result store '{kind}' is not available: ")
         assert not await bench.places.is_ready()
         assert (await bench.resolve()).status == 404
         # A failed removal is tried again later.
@@ -277,10 +288,11 @@ async def test_a_place_that_is_away_refuses_and_unreadies(start: StartBench) -> 
         assert await bench.removals() == 1
 
 
-async def test_a_missing_bucket_is_named(start: StartBench) -> None:
-    async with start("s3", result_s3_bucket="nowhere") as bench:
+@pytest.mark.parametrize("kind", BUCKETS)
+async def test_a_missing_bucket_is_named(start: StartBench, kind: str) -> None:
+    async with start(kind, **{f"result_{kind}_bucket": "nowhere"}) as bench:
         assert not await bench.places.is_ready()
-        assert isinstance(bench.places.chosen, S3Place)
+        assert isinstance(bench.places.chosen, BucketPlace)
         with pytest.raises(PlaceUnavailable, match="nowhere"):
             await bench.places.chosen.is_ready()
 
@@ -297,9 +309,21 @@ async def test_a_place_that_answers_is_ready(start: StartBench, kind: str) -> No
     [
         ({"result_store": "s3"}, "NOETL_RESULT_STORE=s3 needs NOETL_RESULT_S3_BUCKET"),
         ({"AWS_ACCESS_KEY_ID": "a"}, "go together"),
-        ({"result_store": "disk"}, "'db', 'object' or 's3'"),
+        ({"result_store": "gcs"}, "NOETL_RESULT_STORE=gcs needs NOETL_RESULT_GCS_BUCKET"),
+        ({"result_gcs_key": "{}"}, "NOETL_RESULT_GCS_KEY is no key of a service account"),
+        ({"result_store": "disk"}, "'db', 'object', 's3' or 'gcs'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, str], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**changes)
+
+
+async def test_a_key_of_a_service_account_signs_what_is_asked(start: StartBench) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {"client_email": "a@b.example", "private_key": pem, "private_key_id": "1"}
+    async with start("gcs", result_gcs_key=orjson.dumps(account).decode()) as bench:
+        await bench.put()
+
+        assert (await bench.resolve()).body == DATA

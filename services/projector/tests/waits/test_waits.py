@@ -23,7 +23,8 @@ async def write(
         number,
         path,
     )
-    context = {"kind": kind, "signal": signal, "title": "Well?", "form": {"ok": "boolean"}}
+    context = {"kind": kind, "signal": signal, "title": "Well?", "fields": ["text", "ok"]}
+    context |= {"form": {"text": "text", "ok": "boolean"}}
     context |= {"on_timeout": "fail", "due_at": "2026-06-16T12:00:00Z", "description": ""}
     await pool.execute(
         "INSERT INTO noetl.event (execution_id, catalog_id, event_id, created_at, event_type,"
@@ -58,6 +59,7 @@ async def test_waits_are_listed_by_page_and_filter(ask: Ask, pool: Pool) -> None
 
     first = (await ask(WAITS_LIST, WaitsPage(limit=1))).body
     assert list(first["waits"][0]) == list(WaitEntry.model_fields)
+    assert list(first["waits"][0]["form"]) == ["text", "ok"]
     assert first["next"] == "1001"
     assert first["waits"][0]["iteration"] == 4
     assert first["waits"][0]["since"] == "2026-06-15T12:00:00Z"

@@ -93,12 +93,14 @@ async def fetch(
     *,
     most: int,
     private: Collection[str] = (),
+    redirects: bool = True,
 ) -> tuple[httpx.Response, bytes]:
     """Send, follow redirects, read the last answer.
 
     Not the client's own way: it reads the bodies of redirects whole and unpacks each piece,
     through all codings, into memory before anybody can count it. And of the headers it keeps
-    only `Authorization` from another host; ``private`` names those that are as secret.
+    only `Authorization` from another host; ``private`` names those that are as secret. Without
+    ``redirects`` the first answer is the last.
 
     Raises:
         AnswerTooLarge: the body, unpacked, has more than ``most`` bytes.
@@ -107,7 +109,7 @@ async def fetch(
     for _ in range(_MOST_REDIRECTS + 1):
         response = await client.send(request, stream=True, follow_redirects=False)
         try:
-            if response.next_request is None:
+            if response.next_request is None or not redirects:
                 return response, await _read(response, most)
             request = response.next_request
             if _origin(request.url) != _origin(response.url):

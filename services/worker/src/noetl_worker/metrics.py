@@ -89,6 +89,17 @@ ENVIRONMENT_BYTES = gauge(
     "noetl_worker_libraries_environment_bytes",
     "Bytes of all environments, when the last one was made.",
 )
+PLUGIN_RUNS = counter(
+    "noetl_worker_plugin_runs_total",
+    "Runs of plug-ins: with a result, with an error that they told, over time, ended by a limit.",
+    ("outcome",),
+    zeros=("success", "error", "timeout", "ended"),
+)
+PLUGIN_COMPILE_SECONDS = histogram(
+    "noetl_worker_plugin_compile_seconds",
+    "Time of compiling a module.",
+    buckets=(0.005, 0.025, 0.1, 0.5, 2.5, 10.0),
+)
 RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
 PENDING = gauge(
     "noetl_worker_nats_consumer_pending", "Commands not delivered yet.", ("stream", "consumer")

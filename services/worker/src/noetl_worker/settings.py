@@ -10,6 +10,7 @@ from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.tool_settings.containers import ContainerSettings
+from noetl_worker.tool_settings.plugins import PluginSettings
 from noetl_worker.tool_settings.scripts import EnvironmentSettings, ScriptSettings
 from noetl_worker.tool_settings.sql import SqlSettings
 
@@ -21,6 +22,7 @@ class Settings(
     EnvironmentSettings,
     SqlSettings,
     ContainerSettings,
+    PluginSettings,
     EgressSettings,
     NatsSettings,
     ServiceSettings,

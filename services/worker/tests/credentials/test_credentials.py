@@ -309,6 +309,22 @@ async def test_where_the_keychain_may_not_be_used(
     assert bench.tool.calls == []
 
 
+@pytest.mark.parametrize(
+    ("own", "host"),
+    [
+        ({"host": "evil.example"}, "evil.example"),
+        ({"account": "e_1"}, "e-1.snowflakecomputing.com"),
+    ],
+)
+async def test_a_credential_with_hosts_goes_to_no_place_that_the_playbook_names(
+    bench: Bench, own: dict[str, Any], host: str
+) -> None:
+    outcome = await bench.run("http", {"auth": "hosted", **own}, keychain=[])
+
+    assert outcome.error == f"credential 'hosted' may not be sent to '{host}'"
+    assert bench.tool.calls == []
+
+
 async def test_data_that_looks_like_a_template_gets_nothing_of_the_keychain(bench: Bench) -> None:
     forged = literal("{{ keychain.token.token }}")
     await bench.run("http", {"url": forged}, keychain=["token"])
@@ -459,6 +475,8 @@ async def test_without_look_ups_an_alias_is_refused(bench: Bench) -> None:
          {"host": "a", "port": 1, "database": "d"}),
         ("snowflake", {"sf_account": "a", "user": "u", "public_key": "no", "sf_public_key": "yes"},
          {"account": "a", "user": "u", "public_key": "yes"}),
+        ("snowflake", {"account": "a", "sf_host": "h", "port": 1, "protocol": "http"},
+         {"account": "a", "host": "h", "port": 1, "protocol": "http"}),
         ("nats", {"nats_url": "u", "nats_username": "n", "stream": "S"},
          {"url": "u", "user": "n", "nats_url": "u", "nats_username": "n", "stream": "S"}),
         ("kafka", {"brokers": ["x"], "url": None}, {"brokers": ["x"]}),

@@ -14,7 +14,7 @@ PAGES = next(
 )
 KINDS = (
     "artifact", "container", "http", "mcp", "nats", "playbook", "python", "result_fetch", "script",
-    "shell", "sleep", "subscription", "wait",
+    "shell", "sleep", "subscription", "wait", "wasm",
 )  # fmt: skip
 
 

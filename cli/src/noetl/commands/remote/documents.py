@@ -49,7 +49,7 @@ def register(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register documents: playbooks, schedules, triggers, subscriptions.
+    """Register documents: playbooks, schedules, triggers, subscriptions, plug-ins.
 
     Problems are told with file, line and column, and a document with errors is not registered. Of
     a folder the files are taken that begin as a document does, playbooks first. Exit code 1 when
@@ -128,8 +128,9 @@ def _documents(places: Iterable[Path]) -> Iterator[_Document]:
 
 
 def _in_order(documents: Iterable[_Document]) -> list[_Document]:
-    """Return playbooks first, since others name them."""
-    return sorted(documents, key=lambda one: one.kind.lower() not in {"playbook", ""})
+    """Return plug-ins and then playbooks first, since others name them."""
+    order = {"plugin": 0, "playbook": 1, "": 1}
+    return sorted(documents, key=lambda one: order.get(one.kind.lower(), 2))
 
 
 def _kind_of(text: str) -> str | None:

@@ -20,6 +20,7 @@ from noetl.stack.stop_signals import ended_in_order
 if TYPE_CHECKING:
     from noetl_common.shards import DatabaseAddress
 
+    from noetl.archive.bodies import Buckets
     from noetl.archive.place import Place
 
 app = typer.Typer(no_args_is_help=True, help="Old executions as Parquet files elsewhere.")
@@ -41,6 +42,9 @@ def write(
     older_than: Annotated[
         float, typer.Option(metavar="DAYS", min=0, help="Executions that ended before.")
     ],
+    with_results: Annotated[
+        bool, typer.Option("--with-results", help="Large results that lie in buckets, too.")
+    ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,6 +53,7 @@ def write(
     A clean-up with NOETL_RETENTION_ARCHIVED_ONLY drops what is in an archive only.
     """
     where = _place(place, make=True)
+    buckets = _buckets() if with_results else None
     from noetl.archive.writing import write as write_all  # noqa: PLC0415 -- the clients load slowly
 
     began = time.monotonic()
@@ -58,6 +63,7 @@ def write(
             where,
             ended_before=datetime.now(UTC) - timedelta(days=older_than),
             say=lambda line: typer.echo(line, err=True),
+            buckets=buckets,
         )
     if as_json:
         typer.echo(json.dumps(asdict(written)))
@@ -66,8 +72,10 @@ def write(
             f"{written.executions} executions with {written.events} events are in "
             f"{written.volumes} volumes of {written.size / _MEGABYTE:.1f} MB, "
             f"after {time.monotonic() - began:.1f} s"
+            + (f", with {written.bodies} results from buckets" if with_results else "")
         )
-    _refuse([f"execution {one}: its log is not what its digest says" for one in written.broken])
+    broken = [f"execution {one}: its log is not what its digest says" for one in written.broken]
+    _refuse(broken + written.missing)
 
 
 @app.command()
@@ -82,17 +90,27 @@ def check(place: _Place, *, as_json: JsonOption = False) -> None:
     else:
         typer.echo(
             f"{proof.executions} executions with {proof.events} events in {proof.volumes} volumes"
+            + (f", with {proof.bodies} results from buckets" if proof.bodies else "")
         )
     _refuse(proof.problems)
 
 
 @app.command()
-def attach(place: _Place, executions: _Ids, *, data: DataOption = None) -> None:
+def attach(
+    place: _Place,
+    executions: _Ids,
+    *,
+    without_results: Annotated[
+        bool, typer.Option("--without-results", help="Leave large results in their buckets alone.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
     """Bring executions back from an archive, to be read and replayed; `detach` deletes them."""
     where = _place(place)
+    buckets = None if without_results else _buckets()
     from noetl.archive.reading import attach as attach_all  # noqa: PLC0415 -- as above
 
-    rows = attach_all(_shards(data), where, executions)
+    rows = attach_all(_shards(data), where, executions, buckets=buckets)
     typer.echo(f"{len(set(executions))} executions with {rows} rows are back")
 
 
@@ -169,6 +187,14 @@ def _place(address: str, *, make: bool = False) -> "Place":
 
     log_to_stderr()
     return Place.at(address, make=make)
+
+
+def _buckets() -> "Buckets":
+    if find_spec("noetl_projector") is None:
+        raise StackError("results in buckets need the package noetl-projector")
+    from noetl.archive.bodies import Buckets  # noqa: PLC0415 -- as above
+
+    return Buckets.opened()
 
 
 def _need_archive() -> None:

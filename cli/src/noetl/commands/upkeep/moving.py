@@ -53,8 +53,8 @@ def bring_over(
     a database's password may stand in $PGPASSWORD. Exit code 1 when something can't come; it is
     named with the reason.
     """
-    from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
     from noetl.moving.importing import bring_over as bring  # noqa: PLC0415 -- as above
+    from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
     from noetl.moving.keys import LEGACY_KEY, Keys  # noqa: PLC0415 -- as above
 
     log_to_stderr()

@@ -47,6 +47,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         *_MACHINES,
         catalog.CONTENT,
         catalog.RESOLVE,
+        catalog.PLUGIN_PINS,
         catalog.TRIGGERS,
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,

@@ -77,6 +77,8 @@ from noetl_contract.http.workers.runtimes import (
 from noetl_contract.json import JsonObject
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.model import Model, SecretModel, example
+from noetl_contract.plugins.document import PluginBody
+from noetl_contract.plugins.requests import PluginNames, PluginPins, PluginRequest
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
@@ -219,6 +221,10 @@ CONTENT = Operation("catalog", "content", ContentRequest, EntryContent)
 """Return the text of one version, a deleted one too."""
 LIBRARIES = Operation("catalog", "libraries", LibraryName, LibraryLock)
 """Return the lock of a step's libraries, as one version keeps it."""
+PLUGIN_PINS = Operation("catalog", "plugin.pins", PluginNames, PluginPins)
+"""Return the versions of plug-ins that an execution keeps, if it begins now."""
+PLUGIN = Operation("catalog", "plugin", PluginRequest, PluginBody)
+"""Return a plug-in with its module, a deleted one too."""
 COUNTS = Operation("catalog", "counts", Nothing, CatalogCounts)
 """Count versions of playbooks and workers heard lately."""
 REGISTER = Operation("catalog", "register", RegisterDocument, RegisterAnswer, repeatable=False)

@@ -17,12 +17,14 @@ from noetl_contract.tools.executions import (
 )
 from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
 from noetl_contract.tools.network import HTTP, MCP, NATS, SUBSCRIPTION
+from noetl_contract.tools.plugins import WASM
 from noetl_contract.tools.results import merge_labels
 from noetl_contract.tools.retries import FAILURE_KINDS, RETRY_SYNONYMS, is_retry_condition
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
 from noetl_contract.tools.waits import SLEEP, WAIT
+from noetl_contract.tools.warehouses import SNOWFLAKE
 
 __all__ = [
     "CREDENTIAL_KEYS",
@@ -43,15 +45,15 @@ TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
     "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
     "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription", "mcp", "result_fetch", "wait", "sleep",
+    "subscription", "mcp", "result_fetch", "wait", "sleep", "wasm",
 )  # fmt: skip
 """The words of the language, in the order of its messages."""
 
 _BY_NAME: Final = {
     kind.name: kind
     for kind in (
-        HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, CONTAINER,
-        TRANSFER, NATS, SHELL,
+        HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, CONTAINER, WASM,
+        TRANSFER, SNOWFLAKE, NATS, SHELL,
         ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION, WAIT, SLEEP,
         *UNSUPPORTED,
     )

@@ -86,6 +86,7 @@ class ToolKind:
         is_open: Whether keys that are not named here mean something.
         instead: For kinds that our workers don't run: the advice in the refusal.
         is_run_elsewhere: Whether workers of other makers run it.
+        package: For kinds that our workers run with a package of its own beside them: its name.
         is_repeatable: Whether a run whose worker is lost is run again, unless its step says
             otherwise. So far that is every kind: clients count on it, and a tool may check for
             itself what it has done. A step or the server's setting takes a kind out.
@@ -100,12 +101,20 @@ class ToolKind:
     is_open: bool = False
     instead: str | None = None
     is_run_elsewhere: bool = False
+    package: str | None = None
     is_repeatable: bool = True
 
     @property
     def is_run(self) -> bool:
         """Whether our workers run it."""
         return self.instead is None
+
+    @property
+    def advice(self) -> str | None:
+        """What to do where a worker doesn't run it."""
+        if self.package is not None:
+            return f"install {self.package} where the workers are"
+        return self.instead
 
     @property
     def names(self) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Kinds `postgres`, `duckdb`, `ducklake` and `transfer`, with the keys of their configurations."""
 
 from noetl_contract.tools.keys import TIMEOUT_SECONDS, KeyType, ToolKey, ToolKind
+from noetl_contract.tools.warehouses import LOGIN
 
 _QUERY = ToolKey(
     "query", KeyType.TEXT, "Statements to run.", is_required=True, aliases=("command",)
@@ -81,6 +82,8 @@ _ENDPOINT = (
     ToolKey("auth", KeyType.ANY, "Credential alias."),
     _DB_PATH,
     *_ADDRESS,
+    ToolKey("schema", KeyType.TEXT, "Schema of `snowflake`.", default="PUBLIC"),
+    *LOGIN,
 )
 TRANSFER = ToolKind(
     name="transfer",
@@ -93,7 +96,7 @@ TRANSFER = ToolKind(
             is_required=True,
             keys=(
                 *_ENDPOINT,
-                ToolKey("query", KeyType.TEXT, "Query of `postgres` and `duckdb`."),
+                ToolKey("query", KeyType.TEXT, "Query of a database."),
                 ToolKey("url", KeyType.TEXT, "Address of `http`."),
                 ToolKey("method", KeyType.TEXT, "`POST`, else `GET`.", default="GET"),
                 ToolKey("headers", KeyType.MAPPING, "Headers of the request.", default={}),

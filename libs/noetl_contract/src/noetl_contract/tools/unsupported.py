@@ -11,10 +11,9 @@ _INSTEAD: Final = {
     "playbooks": "use playbook",
     "rhai": "nothing maintained runs that language in Python; use python or shell",
     "secrets": "name a credential in auth, or use the playbook's keychain",
-    "snowflake": "use http with the SQL API of Snowflake",
     "snowflake_transfer": "use transfer",
 }
-_ELSEWHERE: Final = frozenset({"rhai", "snowflake"})
+_ELSEWHERE: Final = frozenset({"rhai"})
 UNSUPPORTED: Final = tuple(
     ToolKind(
         name=name,

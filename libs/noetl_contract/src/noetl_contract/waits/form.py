@@ -97,6 +97,24 @@ def read_form(value: Json) -> Form:
     return [_field(name, field, is_required=name in required) for name, field in value.items()]
 
 
+def field_names(value: Json) -> list[str]:
+    """Return the names of a form's fields in their order, which a stored object loses."""
+    return [] if value is None else [field.name for field in read_form(value)]
+
+
+def in_order(value: Json, names: Json) -> Json:
+    """Return a form as it was stored, with its fields in the order of these names again.
+
+    Fields that are not among them come last; what is no form stays as it is.
+    """
+    if not isinstance(value, dict) or not isinstance(names, list):
+        return value
+    if isinstance(value.get("properties"), dict):
+        return {**value, "properties": in_order(value["properties"], names)}
+    first = {name: value[name] for name in names if isinstance(name, str) and name in value}
+    return first | value
+
+
 def filled(form: Form, payload: Json) -> Json:
     """Return the payload with its defaults; without a form any payload is taken as it is.
 

@@ -25,6 +25,7 @@ from noetl_engine.playbook.model import (
     Tool,
     Value,
 )
+from noetl_engine.playbook.parse.plugins import PLUGIN_KIND
 from noetl_engine.playbook.waits import WAIT_KINDS, WaitConfig
 from noetl_engine.state.context import Walked, scope_of
 
@@ -107,6 +108,14 @@ def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
         if path.startswith(f"{pool}/"):
             return pool
     return "shared"
+
+
+def with_plugins(built: BuiltCommand, plugins: Mapping[str, Json]) -> BuiltCommand:
+    """Return a command that brings the versions of plug-ins which its execution keeps."""
+    if not plugins or built.tool_kind not in {PLUGIN_KIND, TASK_SEQUENCE}:
+        return built
+    kept = dict(built.context) if isinstance(built.context, dict) else {}
+    return replace(built, context={**kept, "plugins": dict(plugins)})
 
 
 def build_command(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from noetl_contract.events import format_time
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.waits.form import field_names
 
 from noetl_engine.commands.rendering import render
 from noetl_engine.errors import EvaluateError
@@ -45,4 +46,6 @@ def shown_wait(plan: WaitConfig, wait: Wait, *, command_id: str, wait_id: int) -
     if plan.kind == SLEEP:
         return shown
     asks = {"signal": plan.signal, "title": plan.title, "description": plan.description}
-    return {**shown, **asks, "form": plan.form, "on_timeout": plan.on_timeout}
+    asks |= {"form": plan.form, "on_timeout": plan.on_timeout}
+    names = field_names(plan.form)
+    return {**shown, **asks, "fields": names} if len(names) > 1 else {**shown, **asks}

@@ -10,7 +10,7 @@ from noetl_contract.hints import EVERY_RUN
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
-from noetl_engine.commands.build import BuiltCommand, pool_of
+from noetl_engine.commands.build import BuiltCommand, pool_of, with_plugins
 from noetl_engine.commands.repeatable import is_repeatable
 from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
@@ -165,6 +165,7 @@ class Draft:
             self._begin_wait(built, built.wait)
             return
         state = self.state
+        built = with_plugins(built, state.plugins)
         row = self._append_issued(built)
         self.issued += 1
         iteration = built.iteration

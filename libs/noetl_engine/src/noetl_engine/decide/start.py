@@ -164,6 +164,8 @@ def _append_started(
 ) -> None:
     note: dict[str, Json] = {"version": message.version, "commands": generated}
     limits = (draft.playbook.timeout_seconds, message.timeout_seconds)
+    if message.plugins:
+        note["plugins"] = message.plugins
     note |= draft.begin_deadline(min((one for one in limits if one is not None), default=None))
     context: dict[str, Json] = {
         "catalog_id": str(message.catalog_id),

@@ -14,6 +14,7 @@ STRING: Final[Schema] = {"type": "string"}
 TEXT: Final[Schema] = {"type": ["string", "number", "boolean"]}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 INTEGER: Final[Schema] = {"type": "integer"}
+NUMBER: Final[Schema] = {"type": "number"}
 NUMBER_OR_TEMPLATE: Final[Schema] = {"type": ["number", "string"]}
 OBJECT: Final[Schema] = {"type": "object"}
 LIST: Final[Schema] = {"type": "array"}

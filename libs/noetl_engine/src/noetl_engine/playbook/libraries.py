@@ -34,7 +34,7 @@ def libraries_of(root: Node) -> list[StepLibraries]:
     if not isinstance(root, MapNode):
         return []
     found = []
-    for named, path, node in _tools(root):
+    for named, path, node in named_tools(root):
         try:
             asked = tool_requirements(node)
         except BadRequirements as error:
@@ -45,7 +45,8 @@ def libraries_of(root: Node) -> list[StepLibraries]:
     return found
 
 
-def _tools(root: MapNode) -> Iterator[tuple[str, str, MapNode]]:
+def named_tools(root: MapNode) -> Iterator[tuple[str, str, MapNode]]:
+    """Yield all tools of a playbook: words for people, place and node."""
     for step in steps_of(root):
         for tool in step.tools():
             task = f", task '{tool.label}'" if tool.label else ""

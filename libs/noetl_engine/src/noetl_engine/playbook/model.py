@@ -288,6 +288,7 @@ class Playbook:
         fails_softly: Whether a soft error fails its step (``spec.errors``); None where the
             playbook leaves it to the server.
         on_failure: What a failed execution starts or calls.
+        plugins: The plug-ins that its tools name; an execution keeps their versions.
     """
 
     name: str
@@ -298,6 +299,7 @@ class Playbook:
     timeout_seconds: float | None = None
     fails_softly: bool | None = None
     on_failure: OnFailure | None = None
+    plugins: tuple[str, ...] = ()
 
     @property
     def start(self) -> Step:

@@ -134,6 +134,7 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     deadline = note.get("deadline")
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
     state.workload = row.position
+    state.plugins = note.get("plugins") or {}
     if "restart" in note:
         state.take_over = TakeOver(**note["restart"])
     state.context_version += 1

@@ -328,6 +328,8 @@ class State:
     """Position of the row that ended it; 0 while it runs, and where the release before ended it."""
     pause: int | None = None
     """Id of the pause's row among the timers, by which readers find it; it is never due."""
+    plugins: JsonObject = field(default_factory=dict)
+    """The versions of plug-ins that it keeps, by the names in its playbook."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 

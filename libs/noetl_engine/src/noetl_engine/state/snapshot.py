@@ -72,6 +72,7 @@ def dump_state(state: State) -> bytes:
             "handles": state.handles,
             "soft": None if state.soft is None else _cause(state.soft),
             "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
+            **({"plugins": state.plugins} if state.plugins else {}),
             **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
@@ -131,6 +132,7 @@ def load_state(snapshot: bytes) -> State:
     state.soft = cause_of(data.get("soft"))
     answered = data.get("answered", ())
     state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}
+    state.plugins = data.get("plugins", {})
     if "take_over" in data:
         state.take_over = TakeOver(**data["take_over"])
     return state

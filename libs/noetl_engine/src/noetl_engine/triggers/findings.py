@@ -36,7 +36,7 @@ type Check = Callable[[MapNode, Mapping[str, Json], Source], Iterator[Finding]]
 
 def lint_trigger(text: str) -> list[Finding]:
     """Return the findings of a document of kind Trigger; errors where it can't be registered."""
-    return _linted(text, _trigger)
+    return linted(text, _trigger)
 
 
 def lint_subscription(text: str) -> list[Finding]:
@@ -44,57 +44,58 @@ def lint_subscription(text: str) -> list[Finding]:
 
     Errors are what refuses its registration, and what keeps it from ever taking a message.
     """
-    return _linted(text, _subscription)
+    return linted(text, _subscription)
 
 
 def lint_described(text: str) -> list[Finding]:
     """Return the findings of a document that the catalog only keeps."""
-    return _linted(text, lambda _root, _tree, _source: iter(()))
+    return linted(text, lambda _root, _tree, _source: iter(()))
 
 
-def _linted(text: str, check: Check) -> list[Finding]:
+def linted(text: str, check: Check) -> list[Finding]:
+    """Return the findings of a document: those of every kind, and those of a check."""
     try:
         root = compose(text)
     except DecodeError as error:
         return list(refusal_findings([error.problem], None, Source(text), Guesser()))
     tree = to_json(root)
     if not isinstance(root, MapNode) or not isinstance(tree, dict):
-        return [_error(root, "", "the document is no mapping")]
+        return [error_at(root, "", "the document is no mapping")]
     found = [*_metadata(root, tree), *check(root, tree, Source(text))]
     return sorted(found[:_MOST], key=lambda one: (one.line, one.column))
 
 
 def _metadata(root: MapNode, tree: Mapping[str, Json]) -> Iterator[Finding]:
     if "metadata" not in tree:
-        yield _error(root, "", "Missing 'metadata' section")
+        yield error_at(root, "", "Missing 'metadata' section")
         return
     metadata = tree["metadata"]
     names = metadata if isinstance(metadata, dict) else {}
     if not any(isinstance(names.get(key), str) for key in ("path", "name")):
-        yield _error(root.entries["metadata"], "metadata", "Missing 'path' or 'name' in metadata")
+        yield error_at(root.entries["metadata"], "metadata", "Missing 'path' or 'name' in metadata")
 
 
 def _trigger(root: MapNode, tree: Mapping[str, Json], source: Source) -> Iterator[Finding]:
-    yield from _unknown(root, TRIGGER.keys, "", Guesser())
+    yield from unknown_keys(root, TRIGGER.keys, "", Guesser())
     payload = below(root, "spec", "start", "payload")
     yield from end_payload_findings(payload, "spec.start.payload", source)
     try:
         read_trigger(tree, "")
     except InvalidTrigger as error:
         found = _SPEC.search(str(error))
-        node, path = _nearest(root, found.group() if found else "spec")
-        yield _error(node, path, str(error))
+        node, path = nearest(root, found.group() if found else "spec")
+        yield error_at(node, path, str(error))
 
 
 def _subscription(root: MapNode, tree: Mapping[str, Json], _source: Source) -> Iterator[Finding]:
     guess = Guesser()
-    yield from _unknown(root, SUBSCRIPTION.keys, "", guess)
+    yield from unknown_keys(root, SUBSCRIPTION.keys, "", guess)
     problem = subscription_problem(tree)
     spec = tree.get("spec")
     if problem is not None:
         found = _QUOTED.search(problem)
-        place, path = _nearest(root, f"spec.{found[1]}" if found else "spec")
-        yield _error(place, path, problem)
+        place, path = nearest(root, f"spec.{found[1]}" if found else "spec")
+        yield error_at(place, path, problem)
     elif isinstance(spec, dict) and spec.get("mode") != "push":
         yield from _unreadable(root, spec)
     node = below(root, "spec")
@@ -106,8 +107,8 @@ def _subscription(root: MapNode, tree: Mapping[str, Json], _source: Source) -> I
 def _unreadable(root: MapNode, spec: Json) -> Iterator[Finding]:
     """Yield what the runtime refuses though the catalog takes it."""
     for where, reason in spec_problems(spec):
-        node, path = _nearest(root, f"spec.{where}")
-        yield _error(node, path, f"no runtime takes 'spec.{where[:_SHOWN]}': {reason}")
+        node, path = nearest(root, f"spec.{where}")
+        yield error_at(node, path, f"no runtime takes 'spec.{where[:_SHOWN]}': {reason}")
 
 
 def _unknown_below(
@@ -117,7 +118,7 @@ def _unknown_below(
     known = schema.get("properties")
     if not isinstance(known, dict):
         return
-    yield from _unknown(node, known, path, guess)
+    yield from unknown_keys(node, known, path, guess)
     for key, entry in node.entries.items():
         inner = known.get(key)
         target = str(inner.get("$ref", "")).rpartition("/")[2] if isinstance(inner, dict) else ""
@@ -131,22 +132,23 @@ def _unknown_below(
 
 
 def _unknown_in(node: MapNode, level: Level, path: str, guess: Guesser) -> Iterator[Finding]:
-    yield from _unknown(node, level.keys, path, guess)
+    yield from unknown_keys(node, level.keys, path, guess)
     verify = node.entries.get("verify")
     if isinstance(verify, MapNode) and "verify" in level.keys:
-        yield from _unknown(verify, INGRESS_LEVELS["Verify"].keys, f"{path}.verify", guess)
+        yield from unknown_keys(verify, INGRESS_LEVELS["Verify"].keys, f"{path}.verify", guess)
 
 
-def _unknown(
+def unknown_keys(
     node: MapNode, known: Mapping[str, object], path: str, guess: Guesser
 ) -> Iterator[Finding]:
+    """Yield the keys of a mapping that nobody reads."""
     for key in node.entries:
         if key not in known:
             message = f"unknown key '{key[:_SHOWN]}' has no effect{guess(key, known)}"
             yield finding_at_key(node, key, path, "unknown-key", message)
 
 
-def _nearest(root: MapNode, path: str) -> tuple[Node | tuple[int, int], str]:
+def nearest(root: MapNode, path: str) -> tuple[Node | tuple[int, int], str]:
     """Return the place of a value, or of what would hold it, and its path."""
     node: Node = root
     place: Node | tuple[int, int] = root
@@ -164,5 +166,6 @@ def _nearest(root: MapNode, path: str) -> tuple[Node | tuple[int, int], str]:
     return place, reached
 
 
-def _error(place: Node | tuple[int, int], path: str, message: str) -> Finding:
+def error_at(place: Node | tuple[int, int], path: str, message: str) -> Finding:
+    """Return the finding that a document can't be registered."""
     return finding_at(place, path, "document", message, severity=Severity.ERROR)

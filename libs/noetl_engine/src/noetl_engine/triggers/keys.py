@@ -20,8 +20,8 @@ from noetl_engine.playbook.levels import (
 )
 from noetl_engine.triggers.ended import STATUSES
 
-_VERSION: Final = Key("Version of the language.", {"enum": ["noetl.io/v1", "noetl.io/v2"]})
-_METADATA: Final = Key("Name and catalog path.", reference("Metadata"), is_required=True)
+DOCUMENT_VERSION: Final = Key("Version of the language.", {"enum": ["noetl.io/v1", "noetl.io/v2"]})
+DOCUMENT_METADATA: Final = Key("Name and catalog path.", reference("Metadata"), is_required=True)
 METADATA: Final = Level(
     doc="Name and catalog path; one of them is needed.",
     is_open=True,
@@ -36,9 +36,9 @@ METADATA: Final = Level(
 TRIGGER: Final = Level(
     doc="What the end of executions starts or calls.",
     keys={
-        "apiVersion": _VERSION,
+        "apiVersion": DOCUMENT_VERSION,
         "kind": Key("Kind of the document.", {"const": "Trigger"}, is_required=True),
-        "metadata": _METADATA,
+        "metadata": DOCUMENT_METADATA,
         "spec": Key("Which ends, and what then.", reference("TriggerSpec"), is_required=True),
     },
 )
@@ -91,9 +91,9 @@ _MODE: Final = Key(
 SUBSCRIPTION: Final = Level(
     doc="Messages or deliveries that start executions.",
     keys={
-        "apiVersion": _VERSION,
+        "apiVersion": DOCUMENT_VERSION,
         "kind": Key("Kind of the document.", {"const": "Subscription"}, is_required=True),
-        "metadata": _METADATA,
+        "metadata": DOCUMENT_METADATA,
         "spec": Key("The source, and what it starts.", is_required=True),
     },
 )

@@ -163,6 +163,8 @@ def python(code: str, **more: str) -> str:
         (python("result = 1", libs="[requests]"), "libraries", "no package for 'requests'"),
         (workflow(start(), head=HEADER.replace("p/t", "system/t")), "pool", "into pool 'system'"),
         (workflow(start(tool="tool: {kind: rhai}")), "tool-not-run", "no worker of ours"),
+        (workflow(start(tool="tool: {kind: snowflake, auth: a, query: SELECT 1}")),
+         "tool-package", "noetl-tool-snowflake"),
         (workflow(start(tool="tool: {kind: container}")), "missing-key", "needs 'image'"),
         (workflow(start(tool="tool: [{a: {kind: container, image: i}}]")), "inert", "nobody waits"),
         (

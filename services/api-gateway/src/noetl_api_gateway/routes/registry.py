@@ -43,6 +43,7 @@ from noetl_api_gateway.routes.workers import (
     libraries,
     output,
     pauses,
+    plugins,
     pools,
     reports,
 )
@@ -90,6 +91,7 @@ _MODULES = (
     events,
     output,
     pauses,
+    plugins,
     pools,
     reports,
     analysis,

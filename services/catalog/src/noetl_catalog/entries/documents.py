@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from noetl_common.errors import Permanent
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import Json
+from noetl_contract.plugins.document import LARGEST_MODULE, BadPlugin, read_plugin
 from noetl_engine.documents import kind_of, language_of, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.libraries import StepLibraries, libraries_of
 from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.plugins import NamedPlugin, plugins_of
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
 from noetl_engine.schedule.read import read_schedule
@@ -57,18 +59,24 @@ class Document:
     schedule: Schedule | None = None
     trigger: EndedTrigger | None = None
     libraries: tuple[StepLibraries, ...] = ()
+    plugins: tuple[NamedPlugin, ...] = ()
 
 
 def read_document(
-    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+    content: str,
+    *,
+    resource_type: str,
+    more_kinds: Collection[str] = (),
+    largest_module: int = LARGEST_MODULE,
 ) -> Document:
     """Read a document; run it in a thread, since large documents take long.
 
-    ``more_kinds`` of tools are accepted in addition to the built-in kinds.
+    ``more_kinds`` of tools are accepted in addition to the built-in kinds; ``largest_module`` is
+    the most bytes of a plug-in.
 
     Raises:
         InvalidDocument: no YAML, no metadata, no path, a provider of secrets that there isn't, or a
-            subscription, schedule or trigger that breaks a rule.
+            subscription, schedule, trigger or plug-in that breaks a rule.
     """
     try:
         root = compose(content)
@@ -97,7 +105,7 @@ def read_document(
         path=path,
         kind=kind,
         content=content,
-        payload=tree.get("workload"),
+        payload=_plugin(tree, largest_module) if kind == "plugin" else tree.get("workload"),
         layout=tree.get("workflow"),
         meta=metadata.get("labels"),
         metadata=dict(metadata),
@@ -106,6 +114,7 @@ def read_document(
         schedule=schedule,
         trigger=trigger,
         libraries=tuple(libraries_of(root)) if kind == "playbook" else (),
+        plugins=tuple(plugins_of(root)) if is_playbook else (),
     )
 
 
@@ -184,6 +193,20 @@ def _schedule(content: str) -> Schedule:
         hint = f" ({first.hint})" if first.hint else ""
         raise InvalidDocument(problem=f"Invalid schedule: {first.message}{hint}{place}")
     return schedule
+
+
+def _plugin(tree: Mapping[str, Json], largest: int) -> Json:
+    """Return what is told of a plug-in: all but its module.
+
+    Raises:
+        InvalidDocument: it is none.
+    """
+    try:
+        return read_plugin(tree, most=largest).model_dump(
+            exclude={"path", "version", "module"}, exclude_none=True
+        )
+    except BadPlugin as error:
+        raise InvalidDocument(problem=f"Invalid plug-in: {error}") from error
 
 
 def _control_character(path: str) -> str | None:

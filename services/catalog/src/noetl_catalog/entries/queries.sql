@@ -135,6 +135,22 @@ SELECT libraries -> $2::TEXT AS lock
 FROM noetl.catalog
 WHERE catalog_id = $1;
 
+-- name: find_plugins
+-- Plug-ins that were not taken out, of each path one version. $1 paths, $2 their versions, null
+-- for the newest, in the same order
+SELECT DISTINCT ON (asked.path, asked.version)
+    asked.path AS asked_path,
+    asked.version AS asked_version,
+    found.catalog_id,
+    found.version,
+    found.payload ->> 'digest' AS digest
+FROM unnest($1::TEXT[], $2::SMALLINT[]) AS asked (path, version)
+INNER JOIN noetl.catalog AS found ON asked.path = found.path
+WHERE found.kind = 'plugin'
+    AND found.deleted_at IS NULL
+    AND (asked.version IS NULL OR found.version = asked.version)
+ORDER BY asked.path, asked.version, found.version DESC;
+
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
 -- looked at, whether it is in force still or again.

@@ -1,6 +1,6 @@
 """Writes of documents: versions are added, validated, deleted and restored."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
@@ -16,6 +16,7 @@ from noetl_contract.http.catalog.entries import (
     RegisterAnswer,
     ValidateAnswer,
 )
+from noetl_contract.plugins.names import read_reference
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     DELETE,
@@ -28,7 +29,8 @@ from noetl_contract.rpc.catalog import (
     RegisterDocument,
     RegisterDocuments,
 )
-from noetl_engine.playbook.lint import Severity
+from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.plugins import NamedPlugin, in_order, plugins_in, unknown_plugins
 
 from noetl_catalog.entries.documents import (
     Document,
@@ -125,6 +127,9 @@ class RegisterHandlers(Handlers):
         )
         if isinstance(findings, Refusal):
             return findings
+        named = await self._parsers.run(plugins_in, request.content)
+        if isinstance(named, list) and named:
+            findings = in_order([*findings, *await _unregistered(self._store, named)])
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return ValidateAnswer(
             valid=not errors,
@@ -190,6 +195,7 @@ class RegisterHandlers(Handlers):
             wanted.content,
             resource_type=_resource_type(wanted),
             more_kinds=self._settings.more_kinds(),
+            largest_module=self._settings.plugin_module_max_bytes,
         )
         if isinstance(document, Refusal):
             return document
@@ -270,9 +276,18 @@ class RegisterHandlers(Handlers):
         )
         problems = [problem.message for problem in document.problems]
         problems += libraries.problems
+        problems += [one.message for one in await _unregistered(self._store, document.plugins)]
         if not problems:
             return answer
         return answer.model_copy(update={"problems": problems})
+
+
+async def _unregistered(store: EntryStore, named: Sequence[NamedPlugin]) -> list[Finding]:
+    """Return the findings about plug-ins that a playbook names and the catalog hasn't got."""
+    if not named:
+        return []
+    asked = {one.name: read_reference(one.name) for one in named}
+    return unknown_plugins(named, await store.find_plugins(asked))
 
 
 def _batch_result(index: int, stored: RegisterAnswer | Refusal) -> BatchResult:

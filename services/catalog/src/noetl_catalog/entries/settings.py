@@ -1,6 +1,7 @@
 """Settings of documents and of the reads of them."""
 
 from noetl_common.settings import PlaybookSettings
+from noetl_contract.plugins.document import LARGEST_MODULE
 from pydantic import Field
 
 
@@ -9,6 +10,9 @@ class EntrySettings(PlaybookSettings):
 
     catalog_content_max_bytes: int = Field(
         default=2 << 20, gt=0, description="Largest document that is registered."
+    )
+    plugin_module_max_bytes: int = Field(
+        default=LARGEST_MODULE, gt=0, description="Largest module of a plug-in, unpacked."
     )
     catalog_list_limit: int = Field(
         default=5000, gt=0, description="Entries in one answer of the catalog list, newest first."

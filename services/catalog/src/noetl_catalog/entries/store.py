@@ -8,6 +8,7 @@ from noetl_common.pg.database import Session, Store
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.libraries.lock import LibraryLock
+from noetl_contract.plugins.names import PluginPin, PluginReference
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
@@ -125,6 +126,26 @@ class EntryStore(Store):
         """Return the lock of some requirements of one version; None: it was kept without one."""
         kept = await self._db.fetchval("find_lock", catalog_id, digest)
         return None if kept is None else LibraryLock.model_validate(kept)
+
+    async def find_plugins(self, asked: Mapping[str, PluginReference]) -> dict[str, PluginPin]:
+        """Return the versions of plug-ins, by the names that were asked for.
+
+        Without a version it is the newest; what isn't there is absent.
+        """
+        references = list(asked.values())
+        paths = [one.path for one in references]
+        rows = await self._db.fetch("find_plugins", paths, [one.version for one in references])
+        found = {
+            PluginReference(row["asked_path"], row["asked_version"]): PluginPin(
+                path=row["asked_path"],
+                version=row["version"],
+                catalog_id=row["catalog_id"],
+                digest=row["digest"],
+            )
+            for row in rows
+            if row["digest"] is not None
+        }
+        return {name: found[one] for name, one in asked.items() if one in found}
 
     async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard within a time."""

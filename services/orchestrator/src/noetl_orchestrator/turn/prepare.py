@@ -7,6 +7,7 @@ from noetl_contract.events import ExecutionStatus
 from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
+from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.log.store import Store
@@ -14,6 +15,7 @@ from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.memory.triggers import ResolvePath, no_paths
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Postponed
@@ -67,8 +69,10 @@ class Preparation:
         *,
         pauses: Pauses,
         resolve: ResolvePath = no_paths,
+        ask_plugins: AskPlugins = no_plugins,
     ) -> None:
         self._pauses = pauses
+        self._ask_plugins = ask_plugins
         self._resolve = resolve
         self._settings = settings
         self._cache = cache
@@ -85,7 +89,7 @@ class Preparation:
         prepared = PreparedTurn()
         groups = await answer_repetitions(self._store, groups, prepared.settled)
         groups = await join_families(self._store, groups, prepared.settled, self._settings)
-        groups = await name_playbooks(groups, self._resolve, prepared.settled, prepared.postponed)
+        groups = await name_playbooks(groups, self._resolve, prepared.postponed)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
@@ -107,6 +111,8 @@ class Preparation:
         for group, entry in pending:
             playbook = playbooks.get(entry.catalog_id)
             is_loaded = group.execution_id in loaded
+            if isinstance(playbook, Playbook) and playbook.plugins and not entry.execution.position:
+                playbook = playbook if await self._keep_plugins(group, playbook) else None
             if playbook is None:
                 prepared.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
             elif isinstance(playbook, PlaybookNotUsable):
@@ -123,6 +129,17 @@ class Preparation:
                 unit.is_withheld = self._pauses.withholds(path=unit.path, pool=unit.pool)
                 prepared.units.append(unit)
         return prepared
+
+    async def _keep_plugins(self, group: Group, playbook: Playbook) -> bool:
+        """Write into a start which versions of plug-ins count now; False if nobody answers."""
+        start = group.inputs[0]
+        message = start.message
+        if isinstance(message, ExecuteMessage) and message.plugins is None:
+            found = await self._ask_plugins(playbook.plugins, message.namespace)
+            if found is None:
+                return False
+            start.message = message.model_copy(update={"plugins": found})
+        return True
 
     async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
         """Return the up-to-date executions in memory, and the ids of those to read."""

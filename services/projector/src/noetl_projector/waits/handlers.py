@@ -8,6 +8,7 @@ from noetl_contract.http.executions.waits import WaitEntry, WaitList
 from noetl_contract.http.masking import masked
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc.projector import WAITS_LIST, WaitsPage
+from noetl_contract.waits.form import in_order
 
 from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.waits.store import OpenWait, WaitStore
@@ -56,7 +57,7 @@ def _entry(wait: OpenWait, secrets: Sequence[str]) -> WaitEntry:
         signal=said.get("signal") or None,
         title=said.get("title") or "",
         description=said.get("description") or "",
-        form=said.get("form"),
+        form=in_order(said.get("form"), said.get("fields")),
         on_timeout=said.get("on_timeout"),
         since=rfc3339(wait.created_at.replace(tzinfo=UTC)),
         due_at=said.get("due_at") or "",

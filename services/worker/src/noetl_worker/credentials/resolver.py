@@ -126,9 +126,9 @@ class CommandCredentials:
     ) -> tuple[JsonObject, JsonObject | None, ToolContext]:
         applied = await self._apply(alias)
         own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
-        own_host = own.get("host")
-        if isinstance(own_host, str) and not may_be_sent(f"//{own_host}", applied.hosts):
-            raise CredentialError(f"credential '{alias}' may not be sent to '{own_host[:200]}'")
+        for host in _own_hosts(own):
+            if not may_be_sent(f"//{host}", applied.hosts):
+                raise CredentialError(f"credential '{alias}' may not be sent to '{host[:200]}'")
         for name, value in applied.fields.items():
             if own.get(name) is None:
                 own[name] = value if context.is_rendered else literal(value)
@@ -173,6 +173,16 @@ class CommandCredentials:
         return await self._source.find(
             alias, execution_id=self._execution_id, server_url=self._server_url
         )
+
+
+def _own_hosts(config: JsonObject) -> Iterator[str]:
+    """Yield where a configuration itself would send its credential."""
+    host, account = config.get("host"), config.get("account")
+    if isinstance(host, str):
+        yield host
+    elif isinstance(account, str):
+        # Whoever has another account could ask for the login there.
+        yield f"{account.replace('_', '-')}.snowflakecomputing.com"
 
 
 def _alias_of(config: JsonObject, context: ToolContext) -> str | None:

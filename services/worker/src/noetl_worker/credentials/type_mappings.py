@@ -12,7 +12,7 @@ from noetl_worker.redaction import is_sensitive
 _LARGEST_PORT = 65_535
 _POSTGRES = ("host", "port", "user", "password", "name")
 _SNOWFLAKE = ("account", "user", "password", "private_key", "warehouse", "database", "schema",
-              "role")  # fmt: skip
+              "role", "host", "port", "protocol")  # fmt: skip
 _SNOWFLAKE_PREFIXED = ("public_key", "private_key_passphrase")
 _BROKER = (
     ("nats_url", "url"), ("nats_user", "user"), ("nats_username", "user"),

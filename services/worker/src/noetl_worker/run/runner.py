@@ -206,6 +206,7 @@ class Runner:
         variables["server_url"] = command.server_url
         variables["worker_id"] = self._worker_id
         variables["command_id"] = command.command_id
+        plugins = command.context.get("plugins")
         return ToolContext(
             variables=variables,
             execution_id=command.execution_id,
@@ -221,6 +222,7 @@ class Runner:
             toolbox=self._toolbox,
             listener=output.take,
             own_templates=_texts_of(command, "own_templates"),
+            plugins=plugins if isinstance(plugins, dict) else {},
         )
 
 

@@ -45,7 +45,7 @@ class ToolRegistry:
         tool = self._tools.get(kind)
         if tool is None:
             known = TOOLS.get(kind)
-            advice = known.instead if known is not None else None
+            advice = known.advice if known is not None else None
             raise ToolError("Tool not found", f"{kind}: {advice}" if advice else kind)
         if context.credentials is not None:
             config, context = await context.credentials.apply(kind, config, context)

@@ -156,6 +156,8 @@ class ToolContext:
     """Entries of the keychain that the configuration names; no variable of anything else."""
     listener: Listener | None = None
     """Gets what the tool prints, while it does."""
+    plugins: Mapping[str, Json] = field(default_factory=dict)
+    """The versions of plug-ins that the execution keeps, by the names in its playbook."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 

@@ -9,6 +9,7 @@ from noetl_contract.libraries.requirements import (
     Requirements,
     requirements_of,
 )
+from noetl_contract.plugins.names import BadName, read_reference
 from noetl_contract.tools import TOOLS, ToolKey, ToolKind, is_retry_condition
 
 from noetl_engine.playbook.language import LEVELS
@@ -42,6 +43,7 @@ def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
                 yield from _auth(step, tool)
                 yield from _retry(tool)
                 yield from _libraries(tool)
+                yield from _plugin(tool)
 
 
 def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
@@ -51,6 +53,9 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
         whose = "no worker of ours" if kind.is_run_elsewhere else "no worker"
         message = f"{whose} runs tool kind '{kind.name}': {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message, hint=kind.instead)
+    if kind.package is not None:
+        message = f"only workers with the package '{kind.package}' run tool kind '{kind.name}'"
+        yield finding_at(node, path, "tool-package", message, severity=Severity.INFO)
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message)
@@ -152,6 +157,17 @@ def tool_requirements(node: MapNode) -> Requirements | None:
     if asked is not None and not is_absent(entries.get("python")):
         raise BadRequirements("`python` names another interpreter, which has no libraries of ours")
     return asked
+
+
+def _plugin(tool: ToolPart) -> Iterator[Finding]:
+    """Yield why the name of a plug-in can't be read."""
+    node = tool.node.entries.get("plugin")
+    if tool.kind != "wasm" or node is None or is_absent(node):
+        return
+    try:
+        read_reference(to_json(node))
+    except BadName as error:
+        yield finding_at(node, f"{tool.path}.plugin", "plugin", f"{error}: {_FAILS}")
 
 
 def _libraries(tool: ToolPart) -> Iterator[Finding]:

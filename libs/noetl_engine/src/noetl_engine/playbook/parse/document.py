@@ -13,6 +13,7 @@ from noetl_engine.playbook.language import LEVELS, METADATA
 from noetl_engine.playbook.model import KeychainEntry, Playbook, Step, Tool
 from noetl_engine.playbook.parse.failures import read_errors, read_on_failure
 from noetl_engine.playbook.parse.keychain import leave_keychain
+from noetl_engine.playbook.parse.plugins import named_plugins
 from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step, read_timeout
@@ -140,6 +141,7 @@ class _Document:
             timeout_seconds=self._read_timeout(),
             fails_softly=read_errors(root),
             on_failure=read_on_failure(root),
+            plugins=named_plugins(found),
         )
         return leave_keychain(playbook)
 

@@ -79,7 +79,8 @@ def error_page(
 ) -> Response[bytes]:
     """Say what was refused, with the way back to the page that asked for it."""
     back = _own_page(request)
-    about = {"text": text, "status": status, "back": "" if back == page_request.path else back}
+    is_itself = back == page_request.path and request.method != "POST"
+    about = {"text": text, "status": status, "back": "" if is_itself else back}
     page = Page("error.html", about, title=title)
     return _html(render(page, page_request), status)
 

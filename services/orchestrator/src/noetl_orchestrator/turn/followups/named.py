@@ -17,12 +17,12 @@ _AGAIN_SECONDS = 0.5
 async def name_playbooks(
     groups: list[Group],
     resolve: ResolvePath,
-    settled: list[tuple[TurnInput, Answer]],
     postponed: list[Postponed],
 ) -> list[Group]:
     """Complete starts without a catalog id; return the groups that are left to decide.
 
-    A turn without such starts asks nobody. While the catalog is away they wait.
+    A turn without such starts asks nobody. While the catalog is away they wait. One that can't be
+    is kept as a dead letter, where people see it and can send it again.
     """
     left: list[Group] = []
     for group in groups:
@@ -38,7 +38,7 @@ async def name_playbooks(
                 waits = True
             elif isinstance(found, str):
                 refused.add(one)
-                settled.append((one, _refusal(message, found)))
+                await _refuse(one, message, found)
             else:
                 changes = {"catalog_id": found.catalog_id, "version": found.version}
                 one.message = message.model_copy(update=changes)
@@ -69,14 +69,19 @@ def _why_refused(message: ExecuteMessage) -> str | None:
     return None
 
 
-def _refusal(message: ExecuteMessage, text: str) -> Answer:
+async def _refuse(one: TurnInput, message: ExecuteMessage, text: str) -> None:
     metrics.FOLLOWUPS_REFUSED.inc()
+    metrics.DEAD_LETTERS.labels("followup").inc()
+    after, trigger = "", ""
+    if message.after is not None:
+        after, trigger = str(message.after.execution_id), message.after.trigger
     _log.error(
         "followup_not_started",
         execution_id=message.execution_id,
         path=message.path,
-        after=None if message.after is None else message.after.execution_id,
-        trigger=None if message.after is None else message.after.trigger,
+        after=after,
+        trigger=trigger,
         error=text,
     )
-    return Answer(status=422, error=text)
+    reason = f"{trigger} could not start {message.path} after the end of {after}: {text}"
+    await one.caller.refused(reason, Answer(status=422, error=text))

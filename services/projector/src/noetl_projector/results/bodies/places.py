@@ -8,9 +8,9 @@ from time import monotonic
 from noetl_common.bus.broker import Bus
 from noetl_common.errors import NoetlError
 
+from noetl_projector.results.bodies.bucket import open_buckets
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
-from noetl_projector.results.bodies.s3 import S3Place
 from noetl_projector.settings import Settings
 
 _PROBE_LASTS_SECONDS = 5.0
@@ -37,6 +37,14 @@ class Places:
         if found != digest:
             raise BodyDamaged(store=store, location=location)
         return body
+
+    async def put(self, store: str, location: str, body: bytes) -> None:
+        """Store a body where its row says, as a restore does.
+
+        Raises:
+            NoetlError: that could not be done.
+        """
+        await self._place(store).put(location, body)
 
     async def delete(self, store: str, location: str) -> None:
         """Remove a body.
@@ -66,9 +74,10 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
-    places: dict[str, BodyPlace] = {ObjectStorePlace.name: ObjectStorePlace(bus, settings)}
-    if settings.result_s3_bucket:
-        places[S3Place.name] = S3Place(settings)
+    places: dict[str, BodyPlace] = {
+        ObjectStorePlace.name: ObjectStorePlace(bus, settings),
+        **open_buckets(settings),
+    }
     return Places(places, chosen=settings.result_store)
 
 

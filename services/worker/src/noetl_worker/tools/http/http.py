@@ -25,7 +25,7 @@ _RESPONSE_TYPES = ("json", "text", "binary")
 _KINDS = {401: "auth", 403: "auth", 404: "not_found", 429: "rate_limit"}
 # What stands around a body is the client's: another length or coding of it would let a request
 # hide a second one.
-_FRAMING = frozenset(
+FRAMING = frozenset(
     {
         "connection",
         "content-length",
@@ -38,6 +38,7 @@ _FRAMING = frozenset(
         "upgrade",
     }
 )
+"""Headers that are the client's own."""
 _SECRET_HEADER = re.compile(
     "auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE
 )
@@ -187,7 +188,7 @@ def _timeout(config: JsonObject, context: ToolContext) -> float | None:
 
 
 def _without_framing(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _FRAMING}
+    return {name: value for name, value in headers.items() if name.lower() not in FRAMING}
 
 
 def _without_secrets(headers: Mapping[str, str]) -> dict[str, str]:

@@ -38,6 +38,11 @@ class RowBuffer:
         each = max(self._bytes // len(self._rows), 1)
         return min(max(_PIECE_BYTES // each, 1), _MOST_ROWS, len(self._rows) * 10)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the rows so far."""
+        return self._bytes
+
     def add(self, rows: Sequence[Sequence[Json]]) -> None:
         """Take rows of plain JSON values.
 

@@ -361,7 +361,7 @@ async def test_http_to_duckdb_makes_the_table(session: Session, url: str) -> Non
     ("source", "target", "text"),
     [
         ({}, {"table": None}, "Target table name required"),
-        ({"type": "snowflake"}, {}, "Unsupported transfer direction: Snowflake to Postgres"),
+        ({"type": "snowflake"}, {}, "Snowflake to Postgres (install noetl-tool-snowflake where"),
         ({}, {"type": "snowflake"}, "Unsupported transfer direction: Http to Snowflake"),
         ({}, {"type": "http"}, "Unsupported transfer direction: Http to Http"),
         ({"type": "s3"}, {}, "unknown variant `s3`, expected one of `snowflake`, `postgres`"),

@@ -47,18 +47,27 @@ def planned(rows: Rows, mapping: Mapping[str, str]) -> Plan:
     wanted: Mapping[str, str] = mapping or {name: name for name in rows.columns}
     positions: list[int] = []
     for target, source in wanted.items():
-        if source not in rows.columns:
+        position = _found(source, rows.columns)
+        if position is None:
             raise ToolError(
                 "Configuration error",
                 f"the mapping of `{target}` names `{source}`, which the source doesn't have: "
                 f"{', '.join(rows.columns)}",
             )
-        positions.append(rows.columns.index(source))
+        positions.append(position)
     return Plan(
         columns=list(wanted),
         types=[rows.types[position] for position in positions],
         positions=positions,
     )
+
+
+def _found(name: str, columns: Sequence[str]) -> int | None:
+    """Return where a column is; without one of that name, one that differs in its case alone."""
+    if name in columns:
+        return columns.index(name)
+    alike = [place for place, one in enumerate(columns) if one.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def chunked(rows: Sequence[list[Json]], size: int) -> list[Batch]:

@@ -1,23 +1,29 @@
-"""The transfer tool: move rows between HTTP, PostgreSQL and DuckDB."""
+"""The transfer tool: move rows between HTTP, databases and what other packages bring."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from noetl_contract.json import JsonObject
+from noetl_contract.tools import TOOLS
 
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path, shared_databases
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, shared_databases
 from noetl_worker.tools.sql.fields import SqlFields
-from noetl_worker.tools.sql.postgres.address import PgAddress, address_of, parse_address
 from noetl_worker.tools.sql.postgres.pools import PgLimits
 from noetl_worker.tools.sql.sql_tool import SqlTool
-from noetl_worker.tools.sql.transfer.rows import Plan, Rows, planned
-from noetl_worker.tools.sql.transfer.sources import duckdb_rows, http_rows, postgres_rows
-from noetl_worker.tools.sql.transfer.targets import Target, Writing, duckdb_target, postgres_target
+from noetl_worker.tools.sql.transfer.databases import DuckDbPlaces, PgPlaces
+from noetl_worker.tools.sql.transfer.places import Place, PlaceKind, installed_places
+from noetl_worker.tools.sql.transfer.rows import Rows, planned
+from noetl_worker.tools.sql.transfer.sources import http_rows
+from noetl_worker.tools.sql.transfer.targets import Writing
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts
 
-_NAMES = {"snowflake": "Snowflake", "postgres": "Postgres", "http": "Http", "duckdb": "DuckDb"}
+_HTTP = "http"
+# In the order of the messages, also those that no package here brings.
+_TITLES: Final = {
+    "snowflake": "Snowflake", "postgres": "Postgres", _HTTP: "Http", "duckdb": "DuckDb",
+}  # fmt: skip
 _MODES = ("append", "replace", "upsert")
 _DEFAULT_CHUNK = 1000
 _LARGEST_CHUNK = 100_000
@@ -39,10 +45,12 @@ class Transfer(SqlTool):
 
     kind = "transfer"
 
-    def __init__(self, databases: DuckDbs, limits: PgLimits, *, most_seconds: float) -> None:
+    def __init__(
+        self, databases: DuckDbs, places: Mapping[str, PlaceKind], *, most_seconds: float
+    ) -> None:
         super().__init__(most_seconds=most_seconds)
         self._databases = databases
-        self._limits = limits
+        self._places = places
 
     async def close(self) -> None:
         """Take no more work."""
@@ -50,10 +58,10 @@ class Transfer(SqlTool):
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Read all rows of the source and write them to the target, all of them or none."""
-        job = _job(fields)
+        job = self._job(fields)
         writing = _writing(job)
         # Both are looked at before anything is asked or written.
-        place = _place(job.target, job.target_type, "Target", context)
+        place = self._places[job.target_type].located(job.target, side="Target", context=context)
         data: JsonObject = {
             "direction": f"{job.source_type}_to_{job.target_type}",
             "source_type": job.source_type,
@@ -69,7 +77,7 @@ class Transfer(SqlTool):
                 return data
             plan = planned(rows, job.mapping)
             data["columns"] = plan.columns
-            async with self._opened(place, writing, plan) as target:
+            async with place.target(writing, plan) as target:
                 batch = first
                 while batch:
                     await target.write(plan.apply(batch))
@@ -80,75 +88,58 @@ class Transfer(SqlTool):
 
     @asynccontextmanager
     async def _source(self, job: _Job, context: ToolContext) -> AsyncIterator[Rows]:
-        if job.source_type == "http":
+        if job.source_type == _HTTP:
             wanted = list(dict.fromkeys(job.mapping.values()))
             yield await http_rows(job.source, context, wanted=wanted, size=job.size)
             return
         query = SqlFields(job.source, kind="transfer").optional_text("query")
         if not query:
             raise ToolError("Configuration error", "Source query required")
-        place = _place(job.source, job.source_type, "Source", context)
-        if isinstance(place, PgAddress):
-            reading = postgres_rows(
-                place,
-                query,
-                limits=self._limits,
-                for_duckdb=job.target_type == "duckdb",
-                size=job.size,
-            )
-        else:
-            reading = duckdb_rows(
-                self._databases,
-                place,
-                query,
-                for_postgres=job.target_type == "postgres",
-                size=job.size,
-            )
-        async with reading as rows:
+        place: Place = self._places[job.source_type].located(
+            job.source, side="Source", context=context
+        )
+        async with place.rows(query, reader=job.target_type, size=job.size) as rows:
             yield rows
 
-    def _opened(
-        self, place: PgAddress | str | None, writing: Writing, plan: Plan
-    ) -> AbstractAsyncContextManager[Target]:
-        if isinstance(place, PgAddress):
-            return postgres_target(place, writing, plan, limits=self._limits)
-        return duckdb_target(self._databases, place or "", writing, plan)
-
-
-def _job(fields: SqlFields) -> _Job:
-    fields.check_required()
-    source, target = fields.mapping("source"), fields.mapping("target")
-    source_type, target_type = _type(source), _type(target)
-    supported = source_type != "snowflake" and target_type in {"postgres", "duckdb"}
-    if not supported:
-        snowflake = "snowflake" in {source_type, target_type}
-        raise ToolError(
-            "Configuration error",
-            f"Unsupported transfer direction: {_NAMES[source_type]} to {_NAMES[target_type]}"
-            + (" (snowflake is not supported by this worker)" if snowflake else ""),
+    def _job(self, fields: SqlFields) -> _Job:
+        fields.check_required()
+        source, target = fields.mapping("source"), fields.mapping("target")
+        source_type, target_type = self._type(source), self._type(target)
+        is_read = source_type == _HTTP or source_type in self._places
+        if not is_read or target_type not in self._places:
+            raise ToolError(
+                "Configuration error",
+                f"Unsupported transfer direction: {self._title(source_type)} to "
+                f"{self._title(target_type)}{self._advice(source_type, target_type)}",
+            )
+        size = fields.optional_unsigned("chunk_size") or _DEFAULT_CHUNK
+        return _Job(
+            source=source,
+            source_type=source_type,
+            target=target,
+            target_type=target_type,
+            mapping=SqlFields(target, kind="transfer").texts("mapping")
+            if target.get("mapping") is not None
+            else {},
+            mode=fields.choice("mode", _MODES, default="append"),
+            size=min(size, _LARGEST_CHUNK),
         )
-    size = fields.optional_unsigned("chunk_size") or _DEFAULT_CHUNK
-    return _Job(
-        source=source,
-        source_type=source_type,
-        target=target,
-        target_type=target_type,
-        mapping=SqlFields(target, kind="transfer").texts("mapping")
-        if target.get("mapping") is not None
-        else {},
-        mode=fields.choice("mode", _MODES, default="append"),
-        size=min(size, _LARGEST_CHUNK),
-    )
 
+    def _type(self, endpoint: JsonObject) -> str:
+        fields = SqlFields(endpoint, kind="transfer")
+        given = [name for name in ("type", "tool", "kind") if name in endpoint]
+        if not given:
+            raise fields.refuse("missing field `type`")
+        if len(given) > 1:
+            raise fields.refuse("duplicate field `type`")
+        return fields.choice(given[0], tuple({**_TITLES, **self._places}), default="")
 
-def _type(endpoint: Mapping[str, Any]) -> str:
-    fields = SqlFields(dict(endpoint), kind="transfer")
-    given = [name for name in ("type", "tool", "kind") if name in endpoint]
-    if not given:
-        raise fields.refuse("missing field `type`")
-    if len(given) > 1:
-        raise fields.refuse("duplicate field `type`")
-    return fields.choice(given[0], tuple(_NAMES), default="")
+    def _title(self, kind: str) -> str:
+        return self._places[kind].title if kind in self._places else _TITLES[kind]
+
+    def _advice(self, *kinds: str) -> str:
+        missing = next((kind for kind in kinds if kind not in {_HTTP, *self._places}), None)
+        return f" ({TOOLS[missing].advice})" if missing is not None else ""
 
 
 def _writing(job: _Job) -> Writing:
@@ -163,31 +154,15 @@ def _writing(job: _Job) -> Writing:
     return Writing(table=table, mode=job.mode, key=keys)
 
 
-def _place(
-    endpoint: Mapping[str, Any], kind: str, side: str, context: ToolContext
-) -> PgAddress | str | None:
-    """Return where an endpoint is: an address, a path, or None for memory."""
-    fields = SqlFields(dict(endpoint), kind="transfer")
-    connection = fields.optional_text("connection")
-    if kind == "duckdb":
-        path = connection or fields.optional_text("db_path")
-        if path and path != ":memory:":
-            return local_path(path, kind="transfer")
-        if side == "Target":
-            raise ToolError("Configuration error", f"{side} connection string required")
-        return None
-    if connection:
-        return parse_address(connection)
-    if not endpoint.get("connection_string") and not endpoint.get("host"):
-        raise ToolError("Configuration error", f"{side} connection string required")
-    return address_of(endpoint, secrets=context.secrets, kind="transfer")
-
-
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
     settings = parts.settings
-    return Transfer(
-        shared_databases(parts),
-        PgLimits.of(settings),
-        most_seconds=settings.worker_sql_timeout_seconds,
-    )
+    databases = shared_databases(parts)
+    own: dict[str, PlaceKind] = {
+        "postgres": PgPlaces(PgLimits.of(settings)),
+        "duckdb": DuckDbPlaces(databases),
+    }
+    others = installed_places(parts)
+    if taken := own.keys() & others.keys():
+        raise ValueError(f"two places of kind '{min(taken)}' for transfer")
+    return Transfer(databases, {**own, **others}, most_seconds=settings.worker_sql_timeout_seconds)

@@ -1,0 +1,18 @@
+"""What a module and its worker ask of each other: interface version 1."""
+
+from typing import Final
+
+INTERFACES: Final = ("noetl.plugin/1",)
+"""The interfaces that this release knows."""
+NAMESPACE: Final = "noetl"
+"""The module name of all imports."""
+HOST_FUNCTIONS: Final = {
+    "log": "log",
+    "http": "http",
+    "kv_get": "kv",
+    "kv_set": "kv",
+}
+"""Functions that a module may import, with the word of ``uses`` that declares each."""
+USES: Final = ("log", "http", "kv")
+EXPORTS: Final = {"memory": "memory", "alloc": "function", "run": "function"}
+"""What a module must export, with its kind."""

@@ -1,0 +1,1 @@
+"""Documents of kind Plugin: their keys and what is wrong in them."""

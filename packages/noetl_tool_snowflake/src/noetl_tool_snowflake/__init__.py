@@ -1,0 +1,1 @@
+"""The tool kind `snowflake`, and Snowflake as source and target of `transfer`."""

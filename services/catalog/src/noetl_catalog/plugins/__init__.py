@@ -1,0 +1,1 @@
+"""Plug-ins as executions and workers ask for them."""

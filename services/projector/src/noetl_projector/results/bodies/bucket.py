@@ -1,0 +1,186 @@
+"""Bodies in buckets: of S3 or a compatible store, and of Google Cloud Storage."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import GCSStore, S3Store
+
+from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
+from noetl_projector.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, GCSConfig, RetryConfig, S3Config
+
+S3: Final = "s3"
+GCS: Final = "gcs"
+_PROBE_SECONDS = 2.0
+_CONNECT_SECONDS = 3.0
+_LONGEST_REASON = 200
+_PIECE = 8 << 20
+_AT_ONCE = 4
+
+type Bucket = S3Store | GCSStore
+
+
+class BucketPlace:
+    """A bucket; locations are ``<bucket>/<prefix><key>``, so that another setting finds them."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: str,
+        prefix: str,
+        opener: Callable[[str], Bucket],
+        seconds: float,
+    ) -> None:
+        self.name = name
+        self._bucket = bucket
+        self._prefix = prefix
+        self._opener = opener
+        self._seconds = seconds
+        self._buckets: dict[str, Bucket] = {}
+
+    def location(self, key: str) -> str:
+        """Return where a new body goes."""
+        return f"{self._bucket}/{self._prefix}{key}"
+
+    async def put(self, location: str, body: bytes) -> None:
+        """Store a body; a large one in pieces."""
+        store, path = self._find(location)
+        with self._translated(location):
+            async with asyncio.timeout(self._seconds):
+                await obstore.put_async(
+                    store, path, body, chunk_size=_PIECE, max_concurrency=_AT_ONCE
+                )
+
+    async def get(self, location: str, *, size: int) -> bytes:
+        """Return a body, read no further than its size."""
+        store, path = self._find(location)
+        with self._translated(location):
+            async with asyncio.timeout(self._seconds):
+                answer = await obstore.get_async(store, path)
+                if answer.meta["size"] != size:
+                    raise BodyDamaged(store=self.name, location=location)
+                return bytes(await answer.bytes_async())
+
+    async def delete(self, location: str) -> None:
+        """Remove a body."""
+        store, path = self._find(location)
+        with self._translated(location):
+            async with asyncio.timeout(self._seconds):
+                try:
+                    await obstore.delete_async(store, path)
+                except (NotFoundError, FileNotFoundError):
+                    return
+
+    async def is_ready(self) -> bool:
+        """Return whether the bucket can be listed."""
+        store, path = self._find(self.location("probe"))
+        with self._translated(self._bucket):
+            async with asyncio.timeout(_PROBE_SECONDS):
+                try:
+                    # A list, not a look at one object: that is 404 without a bucket, too.
+                    await obstore.list_with_delimiter_async(store, path)
+                except (NotFoundError, FileNotFoundError) as error:
+                    reason = f"no bucket '{self._bucket}'"
+                    raise PlaceUnavailable(store=self.name, reason=reason) from error
+        return True
+
+    def _find(self, location: str) -> tuple[Bucket, str]:
+        bucket, _, path = location.partition("/")
+        store = self._buckets.get(bucket)
+        if store is None:
+            store = self._buckets[bucket] = self._opener(bucket)
+        return store, path
+
+    @contextmanager
+    def _translated(self, location: str) -> Iterator[None]:
+        try:
+            yield
+        except (NotFoundError, FileNotFoundError) as error:
+            raise BodyGone(store=self.name, location=location) from error
+        except (BaseError, TimeoutError, OSError) as error:
+            # Its text may go on for pages, with the whole answer of the server.
+            reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+            raise PlaceUnavailable(store=self.name, reason=reason) from error
+
+
+def open_buckets(settings: Settings) -> dict[str, BucketPlace]:
+    """Make the buckets that the settings describe, by the names of their stores."""
+    places: dict[str, BucketPlace] = {}
+    if settings.result_s3_bucket:
+        places[S3] = s3_place(settings)
+    if settings.result_gcs_bucket:
+        places[GCS] = gcs_place(settings)
+    return places
+
+
+def s3_place(settings: Settings) -> BucketPlace:
+    """Return the bucket of S3 that the settings describe."""
+    wanted: S3Config = {"region": settings.aws_region or "us-east-1"}
+    if settings.result_s3_endpoint:
+        wanted["endpoint"] = settings.result_s3_endpoint
+    if settings.aws_access_key_id:
+        wanted["access_key_id"] = settings.aws_access_key_id
+        wanted["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
+        if token := settings.aws_session_token.get_secret_value():
+            wanted["session_token"] = token
+    client, retries = _patience(settings, endpoint=settings.result_s3_endpoint)
+    return BucketPlace(
+        S3,
+        bucket=settings.result_s3_bucket,
+        prefix=settings.result_s3_prefix,
+        opener=lambda bucket: S3Store(
+            bucket, config=wanted, client_options=client, retry_config=retries
+        ),
+        seconds=settings.result_transfer_seconds,
+    )
+
+
+def gcs_place(settings: Settings) -> BucketPlace:
+    """Return the bucket of Google Cloud Storage that the settings describe."""
+    endpoint = settings.result_gcs_endpoint
+    wanted: GCSConfig = {}
+    if endpoint:
+        wanted["base_url"] = endpoint
+    if key := settings.result_gcs_key.get_secret_value():
+        wanted["service_account_key"] = key
+    elif endpoint.startswith("http://"):
+        # Nobody's identity goes over a line that others can read: an emulator wants none.
+        wanted["bearer_token"] = "none"  # noqa: S105  no secret
+    client, retries = _patience(settings, endpoint=endpoint)
+    return BucketPlace(
+        GCS,
+        bucket=settings.result_gcs_bucket,
+        prefix=settings.result_gcs_prefix,
+        opener=lambda bucket: GCSStore(
+            bucket, config=wanted, client_options=client, retry_config=retries
+        ),
+        seconds=settings.result_transfer_seconds,
+    )
+
+
+def _patience(settings: Settings, *, endpoint: str) -> tuple["ClientConfig", "RetryConfig"]:
+    seconds = timedelta(seconds=settings.result_transfer_seconds)
+    return (
+        {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+            "timeout": seconds,
+        },
+        {
+            "max_retries": 3,
+            "retry_timeout": seconds,
+            "backoff": {
+                "base": 2,
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=2),
+            },
+        },
+    )

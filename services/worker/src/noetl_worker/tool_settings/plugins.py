@@ -1,0 +1,35 @@
+"""Settings of the wasm tool: what one run of a plug-in may use at most."""
+
+from noetl_contract.plugins.document import LARGEST_MODULE
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+_MEBIBYTE = 1 << 20
+
+
+class PluginSettings(BaseSettings):
+    """The worker's settings for plug-ins; composed by inheritance."""
+
+    wasm_slots: int = Field(default=4, ge=1, description="Plug-ins at work at once; others wait.")
+    wasm_fuel_max: int = Field(
+        default=10_000_000_000, ge=1, description="Most instructions, or so, of one run."
+    )
+    wasm_memory_bytes_max: int = Field(
+        default=256 * _MEBIBYTE, ge=1 << 16, description="Most memory of one run."
+    )
+    wasm_seconds_max: float = Field(default=60.0, gt=0, description="Longest run of a plug-in.")
+    wasm_output_bytes_max: int = Field(
+        default=16 * _MEBIBYTE, ge=1024, description="Largest input, and largest result, of one."
+    )
+    wasm_log_bytes: int = Field(
+        default=_MEBIBYTE, ge=1024, description="Kept bytes of what one run logs."
+    )
+    wasm_calls_max: int = Field(
+        default=1000, ge=1, description="Calls of `http`, `kv_get` and `kv_set` of one run."
+    )
+    wasm_modules_kept: int = Field(
+        default=32, ge=1, description="Plug-ins kept compiled, those used last."
+    )
+    wasm_module_bytes_max: int = Field(
+        default=LARGEST_MODULE, ge=1024, description="Largest module, unpacked."
+    )

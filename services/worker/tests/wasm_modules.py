@@ -1,0 +1,131 @@
+"""Modules in text format, and a control plane that has them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from noetl_common.egress.rules import Egress
+from noetl_contract.json import JsonObject
+from noetl_contract.plugins.document import Form, PluginBody
+from noetl_contract.plugins.names import PluginPin
+from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.control_plane.edge import open_edge
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.settings import Settings
+from noetl_worker.tools.registry import ToolRegistry, load_tools
+from noetl_worker.tools.tool import ToolContext, ToolParts, ToolResult
+from tool_server import Asked, Said, ToolServer, tool_server
+
+HOST = """
+  (import "noetl" "log" (func $log (param i32 i32 i32)))
+  (import "noetl" "http" (func $http (param i32 i32) (result i64)))
+  (import "noetl" "kv_get" (func $kv_get (param i32 i32) (result i64)))
+  (import "noetl" "kv_set" (func $kv_set (param i32 i32 i32 i32)))
+"""
+PARTS = """
+  (memory (export "memory") 1)
+  (global $free (mut i32) (i32.const 4096))
+  (func $alloc (export "alloc") (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (global.get $free))
+    (global.set $free (i32.add (local.get $at) (local.get $size)))
+    (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))
+    (local.get $at))
+  (func $packed (param $at i32) (param $size i32) (result i64)
+    (i64.or
+      (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32))
+      (i64.extend_i32_u (local.get $size))))
+"""
+ALL = ("log", "http", "kv")
+
+
+def module(body: str, *, host: str = HOST, data: str = "") -> str:
+    """Return a module whose ``run`` has this body; ``data`` lies at address 16."""
+    escaped = data.replace("\\", "\\\\").replace('"', '\\"')
+    at = f'(data (i32.const 16) "{escaped}")' if data else ""
+    run = f'(func (export "run") (param $at i32) (param $size i32) (result i64) {body})'
+    return f"(module {host} {PARTS} {at} {run})"
+
+
+def says(answer: str, *, before: str = "") -> str:
+    """Return a module that gives this answer, whatever it is asked."""
+    given = f"{before} (call $packed (i32.const 16) (i32.const {len(answer)}))"
+    return module(given, data=answer)
+
+
+def plugin(text: str | bytes, *, form: Form = "wat", path: str = "p/x", **more: Any) -> PluginBody:
+    """Return a plug-in of a module."""
+    data = text.encode() if isinstance(text, str) else text
+    fields = {"version": 1, "interface": "noetl.plugin/1", "uses": list(ALL)} | more
+    shown = text if isinstance(text, str) else text.hex()
+    digest = hashlib.sha256(data).hexdigest()
+    return PluginBody(path=path, digest=digest, form=form, module=shown, **fields)
+
+
+class World:
+    """A worker's tools, and a control plane with plug-ins and the values of one execution."""
+
+    def __init__(self, toolbox: ToolRegistry, server: ToolServer, known: JsonObject) -> None:
+        self._toolbox = toolbox
+        self.server = server
+        self.values: JsonObject = known["values"]
+        self._bodies: dict[int, PluginBody] = known["bodies"]
+        self.printed: list[tuple[str, bytes]] = []
+
+    async def run(self, body: PluginBody, config: JsonObject | None = None) -> ToolResult:
+        """Run a plug-in in a step of execution 7."""
+        number = 1000 + body.version
+        self._bodies[number] = body
+        pin = PluginPin(path=body.path, version=body.version, catalog_id=number, digest=body.digest)
+        context = ToolContext(
+            variables={},
+            execution_id=7,
+            step="start",
+            server_url=self.server.url,
+            toolbox=self._toolbox,
+            plugins={"p/x": pin.model_dump()},
+            listener=lambda stream, data: self.printed.append((stream, data)),
+        )
+        return await self._toolbox.run("wasm", {"plugin": "p/x", **(config or {})}, context)
+
+
+def _said(known: JsonObject, asked: Asked) -> Said:
+    missing = Said({"error": "none"}, status=404)
+    match asked.path.split("/")[1:]:
+        case ["api", "executions", "7", "plugins", number, digest]:
+            body = known["bodies"][int(number)]
+            return Said(body.model_dump()) if body.digest == digest else missing
+        case ["api", "vars", "7", name]:
+            values = known["values"]
+            found = Said({"var_name": name, "var_value": values.get(name)})
+            return found if name in values else missing
+        case ["api", "vars", "7"]:
+            for one in asked.json["variables"]:
+                known["values"][one["var_name"]] = one["var_value"]
+            return Said({"count": 1})
+        case ["moved"]:
+            return Said(b"", status=302, headers={"Location": "http://elsewhere.example/"})
+        case _:
+            return Said({"asked": asked.path, "said": asked.data.decode()})
+
+
+@asynccontextmanager
+async def world(interpreters: InterpreterPool, **settings: Any) -> AsyncIterator[World]:
+    """Open a worker's tools beside a control plane."""
+    chosen = Settings(**settings)
+    known: JsonObject = {"bodies": {}, "values": {}}
+
+    with tool_server(partial(_said, known)) as server:
+        async with (
+            open_tool_client(seconds=30, trust_env=False, egress=Egress.of(chosen)) as http,
+            open_edge(chosen) as edge,
+        ):
+            toolbox = load_tools(
+                ToolParts(settings=chosen, http=http, interpreters=interpreters, edge=edge)
+            )
+            try:
+                yield World(toolbox, server, known)
+            finally:
+                await toolbox.close()

@@ -1,0 +1,115 @@
+"""Plug-ins are replaced while executions run; each execution keeps the version it began with."""
+
+import os
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from noetl_contract.json import JsonObject
+from noetl_testkit.stack import Stack, events, execute, finish, register
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+PATH = "tests/plugins/versioned"
+VERSIONS = 10
+RUNS = int(os.environ.get("NOETL_PLUGIN_RUNS", "2"))
+"""Executions for each version."""
+
+
+def versioned(number: int) -> str:
+    """A plug-in that says its number."""
+    answer = f'{{"data":{number}}}'
+    escaped = answer.replace('"', '\\"')
+    return f"""
+apiVersion: noetl.io/v2
+kind: Plugin
+metadata: {{name: versioned, path: {PATH}}}
+spec:
+  interface: noetl.plugin/1
+  module:
+    wat: |
+      (module
+        (memory (export "memory") 1)
+        (data (i32.const 16) "{escaped}")
+        (func (export "alloc") (param i32) (result i32) (i32.const 4096))
+        (func (export "run") (param i32 i32) (result i64)
+          (i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const {len(answer)}))))
+"""
+
+
+PLAYBOOK = f"""
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {{name: uses_plugin, path: tests/plugins/uses}}
+workflow:
+- step: start
+  tool: {{kind: wasm, plugin: {PATH}}}
+  next: {{arcs: [{{step: loop}}]}}
+- step: loop
+  loop: {{in: "[1, 2, 3]", iterator: item}}
+  tool: {{kind: wasm, plugin: {PATH}, input: {{item: "{{{{ item }}}}"}}}}
+  next: {{arcs: [{{step: pipeline}}]}}
+- step: pipeline
+  tool:
+  - first: {{kind: noop}}
+  - second: {{kind: wasm, plugin: {PATH}}}
+  next: {{arcs: [{{step: pinned}}]}}
+- step: pinned
+  tool: {{kind: wasm, plugin: "{PATH}@1"}}
+"""
+
+
+def given(client: httpx.Client, execution_id: int) -> JsonObject:
+    """What the runs of each step gave, in order."""
+    found: dict[str, Any] = {}
+    for event in events(client, execution_id):
+        if event["event_type"] == "call.done":
+            data = event["result"]["context"]["result"]["context"]["data"]
+            found.setdefault(event["node_name"], []).append(data)
+    return found
+
+
+def test_each_run_has_one_version_while_ten_replace_each_other(nats_stack: Stack) -> None:
+    with nats_stack.client() as client:
+        kept = register(client, PLAYBOOK)
+        assert kept["problems"] == [
+            f"plug-in '{PATH}' is not registered: step '{step}' fails"
+            for step in ("start", "loop", "pipeline', task 'second")
+        ] + [f"plug-in '{PATH}@1' is not registered: step 'pinned' fails"]
+        assert register(client, versioned(1))["version"] == 1
+        assert "problems" not in register(client, PLAYBOOK)
+
+        began: list[tuple[int, int, int]] = []
+        newest = [1]
+        replaced = threading.Event()
+
+        def replace() -> None:
+            with nats_stack.client() as own:
+                for number in range(2, VERSIONS + 1):
+                    while len(began) < (number - 1) * RUNS:
+                        replaced.wait(0.005)
+                    newest[0] = register(own, versioned(number))["version"]
+                replaced.set()
+
+        thread = threading.Thread(target=replace, daemon=True)
+        thread.start()
+        for _ in range(VERSIONS * RUNS):
+            before = newest[0]
+            execution_id = execute(client, "tests/plugins/uses")
+            began.append((execution_id, before, newest[0] + 1))
+        thread.join(timeout=60)
+        assert replaced.is_set()
+
+        versions = []
+        for execution_id, least, most in began:
+            assert finish(client, execution_id) == "COMPLETED"
+            found = given(client, execution_id)
+            (version,) = found["start"]
+            assert found["loop"] == [version] * 3
+            assert [one["second"] for one in found["pipeline"]] == [version]
+            assert found["pinned"] == [1]
+            assert least <= version <= most
+            versions.append(version)
+        assert versions == sorted(versions)
+        assert set(versions) == set(range(1, VERSIONS + 1))
