@@ -191,3 +191,8 @@ console-million: setup
 # What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
 mistakes: setup
 	.venv/bin/python tests/playbooks/mistakes_table.py $(args)
+
+# Ten versions of a plug-in replaced under a hundred executions, then what a call costs.
+.PHONY: plugins
+plugins: setup
+	NOETL_PLUGIN_RUNS=10 .venv/bin/pytest -q -n 0 tests/playbooks/test_plugins.py && .venv/bin/python benchmarks/plugins.py $(args)
