@@ -108,6 +108,16 @@ drill: setup
 rolling: setup
 	PYTHONPATH=tests/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
 
+# Passwords of shards changed under load; args="--seconds 120 --every 2" for more.
+.PHONY: rotation
+rotation: setup
+	.venv/bin/python tests/rotation/proof.py $(args)
+
+# A token that is about to end, used a thousand times at once over three catalogs.
+.PHONY: renewals
+renewals: setup
+	.venv/bin/python tests/rotation/renewals.py $(args)
+
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
 triggers: setup
 	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
