@@ -108,6 +108,16 @@ drill: setup
 rolling: setup
 	PYTHONPATH=tests/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
 
+# Passwords of shards changed under load; args="--seconds 120 --every 2" for more.
+.PHONY: rotation
+rotation: setup
+	.venv/bin/python tests/rotation/proof.py $(args)
+
+# A token that is about to end, used a thousand times at once over three catalogs.
+.PHONY: renewals
+renewals: setup
+	.venv/bin/python tests/rotation/renewals.py $(args)
+
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
 triggers: setup
 	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
@@ -123,6 +133,11 @@ stops: setup
 # Libraries from a real index; args="--find-links FOLDER" without a network.
 libraries: setup
 	.venv/bin/python tests/libraries/proof.py $(args)
+
+# A cut-over from an existing server and back, while clients go on; args="--clients 20 --rounds 10".
+.PHONY: moving
+moving: setup
+	PYTHONPATH=tests/moving .venv/bin/python tests/moving/proof.py $(args)
 
 # The package of the tool kind snowflake with its driver, against fakesnow; args="-k moving".
 .PHONY: snowflake
@@ -186,3 +201,8 @@ console-million: setup
 # What the authors of the broken playbooks in tests/playbooks/mistakes are told; args names some.
 mistakes: setup
 	.venv/bin/python tests/playbooks/mistakes_table.py $(args)
+
+# Ten versions of a plug-in replaced under a hundred executions, then what a call costs.
+.PHONY: plugins
+plugins: setup
+	NOETL_PLUGIN_RUNS=10 .venv/bin/pytest -q -n 0 tests/playbooks/test_plugins.py && .venv/bin/python benchmarks/plugins.py $(args)

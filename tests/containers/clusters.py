@@ -37,7 +37,7 @@ JOBS: Final = "noetl-proof-jobs"
 ACCOUNT: Final = "trainer"
 SECRET: Final = "of-playbooks"
 _LABELS = {"noetl.tool-kind": "container"}
-_FOLDER = "/var/lib/noetl-proof-gate"
+FOLDER: Final = "/var/lib/noetl-proof-gate"
 _SECONDS = 60.0
 
 
@@ -67,6 +67,10 @@ class ClusterPlace:
         return [*names, *(str((pod.metadata.labels or {}).get("job-name")) for pod in pods
                           if (pod.metadata.labels or {}).get("job-name") not in names)]  # fmt: skip
 
+    def pods(self) -> int:
+        """Return how many pods of steps there are."""
+        return len(list(self.client.list(Pod, namespace=JOBS, labels=dict(_LABELS))))
+
     def remove(self, name: str) -> None:
         """Delete a Job with its pod."""
         self.client.delete(Job, name, namespace=JOBS, cascade=CascadeType.BACKGROUND)
@@ -74,7 +78,7 @@ class ClusterPlace:
     def in_gate(self, script: str) -> None:
         """Run a script in a pod with the volume's folder."""
         name = f"gate-{time.time_ns()}"
-        folder = HostPathVolumeSource(path=_FOLDER, type="DirectoryOrCreate")
+        folder = HostPathVolumeSource(path=FOLDER, type="DirectoryOrCreate")
         main = Container(
             name="main",
             image=self._image,
@@ -163,7 +167,7 @@ def _volume() -> tuple[PersistentVolume, PersistentVolumeClaim]:
         spec=PersistentVolumeSpec(
             capacity={"storage": "1Gi"},
             accessModes=modes,
-            hostPath=HostPathVolumeSource(path=_FOLDER, type="DirectoryOrCreate"),
+            hostPath=HostPathVolumeSource(path=FOLDER, type="DirectoryOrCreate"),
             persistentVolumeReclaimPolicy="Retain",
             storageClassName="",
         ),

@@ -140,6 +140,7 @@ class ControlPlane:
             *("--service-account-issuer=https://proof.invalid", "--service-account-key-file=key"),
             *("--service-account-signing-key-file=key", "--service-cluster-ip-range=10.96.0.0/24"),
             *("--audit-policy-file=audit.json", f"--audit-log-path={self.audit_log}"),
+            "--kubelet-preferred-address-types=InternalIP",
             *("--endpoint-reconciler-type=none", "--default-not-ready-toleration-seconds=2"),
             *("--default-unreachable-toleration-seconds=2", _GATES),
         )
@@ -150,7 +151,7 @@ class ControlPlane:
             *(login, "--service-account-private-key-file=key", "--leader-elect=false"),
             *("--root-ca-file=tls/apiserver.crt", "--cert-dir=tls-controllers"),
             *(f"--secure-port={free_port()}", "--port=0", "--kube-api-qps=200"),
-            *("--kube-api-burst=400", "--node-monitor-grace-period=8s"),
+            *("--kube-api-burst=400", "--node-monitor-grace-period=30s"),
             *("--node-monitor-period=1s", "--pod-eviction-timeout=2s", _GATES),
         )
         self.start(
@@ -196,16 +197,16 @@ class ControlPlane:
                 event = orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue  # the last line while it is written
-            stage, verb = event["stage"], event["verb"]
-            wanted = "ResponseStarted" if verb == "watch" else "ResponseComplete"
-            if event["user"].get("username") != user or stage != wanted:
+            if event["user"].get("username") != user:
                 continue
             thing = event.get("objectRef", {})
             part = f"/{thing['subresource']}" if "subresource" in thing else ""
-            name = f"{verb} {thing.get('resource', '')}{part}"
-            code = event.get("responseStatus", {}).get("code", 200)
-            name = f"{name} refused" if code in {401, 403} else name
-            counts[name] = counts.get(name, 0) + 1
+            name = f"{event['verb']} {thing.get('resource', '')}{part}"
+            is_refused = event.get("responseStatus", {}).get("code") in {401, 403}
+            if is_refused:
+                counts[f"{name} refused"] = counts.get(f"{name} refused", 0) + 1
+            elif event["stage"] == "RequestReceived":
+                counts[name] = counts.get(name, 0) + 1
         return counts
 
 

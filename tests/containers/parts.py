@@ -113,7 +113,7 @@ def volumes(world: World) -> str:
 
 def many(world: World, count: int) -> str:
     """Run many containers at once, and count the calls for each."""
-    world.place.in_gate("mkfifo /gate/wait")
+    world.place.in_gate("rm -f /gate/open /gate/wait; mkfifo /gate/wait")
     before, began = world.calls(), time.monotonic()
     number = execute(world.client, "proof/many", numbers=list(range(count)))
     wait_until(

@@ -45,7 +45,7 @@ PLAYBOOKS = {
     "volumes": playbook(
         "volumes",
         "echo kept > /gate/text && echo here > /own/text && cat /gate/text /own/text"
-        " && ! touch /fixed/text && cat /fixed/text",
+        " && ! touch /fixed/text 2>/own/errors && cat /fixed/text",
         volumes=f"[{{path: /gate, source: {VOLUME}}}, {{path: /own}},"
         f" {{path: /fixed, source: {VOLUME}, read_only: true}}]",
     ),
@@ -66,7 +66,7 @@ workflow:
       command: [/bin/sh, -c, "test -e /gate/open || cat /gate/wait; echo $NUMBER"]
       env: [{name: NUMBER, value: "{{ iter.number }}"}]
       volumes: [{path: /gate, source: noetl-proof-gate}]
-      resources: {limits: {memory: 16Mi, cpu: 100m}}
+      resources: {limits: {memory: 16Mi, cpu: 100m}, requests: {memory: 1Mi, cpu: 1m}}
       ttl_seconds: 0
     next: {arcs: [{step: end}]}
   - step: end

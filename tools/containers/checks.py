@@ -11,8 +11,8 @@ from stack import MIGRATE, SERVERS, CheckFailedError, Container, Stack, until
 
 LARGEST_MEGABYTES = 220
 """Most that an image may have, but the worker's, which brings DuckDB and uv."""
-_LARGER = {"catalog": 230}
-"""It brings uv, which has 38."""
+_LARGER = {"catalog": 226}
+"""It brings uv, which has 38, and has 225 with a base of 128."""
 _UID = "10001"
 _PLAYBOOK = "examples/parallel_join.yaml"
 _BACK_SECONDS = 120.0

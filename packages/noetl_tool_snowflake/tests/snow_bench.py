@@ -91,9 +91,11 @@ def server(keys: Keys) -> Iterator[Fakesnow]:
     )
     assert process.stdout is not None
     with process:
+        running = Fakesnow(int(process.stdout.readline()))
         try:
-            yield Fakesnow(int(process.stdout.readline()))
+            yield running
         finally:
+            running.client.close()
             process.kill()
 
 

@@ -138,7 +138,9 @@ async def test_a_result_has_a_bound(bench: Bench, fakesnow: Fakesnow) -> None:
 
 
 @pytest.mark.parametrize("form", ["private", "encrypted"])
-async def test_a_key_pair_logs_in(bench: Bench, fakesnow: Fakesnow, keys: Keys, form: str) -> None:
+async def test_a_key_pair_logs_in(
+    bench: Bench, fakesnow: Fakesnow, keys: Keys, caplog: pytest.LogCaptureFixture, *, form: str
+) -> None:
     given = fakesnow.login(
         user="bot", private_key=getattr(keys, form), public_key=keys.public, query="SELECT 1 AS one"
     )
@@ -151,6 +153,8 @@ async def test_a_key_pair_logs_in(bench: Bench, fakesnow: Fakesnow, keys: Keys, 
     login = fakesnow.seen("/session/v1/login-request")[-1]["body"]["data"]
     assert login["AUTHENTICATOR"] == "SNOWFLAKE_JWT"
     assert login.get("PASSWORD") is None
+    # The driver asks no cloud who its machine is.
+    assert "IMDS" not in caplog.text
 
 
 @pytest.mark.parametrize(

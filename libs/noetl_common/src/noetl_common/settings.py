@@ -189,6 +189,16 @@ class PostgresSettings(PostgresTls):
     postgres_password: SecretStr = Field(
         default=SecretStr(""), validation_alias="POSTGRES_PASSWORD", description="Its password."
     )
+    postgres_password_path: str = Field(
+        default="",
+        description="File that the password is read from anew for each connection; that of "
+        "`POSTGRES_PASSWORD_FILE` or of the shard map's `password_file` unless given.",
+    )
+    postgres_credential: str = Field(
+        default="",
+        description="Stored credential that the password of a shard's database comes from once "
+        "`POSTGRES_PASSWORD` is refused, or from the start without one; not for the catalog.",
+    )
     postgres_db: str = Field(
         default="noetl",
         validation_alias=AliasChoices("POSTGRES_DB", "POSTGRES_DATABASE"),
@@ -283,7 +293,8 @@ class ShardSettings(SettingsPiece):
     shards: SecretStr = Field(
         default=SecretStr(""),
         description="The shards' databases in order: `host=…;port=…;user=…;password=…;"
-        "database=…`, the next after a comma; `password_file=…` names a file with the password.",
+        "database=…`, the next after a comma; `password_file=…` names a file with the password, "
+        "`credential=…` a stored credential.",
     )
     cluster_dsn: SecretStr = Field(
         default=SecretStr(""),
@@ -361,7 +372,15 @@ class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
     ) -> dict[str, Any]:
         cluster = parse_address(_text_of(values, "cluster_dsn"))
         chosen = cluster or (shards[0] if shards else None)
-        return values if chosen is None else _with_database(values, chosen)
+        if chosen is not None and chosen.credential:
+            problem = (
+                f"the database of the catalog can't have its password from the credential "
+                f"'{chosen.credential}', which lies in it"
+            )
+            raise BadShardMap(variable="NOETL_CLUSTER_DSN", problem=problem)
+        if chosen is not None:
+            values = _with_database(values, chosen)
+        return {**values, "postgres_credential": ""}
 
     def shard_of_database(self) -> int | None:
         """Return the shard that lives in the cluster's database too; None if none does."""
@@ -395,6 +414,8 @@ def _with_database(values: dict[str, Any], address: DatabaseAddress) -> dict[str
         "postgres_port": address.port,
         "postgres_user": address.user,
         "postgres_password": address.password,
+        "postgres_password_path": address.password_file,
+        "postgres_credential": address.credential,
         "postgres_db": address.database,
     }
 

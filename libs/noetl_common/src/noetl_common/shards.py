@@ -2,7 +2,8 @@
 
 ``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
 is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for
-the cluster's own tables. ``password_file`` names a file with the password.
+the cluster's own tables. ``password_file`` names a file with the password, ``credential`` a stored
+credential that has it.
 """
 
 import re
@@ -15,7 +16,9 @@ from urllib.parse import quote, urlencode
 from noetl_common.environment.secret_files import text_of
 from noetl_common.errors import Permanent
 
-_KEYS = frozenset({"host", "port", "user", "password", "password_file", "database", "dbname"})
+_KEYS = frozenset(
+    {"host", "port", "user", "password", "password_file", "credential", "database", "dbname"}
+)
 _LABEL = re.compile(r"[^\s/@?#%:\[\]]{1,63}")
 _PORT = re.compile(r"\+?[0-9]{1,5}")
 
@@ -31,13 +34,25 @@ class BadShardMap(Permanent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseAddress:
-    """Place and login of a database."""
+    """Place and login of a database.
+
+    Attributes:
+        host: name or address, or a folder of sockets.
+        port: its port.
+        user: role that logs in.
+        password: its password; with a credential the one to begin with.
+        database: name of the database.
+        password_file: file that the password comes from, read anew for each connection.
+        credential: stored credential that it comes from once the first one is refused.
+    """
 
     host: str
     port: int
     user: str
     password: str
     database: str
+    password_file: str = ""
+    credential: str = ""
 
     @property
     def place(self) -> tuple[str, int, str]:
@@ -58,9 +73,13 @@ class DatabaseAddress:
     @property
     def entry(self) -> str:
         """The address as the shard map writes it."""
+        login = f"password={self.password}"
+        if self.password_file:
+            login = f"password_file={self.password_file}"
+        if self.credential:
+            login += f";credential={self.credential}"
         return (
-            f"host={self.host};port={self.port};user={self.user};"
-            f"password={self.password};database={self.database}"
+            f"host={self.host};port={self.port};user={self.user};{login};database={self.database}"
         )
 
     @property
@@ -150,6 +169,8 @@ def _parse(text: str, *, variable: str, entry: int | None) -> DatabaseAddress:
         user=values["user"],
         password=password,
         database=values.get("database", "noetl"),
+        password_file=values.get("password_file", ""),
+        credential=values.get("credential", ""),
     )
 
 

@@ -188,7 +188,7 @@ def _text(value: Json | bytes, kind: str) -> str | None:
         return value.hex()
     if kind.startswith(_NESTED):
         is_json = isinstance(value, str) and _is_json(value)
-        return value if is_json else orjson.dumps(value).decode()  # type: ignore[return-value]
+        return value if is_json else orjson.dumps(value).decode()
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list):

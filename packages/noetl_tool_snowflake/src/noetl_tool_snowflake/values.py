@@ -101,6 +101,6 @@ def _nested(value: object) -> Json:
     if not isinstance(value, str):
         return _plain(value)
     try:
-        return orjson.loads(value)  # type: ignore[no-any-return]  # JSON by what it is
+        return orjson.loads(value)
     except orjson.JSONDecodeError:
         return value

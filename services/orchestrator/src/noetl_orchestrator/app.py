@@ -1,12 +1,13 @@
 """The orchestrator's process: connections, rooms, handlers and loops."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import Handler, RpcClient, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds, lease_machine_id
+from noetl_common.logins.stored import database_login
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
@@ -58,11 +59,15 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 
 @asynccontextmanager
 async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
-    async with (
-        connect(settings, name=NAME) as bus,
-        open_pool(_turn_settings(settings), name=NAME) as turn_pool,
-        open_pool(_background_settings(settings), name=f"{NAME}-background") as background_pool,
-    ):
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name=NAME))
+        login = database_login(settings, bus)
+        turn_pool = await stack.enter_async_context(
+            open_pool(_turn_settings(settings), name=NAME, login=login)
+        )
+        background_pool = await stack.enter_async_context(
+            open_pool(_background_settings(settings), name=f"{NAME}-background", login=login)
+        )
         service.ready_when("bus", bus.is_ready)
         await wait_for_schema(background_pool, _SCHEMA)
         await check_rights(background_pool, service=NAME, role=settings.postgres_user)

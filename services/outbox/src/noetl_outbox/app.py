@@ -11,6 +11,7 @@ from noetl_common.bus.rpc import Handler, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.logins.stored import database_login
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
@@ -51,7 +52,9 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         bus = await stack.enter_async_context(connect(settings, name=_NAME))
         # First: services whose logins may not make streams wait for ours.
         await ensure_topology(bus)
-        pool = await stack.enter_async_context(open_pool(settings, name=_NAME))
+        pool = await stack.enter_async_context(
+            open_pool(settings, name=_NAME, login=database_login(settings, bus))
+        )
         await wait_for_schema(pool, SCHEMA)
         await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_index)

@@ -9,6 +9,7 @@ from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
+from noetl_common.logins.stored import database_login
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
@@ -66,7 +67,10 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     durable = projector_durable(settings.shard_index)
     # Long answers are built in a thread; the loop gets its turn after this, not after 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+    async with (
+        connect(settings, name=_NAME) as bus,
+        open_pool(settings, name=_NAME, login=database_login(settings, bus)) as pool,
+    ):
         await wait_for_schema(pool, SCHEMA)
         await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_index)

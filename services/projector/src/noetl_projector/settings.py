@@ -56,6 +56,11 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
     result_s3_bucket: str = Field(default="", description="Bucket in S3.")
     result_s3_prefix: str = Field(default="", description="Prefix of its keys.")
     result_s3_endpoint: str = Field(default="", description="Address, unless it is Amazon's.")
+    result_s3_credential: str = Field(
+        default="",
+        description="Stored credential with `access_key_id` and `secret_access_key` for that "
+        "bucket, read anew when they are refused; in place of those of the environment.",
+    )
     result_gcs_bucket: str = Field(default="", description="Bucket in Google Cloud Storage.")
     result_gcs_prefix: str = Field(default="", description="Prefix of its keys.")
     result_gcs_endpoint: str = Field(

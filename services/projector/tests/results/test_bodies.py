@@ -1,10 +1,13 @@
 """Bodies of results in every place: stored, read, verified, removed (docs/results.md)."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -14,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from moto.server import ThreadedMotoServer
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.database import Database
+from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.catalog import CREDENTIAL_PLATFORM, CredentialName
 from noetl_contract.rpc.projector import (
     RESULT_GET,
     RESULT_PUT,
@@ -53,6 +59,60 @@ def s3_url() -> Iterator[str]:
     httpx.put(f"{url}/results", trust_env=False).raise_for_status()
     yield url
     server.stop()
+
+
+class PickyBucket:
+    """A bucket that takes one key's id at a time, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.key_id = "old"
+        self.bodies: dict[str, bytes] = {}
+        self.refused = 0
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        bucket = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if self._is_known():
+                    bucket.bodies[self.path.partition("?")[0]] = body
+                    self._answer(200, b"")
+
+            def do_GET(self) -> None:
+                if self._is_known():
+                    self._answer(200, bucket.bodies[self.path.partition("?")[0]])
+
+            def _is_known(self) -> bool:
+                if f"Credential={bucket.key_id}/" in self.headers.get("authorization", ""):
+                    return True
+                bucket.refused += 1
+                self._answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+                return False
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                for name, value in (
+                    ("content-length", str(len(body))),
+                    ("etag", '"e"'),
+                    ("last-modified", "Fri, 01 Jan 2027 00:00:00 GMT"),
+                ):
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
 
 @dataclass
@@ -317,6 +377,35 @@ async def test_a_place_that_answers_is_ready(start: StartBench, kind: str) -> No
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, str], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**changes)
+
+
+async def test_keys_of_a_credential_are_changed_without_a_restart(start: StartBench) -> None:
+    bucket, kept = PickyBucket(), {"access_key_id": "old", "secret_access_key": "s"}
+
+    async def answer(request: CredentialName) -> CredentialBody:
+        return CredentialBody(
+            id="1", name=request.identifier, type="aws", data=dict(kept), created_at="",
+            updated_at="",
+        )  # fmt: skip
+
+    with bucket.running() as url:
+        async with start("s3", result_s3_endpoint=url, result_s3_credential="bucket") as bench:
+            place = bench.places.chosen
+            assert place is not None
+            location = place.location("a")
+            async with serve_rpc(bench.bus, [handle(CREDENTIAL_PLATFORM, answer)], queue="fake"):
+                await place.put(location, b"one")
+                bucket.key_id = kept["access_key_id"] = "new"
+                many = await asyncio.gather(
+                    *(place.put(f"{location}{n}", b"two") for n in range(20))
+                )
+                assert await place.get(f"{location}7", size=3) == b"two"
+                bucket.key_id = "third"
+                with pytest.raises(PlaceUnavailable, match="lacked the necessary privileges"):
+                    await place.get(location, size=3)
+
+    assert len(many) == 20
+    assert len(bucket.bodies) == 21
 
 
 async def test_a_key_of_a_service_account_signs_what_is_asked(start: StartBench) -> None:

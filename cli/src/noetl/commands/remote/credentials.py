@@ -48,6 +48,10 @@ def add(
         list[str] | None,
         typer.Option(metavar="HOST", help="Hosts that http steps may send it to."),
     ] = None,
+    is_platforms: Annotated[
+        bool,
+        typer.Option("--platform", help="A login of services, which no playbook may use."),
+    ] = False,
     server_url: ServerOption = None,
     token: TokenOption = None,
     data: DataOption = None,
@@ -58,6 +62,8 @@ def add(
     The data comes from a file, from standard input or from the keyboard, never from the command
     line, which other users of the machine can read.
     """
+    if is_platforms and allow_path:
+        raise typer.BadParameter("--platform and --allow-path exclude each other")
     values = _read(file, asked or [])
     with server_of(server_url, token=token, data=data) as server:
         kept = server.credentials.store(
@@ -66,7 +72,7 @@ def add(
             kind=kind,
             description=description,
             tags=tag,
-            allowed_paths=allow_path,
+            allowed_paths=[] if is_platforms else allow_path,
             allowed_hosts=allow_host,
         )
     if as_json:

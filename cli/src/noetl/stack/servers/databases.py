@@ -41,7 +41,7 @@ class Databases:
         """Return the same databases with another login."""
 
         def changed(address: DatabaseAddress) -> DatabaseAddress:
-            return replace(address, user=role, password=password)
+            return replace(address, user=role, password=password, password_file="", credential="")
 
         return replace(
             self,

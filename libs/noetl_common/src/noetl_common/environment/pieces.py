@@ -48,9 +48,21 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         fields = self.settings_cls.model_fields
-        names = (name for name in fields if is_in_files(name, fields))
+        names = [name for name in fields if is_in_files(name, fields)]
         found = (self.get_field_value(fields[name], name) for name in names)
-        return {key: text for text, key, _ in found if text is not None}
+        texts = {key: text for text, key, _ in found if text is not None}
+        return texts | self._paths(names)
+
+    def _paths(self, names: list[str]) -> dict[str, str]:
+        """Return the files of those secrets that are read anew: they have a setting for that."""
+        fields, prefix = self.settings_cls.model_fields, str(self.config.get("env_prefix", ""))
+        return {
+            f"{name}_path": path
+            for name in names
+            if f"{name}_path" in fields
+            for variable in variables_of(name, fields[name], prefix)
+            if (path := os.environ.get(f"{variable}_FILE"))
+        }
 
 
 class SettingsPiece(BaseSettings):

@@ -1,8 +1,9 @@
 """The connection pool, waited for; JSON and times as Python values."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -10,7 +11,8 @@ import orjson
 
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
-from noetl_common.metrics import gauge
+from noetl_common.logins.login import Login, LoginSource, file_login
+from noetl_common.metrics import counter, gauge
 from noetl_common.pg.errors import translated
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresSettings
@@ -21,10 +23,15 @@ type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 _USED = gauge("noetl_db_connections_used", "Connections at work, by pool.", ("pool",))
 _MOST = gauge("noetl_db_connections_max", "Most connections that a pool may have.", ("pool",))
+_LOGINS = counter(
+    "noetl_db_logins_renewed_total", "Logins read anew after the database refused one."
+)
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
+# A password is changed at the database and in its source one after the other.
+_REFUSED_SECONDS = 60.0
 _SCHEMA_PAUSE_SECONDS = 0.25
 _JSONB_VERSION = b"\x01"
 _NO_SCHEMA = "there is none yet"
@@ -44,7 +51,9 @@ class DatabaseRefused(Permanent):
 
 
 @asynccontextmanager
-async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[Pool]:
+async def open_pool(
+    settings: PostgresSettings, *, name: str, login: LoginSource | None = None
+) -> AsyncIterator[Pool]:
     """Open a pool, waiting until the server and the database are there.
 
     ``jsonb`` and ``json`` are Python values both ways: pass values that ``orjson`` can dump, or
@@ -52,10 +61,16 @@ async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[P
     cast in SQL, or select ``column::text``. Timestamps with time zone are aware
     UTC.
 
+    Args:
+        settings: the database.
+        name: shown by the server, and in metrics.
+        login: asked for each new connection, and again when one is refused; that of the settings
+            unless given, whose file is read anew if the password is in one.
+
     Raises:
         DatabaseRefused: wrong role or password.
     """
-    pool = await _waited_for(settings, name)
+    pool = await _waited_for(settings, name, login or file_login(settings))
     used = _USED.labels(name)
     used.set_function(lambda: pool.get_size() - pool.get_idle_size())
     _MOST.labels(name).set(pool.get_max_size())
@@ -136,13 +151,16 @@ async def _reason_to_wait(pool: Pool, minimum: str) -> str | None:
     return None if found else _OLDER_SCHEMA
 
 
-async def _waited_for(settings: PostgresSettings, name: str) -> Pool:
+async def _waited_for(settings: PostgresSettings, name: str, login: LoginSource | None) -> Pool:
     pause = _FIRST_PAUSE_SECONDS
+    until = monotonic() + (_REFUSED_SECONDS if login else 0.0)
     while True:
         try:
-            return await _opened(settings, name)
+            return await _opened(settings, name, login)
         except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
-            raise DatabaseRefused(user=settings.postgres_user, reason=str(e)) from e
+            if monotonic() >= until:
+                raise DatabaseRefused(user=settings.postgres_user, reason=str(e)) from e
+            _log.warning("waiting_for_login", error=str(e))
         except Exception as error:
             ours = translated(error)
             if ours is None:
@@ -152,8 +170,9 @@ async def _waited_for(settings: PostgresSettings, name: str) -> Pool:
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _opened(settings: PostgresSettings, name: str) -> Pool:
+async def _opened(settings: PostgresSettings, name: str, login: LoginSource | None) -> Pool:
     return await asyncpg.create_pool(
+        connect=None if login is None else _connecting(login, name),
         host=settings.postgres_host,
         port=settings.postgres_port,
         user=settings.postgres_user,
@@ -170,6 +189,31 @@ async def _opened(settings: PostgresSettings, name: str) -> Pool:
         init=_prepare,
         reset=_keep_session,
     )
+
+
+def _connecting(login: LoginSource, name: str) -> Callable[..., Coroutine[Any, Any, Connection]]:
+    """Return what connects with today's login, and once more with tomorrow's."""
+
+    async def connect(*arguments: Any, **options: Any) -> Connection:
+        async def with_login(one: Login) -> Connection:
+            return await asyncpg.connect(
+                *arguments, **{**options, "user": one.user, "password": one.password}
+            )
+
+        tried = await login.current()
+        try:
+            return await with_login(tried)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            # The class of wrong passwords, too.
+            other = await login.after_refusal(tried)
+            if other == tried:
+                raise
+            connection = await with_login(other)
+        _LOGINS.inc()
+        _log.info("database_login_renewed", pool=name)
+        return connection
+
+    return connect
 
 
 async def _prepare(connection: Connection) -> None:

@@ -52,8 +52,10 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,
         projector.EXECUTIONS_STATES,
+        catalog.CREDENTIAL_PLATFORM,
     ),
-    "projector": (*_MACHINES, catalog.CREDENTIAL_GET),
+    "outbox": (catalog.CREDENTIAL_PLATFORM,),
+    "projector": (*_MACHINES, catalog.CREDENTIAL_GET, catalog.CREDENTIAL_PLATFORM),
     "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
         orchestrator.CLAIM,

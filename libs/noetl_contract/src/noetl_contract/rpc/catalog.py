@@ -385,6 +385,10 @@ CREDENTIAL_GET = Operation(
     "catalog", "credential.get", CredentialRead, CredentialBody, is_secret=True
 )
 """Return a credential, or what an alias of the playbook's keychain resolves to."""
+CREDENTIAL_PLATFORM = Operation(
+    "catalog", "credential.platform", CredentialName, CredentialBody, is_secret=True
+)
+"""Return a login of the platform itself, a credential that no playbook may use, to a service."""
 CREDENTIAL_DELETE = Operation("catalog", "credential.delete", CredentialName, CredentialDeleted)
 """Delete a credential."""
 CREDENTIAL_SEALED = Operation("catalog", "credential.sealed", SealedRead, SealedEnvelope)

@@ -432,3 +432,28 @@ async def test_no_secret_is_in_a_log_or_in_a_refusal(
     for text in (*shown, logged.out, logged.err, caplog.text, str(readiness)):
         assert CANARY not in text
         assert KEY.get_secret_value() not in text
+
+
+async def test_a_login_of_the_platform_is_given_to_services_alone(world: World) -> None:
+    data = {"db_password": CANARY}
+    await world.ok("credential.create", name="open", type="postgres", data=data)
+    await world.ok(
+        "credential.create", name="shard-0", type="postgres", data=data, allowed_paths=[]
+    )
+
+    found = await world.ok("credential.platform", identifier="shard-0")
+    refused = [await world.ask("credential.platform", identifier=n) for n in ("open", "none")]
+    by_playbook = await world.ask(
+        "credential.get", identifier="shard-0", include_data=True, execution_id=1
+    )
+
+    text = (
+        "Credential 'open' may be used by playbooks; a login of the platform is stored with"
+        " allowed_paths []"
+    )
+    assert found["data"] == data
+    assert [(one.status, one.error) for one in refused] == [
+        (403, text),
+        (404, "Credential 'none' not found"),
+    ]
+    assert by_playbook.status == 403

@@ -131,7 +131,7 @@ async def test_many_uses_of_a_token_that_ends_soon_ask_the_issuer_once(
 ) -> None:
     """Over several catalogs and executions: first without any token, then near its end.
 
-    A thousand at once, over processes of their own, are `make proof-keychain`.
+    A thousand at once, over processes of their own, are `make renewals`.
     """
     async with catalogs(database, nats_url, clouds, many=2) as world:
         first = await asyncio.gather(*(use(world, "shop", n % 20) for n in range(60)))

@@ -113,7 +113,7 @@ class Cluster:
         elif request.method == "PATCH":
             change = orjson.loads(await request.read())
             one["metadata"]["annotations"] |= change["metadata"]["annotations"]
-            one["spec"] |= change["spec"]
+            one["spec"] |= change.get("spec", {})
             await self.put(kind, one)
         return web.json_response(one)
 

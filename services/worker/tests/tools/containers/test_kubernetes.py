@@ -133,6 +133,18 @@ def test_a_job_has_known_fields_no_privileges_and_no_secret_in_it() -> None:
     assert "ttlSecondsAfterFinished" not in job["spec"]
 
 
+def test_a_claim_that_is_mounted_twice_is_one_volume() -> None:
+    mounts = (Mount("volume-0", "/a", "data"), Mount("volume-1", "/b", "data", True))
+    pod = job_of(replace(PLAN, mounts=mounts), user="").to_dict()["spec"]["template"]["spec"]
+
+    claim = {"claimName": "data"}
+    assert pod["volumes"] == [{"name": "volume-0", "persistentVolumeClaim": claim}]
+    assert pod["containers"][0]["volumeMounts"] == [
+        {"name": "volume-0", "mountPath": "/a"},
+        {"name": "volume-0", "mountPath": "/b", "readOnly": True},
+    ]
+
+
 async def test_a_repeated_start_finds_the_job_and_completes_what_is_missing(world: World) -> None:
     first = await world.backend().start(PLAN)
     del world.cluster.objects["secrets"][NAME]
@@ -208,6 +220,24 @@ async def test_a_container_that_no_node_took_says_so_when_its_time_is_over(world
     assert ending.state == "failed_timeout"
     assert ending.reason is not None
     assert ending.reason.endswith("without a begin: 0/3 nodes are available")
+
+
+async def test_a_job_that_is_over_its_time_is_brought_to_the_cluster_s_mind_once(
+    world: World,
+) -> None:
+    backend = world.backend()
+    await backend.start(PLAN)
+    job = world.cluster.objects["jobs"][NAME]
+    job["status"] = {"startTime": "2026-01-01T00:00:00Z", "active": 1}
+    watcher = await world.watch(backend)
+    await eventually(lambda: "noetl.overdue" in job["metadata"]["annotations"])
+    await world.cluster.run(NAME, {"running": {}})
+    await eventually(lambda: len(watcher) == 1)
+    await world.cluster.end(NAME, "Failed", "DeadlineExceeded")
+
+    assert (await world.reported()).state == "failed_timeout"
+    await eventually(lambda: "noetl.reported" in job["metadata"]["annotations"])
+    assert world.cluster.calls["PATCH jobs"] == 2
 
 
 async def test_waiting_for_what_cannot_come_ends_at_once(world: World) -> None:

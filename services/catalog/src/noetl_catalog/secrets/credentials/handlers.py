@@ -23,6 +23,7 @@ from noetl_contract.rpc.catalog import (
     CREDENTIAL_DELETE,
     CREDENTIAL_GET,
     CREDENTIAL_LIST,
+    CREDENTIAL_PLATFORM,
     CREDENTIAL_SEALED,
     CredentialName,
     CredentialStore,
@@ -131,6 +132,22 @@ class CredentialHandlers(Handlers):
             body = None if stored is None else stored.body
             if body is not None and hidden(request.principal, body):
                 body = None
+        return _not_found(request.identifier) if body is None else body
+
+    @answers(CREDENTIAL_PLATFORM)
+    async def on_platform(self, request: CredentialName) -> CredentialBody | Refusal:
+        """Return a credential that no playbook may use, to a service that logs in with it."""
+        stored = await self._store.find_credential(request.identifier)
+        if stored is None:
+            return _not_found(request.identifier)
+        if stored.body.allowed_paths != []:
+            return Refusal(
+                403,
+                f"Credential '{stored.body.name}' may be used by playbooks; a login of the "
+                "platform is stored with allowed_paths []",
+            )
+        reader = Reader(principal=name_of(request))
+        body = await self._reader.read(stored.body.name, Action.GET_CREDENTIAL, reader=reader)
         return _not_found(request.identifier) if body is None else body
 
     @answers(CREDENTIAL_DELETE)

@@ -1,13 +1,21 @@
 """Bodies in buckets: of S3 or a compatible store, and of Google Cloud Storage."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from noetl_common.logins.login import LoginUnreadable
+from noetl_common.logins.stored import StoredCredential
+from noetl_contract.json import JsonObject
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import GCSStore, S3Store
 
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
@@ -36,15 +44,28 @@ class BucketPlace:
         *,
         bucket: str,
         prefix: str,
-        opener: Callable[[str], Bucket],
+        opener: Callable[[str, JsonObject], Bucket],
         seconds: float,
+        credential: StoredCredential | None = None,
     ) -> None:
+        """Describe the place.
+
+        Args:
+            name: of the kind of place.
+            bucket: where new bodies go.
+            prefix: of their keys.
+            opener: makes a client of a bucket, with the fields of the credential.
+            seconds: timeout of the transfer of one body.
+            credential: login of the bucket, read anew when it is refused; without one the opener
+                is given no fields.
+        """
         self.name = name
         self._bucket = bucket
         self._prefix = prefix
         self._opener = opener
         self._seconds = seconds
-        self._buckets: dict[str, Bucket] = {}
+        self._credential = credential
+        self._buckets: dict[str, tuple[JsonObject, Bucket]] = {}
 
     def location(self, key: str) -> str:
         """Return where a new body goes."""
@@ -52,52 +73,73 @@ class BucketPlace:
 
     async def put(self, location: str, body: bytes) -> None:
         """Store a body; a large one in pieces."""
-        store, path = self._find(location)
-        with self._translated(location):
-            async with asyncio.timeout(self._seconds):
-                await obstore.put_async(
-                    store, path, body, chunk_size=_PIECE, max_concurrency=_AT_ONCE
-                )
+
+        async def put(store: Bucket, path: str) -> None:
+            await obstore.put_async(store, path, body, chunk_size=_PIECE, max_concurrency=_AT_ONCE)
+
+        await self._run(location, put)
 
     async def get(self, location: str, *, size: int) -> bytes:
         """Return a body, read no further than its size."""
-        store, path = self._find(location)
-        with self._translated(location):
-            async with asyncio.timeout(self._seconds):
-                answer = await obstore.get_async(store, path)
-                if answer.meta["size"] != size:
-                    raise BodyDamaged(store=self.name, location=location)
-                return bytes(await answer.bytes_async())
+
+        async def get(store: Bucket, path: str) -> bytes:
+            answer = await obstore.get_async(store, path)
+            if answer.meta["size"] != size:
+                raise BodyDamaged(store=self.name, location=location)
+            return bytes(await answer.bytes_async())
+
+        return await self._run(location, get)
 
     async def delete(self, location: str) -> None:
         """Remove a body."""
-        store, path = self._find(location)
-        with self._translated(location):
-            async with asyncio.timeout(self._seconds):
-                try:
-                    await obstore.delete_async(store, path)
-                except (NotFoundError, FileNotFoundError):
-                    return
+
+        async def delete(store: Bucket, path: str) -> None:
+            with suppress(NotFoundError, FileNotFoundError):
+                await obstore.delete_async(store, path)
+
+        await self._run(location, delete)
 
     async def is_ready(self) -> bool:
         """Return whether the bucket can be listed."""
-        store, path = self._find(self.location("probe"))
-        with self._translated(self._bucket):
-            async with asyncio.timeout(_PROBE_SECONDS):
-                try:
-                    # A list, not a look at one object: that is 404 without a bucket, too.
-                    await obstore.list_with_delimiter_async(store, path)
-                except (NotFoundError, FileNotFoundError) as error:
-                    reason = f"no bucket '{self._bucket}'"
-                    raise PlaceUnavailable(store=self.name, reason=reason) from error
+
+        async def look(store: Bucket, path: str) -> None:
+            try:
+                # A list, not a look at one object: that is 404 without a bucket, too.
+                await obstore.list_with_delimiter_async(store, path)
+            except (NotFoundError, FileNotFoundError) as error:
+                reason = f"no bucket '{self._bucket}'"
+                raise PlaceUnavailable(store=self.name, reason=reason) from error
+
+        await self._run(self.location("probe"), look, seconds=_PROBE_SECONDS)
         return True
 
-    def _find(self, location: str) -> tuple[Bucket, str]:
+    async def _run[Result](
+        self,
+        location: str,
+        work: Callable[[Bucket, str], Awaitable[Result]],
+        *,
+        seconds: float | None = None,
+    ) -> Result:
+        """Run with today's login, and once more with another when that is refused."""
+        with self._translated(location):
+            async with asyncio.timeout(self._seconds if seconds is None else seconds):
+                if self._credential is None:
+                    return await work(*self._find(location, {}))
+                fields = await self._credential.fields()
+                try:
+                    return await work(*self._find(location, fields))
+                except (PermissionDeniedError, UnauthenticatedError):
+                    others = await self._credential.after_refusal(fields)
+                    if others == fields:
+                        raise
+                return await work(*self._find(location, others))
+
+    def _find(self, location: str, fields: JsonObject) -> tuple[Bucket, str]:
         bucket, _, path = location.partition("/")
-        store = self._buckets.get(bucket)
-        if store is None:
-            store = self._buckets[bucket] = self._opener(bucket)
-        return store, path
+        known = self._buckets.get(bucket)
+        if known is None or known[0] != fields:
+            known = self._buckets[bucket] = fields, self._opener(bucket, fields)
+        return known[1], path
 
     @contextmanager
     def _translated(self, location: str) -> Iterator[None]:
@@ -111,17 +153,24 @@ class BucketPlace:
             raise PlaceUnavailable(store=self.name, reason=reason) from error
 
 
-def open_buckets(settings: Settings) -> dict[str, BucketPlace]:
-    """Make the buckets that the settings describe, by the names of their stores."""
+def open_buckets(
+    settings: Settings, s3_login: StoredCredential | None = None
+) -> dict[str, BucketPlace]:
+    """Make the buckets that the settings describe, by the names of their stores.
+
+    Args:
+        settings: say where they are.
+        s3_login: keys of that of S3, in place of those of the settings.
+    """
     places: dict[str, BucketPlace] = {}
     if settings.result_s3_bucket:
-        places[S3] = s3_place(settings)
+        places[S3] = s3_place(settings, s3_login)
     if settings.result_gcs_bucket:
         places[GCS] = gcs_place(settings)
     return places
 
 
-def s3_place(settings: Settings) -> BucketPlace:
+def s3_place(settings: Settings, credential: StoredCredential | None = None) -> BucketPlace:
     """Return the bucket of S3 that the settings describe."""
     wanted: S3Config = {"region": settings.aws_region or "us-east-1"}
     if settings.result_s3_endpoint:
@@ -132,15 +181,38 @@ def s3_place(settings: Settings) -> BucketPlace:
         if token := settings.aws_session_token.get_secret_value():
             wanted["session_token"] = token
     client, retries = _patience(settings, endpoint=settings.result_s3_endpoint)
+
+    def opened(bucket: str, fields: JsonObject) -> Bucket:
+        own = _s3_keys(fields) if credential is not None else {}
+        return S3Store(
+            bucket, config={**wanted, **own}, client_options=client, retry_config=retries
+        )
+
     return BucketPlace(
         S3,
         bucket=settings.result_s3_bucket,
         prefix=settings.result_s3_prefix,
-        opener=lambda bucket: S3Store(
-            bucket, config=wanted, client_options=client, retry_config=retries
-        ),
+        opener=opened,
         seconds=settings.result_transfer_seconds,
+        credential=credential,
     )
+
+
+def _s3_keys(fields: JsonObject) -> "S3Config":
+    """Return the keys of a credential, which may have `aws_` before their names.
+
+    Raises:
+        LoginUnreadable: it has none.
+    """
+    key_id, secret, session = (
+        str(fields.get(name) or fields.get(f"aws_{name}") or "")
+        for name in ("access_key_id", "secret_access_key", "session_token")
+    )
+    if not key_id or not secret:
+        problem = "the credential of the bucket lacks access_key_id or secret_access_key"
+        raise LoginUnreadable(problem)
+    keys: S3Config = {"access_key_id": key_id, "secret_access_key": secret}
+    return {**keys, "session_token": session} if session else keys
 
 
 def gcs_place(settings: Settings) -> BucketPlace:
@@ -159,7 +231,7 @@ def gcs_place(settings: Settings) -> BucketPlace:
         GCS,
         bucket=settings.result_gcs_bucket,
         prefix=settings.result_gcs_prefix,
-        opener=lambda bucket: GCSStore(
+        opener=lambda bucket, _: GCSStore(
             bucket, config=wanted, client_options=client, retry_config=retries
         ),
         seconds=settings.result_transfer_seconds,

@@ -6,7 +6,9 @@ from hashlib import sha256
 from time import monotonic
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
+from noetl_common.logins.stored import StoredCredential
 
 from noetl_projector.results.bodies.bucket import open_buckets
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
@@ -74,9 +76,11 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
+    named = settings.result_s3_credential
+    login = StoredCredential(RpcClient(bus), named) if named else None
     places: dict[str, BodyPlace] = {
         ObjectStorePlace.name: ObjectStorePlace(bus, settings),
-        **open_buckets(settings),
+        **open_buckets(settings, login),
     }
     return Places(places, chosen=settings.result_store)
 

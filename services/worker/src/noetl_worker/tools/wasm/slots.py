@@ -40,6 +40,14 @@ class Slot:
     ready: OrderedDict[str, wasmtime.InstancePre]
     host: Host | None = None
 
+    def has(self, plugin: Plugin) -> bool:
+        """Whether a module is ready; it was used last then."""
+        key = _key(plugin)
+        if key not in self.ready:
+            return False
+        self.ready.move_to_end(key)
+        return True
+
     def current(self) -> Host:
         """Return what surrounds the present run."""
         if self.host is None:
@@ -85,8 +93,9 @@ class Slots:
         async with self._turn:
             slot = self._idle.pop() if self._idle else _new_slot()
             try:
-                loading = loop.run_in_executor(self._threads, self._load, slot, plugin)
-                await _unhurried(loading)
+                if not slot.has(plugin):
+                    loading = loop.run_in_executor(self._threads, self._load, slot, plugin)
+                    await _unhurried(loading)
                 host = slot.host = host_for(slot.engine)
                 work = loop.run_in_executor(
                     self._threads, _run, slot, plugin, request, limits, host
@@ -103,9 +112,6 @@ class Slots:
     def _load(self, slot: Slot, plugin: Plugin) -> None:
         """Have a module ready for an engine: compiled once, and read again for other engines."""
         key = _key(plugin)
-        if key in slot.ready:
-            slot.ready.move_to_end(key)
-            return
         try:
             module = self._module(slot.engine, key, plugin)
             slot.ready[key] = slot.linker.instantiate_pre(module)

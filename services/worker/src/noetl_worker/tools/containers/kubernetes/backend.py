@@ -5,6 +5,7 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -15,6 +16,7 @@ from lightkube.operators import Operator
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod, Secret
 from lightkube.types import CascadeType, PatchType
+from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
 from noetl_worker.tools.containers.backend import (
@@ -32,6 +34,7 @@ from noetl_worker.tools.containers.kubernetes.objects import (
     ENV_KEY,
     HIDDEN_NOTE,
     MAIN,
+    OVERDUE_NOTE,
     REPORTED_NOTE,
     STEP_NOTE,
     TTL_NOTE,
@@ -238,11 +241,9 @@ class KubernetesBackend:
             self._note(name, found)
             is_stuck = found.waits is not None
             see(
-                Sighting(
-                    name=name,
+                replace(
+                    running,
                     condition=Condition.STUCK if is_stuck else Condition.RUNNING,
-                    event_id=running.event_id,
-                    worker=running.worker,
                     at=time() if is_stuck else running.at,
                     is_hopeless=found.is_hopeless,
                 )
@@ -365,25 +366,35 @@ class KubernetesBackend:
         if job is None or job.metadata is None:
             return None
         notes = job.metadata.annotations or {}
-        change = {
+        change: JsonObject = {
             "metadata": {"annotations": {REPORTED_NOTE: ending.state}},
             "spec": {"ttlSecondsAfterFinished": int(notes.get(TTL_NOTE, "0"))},
         }
         space = job.metadata.namespace or self._namespaces[0]
-
-        async def patch(client: AsyncClient) -> None:
-            await client.patch(
-                Job, ending.name, change, namespace=space, patch_type=PatchType.MERGE
-            )
-
-        if not await self._unless_gone("patch", ending.name, patch):
+        if not await self._change(ending.name, space, change):
             return None
         return Sighting(
             name=ending.name, condition=Condition.REPORTED, event_id=ending.origin.event_id
         )
 
     async def expire(self, name: str) -> None:
-        """The cluster does that itself, by ``activeDeadlineSeconds``."""
+        """Bring a Job that is over its time to the cluster's mind, which ends it.
+
+        It does so by itself, but a controller may miss the moment, and looks again only when a
+        Job changes.
+        """
+        job = self._jobs.get(name)
+        space = job.metadata.namespace if job is not None and job.metadata is not None else None
+        change: JsonObject = {
+            "metadata": {"annotations": {OVERDUE_NOTE: datetime.now(UTC).isoformat()}}
+        }
+        await self._change(name, space or self._namespaces[0], change)
+
+    async def _change(self, name: str, namespace: str, change: JsonObject) -> bool:
+        async def patch(client: AsyncClient) -> None:
+            await client.patch(Job, name, change, namespace=namespace, patch_type=PatchType.MERGE)
+
+        return await self._unless_gone("patch", name, patch)
 
     async def remove(self, sighting: Sighting) -> None:
         """Delete a Job with its pods and its Secret."""

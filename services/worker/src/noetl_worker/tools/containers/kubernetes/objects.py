@@ -32,6 +32,7 @@ STEP_NOTE: Final = "noetl.step"
 HIDDEN_NOTE: Final = "noetl.hidden"
 TTL_NOTE: Final = "noetl.ttl-seconds"
 REPORTED_NOTE: Final = "noetl.reported"
+OVERDUE_NOTE: Final = "noetl.overdue"
 CALLBACK_KEY: Final = "callback"
 ENV_KEY: Final = "env."
 
@@ -88,7 +89,7 @@ def _pod(plan: Plan, user: str) -> PodSpec:
         enableServiceLinks=False,
         nodeSelector=plan.node_selector or None,
         securityContext=PodSecurityContext(seccompProfile=SeccompProfile(type="RuntimeDefault")),
-        volumes=[_volume(mount) for mount in plan.mounts] or None,
+        volumes=_volumes(plan) or None,
     )
 
 
@@ -104,8 +105,8 @@ def _container(plan: Plan, user: str) -> Container:
         env=_env(plan) or None,
         resources=ResourceRequirements(requests=plan.requests or None, limits=plan.limits),
         volumeMounts=[
-            VolumeMount(name=one.name, mountPath=one.path, readOnly=one.is_read_only or None)
-            for one in plan.mounts
+            VolumeMount(name=volume, mountPath=one.path, readOnly=one.is_read_only or None)
+            for volume, one in _mounts(plan)
         ]
         or None,
         securityContext=SecurityContext(
@@ -129,10 +130,25 @@ def _env(plan: Plan) -> list[EnvVar]:
     ]
 
 
-def _volume(mount: Mount) -> Volume:
-    if mount.source is None:
-        return Volume(name=mount.name, emptyDir=EmptyDirVolumeSource())
-    claim = PersistentVolumeClaimVolumeSource(
-        claimName=mount.source, readOnly=mount.is_read_only or None
-    )
-    return Volume(name=mount.name, persistentVolumeClaim=claim)
+def _mounts(plan: Plan) -> list[tuple[str, Mount]]:
+    """Return the mounts with the names of their volumes.
+
+    A claim is one volume, however often it is mounted: a kubelet waits for ever for its second.
+    """
+    first: dict[str, str] = {}
+    return [
+        (one.name if one.source is None else first.setdefault(one.source, one.name), one)
+        for one in plan.mounts
+    ]
+
+
+def _volumes(plan: Plan) -> list[Volume]:
+    found: dict[str, Volume] = {}
+    for name, mount in _mounts(plan):
+        if mount.source is None:
+            found[name] = Volume(name=name, emptyDir=EmptyDirVolumeSource())
+            continue
+        is_fixed = all(one.is_read_only for other, one in _mounts(plan) if other == name)
+        claim = PersistentVolumeClaimVolumeSource(claimName=mount.source, readOnly=is_fixed or None)
+        found[name] = Volume(name=name, persistentVolumeClaim=claim)
+    return list(found.values())

@@ -10,7 +10,7 @@ from lightkube.resources.core_v1 import Pod
 from noetl_contract.http.system.internal import JobState
 
 from noetl_worker.tools.containers.backend import Condition, Sighting
-from noetl_worker.tools.containers.kubernetes.objects import REPORTED_NOTE
+from noetl_worker.tools.containers.kubernetes.objects import OVERDUE_NOTE, REPORTED_NOTE
 from noetl_worker.tools.containers.plan import EVENT_LABEL, WORKER_LABEL
 
 IMAGE_TROUBLES = frozenset(
@@ -18,6 +18,8 @@ IMAGE_TROUBLES = frozenset(
 )
 _TROUBLES = IMAGE_TROUBLES | {"CreateContainerConfigError", "CreateContainerError"}
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+# How much later than its time a Job that goes on is brought to the cluster's mind.
+_PATIENCE_SECONDS = 30.0
 _LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
 
 
@@ -67,7 +69,18 @@ def job_sighting(job: Job) -> Sighting | None:
         event_id=int(event) if event.isdecimal() else 0,
         worker=labels.get(WORKER_LABEL, ""),
         at=at,
+        deadline=_deadline(job) if condition is Condition.RUNNING else None,
     )
+
+
+def _deadline(job: Job) -> float | None:
+    """Return when a Job that still runs is overdue; None if the cluster was told so."""
+    seconds = job.spec.activeDeadlineSeconds if job.spec is not None else None
+    began = job.status.startTime if job.status is not None else None
+    notes = (job.metadata.annotations if job.metadata is not None else None) or {}
+    if seconds is None or began is None or OVERDUE_NOTE in notes:
+        return None
+    return began.timestamp() + seconds + _PATIENCE_SECONDS
 
 
 def end_of(job: Job) -> tuple[bool, str, float | None] | None:

@@ -1,0 +1,1 @@
+"""Logins that may change while a process runs."""

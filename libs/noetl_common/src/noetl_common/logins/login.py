@@ -1,0 +1,61 @@
+"""A login that may change while a process runs: where it comes from, and how it is read anew."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from noetl_common.environment.secret_files import text_of
+from noetl_common.settings import PostgresSettings
+
+
+class LoginUnreadable(ConnectionError):
+    """The source of a login can't be read now; the text names it and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role and its password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class LoginSource(Protocol):
+    """Where the login of each new connection comes from."""
+
+    async def current(self) -> Login:
+        """Return the login to try; raises `LoginUnreadable`."""
+
+    async def after_refusal(self, refused: Login) -> Login:
+        """Return the login after one was refused: the same if there is no other.
+
+        Raises:
+            LoginUnreadable: the source can't be read now.
+        """
+
+
+class FileLogin:
+    """A login whose password is in a file, read for each connection."""
+
+    def __init__(self, user: str, path: str) -> None:
+        self._user = user
+        self._path = Path(path)
+
+    async def current(self) -> Login:
+        """Return the login with what the file holds now."""
+        try:
+            password = await asyncio.to_thread(text_of, self._path)
+        except ValueError as error:
+            raise LoginUnreadable(f"the password's file {error}") from error
+        return Login(self._user, password)
+
+    async def after_refusal(self, refused: Login) -> Login:  # noqa: ARG002 -- it was read just now
+        """Return what the file holds now."""
+        return await self.current()
+
+
+def file_login(settings: PostgresSettings) -> FileLogin | None:
+    """Return the login of a password's file; None where there is no file."""
+    path = settings.postgres_password_path
+    return FileLogin(settings.postgres_user, path) if path else None
