@@ -134,6 +134,11 @@ stops: setup
 libraries: setup
 	.venv/bin/python tests/libraries/proof.py $(args)
 
+# A cut-over from an existing server and back, while clients go on; args="--clients 20 --rounds 10".
+.PHONY: moving
+moving: setup
+	PYTHONPATH=tests/moving .venv/bin/python tests/moving/proof.py $(args)
+
 # The package of the tool kind snowflake with its driver, against fakesnow; args="-k moving".
 .PHONY: snowflake
 snowflake: setup

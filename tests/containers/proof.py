@@ -60,7 +60,9 @@ def main() -> int:
     )
     parser.add_argument("--many", type=int, default=50, help="containers at once")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds without a call")
-    parser.add_argument("--only", default="", help="parts whose name has this in it")
+    parser.add_argument(
+        "--only", default="", help="parts whose name has one of these in it, by commas"
+    )
     arguments = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="noetl-ct-"))
     try:

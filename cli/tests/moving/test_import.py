@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from noetl.moving.importing import source_of, take_over
+from noetl.moving.importing import bring_over, source_of
 from noetl.moving.json_stream import elements
 from noetl.moving.keys import Keys
 from noetl.moving.report import Report
@@ -119,7 +119,7 @@ def old(empty_database: Database) -> Database:
 def bring(source: str, into: Database, *, key: str = OLD_KEY_TEXT, trial: bool = False) -> Report:
     door = source_of(source, token="", keys=Keys.of_legacy(key))
     ours = Keys.of_ours("", OURS)
-    return asyncio.run(take_over(door, into.address, ours, is_trial=trial, say=lambda _line: None))
+    return asyncio.run(bring_over(door, into.address, ours, is_trial=trial, say=lambda _line: None))
 
 
 def counts(report: Report) -> dict[str, tuple[int, int, int, int]]:

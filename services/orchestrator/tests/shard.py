@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
@@ -52,6 +52,9 @@ class Shard(Tables, Messages):
     replicas: list[Replica] = field(default_factory=list)
     hints: list[JsonObject] = field(default_factory=list)
     attempts: Iterator[int] = field(default_factory=itertools.count)
+    plugins: JsonObject | None = None
+    """What the catalog knows of plug-ins; None while it is silent."""
+    asked_plugins: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def rooms(self) -> Orchestrator:
@@ -195,6 +198,10 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                     )
             return f"Playbook not found: {path}"
 
+        async def ask_plugins(names: Sequence[str], _namespace: str | None) -> JsonObject | None:
+            shard.asked_plugins.append(tuple(names))
+            return shard.plugins
+
         async def open_replica(
             *, loops: bool = True, executions: ExecutionFactory = Execution, **overrides: Json
         ) -> Replica:
@@ -212,6 +219,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                     parse=parse_playbook,
                     executions=executions,
                     resolve=resolve,
+                    ask_plugins=ask_plugins,
                 )
             )
             replica = Replica(rooms, replica_bus, settings)

@@ -24,7 +24,7 @@ def source_of(address: str, *, token: str, keys: Keys) -> AbstractAsyncContextMa
     return database.opened(address, keys)
 
 
-async def take_over(
+async def bring_over(
     source: AbstractAsyncContextManager[Source],
     into: DatabaseAddress,
     keys: Keys,

@@ -61,7 +61,6 @@ FIXED = (
     Asked("GET", "/api/credentials", None, "/api/credentials"),
     Asked("GET", "/api/worker/pools", None, "/api/worker/pools"),
     Asked("GET", "/api/executions?limit=100", None, "/api/executions"),
-    Asked("GET", "/api/dashboard/stats", None, "/api/dashboard/stats"),
     Asked("GET", "/api/db/validate", None, "/api/db/validate"),
 )
 """Reads that need no name."""

@@ -63,7 +63,7 @@ def is_theirs(answer: httpx.Response) -> bool:
     return answer.headers.get("noetl-answered-by") == "legacy"
 
 
-async def test_routes_and_executions_find_their_server(nats_url: str) -> None:
+async def test_w22_routes_and_executions_find_their_server(nats_url: str) -> None:
     async with both(nats_url, "/api/catalog/*, POST /api/execute") as (world, web):
         listed = await world.post("/api/catalog/list", {}, authorization="Bearer t", x_a="b")
         assert is_theirs(listed)
@@ -130,7 +130,7 @@ async def test_what_was_passed_on_once_goes_no_further(nats_url: str) -> None:
         assert not web.requests
 
 
-async def test_nobody_but_the_existing_server_answers_for_it(nats_url: str) -> None:
+async def test_w22_nobody_but_the_existing_server_answers_for_it(nats_url: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     async with make_world(nats_url, legacy_url=url, legacy_routes="*") as world:
         refused = await world.post("/api/execute", {"path": "demo/hello"})

@@ -75,14 +75,18 @@ class Executions:
         ended = rows[-1]["created_at"] if state != "RUNNING" else None
         return {**known, "status": state, "completed_at": ended}
 
-    def _list(self, _request: Request) -> Response:
+    def _list(self, request: Request) -> Response:
         wanted = ("execution_id", "catalog_id", "path", "status", "started_at", "completed_at")
-        found: list[Json] = []
+        found: list[JsonObject] = []
         for number in reversed(self._known):
             shown = self._shown(number)
             entry = {name: shown[name] for name in wanted}
             found.append({**entry, "event_count": len(shown["events"])})
-        return Response(found[:50])
+        asked = request.query
+        part = asked.get("path", "").lower()
+        matching = [one for one in found if part in str(one["path"]).lower()]
+        begin, most = int(asked.get("offset", "0")), min(int(asked.get("limit", "50")), 100)
+        return Response(matching[begin : begin + most])
 
     def _detail(self, _request: Request, number: str) -> Response:
         if int(number) not in self._known:

@@ -29,7 +29,7 @@ _FromOption = Annotated[
 ]
 
 
-def take_over(
+def bring_over(
     source: _FromOption,
     *,
     dry_run: Annotated[
@@ -46,15 +46,15 @@ def take_over(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take over catalog, credentials, keychains and workers of NoETL's own server.
+    """Bring catalog, credentials, keychains and workers over from NoETL's own server.
 
     Documents keep their versions, ids and times; what is here already is left as it is, so that
     a second run brings only what is new. No secret is shown. The API is shown $NOETL_LEGACY_TOKEN;
     a database's password may stand in $PGPASSWORD. Exit code 1 when something can't come; it is
     named with the reason.
     """
+    from noetl.moving.importing import bring_over as bring  # noqa: PLC0415 -- as above
     from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
-    from noetl.moving.importing import take_over as bring  # noqa: PLC0415 -- as above
     from noetl.moving.keys import LEGACY_KEY, Keys  # noqa: PLC0415 -- as above
 
     log_to_stderr()

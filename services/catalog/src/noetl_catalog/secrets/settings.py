@@ -90,7 +90,7 @@ class SecretSettings(SettingsPiece):
         description="A cached secret that expires sooner is resolved again in the background.",
     )
     keychain_renewal_seconds: float = Field(
-        default=30.0,
+        default=15.0,
         gt=0,
         description="Longest that one process asks a provider for a secret, for all others.",
     )

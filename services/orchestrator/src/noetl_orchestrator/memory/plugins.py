@@ -10,7 +10,8 @@ from noetl_contract.plugins.requests import PluginNames
 from noetl_contract.rpc.catalog import PLUGIN_PINS
 
 _log = get_logger()
-_SECONDS = 2.0
+# Other executions of the turn wait as long.
+_SECONDS = 0.5
 
 type AskPlugins = Callable[[Sequence[str], str | None], Awaitable[JsonObject | None]]
 """Return the versions of plug-ins by their names, or None when a later try may succeed."""

@@ -1,10 +1,12 @@
 """Read state and playbook of all groups of a turn before the decisions."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.json import JsonObject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import Playbook
@@ -27,6 +29,9 @@ from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _PLAYBOOK_TIMEOUT_SECONDS = 0.25
 _PLAYBOOK_RETRY_SECONDS = 0.25
+type _Pins = Mapping[tuple[int, str | None], JsonObject | None]
+"""Versions of plug-ins, by playbook and namespace; None where the catalog was silent."""
+
 _TEXT = "Command already reached terminal state"
 FINISHED = Answer(
     status=409,
@@ -108,11 +113,12 @@ class Preparation:
             {entry.catalog_id for _, entry in pending},
             timeout_seconds=_PLAYBOOK_TIMEOUT_SECONDS,
         )
+        pins = await self._pins_of(pending, playbooks)
         for group, entry in pending:
             playbook = playbooks.get(entry.catalog_id)
             is_loaded = group.execution_id in loaded
-            if isinstance(playbook, Playbook) and playbook.plugins and not entry.execution.position:
-                playbook = playbook if await self._keep_plugins(group, playbook) else None
+            if pins and not _keep_plugins(group, entry, pins):
+                playbook = None
             if playbook is None:
                 prepared.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
             elif isinstance(playbook, PlaybookNotUsable):
@@ -130,16 +136,27 @@ class Preparation:
                 prepared.units.append(unit)
         return prepared
 
-    async def _keep_plugins(self, group: Group, playbook: Playbook) -> bool:
-        """Write into a start which versions of plug-ins count now; False if nobody answers."""
-        start = group.inputs[0]
-        message = start.message
-        if isinstance(message, ExecuteMessage) and message.plugins is None:
-            found = await self._ask_plugins(playbook.plugins, message.namespace)
-            if found is None:
-                return False
-            start.message = message.model_copy(update={"plugins": found})
-        return True
+    async def _pins_of(
+        self,
+        pending: Sequence[tuple[Group, CachedExecution]],
+        playbooks: Mapping[int, Playbook | PlaybookNotUsable],
+    ) -> _Pins:
+        """Return which versions of plug-ins count now for the starts that name any."""
+        asked: dict[tuple[int, str | None], Sequence[str]] = {}
+        for group, entry in pending:
+            playbook = None if entry.execution.position else playbooks.get(entry.catalog_id)
+            message = group.inputs[0].message
+            if (
+                isinstance(playbook, Playbook)
+                and playbook.plugins
+                and isinstance(message, ExecuteMessage)
+                and message.plugins is None
+            ):
+                asked[entry.catalog_id, message.namespace] = playbook.plugins
+        if not asked:
+            return {}
+        answers = (self._ask_plugins(names, key[1]) for key, names in asked.items())
+        return dict(zip(asked, await asyncio.gather(*answers), strict=True))
 
     async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
         """Return the up-to-date executions in memory, and the ids of those to read."""
@@ -188,6 +205,21 @@ class Preparation:
             return
         # A running execution without its playbook can't go on (F11).
         raise BadDecision("decision", group, why)
+
+
+def _keep_plugins(group: Group, entry: CachedExecution, pins: _Pins) -> bool:
+    """Write the versions that count into a start that names plug-ins; False if nobody told."""
+    start = group.inputs[0]
+    message = start.message
+    if not isinstance(message, ExecuteMessage) or message.plugins is not None:
+        return True
+    key = entry.catalog_id, message.namespace
+    if key in pins:
+        found = pins[key]
+        if found is None:
+            return False
+        start.message = message.model_copy(update={"plugins": found})
+    return True
 
 
 def _is_surely_new(group: Group) -> bool:
