@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.process import free_port
+from noetl_testkit.stack import command
 from noetl_testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-COMMAND = str(Path(sys.executable).with_name("noetl-server"))
+[COMMAND] = command()
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
 kind: Playbook
@@ -64,13 +65,13 @@ def data(tmp_path: Path) -> DataDirectory:
 
 @contextmanager
 def started(
-    data: DataDirectory, *command: str, signal_number: signal.Signals = signal.SIGINT
+    data: DataDirectory, *words: str, signal_number: signal.Signals = signal.SIGINT
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a stack until the end of the block, if it lives that long."""
     log = data.root.with_suffix(".log")
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command,
+            words,
             stdout=output,
             stderr=output,
             env={**os.environ, "NOETL_DATA_DIR": str(data.root)},
@@ -90,8 +91,8 @@ def started(
         process.wait(timeout=90)
 
 
-def run_command(file: Path, data: DataDirectory) -> list[str]:
-    return [COMMAND, "run", str(file), "--data", str(data.root)]
+def run_command(file: Path, data: DataDirectory, *, is_warm: bool = False) -> list[str]:
+    return [*command(is_warm=is_warm), "run", str(file), "--data", str(data.root)]
 
 
 def run(file: Path, data: DataDirectory, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -172,7 +173,7 @@ def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
     other_gate.touch()
     with (
         subprocess.Popen(
-            [*run_command(file, data), "--set", "n=1", "--set", f"gate={gate}"],
+            [*run_command(file, data, is_warm=True), "--set", "n=1", "--set", f"gate={gate}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -199,7 +200,7 @@ def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
 
 def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: Path) -> None:
     process = subprocess.Popen(
-        [*run_command(file, data), "--set", f"gate={gate}"],
+        [*run_command(file, data, is_warm=True), "--set", f"gate={gate}"],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ from noetl_client import (
     Unreachable,
     WaitTimedOut,
 )
-from noetl_client import groups as all_groups
 from noetl_testkit import web
 from noetl_testkit.web import Request, Response, WebServer
 
@@ -336,9 +336,18 @@ def test_both_clients_have_the_same_methods() -> None:
         return {one for one in dir(kind) if not one.startswith("_")}
 
     assert names(Client) - {"close"} == names(AsyncClient) - {"aclose"}
-    for name, kind in vars(all_groups).items():
-        if f"Async{name}" in vars(all_groups):
-            assert names(kind) == names(getattr(all_groups, f"Async{name}")), name
+
+
+def test_methods_show_the_parameters_of_what_they_do(server: WebServer) -> None:
+    with client_of(server) as client:
+        shown = {name: [*signature(getattr(client, name)).parameters] for name in ("run", "status")}
+        read = signature(client.catalog.get).parameters
+
+    assert shown == {
+        "run": ["path", "workload", "seconds", "version"],
+        "status": ["execution_id"],
+    }
+    assert next(iter(read)) == "path"
 
 
 def test_a_call_without_a_method_is_made_all_the_same(server: WebServer) -> None:

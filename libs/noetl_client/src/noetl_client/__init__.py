@@ -1,7 +1,6 @@
 """A typed client of the NoETL control plane, blocking and asynchronous."""
 
-from noetl_client.async_client import AsyncClient
-from noetl_client.client import Client
+from noetl_client.clients import AsyncClient, Client
 from noetl_client.connection import Connection, Retries
 from noetl_client.errors import (
     BadAddress,

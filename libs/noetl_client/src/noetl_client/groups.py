@@ -1,33 +1,11 @@
 """The client's methods by what they are about, for both clients."""
 
-from noetl_client.bound import AsyncSender, AsyncSends, Sender, Sends
+from noetl_client.bound import Bound, Sends
 from noetl_client.calls import catalog, credentials, operation, schedules, triage
-from noetl_client.calls.call import Call
+from noetl_client.wires import Wire
 
 
-class Group:
-    """Methods of a client about one thing."""
-
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-
-    def send[Answer](self, call: Call[Answer]) -> Answer:
-        """Make a call."""
-        return self._sender.send(call)
-
-
-class AsyncGroup:
-    """Methods of an asynchronous client about one thing."""
-
-    def __init__(self, sender: AsyncSender) -> None:
-        self._sender = sender
-
-    async def send[Answer](self, call: Call[Answer]) -> Answer:
-        """Make a call."""
-        return await self._sender.send(call)
-
-
-class Catalog(Group):
+class Catalog[W: Wire](Bound[W]):
     """Documents of the catalog."""
 
     register = Sends(catalog.register)
@@ -40,20 +18,7 @@ class Catalog(Group):
     form = Sends(catalog.form)
 
 
-class AsyncCatalog(AsyncGroup):
-    """Documents of the catalog."""
-
-    register = AsyncSends(catalog.register)
-    validate = AsyncSends(catalog.validate)
-    list = AsyncSends(catalog.entries)
-    get = AsyncSends(catalog.entry)
-    get_by_id = AsyncSends(catalog.entry_by_id)
-    remove = AsyncSends(catalog.remove)
-    restore = AsyncSends(catalog.restore)
-    form = AsyncSends(catalog.form)
-
-
-class Credentials(Group):
+class Credentials[W: Wire](Bound[W]):
     """Credentials; their data goes in and is never read back."""
 
     store = Sends(credentials.store)
@@ -61,15 +26,7 @@ class Credentials(Group):
     remove = Sends(credentials.remove)
 
 
-class AsyncCredentials(AsyncGroup):
-    """Credentials; their data goes in and is never read back."""
-
-    store = AsyncSends(credentials.store)
-    list = AsyncSends(credentials.listing)
-    remove = AsyncSends(credentials.remove)
-
-
-class Schedules(Group):
+class Schedules[W: Wire](Bound[W]):
     """Schedules; they are registered and removed as documents of the catalog."""
 
     list = Sends(schedules.listing)
@@ -81,19 +38,7 @@ class Schedules(Group):
     backfill = Sends(schedules.backfill)
 
 
-class AsyncSchedules(AsyncGroup):
-    """Schedules; they are registered and removed as documents of the catalog."""
-
-    list = AsyncSends(schedules.listing)
-    get = AsyncSends(schedules.entry)
-    pause = AsyncSends(schedules.pause)
-    resume = AsyncSends(schedules.resume)
-    next_times = AsyncSends(schedules.next_times)
-    history = AsyncSends(schedules.history)
-    backfill = AsyncSends(schedules.backfill)
-
-
-class Failures(Group):
+class Failures[W: Wire](Bound[W]):
     """Failures that nobody has looked at yet."""
 
     list = Sends(triage.listing)
@@ -101,15 +46,7 @@ class Failures(Group):
     dismiss = Sends(triage.dismiss)
 
 
-class AsyncFailures(AsyncGroup):
-    """Failures that nobody has looked at yet."""
-
-    list = AsyncSends(triage.listing)
-    restart = AsyncSends(triage.restart)
-    dismiss = AsyncSends(triage.dismiss)
-
-
-class Pauses(Group):
+class Pauses[W: Wire](Bound[W]):
     """Paths and pools that are paused."""
 
     add = Sends(operation.pause)
@@ -117,25 +54,9 @@ class Pauses(Group):
     remove = Sends(operation.resume)
 
 
-class AsyncPauses(AsyncGroup):
-    """Paths and pools that are paused."""
-
-    add = AsyncSends(operation.pause)
-    list = AsyncSends(operation.pauses)
-    remove = AsyncSends(operation.resume)
-
-
-class Keys(Group):
+class Keys[W: Wire](Bound[W]):
     """API keys."""
 
     create = Sends(operation.create_key)
     list = Sends(operation.keys)
     revoke = Sends(operation.revoke_key)
-
-
-class AsyncKeys(AsyncGroup):
-    """API keys."""
-
-    create = AsyncSends(operation.create_key)
-    list = AsyncSends(operation.keys)
-    revoke = AsyncSends(operation.revoke_key)

@@ -39,6 +39,8 @@ class Gateway:
     watches: OutputWatches
     gatekeeper: Gatekeeper | None = None
     states: StateFeed = field(init=False)
+    waiting_calls: int = 0
+    """Calls of tools (`/mcp`) that wait for their executions."""
 
     def __post_init__(self) -> None:
         self.states = StateFeed(self.bus)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import orjson
 from noetl_api_gateway.gateway import Gateway
-from noetl_api_gateway.routes.mcp.calls import Waits, call_tool
+from noetl_api_gateway.routes.mcp.calls import call_tool
 from noetl_api_gateway.routes.mcp.tools import names_of, page_of_tools, schema_of
 from noetl_console.api import Answer, Api
 from noetl_contract.http.catalog.entries import UiField
@@ -57,7 +57,12 @@ class Scripted:
         self.answers = answers
 
     async def __call__(
-        self, _method: str, path: str, _query: Mapping[str, str], _body: bytes | None
+        self,
+        _method: str,
+        path: str,
+        _query: Mapping[str, str],
+        _body: bytes | None,
+        _key: str | None = None,
     ) -> Answer:
         status, body = self.answers.get(path.removeprefix("/noetl/"), (404, {"error": "none"}))
         return Answer(status, orjson.dumps(body))
@@ -65,13 +70,14 @@ class Scripted:
 
 def gateway(*, waits: int) -> Gateway:
     settings = SimpleNamespace(mcp_wait_seconds=60.0 if waits else 0.01, mcp_waits=waits)
-    return cast("Gateway", SimpleNamespace(settings=settings, closing=asyncio.Event()))
+    edge = SimpleNamespace(settings=settings, closing=asyncio.Event(), waiting_calls=0)
+    return cast("Gateway", edge)
 
 
 async def test_who_waits_too_long_gets_a_handle() -> None:
     api = Api(Scripted(**{"executions/7/status": (200, STATUS)}))
 
-    told = await call_tool(api, gateway(waits=0), Waits(), "noetl_execution", {"execution_id": "7"})
+    told = await call_tool(api, gateway(waits=0), "noetl_execution", {"execution_id": "7"})
 
     assert told["structuredContent"] == {"execution_id": "7", "status": "RUNNING"}
     assert "Call noetl_execution" in told["content"][0]["text"]
@@ -81,7 +87,7 @@ async def test_an_edge_that_stops_lets_nobody_wait() -> None:
     api, edge = Api(Scripted(**{"executions/7/status": (200, STATUS)})), gateway(waits=1)
     edge.closing.set()
 
-    told = await call_tool(api, edge, Waits(), "noetl_execution", {"execution_id": "7"})
+    told = await call_tool(api, edge, "noetl_execution", {"execution_id": "7"})
 
     assert told["structuredContent"]["status"] == "RUNNING"
 
@@ -101,5 +107,5 @@ async def test_tools_come_in_pages_and_refusals_are_the_callers() -> None:
     assert await page_of_tools(api, 50) == ([], None)
 
     closed = Api(Scripted(**{"catalog/agents/list": (403, {"error": "lacks catalog.read"})}))
-    told = await call_tool(closed, gateway(waits=1), Waits(), "p_001", {})
+    told = await call_tool(closed, gateway(waits=1), "p_001", {})
     assert (told["isError"], told["content"][0]["text"]) == (True, "lacks catalog.read")

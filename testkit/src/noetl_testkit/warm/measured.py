@@ -1,6 +1,7 @@
 """Which modules each service would have loaded, and the metrics that it wouldn't have."""
 
 import builtins
+import importlib
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,11 @@ class Loading:
         builtins.__import__ = self._real_import
         for kind, real in self._real.items():
             setattr(metrics, kind, real)
+
+    def load(self, module: str, *, by: str = "") -> None:
+        """Load a module now, which another one would load only when it runs."""
+        importlib.import_module(module)
+        self._imports[by].add(module)
 
     def keep(self, module: str) -> None:
         """Forget the metrics that a process of this module wouldn't have."""

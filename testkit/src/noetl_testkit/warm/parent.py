@@ -4,7 +4,6 @@ Each caller at its socket names a command line, and gets a fork that runs it.
 """
 
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -13,26 +12,39 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import entry_points
 
 from noetl.stack.services import MODULES
 
 from noetl_testkit.warm.forked import Forks, Start, fork
 from noetl_testkit.warm.measured import Loading
 
-_ALSO = ("noetl.main", "noetl.follow.job", "noetl.stack.supervisor", "noetl.worker", "httpx")
+_COMMANDS = ("noetl.main", "noetl.follow.job", "noetl.stack.supervisor", "noetl.worker")
+_LATER = {
+    "noetl_common.bus.rpc.faststream": "noetl_common.bus.rpc.server",
+    "noetl_client": "noetl.main",
+    "httpcore": "httpx",
+    "uvicorn.lifespan.on": "uvicorn",
+    "uvicorn.protocols.http.httptools_impl": "uvicorn",
+}
+"""What is loaded by whom at the start of its work."""
 _PARTS = ("settings", "app", "__main__")
 
 
 def serve(path: str) -> None:
     """Load everything, say that it is ready, and fork until killed."""
     with Loading() as loading:
-        for module in _ALSO:
-            importlib.import_module(module)
+        for module in _COMMANDS:
+            loading.load(module)
         for module in MODULES.values():
             for part in _PARTS:
-                importlib.import_module(f"{module}.{part}")
+                loading.load(f"{module}.{part}")
             # Is run anew in each fork.
             del sys.modules[f"{module}.__main__"]
+        for module, by in _LATER.items():
+            loading.load(module, by=by)
+        for tool in entry_points(group="noetl.tools"):
+            loading.load(tool.module, by="noetl_worker.app")
     Forks.loading = loading
     # In this process, for the services that stacks start.
     setattr(subprocess, "Popen", Forks)  # noqa: B010 -- a type checker doesn't let us say it

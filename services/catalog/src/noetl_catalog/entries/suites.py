@@ -110,8 +110,9 @@ class SuiteHandlers(Handlers):
 
 def _id_of(name: str) -> str | Refusal:
     """Return an id as it is kept: other characters than those of file names are `_`."""
-    suite_id = _OTHERS.sub("_", name).strip("/.")
-    if len(suite_id) > _LONGEST or not all(suite_id.split("/")) or ".." in suite_id.split("/"):
+    spelled = _OTHERS.sub("_", name)
+    suite_id = spelled.strip("/.")
+    if len(suite_id) > _LONGEST or not all(suite_id.split("/")) or ".." in spelled.split("/"):
         return Refusal(400, f"Invalid test suite id '{name[:_LONGEST]}'")
     return suite_id
 

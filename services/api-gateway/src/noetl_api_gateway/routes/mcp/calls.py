@@ -22,16 +22,7 @@ _OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 1.0, 1.3
 
 
-class Waits:
-    """Places of those who wait at once; who finds none doesn't wait."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-
-async def call_tool(
-    api: Api, gateway: Gateway, waits: Waits, name: str, arguments: JsonObject
-) -> JsonObject:
+async def call_tool(api: Api, gateway: Gateway, name: str, arguments: JsonObject) -> JsonObject:
     """Call a tool, and return what it came to; what the API refuses is an outcome for the model.
 
     Raises:
@@ -42,7 +33,7 @@ async def call_tool(
             execution_id = _execution_id(arguments)
         else:
             execution_id = await _started(api, name, arguments)
-        status = await _waited(api, gateway, waits, execution_id)
+        status = await _waited(api, gateway, execution_id)
         return await _told(api, execution_id, status)
     except Refused as refused:
         return outcome(refused.text, {"error": refused.text}, is_error=True)
@@ -68,16 +59,15 @@ async def _started(api: Api, name: str, arguments: JsonObject) -> str:
     return (await api.send(ExecuteAnswer, "execute", body)).execution_id
 
 
-async def _waited(api: Api, gateway: Gateway, waits: Waits, execution_id: str) -> str:
+async def _waited(api: Api, gateway: Gateway, execution_id: str) -> str:
     """Wait for an end, as long as the settings allow; return the status at last."""
-    seconds = gateway.settings.mcp_wait_seconds
-    if waits.taken >= gateway.settings.mcp_waits:
-        seconds = 0.0
-    waits.taken += 1
+    has_place = gateway.waiting_calls < gateway.settings.mcp_waits
+    seconds = gateway.settings.mcp_wait_seconds if has_place else 0.0
+    gateway.waiting_calls += 1
     try:
         return await _polled(api, gateway, execution_id, seconds)
     finally:
-        waits.taken -= 1
+        gateway.waiting_calls -= 1
 
 
 async def _polled(api: Api, gateway: Gateway, execution_id: str, seconds: float) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest, read_bytes
-from noetl_api_gateway.routes.mcp.calls import Waits, call_tool
+from noetl_api_gateway.routes.mcp.calls import call_tool
 from noetl_api_gateway.routes.mcp.messages import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -38,7 +38,6 @@ _HOW_TO = (
     "Each tool runs a playbook of NoETL. A call that takes long is answered with an execution_id;"
     " call noetl_execution with it for the result."
 )
-_WAITS = Waits()
 
 
 @post(
@@ -109,7 +108,7 @@ async def _call_tool(api: Api, gateway: Gateway, params: JsonObject) -> JsonObje
     name, arguments = params.get("name"), params.get("arguments") or {}
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise RpcError(INVALID_PARAMS, "A call has a `name` and an object of `arguments`")
-    return await call_tool(api, gateway, _WAITS, name, arguments)
+    return await call_tool(api, gateway, name, arguments)
 
 
 type _Method = Callable[[Api, Gateway, JsonObject], Awaitable[JsonObject]]

@@ -28,7 +28,7 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_int
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.upstream.demand import ask_demand
 from noetl_api_gateway.upstream.services import Services
 
@@ -96,7 +96,11 @@ async def dead_letters(request: AnyRequest, gateway: OpenGateway) -> Response[by
     """Ask the first shard's outbox for letters, and each shard's for its parked rows."""
     query, services = request.query_params, gateway.services
     asked = query_int(query, "limit")
-    limit = max(1, min(20 if asked is None else asked, _MOST))
+    if asked is not None and asked < 1:
+        raise bad_query("limit: a number from 1 on is wanted")
+    if "after" in query:
+        raise bad_query("after: unknown here, the list goes on with `before`")
+    limit = min(20 if asked is None else asked, _MOST)
     wanted = GivenUpQuery(limit=limit, before=query_int(query, "before"))
     first, *others = await asyncio.gather(
         *(
