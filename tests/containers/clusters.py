@@ -67,10 +67,6 @@ class ClusterPlace:
         return [*names, *(str((pod.metadata.labels or {}).get("job-name")) for pod in pods
                           if (pod.metadata.labels or {}).get("job-name") not in names)]  # fmt: skip
 
-    def pods(self) -> int:
-        """Return how many pods of steps there are."""
-        return len(list(self.client.list(Pod, namespace=JOBS, labels=dict(_LABELS))))
-
     def remove(self, name: str) -> None:
         """Delete a Job with its pod."""
         self.client.delete(Job, name, namespace=JOBS, cascade=CascadeType.BACKGROUND)

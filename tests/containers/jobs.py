@@ -3,8 +3,8 @@
 ``--kubeconfig`` names the login of an administrator of a cluster for tests, as kind has one, whose
 nodes can have ``--image``. Without it a cluster of one node is brought up on this machine from the
 programs of Kubernetes 1.20 to 1.23 in the folder `NOETL_KUBE_BINARIES` (root, Docker, etcd); then
-the API server's audit log tells the calls, and its kubelet is killed. The worker has the rights
-that the chart gives. Without a cluster it says so and ends with 0.
+the API server's audit log tells the calls, and API server and kubelet are killed. The worker has
+the rights that the chart gives. Without a cluster it says so and ends with 0.
 """
 
 import argparse
@@ -76,31 +76,6 @@ def kubelet_restarted(world: World, plane: ControlPlane) -> str:
     plane.start_kubelet()
     expect(world.result(number)["terminal_state"] == "succeeded", "not reported")
     return "the end of its container was reported after its return"
-
-
-def node_lost(world: World, plane: ControlPlane, place: ClusterPlace) -> str:
-    """Kill the kubelet for good while a container runs; cancel what the cluster makes of it.
-
-    The Kubernetes that has a shim for Docker gives the Job another pod, whatever its
-    `backoffLimit`; from 1.26 on the Job fails.
-    """
-    number = world.begin("long")
-    plane.stop("kubelet", signal.SIGKILL)
-    began = time.monotonic()
-    try:
-        wait_until(
-            lambda: place.pods() > 1,
-            what="the pod of the lost node is replaced",
-            timeout_seconds=SECONDS,
-            every_seconds=0.5,
-        )
-        took = time.monotonic() - began
-        world.client.post(f"/api/executions/{number}/cancel").raise_for_status()
-    finally:
-        plane.start_kubelet()
-        wait_for_node(plane.client())
-    world.is_gone(number)
-    return f"its pod was replaced {took:.0f} s after the kubelet's end; a cancel removed both"
 
 
 def server_restarted(world: World, plane: ControlPlane) -> str:
@@ -222,8 +197,6 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
                 ("kubelet killed", lambda: kubelet_restarted(world, plane)),
             ]
         shown.append(("many at once", lambda: many(world, plane, user, arguments.many)))
-        if plane is not None:
-            shown.append(("node lost", lambda: node_lost(world, plane, place)))
         show(shown, arguments.only)
         if plane is not None:
             refused = {name for name in plane.calls_of(user) if name.endswith("refused")}
