@@ -172,8 +172,8 @@ def test_a_shard_is_divided_whatever_step_it_is_killed_after(
 def test_every_table_is_divided_or_known_not_to_be(database: Database) -> None:
     cluster = {
         "access_audit", "access_grant", "api_key", "catalog", "credential", "keychain",
-        "machine_lease", "pause", "resource", "runtime", "schedule", "schedule_firing",
-        "schema_migrations", "secret_audit", "test_suite",
+        "keychain_renewal", "machine_lease", "pause", "resource", "runtime", "schedule",
+        "schedule_firing", "schema_migrations", "secret_audit", "test_suite",
     }  # fmt: skip
     listed = database.run(
         "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'noetl'::REGNAMESPACE"

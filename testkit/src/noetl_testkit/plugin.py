@@ -28,6 +28,8 @@ from noetl_testkit.postgres import (
 )
 from noetl_testkit.warm.programs import use_warm_programs
 
+_LOGGERS = structlog.get_config()["logger_factory"]
+
 
 def pytest_configure() -> None:
     """Let stacks be forks of a loaded process."""
@@ -141,6 +143,13 @@ def _short_tracebacks() -> None:
     if isinstance(last, structlog.dev.ConsoleRenderer):
         plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         structlog.configure(processors=[*others, plain])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Undo what a command that ran in this process did to its logs: their stream is closed."""
+    if structlog.get_config()["logger_factory"] is not _LOGGERS:
+        structlog.configure(logger_factory=_LOGGERS)
 
 
 def _is_stray(name: str) -> bool:

@@ -48,4 +48,12 @@ def shown_wait(plan: WaitConfig, wait: Wait, *, command_id: str, wait_id: int) -
     asks = {"signal": plan.signal, "title": plan.title, "description": plan.description}
     asks |= {"form": plan.form, "on_timeout": plan.on_timeout}
     names = field_names(plan.form)
-    return {**shown, **asks, "fields": names} if len(names) > 1 else {**shown, **asks}
+    if names != sorted(names, key=_as_stored):
+        asks["fields"] = names
+    return {**shown, **asks}
+
+
+def _as_stored(name: str) -> tuple[int, bytes]:
+    """Return by what a database orders the keys of an object: short ones come first."""
+    key = name.encode()
+    return len(key), key
