@@ -137,7 +137,7 @@ libraries: setup
 # A cut-over from an existing server and back, while clients go on; args="--clients 20 --rounds 10".
 .PHONY: moving
 moving: setup
-	PYTHONPATH=tests/moving .venv/bin/python tests/moving/proof.py $(args)
+	PYTHONPATH=tests/moving .venv/bin/python tests/moving/moving_proof.py $(args)
 
 # The package of the tool kind snowflake with its driver, against fakesnow; args="-k moving".
 .PHONY: snowflake

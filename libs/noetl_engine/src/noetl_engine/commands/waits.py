@@ -45,8 +45,8 @@ def shown_wait(plan: WaitConfig, wait: Wait, *, command_id: str, wait_id: int) -
     }
     if plan.kind == SLEEP:
         return shown
-    asks = {"signal": plan.signal, "title": plan.title, "description": plan.description}
-    asks |= {"form": plan.form, "on_timeout": plan.on_timeout}
+    asks: JsonObject = {"signal": plan.signal, "title": plan.title}
+    asks |= {"description": plan.description, "form": plan.form, "on_timeout": plan.on_timeout}
     names = field_names(plan.form)
     if names != sorted(names, key=_as_stored):
         asks["fields"] = names
