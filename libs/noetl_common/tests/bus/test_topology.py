@@ -1,6 +1,7 @@
 """Streams and durables brought to, and kept at, their declared configuration."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -187,9 +188,17 @@ async def test_a_look_that_fails_shows_no_lag(bus: Bus, place: Place) -> None:
 
     async with running(run_topology_watch(bus, [place.stream], [place.durable], interval=0.05)):
         await eventually(lambda: lag() == 0)
-        await bus.js.delete_stream(place.stream.name)
         other = replace(place.stream, name=f"{place.stream.name}x")
-        await ensure_stream(bus, other)
+
+        async def is_replaced() -> bool:
+            # The watch makes it again, if it looks in between.
+            await bus.js.delete_stream(place.stream.name)
+            with suppress(TopologyRefused):
+                await ensure_stream(bus, other)
+                return True
+            return False
+
+        await eventually(is_replaced)
         await eventually(lambda: lag() is None)
 
 

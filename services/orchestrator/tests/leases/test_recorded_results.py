@@ -8,6 +8,12 @@ from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
 
 
+@pytest.fixture
+async def replica(shard: Shard) -> Replica:
+    """One that waits so long for what follows a result that no slow test is over it."""
+    return await shard.open_replica(command_result_seconds=20)
+
+
 async def report(shard: Shard, command: Command) -> None:
     """Post a result, and nothing behind it."""
     result = {"status": "success", "context": {"status": "success", "data": {"n": 1}}}
@@ -30,7 +36,7 @@ async def test_l8_a_result_with_nothing_behind_it_ends_its_command(
     await sweep(replica)
     assert "command.completed" not in await shard.types(held.execution_id)
 
-    await age_hold(shard, held, replica, 2)
+    await age_hold(shard, held, replica, 21)
     await sweep(replica)
 
     await eventually(lambda: has_gone_on(shard, held))
