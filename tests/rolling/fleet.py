@@ -176,15 +176,11 @@ class Fleet:
             "WORKER_ID": f"{replica.name}-{secrets.token_hex(3)}",
             **more,
         }
-        if self.code is not None:
-            environment["PYTHONPATH"] = ":".join(
-                str(path)
-                for parent in ("libs", "services")
-                for path in sorted((self.code / parent).glob("*/src"))
-            )
+        # Tools are found by what is installed, so other code has an environment of its own.
+        python = sys.executable if self.code is None else str(self.code / ".venv/bin/python")
         with (self.folder / f"{replica.name}.log").open("ab") as log:
             replica.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [python, "-m", module],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

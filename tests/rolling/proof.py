@@ -50,6 +50,7 @@ from verify import Findings, check_executions, longest_gap
 
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST = 3
+_SETUP_SECONDS = 600
 """The release before is the state in front of so many of the newest migrations."""
 LEFT = """
 SELECT
@@ -375,11 +376,17 @@ def fleet_at(folder: Path, name: str) -> Iterator[tuple[Fleet, Balancer]]:
 
 @contextmanager
 def checkout(commit: str, folder: Path) -> Iterator[Path]:
-    """Check a commit out beside the repository's own folder."""
+    """Check a commit out beside the repository's own folder, and install it there."""
     place = folder / "previous"
     git = ["git", "-C", str(ROOT)]
     subprocess.run([*git, "worktree", "add", "--detach", "-q", str(place), commit], check=True)
     try:
+        subprocess.run(
+            ["make", "-C", str(place), "setup"],
+            check=True,
+            timeout=_SETUP_SECONDS,
+            stdout=sys.stderr,
+        )
         yield place
     finally:
         subprocess.run([*git, "worktree", "remove", "--force", str(place)], check=False)
