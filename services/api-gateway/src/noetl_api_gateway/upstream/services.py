@@ -102,9 +102,7 @@ class Services:
         Raises:
             Refusal: as `ask`.
         """
-        who = caller()
-        if who is not None and isinstance(request, OnBehalf):
-            request = request.model_copy(update={"principal": who})
+        request = _on_behalf(request)
         body = await self._rounds.ask(
             (operation.name, encode_value(request)),
             lambda: self.forward(operation, request, within=within),
@@ -129,9 +127,7 @@ class Services:
             Refusal: as `ask`.
         """
         place = shard if execution_id is None else self.shard_of(execution_id)
-        who = caller()
-        if who is not None and isinstance(request, OnBehalf):
-            request = request.model_copy(update={"principal": who})
+        request = _on_behalf(request)
         if isinstance(within, str):
             limits = self._seconds[within]
         else:
@@ -255,6 +251,14 @@ def _silence_of[Request: BaseModel, Answer](operation: Operation[Request, Answer
     is_store = operation.name in _RESULT_STORE
     who = "result store" if is_store else f"{operation.service} service"
     return f"The {who} did not answer in time"
+
+
+def _on_behalf[Request: BaseModel](request: Request) -> Request:
+    """Return a request with the caller, if it depends on who asks."""
+    who = caller()
+    if who is None or not isinstance(request, OnBehalf):
+        return request
+    return request.model_copy(update={"principal": who})
 
 
 def _decoded[Request: BaseModel, Answer](
