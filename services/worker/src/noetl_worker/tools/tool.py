@@ -1,7 +1,7 @@
 """The interface of tools, also of those from other packages."""
 
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -156,6 +156,12 @@ class ToolContext:
     """Entries of the keychain that the configuration names; no variable of anything else."""
     listener: Listener | None = None
     """Gets what the tool prints, while it does."""
+    close_output: Callable[[], Awaitable[None]] | None = None
+    """Ends that; for a tool whose work goes on after its run, which leaves it open."""
+    may_park: bool = True
+    """Whether the run may end before the tool's work has; rules for another try see its end."""
+    output_select: Json = None
+    """What of a large result stays in its event."""
     plugins: Mapping[str, Json] = field(default_factory=dict)
     """The versions of plug-ins that the execution keeps, by the names in its playbook."""
     child_starts: Counter[str] = field(default_factory=Counter)
