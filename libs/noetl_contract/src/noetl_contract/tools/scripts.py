@@ -141,7 +141,7 @@ SCRIPT = ToolKind(
                             "limits",
                             KeyType.TEXTS,
                             "Limits.",
-                            default_text="NOETL_CONTAINER_CPU_MAX, NOETL_CONTAINER_MEMORY_BYTES_MAX",
+                            default_text="those of a container",
                         ),
                     ),
                 ),
