@@ -10,6 +10,7 @@ from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import Json, JsonObject
 from noetl_template import TemplateError, render_task, render_worker
 
+from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import Listener
@@ -262,6 +263,14 @@ class Parking(Protocol):
         """Return the commands whose work goes on, of one shard or of all, with their shards."""
 
 
+type ReportResult = Callable[[Command, ToolResult], Awaitable[JsonObject]]
+
+
+async def whole_result(_command: Command, result: ToolResult) -> JsonObject:
+    """Return a result as a run reports it, however large it is."""
+    return {"status": result.status, "context": result.to_json()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolParts:
     """Shared parts; a factory takes those its tool needs."""
@@ -276,3 +285,5 @@ class ToolParts:
     """Interpreters with packages, for scripts that ask for some; without it none may."""
     own_http: httpx.AsyncClient | None = None
     """For the worker's own surroundings, as the metadata of its machine; without one ``http``."""
+    report_result: ReportResult = whole_result
+    """Makes the reported form of a result that comes after its run."""

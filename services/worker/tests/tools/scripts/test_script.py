@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from noetl_testkit.waiting import eventually
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.result_stores import StoredResult
+from noetl_worker.run.results import reported_result
 from noetl_worker.settings import Settings
 from noetl_worker.tools.containers.callback import Callbacks
 from noetl_worker.tools.containers.places import a_cluster
@@ -29,7 +31,7 @@ from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.scripts.script import Script, ScriptEnds
 from noetl_worker.tools.scripts.source import ScriptSource
-from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult, whole_result
 from tool_server import Asked, Said, ToolServer, tool_server
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "containers"))
@@ -87,7 +89,10 @@ class World:
         http = await self.stack.enter_async_context(open_tool_client(seconds=5, trust_env=False))
         source = ScriptSource(http, GoogleTokens(http, Settings()), storage="http://127.0.0.1:1")
         backend = a_cluster(settings, kind=SCRIPT_KIND, log_bytes=1000)
-        ends = ScriptEnds(Callbacks(self.edge), self.store)  # type: ignore[arg-type]
+        ends = ScriptEnds(
+            Callbacks(self.edge),  # type: ignore[arg-type]
+            partial(reported_result, store=self.store),
+        )
         script = Script(settings, source, backend, ends)
         self.stack.push_async_callback(script.close)
         if not watches:
@@ -465,7 +470,7 @@ async def test_what_a_worker_does_not_allow_is_refused_by_its_name(
 
 async def test_without_a_cluster_it_raises(world: World, context: ToolContext) -> None:
     source = ScriptSource(None, None, storage="")  # type: ignore[arg-type]
-    ends = ScriptEnds(Callbacks(world.edge), world.store)  # type: ignore[arg-type]
+    ends = ScriptEnds(Callbacks(world.edge), whole_result)  # type: ignore[arg-type]
     script = Script(Settings(), source, None, ends)
 
     assert not script.is_available

@@ -10,9 +10,7 @@ import orjson
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.commands import Command
-from noetl_worker.control_plane.result_stores import EdgeResultStore, ResultStore
 from noetl_worker.redaction import is_sensitive
-from noetl_worker.run.results import reported_result
 from noetl_worker.settings import Settings
 from noetl_worker.tools.containers.allowed import Allowed
 from noetl_worker.tools.containers.backend import Ending
@@ -24,7 +22,14 @@ from noetl_worker.tools.containers.plan import SCRIPT, SCRIPT_KIND, Origin, Plan
 from noetl_worker.tools.containers.reading import SECRET_TEMPLATE
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.scripts.source import ScriptSource
-from noetl_worker.tools.tool import Failure, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.tools.tool import (
+    Failure,
+    ReportResult,
+    ToolContext,
+    ToolError,
+    ToolParts,
+    ToolResult,
+)
 
 _TYPES = ("gcs", "s3", "http", "local", "inline")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
@@ -143,17 +148,17 @@ class ScriptEnds:
 
     Args:
         callbacks: to the control plane.
-        store: for results that are too large for an event.
+        report_result: makes the reported form of a result.
     """
 
-    def __init__(self, callbacks: Callbacks, store: ResultStore) -> None:
+    def __init__(self, callbacks: Callbacks, report_result: ReportResult) -> None:
         self._callbacks = callbacks
-        self._store = store
+        self._report_result = report_result
 
     async def report(self, ending: Ending) -> bool:
         """Report an end; False when it has to be reported again."""
         result = result_of(ending)
-        reported = await reported_result(_command_of(ending.origin), result, self._store)
+        reported = await self._report_result(_command_of(ending.origin), result)
         body = body_of(replace(ending, logs=None)) | {"result": reported}
         return await self._callbacks.send(ending, body)
 
@@ -252,5 +257,5 @@ def create(parts: ToolParts) -> Script:
     if settings.container_backend == "kubernetes":
         most_output = settings.worker_python_output_bytes
         backend = a_cluster(settings, kind=SCRIPT_KIND, log_bytes=most_output)
-    ends = ScriptEnds(Callbacks(parts.edge), EdgeResultStore(parts.edge))
+    ends = ScriptEnds(Callbacks(parts.edge), parts.report_result)
     return Script(settings, ScriptSource.of(parts), backend, ends)
