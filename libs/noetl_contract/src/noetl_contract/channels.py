@@ -148,8 +148,8 @@ INGRESS = Channel(
 DIRECT_WRITES = Channel(
     name="direct_writes",
     address="noetl_hint.write.{shard}.{execution_id}.{kind}",
-    summary="Ingress messages that their stream does not acknowledge or deliver, because nobody "
-    "leads it; the stream has them too. They may be lost.",
+    summary="Ingress messages on the short way past their stream; one that is not answered soon "
+    "goes into the stream too. They may be lost.",
     messages=INGRESS.messages,
     senders=("api-gateway",),
     receivers=("orchestrator",),

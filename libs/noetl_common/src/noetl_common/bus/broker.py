@@ -174,14 +174,21 @@ class Bus:
     # -- core NATS -----------------------------------------------------------------------
 
     async def send(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reply: str = "",
     ) -> None:
         """Send a message that may be lost: without a connection it is dropped at once.
+
+        On ``reply`` the broker tells when nobody listens.
 
         Raises:
             TooLarge: the body is above the broker's limit.
         """
-        data = wire.command(subject, body, headers=headers)
+        data = wire.command(subject, body, reply=reply, headers=headers)
         self._check_size(subject, data)
         if self.is_connected:
             await wire.write(self.nc, data)

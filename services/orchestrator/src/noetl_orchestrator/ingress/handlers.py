@@ -63,6 +63,11 @@ class IngressHandler:
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
 
+    @property
+    def under_way(self) -> int:
+        """How many messages wait for their answers."""
+        return self._working
+
     async def __call__(self, deliveries: list[Delivery]) -> None:
         """Submit messages to turns without waiting for their answers."""
         for delivery in deliveries:
