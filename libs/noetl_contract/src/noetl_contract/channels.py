@@ -27,6 +27,7 @@ from noetl_contract.hints import (
 )
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     DEADLINE_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
@@ -93,6 +94,7 @@ _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",
     DEADLINE_HEADER: "End of the sender's wait in Unix milliseconds; a later start is dropped.",
+    AGAIN_HEADER: "A copy went out before, which may have been committed.",
 }
 _DEAD = {
     **_ID,
