@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from time import time_ns
+from typing import cast
 
 import pytest
+from noetl_common.bus.delivery import DeliveryOwner
 from noetl_common.bus.inbox import Incoming
 from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.tracing import start_tracing, stop_tracing
@@ -12,6 +14,7 @@ from noetl_orchestrator.traces import arrival_of
 from otlp_receiver import receiving
 
 CONTEXT = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+NOBODY = cast("DeliveryOwner", None)
 MESSAGE = Incoming("noetl_ingress.0.1.execute", b"{}", CONTEXT)
 
 
@@ -27,7 +30,7 @@ def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_traced")
 def test_what_came_past_the_stream_has_come_now() -> None:
     before = time_ns()
-    arrival = arrival_of(DirectDelivery(MESSAGE))
+    arrival = arrival_of(DirectDelivery(NOBODY, MESSAGE))
 
     assert arrival is not None
     assert arrival.sender == CONTEXT
@@ -35,4 +38,4 @@ def test_what_came_past_the_stream_has_come_now() -> None:
 
 
 def test_nobody_asks_while_tracing_is_off() -> None:
-    assert arrival_of(DirectDelivery(MESSAGE)) is None
+    assert arrival_of(DirectDelivery(NOBODY, MESSAGE)) is None

@@ -10,7 +10,7 @@ from time import time_ns
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.dead_letters import bury
-from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.delivery import Delivery, DeliveryOwner
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.streams import ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct
@@ -25,8 +25,8 @@ class DirectDelivery(Delivery):
 
     __slots__ = ()
 
-    def __init__(self, intake: "_Intake", incoming: Incoming) -> None:
-        super().__init__(intake, incoming, store="")
+    def __init__(self, owner: DeliveryOwner, incoming: Incoming) -> None:
+        super().__init__(owner, incoming, store="")
         # Its first; whether a copy may have been committed before is told by its header.
         self._fields = (1, 0, str(time_ns()), 0)
 
