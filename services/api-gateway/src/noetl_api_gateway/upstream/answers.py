@@ -6,11 +6,17 @@ from typing import Self
 
 import orjson
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
+from noetl_common.bus.rpc.replies import unread_body
 from noetl_contract.rpc import RpcReply
 
 
 class Answers:
     """All answers to one write: attempts may be answered several times, a 503 first.
+
+    Args:
+        inbox: of the connection.
+        is_bare: they come without an envelope, as workers at the broker get them.
+        is_passed_on: the body of a good one stays as it came, as bytes of JSON.
 
     Attributes:
         subject: where they come.
@@ -22,14 +28,16 @@ class Answers:
         "_arrived",
         "_inbox",
         "_is_bare",
+        "_is_passed_on",
         "_parts",
         "_waiting",
         "nobody_listens",
         "subject",
     )
 
-    def __init__(self, inbox: Inbox, *, is_bare: bool) -> None:
+    def __init__(self, inbox: Inbox, *, is_bare: bool, is_passed_on: bool) -> None:
         self._is_bare = is_bare
+        self._is_passed_on = is_passed_on
         self.nobody_listens = False
         self.subject = inbox.fresh_subject()
         self._inbox = inbox
@@ -75,7 +83,12 @@ class Answers:
         if not self._waiting:
             return None
         data = self._waiting.popleft()
-        return _of_bare(data) if self._is_bare else RpcReply.model_validate_json(data)
+        if self._is_bare:
+            return _of_bare(data)
+        unread = unread_body(data) if self._is_passed_on else None
+        if unread is not None:
+            return RpcReply.model_construct(status=200, body=unread)
+        return RpcReply.model_validate_json(data)
 
 
 def _of_bare(data: bytes) -> RpcReply:

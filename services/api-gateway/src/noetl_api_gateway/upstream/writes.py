@@ -165,12 +165,15 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(self, message: IngressMessage, *, wait: WriteTimeout) -> Json:
+    async def send(
+        self, message: IngressMessage, *, wait: WriteTimeout, is_passed_on: bool = False
+    ) -> Json:
         """Send a message, and return the body of the answer to its commit.
 
         Args:
             message: the execution it is about decides the shard.
             wait: how long to wait.
+            is_passed_on: return the body as it came, as bytes of JSON, where that can be.
 
         Raises:
             NoAnswerError: no answer within the timeout.
@@ -179,12 +182,14 @@ class IngressWriter:
         """
         working_on(message)
         if carried() is None:
-            return await self._send(message, wait)
+            return await self._send(message, wait, is_passed_on=is_passed_on)
         kind = kind_of(message)
         with inside(f"ingress {kind}", kind="producer"):
-            return await self._send(with_trace(message), wait)
+            return await self._send(with_trace(message), wait, is_passed_on=is_passed_on)
 
-    async def _send(self, message: IngressMessage, wait: WriteTimeout) -> Json:
+    async def _send(
+        self, message: IngressMessage, wait: WriteTimeout, *, is_passed_on: bool
+    ) -> Json:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
@@ -197,7 +202,7 @@ class IngressWriter:
                 body = await self._keep(body, execution_id, wait, deadline)
             kind = kind_of(message)
             is_report = kind in _REPORTS
-            with Answers(self._inbox, is_bare=is_report) as answers:
+            with Answers(self._inbox, is_bare=is_report, is_passed_on=is_passed_on) as answers:
                 subject = self._subject(execution_id, kind)
                 write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
@@ -224,8 +229,12 @@ class IngressWriter:
         except TimeoutError as error:
             raise NoAnswerError from error
 
-    async def deliver(self, message: IngressMessage, *, seconds: float) -> Json:
+    async def deliver(
+        self, message: IngressMessage, *, seconds: float, is_passed_on: bool = False
+    ) -> Json:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
+
+        The body is returned as bytes of JSON, where that can be, if it ``is_passed_on``.
 
         Raises:
             Refusal: the orchestrator's, or 503 when no answer came; the message may be accepted
@@ -233,7 +242,8 @@ class IngressWriter:
                 effect.
         """
         try:
-            return await self.send(message, wait=WriteTimeout(seconds=seconds))
+            wait = WriteTimeout(seconds=seconds)
+            return await self.send(message, wait=wait, is_passed_on=is_passed_on)
         except NoAnswerError as error:
             raise unavailable("The event was not committed in time") from error
 
