@@ -307,6 +307,14 @@ class Draft:
         if command.awaits and command.holds:
             self.decision.abandoned.append(command.event_id)
 
+    def _cancel(self, command: CommandState) -> None:
+        """Let an open command end with its execution."""
+        self.abandon(command)
+        self.decision.timers_done += command.timers
+        self._endings[command.event_id] = ("CANCELLED", None)
+        if command.wait is None:
+            self._touched[command.event_id] = command
+
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
         if command.timeout_seconds is not None and command.claimed_at is not None:
@@ -395,21 +403,19 @@ class Draft:
             decision.cause = self.first_cause()
         if state.soft is not None and not self._soft_before:
             decision.soft_error = placed(state.soft, self.playbook)
-        decision.changes = [
-            self._change_of(command)
-            for command in self._touched.values()
-            if command.event_id not in self._recorded
-        ]
         if state.paused:
             decision.continue_later = False  # its end of pause continues
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error
-            decision.cancel_open_commands = True
             decision.timers_done += state.timers
             for command in state.commands.values():
-                self.abandon(command)
-                decision.timers_done += command.timers
+                self._cancel(command)
+        decision.changes = [
+            self._change_of(command)
+            for command in self._touched.values()
+            if command.event_id not in self._recorded
+        ]
         done = set(decision.timers_done)
         decision.timers = [
             timer
