@@ -131,9 +131,9 @@ WITH published AS (
 
 removed AS (
     DELETE FROM noetl.outbox AS stored
-    WHERE stored.outbox_id = ANY(
-        ARRAY(SELECT p.outbox_id FROM published AS p WHERE p.sequence IS NULL)
-    )
+    USING published
+    WHERE stored.outbox_id = published.outbox_id
+        AND published.sequence IS NULL
 )
 
 UPDATE noetl.outbox AS stored
