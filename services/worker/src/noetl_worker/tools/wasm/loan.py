@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 from noetl_contract.json import Json
 
-from noetl_worker.credentials.known_secrets import spellings_of
-from noetl_worker.redaction import REDACTED
+from noetl_worker.redaction import REDACTED, spellings_of
 from noetl_worker.tools.http.auth import secret_headers
 from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.tool import ToolContext, ToolError
