@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 from noetl_common.bus.broker import Bus, connect
@@ -37,6 +38,7 @@ from noetl_worker.output.limits import OutputLimits
 from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
+from noetl_worker.run.results import reported_result
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.http.hosts import addresses_of
@@ -96,6 +98,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
                 interpreters=pool,
                 libraries=libraries,
                 edge=edge,
+                report_result=partial(reported_result, store=EdgeResultStore(edge)),
             )
         )
         stack.push_async_callback(toolbox.close)
