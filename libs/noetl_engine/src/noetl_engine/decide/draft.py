@@ -307,14 +307,6 @@ class Draft:
         if command.awaits and command.holds:
             self.decision.abandoned.append(command.event_id)
 
-    def _cancel(self, command: CommandState) -> None:
-        """Let an open command end with its execution."""
-        self.abandon(command)
-        self.decision.timers_done += command.timers
-        self._endings[command.event_id] = ("CANCELLED", None)
-        if command.wait is None:
-            self._touched[command.event_id] = command
-
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
         if command.timeout_seconds is not None and command.claimed_at is not None:
@@ -410,7 +402,11 @@ class Draft:
             decision.error = state.error
             decision.timers_done += state.timers
             for command in state.commands.values():
-                self._cancel(command)
+                self.abandon(command)
+                decision.timers_done += command.timers
+                self._endings[command.event_id] = ("CANCELLED", None)
+                if command.wait is None:
+                    self._touched[command.event_id] = command
         decision.changes = [
             self._change_of(command)
             for command in self._touched.values()
@@ -428,9 +424,7 @@ class Draft:
         ended, error = self._endings.get(command.event_id, (None, None))
         limits = self.facts.limits
         # With its result in the log the command can end without its worker.
-        lease = timedelta(
-            seconds=limits.lease_seconds if command.call is None else limits.result_seconds
-        )
+        seconds = limits.lease_seconds if command.call is None else limits.result_seconds
         # Nobody holds a parked command: its worker is done with it.
         held = bool(command.holds) and command.parked is None
         status = "PENDING"
@@ -450,7 +444,7 @@ class Draft:
             claimed_at=command.claimed_at,
             started_at=command.started_at,
             ended_at=None if ended is None else self.facts.now,
-            lease_until=None if ended or not held else self.facts.now + lease,
+            lease_until=None if ended or not held else self.facts.now + timedelta(seconds=seconds),
             error=error,
             result_event_id=self._results.get(command.event_id),
         )
