@@ -93,6 +93,11 @@ class Block:
         return not self.marks.keys() & {"not run", "parsed", "registered", "read"}
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is the text of a file for the commands that follow."""
+        return "file" in self.marks
+
+    @property
     def stack(self) -> str:
         """The stack that it runs in."""
         return self.marks.get("stack", "nats")

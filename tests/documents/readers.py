@@ -56,7 +56,7 @@ class Reader:
         return self.outputs
 
     def _take(self, block: Block) -> None:
-        if "file" in block.marks:
+        if block.is_file:
             (self.folder / block.marks["file"]).write_text(self._here(block.text))
         elif block.language == "sh" and block.is_run:
             if "given" in block.marks:

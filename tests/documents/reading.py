@@ -30,6 +30,7 @@ _READERS = 4
 _GOES_ON_FROM = {
     "docs/tutorial/4-failure-and-resume.md": "docs/tutorial/3-own-credential.md",
     "docs/tutorial/6-schedule-and-alert.md": "docs/tutorial/3-own-credential.md",
+    "docs/tutorial/7-deploy.md": "docs/tutorial/1-first-playbook.md",
 }
 
 
@@ -87,17 +88,17 @@ def _open_waits(client: httpx.Client, execution: int) -> list[JsonObject]:
 def session_of(
     stack: Stack,
     playbooks: Sequence[Block],
-    kept: Sequence[Block],
     blocks: Sequence[Block],
     folder: Path,
+    *,
     environment: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> Iterator[Session]:
     """Run all playbooks and all commands; the executions need not have ended.
 
     Args:
-        playbooks: are registered in the order of the pages, and then started.
-        kept: are registered and not started; perhaps another version of one that is.
+        playbooks: those that are run are registered in the order of the pages, and then started;
+            then the others are registered, which may be other versions of the same.
         blocks: the files and the commands of a page are for one reader.
         folder: of the readers.
         environment: what the readers have set before.
@@ -126,8 +127,8 @@ def session_of(
         (folder / "backups").mkdir()
         session = Session(stack=stack)
         with stack.client() as client:
-            _start(client, session, playbooks, places)
-            _register(client, session, kept, places)
+            _start(client, session, [one for one in playbooks if one.is_run], places)
+            _register(client, session, [one for one in playbooks if not one.is_run], places)
         pages: dict[str, list[Block]] = defaultdict(list)
         for block in blocks:
             pages[_GOES_ON_FROM.get(block.page, block.page)].append(block)

@@ -77,7 +77,7 @@ def _refused(words: list[str]) -> Iterator[str]:
             context = command.make_context("noetl-server", list(words))
             # Of a group's words those that its own options leave.
             while rest := hasattr(command, "resolve_command") and [
-                *context._protected_args,  # noqa: SLF001 -- as a group reads them itself
+                *context._protected_args,
                 *context.args,
             ]:
                 name, command, rest = command.resolve_command(context, rest)
@@ -91,9 +91,7 @@ def _refused(words: list[str]) -> Iterator[str]:
 
 
 def _target(name: str, words: list[str]) -> Iterator[str]:
-    recipe = re.search(
-        rf"^{name}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE
-    )
+    recipe = re.search(rf"^{name}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     if recipe is None:
         yield f"make {name}"
         return
@@ -108,7 +106,7 @@ def _target(name: str, words: list[str]) -> Iterator[str]:
 
 def _unknown_options(said: str, program: str, words: list[str]) -> Iterator[str]:
     """Yield the options that a program's help doesn't have."""
-    if not (ROOT / program.split()[0]).exists() and "/" in program.split()[0]:
+    if not (ROOT / program.partition(" ")[0]).exists():
         yield f"{program} is not there"
         return
     options = {one.partition("=")[0] for one in words if _OPTION.match(one)} - {"--help"}

@@ -41,7 +41,7 @@ def session(nats_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with nats_stack.client() as client:
         for block in PLUGINS:
             register(client, block.text)
-    with session_of(nats_stack, PLAYBOOKS, REGISTERED, HERE, folder) as session:
+    with session_of(nats_stack, [*PLAYBOOKS, *REGISTERED], HERE, folder) as session:
         yield session
 
 

@@ -12,8 +12,12 @@ from tests.security.access.callers import INTERNAL, KEYS
 
 pytestmark = pytest.mark.timeout(300)
 
-BLOCKS = [one for one in all_blocks() if one.stack == "asking"]
-RUN = [one for one in BLOCKS if one.language == "sh" and one.is_run]
+ALL = all_blocks()
+RUN = [one for one in ALL if one.stack == "asking" and one.language == "sh" and one.is_run]
+# With the files of the tutorial's first page, which its last one goes on with.
+BLOCKS = [
+    one for one in ALL if one in RUN or (one.page.endswith("1-first-playbook.md") and one.is_file)
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def session(asking_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> It
     known = {"ADMIN_KEY": KEYS[Role.ADMIN], "TOKEN": INTERNAL}
     # What `tools/compose_secrets` writes has the key of the stack's administrator.
     files = {".env": f"NOETL_ADMIN_KEY={KEYS[Role.ADMIN]}\n"}
-    with session_of(asking_stack, [], [], BLOCKS, folder, known, files) as session:
+    with session_of(asking_stack, [], BLOCKS, folder, environment=known, files=files) as session:
         yield session
 
 
