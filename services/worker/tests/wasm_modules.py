@@ -55,6 +55,18 @@ def says(answer: str, *, before: str = "") -> str:
     return module(given, data=answer)
 
 
+def slow_to_compile(size: int) -> str:
+    """Return a module of so many nested loops, and variables that all of them change."""
+    variables = "i32 " * size
+    turns = "".join(
+        f"(local.set {2 + n} (i32.add (local.get {2 + n}) (i32.const 1)))"
+        f"(br_if 0 (local.get {2 + n})))"
+        for n in range(size)
+    )
+    body = f"(local {variables}) {'(loop ' * size} {turns} (i64.const 0)"
+    return module(body)
+
+
 def plugin(text: str | bytes, *, form: Form = "wat", path: str = "p/x", **more: Any) -> PluginBody:
     """Return a plug-in of a module."""
     data = text.encode() if isinstance(text, str) else text

@@ -75,7 +75,7 @@ class Wasm:
     async def close(self) -> None:
         """Start no more runs."""
         if self._slots is not None:
-            self._slots.close()
+            await self._slots.close()
 
     async def _run(
         self,
@@ -132,9 +132,17 @@ class Wasm:
             return self._slots
 
     def _load(self) -> "Slots":
+        from noetl_worker.tools.wasm.compiler import Compiler  # noqa: PLC0415 -- the runtime is large
         from noetl_worker.tools.wasm.slots import Slots  # noqa: PLC0415 -- the runtime is large
 
-        return Slots(most=self._settings.wasm_slots, kept=self._settings.wasm_modules_kept)
+        settings = self._settings
+        kept = settings.wasm_modules_kept
+        compiler = Compiler(
+            seconds=settings.wasm_compile_seconds,
+            memory_bytes=settings.wasm_compile_memory_bytes,
+            kept=kept,
+        )
+        return Slots(compiler, most=settings.wasm_slots, kept=kept)
 
     async def _find(self, pin: PluginPin, context: ToolContext) -> Plugin:
         try:
