@@ -41,9 +41,9 @@ def started_by(root: Node, kind: str) -> tuple[StartedPlaybook, ...]:
         return ()
     version = below(root, *place, "version")
     number = version.value if isinstance(version, Scalar) else None
-    is_number = isinstance(number, int) and not isinstance(number, bool)
-    path = ".".join((*place, "playbook"))
-    return (StartedPlaybook(node.value, number if is_number else None, path, node),)
+    if not isinstance(number, int) or isinstance(number, bool):
+        number = None
+    return (StartedPlaybook(node.value, number, ".".join((*place, "playbook")), node),)
 
 
 def started_in(text: str, kind: str) -> tuple[StartedPlaybook, ...]:
