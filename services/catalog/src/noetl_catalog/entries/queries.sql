@@ -159,11 +159,11 @@ SELECT
     asked.version
 FROM unnest($1::TEXT[], $2::BIGINT[]) AS asked (path, version)
 WHERE NOT EXISTS (
-    SELECT 1 FROM noetl.catalog AS found
-    WHERE found.path = asked.path
-        AND found.deleted_at IS NULL
-        AND (asked.version IS NULL OR found.version = asked.version)
-);
+        SELECT 1 FROM noetl.catalog AS found
+        WHERE found.path = asked.path
+            AND found.deleted_at IS NULL
+            AND (asked.version IS NULL OR found.version = asked.version)
+    );
 
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
