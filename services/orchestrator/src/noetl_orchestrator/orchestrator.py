@@ -94,7 +94,12 @@ class Orchestrator:
         )
         self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
-        self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
+        self.replicas = Replicas(
+            bus,
+            self.cache,
+            shard=settings.shard_index,
+            fewest_active=settings.replicas_active_min,
+        )
 
         self.dispatcher = Dispatcher(
             turn_inputs=settings.turn_inputs,
@@ -118,8 +123,8 @@ class Orchestrator:
         self.children = Children(database, settings)
         self.runs, self.demand = Runs(database), Demand(database, self.pauses)
 
-        self.on_batch = IngressHandler(bus, self.dispatcher, settings)
-        self.claims = ClaimHandler(self.store, self.dispatcher, settings)
+        self.on_batch = IngressHandler(bus, self.dispatcher, self.replicas, settings)
+        self.claims = ClaimHandler(bus, self.store, self.dispatcher, self.replicas, settings)
 
     async def __aenter__(self) -> Self:
         self.clock.set(await self.store.read_clock())

@@ -17,7 +17,13 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TlsMisconfigured
+from noetl_common.bus.errors import (
+    BusClosed,
+    BusForbidden,
+    BusUnavailable,
+    NobodyListens,
+    TlsMisconfigured,
+)
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
@@ -174,14 +180,21 @@ class Bus:
     # -- core NATS -----------------------------------------------------------------------
 
     async def send(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reply: str = "",
     ) -> None:
         """Send a message that may be lost: without a connection it is dropped at once.
+
+        On ``reply`` the broker tells when nobody listens.
 
         Raises:
             TooLarge: the body is above the broker's limit.
         """
-        data = wire.command(subject, body, headers=headers)
+        data = wire.command(subject, body, reply=reply, headers=headers)
         self._check_size(subject, data)
         if self.is_connected:
             await wire.write(self.nc, data)
@@ -233,7 +246,7 @@ class Bus:
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise BusUnavailable(what=subject, reason="nobody listens")
+            raise NobodyListens(what=subject)
         return incoming
 
     def inbox(self) -> Inbox:
