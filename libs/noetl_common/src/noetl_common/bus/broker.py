@@ -246,7 +246,7 @@ class Bus:
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise NobodyListens(what=subject)
+            raise NobodyListens(what=subject, reason="nobody listens")
         return incoming
 
     def inbox(self) -> Inbox:

@@ -12,8 +12,6 @@ class BusUnavailable(Unavailable):
 class NobodyListens(BusUnavailable):
     """The broker knows no listener of the subject; nobody got the message."""
 
-    template = "nobody listens on {what}"
-
 
 class BusClosed(BusUnavailable):
     """The client gave the connection up for good; the process has to end."""

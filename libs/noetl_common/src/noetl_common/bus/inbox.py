@@ -74,7 +74,7 @@ class Waiter:
         """
         incoming = await self.wait_message(seconds)
         if incoming.is_no_responders:
-            raise NobodyListens(what=self.subject)
+            raise NobodyListens(what=self.subject, reason="nobody listens")
         return incoming.data
 
     async def wait_message(self, seconds: float) -> Incoming:

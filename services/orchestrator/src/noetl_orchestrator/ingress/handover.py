@@ -133,6 +133,7 @@ class HandOver:
         self._answers: dict[str, list[Answer]] = {}
         self._refused: list[tuple[Delivery, Verb, float | str | None]] = []
         self._wake = asyncio.Event()
+        self._look_at = 0.0
 
     async def give(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Hand messages over to the owners of their executions; return those to decide here."""
@@ -163,12 +164,12 @@ class HandOver:
         """Take messages of others, and look after those given, until cancelled."""
         subscription = await self._bus.subscribe(replica_subject(self._replicas.name), self._hear)
         self._replicas.gone.append(self._lost)
-        knocked_at = 0.0
         try:
             while True:
                 beat()
-                if monotonic() - knocked_at >= _LOOK_SECONDS:
-                    knocked_at = monotonic()
+                if monotonic() >= self._look_at:
+                    self._look_at = monotonic() + _LOOK_SECONDS
+                    await self._look()
                     await self._knock()
                 try:
                     async with asyncio.timeout(_LOOK_SECONDS):
@@ -181,7 +182,6 @@ class HandOver:
                     self._waiting.clear()
                     await self._intake.take_here(taken)
                 await self._settle_refused()
-                await self._look()
         finally:
             self._replicas.gone.remove(self._lost)
             await subscription.unsubscribe()
@@ -274,6 +274,7 @@ class HandOver:
         for one in self._given.values():
             if one.owner == owner:
                 one.since = float("-inf")
+        self._look_at = 0.0
         self._wake.set()
 
     async def _look(self) -> None:

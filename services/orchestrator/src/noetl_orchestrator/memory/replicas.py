@@ -32,7 +32,9 @@ _ALONE_SECONDS = 1.0
 _HOT, _HOT_LOOKS = 0.8, 3
 _COLD, _COLD_LOOKS = 0.5, 20
 _TOGETHER_SECONDS = 0.5
-_ABSENCE_SECONDS = 1.75  # who has died is noticed earlier: nobody listens then
+# Of one that hangs. Who has died is noticed earlier: nobody listens then.
+_ABSENCE_SECONDS = 5.0
+_LATE_SECONDS = 1.5
 # After a change copies of before may be in memory anywhere.
 _UNSETTLED_SECONDS = 5.0
 _BUCKETS = 256
@@ -85,7 +87,7 @@ class Replicas:
         self._chosen: list[str] = []
         self._active: list[str] = [self.name]
         self._owners: list[str] = []
-        self._changed_at = float("-inf")
+        self._changed_at = self._shown_at = float("-inf")
 
     @property
     def are_there(self) -> bool:
@@ -141,7 +143,11 @@ class Replicas:
         self._loads[self.name] = self._look()
         self._choose()
         await self.send(())
-        late = self._monotonic() - _ABSENCE_SECONDS
+        now = self._monotonic()
+        was_late, self._shown_at = now - self._shown_at > _LATE_SECONDS, now
+        if was_late:
+            return  # what they told meanwhile is still to be read
+        late = now - _ABSENCE_SECONDS
         for name in [name for name, heard_at in self._heard.items() if heard_at < late]:
             self.lose(name)
 
