@@ -19,6 +19,10 @@ CONFLICTS = counter(
     "noetl_orchestrator_conflicts_total",
     "Decisions made again because the execution had moved on or was locked.",
 )
+ACTIVE = gauge(
+    "noetl_orchestrator_active",
+    "1 while this replica owns executions; another one is ready to follow.",
+)
 HANDED_OVER = counter(
     "noetl_orchestrator_handed_over_total",
     "Messages given to the replica that owns their execution.",

@@ -23,6 +23,7 @@ from noetl_common.logging import get_logger
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.subjects import replica_moves_subject
 
+from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.load import Load, LoadMeter
 
@@ -86,6 +87,7 @@ class Replicas:
         self._loads: dict[str, Load] = {}
         self._chosen: list[str] = []
         self._active: list[str] = [self.name]
+        metrics.ACTIVE.set(1)
         self._owners: list[str] = []
         self._changed_at = self._shown_at = float("-inf")
 
@@ -245,6 +247,7 @@ class Replicas:
         if active == self._active:
             return
         self._active = active
+        metrics.ACTIVE.set(self.is_active)
         self._owners = [] if active == [self.name] else _owners(active)
         self._changed_at = self._monotonic()
         dropped = self._cache.forget_where(lambda one: self.owner_of(one) is not None)
