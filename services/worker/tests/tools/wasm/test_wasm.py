@@ -4,6 +4,8 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import os
+import resource
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -18,7 +20,7 @@ from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
 from tool_server import Said
-from wasm_modules import HOST, World, module, plugin, says, world
+from wasm_modules import HOST, World, module, plugin, says, slow_to_compile, world
 
 EXAMPLES = next(
     folder
@@ -120,6 +122,59 @@ async def test_the_event_loop_goes_on_and_a_cancelled_run_is_gone(here: World) -
 
     assert all(isinstance(one, asyncio.CancelledError) for one in told)
     assert after.data == 1
+
+
+async def test_a_compilation_is_bounded_and_holds_up_nobody(interpreters: InterpreterPool) -> None:
+    slow = plugin(slow_to_compile(700))
+    large = plugin(slow_to_compile(701))
+    quick = plugin(says('{"data":1}'), version=3)
+    over = "it can't be compiled within 1 seconds of processor time"
+
+    async with world(interpreters, wasm_slots=1, wasm_compile_seconds=1) as here:
+        await here.run(quick)
+        steps = [asyncio.create_task(ended(here, slow)) for _ in range(6)]
+        beside = 0
+        while not any(one.done() for one in steps):
+            beside += (await here.run(quick)).data
+        told = await asyncio.gather(*steps)
+        began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        again = await ended(here, slow)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
+
+    assert told == [over] * 6
+    assert beside > 1, "those that are compiled run meanwhile, although there is one slot"
+    assert (again, used) == (over, 0), "it isn't tried again"
+
+    async with world(interpreters, wasm_compile_memory_bytes=256 << 20) as here:
+        assert await ended(here, large) == "it can't be compiled with 268435456 bytes of memory"
+
+
+async def test_a_worker_that_stops_leaves_no_compilation(interpreters: InterpreterPool) -> None:
+    before = children()
+    async with world(interpreters) as here:
+        step = asyncio.create_task(here.run(plugin(slow_to_compile(700))))
+        await eventually(lambda: bool(children() - before), what="it is being compiled")
+    with pytest.raises(asyncio.CancelledError):
+        await step
+
+    assert children() - before == set()
+
+
+def children() -> set[str]:
+    """Return the processes that compile for this one."""
+    found = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {line for line in found.stdout.splitlines() if "noetl_worker.tools.wasm" in line}
+
+
+async def test_a_module_has_a_bounded_number_of_functions(here: World) -> None:
+    text = says('{"data":1}').removesuffix(")") + "(func)" * 50_000 + ")"
+
+    assert await ended(here, plugin(text)) == "it has 50003 functions; the limit is 50000"
 
 
 async def test_a_memory_bomb_ends_by_name(here: World) -> None:
