@@ -17,15 +17,10 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import (
-    BusClosed,
-    BusForbidden,
-    BusUnavailable,
-    NobodyListens,
-    TlsMisconfigured,
-)
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
+from noetl_common.crypto.broker_tls import broker_tls
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
 from noetl_common.settings import NatsSettings
@@ -442,18 +437,7 @@ async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
 def _tls_of(settings: NatsSettings) -> ssl.SSLContext | None:
     if not settings.has_tls():
         return None
-    try:
-        if settings.nats_ca:
-            # Only who it names: the machine's own list is for hosts of the internet.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(settings.nats_ca)
-        else:
-            context = ssl.create_default_context()
-        if settings.nats_cert:
-            context.load_cert_chain(settings.nats_cert, settings.nats_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsMisconfigured(reason=str(error)) from error
-    return context
+    return broker_tls(ca=settings.nats_ca, cert=settings.nats_cert, key=settings.nats_key)
 
 
 def _remove[T](items: list[T], item: T) -> None:

@@ -25,12 +25,6 @@ class BusForbidden(BusUnavailable):
     template = "the login {user} may not publish {what} on the message bus"
 
 
-class TlsMisconfigured(Permanent):
-    """A file with certificates or keys can't be used; waiting doesn't help."""
-
-    template = "TLS to the message bus (NOETL_NATS_CA, NOETL_NATS_CERT, NOETL_NATS_KEY): {reason}"
-
-
 class StreamFull(Transient):
     """The stream holds as much as it may and refuses more."""
 

@@ -6,10 +6,9 @@ That is a turn of the replica that owns the execution; a claim that came to anot
 import asyncio
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, NobodyListens
-from noetl_common.bus.rpc import Encoded, Forwarded, Listener, handle
+from noetl_common.bus.rpc import Encoded, Forwarded, Listener, RawRequest, handle
 from noetl_common.bus.rpc.replies import encode_error, reply_to_error
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject, encode
@@ -94,7 +93,7 @@ class ClaimHandler:
 
         handler = handle(CLAIM, decide)
 
-        async def answer(message: Msg) -> None:
+        async def answer(message: RawRequest) -> None:
             try:
                 _status, body = await handler.answer(message.data)
             except Exception as error:  # noqa: BLE001 -- the worker must get an answer
@@ -110,7 +109,7 @@ class ClaimHandler:
         finally:
             await asyncio.shield(listener.drain())
 
-    def _refuse(self, message: Msg) -> None:
+    def _refuse(self, message: RawRequest) -> None:
         self._bus.send_nowait(message.reply, encode_error(503, str(_BUSY.error)))
 
     async def _decide(self, execution_id: int, claim: ClaimRequest) -> _Answer:

@@ -10,7 +10,7 @@ from noetl_common.bus.rpc.handlers import (
     encoded,
     handle,
 )
-from noetl_common.bus.rpc.listener import Listener
+from noetl_common.bus.rpc.listener import Listener, RawRequest
 from noetl_common.bus.rpc.server import serve_rpc
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Handler",
     "Handlers",
     "Listener",
+    "RawRequest",
     "RpcClient",
     "RpcRefused",
     "RpcUnavailable",
