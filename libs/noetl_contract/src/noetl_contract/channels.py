@@ -189,7 +189,7 @@ COMMITS = Channel(
     address="noetl_commits.{shard}.{execution_id}",
     summary="What a commit wrote to the log of an execution, for readers of the log.",
     messages=(Message("commit", TypeAdapter(CommitMessage), "New positions.", _ID),),
-    senders=("outbox",),
+    senders=("orchestrator", "outbox"),
     receivers=("projector", "api-gateway"),
     parameters={"shard": _SHARD, "execution_id": _EXECUTION},
     stream=streams.COMMITS.name,
@@ -219,7 +219,7 @@ OUTBOX_HINTS = Channel(
 PUBLISHED = Channel(
     name="published",
     address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
-    summary="The broker's acknowledgements of commands that orchestrators published right after "
+    summary="The broker's acknowledgements of messages that orchestrators published right after "
     "their commit; without one the relay publishes the row.",
     messages=(Message("acknowledgement", TypeAdapter(PublishAcknowledgement), "Stored."),),
     senders=(),

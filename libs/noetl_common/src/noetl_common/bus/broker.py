@@ -14,6 +14,7 @@ import nats.errors
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
+from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
@@ -63,8 +64,8 @@ class Bus:
     """A connection to NATS that reconnects for ever, and the ways to send over it.
 
     Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
-    method here. ``run_topology_watch`` keeps ``topology_ok``, and ``forbidden``: operations of the
-    JetStream API that our login may not use.
+    method here. ``run_topology_watch`` keeps ``topology_ok``. ``forbidden`` are operations of the
+    JetStream API that our login may not use, and families of subjects that it may not publish on.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -371,6 +372,7 @@ class Bus:
 
     def _forbidden(self, subject: str) -> None:
         """Fail what waits for an answer to a subject, which the broker tells in small letters."""
+        self.forbidden.add(family(subject))
         forbidden = BusForbidden(user=self.settings.user(), what=subject)
         self._publisher.on_forbidden(subject, forbidden)
         for answer, asked in self._asked.items():
