@@ -255,6 +255,65 @@ def test_the_wait_is_as_long_as_the_tool_wants_and_no_longer(*, reload: bool) ->
     assert run.rows[-2].result["context"]["error"] == "No callback came within 9000 seconds"
 
 
+SCRIPT = Tool(kind="script", config={"script": {}, "job": {"timeout": 9000}})
+
+
+def tell_result(run: Run, command: Any, *, fails: bool = False) -> Any:
+    """The callback of a script brings the result that its own run would have."""
+    body = {"status": "error" if fails else "success", "data": {"output": "42\n"}}
+    if fails:
+        body["error"] = "Job failed with 1 failures"
+    event = WireEvent(
+        event_type="call.done",
+        step="c",
+        event_id=run.new_id(),
+        status="FAILED" if fails else "COMPLETED",
+        context={
+            "command_id": command.command_id,
+            "call_index": 0,
+            "result": {"status": body["status"], "context": body},
+        },
+        meta={"node_type": "container"},
+    )
+    return run.decide(posted((event,)))
+
+
+@RELOADS
+@pytest.mark.parametrize("early", [False, True], ids=["later", "early"])
+def test_a_script_is_parked_and_its_callback_brings_its_result(
+    *, reload: bool, early: bool
+) -> None:
+    run = begin(SCRIPT, reload=reload)
+    run.limits = Limits(callback_seconds=60)
+    command = run.find("c")
+    if early:
+        run.work_start(command, run.outcome_events(command)[0])
+        tell_result(run, command)
+    complete(run, says_so=True)
+    if not early:
+        (timer,) = [one for one in run.decisions[-1].timers if one.kind == "callback_timeout"]
+        assert (timer.due_at - run.now).total_seconds() == 9000
+        tell_result(run, command)
+
+    assert run.find("end").context["render_context"]["c"]["output"] == "42\n"
+    assert run.execution.progress.soft_errors == 0
+
+
+def test_a_script_that_went_wrong_is_a_soft_error_with_its_text() -> None:
+    run = begin(SCRIPT)
+    command = complete(run, says_so=True)
+    tell_result(run, command, fails=True)
+
+    assert run.execution.progress.soft_errors == 1
+    assert run.execution.state.soft.message == "Job failed with 1 failures"
+
+
+def test_a_script_that_its_run_has_waited_for_is_not_parked() -> None:
+    run = begin(SCRIPT).work("c", data={"output": "42\n"})
+
+    assert run.find("end").context["render_context"]["c"]["output"] == "42\n"
+
+
 def test_a_timer_that_finds_the_callback_done_does_nothing() -> None:
     run = begin()
     command = complete(run)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 from noetl_common.bus.broker import Bus, connect
@@ -37,9 +38,10 @@ from noetl_worker.output.limits import OutputLimits
 from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
+from noetl_worker.run.results import reported_result
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
-from noetl_worker.tools.http.hosts import address_of
+from noetl_worker.tools.http.hosts import addresses_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.traces import traced
@@ -96,6 +98,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
                 interpreters=pool,
                 libraries=libraries,
                 edge=edge,
+                report_result=partial(reported_result, store=EdgeResultStore(edge)),
             )
         )
         stack.push_async_callback(toolbox.close)
@@ -297,11 +300,7 @@ def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]
 
     What is NoETL's own, such as the internal token, goes to the control plane only.
     """
-    own = tuple(
-        address
-        for url in (settings.server_url, settings.public_server_url)
-        if (address := address_of(url)) is not None
-    )
+    own = addresses_of(settings.server_url, settings.public_server_url)
     found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
     for entry in settings.keychain_env_vars.split(","):
         name, has_hosts, hosts = entry.strip().partition("@")

@@ -98,7 +98,7 @@ PLUGIN_RUNS = counter(
 PLUGIN_COMPILE_SECONDS = histogram(
     "noetl_worker_plugin_compile_seconds",
     "Time of compiling a module.",
-    buckets=(0.005, 0.025, 0.1, 0.5, 2.5, 10.0),
+    buckets=(0.1, 0.5, 2.5, 10.0, 30.0, 90.0),
 )
 RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
 PENDING = gauge(

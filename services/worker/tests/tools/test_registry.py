@@ -40,7 +40,7 @@ async def test_other_kinds_fail_as_in_the_reference(toolbox: ToolRegistry, kind:
 
 def test_the_worker_brings_its_tools(toolbox: ToolRegistry) -> None:
     ours = {
-        "artifact", "http", "mcp", "nats", "noop", "playbook", "python", "result_fetch", "script",
+        "artifact", "http", "mcp", "nats", "noop", "playbook", "python", "result_fetch",
         "shell", "task_sequence",
     }  # fmt: skip
 

@@ -7,8 +7,9 @@ from noetl_contract.plugins.interface import EXPORTS, HOST_FUNCTIONS, NAMESPACE
 
 MAGIC: Final = b"\0asm\1\0\0\0"
 _KINDS: Final = ("function", "table", "memory", "global", "tag")
-_IMPORT, _EXPORT = 2, 7
+_IMPORT, _FUNCTION, _EXPORT = 2, 3, 7
 _MOST: Final = 10_000
+_MOST_FUNCTIONS: Final = 50_000
 _SHOWN: Final = 100
 
 
@@ -33,6 +34,8 @@ def check_module(data: bytes, *, uses: Collection[str]) -> None:
         if section == _IMPORT:
             for module, name, kind in _imports(inner):
                 _check_import(module, name, kind, uses)
+        elif section == _FUNCTION:
+            inner.count("functions", most=_MOST_FUNCTIONS)
         elif section == _EXPORT:
             exported |= dict(_exports(inner))
     for name, kind in EXPORTS.items():
@@ -100,10 +103,10 @@ class _Reader:
                 return value
         raise BadModule("a number in it is too long")
 
-    def count(self) -> int:
+    def count(self, what: str = "imports or exports", *, most: int = _MOST) -> int:
         found = self.number()
-        if found > _MOST:
-            raise BadModule(f"it has {found} imports or exports; the limit is {_MOST}")
+        if found > most:
+            raise BadModule(f"it has {found} {what}; the limit is {most}")
         return found
 
     def kind(self) -> str:

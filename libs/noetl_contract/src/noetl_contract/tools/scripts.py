@@ -109,7 +109,12 @@ SCRIPT = ToolKind(
                     default="IfNotPresent",
                     choices=("Always", "IfNotPresent", "Never"),
                 ),
-                ToolKey("namespace", KeyType.TEXT, "Namespace.", default="noetl"),
+                ToolKey(
+                    "namespace",
+                    KeyType.TEXT,
+                    "Namespace.",
+                    default_text="NOETL_CONTAINER_NAMESPACE",
+                ),
                 ToolKey("timeout", KeyType.UNSIGNED, "Longest run in seconds.", default=600),
                 ToolKey("backoff_limit", KeyType.UNSIGNED, "Tries of the Job.", default=3),
                 ToolKey(
@@ -132,7 +137,12 @@ SCRIPT = ToolKind(
                     default={},
                     keys=(
                         ToolKey("requests", KeyType.TEXTS, "Requests.", default={}),
-                        ToolKey("limits", KeyType.TEXTS, "Limits.", default={}),
+                        ToolKey(
+                            "limits",
+                            KeyType.TEXTS,
+                            "Limits.",
+                            default_text="those of a container",
+                        ),
                     ),
                 ),
             ),

@@ -258,10 +258,18 @@ def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
     tools = [tool] if isinstance(tool, Tool) else [task.tool for task in tool.tasks]
     if any(one.kind == PLAYBOOK and one.config.get("return_step") is not None for one in tools):
         note["awaits"] = True
-    wanted = config.get("timeout_seconds") if isinstance(config, dict) else None
+    wanted = _longest_run(config) if isinstance(config, dict) else None
     if isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted > 0:
         note["patience"] = min(float(wanted), LONGEST_SECONDS)
     return note
+
+
+def _longest_run(config: Mapping[str, Json]) -> Json:
+    """Return the seconds that the work of a step may take, in the words of its tool."""
+    job = config.get("job")
+    if config.get("timeout_seconds") is None and isinstance(job, dict):
+        return job.get("timeout")
+    return config.get("timeout_seconds")
 
 
 def _inputs(step: Step, scope: Mapping[str, Json], given: Mapping[str, Json]) -> dict[str, Json]:

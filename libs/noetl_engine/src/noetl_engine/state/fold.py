@@ -96,7 +96,7 @@ ENGINE_TYPES = frozenset(
         EventType.EXECUTION_RESUMED,
     }
 )
-PARKING_KINDS = frozenset({"container"})
+PARKING_KINDS = frozenset({"container", "script"})
 
 
 def fold(state: State, row: EventRow) -> None:
@@ -320,6 +320,7 @@ def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
+    note_answer(state, command, row)
     fails = "fails" in note
     if not fails:
         count_soft_error(state, command, row)

@@ -300,6 +300,21 @@ async def test_a_callback_may_name_its_command_and_bring_the_end_of_its_log(worl
     assert "error" not in event["context"]
 
 
+async def test_a_callback_may_bring_the_result_of_its_step(world: World) -> None:
+    command, result = f"{EXECUTION_ID}:train:5", {"status": "success", "context": {"data": 1}}
+
+    status, _ = await post(
+        world,
+        f"container-callback/{EXECUTION_ID}/train",
+        {"state": "succeeded", "job_name": "job-1", "command_id": command, "result": result},
+    )
+
+    assert status == 202
+    ((event,),) = [message["events"] for message in world.backend.ingress]
+    assert event["context"] == {"command_id": command, "call_index": 0, "result": result}
+    assert event["meta"] == {"node_type": "container"}
+
+
 async def test_the_login_of_a_command_brings_the_callback_of_its_execution(nats_url: str) -> None:
     key = "k" * 32
     body = {"state": "succeeded", "job_name": "job-1"}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from time import perf_counter
 from traceback import format_exception
 
@@ -15,12 +15,12 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker import metrics
 from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.result_stores import ResultStore
-from noetl_worker.credentials.known_secrets import KnownSecrets, spellings_of
+from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.resolver import CommandCredentials
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.output.outputs import Outputs
 from noetl_worker.output.run_output import RunOutput
-from noetl_worker.redaction import NestedTooDeeply, mask
+from noetl_worker.redaction import NestedTooDeeply, mask, spellings_of
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
 from noetl_worker.run.results import LONGEST_TAIL, reported_result
@@ -100,11 +100,13 @@ class Runner:
 
     async def _bounded(self, command: Command, store: ResultStore) -> Outcome:
         output = self._output_of(command)
+        outcome: Outcome | None = None
         try:
             outcome = await self._timed(command, store, output)
         finally:
-            # Before the end is told, so that readers get its lines first.
-            await self._outputs.close(output)
+            if outcome is None or outcome.job is None:
+                # Before the end is told, so that readers get its lines first.
+                await self._outputs.close(output)
         if outcome.error is not None and output.has_lines:
             return replace(outcome, printed=output.tails(LONGEST_TAIL))
         return outcome
@@ -221,6 +223,8 @@ class Runner:
             credentials=credentials,
             toolbox=self._toolbox,
             listener=output.take,
+            close_output=partial(self._outputs.close, output),
+            output_select=command.context.get("output_select"),
             own_templates=_texts_of(command, "own_templates"),
             plugins=plugins if isinstance(plugins, dict) else {},
         )

@@ -1,5 +1,7 @@
 """A single tool with its policy and its ``retry``."""
 
+from dataclasses import replace
+
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.run.policy import Attempts, PolicyLimits, rules_of
@@ -28,6 +30,7 @@ async def run_single(
     if not rules and not retry:
         return await toolbox.run(kind, config, context)
     attempts = Attempts(limits=limits, retry=retry)
+    context = replace(context, may_park=False)
     updates: JsonObject = {}
     while True:
         tried = await attempt(toolbox.run(kind, config, context))

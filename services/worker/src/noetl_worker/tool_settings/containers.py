@@ -87,6 +87,12 @@ class ContainerSettings(BaseSettings):
         gt=0,
         description="Seconds until an image that doesn't come counts as a failed pull.",
     )
+    container_node_lost_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds that a cluster's node may be silent before the containers on it "
+        "count as lost.",
+    )
     container_ttl_seconds: int = Field(
         default=300,
         ge=0,

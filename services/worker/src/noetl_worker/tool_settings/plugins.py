@@ -33,3 +33,12 @@ class PluginSettings(BaseSettings):
     wasm_module_bytes_max: int = Field(
         default=LARGEST_MODULE, ge=1024, description="Largest module, unpacked."
     )
+    wasm_compile_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=600,
+        description="Most processor time for compiling a module; of the clock a minute more.",
+    )
+    wasm_compile_memory_bytes: int = Field(
+        default=1024 * _MEBIBYTE, ge=256 * _MEBIBYTE, description="Most memory for compiling one."
+    )

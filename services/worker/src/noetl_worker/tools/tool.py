@@ -1,7 +1,7 @@
 """The interface of tools, also of those from other packages."""
 
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import Json, JsonObject
 from noetl_template import TemplateError, render_task, render_worker
 
+from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import Listener
@@ -156,6 +157,12 @@ class ToolContext:
     """Entries of the keychain that the configuration names; no variable of anything else."""
     listener: Listener | None = None
     """Gets what the tool prints, while it does."""
+    close_output: Callable[[], Awaitable[None]] | None = None
+    """Ends that; for a tool whose work goes on after its run, which leaves it open."""
+    may_park: bool = True
+    """Whether the run may end before the tool's work has; rules for another try see its end."""
+    output_select: Json = None
+    """What of a large result stays in its event."""
     plugins: Mapping[str, Json] = field(default_factory=dict)
     """The versions of plug-ins that the execution keeps, by the names in its playbook."""
     child_starts: Counter[str] = field(default_factory=Counter)
@@ -256,6 +263,14 @@ class Parking(Protocol):
         """Return the commands whose work goes on, of one shard or of all, with their shards."""
 
 
+type ReportResult = Callable[[Command, ToolResult], Awaitable[JsonObject]]
+
+
+async def whole_result(_command: Command, result: ToolResult) -> JsonObject:
+    """Return a result as a run reports it, however large it is."""
+    return {"status": result.status, "context": result.to_json()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolParts:
     """Shared parts; a factory takes those its tool needs."""
@@ -270,3 +285,5 @@ class ToolParts:
     """Interpreters with packages, for scripts that ask for some; without it none may."""
     own_http: httpx.AsyncClient | None = None
     """For the worker's own surroundings, as the metadata of its machine; without one ``http``."""
+    report_result: ReportResult = whole_result
+    """Makes the reported form of a result that comes after its run."""

@@ -53,7 +53,8 @@ class Cluster:
         container = {"name": "main", "state": state, "image": "i", "imageID": "i", "ready": False,
                      "restartCount": 0}  # fmt: skip
         labels = {**job["spec"]["template"]["metadata"]["labels"], "job-name": name}
-        meta = {"name": f"{name}-x", "labels": labels, "creationTimestamp": MOMENT}
+        meta = {"name": f"{name}-x", "labels": labels, "creationTimestamp": MOMENT,
+                "namespace": job["metadata"]["namespace"]}  # fmt: skip
         await self.put(
             "pods",
             {"metadata": meta, "status": {"containerStatuses": [container], **status}},
@@ -70,7 +71,8 @@ class Cluster:
         """Let a Job end."""
         job = self.objects["jobs"][name]
         condition = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": MOMENT}
-        job["status"] = {"conditions": [condition]}
+        counts = {"succeeded" if kind == "Complete" else "failed": 1}
+        job["status"] = {**counts, "conditions": [condition]}
         await self.put("jobs", job)
 
     async def exit(self, name: str, code: int, word: str = "Completed") -> None:

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from lightkube import KubeConfig
 from noetl_contract.hints import EVERY_RUN
 from noetl_testkit.waiting import eventually
-from noetl_worker.tools.containers.backend import BackendError, Ending
+from noetl_worker.tools.containers.backend import BackendError, Condition, Ending
 from noetl_worker.tools.containers.callback import body_of
 from noetl_worker.tools.containers.kubernetes.backend import KubernetesBackend
 from noetl_worker.tools.containers.kubernetes.objects import job_of
@@ -26,7 +26,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cluster import Cluster, running_cluster
+from cluster import MOMENT, Cluster, running_cluster
 
 PLAN = Plan(
     name="noetl-container-train-7-a",
@@ -69,7 +69,14 @@ class World:
                 "users": [{"name": "u", "user": {"token": "t0ken"}}],
             }
         )
-        made = KubernetesBackend(lambda: config, pool="gpu", namespaces=("jobs",), log_bytes=100)
+        made = KubernetesBackend(
+            lambda: config,
+            kind="container",
+            pool="gpu",
+            namespaces=("jobs",),
+            log_bytes=100,
+            node_seconds=0.05,
+        )
         self.stack.push_async_callback(made.close)
         return made
 
@@ -104,7 +111,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def test_a_job_has_known_fields_no_privileges_and_no_secret_in_it() -> None:
-    job = job_of(PLAN, user="1000:1000").to_dict()
+    job = job_of(PLAN, user="1000:1000", node_seconds=300).to_dict()
     folder = files("kubernetes_validate") / "kubernetes-json-schema" / "v1.36.0-local-strict"
     definitions = json.loads((folder / "_definitions.json").read_text())
     registry = Resource.from_contents(definitions, DRAFT202012) @ Registry()
@@ -135,7 +142,9 @@ def test_a_job_has_known_fields_no_privileges_and_no_secret_in_it() -> None:
 
 def test_a_claim_that_is_mounted_twice_is_one_volume() -> None:
     mounts = (Mount("volume-0", "/a", "data"), Mount("volume-1", "/b", "data", True))
-    pod = job_of(replace(PLAN, mounts=mounts), user="").to_dict()["spec"]["template"]["spec"]
+    pod = job_of(replace(PLAN, mounts=mounts), user="", node_seconds=300).to_dict()["spec"][
+        "template"
+    ]["spec"]
 
     claim = {"claimName": "data"}
     assert pod["volumes"] == [{"name": "volume-0", "persistentVolumeClaim": claim}]
@@ -210,9 +219,13 @@ async def test_a_container_that_no_node_took_says_so_when_its_time_is_over(world
     backend = world.backend()
     await world.watch(backend)
     await backend.start(PLAN)
+    job = world.cluster.objects["jobs"][NAME]
+    await world.cluster.put("jobs", {**job, "status": {"startTime": LATER}})
     idle = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     await world.cluster.wait(NAME, idle)
+    await eventually(lambda: NAME in backend._seen.troubles)
     pod = world.cluster.objects["pods"].pop(f"{NAME}-x")
+    pod["metadata"]["deletionTimestamp"] = "2036-01-01T00:01:30Z"  # its time is over
     await world.cluster.tell("pods", "DELETED", pod)
     await world.cluster.end(NAME, "FailureTarget", "DeadlineExceeded")
     ending = await world.reported()
@@ -267,6 +280,101 @@ async def test_after_a_broken_watch_the_list_tells_what_was_missed(world: World)
     world.cluster.cut()
 
     assert (await world.reported()).state == "succeeded"
+
+
+LATER = "2036-01-01T00:00:30Z"
+"""When what was asked for now is to be gone."""
+RUNS: dict[str, Any] = {"running": {"startedAt": MOMENT}}
+
+
+async def place_on(world: World, node: str, **meta: Any) -> dict[str, Any]:
+    """Let the pod of the Job run on a node; return it, which is told to nobody yet."""
+    job = world.cluster.objects["jobs"][NAME]
+    await world.cluster.put("jobs", {**job, "status": {"startTime": LATER}})
+    await world.cluster.run(NAME, RUNS, phase="Running")
+    pod = world.cluster.objects["pods"][f"{NAME}-x"]
+    pod["spec"] = {"containers": [], "nodeName": node}
+    pod["status"]["containerStatuses"][0]["ready"] = True
+    pod["metadata"] |= meta
+    return pod
+
+
+def silence(pod: dict[str, Any], ready: str = "False") -> None:
+    """Mark a pod as a cluster does that does not hear from its node."""
+    pod["status"]["conditions"] = [{"type": "Ready", "status": ready, "lastTransitionTime": MOMENT}]
+
+
+async def test_a_silent_node_ends_its_container_by_name_and_the_job_with_it(world: World) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(PLAN)
+    pod = await place_on(world, "far")
+    silence(pod)
+    await world.cluster.put("pods", pod)
+    ending = await world.reported()
+
+    assert ending.state == "failed_node_lost"
+    assert ending.reason == "its node 'far' does not answer since 2026-01-01T00:00:00+00:00"
+    await eventually(lambda: not world.cluster.objects["jobs"])
+    assert len(world.reports) == 1
+
+
+async def test_a_node_that_answers_in_time_has_lost_nothing(world: World) -> None:
+    backend = world.backend()
+    backend._seen._node_seconds = 3e9  # from the moment that the cluster gives
+    watcher = await world.watch(backend)
+    await backend.start(PLAN)
+    pod = await place_on(world, "far")
+    silence(pod)
+    await world.cluster.put("pods", pod)
+    await eventually(lambda: watcher._watched[NAME].sighting.condition is Condition.STUCK)
+    silence(pod, "True")
+    await world.cluster.put("pods", pod)
+    await eventually(lambda: watcher._watched[NAME].sighting.condition is Condition.RUNNING)
+    await world.cluster.exit(NAME, 0)
+
+    assert (await world.reported()).state == "succeeded"
+
+
+@pytest.mark.parametrize("change", ["MODIFIED", "DELETED"])
+async def test_a_pod_that_is_taken_away_ends_the_step_before_another_takes_its_place(
+    world: World, change: str
+) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(PLAN)
+    meta = {} if change == "DELETED" else {"deletionTimestamp": MOMENT}
+    pod = await place_on(world, "far", **meta)
+    await world.cluster.tell("pods", change, pod)
+    await world.cluster.run(NAME, {"waiting": {}}, phase="Pending")
+    ending = await world.reported()
+
+    assert ending.state == "failed_node_lost"
+    assert ending.reason == "its pod was taken away from node 'far'"
+    await eventually(lambda: not world.cluster.objects["jobs"])
+    assert len(world.reports) == 1
+
+
+async def test_a_job_with_further_tries_goes_on_elsewhere(world: World) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(replace(PLAN, backoff_limit=1))
+    pod = await place_on(world, "far", deletionTimestamp=MOMENT)
+    silence(pod)
+    await world.cluster.put("pods", pod)
+    await world.cluster.exit(NAME, 0)
+
+    assert (await world.reported()).state == "succeeded"
+
+
+def test_the_cluster_waits_longer_for_a_node_than_the_watcher() -> None:
+    pod = job_of(PLAN, user="", node_seconds=5).to_dict()["spec"]["template"]["spec"]
+
+    assert {one["key"] for one in pod["tolerations"]} == {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    }
+    assert {one["tolerationSeconds"] for one in pod["tolerations"]} == {65}
 
 
 async def test_a_command_that_is_over_deletes_its_job(world: World) -> None:

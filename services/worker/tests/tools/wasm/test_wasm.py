@@ -4,7 +4,8 @@ import asyncio
 import base64
 import gzip
 import hashlib
-import shutil
+import os
+import resource
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,13 +19,19 @@ from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
 from tool_server import Said
-from wasm_modules import HOST, World, module, plugin, says, world
-
-EXAMPLES = next(
-    folder
-    for parent in Path(__file__).resolve().parents
-    if (folder := parent / "examples" / "plugins").is_dir()
+from wasm_modules import (
+    EXAMPLES,
+    HOST,
+    World,
+    clang,
+    compile_module,
+    module,
+    plugin,
+    says,
+    slow_to_compile,
+    world,
 )
+
 LOOP = "(loop $again (br $again)) (unreachable)"
 PINNED = PluginLimits(fuel=10**12, seconds=0.1)
 
@@ -59,21 +66,6 @@ async def test_the_example_gets_its_input_and_logs(here: World) -> None:
     assert again.stdout == "echo ran\n"
     assert here.printed == [("stdout", b"echo ran\n")] * 2
     assert len(here.server.asked) == 1, "a plug-in is asked for once"
-
-
-def clang() -> str | None:
-    """Return a compiler that makes WebAssembly, on the path or where Debian keeps it."""
-    places = [shutil.which("clang"), *map(str, Path("/usr/lib").glob("llvm-*/bin/clang"))]
-    for place in filter(None, places):
-        targets = subprocess.run([place, "--print-targets"], capture_output=True, check=False)
-        if b"wasm32" in targets.stdout and (Path(place).resolve().parent / "wasm-ld").exists():
-            return place
-    return None
-
-
-def compile_module(compiler: str, source: Path, made: Path) -> None:
-    options = "--target=wasm32 -O2 -nostdlib -mbulk-memory -Wall -Werror -Wl,--no-entry"
-    subprocess.run([compiler, *options.split(" "), "-o", made, source], check=True)
 
 
 async def test_the_example_in_c_is_compiled_and_runs(here: World, tmp_path: Path) -> None:
@@ -120,6 +112,59 @@ async def test_the_event_loop_goes_on_and_a_cancelled_run_is_gone(here: World) -
 
     assert all(isinstance(one, asyncio.CancelledError) for one in told)
     assert after.data == 1
+
+
+async def test_a_compilation_is_bounded_and_holds_up_nobody(interpreters: InterpreterPool) -> None:
+    slow = plugin(slow_to_compile(700))
+    large = plugin(slow_to_compile(701))
+    quick = plugin(says('{"data":1}'), version=3)
+    over = "it can't be compiled within 1 seconds of processor time"
+
+    async with world(interpreters, wasm_slots=1, wasm_compile_seconds=1) as here:
+        await here.run(quick)
+        steps = [asyncio.create_task(ended(here, slow)) for _ in range(6)]
+        beside = 0
+        while not any(one.done() for one in steps):
+            beside += (await here.run(quick)).data
+        told = await asyncio.gather(*steps)
+        began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        again = await ended(here, slow)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
+
+    assert told == [over] * 6
+    assert beside > 1, "those that are compiled run meanwhile, although there is one slot"
+    assert (again, used) == (over, 0), "it isn't tried again"
+
+    async with world(interpreters, wasm_compile_memory_bytes=256 << 20) as here:
+        assert await ended(here, large) == "it can't be compiled with 268435456 bytes of memory"
+
+
+async def test_a_worker_that_stops_leaves_no_compilation(interpreters: InterpreterPool) -> None:
+    before = children()
+    async with world(interpreters) as here:
+        step = asyncio.create_task(here.run(plugin(slow_to_compile(700))))
+        await eventually(lambda: bool(children() - before), what="it is being compiled")
+    with pytest.raises(asyncio.CancelledError):
+        await step
+
+    assert children() - before == set()
+
+
+def children() -> set[str]:
+    """Return the processes that compile for this one."""
+    found = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {line for line in found.stdout.splitlines() if "noetl_worker.tools.wasm" in line}
+
+
+async def test_a_module_has_a_bounded_number_of_functions(here: World) -> None:
+    text = says('{"data":1}').removesuffix(")") + "(func)" * 50_000 + ")"
+
+    assert await ended(here, plugin(text)) == "it has 50003 functions; the limit is 50000"
 
 
 async def test_a_memory_bomb_ends_by_name(here: World) -> None:

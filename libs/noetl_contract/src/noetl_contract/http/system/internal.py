@@ -15,7 +15,7 @@ from noetl_contract.http.scalars import (
     loose_integer,
     parse_i64,
 )
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Model, example
 
 
@@ -258,6 +258,11 @@ class CallbackRequest(Model):
     logs: str | None = Field(default=None, description="End of what the job has written.")
     logs_truncated: bool | None = None
     error: str | None = Field(default=None, description="What went wrong, for people.")
+    result: JsonObject | None = Field(
+        default=None,
+        description="The step's result as a worker reports it, in place of the description of a "
+        "container.",
+    )
 
 
 class CallbackAnswer(Model):

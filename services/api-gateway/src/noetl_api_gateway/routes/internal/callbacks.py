@@ -86,7 +86,12 @@ async def container_callback(
 
 
 def _context(sent: CallbackRequest) -> JsonObject:
-    """Return the event's description of the job; unknown fields are null."""
+    """Return the event's result of the step, or a description of the job.
+
+    Unknown fields of that are null.
+    """
+    if sent.result is not None:
+        return {"command_id": sent.command_id, "call_index": 0, "result": sent.result}
     completed_at = (sent.completed_at or datetime.now(UTC)).isoformat()
     more = sent.model_dump(include=_MORE, exclude_none=True, mode="json")
     return {

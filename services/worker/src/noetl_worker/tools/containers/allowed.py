@@ -5,7 +5,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 
 from noetl_worker.settings import Settings
-from noetl_worker.tools.containers.plan import GPU
+from noetl_worker.tools.containers.plan import GPU, KIND
 from noetl_worker.tools.containers.quantities import quantity
 from noetl_worker.tools.tool import ToolError
 
@@ -14,9 +14,14 @@ _RESERVED = {"cpu": "100m", "memory": "64Mi"}
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The limits of one worker; all checks raise `ToolError`."""
+    """The limits of one worker; all checks raise `ToolError`.
+
+    Attributes:
+        kind: of the tool, which errors name.
+    """
 
     settings: Settings
+    kind: str = KIND
 
     def image(self, image: str) -> None:
         """Check the image's name."""
@@ -25,7 +30,7 @@ class Allowed:
     def volume(self, source: str) -> None:
         """Check the name of a volume or claim; a path is none, whatever the patterns say."""
         if "/" in source or source.startswith("."):
-            raise refused(f"volume '{source[:200]}': paths of the host can't be mounted")
+            raise self._refused(f"volume '{source[:200]}': paths of the host can't be mounted")
         self._in(source, self.settings.container_volumes, "volume", "NOETL_CONTAINER_VOLUMES")
 
     def service_account(self, name: str) -> None:
@@ -46,14 +51,14 @@ class Allowed:
         """Check the namespace."""
         names = {self.settings.container_namespace, *self.settings.container_namespaces}
         if name not in names:
-            raise refused(f"namespace '{name[:200]}' is not in NOETL_CONTAINER_NAMESPACES")
+            raise self._refused(f"namespace '{name[:200]}' is not in NOETL_CONTAINER_NAMESPACES")
 
-    def seconds(self, wanted: int | None) -> int:
+    def seconds(self, wanted: int | None, *, name: str) -> int:
         """Return the longest run; without a wish the limit itself."""
         most = self.settings.container_seconds_max
         if wanted is not None and wanted > most:
-            text = f"timeout_seconds {wanted} is more than NOETL_CONTAINER_SECONDS_MAX, {most}"
-            raise refused(text)
+            text = f"{name} {wanted} is more than NOETL_CONTAINER_SECONDS_MAX, {most}"
+            raise self._refused(text)
         return most if wanted is None else max(wanted, 1)
 
     def limits(self, wanted: dict[str, str]) -> dict[str, str]:
@@ -99,15 +104,18 @@ class Allowed:
         try:
             amount = quantity(wanted)
         except ValueError as error:
-            raise refused(f"{name}: {error}") from error
+            raise self._refused(f"{name}: {error}") from error
         if amount > limit:
-            raise refused(f"{name} {wanted} is more than {setting}, {limit}")
+            raise self._refused(f"{name} {wanted} is more than {setting}, {limit}")
 
     def _in(self, name: str, patterns: tuple[str, ...], what: str, setting: str) -> None:
         if not any(fnmatchcase(name, pattern) for pattern in patterns):
-            raise refused(f"{what} '{name[:200]}' is not allowed by {setting}")
+            raise self._refused(f"{what} '{name[:200]}' is not allowed by {setting}")
+
+    def _refused(self, text: str) -> ToolError:
+        return refused(text, kind=self.kind)
 
 
-def refused(text: str) -> ToolError:
+def refused(text: str, *, kind: str = KIND) -> ToolError:
     """Return the refusal of a playbook's wish."""
-    return ToolError("Configuration error", f"container: {text}")
+    return ToolError("Configuration error", f"{kind}: {text}")

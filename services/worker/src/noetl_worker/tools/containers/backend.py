@@ -41,7 +41,7 @@ class Condition(Enum):
 
     RUNNING = auto()
     STUCK = auto()
-    """Its image or a part of it doesn't come; it may yet."""
+    """Its image or a part of it doesn't come, or its node doesn't answer; it may yet."""
     ENDED = auto()
     REPORTED = auto()
     GONE = auto()
@@ -55,7 +55,8 @@ class Sighting:
         at: when the condition began, Unix seconds; of one that runs, when it was started.
         deadline: when it is to be ended by us; None where the place does that.
         remove_at: when it is to be removed by us; None likewise.
-        is_hopeless: whether waiting can't help one that is stuck.
+        patience: seconds until one that is stuck counts as failed; None: as long as for an image.
+        is_awaited: whether only the run that has started it waits for its end.
     """
 
     name: str
@@ -65,7 +66,8 @@ class Sighting:
     at: float = 0.0
     deadline: float | None = None
     remove_at: float | None = None
-    is_hopeless: bool = False
+    patience: float | None = None
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class Ending:
     Attributes:
         origin: for whom it ran.
         logs: the end of its output, without the values of hidden variables.
+        pod: the newest of its pods, in a cluster; there also the namespace, and how many went
+            well and badly.
         is_removed: whether it has to be removed at once, as it would go on trying.
     """
 
@@ -89,6 +93,10 @@ class Ending:
     logs: str | None = None
     logs_truncated: bool = False
     is_removed: bool = False
+    pod: str | None = None
+    namespace: str | None = None
+    succeeded: int = 0
+    failed: int = 0
     ttl_seconds: float | None = None
     """How long it is kept after this; None where the place knows."""
 

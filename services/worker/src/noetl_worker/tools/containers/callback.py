@@ -25,13 +25,15 @@ class Callbacks:
 
         A second report has no effect there, nor one that comes before the step waits for it.
         """
+        return await self.send(ending, body_of(ending))
+
+    async def send(self, ending: Ending, body: JsonObject) -> bool:
+        """Do the same with a body of one's own."""
         origin = ending.origin
         step = quote(origin.step, safe="")
         path = f"/api/internal/container-callback/{origin.execution_id}/{step}"
         try:
-            status, answer = await self._edge.call_json(
-                "POST", path, body_of(ending), base=origin.callback
-            )
+            status, answer = await self._edge.call_json("POST", path, body, base=origin.callback)
         except EdgeUnreachable as error:
             _log.warning("container_callback_unanswered", name=ending.name, error=str(error))
             return False

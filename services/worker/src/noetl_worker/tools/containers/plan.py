@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from noetl_contract.json import Json
+
 KIND_LABEL: Final = "noetl.tool-kind"
 EXECUTION_LABEL: Final = "noetl.execution-id"
 STEP_LABEL: Final = "noetl.step-name"
@@ -10,6 +12,9 @@ EVENT_LABEL: Final = "noetl.command"
 POOL_LABEL: Final = "noetl.pool"
 WORKER_LABEL: Final = "noetl.worker"
 KIND: Final = "container"
+SCRIPT_KIND: Final = "script"
+
+SCRIPT: Final = "/scripts/script.py"
 
 GPU: Final = "nvidia.com/gpu"
 """The resource that one GPU is in a cluster."""
@@ -32,6 +37,8 @@ class Origin:
     Attributes:
         callback: the base of the control plane's address with the capability of the command.
         worker: digest of the id of the worker that has started it.
+        kind: of the tool.
+        output_select: what of a large result stays in its event.
     """
 
     execution_id: int
@@ -42,6 +49,8 @@ class Origin:
     pool: str
     worker: str
     shard: int = 0
+    kind: str = KIND
+    output_select: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,9 @@ class Plan:
         env: what the container gets; values may be secrets.
         env_refs: variables from Secrets of the cluster: name and key.
         hidden: the variables whose values are masked in what the container writes.
+        masked: further texts that are.
+        script: a text that the container has as the file `SCRIPT`.
+        is_awaited: whether the run that starts it waits for its end; nobody else is told of it.
         requests: amounts by resource, as Kubernetes writes them.
         limits: the same, always with cpu and memory.
     """
@@ -66,6 +78,8 @@ class Plan:
     env: dict[str, str] = field(default_factory=dict, repr=False)
     env_refs: dict[str, tuple[str, str]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    masked: tuple[str, ...] = field(default=(), repr=False)
+    script: str | None = field(default=None, repr=False)
     requests: dict[str, str] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
     working_dir: str | None = None
@@ -77,6 +91,7 @@ class Plan:
     timeout_seconds: int
     ttl_seconds: int
     backoff_limit: int = 0
+    is_awaited: bool = False
 
     def labels(self) -> dict[str, str]:
         """Return the labels, which are short and of a label's characters."""
@@ -84,7 +99,7 @@ class Plan:
         return {
             EXECUTION_LABEL: str(origin.execution_id),
             STEP_LABEL: label_of(origin.step),
-            KIND_LABEL: KIND,
+            KIND_LABEL: origin.kind,
             EVENT_LABEL: str(origin.event_id),
             POOL_LABEL: label_of(origin.pool),
             WORKER_LABEL: origin.worker,
@@ -98,6 +113,11 @@ def container_name(step: str, execution_id: int, event_id: int) -> str:
     )
     stem = stem[:12].strip("-") or "step"
     return f"noetl-container-{stem}-{execution_id}-{_base36(event_id)}"
+
+
+def script_name(execution_id: int, event_id: int) -> str:
+    """Return the name of the Job of a script's command."""
+    return f"noetl-script-{execution_id}-{_base36(event_id)}"
 
 
 def label_of(text: str) -> str:

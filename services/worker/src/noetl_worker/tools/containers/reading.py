@@ -18,7 +18,8 @@ _RESTART_POLICIES = ("Never", "OnFailure")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,255}\Z")
 _RESOURCE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,200}/)?[A-Za-z0-9._-]{0,62}\Z")
 _MOST = 200
-_SECRET_TEMPLATE = re.compile(r"\bkeychain\b")
+SECRET_TEMPLATE = re.compile(r"\bkeychain\b")
+"""Of a template whose value is a secret."""
 
 
 def read_plan(
@@ -74,7 +75,9 @@ def read_plan(
         service_account=account,
         pull_policy=fields.choice("image_pull_policy", _PULL_POLICIES, default="IfNotPresent"),
         restart_policy=fields.choice("restart_policy", _RESTART_POLICIES, default="Never"),
-        timeout_seconds=allowed.seconds(timeout if wanted is None else wanted),
+        timeout_seconds=allowed.seconds(
+            timeout if wanted is None else wanted, name="timeout_seconds"
+        ),
         ttl_seconds=settings.container_ttl_seconds if ttl is None else ttl,
         backoff_limit=fields.optional_unsigned("backoff_limit") or 0,
     )
@@ -127,10 +130,10 @@ def _hidden(env: dict[str, str], raw: JsonObject) -> tuple[str, ...]:
     by_template = {
         str(entry.get("name"))
         for entry in entries
-        if isinstance(entry, dict) and _SECRET_TEMPLATE.search(str(entry.get("value")))
+        if isinstance(entry, dict) and SECRET_TEMPLATE.search(str(entry.get("value")))
     }
     # One template for the whole list tells nothing about its parts.
-    is_whole = isinstance(listed, str) and _SECRET_TEMPLATE.search(listed) is not None
+    is_whole = isinstance(listed, str) and SECRET_TEMPLATE.search(listed) is not None
     return tuple(name for name in env if is_whole or name in by_template or is_sensitive(name))
 
 

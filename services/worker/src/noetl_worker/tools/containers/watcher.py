@@ -39,6 +39,8 @@ class _Watched:
     sighting: Sighting
     origin: Origin | None = None
     """Known of those that this process has started."""
+    over: "asyncio.Future[Ending] | None" = None
+    """Where a run of this process waits for the end, which then is reported to it alone."""
     task: "asyncio.Task[None] | None" = None
     is_busy: bool = False
     missed: Sighting | None = None
@@ -84,8 +86,16 @@ class Watcher:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def expect(self, name: str, origin: Origin) -> None:
-        """Know a container that this process has started, whether or not the watch has seen it."""
+    def expect(
+        self, name: str, origin: Origin, over: "asyncio.Future[Ending] | None" = None
+    ) -> None:
+        """Know a container that this process has started, whether or not the watch has seen it.
+
+        Args:
+            name: of the container.
+            origin: for whom it runs.
+            over: gets its end, in place of the control plane.
+        """
         sighting = Sighting(
             name=name,
             condition=Condition.RUNNING,
@@ -93,7 +103,10 @@ class Watcher:
             worker=self._worker,
             at=time(),
         )
-        self._watched.setdefault(name, _Watched(sighting)).origin = origin
+        watched = self._watched.setdefault(name, _Watched(sighting))
+        watched.origin, watched.over = origin, over
+        if over is not None:
+            self._plan_for(watched, watched.sighting)
 
     async def run(self) -> None:
         """Watch for ever; after a broken watch all containers are looked at again."""
@@ -144,7 +157,9 @@ class Watcher:
         origins = [
             one.origin
             for one in self._watched.values()
-            if one.origin is not None and one.sighting.condition is not Condition.REPORTED
+            if one.origin is not None
+            and one.over is None
+            and one.sighting.condition is not Condition.REPORTED
         ]
         return [
             (
@@ -168,6 +183,8 @@ class Watcher:
 
     def _see(self, sighting: Sighting) -> None:
         watched = self._watched.get(sighting.name)
+        if watched is None and sighting.is_awaited and not self._is_own(sighting):
+            return
         if watched is not None and watched.is_busy:
             watched.missed = sighting
             return
@@ -175,13 +192,16 @@ class Watcher:
             if watched is not None:
                 self._see_gone(watched, sighting)
             return
-        before = None if watched is None else watched.sighting.condition
+        before = None if watched is None else watched.sighting
         if watched is None:
             watched = self._watched[sighting.name] = _Watched(sighting)
-        is_still_stuck = before is sighting.condition is Condition.STUCK
-        if before is Condition.REPORTED or is_still_stuck:
+        if before is not None and (
+            before.condition is Condition.REPORTED or _is_still_stuck(before, sighting)
+        ):
             return
         watched.sighting = sighting
+        if sighting.is_awaited and watched.over is None:
+            return  # the run that waits for it is about to say so, or is gone
         self._plan_for(watched, sighting)
 
     def _plan_for(self, watched: _Watched, sighting: Sighting) -> None:
@@ -189,7 +209,9 @@ class Watcher:
             case Condition.ENDED:
                 self._plan(watched, self._later(sighting), self._tell)
             case Condition.STUCK:
-                patience = 0.0 if sighting.is_hopeless else self._stuck_seconds
+                patience = sighting.patience
+                if patience is None:
+                    patience = self._stuck_seconds
                 self._plan(watched, patience + self._later(sighting), self._tell)
             case Condition.REPORTED if sighting.remove_at is not None:
                 self._plan(watched, sighting.remove_at, self._remove)
@@ -265,11 +287,18 @@ class Watcher:
         if ending is None:
             self._not_ended(watched)
             return
-        if not await self._report(ending):
+        if not await self._hand_over(watched, ending):
             raise BackendError("the control plane did not take the callback")
         metrics.CONTAINERS_ENDED.labels(ending.state).inc()
         _log.info("container_reported", name=ending.name, state=ending.state)
         await self._close(watched, ending)
+
+    async def _hand_over(self, watched: _Watched, ending: Ending) -> bool:
+        if watched.over is None:
+            return await self._report(ending)
+        if not watched.over.done():
+            watched.over.set_result(ending)
+        return True
 
     def _not_ended(self, watched: _Watched) -> None:
         if watched.sighting.condition is Condition.STUCK:
@@ -305,6 +334,14 @@ class Watcher:
             del self._watched[name]
         if watched.task is not None and watched.task is not asyncio.current_task():
             watched.task.cancel()
+
+
+def _is_still_stuck(before: Sighting, sighting: Sighting) -> bool:
+    """Return whether nothing new is said of one that can't begin or go on."""
+    return (
+        before.condition is sighting.condition is Condition.STUCK
+        and before.patience == sighting.patience
+    )
 
 
 def _lost(sighting: Sighting, origin: Origin) -> Ending:

@@ -25,8 +25,12 @@ def may_be_sent(url: str, allowed: Iterable[str] | None) -> bool:
     return any(_fits(host, port, entry.strip().lower()) for entry in allowed)
 
 
-def address_of(url: str) -> str | None:
-    """Return ``host:port`` of an address, None when it is none."""
+def addresses_of(*urls: str) -> tuple[str, ...]:
+    """Return ``host:port`` of those addresses that are any."""
+    return tuple(address for url in urls if (address := _address_of(url)) is not None)
+
+
+def _address_of(url: str) -> str | None:
     parts = urlsplit(url)
     if not parts.hostname:
         return None

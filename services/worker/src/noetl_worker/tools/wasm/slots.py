@@ -1,22 +1,22 @@
 """Engines, each for one run at a time, so that stopping one run stops no other."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Final
 
 import wasmtime
-from noetl_contract.plugins.binary import BadModule, check_module
 
-from noetl_worker import metrics
+from noetl_worker.tools.wasm.compiler import Compiler, NotCompiled
+from noetl_worker.tools.wasm.engine import first_line, new_engine
 from noetl_worker.tools.wasm.host import Host, define, unpack
+from noetl_worker.tools.wasm.kept import Kept
 from noetl_worker.tools.wasm.limits import RunLimits
 from noetl_worker.tools.wasm.plugins import Plugin
 
-_SIGNATURES: Final = {"alloc": (["i32"], ["i32"]), "run": (["i32", "i32"], ["i64"])}
+_KEPT_BYTES: Final = 128 << 20
+"""Of code that is kept ready for one engine."""
 _LOWER: Final = 0xFFFF_FFFF
 _PAGE: Final = 64 << 10
 _TABLE_ELEMENTS: Final = 100_000
@@ -33,20 +33,12 @@ class OverTime(Ended):
 
 @dataclass(slots=True)
 class Slot:
-    """An engine with what was compiled for it, and the run that has it."""
+    """An engine with the modules that are ready for it, and the run that has it."""
 
     engine: wasmtime.Engine
     linker: wasmtime.Linker
-    ready: OrderedDict[str, wasmtime.InstancePre]
+    ready: Kept[wasmtime.InstancePre]
     host: Host | None = None
-
-    def has(self, plugin: Plugin) -> bool:
-        """Whether a module is ready; it was used last then."""
-        key = _key(plugin)
-        if key not in self.ready:
-            return False
-        self.ready.move_to_end(key)
-        return True
 
     def current(self) -> Host:
         """Return what surrounds the present run."""
@@ -59,20 +51,21 @@ class Slots:
     """Runs modules in threads: few at once, the others wait.
 
     Args:
+        compiler: gives the code of modules.
         most: runs at once.
-        kept: modules kept compiled.
+        kept: modules kept ready for each engine.
     """
 
-    def __init__(self, *, most: int, kept: int) -> None:
-        self._most = most
+    def __init__(self, compiler: Compiler, *, most: int, kept: int) -> None:
+        self._compiler = compiler
         self._kept = kept
         self._turn = asyncio.Semaphore(most)
         self._idle: list[Slot] = []
-        self._code: OrderedDict[str, bytes] = OrderedDict()
         self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="wasm")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Start no more runs; those at work end by their time."""
+        await self._compiler.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(
@@ -90,16 +83,22 @@ class Slots:
             Ended: it trapped, asked for what it may not, or is no module of the interface.
         """
         loop = asyncio.get_running_loop()
+        key = _key(plugin)
+        try:
+            # Before it has a slot: compiled modules run meanwhile.
+            code = await self._compiler.code(key, plugin)
+        except NotCompiled as error:
+            raise Ended(str(error)) from error
         async with self._turn:
-            slot = self._idle.pop() if self._idle else _new_slot()
+            slot = self._idle.pop() if self._idle else _new_slot(self._kept)
             try:
-                if not slot.has(plugin):
-                    loading = loop.run_in_executor(self._threads, self._load, slot, plugin)
-                    await _unhurried(loading)
+                ready = slot.ready.get(key)
+                if ready is None:
+                    loading = loop.run_in_executor(self._threads, _load, slot, code)
+                    ready = await _unhurried(loading)
+                    slot.ready.put(key, ready, size=len(code))
                 host = slot.host = host_for(slot.engine)
-                work = loop.run_in_executor(
-                    self._threads, _run, slot, plugin, request, limits, host
-                )
+                work = loop.run_in_executor(self._threads, _run, slot, ready, request, limits, host)
                 timer = loop.call_later(limits.seconds, host.stop, "time")
                 try:
                     return host, await _unhurried(work, lambda: host.stop("cancelled"))
@@ -109,36 +108,13 @@ class Slots:
                 slot.host = None
                 self._idle.append(slot)
 
-    def _load(self, slot: Slot, plugin: Plugin) -> None:
-        """Have a module ready for an engine: compiled once, and read again for other engines."""
-        key = _key(plugin)
-        try:
-            module = self._module(slot.engine, key, plugin)
-            slot.ready[key] = slot.linker.instantiate_pre(module)
-        except wasmtime.WasmtimeError as error:
-            raise Ended(f"it can't be compiled: {_first_line(error)}") from error
-        while len(slot.ready) > self._kept:
-            slot.ready.popitem(last=False)
 
-    def _module(self, engine: wasmtime.Engine, key: str, plugin: Plugin) -> wasmtime.Module:
-        code = self._code.get(key)
-        if code is not None:
-            return wasmtime.Module.deserialize(engine, code)
-        started = perf_counter()
-        binary = plugin.module
-        if plugin.body.form == "wat":
-            binary = bytes(wasmtime.wat2wasm(binary))
-        try:
-            check_module(binary, uses=plugin.body.uses)
-        except BadModule as error:
-            raise Ended(str(error)) from error
-        module = wasmtime.Module(engine, binary)
-        _check_signatures(module)
-        self._code[key] = bytes(module.serialize())
-        while len(self._code) > self._kept:
-            self._code.popitem(last=False)
-        metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
-        return module
+def _load(slot: Slot, code: bytes) -> wasmtime.InstancePre:
+    """Have a module ready for an engine."""
+    try:
+        return slot.linker.instantiate_pre(wasmtime.Module.deserialize(slot.engine, code))
+    except wasmtime.WasmtimeError as error:
+        raise Ended(f"it can't be linked: {first_line(error)}") from error
 
 
 async def _unhurried[T](work: asyncio.Future[T], stop: Callable[[], None] = lambda: None) -> T:
@@ -157,34 +133,17 @@ async def _unhurried[T](work: asyncio.Future[T], stop: Callable[[], None] = lamb
         raise
 
 
-def _new_slot() -> Slot:
-    config = wasmtime.Config()
-    config.consume_fuel = True
-    config.epoch_interruption = True
-    config.wasm_threads = False
-    config.wasm_memory64 = False
-    config.wasm_multi_memory = False
-    # The worker has other things to do with its cores.
-    config.parallel_compilation = False
-    engine = wasmtime.Engine(config)
+def _new_slot(kept: int) -> Slot:
+    engine = new_engine()
     linker = wasmtime.Linker(engine)
-    slot = Slot(engine, linker, OrderedDict())
+    slot = Slot(engine, linker, Kept(most=kept, most_bytes=_KEPT_BYTES))
     define(linker, slot.current)
     return slot
 
 
-def _check_signatures(module: wasmtime.Module) -> None:
-    for export in module.exports:
-        wanted, kind = _SIGNATURES.get(export.name), export.type
-        if wanted is None or not isinstance(kind, wasmtime.FuncType):
-            continue
-        found = ([str(one) for one in kind.params], [str(one) for one in kind.results])
-        if found != wanted:
-            shown = f"({', '.join(wanted[0])}) -> {wanted[1][0]}"
-            raise Ended(f"its '{export.name}' is no function {shown}")
-
-
-def _run(slot: Slot, plugin: Plugin, request: bytes, limits: RunLimits, host: Host) -> bytes:
+def _run(
+    slot: Slot, ready: wasmtime.InstancePre, request: bytes, limits: RunLimits, host: Host
+) -> bytes:
     """Run a module in this thread."""
     store = wasmtime.Store(slot.engine)
     memory: wasmtime.Memory | None = None
@@ -200,7 +159,7 @@ def _run(slot: Slot, plugin: Plugin, request: bytes, limits: RunLimits, host: Ho
         store.set_epoch_deadline(1)
         if host.stopped is not None:
             raise OverTime
-        exports = slot.ready[_key(plugin)].instantiate(store).exports(store)
+        exports = ready.instantiate(store).exports(store)
         found, alloc, run = exports["memory"], exports["alloc"], exports["run"]
         if not isinstance(found, wasmtime.Memory):
             raise Ended("it exports no memory 'memory'")
@@ -267,15 +226,7 @@ def _ended(
     if used + _PAGE > limits.memory_bytes and code is not None:
         return Ended(f"its memory reached the limit of {limits.memory_bytes} bytes")
     memory = f", {used} of {limits.memory_bytes} bytes of memory in use" if code else ""
-    return Ended(f"{_first_line(error)}{memory}")
-
-
-def _first_line(error: Exception) -> str:
-    """Return what happened, without the stack."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if "wasm trap" in line or "error:" in line]
-    text = causes[0] if causes else lines[0] if lines else type(error).__name__
-    return text[:300]
+    return Ended(f"{first_line(error)}{memory}")
 
 
 def _signed(number: int) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 from base64 import b64decode
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,12 +9,15 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
+import orjson
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ApiError, ConfigError, LoadResourceError
+from lightkube.models.batch_v1 import JobStatus
 from lightkube.operators import Operator
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod, Secret
 from lightkube.types import CascadeType, PatchType
+from noetl_contract.http.system.internal import JobState
 from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
@@ -28,12 +30,16 @@ from noetl_worker.tools.containers.backend import (
     Sighting,
     Started,
 )
+from noetl_worker.tools.containers.kubernetes.logs import Followers, end_of_lines
+from noetl_worker.tools.containers.kubernetes.losses import Loss
 from noetl_worker.tools.containers.kubernetes.objects import (
     CALLBACK_KEY,
     COMMAND_NOTE,
     ENV_KEY,
     HIDDEN_NOTE,
     MAIN,
+    MASKED_KEY,
+    OUTPUT_NOTE,
     OVERDUE_NOTE,
     REPORTED_NOTE,
     STEP_NOTE,
@@ -41,6 +47,7 @@ from noetl_worker.tools.containers.kubernetes.objects import (
     job_of,
     secret_of,
 )
+from noetl_worker.tools.containers.kubernetes.seen import Seen
 from noetl_worker.tools.containers.kubernetes.sightings import (
     IMAGE_TROUBLES,
     Found,
@@ -53,7 +60,6 @@ from noetl_worker.tools.containers.logs import masked
 from noetl_worker.tools.containers.plan import (
     EVENT_LABEL,
     EXECUTION_LABEL,
-    KIND,
     KIND_LABEL,
     POOL_LABEL,
     WORKER_LABEL,
@@ -61,9 +67,10 @@ from noetl_worker.tools.containers.plan import (
     Plan,
     label_of,
 )
-from noetl_worker.tools.scripts.kube_job import CLUSTER_ERRORS
 
-_MOST_LINES = 2000
+# What lightkube raises: `ApiError` is one of its HTTP client's errors, whose root this is.
+CLUSTER_ERRORS: tuple[type[Exception], ...] = (ApiError.__mro__[2], OSError, TimeoutError)
+_MOST_LINES = 10_000
 # The cluster ends a watch after this; the next one shows the token that is there then.
 _WATCH_SECONDS = 600
 _NO_CLIENT: tuple[type[Exception], ...] = (
@@ -81,9 +88,11 @@ class KubernetesBackend:
 
     Args:
         load_config: address and login of the cluster, read again when a login is refused.
+        kind: of the tool whose Jobs they are.
         pool: whose Jobs are followed.
         namespaces: where they may be, the usual one first.
         log_bytes: how much of a container's output is kept.
+        node_seconds: how long a node may be silent before its containers count as lost.
         user: number of the user that containers run as; empty: the image's.
     """
 
@@ -91,23 +100,30 @@ class KubernetesBackend:
         self,
         load_config: LoadConfig,
         *,
+        kind: str,
         pool: str,
         namespaces: tuple[str, ...],
         log_bytes: int,
+        node_seconds: float,
         user: str = "",
     ) -> None:
         self._load_config = load_config
-        self._labels: dict[str, Selected] = {KIND_LABEL: KIND, POOL_LABEL: label_of(pool)}
+        self._kind = kind
+        self._labels: dict[str, Selected] = {KIND_LABEL: kind, POOL_LABEL: label_of(pool)}
         self._namespaces = namespaces
         self._log_bytes = log_bytes
+        self._node_seconds = node_seconds
         self._user = user
+        self.followers = Followers(self._follow_log)
+        self._seen = Seen(self.followers, node_seconds=node_seconds)
         self._client: AsyncClient | None = None
-        self._jobs: dict[str, Job] = {}
-        self._troubles: dict[str, str] = {}
-        """What the pods of Jobs wait for, as last seen: with its time a Job takes its pod away."""
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.followers.close()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -126,7 +142,7 @@ class KubernetesBackend:
         except ApiError as error:
             status = error.status.code
             if status == 401:
-                await self.close()
+                await self._hang_up()
             raise BackendError(f"{what}: {_text(error)}", status=status) from error
         except CLUSTER_ERRORS as error:
             raise BackendError(f"{what}: {_text(error)}") from error
@@ -137,7 +153,8 @@ class KubernetesBackend:
         failed = f"Job create failed in namespace '{space}'"
         try:
             async with self._calling("create", failed) as client:
-                job = await client.create(job_of(plan, user=self._user))
+                made = job_of(plan, user=self._user, node_seconds=self._node_seconds)
+                job = await client.create(made)
         except BackendError as error:
             if error.status != 409:
                 raise
@@ -162,14 +179,14 @@ class KubernetesBackend:
         asked_at = time()
         sightings: list[Sighting] = []
         versions = [await self._list(space, sightings) for space in self._namespaces]
-        for name in self._jobs.keys() - {one.name for one in sightings}:
-            self._drop(name)
+        for name in self._seen.jobs.keys() - {one.name for one in sightings}:
+            self._seen.drop(name)
         see_all(sightings, asked_at)
         try:
             async with asyncio.TaskGroup() as group:
                 for space, version in zip(self._namespaces, versions, strict=True):
-                    group.create_task(self._watch(Job, space, version, self._on_job(see)))
-                    group.create_task(self._watch(Pod, space, None, self._on_pod(see)))
+                    group.create_task(self._watch(Job, space, version, self._seen.on_job(see)))
+                    group.create_task(self._watch(Pod, space, None, self._seen.on_pod(see)))
         except* BackendError as errors:
             raise BackendError(str(errors.exceptions[0])) from errors
 
@@ -187,7 +204,7 @@ class KubernetesBackend:
             async for job in jobs:
                 sighting = job_sighting(job)
                 if sighting is not None:
-                    self._jobs[sighting.name] = job
+                    self._seen.jobs[sighting.name] = job
                     into.append(sighting)
             return jobs.resourceVersion
 
@@ -213,58 +230,9 @@ class KubernetesBackend:
                 raise BackendError(f"{what}: {type(error).__name__}") from error
         raise BackendError(what)
 
-    def _on_job(self, see: See) -> Callable[[str, Job], None]:
-        def take(change: str, job: Job) -> None:
-            sighting = job_sighting(job)
-            if sighting is None:
-                return
-            if change == "DELETED":
-                self._drop(sighting.name)
-                see(Sighting(name=sighting.name, condition=Condition.GONE, at=time()))
-            else:
-                self._jobs[sighting.name] = job
-                see(sighting)
-
-        return take
-
-    def _on_pod(self, see: See) -> Callable[[str, Pod], None]:
-        """Pods tell only whether a container can begin; its end is the Job's to tell."""
-
-        def take(change: str, pod: Pod) -> None:
-            labels = (pod.metadata.labels if pod.metadata is not None else None) or {}
-            name = labels.get("job-name") or labels.get("batch.kubernetes.io/job-name", "")
-            job = self._jobs.get(name)
-            running = None if job is None else job_sighting(job)
-            if change == "DELETED" or running is None or running.condition is not Condition.RUNNING:
-                return
-            found = found_in(pod)
-            self._note(name, found)
-            is_stuck = found.waits is not None
-            see(
-                replace(
-                    running,
-                    condition=Condition.STUCK if is_stuck else Condition.RUNNING,
-                    at=time() if is_stuck else running.at,
-                    is_hopeless=found.is_hopeless,
-                )
-            )
-
-        return take
-
-    def _note(self, name: str, found: Found) -> None:
-        trouble = found.idle if found.waits is None else ": ".join(found.waits)
-        if trouble is None:
-            self._troubles.pop(name, None)
-        else:
-            self._troubles[name] = trouble
-
-    def _drop(self, name: str) -> None:
-        self._jobs.pop(name, None)
-        self._troubles.pop(name, None)
-
     async def ending(self, sighting: Sighting) -> Ending | None:
         """Read the pod, the end of its output, and from the Secret for whom it ran."""
-        job = self._jobs.get(sighting.name)
+        job = self._seen.jobs.get(sighting.name)
         if job is None or job.metadata is None:
             return None
         space = job.metadata.namespace or self._namespaces[0]
@@ -272,32 +240,34 @@ class KubernetesBackend:
         if end is None and sighting.condition is not Condition.STUCK:
             return None
         found = await self._found(sighting, space)
-        if end is None and found.waits is None:
+        name = sighting.name
+        told = _verdict(end, found, self._seen.losses.get(name), self._seen.troubles.get(name))
+        if told is None:
             return None
-        read = await self._origin(job, sighting.name, space)
+        read = await self._origin(job, name, space)
         if read is None:
             return None
         origin, hidden = read
-        if end is None and found.waits is not None:
-            is_image = found.waits[0] in IMAGE_TROUBLES
-            return Ending(
-                name=sighting.name,
-                origin=origin,
-                state="failed_image_pull" if is_image else "failed",
-                uid=job.metadata.uid,
-                reason=": ".join(found.waits),
-                is_removed=True,
-            )
-        assert end is not None  # noqa: S101 -- the other case is above
-        state, reason = judged(end, found, self._troubles.get(sighting.name))
-        logs, is_cut = await self._logs(found, space)
-        return Ending(
-            name=sighting.name,
+        await self.followers.end(name)
+        status = job.status or JobStatus()
+        ending = Ending(
+            name=name,
             origin=origin,
-            state=state,
+            state=told[0],
             uid=job.metadata.uid,
+            reason=told[1],
+            pod=found.pod,
+            namespace=space,
+            succeeded=status.succeeded or 0,
+            failed=status.failed or 0,
+            is_removed=end is None,
+        )
+        if end is None:
+            return ending
+        logs, is_cut = await self._logs(found, space)
+        return replace(
+            ending,
             exit_code=found.exit_code,
-            reason=reason,
             started_at=found.started_at,
             completed_at=found.ended_at or (end[2] and datetime.fromtimestamp(end[2], UTC)) or None,
             logs=masked(logs, hidden),
@@ -306,7 +276,7 @@ class KubernetesBackend:
 
     async def _found(self, sighting: Sighting, namespace: str) -> Found:
         """Return what the newest pod of a Job tells; nothing if there is none."""
-        labels: dict[str, Selected] = {**self._labels, EVENT_LABEL: str(sighting.event_id)}
+        labels: dict[str, Selected] = {**self._labels, "job-name": sighting.name}
         newest: Pod | None = None
         async with self._calling("inspect", f"pods of '{sighting.name}'") as client:
             async for pod in client.list(Pod, namespace=namespace, labels=labels):
@@ -335,34 +305,34 @@ class KubernetesBackend:
             callback=data.get(CALLBACK_KEY, ""),
             pool=labels.get(POOL_LABEL, ""),
             worker=labels.get(WORKER_LABEL, ""),
+            kind=self._kind,
+            output_select=orjson.loads(notes.get(OUTPUT_NOTE, "null")),
         )
-        return origin, [data.get(f"{ENV_KEY}{word}", "") for word in names]
+        hidden = [data.get(f"{ENV_KEY}{word}", "") for word in names]
+        return origin, [*hidden, *orjson.loads(data.get(MASKED_KEY, "[]"))]
 
     async def _logs(self, found: Found, namespace: str) -> tuple[str, bool]:
         if found.pod is None or not self._log_bytes:
             return "", False
-        kept: deque[str] = deque()
-        size, is_cut = 0, False
         try:
             async with self._calling("logs", f"the log of '{found.pod}'") as client:
-                async for line in client.log(
+                lines = client.log(
                     found.pod, namespace=namespace, container=MAIN, tail_lines=_MOST_LINES
-                ):
-                    kept.append(line)
-                    size += len(line)
-                    while size > self._log_bytes and len(kept) > 1:
-                        size -= len(kept.popleft())
-                        is_cut = True
+                )
+                return await end_of_lines(lines, self._log_bytes)
         except BackendError as error:
             if error.status is None:
                 raise
             return f"[the log can't be read: {error}]", False
-        text = "".join(kept)
-        return text[-self._log_bytes :], is_cut or len(text) > self._log_bytes
+
+    async def _follow_log(self, pod: str, namespace: str) -> AsyncIterator[str]:
+        async with self._calling("logs", f"the log of '{pod}'") as client:
+            async for line in client.log(pod, namespace=namespace, container=MAIN, follow=True):
+                yield line
 
     async def settle(self, ending: Ending) -> Sighting | None:
         """Mark a Job as reported and give it its time to live, in one call."""
-        job = self._jobs.get(ending.name)
+        job = self._seen.jobs.get(ending.name)
         if job is None or job.metadata is None:
             return None
         notes = job.metadata.annotations or {}
@@ -383,7 +353,7 @@ class KubernetesBackend:
         It does so by itself, but a controller may miss the moment, and looks again only when a
         Job changes.
         """
-        job = self._jobs.get(name)
+        job = self._seen.jobs.get(name)
         space = job.metadata.namespace if job is not None and job.metadata is not None else None
         change: JsonObject = {
             "metadata": {"annotations": {OVERDUE_NOTE: datetime.now(UTC).isoformat()}}
@@ -398,7 +368,7 @@ class KubernetesBackend:
 
     async def remove(self, sighting: Sighting) -> None:
         """Delete a Job with its pods and its Secret."""
-        job = self._jobs.get(sighting.name)
+        job = self._seen.jobs.get(sighting.name)
         space = job.metadata.namespace if job is not None and job.metadata is not None else None
         await self._delete(sighting.name, space or self._namespaces[0])
 
@@ -411,6 +381,7 @@ class KubernetesBackend:
             await client.delete(Job, name, namespace=namespace, cascade=CascadeType.BACKGROUND)
 
         await self._unless_gone("delete", name, delete)
+        self._seen.drop(name)  # its pods go because of this, and are not lost
 
     async def _unless_gone(
         self, operation: str, name: str, call: Callable[[AsyncClient], Awaitable[None]]
@@ -423,6 +394,23 @@ class KubernetesBackend:
                 raise
             return False
         return True
+
+
+def _verdict(
+    end: tuple[bool, str, float | None] | None,
+    found: Found,
+    loss: Loss | None,
+    trouble: str | None,
+) -> tuple[JobState, str | None] | None:
+    """Return state and reason of a container that has ended, or can't; None while it may go on."""
+    if end is not None:
+        return judged(end, found, trouble)
+    if loss is not None:
+        return "failed_node_lost", loss.reason
+    if found.waits is None:
+        return None
+    is_image = found.waits[0] in IMAGE_TROUBLES
+    return "failed_image_pull" if is_image else "failed", ": ".join(found.waits)
 
 
 def _created(pod: Pod) -> float:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import orjson
 from lightkube.models.batch_v1 import JobSpec
 from lightkube.models.core_v1 import (
     Capabilities,
@@ -9,6 +10,7 @@ from lightkube.models.core_v1 import (
     EmptyDirVolumeSource,
     EnvVar,
     EnvVarSource,
+    KeyToPath,
     PersistentVolumeClaimVolumeSource,
     PodSecurityContext,
     PodSpec,
@@ -16,7 +18,9 @@ from lightkube.models.core_v1 import (
     ResourceRequirements,
     SeccompProfile,
     SecretKeySelector,
+    SecretVolumeSource,
     SecurityContext,
+    Toleration,
     Volume,
     VolumeMount,
 )
@@ -24,7 +28,7 @@ from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Secret
 
-from noetl_worker.tools.containers.plan import Mount, Plan
+from noetl_worker.tools.containers.plan import SCRIPT, Mount, Plan
 
 MAIN: Final = "main"
 COMMAND_NOTE: Final = "noetl.command-id"
@@ -33,16 +37,29 @@ HIDDEN_NOTE: Final = "noetl.hidden"
 TTL_NOTE: Final = "noetl.ttl-seconds"
 REPORTED_NOTE: Final = "noetl.reported"
 OVERDUE_NOTE: Final = "noetl.overdue"
+AWAITED_NOTE: Final = "noetl.awaited"
+OUTPUT_NOTE: Final = "noetl.output-select"
 CALLBACK_KEY: Final = "callback"
 ENV_KEY: Final = "env."
+MASKED_KEY: Final = "masked"
+_SCRIPT_FOLDER, _, _SCRIPT_FILE = SCRIPT.rpartition("/")
+_SCRIPT_VOLUME: Final = "script"
+_UNANSWERED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+# The cluster takes pods from a node so much later than we end what runs there, after which it
+# would run the image again.
+_LATER_SECONDS = 60
 
 
 def secret_of(plan: Plan, *, owner_uid: str) -> Secret:
-    """Return the Secret with the values of the environment and the callback's address.
+    """Return the Secret with the environment's values, the script and the callback's address.
 
     The Job owns it: the cluster removes both together.
     """
     values = {f"{ENV_KEY}{name}": value for name, value in plan.env.items()}
+    if plan.script is not None:
+        values[_SCRIPT_FILE] = plan.script
+    if plan.masked:
+        values[MASKED_KEY] = orjson.dumps(plan.masked).decode()
     owner = OwnerReference(apiVersion="batch/v1", kind="Job", name=plan.name, uid=owner_uid)
     return Secret(
         metadata=ObjectMeta(
@@ -55,10 +72,16 @@ def secret_of(plan: Plan, *, owner_uid: str) -> Secret:
     )
 
 
-def job_of(plan: Plan, *, user: str) -> Job:
+def job_of(plan: Plan, *, user: str, node_seconds: float) -> Job:
     """Return the Job: no privileges, no token, no path of the host, no host network.
 
-    It has no time to live before its end has been reported, so that no end is lost.
+    It has no time to live before its end has been reported, so that no end is lost; but if only
+    one run waits for that, it has.
+
+    Args:
+        plan: the container.
+        user: number of the user it runs as; empty: the image's.
+        node_seconds: how long its node may be silent.
     """
     labels = plan.labels()
     notes = {
@@ -67,20 +90,34 @@ def job_of(plan: Plan, *, user: str) -> Job:
         HIDDEN_NOTE: ",".join(plan.hidden),
         TTL_NOTE: str(plan.ttl_seconds),
     }
+    if plan.origin.output_select is not None:
+        notes[OUTPUT_NOTE] = orjson.dumps(plan.origin.output_select).decode()
+    if plan.is_awaited:
+        notes[AWAITED_NOTE] = "true"
     return Job(
         metadata=ObjectMeta(
             name=plan.name, namespace=plan.namespace, labels=labels, annotations=notes
         ),
         spec=JobSpec(
-            template=PodTemplateSpec(metadata=ObjectMeta(labels=labels), spec=_pod(plan, user)),
+            template=PodTemplateSpec(
+                metadata=ObjectMeta(labels=labels), spec=_pod(plan, user, node_seconds)
+            ),
             backoffLimit=plan.backoff_limit,
+            ttlSecondsAfterFinished=plan.ttl_seconds if plan.is_awaited else None,
+            # Without further tries none takes the place of a pod that is only being sent away.
+            podReplacementPolicy=None if plan.backoff_limit else "Failed",
             activeDeadlineSeconds=plan.timeout_seconds,
         ),
     )
 
 
-def _pod(plan: Plan, user: str) -> PodSpec:
+def _pod(plan: Plan, user: str, node_seconds: float) -> PodSpec:
+    seconds = int(node_seconds) + _LATER_SECONDS
     return PodSpec(
+        tolerations=[
+            Toleration(key=key, operator="Exists", effect="NoExecute", tolerationSeconds=seconds)
+            for key in _UNANSWERED
+        ],
         containers=[_container(plan, user)],
         restartPolicy=plan.restart_policy,
         serviceAccountName=plan.service_account,
@@ -104,11 +141,7 @@ def _container(plan: Plan, user: str) -> Container:
         workingDir=plan.working_dir,
         env=_env(plan) or None,
         resources=ResourceRequirements(requests=plan.requests or None, limits=plan.limits),
-        volumeMounts=[
-            VolumeMount(name=volume, mountPath=one.path, readOnly=one.is_read_only or None)
-            for volume, one in _mounts(plan)
-        ]
-        or None,
+        volumeMounts=_volume_mounts(plan) or None,
         securityContext=SecurityContext(
             allowPrivilegeEscalation=False,
             privileged=False,
@@ -142,8 +175,22 @@ def _mounts(plan: Plan) -> list[tuple[str, Mount]]:
     ]
 
 
+def _volume_mounts(plan: Plan) -> list[VolumeMount]:
+    found = [
+        VolumeMount(name=volume, mountPath=one.path, readOnly=one.is_read_only or None)
+        for volume, one in _mounts(plan)
+    ]
+    if plan.script is not None:
+        found.append(VolumeMount(name=_SCRIPT_VOLUME, mountPath=_SCRIPT_FOLDER, readOnly=True))
+    return found
+
+
 def _volumes(plan: Plan) -> list[Volume]:
     found: dict[str, Volume] = {}
+    if plan.script is not None:
+        file = KeyToPath(key=_SCRIPT_FILE, path=_SCRIPT_FILE)
+        source = SecretVolumeSource(secretName=plan.name, items=[file])
+        found[_SCRIPT_VOLUME] = Volume(name=_SCRIPT_VOLUME, secret=source)
     for name, mount in _mounts(plan):
         if mount.source is None:
             found[name] = Volume(name=name, emptyDir=EmptyDirVolumeSource())

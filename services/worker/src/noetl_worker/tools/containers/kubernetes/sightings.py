@@ -1,6 +1,6 @@
 """What Jobs and Pods say of the containers that they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import time
 
@@ -10,7 +10,11 @@ from lightkube.resources.core_v1 import Pod
 from noetl_contract.http.system.internal import JobState
 
 from noetl_worker.tools.containers.backend import Condition, Sighting
-from noetl_worker.tools.containers.kubernetes.objects import OVERDUE_NOTE, REPORTED_NOTE
+from noetl_worker.tools.containers.kubernetes.objects import (
+    AWAITED_NOTE,
+    OVERDUE_NOTE,
+    REPORTED_NOTE,
+)
 from noetl_worker.tools.containers.plan import EVENT_LABEL, WORKER_LABEL
 
 IMAGE_TROUBLES = frozenset(
@@ -34,6 +38,7 @@ class Found:
     """
 
     pod: str | None = None
+    node: str | None = None
     exit_code: int | None = None
     word: str | None = None
     text: str | None = None
@@ -44,9 +49,9 @@ class Found:
     ended_at: datetime | None = None
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether waiting can't help the container."""
-        return self.waits is not None and self.waits[0] in _HOPELESS
+    def patience(self) -> float | None:
+        """Seconds that waiting may take; 0 where it can't help, None where nothing is known."""
+        return 0.0 if self.waits is not None and self.waits[0] in _HOPELESS else None
 
 
 def job_sighting(job: Job) -> Sighting | None:
@@ -54,9 +59,10 @@ def job_sighting(job: Job) -> Sighting | None:
     meta = job.metadata
     if meta is None or meta.name is None:
         return None
+    notes = meta.annotations or {}
     at = meta.creationTimestamp.timestamp() if meta.creationTimestamp is not None else time()
     condition = Condition.RUNNING
-    if REPORTED_NOTE in (meta.annotations or {}):
+    if REPORTED_NOTE in notes:
         condition = Condition.REPORTED
     elif (end := end_of(job)) is not None:
         condition = Condition.ENDED
@@ -70,6 +76,7 @@ def job_sighting(job: Job) -> Sighting | None:
         worker=labels.get(WORKER_LABEL, ""),
         at=at,
         deadline=_deadline(job) if condition is Condition.RUNNING else None,
+        is_awaited=AWAITED_NOTE in notes,
     )
 
 
@@ -100,6 +107,7 @@ def found_in(pod: Pod) -> Found:
     """Return what a pod tells."""
     status = pod.status or PodStatus()
     name = pod.metadata.name if pod.metadata is not None else None
+    node = pod.spec.nodeName if pod.spec is not None else None
     lost = status.reason == "NodeLost" or any(
         one.type == "DisruptionTarget" and one.status == "True" and one.reason in _LOST
         for one in status.conditions or []
@@ -111,25 +119,23 @@ def found_in(pod: Pod) -> Found:
             for one in status.conditions or []
             if one.type == "PodScheduled" and one.status == "False"
         )
-        return Found(pod=name, idle=next(idle, None), is_lost=lost)
-    return _of_container(container, name, is_lost=lost)
+        return Found(pod=name, node=node, idle=next(idle, None), is_lost=lost)
+    return replace(_of_container(container), pod=name, node=node, is_lost=lost)
 
 
-def _of_container(container: ContainerStatus, pod: str | None, *, is_lost: bool) -> Found:
+def _of_container(container: ContainerStatus) -> Found:
     state = container.state
     if state is not None and state.waiting is not None:
         reason = state.waiting.reason or ""
         waits = (reason, state.waiting.message or reason) if reason in _TROUBLES else None
-        return Found(pod=pod, waits=waits, is_lost=is_lost)
+        return Found(waits=waits)
     if state is None or state.terminated is None:
-        return Found(pod=pod, is_lost=is_lost)
+        return Found()
     ended = state.terminated
     return Found(
-        pod=pod,
         exit_code=ended.exitCode,
         word=ended.reason,
         text=ended.message,
-        is_lost=is_lost,
         started_at=ended.startedAt,
         ended_at=ended.finishedAt,
     )
@@ -156,7 +162,8 @@ def judged(
     if found.word == "OOMKilled":
         return "failed_oom", "it used more memory than its limit"
     if found.is_lost or found.pod is None:
-        return "failed_node_lost", "its node or its pod is gone"
+        where = f"its node '{found.node}'" if found.node else "its node"
+        return "failed_node_lost", f"{where} or its pod is gone"
     return "failed", _exit_text(found) or reason or None
 
 

@@ -1,0 +1,98 @@
+"""What the watches on Jobs and pods have told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import time
+
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from noetl_worker.tools.containers.backend import Condition, See, Sighting
+from noetl_worker.tools.containers.kubernetes.logs import Followers
+from noetl_worker.tools.containers.kubernetes.losses import Loss, loss_of
+from noetl_worker.tools.containers.kubernetes.sightings import Found, found_in, job_sighting
+
+
+class Seen:
+    """The Jobs of a pool as last seen, and what is known of their pods.
+
+    Args:
+        followers: of what pods print.
+        node_seconds: how long a node may be silent before its containers count as lost.
+    """
+
+    def __init__(self, followers: Followers, *, node_seconds: float) -> None:
+        self._followers = followers
+        self._node_seconds = node_seconds
+        self.jobs: dict[str, Job] = {}
+        self.troubles: dict[str, str] = {}
+        """What the pods of Jobs wait for, as last seen: with its time a Job takes its pod away."""
+        self.losses: dict[str, Loss] = {}
+
+    def on_job(self, see: See) -> Callable[[str, Job], None]:
+        """Return what takes the changes of Jobs."""
+
+        def take(change: str, job: Job) -> None:
+            sighting = job_sighting(job)
+            if sighting is None:
+                return
+            if change == "DELETED":
+                self.drop(sighting.name)
+                see(Sighting(name=sighting.name, condition=Condition.GONE, at=time()))
+            else:
+                self.jobs[sighting.name] = job
+                see(sighting)
+
+        return take
+
+    def on_pod(self, see: See) -> Callable[[str, Pod], None]:
+        """Return what takes the changes of pods.
+
+        Pods tell whether a container can begin and go on; its end is the Job's to tell.
+        """
+
+        def take(change: str, pod: Pod) -> None:
+            labels = (pod.metadata.labels if pod.metadata is not None else None) or {}
+            name = labels.get("job-name") or labels.get("batch.kubernetes.io/job-name", "")
+            self._followers.see(name, pod)
+            job = self.jobs.get(name)
+            running = None if job is None else job_sighting(job)
+            if job is None or running is None or running.condition is not Condition.RUNNING:
+                return
+            loss = self._loss(name, pod, job, is_gone=change == "DELETED")
+            if loss is not None:
+                stuck = Condition.STUCK
+                see(replace(running, condition=stuck, at=loss.at, patience=loss.patience))
+            elif change != "DELETED":
+                see(self._going_on(running, found_in(pod)))
+
+        return take
+
+    def _loss(self, name: str, pod: Pod, job: Job, *, is_gone: bool) -> Loss | None:
+        """Return why a container is lost; a pod in the place of a lost one changes nothing."""
+        known = self.losses.get(name)
+        if known is not None and known.is_final:
+            return known
+        loss = loss_of(pod, job, is_gone=is_gone, node_seconds=self._node_seconds)
+        if loss is None:
+            self.losses.pop(name, None)
+        else:
+            self.losses[name] = loss
+        return loss
+
+    def _going_on(self, running: Sighting, found: Found) -> Sighting:
+        trouble = found.idle if found.waits is None else ": ".join(found.waits)
+        if trouble is None:
+            self.troubles.pop(running.name, None)
+        else:
+            self.troubles[running.name] = trouble
+        if found.waits is None:
+            return running
+        return replace(running, condition=Condition.STUCK, at=time(), patience=found.patience)
+
+    def drop(self, name: str) -> None:
+        """Forget a Job that is gone."""
+        self._followers.end_soon(name)
+        self.jobs.pop(name, None)
+        self.troubles.pop(name, None)
+        self.losses.pop(name, None)
