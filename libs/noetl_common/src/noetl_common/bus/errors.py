@@ -9,6 +9,10 @@ class BusUnavailable(Unavailable):
     template = "the message bus did not take {what}: {reason}"
 
 
+class NobodyListens(BusUnavailable):
+    """The broker knows no listener of the subject; nobody got the message."""
+
+
 class BusClosed(BusUnavailable):
     """The client gave the connection up for good; the process has to end."""
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from time import time_ns
 
-from noetl_common.bus.broker import Bus
+from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.dead_letters import bury
 from noetl_common.bus.delivery import Delivery, DeliveryOwner
 from noetl_common.bus.inbox import Incoming
@@ -57,6 +57,8 @@ async def run_direct(
 ) -> None:
     """Hand writes that came directly to the handler, until cancelled.
 
+    A replica that owns no executions listens to none.
+
     Args:
         bus: the connection.
         handler: as for messages of the stream.
@@ -76,10 +78,16 @@ async def run_direct(
             told = Incoming(subject, incoming.data, incoming.headers)
             waiting.put_nowait(DirectDelivery(intake, told))
 
-    subscription = await bus.subscribe(direct_filter(shard), take, queue=queue)
+    subscription: Subscription | None = None
     try:
         while True:
             beat()
+            if handler.replicas.is_active:
+                if subscription is None:
+                    subscription = await bus.subscribe(direct_filter(shard), take, queue=queue)
+            elif subscription is not None:
+                await subscription.unsubscribe()
+                subscription = None
             try:
                 async with asyncio.timeout(_IDLE_SECONDS):
                     deliveries = [await waiting.get()]
@@ -89,4 +97,5 @@ async def run_direct(
                 deliveries.append(waiting.get_nowait())
             await handler(deliveries)
     finally:
-        await subscription.unsubscribe()
+        if subscription is not None:
+            await subscription.unsubscribe()
