@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import os
 import resource
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,13 +19,19 @@ from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
 from tool_server import Said
-from wasm_modules import HOST, World, module, plugin, says, slow_to_compile, world
-
-EXAMPLES = next(
-    folder
-    for parent in Path(__file__).resolve().parents
-    if (folder := parent / "examples" / "plugins").is_dir()
+from wasm_modules import (
+    EXAMPLES,
+    HOST,
+    World,
+    clang,
+    compile_module,
+    module,
+    plugin,
+    says,
+    slow_to_compile,
+    world,
 )
+
 LOOP = "(loop $again (br $again)) (unreachable)"
 PINNED = PluginLimits(fuel=10**12, seconds=0.1)
 
@@ -61,21 +66,6 @@ async def test_the_example_gets_its_input_and_logs(here: World) -> None:
     assert again.stdout == "echo ran\n"
     assert here.printed == [("stdout", b"echo ran\n")] * 2
     assert len(here.server.asked) == 1, "a plug-in is asked for once"
-
-
-def clang() -> str | None:
-    """Return a compiler that makes WebAssembly, on the path or where Debian keeps it."""
-    places = [shutil.which("clang"), *map(str, Path("/usr/lib").glob("llvm-*/bin/clang"))]
-    for place in filter(None, places):
-        targets = subprocess.run([place, "--print-targets"], capture_output=True, check=False)
-        if b"wasm32" in targets.stdout and (Path(place).resolve().parent / "wasm-ld").exists():
-            return place
-    return None
-
-
-def compile_module(compiler: str, source: Path, made: Path) -> None:
-    options = "--target=wasm32 -O2 -nostdlib -mbulk-memory -Wall -Werror -Wl,--no-entry"
-    subprocess.run([compiler, *options.split(" "), "-o", made, source], check=True)
 
 
 async def test_the_example_in_c_is_compiled_and_runs(here: World, tmp_path: Path) -> None:
