@@ -16,6 +16,8 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
+    HandedAnswers,
+    HandedOver,
     OutboxHint,
     PauseHint,
     PublishAcknowledgement,
@@ -43,6 +45,7 @@ from noetl_contract.ingress import (
     StoredMessage,
 )
 from noetl_contract.json import Json
+from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
@@ -230,12 +233,19 @@ PUBLISHED = Channel(
 )
 REPLICA_HINTS = Channel(
     name="replica_hints",
-    address="noetl_hint.moved.{shard}",
-    summary="Commits of one replica, so that the others read new rows first; they may be lost.",
-    messages=(Message("replica_moves", TypeAdapter(ReplicaMoves), "Moved executions."),),
+    address="noetl_hint.moved.{to}",
+    summary="Between the orchestrators of a shard: who is there, what each has committed, and "
+    "messages of executions that another one owns. They may be lost: the first two cost a read "
+    "then, and what was handed over without an answer is handed over again.",
+    messages=(
+        Message("replica_moves", TypeAdapter(ReplicaMoves), "Who is there; moved executions."),
+        Message("handed_over", TypeAdapter(HandedOver), "Ingress messages of an owner."),
+        Message("handed_answers", TypeAdapter(HandedAnswers), "What became of them."),
+        Message("handed_claim", TypeAdapter(ClaimRequest), "A claim, answered by the owner."),
+    ),
     senders=("orchestrator",),
     receivers=("orchestrator",),
-    parameters={"shard": _SHARD},
+    parameters={"to": "A shard, or `to-<name>` and `claims-<name>` of one orchestrator."},
     role="hint",
 )
 RUNS_OVER = Channel(

@@ -48,16 +48,24 @@ _DRAIN_SECONDS = 2.0
 class StandingPull:
     """Deliveries of one durable, in a queue of bounded length.
 
-    ``window`` bounds credit, queue and whatever ``in_use`` counts, together.
+    ``window`` bounds credit, queue and whatever ``in_use`` counts, together. While ``is_wanted``
+    says no, nothing more is requested; what was requested before may still come.
     """
 
     def __init__(
-        self, bus: Bus, spec: DurableSpec, *, window: int, in_use: Callable[[], int] | None = None
+        self,
+        bus: Bus,
+        spec: DurableSpec,
+        *,
+        window: int,
+        in_use: Callable[[], int] | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.bus = bus
         self.spec = spec
         self._window = window
         self._in_use = in_use or self._unanswered
+        self._is_wanted = is_wanted
         self._queue: deque[Delivery] = deque()
         self._held: set[Delivery] = set()
         self._credit = 0
@@ -107,7 +115,7 @@ class StandingPull:
 
     def top_up(self) -> None:
         """Request as many messages as the window allows, in steps worth a request."""
-        if not self._verified or self._stopped:
+        if not self._verified or self._stopped or not self._is_wanted():
             return
         free = self._window - self._credit - self._in_use()
         if free > 0 and (self._credit == 0 or free >= self._window // 4):
