@@ -14,7 +14,10 @@ from noetl_worker.tools.wasm.compile import GOOD, Job
 from noetl_worker.tools.wasm.kept import Kept
 from noetl_worker.tools.wasm.plugins import Plugin
 
-_AT_ONCE: Final = 2
+_QUICK_SECONDS: Final = 2.0
+"""What most modules need less than. Those that need more begin again behind each other, so that
+they keep no other one waiting."""
+_QUICK_AT_ONCE: Final = 2
 _BESIDE_SECONDS: Final = 60.0
 """Of the clock, beside its processor time: other processes have their turns as well."""
 _CODE_BYTES: Final = 64 << 20
@@ -30,6 +33,10 @@ class NotCompiled(Exception):
     """A module has no code; the message says why."""
 
 
+class _OverTime(NotCompiled):
+    """It took too long."""
+
+
 class Compiler:
     """Gives the code of modules: each is compiled once, whoever asks, and few at once.
 
@@ -40,9 +47,10 @@ class Compiler:
     """
 
     def __init__(self, *, seconds: float, memory_bytes: int, kept: int) -> None:
-        self._seconds = seconds
         self._memory_bytes = memory_bytes
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        quick = (_QUICK_SECONDS, asyncio.Semaphore(_QUICK_AT_ONCE))
+        whole = (seconds, asyncio.Semaphore(1))
+        self._tries = (quick, whole) if seconds > _QUICK_SECONDS else (whole,)
         self._running: dict[str, asyncio.Task[bytes]] = {}
         self._kept = Kept[bytes | NotCompiled](most=kept, most_bytes=_KEPT_BYTES)
 
@@ -77,26 +85,35 @@ class Compiler:
             task.exception()
 
     async def _compile(self, key: str, plugin: Plugin) -> bytes:
-        job = Job(
-            is_text=plugin.body.form == "wat",
-            uses=tuple(plugin.body.uses),
-            seconds=self._seconds,
-            memory_bytes=self._memory_bytes,
-            code_bytes=_CODE_BYTES,
-        )
-        async with self._turn:
-            started = perf_counter()
-            try:
-                code = await self._by_process(job, plugin.module)
-            except NotCompiled as fault:
-                _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
-                # So that the next step is told at once.
-                self._kept.put(key, fault, size=0)
-                raise
-            finally:
-                metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
+        started = perf_counter()
+        try:
+            code = await self._tried(plugin)
+        except NotCompiled as fault:
+            _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
+            # So that the next step is told at once.
+            self._kept.put(key, fault, size=0)
+            raise
+        finally:
+            metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
         self._kept.put(key, code, size=len(code))
         return code
+
+    async def _tried(self, plugin: Plugin) -> bytes:
+        fault = NotCompiled("it was not compiled")
+        for seconds, turn in self._tries:
+            job = Job(
+                is_text=plugin.body.form == "wat",
+                uses=tuple(plugin.body.uses),
+                seconds=seconds,
+                memory_bytes=self._memory_bytes,
+                code_bytes=_CODE_BYTES,
+            )
+            try:
+                async with turn:
+                    return await self._by_process(job, plugin.module)
+            except _OverTime as error:
+                fault = error
+        raise fault
 
     async def _by_process(self, job: Job, module: bytes) -> bytes:
         process = await asyncio.create_subprocess_exec(
@@ -116,7 +133,7 @@ class Compiler:
             async with asyncio.timeout(seconds):
                 answer, errors = await process.communicate(module)
         except TimeoutError:
-            raise NotCompiled(f"it can't be compiled within {seconds:g} seconds") from None
+            raise _OverTime(f"it can't be compiled within {seconds:g} seconds") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -125,13 +142,13 @@ class Compiler:
             if answer.startswith(GOOD):
                 return answer[1:]
             raise NotCompiled(answer[1:].decode("utf-8", "replace"))
-        raise NotCompiled(_why(process.returncode, errors, job))
+        raise _fault(process.returncode, errors, job)
 
 
-def _why(code: int | None, errors: bytes, job: Job) -> str:
+def _fault(code: int | None, errors: bytes, job: Job) -> NotCompiled:
     """Return why a compilation has no answer."""
     if code in {-signal.SIGXCPU, -signal.SIGKILL}:
-        return f"it can't be compiled within {job.seconds:g} seconds of processor time"
+        return _OverTime(f"it can't be compiled within {job.seconds:g} seconds of processor time")
     if any(words in errors for words in _NO_MEMORY):
-        return f"it can't be compiled with {job.memory_bytes} bytes of memory"
-    return f"it can't be compiled: the compiler ended with {code}"
+        return NotCompiled(f"it can't be compiled with {job.memory_bytes} bytes of memory")
+    return NotCompiled(f"it can't be compiled: the compiler ended with {code}")
