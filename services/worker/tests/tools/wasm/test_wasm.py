@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -153,6 +154,18 @@ async def test_slow_compilations_keep_no_quick_one_waiting(interpreters: Interpr
         await asyncio.gather(*slow, return_exceptions=True)
 
     assert (quick.data, beside) == (1, [False] * 3)
+
+
+async def test_a_compiler_that_was_killed_is_started_again(interpreters: InterpreterPool) -> None:
+    slow = plugin(slow_to_compile(1200))
+    async with world(interpreters) as here:
+        for _ in range(2):
+            before = children()
+            step = asyncio.create_task(ended(here, slow))
+            await eventually(lambda seen=before: children() - seen, what="it is compiled")
+            (line,) = children() - before
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+            assert await step == "it can't be compiled: the compiler ended with -9"
 
 
 async def test_a_worker_that_stops_leaves_no_compilation(interpreters: InterpreterPool) -> None:
