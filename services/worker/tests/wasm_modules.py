@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from noetl_common.egress.rules import Egress
@@ -19,6 +22,11 @@ from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolContext, ToolParts, ToolResult
 from tool_server import Asked, Said, ToolServer, tool_server
 
+EXAMPLES = next(
+    folder
+    for parent in Path(__file__).resolve().parents
+    if (folder := parent / "examples" / "plugins").is_dir()
+)
 HOST = """
   (import "noetl" "log" (func $log (param i32 i32 i32)))
   (import "noetl" "http" (func $http (param i32 i32) (result i64)))
@@ -41,6 +49,22 @@ PARTS = """
       (i64.extend_i32_u (local.get $size))))
 """
 ALL = ("log", "http", "kv")
+
+
+def clang() -> str | None:
+    """Return a compiler that makes WebAssembly, on the path or where Debian keeps it."""
+    places = [shutil.which("clang"), *map(str, Path("/usr/lib").glob("llvm-*/bin/clang"))]
+    for place in filter(None, places):
+        targets = subprocess.run([place, "--print-targets"], capture_output=True, check=False)
+        if b"wasm32" in targets.stdout and (Path(place).resolve().parent / "wasm-ld").exists():
+            return place
+    return None
+
+
+def compile_module(compiler: str, source: Path, made: Path) -> None:
+    options = "--target=wasm32 -O2 -nostdlib -mbulk-memory -Wall -Werror -Wl,--no-entry"
+    """Compile a source as the documents say."""
+    subprocess.run([compiler, *options.split(" "), "-o", made, source], check=True)
 
 
 def module(body: str, *, host: str = HOST, data: str = "", later_alloc: str = "") -> str:

@@ -18,9 +18,10 @@ from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TlsMisconfigured
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
+from noetl_common.crypto.broker_tls import broker_tls
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
 from noetl_common.settings import NatsSettings
@@ -175,14 +176,21 @@ class Bus:
     # -- core NATS -----------------------------------------------------------------------
 
     async def send(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reply: str = "",
     ) -> None:
         """Send a message that may be lost: without a connection it is dropped at once.
+
+        On ``reply`` the broker tells when nobody listens.
 
         Raises:
             TooLarge: the body is above the broker's limit.
         """
-        data = wire.command(subject, body, headers=headers)
+        data = wire.command(subject, body, reply=reply, headers=headers)
         self._check_size(subject, data)
         if self.is_connected:
             await wire.write(self.nc, data)
@@ -234,7 +242,7 @@ class Bus:
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise BusUnavailable(what=subject, reason="nobody listens")
+            raise NobodyListens(what=subject, reason="nobody listens")
         return incoming
 
     def inbox(self) -> Inbox:
@@ -431,18 +439,7 @@ async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
 def _tls_of(settings: NatsSettings) -> ssl.SSLContext | None:
     if not settings.has_tls():
         return None
-    try:
-        if settings.nats_ca:
-            # Only who it names: the machine's own list is for hosts of the internet.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(settings.nats_ca)
-        else:
-            context = ssl.create_default_context()
-        if settings.nats_cert:
-            context.load_cert_chain(settings.nats_cert, settings.nats_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsMisconfigured(reason=str(error)) from error
-    return context
+    return broker_tls(ca=settings.nats_ca, cert=settings.nats_cert, key=settings.nats_key)
 
 
 def _remove[T](items: list[T], item: T) -> None:

@@ -53,7 +53,8 @@ class StandingPull:
     """Deliveries of one durable, in a queue of bounded length.
 
     ``window`` bounds credit, queue and whatever ``in_use`` counts, together. ``gathers`` is for
-    takers that rest between batches: see above.
+    takers that rest between batches: see above. While ``is_wanted`` says no, nothing more is
+    requested; what was requested before may still come.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StandingPull:
         window: int,
         in_use: Callable[[], int] | None = None,
         gathers: bool = False,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.bus = bus
         self.spec = spec
@@ -71,6 +73,7 @@ class StandingPull:
         self._in_use = in_use or self._unanswered
         self._gathers = gathers
         self._has_taken = False
+        self._is_wanted = is_wanted
         self._queue: deque[Delivery] = deque()
         self._held: set[Delivery] = set()
         self._credit = 0
@@ -124,7 +127,7 @@ class StandingPull:
 
     def top_up(self) -> None:
         """Request as many messages as the window allows, in steps worth a request."""
-        if not self._verified or self._stopped:
+        if not self._verified or self._stopped or not self._is_wanted():
             return
         free = self._window - self._credit - self._in_use()
         if self._gathers:
@@ -138,7 +141,7 @@ class StandingPull:
         """Request for a moment what has come since the batch before."""
         self._has_taken = False
         free = self._window - self._credit - self._in_use()
-        if self._verified and not self._stopped and free > 0:
+        if self._verified and not self._stopped and self._is_wanted() and free > 0:
             self._pull(free, seconds=_GATHER_SECONDS, heartbeats=False)
 
     @property
