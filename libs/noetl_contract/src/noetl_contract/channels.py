@@ -29,6 +29,7 @@ from noetl_contract.hints import (
 )
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     DEADLINE_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
@@ -96,6 +97,7 @@ _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",
     DEADLINE_HEADER: "End of the sender's wait in Unix milliseconds; a later start is dropped.",
+    AGAIN_HEADER: "A copy went out before, which may have been committed.",
 }
 _DEAD = {
     **_ID,
@@ -151,8 +153,8 @@ INGRESS = Channel(
 DIRECT_WRITES = Channel(
     name="direct_writes",
     address="noetl_hint.write.{shard}.{execution_id}.{kind}",
-    summary="Ingress messages that their stream does not acknowledge or deliver, because nobody "
-    "leads it; the stream has them too. They may be lost.",
+    summary="Ingress messages on the short way past their stream; one that is not answered soon "
+    "goes into the stream too. They may be lost.",
     messages=INGRESS.messages,
     senders=("api-gateway",),
     receivers=("orchestrator",),

@@ -90,9 +90,9 @@ class HandedMessage(TypedDict):
     """An ingress message that one orchestrator hands over to another.
 
     Attributes:
-        number: by which it is answered; 0 where nobody waits for that.
+        number: by which it is answered.
         subject: on which it was published.
-        reply: to which the stream wants its acknowledgement.
+        reply: to which the stream wants its acknowledgement; empty for one that came past it.
         headers: its headers.
         size: bytes of its body.
         again: it was handed over before, so it may be committed already.

@@ -71,6 +71,11 @@ class IngressHandler:
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
 
+    @property
+    def under_way(self) -> int:
+        """How many messages wait for their answers."""
+        return self._working
+
     async def __call__(self, deliveries: list[Delivery]) -> None:
         """Take messages of the broker: each is decided by the replica that owns its execution."""
         await self.take_here(await self.handover.give(deliveries))

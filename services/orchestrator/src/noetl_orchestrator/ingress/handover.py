@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Literal, Protocol
 
 import orjson
@@ -59,7 +59,7 @@ class HandedDelivery(Delivery):
         super().__init__(_NOBODY, incoming, store="")
         self._tell = tell
         if not incoming.reply:
-            self._fields = (2, 0, "0", 0)  # past its stream, which has a copy
+            self._fields = (1, 0, str(time_ns()), 0)  # it came past its stream
         if again:
             self.count_another()
 
@@ -101,7 +101,7 @@ _NOBODY = _Nobody()
 
 @dataclass(slots=True)
 class _Given:
-    """A message on its way to its owner; number 0 if its answer is of no use here."""
+    """A message on its way to its owner."""
 
     number: int
     delivery: Delivery
@@ -148,13 +148,10 @@ class HandOver:
             if execution_id is None or owner is None or len(delivery.data) > self._largest:
                 here.append(delivery)
                 continue
-            number = 0
-            if delivery.reply:
-                self._count = number = self._count + 1
-            one = _Given(number, delivery, execution_id, owner, now)
-            if number:
-                self._given[number] = one
-                self._intake.begun()
+            self._count += 1
+            one = _Given(self._count, delivery, execution_id, owner, now)
+            self._given[one.number] = one
+            self._intake.begun()
             given.append(one)
         metrics.HANDED_OVER.inc(len(given))
         here += await self._send(given, again=False)
@@ -337,18 +334,15 @@ class HandOver:
                 metrics.HANDED_DROPPED.inc()
                 continue
             key = (origin, entry["number"])
-            if entry["number"]:
-                if key in self._here:
-                    continue
-                self._here.add(key)
+            if key in self._here:
+                continue
+            self._here.add(key)
             came = Incoming(entry["subject"], data, entry["headers"], entry["reply"])
             self._waiting.append(HandedDelivery(came, self._teller(*key), again=entry["again"]))
         self._wake.set()
 
     def _teller(self, origin: str, number: int) -> Tell:
         def tell(verb: Verb, detail: float | str | None) -> None:
-            if not number:
-                return
             self._here.discard((origin, number))
             if not self._answers:
                 # What the rest of the turn answers goes with it.

@@ -213,6 +213,15 @@ async def test_a_header_brings_no_other_one(here: World, headers: JsonObject) ->
     assert "LocalProtocolError" in told or "can't be sent" in told
 
 
+async def test_the_number_of_headers_is_bounded(here: World) -> None:
+    headers: JsonObject = {f"x{n}": "" for n in range(101)}
+
+    told = await refused(here, {"url": f"{here.server.url}/x", "headers": headers})
+
+    assert told == "it called http with 101 headers; the limit is 100"
+    assert arrived(here.server) == []
+
+
 async def test_errors_are_without_it(here: World) -> None:
     request = {"url": f"{here.server.url}/x", "auth": True}
     given = lent(host_of(here.server))

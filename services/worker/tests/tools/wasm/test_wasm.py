@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -137,6 +138,34 @@ async def test_a_compilation_is_bounded_and_holds_up_nobody(interpreters: Interp
 
     async with world(interpreters, wasm_compile_memory_bytes=256 << 20) as here:
         assert await ended(here, large) == "it can't be compiled with 268435456 bytes of memory"
+
+
+async def test_slow_compilations_keep_no_quick_one_waiting(interpreters: InterpreterPool) -> None:
+    async with world(interpreters, wasm_compile_seconds=5) as here:
+        slow = [
+            asyncio.create_task(ended(here, plugin(slow_to_compile(1200 + n), version=n)))
+            for n in range(1, 4)
+        ]
+        await eventually(lambda: bool(children()), what="they are being compiled")
+        quick = await here.run(plugin(says('{"data":1}'), version=4))
+        beside = [one.done() for one in slow]
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+    assert (quick.data, beside) == (1, [False] * 3)
+
+
+async def test_a_compiler_that_was_killed_is_started_again(interpreters: InterpreterPool) -> None:
+    slow = plugin(slow_to_compile(1200))
+    async with world(interpreters) as here:
+        for _ in range(2):
+            before = children()
+            step = asyncio.create_task(ended(here, slow))
+            await eventually(lambda seen=before: children() - seen, what="it is compiled")
+            (line,) = children() - before
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+            assert await step == "it can't be compiled: the compiler ended with -9"
 
 
 async def test_a_worker_that_stops_leaves_no_compilation(interpreters: InterpreterPool) -> None:

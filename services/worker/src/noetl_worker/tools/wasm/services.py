@@ -26,6 +26,7 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _LARGEST_VALUE: Final = 64 << 10
 _EDGE_SECONDS: Final = 20.0
 _MISSING: Final = 404
+_MOST_HEADERS: Final = 100
 _SHOWN: Final = 200
 
 
@@ -112,6 +113,11 @@ class Services:
             isinstance(value, str) for value in headers.values()
         ):
             raise Forbidden("it called http with 'headers' that is no map of texts")
+        if len(headers) > _MOST_HEADERS:
+            # The client's work grows with their square.
+            raise Forbidden(
+                f"it called http with {len(headers)} headers; the limit is {_MOST_HEADERS}"
+            )
         if body is not None and not isinstance(body, str):
             raise Forbidden("it called http with a 'body' that is no text")
         try:
