@@ -5,8 +5,8 @@ A comment on the line before a block says what the block can't say itself:
 ``<!-- not run: REASON -->``
     Nothing here knows any of its words: programs and servers of others. The shell reads it.
 ``<!-- parsed: REASON -->``
-    Commands that are read instead of run, as all commands are before: by the shell, by the parsers
-    of our commands with arguments and values, by the settings that they set, by the programs that
+    Commands that aren't run. They are read, as all others are too: by the shell, by the parsers of
+    our commands with arguments and values, by the settings that they set, by the programs that
     make's targets start, and by the names in ``compose.yaml`` (`spoken`).
 ``<!-- registered: REASON -->``
     A document that a catalog takes, without a problem, and that is not started.
@@ -121,8 +121,12 @@ class Block:
 def pages() -> list[Path]:
     """Return all pages, in the order of their names."""
     top = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
-    parts = ("cli", "docs", "examples", "libs", "packages", "services")
-    return sorted([*top, *(path for part in parts for path in (ROOT / part).rglob("*.md"))])
+    # Not below their folders: what is installed there has pages of its own.
+    parts = ("cli/*.md", "libs/*/*.md", "packages/*/*.md", "services/*/*.md")
+    found = (
+        path for part in (*parts, "docs/**/*.md", "examples/**/*.md") for path in ROOT.glob(part)
+    )
+    return sorted([*top, *found])
 
 
 def blocks_of(path: Path) -> Iterator[Block]:

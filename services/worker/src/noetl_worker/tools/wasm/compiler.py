@@ -30,7 +30,15 @@ _log = get_logger()
 
 
 class NotCompiled(Exception):
-    """A module has no code; the message says why."""
+    """A module has no code; the message says why.
+
+    Attributes:
+        is_lasting: Whether another try would end the same way.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool = True) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
 
 
 class _OverTime(NotCompiled):
@@ -52,7 +60,7 @@ class Compiler:
         whole = (seconds, asyncio.Semaphore(1))
         self._tries = (quick, whole) if seconds > _QUICK_SECONDS else (whole,)
         self._running: dict[str, asyncio.Task[bytes]] = {}
-        self._kept = Kept[bytes | NotCompiled](most=kept, most_bytes=_KEPT_BYTES)
+        self._kept = Kept[bytes | str](most=kept, most_bytes=_KEPT_BYTES)
 
     async def code(self, key: str, plugin: Plugin) -> bytes:
         """Return the code of a module.
@@ -61,8 +69,8 @@ class Compiler:
             NotCompiled: there is none.
         """
         known = self._kept.get(key)
-        if isinstance(known, NotCompiled):
-            raise NotCompiled(*known.args)
+        if isinstance(known, str):
+            raise NotCompiled(known)
         if known is not None:
             return known
         task = self._running.get(key)
@@ -90,8 +98,9 @@ class Compiler:
             code = await self._tried(plugin)
         except NotCompiled as fault:
             _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
-            # So that the next step is told at once.
-            self._kept.put(key, fault, size=0)
+            if fault.is_lasting:
+                # So that the next step is told at once.
+                self._kept.put(key, str(fault), size=0)
             raise
         finally:
             metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
@@ -133,7 +142,9 @@ class Compiler:
             async with asyncio.timeout(seconds):
                 answer, errors = await process.communicate(module)
         except TimeoutError:
-            raise _OverTime(f"it can't be compiled within {seconds:g} seconds") from None
+            # Of the clock: the machine is busy.
+            text = f"it can't be compiled within {seconds:g} seconds"
+            raise _OverTime(text, is_lasting=False) from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -147,8 +158,8 @@ class Compiler:
 
 def _fault(code: int | None, errors: bytes, job: Job) -> NotCompiled:
     """Return why a compilation has no answer."""
-    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
+    if code == -signal.SIGXCPU:
         return _OverTime(f"it can't be compiled within {job.seconds:g} seconds of processor time")
     if any(words in errors for words in _NO_MEMORY):
         return NotCompiled(f"it can't be compiled with {job.memory_bytes} bytes of memory")
-    return NotCompiled(f"it can't be compiled: the compiler ended with {code}")
+    return NotCompiled(f"it can't be compiled: the compiler ended with {code}", is_lasting=False)
