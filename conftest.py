@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(
 
     After all others have changed the order.
     """
-    groups = {item: _group_of(item, config) for item in items}
+    groups = {item: _group_of(item) for item in items}
     yield
     if getattr(config.option, "loadgroup", False):
         # By the end of its id xdist knows a test's group. The marker of xdist 3.8 sets a field that
@@ -82,8 +82,8 @@ def pytest_collection_modifyitems(
     items.sort(key=lambda item: longest.get(groups[item], len(longest)))
 
 
-def _group_of(item: pytest.Item, config: pytest.Config) -> str:
-    place = item.path.relative_to(config.rootpath)
+def _group_of(item: pytest.Item) -> str:
     if name := stack_of(item):
         return f"shared stack: {name}"
-    return "delicate" if str(place) in _DELICATE else str(place)
+    file, _, _ = item.nodeid.partition("::")
+    return "delicate" if file in _DELICATE else file

@@ -95,9 +95,11 @@ def run_command(file: Path, data: DataDirectory, *, is_warm: bool = False) -> li
     return [*command(is_warm=is_warm), "run", str(file), "--data", str(data.root)]
 
 
-def run(file: Path, data: DataDirectory, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    file: Path, data: DataDirectory, *arguments: str, is_warm: bool = False
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*run_command(file, data), *arguments],
+        [*run_command(file, data, is_warm=is_warm), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -135,19 +137,12 @@ def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDi
 def test_an_execution_outlives_a_kill_of_the_whole_stack(
     file: Path, data: DataDirectory, gate: Path
 ) -> None:
-    up = (COMMAND, "up", "--port", str(free_port()))
-    with started(data, *up) as first:
+    up = ("up", "--port", str(free_port()))
+    with started(data, COMMAND, *up) as first:
         following = subprocess.Popen(
             [
-                COMMAND,
-                "run",
-                str(file),
-                "--data",
-                str(data.root),
-                "--set",
-                "n=3",
-                "--set",
-                f"gate={gate}",
+                *run_command(file, data, is_warm=True),
+                *("--set", "n=3", "--set", f"gate={gate}"),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,7 +152,7 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(
         wait_until(lambda: "… start" in following.stderr.readline(), timeout_seconds=30)
         first.kill()
     try:
-        with started(data, *up):
+        with started(data, *command(is_warm=True), *up):
             gate.unlink()
             result, said = following.communicate(timeout=150)
     finally:
@@ -183,7 +178,8 @@ def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
         stderr = first.stderr
         assert stderr is not None
         wait_until(data.is_held, what="the first run has a stack", timeout_seconds=60)
-        later = pool.submit(run, file, data, "--set", "n=2", "--set", f"gate={other_gate}")
+        given = ("--set", "n=2", "--set", f"gate={other_gate}")
+        later = pool.submit(run, file, data, *given, is_warm=True)
         wait_until(data.is_used, what="the second run has found it", timeout_seconds=60)
         gate.unlink()
         wait_until(lambda: "another run uses" in stderr.readline(), timeout_seconds=60)

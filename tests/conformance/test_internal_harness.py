@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 
 import asyncpg
@@ -14,7 +13,7 @@ import pytest
 from golden import TOKEN
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
-from noetl_testkit.stack import Stack
+from noetl_testkit.stack import Stack, service
 from noetl_testkit.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -58,7 +57,7 @@ def test_without_a_configured_token_nobody_passes(stack: Stack, configured: str 
     if configured is not None:
         environment["NOETL_INTERNAL_API_TOKEN"] = configured
     edge = subprocess.Popen(
-        [sys.executable, "-m", "noetl_api_gateway"],
+        service("noetl_api_gateway", is_warm=True),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -3,8 +3,22 @@
 A comment on the line before a block says what the block can't say itself:
 
 ``<!-- not run: REASON -->``
-    It needs what a test machine hasn't got. It is still read: documents are linted, commands and
-    their options have to exist.
+    Nothing here knows any of its words: programs and servers of others. The shell reads it.
+``<!-- parsed: REASON -->``
+    Commands that aren't run. They are read, as all others are too: by the shell, by the parsers of
+    our commands with arguments and values, by the settings that they set, by the programs that
+    make's targets start, and by the names in ``compose.yaml`` (`spoken`).
+``<!-- registered: REASON -->``
+    A document that a catalog takes, without a problem, and that is not started.
+``<!-- read: REASON -->``
+    A document that the linter reads alone.
+``<!-- stack: NAME -->``
+    It runs in that stack of the tests instead of ``nats``; `readers` says what stands for what.
+``<!-- given: NAME -->``
+    An execution of the playbook of that name in the folder ``given`` is what ``EXECUTION_ID`` and
+    ``$ID`` stand for: one that waits, one that has failed.
+``<!-- needs: PROGRAMS -->``
+    It runs where these are installed, and is parsed elsewhere.
 ``<!-- file: NAME -->``
     The text of a file in the reader's folder, for the commands that follow on the page.
 ``<!-- inside: PLACE -->``
@@ -26,6 +40,8 @@ A line ``Result: `JSON` `` behind a playbook is the result of the execution.
 
 import json
 import re
+import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,13 +50,17 @@ from noetl_contract.json import Json, JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_MARKS = (
+    *("not run", "parsed", "registered", "read", "stack", "given", "needs"),
+    *("file", "inside", "ends", "told", "signal", "exits", "with"),
+)
 _FENCE = re.compile(
-    r"(?P<marks>(?:^<!-- (?:not run|file|inside|ends|told|signal|exits|with): .*? -->\n)*)"
-    r"^(?P<fence>````?)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=fence)$"
+    rf"(?P<marks>(?:^ *<!-- (?:{'|'.join(_MARKS)}): .*? -->\n)*)"
+    r"^(?P<indent> *)(?P<fence>````?)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$"
     r"(?P<behind>(?:\n+Result: `[^`]+`)?)",
     re.MULTILINE | re.DOTALL,
 )
-_MARK = re.compile(r"^<!-- ([a-z ]+): (.*?) -->$", re.MULTILINE)
+_MARK = re.compile(r"^ *<!-- ([a-z ]+): (.*?) -->$", re.MULTILINE)
 _RESULT = re.compile(r"Result: `([^`]+)`")
 _DOCUMENT = re.compile(r"^apiVersion: noetl", re.MULTILINE)
 # Data, shown and not run: answers, diagrams, and what other checks read.
@@ -67,8 +87,20 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether nothing speaks against running it; a stack that is started never ends."""
-        return "not run" not in self.marks and "noetl-server up" not in self.text
+        """Whether nothing speaks against running it."""
+        if any(shutil.which(one) is None for one in self.marks.get("needs", "").split()):
+            return False
+        return not self.marks.keys() & {"not run", "parsed", "registered", "read"}
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the text of a file for the commands that follow."""
+        return "file" in self.marks
+
+    @property
+    def stack(self) -> str:
+        """The stack that it runs in."""
+        return self.marks.get("stack", "nats")
 
     @property
     def is_document(self) -> bool:
@@ -78,7 +110,7 @@ class Block:
     @property
     def is_part(self) -> bool:
         """Whether it is a part of such a document."""
-        return self.marks.get("inside", "helm").split()[0] != "helm"
+        return self.marks.get("inside", "helm").split()[0] not in {"helm", "prometheus"}
 
     @property
     def payload(self) -> JsonObject:
@@ -87,9 +119,14 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Return all pages that are for users, in the order of their names."""
-    more = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "examples").rglob("*.md")]
-    return sorted([*(ROOT / "docs").rglob("*.md"), *more])
+    """Return all pages, in the order of their names."""
+    top = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+    # Not below their folders: what is installed there has pages of its own.
+    parts = ("cli/*.md", "libs/*/*.md", "packages/*/*.md", "services/*/*.md")
+    found = (
+        path for part in (*parts, "docs/**/*.md", "examples/**/*.md") for path in ROOT.glob(part)
+    )
+    return sorted([*top, *found])
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
@@ -112,7 +149,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
             page=page,
             line=line,
             language=language,
-            text=found["text"],
+            text=textwrap.dedent(found["text"]),
             marks=marks,
             result=json.loads(result[1]) if result else None,
             has_result=result is not None,

@@ -66,9 +66,10 @@ def test_all_metrics_of_the_page_are_read() -> None:
 
 
 @pytest.mark.skipif(promtool() is None, reason="promtool is not installed")
-def test_the_configuration_of_the_page_is_one(tmp_path: Path) -> None:
-    page = (ROOT / "docs/operations/monitoring.md").read_text()
-    (text,) = re.findall(r"```yaml\n(# prometheus.yaml\n.*?)```", page, re.DOTALL)
+@pytest.mark.parametrize("page", ["monitoring", "kubernetes"])
+def test_the_configuration_of_a_page_is_one(page: str, tmp_path: Path) -> None:
+    whole = (ROOT / "docs/operations" / f"{page}.md").read_text()
+    (text,) = re.findall(r"<!-- inside: prometheus -->\n```yaml\n(.*?)```", whole, re.DOTALL)
     key = tmp_path / "key"
     key.write_text("secret")
     (tmp_path / "alerts.yaml").write_text((ROOT / ALERTS).read_text())

@@ -27,6 +27,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,8 +183,12 @@ async def unfinished(dsn: str) -> int | None:
         await connection.close()
 
 
-async def main() -> int:
-    """Run the kills and print what was found."""
+async def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the kills, print what was found, and return the exit code.
+
+    Args:
+        arguments: of the command line; None for those of this process.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -201,7 +206,7 @@ async def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--keep", action="store_true", help="keep the data directory")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     random.seed(options.seed)
     folder = Path(tempfile.mkdtemp(prefix="noetl-chaos-"))
     stack = Stack(

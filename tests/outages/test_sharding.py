@@ -13,7 +13,15 @@ import httpx
 import pytest
 from noetl.stack.process import free_port
 from noetl_contract.sharding import shard_for
-from noetl_testkit.stack import Stack, command, execute, finish, register, running_stack
+from noetl_testkit.stack import (
+    Stack,
+    command,
+    execute,
+    finish,
+    register,
+    running_stack,
+    service,
+)
 from noetl_testkit.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -280,18 +288,14 @@ def test_a_shard_that_is_down_is_503_and_never_404(stack: Stack, client: httpx.C
 def test_a_bad_map_stops_the_start(value: str, problem: str, tmp_path: Path) -> None:
     environment = {**os.environ, "NOETL_SHARDS": value}
     for arguments in (
-        [*command(), "up", "--data", str(tmp_path / "data")],
-        _service("orchestrator"),
+        [*command(is_warm=True), "up", "--data", str(tmp_path / "data")],
+        service("noetl_orchestrator", is_warm=True),
     ):
         done = subprocess.run(
             arguments, env=environment, capture_output=True, text=True, timeout=30, check=False
         )
         assert done.returncode != 0
         assert problem in done.stdout + done.stderr
-
-
-def _service(name: str) -> list[str]:
-    return [str(Path(command()[0]).with_name("python")), "-m", f"noetl_{name}"]
 
 
 def test_a_process_with_another_map_refuses_the_database(stack: Stack) -> None:
@@ -305,7 +309,12 @@ def test_a_process_with_another_map_refuses_the_database(stack: Stack) -> None:
     }
     for name in ("orchestrator", "outbox", "projector"):
         done = subprocess.run(
-            _service(name), env=environment, capture_output=True, text=True, timeout=30, check=False
+            service(f"noetl_{name}", is_warm=True),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         assert done.returncode != 0
         assert "the database is shard 1 of 2" in done.stdout + done.stderr
@@ -317,7 +326,7 @@ def test_the_data_is_not_divided_anew(stack: Stack, tmp_path: Path) -> None:
     identity.write_bytes((stack.data / "identity.json").read_bytes())
     done = subprocess.run(
         [
-            *command(),
+            *command(is_warm=True),
             "up",
             "--shards",
             "3",

@@ -1,13 +1,16 @@
-"""Plug-ins are replaced while executions run; each execution keeps the version it began with."""
+"""Plug-ins are replaced while executions run, and use credentials that they never see."""
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from noetl.commands.modules import with_module
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, events, execute, finish, register
+from noetl_testkit.web import Response, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -113,3 +116,57 @@ def test_each_run_has_one_version_while_ten_replace_each_other(nats_stack: Stack
             versions.append(version)
         assert versions == sorted(versions)
         assert set(versions) == set(range(1, VERSIONS + 1))
+
+
+TOKEN = "token-that-nobody-shows"
+POSTS = Path(__file__).parents[2] / "examples" / "plugins" / "system" / "scheduled_cleanup.yaml"
+LENT = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: lends, path: tests/plugins/lends}
+workload: {url: none, hosts: [none]}
+workflow:
+- step: start
+  tool: {kind: wasm, plugin: tests/plugins/posts, auth: lent, input: {server_url: "{{ url }}"}}
+  next: {arcs: [{step: pipeline}]}
+- step: pipeline
+  tool:
+  - post:
+      kind: wasm
+      plugin: tests/plugins/posts
+      auth: {type: bearer, credential: lent, hosts: "{{ hosts }}"}
+      input: {server_url: "{{ url }}"}
+"""
+
+
+def test_a_stored_credential_goes_to_its_host(nats_stack: Stack) -> None:
+    with (
+        serving(lambda request: Response({"said": dict(request.headers)})) as host,
+        serving(lambda _: Response({})) as other,
+        nats_stack.client() as client,
+    ):
+        address, elsewhere = (one.url.removeprefix("http://") for one in (host, other))
+        # It posts to where its input says, with the credential of its step.
+        document = with_module(POSTS.read_text(), POSTS)
+        document = document.replace("system/plugins/scheduled_cleanup", "tests/plugins/posts")
+        document = document.replace('["@server"]', f'["{address}", "{elsewhere}"]')
+        register(client, document)
+        register(client, LENT)
+        stored = {"type": "bearer", "data": {"token": TOKEN}, "allowed_hosts": [address]}
+        client.post("/api/credentials", json={"name": "lent", **stored}).raise_for_status()
+
+        good = execute(client, "tests/plugins/lends", url=host.url, hosts=[address])
+        by_step = execute(client, "tests/plugins/lends", url=host.url, hosts=[elsewhere])
+        by_credential = execute(client, "tests/plugins/lends", url=other.url, hosts=[elsewhere])
+        ends = [finish(client, one) for one in (good, by_step, by_credential)]
+        shown = [
+            client.get(f"/api/executions/{one}/events").text
+            for one in (good, by_step, by_credential)
+        ]
+
+    assert ends == ["COMPLETED", "FAILED", "FAILED"]
+    assert [one.headers["authorization"] for one in host.requests] == [f"Bearer {TOKEN}"] * 3
+    assert other.requests == []
+    assert f"for 'http://{address}', where 'lent' may not go" in shown[1]
+    assert f"for 'http://{elsewhere}', where 'lent' may not go" in shown[2]
+    assert not any(TOKEN in text for text in shown)

@@ -1,5 +1,7 @@
 """The system playbooks do their services' work while these leave it, and beside them nothing twice.
 
+Both forms of them do, that of http steps and that of plug-ins.
+
 `NOETL_TEST_SYSTEM_ROWS` says how many outbox rows and events are laid out (10000 by hand).
 """
 
@@ -18,6 +20,7 @@ import httpx
 import nats
 import pytest
 from nats.js.api import ConsumerConfig
+from noetl.commands.modules import with_module
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
@@ -25,9 +28,14 @@ from noetl_testkit.waiting import wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ROWS = int(os.environ.get("NOETL_TEST_SYSTEM_ROWS", "300"))
-TOKEN = "right"
+TOKEN = "the-right-token"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
-PLAYBOOKS = Path(__file__).parents[2] / "playbooks" / "system"
+ROOT = Path(__file__).parents[2]
+PLAYBOOKS = ROOT / "playbooks" / "system"
+PLUGINS = ROOT / "examples" / "plugins" / "system"
+NAMES = ("outbox_publisher", "projector", "scheduled_cleanup")
+HTTP, PLUGIN = "", "by_plugin/"
+"""The forms, by the part of the path that tells them apart."""
 FIRST = 325077236512452608
 SHOWN_PATH = "laid/out"
 
@@ -120,15 +128,19 @@ def system_stack(**environment: str) -> Iterator[tuple[Stack, httpx.Client]]:
         system_worker(stack),
         stack.client() as client,
     ):
-        for name in ("outbox_publisher", "projector", "scheduled_cleanup"):
-            register(client, (PLAYBOOKS / f"{name}.yaml").read_text())
+        for name in NAMES:
+            plugin = PLUGINS / f"{name}.yaml"
+            register(client, with_module(plugin.read_text(), plugin))
+            for form in (HTTP, PLUGIN):
+                kept = register(client, (PLAYBOOKS / form / f"{name}.yaml").read_text())
+                assert "problems" not in kept
         yield stack, client
 
 
 def begin(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> int:
     address = urlsplit(stack.values()["NOETL_NATS_URL"])
     workload |= {"server_url": stack.url}
-    if name == "outbox_publisher":
+    if name.endswith("outbox_publisher"):
         workload |= {
             "nats_url": f"nats://{address.hostname}:{address.port}",
             "nats_user": unquote(address.username or ""),
@@ -138,11 +150,12 @@ def begin(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> in
 
 
 def run(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> None:
-    """Run a system playbook to its good end."""
+    """Run a system playbook to its good end; nothing of it shows the token."""
     execution_id = begin(stack, client, name, **workload)
     assert finish(client, execution_id, seconds=200) == "COMPLETED"
     body = client.get(f"/api/executions/{execution_id}").json()
     assert body["soft_errors"] == 0
+    assert TOKEN not in client.get(f"/api/executions/{execution_id}/events").text
     ours = "SELECT count(*) FROM noetl.command WHERE execution_id = $1 AND worker_id <> 'system-1'"
     assert fetch(stack, ours, execution_id)[0][0] == 0
 
@@ -176,7 +189,8 @@ def assert_projected_once(stack: Stack) -> None:
     assert [tuple(row) for row in counters] == [("COMPLETED", ROWS)]
 
 
-def test_the_playbooks_do_what_the_services_leave() -> None:
+@pytest.mark.parametrize("form", [HTTP, PLUGIN])
+def test_the_playbooks_do_what_the_services_leave(form: str) -> None:
     paused = {"NOETL_OUTBOX_RELAY_EVENTS": "false", "NOETL_PROJECTOR_FOLLOW": "false"}
     with system_stack(**paused) as (stack, client):
         fetch(stack, LAY_OUT, ROWS)
@@ -188,20 +202,20 @@ def test_the_playbooks_do_what_the_services_leave() -> None:
         waiting = "SELECT count(*) FROM noetl.outbox WHERE outbox_id <= $1 AND available_at > now()"
         wait_until(lambda: fetch(stack, waiting, ROWS)[0][0] == 0, what="all rows are due")
 
-        run(stack, client, "outbox_publisher", batch_size=min(500, ROWS // 3))
-        run(stack, client, "projector", batch_size=min(1000, ROWS // 3))
+        run(stack, client, f"{form}outbox_publisher", batch_size=min(500, ROWS // 3))
+        run(stack, client, f"{form}projector", batch_size=min(1000, ROWS // 3))
 
         assert_published_once(stack)
         assert_projected_once(stack)
 
-        run(stack, client, "outbox_publisher")
-        run(stack, client, "projector")
+        run(stack, client, f"{form}outbox_publisher")
+        run(stack, client, f"{form}projector")
 
         assert_published_once(stack)
         assert_projected_once(stack)
 
         _project_events(stack, client)
-        _clean_up(stack, client)
+        _clean_up(stack, client, form)
 
 
 def _check_internal_api(client: httpx.Client) -> None:
@@ -253,7 +267,7 @@ def _project_events(stack: Stack, client: httpx.Client) -> None:
     assert tuple(row) == (ROWS, ROWS, 1, ROWS)
 
 
-def _clean_up(stack: Stack, client: httpx.Client) -> None:
+def _clean_up(stack: Stack, client: httpx.Client, form: str) -> None:
     fetch(
         stack,
         "INSERT INTO noetl.command (command_id, event_id, execution_id, catalog_id, step_name,"
@@ -261,7 +275,7 @@ def _clean_up(stack: Stack, client: httpx.Client) -> None:
         "days => n) FROM generate_series(1, 20) AS n",
     )
 
-    run(stack, client, "scheduled_cleanup", command_retention_days=7)
+    run(stack, client, f"{form}scheduled_cleanup", command_retention_days=7)
 
     old = fetch(stack, "SELECT event_id FROM noetl.command WHERE event_id <= 20 ORDER BY 1")
     assert [row["event_id"] for row in old] == list(range(1, 7))
@@ -349,8 +363,9 @@ def test_beside_the_services_nothing_happens_twice() -> None:
         fetch(stack, LAY_OUT, ROWS)
         _check_routes(client)
         begun = [
-            begin(stack, client, name, batch_size=50)
-            for name in ["outbox_publisher", "projector"] * 3
+            begin(stack, client, f"{form}{name}", batch_size=50)
+            for name in ("outbox_publisher", "projector")
+            for form in (HTTP, PLUGIN) * 2
         ]
         assert {finish(client, one, seconds=200) for one in begun} == {"COMPLETED"}
         run(stack, client, "projector")

@@ -61,6 +61,8 @@ class Runtime:
         self.process = self.stack.start_worker(
             f"runtime-{self.path.replace('/', '-')}",
             log=self.log,
+            # It is killed, and started again at the same port.
+            is_warm=False,
             **{
                 "WORKER_MODE": "subscription",
                 "NOETL_SUBSCRIPTION_PATH": self.path,

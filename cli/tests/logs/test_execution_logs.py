@@ -68,7 +68,7 @@ def test_a_step_is_found_by_its_field_its_command_and_the_text_format() -> None:
 
 def test_containers_are_the_places_of_their_lines() -> None:
     piped = [
-        f"worker-1        | {line(2, 'ran', execution_id=ID)}",
+        f"\x1b[2Kworker-1        | {line(2, 'ran', execution_id=ID)}",
         f"\x1b[36mapi-gateway-1  |\x1b[0m {line(1, 'started', execution_id=ID)}",
     ]
 

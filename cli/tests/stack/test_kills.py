@@ -17,29 +17,30 @@ from placeholder_harness import PlaceholderStack
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 
 
-def message_count(url: str) -> int:
+def message_count(url: str, stream: str) -> int:
     with NatsProbe(url) as probe:
-        return int(probe.request("$JS.API.STREAM.INFO.kept")["state"]["messages"])
+        return int(probe.request(f"$JS.API.STREAM.INFO.{stream}")["state"]["messages"])
 
 
-def publish(url: str, body: str) -> None:
+def publish(url: str, stream: str, body: str) -> None:
     with NatsProbe(url) as probe:
-        assert probe.request("kept.1", body)["stream"] == "kept"
+        assert probe.request(f"{stream}.1", body)["stream"] == stream
 
 
-def make_stream(url: str) -> None:
+def make_stream(url: str, stream: str) -> None:
+    wanted = {"name": stream, "subjects": [f"{stream}.>"]}
     with NatsProbe(url) as probe:
-        made = probe.request("$JS.API.STREAM.CREATE.kept", {"name": "kept", "subjects": ["kept.>"]})
-        assert made["config"]["name"] == "kept"
+        made = probe.request(f"$JS.API.STREAM.CREATE.{stream}", wanted)
+        assert made["config"]["name"] == stream
 
 
 def test_a_killed_nats_comes_back_with_its_messages(lasting_stack: PlaceholderStack) -> None:
-    make_stream(lasting_stack.nats_url)
+    make_stream(lasting_stack.nats_url, "kept")
     for number in range(ROUNDS):
-        publish(lasting_stack.nats_url, f"message {number}")
+        publish(lasting_stack.nats_url, "kept", f"message {number}")
         lasting_stack.kill_and_wait("nats")
 
-    assert message_count(lasting_stack.nats_url) == ROUNDS
+    assert message_count(lasting_stack.nats_url, "kept") == ROUNDS
 
 
 def test_a_killed_postgres_comes_back_with_every_commit(lasting_stack: PlaceholderStack) -> None:
@@ -124,12 +125,13 @@ def test_a_killed_service_is_started_again(lasting_stack: PlaceholderStack) -> N
     assert after["worker-2"]["restarts"] == before["worker-2"]["restarts"]
 
 
-def test_a_killed_stack_leaves_nobody_and_starts_again(stack: PlaceholderStack) -> None:
-    make_stream(stack.nats_url)
-    stack.database.run("CREATE TABLE kept (n INT)")
+def test_a_killed_stack_leaves_nobody_and_starts_again(lasting_stack: PlaceholderStack) -> None:
+    stack = lasting_stack
+    make_stream(stack.nats_url, "stack_kept")
+    stack.database.run("CREATE TABLE stack_kept (n INT)")
     for number in range(ROUNDS):
-        publish(stack.nats_url, f"message {number}")
-        stack.database.run(f"INSERT INTO kept VALUES ({number})")
+        publish(stack.nats_url, "stack_kept", f"message {number}")
+        stack.database.run(f"INSERT INTO stack_kept VALUES ({number})")
         earlier = [(entry["pid"], entry["birth"]) for entry in stack.services().values()]
 
         stack.kill_supervisor()
@@ -137,12 +139,13 @@ def test_a_killed_stack_leaves_nobody_and_starts_again(stack: PlaceholderStack) 
 
         assert [pid for pid, token in earlier if birth(pid) == token] == []
 
-    assert message_count(stack.nats_url) == ROUNDS
-    assert stack.database.run("SELECT count(*) FROM kept") == str(ROUNDS)
+    assert message_count(stack.nats_url, "stack_kept") == ROUNDS
+    assert stack.database.run("SELECT count(*) FROM stack_kept") == str(ROUNDS)
 
 
-def test_everything_killed_at_once_starts_again(stack: PlaceholderStack) -> None:
-    stack.database.run("CREATE TABLE kept AS SELECT 1 AS n")
+def test_everything_killed_at_once_starts_again(lasting_stack: PlaceholderStack) -> None:
+    stack = lasting_stack
+    stack.database.run("CREATE TABLE everything_kept AS SELECT 1 AS n")
     for _ in range(ROUNDS):
         pids = [entry["pid"] for entry in stack.services().values()]
         stack.kill_supervisor()
@@ -153,12 +156,13 @@ def test_everything_killed_at_once_starts_again(stack: PlaceholderStack) -> None
                 continue
         stack.start()
 
-    assert stack.database.run("SELECT n FROM kept") == "1"
+    assert stack.database.run("SELECT n FROM everything_kept") == "1"
 
 
 def test_a_stale_pid_file_that_names_a_stranger_does_not_stop_postgres(
-    stack: PlaceholderStack,
+    lasting_stack: PlaceholderStack,
 ) -> None:
+    stack = lasting_stack
     stack.stop()
     port = stack.data.identity().ports["postgres"]
     (stack.data.postgres / "postmaster.pid").write_text(
@@ -170,8 +174,9 @@ def test_a_stale_pid_file_that_names_a_stranger_does_not_stop_postgres(
     assert stack.database.run("SELECT 1") == "1"
 
 
-def test_a_port_that_was_taken_meanwhile_is_replaced(stack: PlaceholderStack) -> None:
-    stack.database.run("CREATE TABLE kept AS SELECT 1 AS n")
+def test_a_port_that_was_taken_meanwhile_is_replaced(lasting_stack: PlaceholderStack) -> None:
+    stack = lasting_stack
+    stack.database.run("CREATE TABLE port_kept AS SELECT 1 AS n")
     stack.stop()
     before = dict(stack.data.identity().ports)
     with socket.socket() as stranger:
@@ -182,7 +187,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(stack: PlaceholderStack) ->
 
     assert stack.data.identity().ports["postgres"] != before["postgres"]
     assert stack.data.identity().ports["nats"] == before["nats"]
-    assert stack.database.run("SELECT n FROM kept") == "1"
+    assert stack.database.run("SELECT n FROM port_kept") == "1"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

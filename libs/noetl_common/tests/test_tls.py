@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from noetl.stack.servers.migrations import with_tls
 from noetl_common.bus.broker import connect
-from noetl_common.bus.errors import TlsMisconfigured
+from noetl_common.crypto.broker_tls import TlsMisconfigured
 from noetl_common.pg.pool import open_pool
 from noetl_common.pg.tls import TlsMisconfigured as DatabaseTlsMisconfigured
 from noetl_common.pg.tls import is_loopback, ssl_mode, tls_of

@@ -1,6 +1,7 @@
 """Messages of streams and hints."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -102,12 +103,10 @@ def test_columns_that_are_encoded_already_go_into_the_message() -> None:
 
 
 def test_a_first_start_has_the_same_id_for_all_workers() -> None:
-    first = message_ids.start_id(9, attempts=0, instance="a")
-    again = message_ids.start_id(9, attempts=0, instance="a", tries=1)
+    report_id = partial(message_ids.report_id, event_id=9, attempts=0, instance="a")
 
-    assert (first, again) == ("s:9:0", "s:9:0:a:1")
-    assert message_ids.outcome_id(9, attempts=0, instance="a") == "o:9:0:a"
-    assert message_ids.outcome_id(9, attempts=0, instance="a", tries=2) == "o:9:0:a:2"
+    assert (report_id("start"), report_id("start", tries=1)) == ("s:9:0", "s:9:0:a:1")
+    assert (report_id("outcome"), report_id("outcome", tries=2)) == ("o:9:0:a", "o:9:0:a:2")
 
 
 def test_a_repetition_of_a_command_has_an_id_of_its_own() -> None:

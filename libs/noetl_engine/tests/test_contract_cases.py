@@ -650,7 +650,10 @@ def test_case_19_cancel_while_a_parallel_loop_is_half_issued() -> None:
     cancelled = run.decide(cancel())
 
     assert len(run.rows) == 12
-    assert cancelled.cancel_open_commands
+    assert [(change.event_id, change.status) for change in cancelled.changes] == [
+        (first.event_id, "CANCELLED"),
+        (second.event_id, "CANCELLED"),
+    ]
 
     assert run.claim(second, "w2").answer.status == 409
     assert run.claim(second, "w2").answer.error == "Execution has been cancelled"

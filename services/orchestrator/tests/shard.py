@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.rpc import Forwarded
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
@@ -125,6 +126,9 @@ class Shard(Tables, Messages):
         answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):
             return asdict(answer)
+        if isinstance(answer, Forwarded):
+            told: JsonObject = orjson.loads(answer.body)
+            return told
         return {"status": 200, "body": orjson.loads(answer.body)}
 
 
@@ -147,8 +151,8 @@ def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settin
 
 
 @asynccontextmanager
-async def running_loops(replica: Replica) -> AsyncIterator[None]:
-    """Run turns and intake of a replica."""
+async def running_loops(replica: Replica, *, with_siblings: bool) -> AsyncIterator[None]:
+    """Run turns and intake of a replica, and what it does with siblings."""
     settings, rooms = replica.settings, replica.rooms
     async with rooms.running_turns():
         intakes = [
@@ -163,14 +167,21 @@ async def running_loops(replica: Replica) -> AsyncIterator[None]:
             )
             for durable in ingress_durables(settings.shard_index)
         ]
-        presence = asyncio.create_task(run_presence(rooms.replicas))
+        siblings = [
+            asyncio.create_task(loop())
+            for loop in (
+                lambda: run_presence(rooms.replicas),
+                rooms.on_batch.handover.run,
+                rooms.claims.run_passed,
+            )
+            if with_siblings
+        ]
         try:
             yield
         finally:
-            presence.cancel()
-            for intake in intakes:
-                intake.cancel()
-            await asyncio.gather(*intakes, presence, return_exceptions=True)
+            for loop in (*siblings, *intakes):
+                loop.cancel()
+            await asyncio.gather(*intakes, *siblings, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -203,8 +214,13 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             return shard.plugins
 
         async def open_replica(
-            *, loops: bool = True, executions: ExecutionFactory = Execution, **overrides: Json
+            *,
+            loops: bool = True,
+            with_siblings: bool = False,
+            executions: ExecutionFactory = Execution,
+            **overrides: Json,
         ) -> Replica:
+            """Open one; without siblings it decides what it gets, as if it heard of nobody."""
             settings = settings_for(nats_url, database, **overrides)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
             turns = await stack.enter_async_context(open_pool(settings, name="turns"))
@@ -225,7 +241,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             replica = Replica(rooms, replica_bus, settings)
             shard.replicas.append(replica)
             if loops:
-                await stack.enter_async_context(running_loops(replica))
+                await stack.enter_async_context(running_loops(replica, with_siblings=with_siblings))
             return replica
 
         shard = Shard(

@@ -3,12 +3,13 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+import orjson
 from noetl_common.bus.publish import PubAck, read_ack
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.commands import CommandNotification
 from noetl_contract.sharding import shard_for
-from noetl_contract.streams import COMMANDS, pool_durable
-from noetl_contract.subjects import published_filter, published_row
+from noetl_contract.streams import COMMANDS, COMMITS, pool_durable
+from noetl_contract.subjects import COMMITS_ROOT, published_filter, published_row
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
@@ -88,9 +89,9 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
 
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    await eventually(lambda: len(shard.hints) == 2)
+    await eventually(lambda: shard.hints)
 
-    (hinted,) = [row for row in shard.hints if row["kind"] == "command"]
+    (hinted,) = shard.hints
     notification = CommandNotification.model_validate(hinted["payload"])
     assert notification.fast is not None
     assert notification.fast.command is not None
@@ -116,20 +117,22 @@ async def test_a_command_of_a_pool_with_one_durable_is_published_right_after_its
 
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    await eventually(lambda: acknowledged and shard.hints)
+    await eventually(lambda: len(acknowledged) == 2)
 
     stored = await shard.bus.js.get_msg(COMMANDS.name, 1)
     notification = CommandNotification.model_validate_json(stored.data or b"")
     assert notification.event_id == command.event_id
     assert notification.fast is not None
     assert notification.fast.command is not None
-    # The relay gets the rest, and the broker's word for the command.
-    assert {row["kind"] for row in shard.hints} == {"commit"}
-    row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")
-    assert row is not None
-    assert published_row(acknowledged[0].subject) == (row["outbox_id"], f"c:{command.event_id}:0")
-    ack = read_ack(acknowledged[0], COMMANDS.name)
-    assert ack == PubAck(COMMANDS.name, 1)
+    # The relay gets the broker's word for it, and for the message about the commit.
+    assert shard.hints == []
+    told = {published_row(ack.subject): read_ack(ack, ack.subject) for ack in acknowledged}
+    rows = await shard.pool.fetch("SELECT outbox_id, kind FROM noetl.outbox")
+    ids = {row["kind"]: row["outbox_id"] for row in rows}
+    assert told == {
+        (ids["command"], f"c:{command.event_id}:0"): PubAck(COMMANDS.name, 1),
+        (ids["commit"], f"l:{execution_id}:2"): PubAck(COMMITS.name, 1),
+    }
 
 
 async def test_a_pool_with_two_durables_is_left_to_the_relay(shard: Shard) -> None:
@@ -140,7 +143,7 @@ async def test_a_pool_with_two_durables_is_left_to_the_relay(shard: Shard) -> No
     await replica.rooms.pools.look()
 
     await shard.start()
-    await eventually(lambda: len(shard.hints) == 2)
+    await eventually(lambda: shard.hints)
 
     assert (await shard.bus.js.stream_info(COMMANDS.name)).state.messages == 0
 
@@ -149,15 +152,36 @@ async def test_a_commit_is_announced_by_one_row_with_its_positions(shard: Shard)
     await shard.open_replica()
 
     execution_id = await shard.start()
-    await eventually(lambda: len(shard.hints) == 2)
+    await eventually(lambda: _count(shard, COMMITS.name, 1))
 
-    (hinted,) = [row for row in shard.hints if row["kind"] == "commit"]
-    assert hinted["message_id"] == f"l:{execution_id}:2"
-    assert hinted["subject"] == f"noetl_commits.0.{execution_id}"
-    # Nobody outside wants these events, so they don't travel.
-    assert hinted["payload"] == {"first": 1, "last": 2}
+    # Nobody outside wants these events, so it goes out without the relay.
+    message = await shard.bus.js.get_msg(COMMITS.name, 1)
+    assert (message.headers or {})["Nats-Msg-Id"] == f"l:{execution_id}:2"
+    assert message.subject == f"noetl_commits.0.{execution_id}"
+    assert orjson.loads(message.data or b"") == {
+        "execution_id": str(execution_id),
+        "first": 1,
+        "last": 2,
+    }
     stored = await shard.pool.fetch("SELECT payload FROM noetl.outbox WHERE kind != 'command'")
     assert [row["payload"] for row in stored] == [{"first": 1, "last": 2}]
+
+
+async def test_an_orchestrator_that_may_not_publish_commits_leaves_them_to_the_relay(
+    shard: Shard,
+) -> None:
+    """Its login has the rights of the release before."""
+    replica = await shard.open_replica()
+    replica.bus.forbidden.add(COMMITS_ROOT)
+
+    await shard.start()
+    await eventually(lambda: {hint["kind"] for hint in shard.hints} == {"commit", "command"})
+
+    assert (await shard.bus.js.stream_info(COMMITS.name)).state.messages == 0
+
+
+async def _count(shard: Shard, stream: str, wanted: int) -> bool:
+    return bool((await shard.bus.js.stream_info(stream)).state.messages == wanted)
 
 
 async def test_events_that_outside_readers_want_travel_with_the_hint(shard: Shard) -> None:
@@ -189,9 +213,9 @@ async def test_a_large_command_is_not_inlined(shard: Shard) -> None:
     await shard.open_replica(fast_path_max_bytes=2000)
 
     await shard.start(payload={"text": "x" * 3000})
-    await eventually(lambda: len(shard.hints) == 2)
+    await eventually(lambda: shard.hints)
 
-    (hinted,) = [row for row in shard.hints if row["kind"] == "command"]
+    (hinted,) = shard.hints
     assert "command" not in hinted["payload"]["fast"]
 
 

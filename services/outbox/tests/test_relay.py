@@ -363,7 +363,8 @@ async def test_a_commit_without_positions_is_parked_and_others_go_on(
     broken = rows.of_commit(2, 2, payload={"first": 2})
     await rows.commit(broken, rows.of_commit(1, 1), age_seconds=60)
     async with relaying(database, nats_url):
-        await eventually(lambda: _has(rows, PUBLISHED=1, PARKED=1))
+        await eventually(lambda: _counts(rows, COMMITS.name, 1))
+        await eventually(lambda: _is(rows, PARKED=1))
 
     row = await rows.row(broken["outbox_id"])
     assert row["last_error"] == "the payload of the commit lacks what its message is made of"
@@ -381,14 +382,35 @@ async def test_a_commit_that_nobody_outside_reads_is_not_taken_for_lost(
     async with relaying(database, nats_url):
         await eventually(rows.all_published)
 
-    places = [(await rows.row(row["outbox_id"]))["stream_sequence"] for row in (silent, told)]
-    assert places == [None, 1]
+    assert await rows.row(silent["outbox_id"]) is None
+    assert (await rows.row(told["outbox_id"]))["stream_sequence"] == 1
+    assert await rows.count(COMMITS.name) == 2
+
+
+async def test_a_commit_that_its_orchestrator_published_is_done_with(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    """Even by an id that is older than the relay's look at the streams."""
+    await rows.append(1, 2)
+    commit = rows.of_commit(1, 2, outbox_id=minted(seconds_later=-60))
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(commit)
+        await rows.publish_as_its_orchestrator(commit)
+        await eventually(lambda: _is(rows))
+
+    assert [message_id for _, message_id, _ in await rows.stored(COMMITS.name)] == [
+        commit["message_id"]
+    ]
 
 
 async def _has(rows: Rows, **wanted: int) -> bool:
     return bool(
         await rows.statuses() == wanted or wanted.items() <= (await rows.statuses()).items()
     )
+
+
+async def _is(rows: Rows, **wanted: int) -> bool:
+    return bool(await rows.statuses() == wanted)
 
 
 async def _counts(rows: Rows, stream: str, wanted: int) -> bool:

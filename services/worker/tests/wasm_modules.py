@@ -1,9 +1,13 @@
 """Modules in text format, and a control plane that has them."""
 
 import hashlib
+import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from noetl_common.egress.rules import Egress
@@ -18,6 +22,11 @@ from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolContext, ToolParts, ToolResult
 from tool_server import Asked, Said, ToolServer, tool_server
 
+EXAMPLES = next(
+    folder
+    for parent in Path(__file__).resolve().parents
+    if (folder := parent / "examples" / "plugins").is_dir()
+)
 HOST = """
   (import "noetl" "log" (func $log (param i32 i32 i32)))
   (import "noetl" "http" (func $http (param i32 i32) (result i64)))
@@ -29,6 +38,7 @@ PARTS = """
   (global $free (mut i32) (i32.const 4096))
   (func $alloc (export "alloc") (param $size i32) (result i32)
     (local $at i32)
+    (;alloc;)
     (local.set $at (global.get $free))
     (global.set $free (i32.add (local.get $at) (local.get $size)))
     (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))
@@ -41,18 +51,62 @@ PARTS = """
 ALL = ("log", "http", "kv")
 
 
-def module(body: str, *, host: str = HOST, data: str = "") -> str:
-    """Return a module whose ``run`` has this body; ``data`` lies at address 16."""
+def clang() -> str | None:
+    """Return a compiler that makes WebAssembly, on the path or where Debian keeps it."""
+    places = [shutil.which("clang"), *map(str, Path("/usr/lib").glob("llvm-*/bin/clang"))]
+    for place in filter(None, places):
+        targets = subprocess.run([place, "--print-targets"], capture_output=True, check=False)
+        if b"wasm32" in targets.stdout and (Path(place).resolve().parent / "wasm-ld").exists():
+            return place
+    return None
+
+
+def compile_module(compiler: str, source: Path, made: Path) -> None:
+    options = "--target=wasm32 -O2 -nostdlib -mbulk-memory -Wall -Werror -Wl,--no-entry"
+    """Compile a source as the documents say."""
+    subprocess.run([compiler, *options.split(" "), "-o", made, source], check=True)
+
+
+def module(body: str, *, host: str = HOST, data: str = "", later_alloc: str = "") -> str:
+    """Return a module whose ``run`` has this body; ``data`` lies at address 16.
+
+    ``later_alloc`` is what ``alloc`` does first from its second call on.
+    """
+    later = f"(if (i32.gt_u (global.get $free) (i32.const 4096)) (then {later_alloc}))"
+    parts = PARTS.replace("(;alloc;)", later)
     escaped = data.replace("\\", "\\\\").replace('"', '\\"')
     at = f'(data (i32.const 16) "{escaped}")' if data else ""
     run = f'(func (export "run") (param $at i32) (param $size i32) (result i64) {body})'
-    return f"(module {host} {PARTS} {at} {run})"
+    return f"(module {host} {parts} {at} {run})"
 
 
 def says(answer: str, *, before: str = "") -> str:
     """Return a module that gives this answer, whatever it is asked."""
     given = f"{before} (call $packed (i32.const 16) (i32.const {len(answer)}))"
     return module(given, data=answer)
+
+
+def asks(*requests: JsonObject) -> str:
+    """Return a module that sends these requests, and gives the last answer as its result."""
+    texts = [json.dumps(one) for one in requests]
+    at, calls = 32, ""
+    for text in texts:
+        calls += f"(local.set $said (call $http (i32.const {at}) (i32.const {len(text.encode())})))"
+        at += len(text.encode())
+    body = f"""
+      (local $said i64) (local $out i32) (local $from i32) (local $length i32)
+      {calls}
+      (local.set $from (i32.wrap_i64 (i64.shr_u (local.get $said) (i64.const 32))))
+      (local.set $length (i32.wrap_i64 (local.get $said)))
+      (local.set $out (call $alloc (i32.add (local.get $length) (i32.const 9))))
+      (memory.copy (local.get $out) (i32.const 16) (i32.const 8))
+      (memory.copy (i32.add (local.get $out) (i32.const 8)) (local.get $from) (local.get $length))
+      (i32.store8
+        (i32.add (i32.add (local.get $out) (i32.const 8)) (local.get $length)) (i32.const 125))
+      (call $packed (local.get $out) (i32.add (local.get $length) (i32.const 9)))"""
+    found = module(body, data='{"data":'.ljust(16) + "".join(texts))
+    # What it asks for lies below what it is given.
+    return found.replace("(i32.const 4096)", f"(i32.const {max(4096, at + 64)})")
 
 
 def slow_to_compile(size: int) -> str:
@@ -86,7 +140,9 @@ class World:
         self._bodies: dict[int, PluginBody] = known["bodies"]
         self.printed: list[tuple[str, bytes]] = []
 
-    async def run(self, body: PluginBody, config: JsonObject | None = None) -> ToolResult:
+    async def run(
+        self, body: PluginBody, config: JsonObject | None = None, **context_of: Any
+    ) -> ToolResult:
         """Run a plug-in in a step of execution 7."""
         number = 1000 + body.version
         self._bodies[number] = body
@@ -99,6 +155,7 @@ class World:
             toolbox=self._toolbox,
             plugins={"p/x": pin.model_dump()},
             listener=lambda stream, data: self.printed.append((stream, data)),
+            **context_of,
         )
         return await self._toolbox.run("wasm", {"plugin": "p/x", **(config or {})}, context)
 
@@ -119,6 +176,9 @@ def _said(known: JsonObject, asked: Asked) -> Said:
             return Said({"count": 1})
         case ["moved"]:
             return Said(b"", status=302, headers={"Location": "http://elsewhere.example/"})
+        case ["echo"]:
+            headers = {"X-Echo": asked.headers.get("authorization", "none")}
+            return Said(asked.headers, headers=headers)
         case _:
             return Said({"asked": asked.path, "said": asked.data.decode()})
 

@@ -19,7 +19,7 @@ from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
 
 from noetl_testkit.waiting import wait_until
-from noetl_testkit.warm.programs import warm_program
+from noetl_testkit.warm.programs import warm_program, warm_service
 
 READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
@@ -32,6 +32,15 @@ def command(*, is_warm: bool = False) -> list[str]:
     """
     warm = warm_program() if is_warm else None
     return [str(warm or Path(sys.executable).with_name("noetl-server"))]
+
+
+def service(module: str, *, is_warm: bool = False) -> list[str]:
+    """Return the command line of one service, a fork like those of ``command`` if it is warm.
+
+    Who kills a warm one waits for the end of its caller; the fork is gone a moment later.
+    """
+    warm = warm_service() if is_warm else None
+    return [sys.executable, "-m", module] if warm is None else [str(warm), module]
 
 
 @dataclass
@@ -167,12 +176,15 @@ class Stack:
             self.process.wait(timeout=10)
             self.process = None
 
-    def start_worker(self, name: str, *, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, name: str, *, log: Path, is_warm: bool = True, **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start one more worker, in a process group of its own, which the caller ends.
 
         Args:
             name: its id.
             log: file that its output is added to.
+            is_warm: whether it may be a fork, which outlives a kill for a moment.
             environment: settings, which win over those of the stack.
         """
         values = {
@@ -186,7 +198,7 @@ class Stack:
         }
         with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "noetl_worker"],
+                service("noetl_worker", is_warm=is_warm),
                 env=values,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -66,7 +66,9 @@ def _made(stack: Stack, name: str, *words: str) -> str:
 
 
 def test_the_key_of_the_administrator_is_shown_once(stack: Stack) -> None:
-    assert f"export NOETL_SESSION_TOKEN={stack.admin_key()}" in stack.log()
+    line = f"export NOETL_SESSION_TOKEN={stack.admin_key()}"
+    # It comes a moment after the services are ready.
+    wait_until(lambda: line in stack.log(), what="the key is shown", timeout_seconds=10)
     assert json.loads((stack.data / "identity.json").read_text())["is_admin_key_shown"] is True
 
 

@@ -30,6 +30,12 @@ def print_fields(found: BaseModel) -> None:
             typer.echo(f"{name:<{width}}  {value}")
 
 
+def print_problems(place: str, problems: Sequence[str]) -> None:
+    """Print what the catalog says against a document that it has kept, beside the output."""
+    for problem in problems:
+        typer.echo(f"{place}: warning: {problem}", err=True)
+
+
 def _plain(value: Json) -> Json:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)

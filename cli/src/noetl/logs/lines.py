@@ -17,7 +17,8 @@ WINDOW = 10_000
 LONGEST_LINE = 256 * 1024
 """Bytes of a line that are looked at."""
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# Colours; and what Docker Compose 2.26 begins its lines with, to clear a terminal's line.
+_CONTROLS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # `docker compose logs` puts the name of the container before each line.
 _CONTAINER = re.compile(r"\A([\w.-]+)\s+\| ?")
 # Of our text format, of PostgreSQL, and of NATS, which writes slashes.
@@ -78,7 +79,7 @@ def read_lines(lines: Iterable[str], place: str) -> Iterator[Line]:
     """Read the lines of a log, of one process or of containers."""
     time = _FIRST_TIME
     for raw in lines:
-        text = _COLOURS.sub("", raw[:LONGEST_LINE]).rstrip("\r\n")
+        text = _CONTROLS.sub("", raw[:LONGEST_LINE]).rstrip("\r\n")
         container = _CONTAINER.match(text)
         where = place
         if container is not None:

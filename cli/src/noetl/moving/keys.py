@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import json
 import os
 from collections.abc import Mapping
 
 import orjson
-from noetl_common.crypto.envelope import BOUND, decode_envelope, new_data_key
+from noetl_common.crypto.envelope import BOUND, decode_envelope, encode_secret, new_data_key
 from noetl_common.crypto.envelope import Envelope as Record
 from noetl_common.crypto.errors import BadKey, DecryptionFailed, NotAnEnvelope, WrongProvider
 from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key, decode_keys
@@ -99,7 +98,7 @@ class Keys:
             return None
         data_key = new_data_key()
         record = Record.seal(
-            dumped(value),
+            encode_secret(value),
             data_key=data_key,
             dek=self._keys.wrap(data_key),
             row=row if self._is_bound else None,
@@ -128,12 +127,3 @@ class Keys:
         except (binascii.Error, ValueError):
             return text.encode()
         return None if self._keys is None else self._keys.open_bare(blob)
-
-
-def dumped(value: Json) -> bytes:
-    """Encode as secrets are encoded before they are encrypted: compact, keys sorted."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # integers beyond 64 bits
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 
 import orjson
+from noetl_common.crypto.envelope import encode_secret
 from noetl_common.pg.database import Database
 from noetl_common.pg.errors import DataRejected
 from noetl_contract.json import Json
@@ -12,7 +13,7 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Severity
 from noetl_engine.playbook.yaml import compose, to_json
 
-from noetl.moving.keys import Keys, dumped
+from noetl.moving.keys import Keys
 from noetl.moving.report import Section
 from noetl.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker
 
@@ -104,9 +105,10 @@ class Target:
         known = await self._database.fetchrow("find_credential_named", old.name)
         if known is not None:
             mine = self._keys.open(known["data_encrypted"], row=row)
+            wanted = (old.kind, encode_secret(old.secret.value))
             if mine.trouble:
                 section.refuse(old.name, f"one with its name is here, unreadable: {mine.trouble}")
-            elif known["type"] == old.kind and dumped(mine.value) == dumped(old.secret.value):
+            elif (known["type"], encode_secret(mine.value)) == wanted:
                 section.present += 1
             else:
                 section.refuse(old.name, "another credential has its name here")

@@ -12,6 +12,7 @@ from noetl.follow.servers import address_of, server_named
 from noetl.main import app
 from noetl.stack.datadir import DataDirectory, StackState
 from noetl.stack.errors import StackError, told_by
+from noetl_engine.documents import lint_document
 from noetl_testkit import web
 from noetl_testkit.web import Request, Response, WebServer
 from typer.testing import CliRunner
@@ -326,7 +327,7 @@ def test_a_schedule_is_made_without_a_file_and_removed(server: WebServer) -> Non
     moved = {"status": "success", "message": "", "path": "s/a", "versions": [1]}
     server.answer = Script(
         **{
-            "POST catalog/register": [{**KEPT, "path": "s/a"}],
+            "POST catalog/register": [{**KEPT, "path": "s/a", "problems": ["no playbook 'p'"]}],
             "GET schedules": {"schedules": [schedule]},
             "POST catalog/delete": [moved],
         }
@@ -334,7 +335,7 @@ def test_a_schedule_is_made_without_a_file_and_removed(server: WebServer) -> Non
 
     made = typed("schedule", "create", "s/a", "--playbook", "p", "--every", "15m", "--set", "n=1")
 
-    assert made == (0, f"s/a version 2, next at {NOW}\n", "")
+    assert made == (0, f"s/a version 2, next at {NOW}\n", "s/a: warning: no playbook 'p'\n")
     assert typed("schedule", "remove", "s/a") == (0, "s/a is removed\n", "")
     assert typed("schedule", "create", "s/a", "--playbook", "p")[0] == Exit.FAILED
 
@@ -359,6 +360,22 @@ def test_documents_of_a_folder_are_registered_playbooks_first(
     assert f"{tmp_path / 'bad.yml'}:6:18: error: unknown tool kind 'nop'" in said
     assert f"{tmp_path / 'values.yaml'}: left out" in said
     assert [one.json["resource_type"] for one in server.requests] == ["Playbook", "Schedule"]
+
+
+def test_what_the_catalog_says_against_a_document_is_told_once(
+    server: WebServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(PLAYBOOK.replace("noop", "nop"))
+    (nop,) = (one.message for one in lint_document(PLAYBOOK.replace("noop", "nop")))
+    missing = "playbook 'p' is not registered"
+    kept = {**KEPT, "path": "tests/it", "problems": [nop, missing]}
+    server.answer = Script(**{"POST catalog/register": kept})
+
+    code, shown, said = typed("register", str(tmp_path / "a.yaml"), "--anyway")
+
+    assert (code, shown) == (0, "tests/it version 2\n")
+    assert said.count("unknown tool kind 'nop'") == 1
+    assert f"{tmp_path / 'a.yaml'}: warning: {missing}\n" in said
 
 
 def test_what_the_server_refuses_stops_no_other_document(server: WebServer, tmp_path: Path) -> None:

@@ -150,6 +150,14 @@ def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
     return identifier
 
 
+def mint_beside(ids: SnowflakeIds, execution_id: int, *, shard_count: int) -> int:
+    """Mint an id on the shard of an execution."""
+    shard = shard_for(execution_id, shard_count=shard_count)
+    while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
+        pass
+    return identifier
+
+
 @asynccontextmanager
 async def lease_machine_id(
     rpc_client: RpcClient,

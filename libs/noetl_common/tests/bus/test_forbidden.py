@@ -37,6 +37,9 @@ async def test_a_publish_and_a_request_without_the_right_fail_by_name(server: Na
             await bus.request("noetl_rpc.catalog.cluster.credential.get", seconds=30)
         (error,) = await bus.publish_many([Outgoing("noetl.events.X", b"{}")], seconds=30)
         assert isinstance(error, BusForbidden)
+        assert {"noetl_ingress", "noetl_rpc.catalog.credential.get", "noetl.events"} <= (
+            bus.forbidden
+        )
 
 
 async def test_who_may_not_make_streams_waits_for_another(server: NatsServer) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from noetl_common.intake.connections import Connections
 from noetl_common.intake.limits import IntakeLimits
+from noetl_common.intake.protocol import GatheredAnswers
 from noetl_common.server import allow_connections, server_config
 from noetl_testkit.waiting import eventually
 from uvicorn import Server
@@ -83,6 +84,62 @@ async def ask(port: int, *pieces: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+class Written(asyncio.Transport):
+    """Keeps what is written, a piece for each packet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.is_closed
+        self.pieces.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_a_head_goes_out_with_the_first_piece_of_its_body() -> None:
+    transport = Written()
+    answers = GatheredAnswers(transport, asyncio.get_running_loop())
+
+    for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two", b"HTTP/1.1 204 No\r\n\r\n"):
+        answers.write(data)
+    assert transport.pieces == [b"HTTP/1.1 200 OK\r\n\r\none", b"two"]
+
+    await asyncio.sleep(0)
+    assert transport.pieces[2:] == [b"HTTP/1.1 204 No\r\n\r\n"]
+    answers.write(b"HTTP/1.1 400 Bad\r\n\r\n")
+    answers.close()
+    assert transport.is_closed
+    assert transport.pieces[3:] == [b"HTTP/1.1 400 Bad\r\n\r\n"]
+
+
+async def test_a_head_without_its_body_yet_is_sent() -> None:
+    goes_on = asyncio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await goes_on.wait()
+        await send({"type": "http.response.body", "body": b"late", "more_body": False})
+
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + b"Connection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            goes_on.set()
+            rest = await reader.read()
+        writer.close()
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"late" in rest
 
 
 async def test_a_request_in_pieces_is_served() -> None:

@@ -16,6 +16,8 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
+    HandedAnswers,
+    HandedOver,
     OutboxHint,
     PauseHint,
     PublishAcknowledgement,
@@ -27,6 +29,7 @@ from noetl_contract.hints import (
 )
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     DEADLINE_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
@@ -43,6 +46,7 @@ from noetl_contract.ingress import (
     StoredMessage,
 )
 from noetl_contract.json import Json
+from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
@@ -93,6 +97,7 @@ _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",
     DEADLINE_HEADER: "End of the sender's wait in Unix milliseconds; a later start is dropped.",
+    AGAIN_HEADER: "A copy went out before, which may have been committed.",
 }
 _DEAD = {
     **_ID,
@@ -148,8 +153,8 @@ INGRESS = Channel(
 DIRECT_WRITES = Channel(
     name="direct_writes",
     address="noetl_hint.write.{shard}.{execution_id}.{kind}",
-    summary="Ingress messages that their stream does not acknowledge or deliver, because nobody "
-    "leads it; the stream has them too. They may be lost.",
+    summary="Ingress messages on the short way past their stream; one that is not answered soon "
+    "goes into the stream too. They may be lost.",
     messages=INGRESS.messages,
     senders=("api-gateway",),
     receivers=("orchestrator",),
@@ -186,7 +191,7 @@ COMMITS = Channel(
     address="noetl_commits.{shard}.{execution_id}",
     summary="What a commit wrote to the log of an execution, for readers of the log.",
     messages=(Message("commit", TypeAdapter(CommitMessage), "New positions.", _ID),),
-    senders=("outbox",),
+    senders=("orchestrator", "outbox"),
     receivers=("projector", "api-gateway"),
     parameters={"shard": _SHARD, "execution_id": _EXECUTION},
     stream=streams.COMMITS.name,
@@ -216,7 +221,7 @@ OUTBOX_HINTS = Channel(
 PUBLISHED = Channel(
     name="published",
     address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
-    summary="The broker's acknowledgements of commands that orchestrators published right after "
+    summary="The broker's acknowledgements of messages that orchestrators published right after "
     "their commit; without one the relay publishes the row.",
     messages=(Message("acknowledgement", TypeAdapter(PublishAcknowledgement), "Stored."),),
     senders=(),
@@ -230,12 +235,19 @@ PUBLISHED = Channel(
 )
 REPLICA_HINTS = Channel(
     name="replica_hints",
-    address="noetl_hint.moved.{shard}",
-    summary="Commits of one replica, so that the others read new rows first; they may be lost.",
-    messages=(Message("replica_moves", TypeAdapter(ReplicaMoves), "Moved executions."),),
+    address="noetl_hint.moved.{to}",
+    summary="Between the orchestrators of a shard: who is there, what each has committed, and "
+    "messages of executions that another one owns. They may be lost: the first two cost a read "
+    "then, and what was handed over without an answer is handed over again.",
+    messages=(
+        Message("replica_moves", TypeAdapter(ReplicaMoves), "Who is there; moved executions."),
+        Message("handed_over", TypeAdapter(HandedOver), "Ingress messages of an owner."),
+        Message("handed_answers", TypeAdapter(HandedAnswers), "What became of them."),
+        Message("handed_claim", TypeAdapter(ClaimRequest), "A claim, answered by the owner."),
+    ),
     senders=("orchestrator",),
     receivers=("orchestrator",),
-    parameters={"shard": _SHARD},
+    parameters={"to": "A shard, or `to-<name>` and `claims-<name>` of one orchestrator."},
     role="hint",
 )
 RUNS_OVER = Channel(

@@ -160,6 +160,12 @@ class CommitMessage(TypedDict):
     last: int
 
 
+def commit_body(execution_id: int, *, first: int, last: int) -> bytes:
+    """Encode the message about a commit that wrote these positions."""
+    body: CommitMessage = {"execution_id": str(execution_id), "first": first, "last": last}
+    return orjson.dumps(body)
+
+
 def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS) -> EventMessage:
     """Build the message of a row; ``texts`` holds JSON columns that are encoded already."""
     body: EventMessage = {

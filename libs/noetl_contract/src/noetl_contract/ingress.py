@@ -2,7 +2,7 @@
 
 Headers: ``Nats-Msg-Id`` is the id of the attempt, never the event's; ``Noetl-Reply`` is the
 subject that waits for the outcome and ``Noetl-Deadline`` (Unix milliseconds) the end of the
-wait.
+wait. ``Noetl-Again`` says that a copy went out before, which may have been committed.
 
 A message above the broker's limit is kept in the result store first; a ``StoredMessage`` with
 the header ``Noetl-Stored`` travels in its place (W13).
@@ -24,6 +24,7 @@ from noetl_contract.subjects import IngressKind
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
 STORED_HEADER = "Noetl-Stored"
+AGAIN_HEADER = "Noetl-Again"
 
 
 class WireEvent(Model):

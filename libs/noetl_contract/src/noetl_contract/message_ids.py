@@ -47,19 +47,22 @@ def row_id(kind: Literal["command", "message"], execution_id: int, *, event_id: 
     return f"{kind[0]}:{execution_id}:{event_id}"
 
 
-def start_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:
-    """Return the id of a start over the fast path.
+def report_id(
+    kind: Literal["start", "outcome"],
+    event_id: int,
+    *,
+    attempts: int,
+    instance: str,
+    tries: int = 0,
+) -> str:
+    """Return the id of a start or an outcome over the fast path.
 
-    The first try has the same id for every worker, so the broker stores the start of one of
-    them: that worker has the command. A try after that is the worker's own.
+    The first try of a start has the same id for every worker, so the broker stores the start of
+    one of them: that worker has the command. A try after that is the worker's own.
     """
-    base = f"s:{event_id}:{attempts}"
-    return f"{base}:{instance}:{tries}" if tries else base
-
-
-def outcome_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:
-    """Return the id of an outcome over the fast path."""
-    base = f"o:{event_id}:{attempts}:{instance}"
+    base = f"{kind[0]}:{event_id}:{attempts}"
+    if kind == "outcome" or tries:
+        base = f"{base}:{instance}"
     return f"{base}:{tries}" if tries else base
 
 

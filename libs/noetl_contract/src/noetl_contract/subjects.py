@@ -23,6 +23,7 @@ SCHEDULE_HINT = "noetl_hint.schedules"
 TRIGGER_HINT = "noetl_hint.triggers"
 OUTPUT_ROOT = "noetl_output"
 WATCH_HINT = "noetl_hint.watch"
+_REPLICAS_ROOT = "noetl_hint.moved"
 
 type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
@@ -170,7 +171,20 @@ def published_row(subject: str) -> tuple[int, str]:
 
 def replica_moves_subject(shard: int) -> str:
     """Return the subject on which orchestrators tell each other their commits; may be lost."""
-    return f"noetl_hint.moved.{shard}"
+    return f"{_REPLICAS_ROOT}.{shard}"
+
+
+def replica_subject(name: str) -> str:
+    """Return the subject on which one orchestrator gets the messages of its executions.
+
+    It is one token below the root, so the rights of a release before are enough for it.
+    """
+    return f"{_REPLICAS_ROOT}.to-{name}"
+
+
+def replica_claims_subject(name: str) -> str:
+    """Return the subject on which one orchestrator gets the claims of its executions."""
+    return f"{_REPLICAS_ROOT}.claims-{name}"
 
 
 def control_subject(pool: str) -> str:

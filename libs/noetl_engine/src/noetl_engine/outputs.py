@@ -123,8 +123,6 @@ class Decision:
     """The first cause, when this decision failed a step for good or ended the execution."""
     soft_error: Cause | None = None
     """The first soft error of the execution, when this decision brought it."""
-    cancel_open_commands: bool = False
-    """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Commands that ended without their worker; children they waited for are cancelled (R8)."""
     followups: list[Followup] = field(default_factory=list)

@@ -122,7 +122,7 @@ def test_an_evaluate_error_keeps_the_trigger_s_rows_and_nothing_else():
     error = end.result["context"]["error"]
     assert error.startswith("Orchestrator evaluate failed: ")
     assert end.parent_event_id == run.rows[-2].event_id
-    assert run.decisions[-1].cancel_open_commands
+    assert [change.status for change in run.decisions[-1].changes] == ["COMPLETED"]
     assert run.restore().snapshot() == run.execution.snapshot()
 
 

@@ -204,7 +204,7 @@ def test_an_equal_id_with_other_content_gets_a_fresh_one():
 
 
 def test_cancel_answers_and_revokes():
-    run, _ = at_a()
+    run, command = at_a()
     decision = run.decide(cancel(reason="enough"))
 
     assert decision.answer.body == {
@@ -222,7 +222,11 @@ def test_cancel_answers_and_revokes():
     assert (row.status, row.result, row.context, row.error) == ("CANCELLED", None, None, None)
     assert row.meta == {"reason": "enough"}
     assert decision.ended == "CANCELLED"
-    assert decision.cancel_open_commands
+    assert [(change.event_id, change.status) for change in decision.changes] == [
+        (command.event_id, "CANCELLED")
+    ]
+    assert decision.changes[0].ended_at is not None
+    assert decision.changes[0].lease_until is None
 
 
 def test_a_finished_execution_can_not_be_cancelled():

@@ -54,13 +54,17 @@ from noetl_api_gateway.routes.web_ui.pages import UiPages, ui_values
 from noetl_api_gateway.settings import ConsoleMode, Settings
 from noetl_api_gateway.upstream.demand import MEASURED, measure_demand
 from noetl_api_gateway.upstream.health import HealthProbe
-from noetl_api_gateway.upstream.ingress_stream import measure_dead_letters
+from noetl_api_gateway.upstream.ingress_stream import (
+    Backlog,
+    measure_dead_letters,
+    run_backlog_watch,
+)
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.output_watches import OutputWatches
 from noetl_api_gateway.upstream.registration import Registration, run_registration
 from noetl_api_gateway.upstream.services import Services
-from noetl_api_gateway.upstream.writes import Backlog, IngressWriter, run_backlog_watch
+from noetl_api_gateway.upstream.writes import IngressWriter
 
 _log = get_logger()
 

@@ -1,18 +1,21 @@
 """What a write waits for, when it is sent again, and what its refusal means (W4-W7)."""
 
 import asyncio
+from time import monotonic
 from typing import Any, cast
 
 import pytest
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
-from noetl_api_gateway.upstream.writes import Backlog, IngressWriter
+from noetl_api_gateway.upstream.writes import IngressWriter, ShortWay
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
 from noetl_common.clock import unix_ms
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     DEADLINE_HEADER,
     REPLY_HEADER,
     CommandStartMessage,
@@ -346,6 +349,87 @@ async def test_register_is_asked_for_once(world: World) -> None:
     assert len(world.backend.requests("register")) == 1
 
 
+async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
+    bus = world.backend.bus
+    sent: list[Incoming] = []
+
+    def commit(message: Incoming) -> None:
+        sent.append(message)
+        bus.send_nowait(message.headers[REPLY_HEADER], RpcReply(body=OK).model_dump_json().encode())
+
+    await bus.subscribe(direct_filter(0), commit)
+    await bus.flush()
+    answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert world.backend.ingress == []
+    (message,) = sent
+    assert INGRESS_MESSAGE.validate_json(message.data).execution_id == EXECUTION_ID
+    assert ingress_of_direct(message.subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
+    assert AGAIN_HEADER not in message.headers
+
+
+async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetition(
+    world: World,
+) -> None:
+    sent: list[Incoming] = []
+    headers: list[dict[str, str]] = []
+
+    async def commit(_message: Any, delivery: Delivery) -> RpcReply:
+        headers.append(delivery.headers)
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = commit
+    await world.backend.bus.subscribe(direct_filter(0), sent.append)
+    await world.backend.bus.flush()
+    answers = [await world.post("/api/events", EVENT) for _ in range(2)]
+
+    assert [answer.json() for answer in answers] == [OK, OK]
+    # The second one didn't try what had just failed.
+    assert len(sent) == 1
+    assert [AGAIN_HEADER in found for found in headers] == [True, False]
+
+
+async def test_w21_where_nobody_takes_short_writes_the_stream_has_them_at_once(
+    world: World,
+) -> None:
+    headers: list[dict[str, str]] = []
+
+    async def commit(_message: Any, delivery: Delivery) -> RpcReply:
+        headers.append(delivery.headers)
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = commit
+    began = monotonic()
+    answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert AGAIN_HEADER not in headers[0]
+    # Less than the wait for an answer on the short way.
+    assert monotonic() - began < 0.5
+
+
+def test_the_short_way_is_tried_by_one_write_after_it_has_failed() -> None:
+    now = 100.0
+    way = ShortWay(lambda: now)
+
+    assert [way.take() for _ in range(3)] == [True, True, True]
+    for _ in range(3):
+        way.note(is_answered=False)
+    assert not way.take()
+    now += 1.5
+    assert [way.take(), way.take()] == [True, False]
+    way.note(is_answered=None)
+    assert way.take()
+    way.note(is_answered=False)
+    now += 1.5
+    assert not way.take()
+    now += 1.0
+    assert way.take()
+    way.note(is_answered=True)
+    assert [way.take(), way.take()] == [True, True]
+
+
 async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators(
     world: World,
 ) -> None:
@@ -354,14 +438,15 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
     sent: list[Incoming] = []
 
     async def commit() -> None:
-        await eventually(lambda: sent, what="the write comes past the stream")
+        await eventually(lambda: len(sent) > 1, what="the write comes past the stream again")
         reply = RpcReply(body=OK).model_dump_json().encode()
-        await bus.reply(sent[0].headers[REPLY_HEADER], reply)
+        await bus.reply(sent[1].headers[REPLY_HEADER], reply)
 
     # As while nobody leads the stream: what is published is lost without a word.
     await bus.js.update_stream(info.config.evolve(subjects=["nobody_leads.>"]))
     await bus.subscribe("noetl_ingress.>", lambda _message: None)
     await bus.subscribe(direct_filter(0), sent.append)
+    await bus.flush()
     async with running(commit()):
         answer = await world.post("/api/events", EVENT)
 
@@ -369,6 +454,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
     message = INGRESS_MESSAGE.validate_json(sent[0].data)
     assert message.execution_id == EXECUTION_ID
     assert ingress_of_direct(sent[0].subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
+    assert [AGAIN_HEADER in one.headers for one in sent[:2]] == [False, True]
 
 
 async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
@@ -381,14 +467,16 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
 
     def commit(message: Incoming) -> None:
         sent.append(message)
-        reply = RpcReply(body=OK).model_dump_json().encode()
-        bus.send_nowait(message.headers[REPLY_HEADER], reply)
+        if len(sent) > 1:
+            reply = RpcReply(body=OK).model_dump_json().encode()
+            bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
     await bus.subscribe(direct_filter(0), commit)
+    await bus.flush()
     answer = await world.post("/api/events", EVENT)
 
     assert answer.json() == OK
-    assert (len(sent), len(world.backend.ingress)) == (1, 1)
+    assert (len(sent), len(world.backend.ingress)) == (2, 1)
 
 
 async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsServer) -> None:

@@ -14,10 +14,12 @@ from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_contract.access.principal import Principal
+from noetl_contract.access.rights import Role
 from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.libraries.requirements import Requirements
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.catalog import RegisterDocument
+from noetl_contract.rpc.catalog import CheckDocument, EntryName, RegisterDocument
 from noetl_testkit.libraries.wheels import make_wheel
 from pydantic import SecretStr
 
@@ -176,3 +178,79 @@ async def test_a_text_made_of_another_version_than_the_newest_is_not_kept(
     assert (first.version, second.version) == (1, 2)
     assert (late.status, late.detail) == (409, {"path": "demo/hello", "version": 0})
     assert again.error == "The newest version of 'demo/hello' is 1, not 0"
+
+
+SCHEDULE = """
+kind: Schedule
+metadata: {name: timer, path: demo/timer}
+spec: {cron: "@daily", playbook: demo/hello}
+"""
+TRIGGER = """
+kind: Trigger
+metadata: {path: demo/trigger}
+spec:
+  on: {ended: [FAILED], under: demo/}
+  start: {playbook: demo/hello, version: 3}
+"""
+SUBSCRIPTION = """
+kind: Subscription
+metadata: {path: demo/orders}
+spec:
+  source: nats
+  mode: pull
+  dispatch:
+    playbook: demo/hello
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "what"),
+    [
+        (SCHEDULE, 4, "is not registered"),
+        (TRIGGER, 6, "has no version 3"),
+        (SUBSCRIPTION, 8, "is not registered"),
+    ],
+)
+async def test_who_starts_a_playbook_that_is_not_there_is_kept_and_told(
+    handlers: RegisterHandlers, content: str, line: int, what: str
+) -> None:
+    text = f"playbook 'demo/hello' {what}: nothing can be started before it is there"
+    early = await handlers.on_register(RegisterDocument(content=content))
+    checked = await handlers.on_validate(CheckDocument(content=content))
+    for _ in range(3):
+        await handlers.on_register(RegisterDocument(content=PLAYBOOK))
+    late = await handlers.on_register(RegisterDocument(content=content))
+    checked_late = await handlers.on_validate(CheckDocument(content=content))
+
+    assert isinstance(early, RegisterAnswer)
+    assert isinstance(late, RegisterAnswer)
+    assert not isinstance(checked, Refusal)
+    assert not isinstance(checked_late, Refusal)
+    assert early.problems == [text]
+    assert [(one.line, one.rule, one.severity, one.message) for one in checked.problems] == [
+        (line, "unknown-playbook", "warning", text)
+    ]
+    assert checked.valid
+    assert late.problems is None
+    assert checked_late.problems == []
+
+
+async def test_a_version_that_was_taken_out_is_missing(handlers: RegisterHandlers) -> None:
+    await handlers.on_register(RegisterDocument(content=PLAYBOOK))
+    await handlers.on_delete(EntryName(path="demo/hello"))
+
+    answer = await handlers.on_register(RegisterDocument(content=SCHEDULE))
+
+    assert isinstance(answer, RegisterAnswer)
+    assert answer.problems is not None
+
+
+async def test_out_of_reach_nobody_is_told_which_playbooks_there_are(
+    handlers: RegisterHandlers,
+) -> None:
+    caller = Principal(kind="key", name="one", namespaces=("other",), roles=(Role.AUTHOR,))
+
+    told = await handlers.on_validate(CheckDocument(content=SCHEDULE, principal=caller))
+
+    assert not isinstance(told, Refusal)
+    assert told.problems == []

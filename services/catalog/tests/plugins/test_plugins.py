@@ -23,7 +23,7 @@ from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.plugins.requests import PluginNames, PluginRequest
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
-    DocumentRequest,
+    CheckDocument,
     EntryName,
     RegisterDocument,
 )
@@ -117,7 +117,7 @@ async def test_who_does_not_know_the_digest_gets_nothing(world: World) -> None:
 
 
 async def test_a_check_names_the_plugins_that_are_not_there(world: World) -> None:
-    told = await world.write.on_validate(DocumentRequest(content=PLAYBOOK))
+    told = await world.write.on_validate(CheckDocument(content=PLAYBOOK))
 
     assert not isinstance(told, Refusal)
     assert told.valid
@@ -144,7 +144,8 @@ def packed(data: bytes) -> str:
         (document(more="  uses: [clock]\n"), "'spec.uses' has 'clock'; there are log, http, kv"),
         (document(more="  uses: [http]\n"), "'spec.allowed_hosts' is empty"),
         (document(more="  allowed_hosts: [h]\n"), "'spec.allowed_hosts' needs http"),
-        (document(more="  uses: [http]\n  allowed_hosts: ['*']\n"), "takes host, host:port or"),
+        (document(more="  uses: [http]\n  allowed_hosts: ['*']\n"), "takes host, host:port, *."),
+        (document(more="  uses: [http]\n  allowed_hosts: [a@b.c]\n"), "takes host, host:port, *."),
         (document(more="  limits: {fuel: 0}\n"), "'spec.limits.fuel' is 0, no number from 1"),
         (document(more="  limits: {cores: 1}\n"), "'spec.limits' has the unknown key 'cores'"),
     ],

@@ -105,10 +105,14 @@ async def run_timers(
     orchestrator: Orchestrator, settings: Settings, *, beat: Callable[[], None] = lambda: None
 ) -> None:
     """Take timers when they are due, until cancelled."""
-    agenda = orchestrator.agenda
+    agenda, replicas = orchestrator.agenda, orchestrator.replicas
     while True:
         beat()
         if not await agenda.wait_for_timer(_BEAT_SECONDS):
+            continue
+        if not replicas.is_active:
+            # Those who have the executions in memory take them.
+            await asyncio.sleep(settings.timer_poll_seconds)
             continue
         try:
             await take_due_timers(orchestrator.store, orchestrator.dispatcher, settings, beat)
@@ -135,6 +139,14 @@ def _spawn_intake(
     )
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
+    service.spawn(
+        "messages of siblings",
+        orchestrator.on_batch.handover.run(beat=service.beater("messages of siblings")),
+    )
+    service.spawn(
+        "claims of siblings",
+        orchestrator.claims.run_passed(beat=service.beater("claims of siblings")),
+    )
     service.spawn("pools", orchestrator.pools.run())
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
     for durable in durables:

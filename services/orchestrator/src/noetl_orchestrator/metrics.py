@@ -19,6 +19,18 @@ CONFLICTS = counter(
     "noetl_orchestrator_conflicts_total",
     "Decisions made again because the execution had moved on or was locked.",
 )
+ACTIVE = gauge(
+    "noetl_orchestrator_active",
+    "1 while this replica owns executions; another one is ready to follow.",
+)
+HANDED_OVER = counter(
+    "noetl_orchestrator_handed_over_total",
+    "Messages given to the replica that owns their execution.",
+)
+HANDED_DROPPED = counter(
+    "noetl_orchestrator_handed_dropped_total",
+    "Messages of other replicas dropped because too many wait; they are given again.",
+)
 DEAD_LETTERS = counter(
     "noetl_orchestrator_refused_total",
     "Inputs that can never be decided or stored.",

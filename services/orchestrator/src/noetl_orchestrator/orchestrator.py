@@ -79,10 +79,8 @@ class Orchestrator:
         self._settings = settings
         self._limits = settings.limits()
         self._new_id = ids.next
-        database = Database(background_pool)
-        self.store = Store(
-            turn_pool, database, commit_timeout_seconds=settings.commit_timeout_seconds
-        )
+        database, patience = Database(background_pool), settings.commit_timeout_seconds
+        self.store = Store(turn_pool, database, commit_timeout_seconds=patience)
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
@@ -94,8 +92,8 @@ class Orchestrator:
         )
         self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
-        self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
-
+        few = settings.replicas_active_min
+        self.replicas = Replicas(bus, self.cache, shard=settings.shard_index, fewest_active=few)
         self.dispatcher = Dispatcher(
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
@@ -118,8 +116,8 @@ class Orchestrator:
         self.children = Children(database, settings)
         self.runs, self.demand = Runs(database), Demand(database, self.pauses)
 
-        self.on_batch = IngressHandler(bus, self.dispatcher, settings)
-        self.claims = ClaimHandler(self.store, self.dispatcher, settings)
+        self.on_batch = IngressHandler(bus, self.dispatcher, self.replicas, settings)
+        self.claims = ClaimHandler(bus, self.store, self.dispatcher, self.replicas, settings)
 
     async def __aenter__(self) -> Self:
         self.clock.set(await self.store.read_clock())

@@ -45,6 +45,12 @@ class Settings(
     ingress_window: int = Field(
         default=1024, ge=1, description="Ingress messages held at once by this process."
     )
+    replicas_active_min: int = Field(
+        default=1,
+        ge=1,
+        description="Replicas that own executions however little there is to do; more do when "
+        "these keep their cores busy.",
+    )
     conflict_attempts: int = Field(
         default=30, ge=1, description="Decisions made again after a conflict before giving back."
     )

@@ -40,8 +40,7 @@ def arrival_of(delivery: Delivery) -> Arrival | None:
     """Return how a message came; None while tracing is off."""
     if tracing() is None:
         return None
-    # 0 for one that came past the stream.
-    return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns) or time_ns())
+    return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns))
 
 
 def arrival_here() -> Arrival | None:

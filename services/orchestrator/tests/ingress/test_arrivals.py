@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from time import time_ns
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from noetl_common.bus.inbox import Incoming
@@ -11,7 +12,11 @@ from noetl_orchestrator.ingress.direct import DirectDelivery
 from noetl_orchestrator.traces import arrival_of
 from otlp_receiver import receiving
 
+if TYPE_CHECKING:
+    from noetl_common.bus.delivery import DeliveryOwner
+
 CONTEXT = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+NOBODY = cast("DeliveryOwner", None)
 MESSAGE = Incoming("noetl_ingress.0.1.execute", b"{}", CONTEXT)
 
 
@@ -27,7 +32,7 @@ def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_traced")
 def test_what_came_past_the_stream_has_come_now() -> None:
     before = time_ns()
-    arrival = arrival_of(DirectDelivery(MESSAGE))
+    arrival = arrival_of(DirectDelivery(NOBODY, MESSAGE))
 
     assert arrival is not None
     assert arrival.sender == CONTEXT
@@ -35,4 +40,4 @@ def test_what_came_past_the_stream_has_come_now() -> None:
 
 
 def test_nobody_asks_while_tracing_is_off() -> None:
-    assert arrival_of(DirectDelivery(MESSAGE)) is None
+    assert arrival_of(DirectDelivery(NOBODY, MESSAGE)) is None

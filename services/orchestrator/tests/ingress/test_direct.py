@@ -1,11 +1,10 @@
-"""W21: writes that come past the ingress stream, while nobody leads it."""
+"""W21: writes that come past the ingress stream."""
 
 import orjson
-from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import direct_subject, ingress_subject
-from noetl_orchestrator.ingress.direct import DirectDelivery, run_direct
+from noetl_orchestrator.ingress.direct import run_direct
 from noetl_testkit.bus import running
 from noetl_testkit.waiting import eventually
 
@@ -45,7 +44,7 @@ async def test_w21_a_write_past_the_stream_is_committed_once(shard: Shard) -> No
     await eventually(shard.ingress_is_empty)
 
 
-async def test_w21_what_is_no_write_is_answered_and_kept_nowhere(shard: Shard) -> None:
+async def test_w21_what_is_no_write_is_answered_and_kept_with_its_reason(shard: Shard) -> None:
     replica = await shard.open_replica()
 
     async with running(
@@ -54,11 +53,23 @@ async def test_w21_what_is_no_write_is_answered_and_kept_nowhere(shard: Shard) -
         answer = await ask(shard, {"type": "nonsense", "execution_id": shard.ids.next()})
 
     assert answer["status"] == 422
-    assert await shard.dead_letters() == []
+    ((headers, body),) = await shard.dead_letters()
+    assert b"nonsense" in body
+    assert "can't be read" in headers["Noetl-Dead-Reason"]
 
 
-async def test_its_acknowledgement_goes_nowhere() -> None:
-    delivery = DirectDelivery(Incoming("noetl_ingress.0.1.execute", b"", {}, ""))
-    await delivery.nak(1.0)
+async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    ingress = ingress_subject(0, execution_id=message["execution_id"], kind="execute")
+    handler = replica.rooms.on_batch
 
-    assert (delivery.is_answered, delivery.num_delivered) == (True, 2)
+    async with running(run_direct(replica.bus, handler, shard=0, window=0, queue="test")):
+        with shard.bus.inbox().expect() as waiter:
+            headers = {REPLY_HEADER: waiter.subject}
+            await shard.bus.send(direct_subject(ingress), orjson.dumps(message), headers)
+            await shard.bus.flush()
+            await replica.bus.flush()
+            assert not waiter.answer.done()
+        assert handler.under_way == 0
+    assert await shard.types(message["execution_id"]) == []

@@ -132,9 +132,12 @@ async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
 
 async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard) -> None:
     """It would have appended, issued, changed, ended, timed, announced, kept and remembered."""
-    stale = await shard.open_replica(loops=False, snapshot_min_events=1, decision_commands=2)
+    # With all events for outside readers the relay is told of every row.
+    stale = await shard.open_replica(
+        loops=False, snapshot_min_events=1, decision_commands=2, outbox_event_types="all"
+    )
     turns = stale.rooms.turns
-    await shard.open_replica()
+    await shard.open_replica(outbox_event_types="all")
     command = await shard.command(await shard.start(FAN_OUT))
     execution_id = command.execution_id
     await shard.pool.execute(

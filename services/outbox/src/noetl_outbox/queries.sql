@@ -110,6 +110,8 @@ ORDER BY w.number, e.position;
 
 -- name: mark_published
 -- Marks many rows at once, except those that were put back under another message id meanwhile.
+-- Rows without a sequence need not be published again (O5): they go at once, which costs half of a
+-- mark and spares the purge.
 -- The commit doesn't wait for the disk: rows whose mark a crash of the server undoes are published
 -- once more under their ids, and commits of steps need not wait behind it.
 -- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
@@ -125,6 +127,13 @@ WITH published AS (
     WHERE stored.status IN ('PENDING', 'IN_FLIGHT', 'FAILED')
     ORDER BY stored.outbox_id
     FOR UPDATE OF stored
+),
+
+removed AS (
+    DELETE FROM noetl.outbox AS stored
+    USING published
+    WHERE stored.outbox_id = published.outbox_id
+        AND published.sequence IS NULL
 )
 
 UPDATE noetl.outbox AS stored
@@ -136,7 +145,8 @@ SET
     stream_sequence = published.sequence,
     updated_at = now()
 FROM published
-WHERE stored.outbox_id = published.outbox_id;
+WHERE stored.outbox_id = published.outbox_id
+    AND published.sequence IS NOT NULL;
 
 -- name: mark_failed
 -- $1 outbox ids, $2 reasons, $3 pauses before the next try

@@ -19,13 +19,13 @@ from noetl_common.pool_watch import PoolWatch
 from noetl_common.retry import Pace
 from noetl_common.telemetry.carrier import Context
 from noetl_contract import message_ids
+from noetl_contract.events import commit_body
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import COMMITS
 from noetl_contract.subjects import commit_subject, event_subject, published_row
 
 from noetl_outbox.rows import (
     Row,
-    commit_body,
     event_body,
     failure_message,
     message_body,
@@ -95,7 +95,7 @@ class Relay:
         self._hinted.set()
 
     def take_ack(self, incoming: Incoming) -> None:
-        """Note that a command is stored that its orchestrator published; called by the read loop.
+        """Note that a message is stored that an orchestrator published; called by the read loop.
 
         Without a note the sweep publishes it once more, under the same id.
         """
@@ -105,13 +105,19 @@ class Relay:
         except NoetlError as error:
             _log.info("published_row_left_to_the_sweep", outbox_id=outbox_id, error=error.message)
             return
-        created_at = None if ack is None else self._creation_times.get(ack.stream)
-        if ack is None or created_at is None:
+        if ack is None:
             return
-        # The stream must not be younger than the message: what one of before stored is lost (O5).
-        if time_of_id_ms(outbox_id) - created_at.timestamp() * 1000 > _CLOCK_DIFFERENCE_MS:
-            self._note(Published(outbox_id, message_id, created_at, ack.sequence))
-            self._count.labels("orchestrator", "ok").inc()
+        published = _published(outbox_id, message_id, ack, self._creation_times)
+        created_at = published.stream_created_at
+        if published.sequence is not None and (
+            # The stream must not be younger than the message: what one of before stored is lost
+            # (O5).
+            created_at is None
+            or time_of_id_ms(outbox_id) - created_at.timestamp() * 1000 <= _CLOCK_DIFFERENCE_MS
+        ):
+            return
+        self._note(published)
+        self._count.labels("orchestrator", "ok").inc()
 
     def wake(self) -> None:
         """Start the next sweep now."""
@@ -404,7 +410,14 @@ def _result(
             return ack
     if not isinstance(last, PubAck):
         return last
-    if last.stream == COMMITS.name:
+    return _published(row.outbox_id, row.message_id, last, created_at)
+
+
+def _published(
+    outbox_id: int, message_id: str, ack: PubAck, created_at: Mapping[str, datetime]
+) -> Published:
+    """Return what is kept of an acknowledgement."""
+    if ack.stream == COMMITS.name:
         # Nobody has to be told again if that stream is lost: its readers read the log.
-        return Published(row.outbox_id, row.message_id, None, None)
-    return Published(row.outbox_id, row.message_id, created_at.get(last.stream), last.sequence)
+        return Published(outbox_id, message_id, None, None)
+    return Published(outbox_id, message_id, created_at.get(ack.stream), ack.sequence)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 from noetl_common.pg.database import Row as Record
 from noetl_contract import message_ids
-from noetl_contract.events import CommitMessage, EventRow, event_message
+from noetl_contract.events import EventRow, event_message
 from noetl_contract.hints import OutboxHintRow, OutboxKind
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
@@ -95,12 +95,6 @@ def stored_row(record: Record, *, shard: int) -> Row:
 def logged_event(record: Record) -> Json:
     """Build the envelope of an event from its log columns."""
     return {**event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))}
-
-
-def commit_body(execution_id: int, *, first: int, last: int) -> bytes:
-    """Encode the message about a commit."""
-    body: CommitMessage = {"execution_id": str(execution_id), "first": first, "last": last}
-    return orjson.dumps(body)
 
 
 def event_body(event: JsonObject, *, limit: int) -> bytes:

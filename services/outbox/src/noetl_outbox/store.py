@@ -115,7 +115,10 @@ class Store:
         ]
 
     async def mark_published(self, acks: Sequence[Published]) -> None:
-        """Record acknowledgements; skip rows that were marked or put back meanwhile."""
+        """Record acknowledgements; skip rows that were marked or put back meanwhile.
+
+        A row that need not be published again is removed at once.
+        """
         await self._db.execute(
             "mark_published",
             [ack.outbox_id for ack in acks],

@@ -41,7 +41,7 @@ from noetl_worker.run.reports import Reporter
 from noetl_worker.run.results import reported_result
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
-from noetl_worker.tools.http.hosts import address_of
+from noetl_worker.tools.http.hosts import addresses_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.traces import traced
@@ -300,11 +300,7 @@ def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]
 
     What is NoETL's own, such as the internal token, goes to the control plane only.
     """
-    own = tuple(
-        address
-        for url in (settings.server_url, settings.public_server_url)
-        if (address := address_of(url)) is not None
-    )
+    own = addresses_of(settings.server_url, settings.public_server_url)
     found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
     for entry in settings.keychain_env_vars.split(","):
         name, has_hosts, hosts = entry.strip().partition("@")

@@ -1,8 +1,11 @@
 """Replace secrets in results before they leave the worker."""
 
+import base64
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from urllib.parse import quote
 
 from noetl_contract.json import Json
 
@@ -19,6 +22,7 @@ _SENSITIVE = (
     "decrypt_key", "master_key", "keychain", "jwt",
 )  # fmt: skip
 _SHORTEST = 8
+"""Shorter texts occur in honest output by chance."""
 _SCHEME = re.compile(r"\s{0,64}(?:bearer|basic)\s+\S", re.IGNORECASE)
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z", re.IGNORECASE)
 _INSIDE = re.compile(
@@ -82,6 +86,28 @@ def mask(text: str, secrets: Sequence[str]) -> str:
         if secret in text:
             text = text.replace(secret, REDACTED)
     return text
+
+
+def spellings_of(*secrets: str) -> list[str]:
+    """Return the spellings in which secrets may be put out, the longest first."""
+    found: dict[str, None] = {}
+    for secret in secrets:
+        if len(secret) < _SHORTEST:
+            continue
+        plain = secret.encode("utf-8", "replace")
+        for text in (
+            secret,
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            quote(plain, safe=""),
+            base64.b64encode(plain).decode(),
+            base64.b64encode(plain).decode().rstrip("="),
+        ):
+            found[text] = None
+        if "\n" in secret:
+            # Each line of a key is secret by itself.
+            found.update(dict.fromkeys(line for line in secret.splitlines() if len(line) >= 32))
+    return sorted(found, key=len, reverse=True)
 
 
 def is_heavy(value: Json) -> bool:

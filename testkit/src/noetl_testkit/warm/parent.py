@@ -72,9 +72,9 @@ def _answer(caller: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, files, _, _ = socket.recv_fds(caller, 1, 3)
     size = int.from_bytes(caller.recv(4, socket.MSG_WAITALL))
-    arguments, folder, environment = json.loads(caller.recv(size, socket.MSG_WAITALL))
+    module, arguments, folder, environment = json.loads(caller.recv(size, socket.MSG_WAITALL))
     start = Start(
-        module=None,
+        module=module,
         arguments=arguments,
         files=(files[0], files[1], files[2]),
         environment=environment,

@@ -23,7 +23,8 @@ caller.connect({path!r})
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda number, _: caller.sendall(bytes([number])))
 socket.send_fds(caller, [b"-"], [0, 1, 2])
-said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+module = {module}
+said = json.dumps([module, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 caller.sendall(len(said).to_bytes(4) + said)
 code = int.from_bytes(caller.recv(2) or bytes([0, 70]), signed=True)
 if code < 0:
@@ -31,6 +32,7 @@ if code < 0:
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
+_SERVER, _SERVICE = "noetl-server", "noetl-service"
 
 _wanted = False
 
@@ -46,17 +48,27 @@ def warm_program() -> Path | None:
 
     A fork ends with its caller, and gets SIGINT, SIGTERM and SIGHUP from it.
     """
-    return _loaded() if _wanted else None
+    return _loaded() / _SERVER if _wanted else None
+
+
+def warm_service() -> Path | None:
+    """Return a program that runs the service whose module is its argument, in the same way."""
+    return _loaded() / _SERVICE if _wanted else None
 
 
 @cache
 def _loaded() -> Path:
-    """Start the process that loads everything once; it ends with this one."""
+    """Start the process that loads everything once; it ends with this one.
+
+    Returns:
+        the folder of the programs that ask it for forks.
+    """
     folder = Path(tempfile.mkdtemp(prefix="noetl-warm-"))
     path = folder / "socket"
-    caller = folder / "noetl-server"
-    caller.write_text(_CALLER.format(python=sys.executable, path=str(path)))
-    caller.chmod(0o755)
+    for name, module in ((_SERVER, "None"), (_SERVICE, "sys.argv.pop(1)")):
+        caller = folder / name
+        caller.write_text(_CALLER.format(python=sys.executable, path=str(path), module=module))
+        caller.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, "-m", "noetl_testkit.warm.parent", str(path)],
         stdin=subprocess.DEVNULL,
@@ -66,7 +78,7 @@ def _loaded() -> Path:
     atexit.register(_end, process, folder)
     if process.stdout is None or process.stdout.readline() != b"ready\n":
         raise RuntimeError(f"the process with loaded programs ended with {process.wait()}")
-    return caller
+    return folder
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 from noetl_common.settings import PlaybookSettings
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.commands.output import print_json
+from noetl.commands.output import print_json, print_problems
 from noetl.commands.validate import text_of
 from noetl.exits import Exit
 from noetl.follow.servers import server_of, told
@@ -31,6 +31,8 @@ class _Document:
     place: str
     text: str
     kind: str
+    told: set[str] = field(default_factory=set)
+    """What the linter has said about it."""
 
 
 def register(
@@ -62,6 +64,7 @@ def register(
     for document in _in_order(_documents(places)):
         findings = lint_document(document.text, more_kinds=more_kinds)
         _print(document.place, findings)
+        document.told.update(one.message for one in findings)
         if any(one.severity == "error" for one in findings) and not anyway:
             refused += 1
             typer.echo(f"{document.place}: not registered", err=True)
@@ -89,6 +92,7 @@ def _registered(server: "Client", document: _Document) -> dict[str, object] | No
     except (Invalid, NotFound) as error:
         sys.stderr.write(f"{document.place}: {told(error)}\n")
         return None
+    print_problems(document.place, [one for one in kept.problems or () if one not in document.told])
     return {
         "file": document.place,
         "path": kept.path,

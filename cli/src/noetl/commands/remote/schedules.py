@@ -12,7 +12,7 @@ import typer
 from noetl_contract.http.catalog.schedules import ScheduleBody
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.commands.output import print_fields, print_json, print_table
+from noetl.commands.output import print_fields, print_json, print_problems, print_table
 from noetl.commands.validate import text_of
 from noetl.exits import Exit
 from noetl.follow.backfill import Walk
@@ -279,6 +279,7 @@ def _schedule(
 
 def _register(server: "Client", text: str) -> None:
     kept = server.catalog.register(text, kind="Schedule")
+    print_problems(kept.path, kept.problems or ())
     found = _named(server, kept.path)
     typer.echo(f"{kept.path} version {kept.version}, next at {found.next_at or '-'}")
 

@@ -14,12 +14,14 @@ import nats.errors
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
+from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TlsMisconfigured
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
+from noetl_common.crypto.broker_tls import broker_tls
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
 from noetl_common.settings import NatsSettings
@@ -62,8 +64,8 @@ class Bus:
     """A connection to NATS that reconnects for ever, and the ways to send over it.
 
     Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
-    method here. ``run_topology_watch`` keeps ``topology_ok``, and ``forbidden``: operations of the
-    JetStream API that our login may not use.
+    method here. ``run_topology_watch`` keeps ``topology_ok``. ``forbidden`` are operations of the
+    JetStream API that our login may not use, and families of subjects that it may not publish on.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -174,14 +176,21 @@ class Bus:
     # -- core NATS -----------------------------------------------------------------------
 
     async def send(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reply: str = "",
     ) -> None:
         """Send a message that may be lost: without a connection it is dropped at once.
+
+        On ``reply`` the broker tells when nobody listens.
 
         Raises:
             TooLarge: the body is above the broker's limit.
         """
-        data = wire.command(subject, body, headers=headers)
+        data = wire.command(subject, body, reply=reply, headers=headers)
         self._check_size(subject, data)
         if self.is_connected:
             await wire.write(self.nc, data)
@@ -233,7 +242,7 @@ class Bus:
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise BusUnavailable(what=subject, reason="nobody listens")
+            raise NobodyListens(what=subject, reason="nobody listens")
         return incoming
 
     def inbox(self) -> Inbox:
@@ -363,6 +372,7 @@ class Bus:
 
     def _forbidden(self, subject: str) -> None:
         """Fail what waits for an answer to a subject, which the broker tells in small letters."""
+        self.forbidden.add(family(subject))
         forbidden = BusForbidden(user=self.settings.user(), what=subject)
         self._publisher.on_forbidden(subject, forbidden)
         for answer, asked in self._asked.items():
@@ -429,18 +439,7 @@ async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
 def _tls_of(settings: NatsSettings) -> ssl.SSLContext | None:
     if not settings.has_tls():
         return None
-    try:
-        if settings.nats_ca:
-            # Only who it names: the machine's own list is for hosts of the internet.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(settings.nats_ca)
-        else:
-            context = ssl.create_default_context()
-        if settings.nats_cert:
-            context.load_cert_chain(settings.nats_cert, settings.nats_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsMisconfigured(reason=str(error)) from error
-    return context
+    return broker_tls(ca=settings.nats_ca, cert=settings.nats_cert, key=settings.nats_key)
 
 
 def _remove[T](items: list[T], item: T) -> None:

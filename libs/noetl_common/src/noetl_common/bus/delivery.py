@@ -77,6 +77,11 @@ class Delivery:
         """How many messages of the durable were not delivered to anybody yet."""
         return self._metadata()[3]
 
+    def count_another(self) -> None:
+        """Count one more delivery: somebody else had it, and may have done the work."""
+        deliveries, sequence, stored_at, pending = self._metadata()
+        self._fields = (deliveries + 1, sequence, stored_at, pending)
+
     async def ack(self) -> None:
         """Acknowledge: the work is done."""
         self.ack_nowait()

@@ -9,6 +9,10 @@ class BusUnavailable(Unavailable):
     template = "the message bus did not take {what}: {reason}"
 
 
+class NobodyListens(BusUnavailable):
+    """The broker knows no listener of the subject; nobody got the message."""
+
+
 class BusClosed(BusUnavailable):
     """The client gave the connection up for good; the process has to end."""
 
@@ -19,12 +23,6 @@ class BusForbidden(BusUnavailable):
     """Our login may not publish there; nothing was sent, and somebody may grant it yet."""
 
     template = "the login {user} may not publish {what} on the message bus"
-
-
-class TlsMisconfigured(Permanent):
-    """A file with certificates or keys can't be used; waiting doesn't help."""
-
-    template = "TLS to the message bus (NOETL_NATS_CA, NOETL_NATS_CERT, NOETL_NATS_KEY): {reason}"
 
 
 class StreamFull(Transient):

@@ -8,6 +8,7 @@ so that a record copied into another row can't be read there. Version 1 had no s
 
 import base64
 import binascii
+import json
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -110,6 +111,15 @@ class Envelope:
                 },
             }
         ).decode()
+
+
+def encode_secret(value: Json) -> bytes:
+    """Encode a value to be encrypted as the original server does: compact, keys sorted."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
 
 
 def new_data_key(random: RandomBytes = random_bytes) -> bytes:

@@ -25,6 +25,7 @@ PEER_NAMES = "noetl.peer_names"
 
 _CHUNK_OVERHEAD = 17
 """Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
+_HEAD = b"HTTP/1."
 _FULL = "Too many connections"
 
 
@@ -56,6 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread = 0
         self._closing_since = math.inf
         self._peer: dict[str, Any] = {}
+        self._answers: Any = None  # a part of a transport, where the server expects a whole one
         self._broken: tuple[int, str, str] | None = None
 
     # -- the connection ------------------------------------------------------------------
@@ -63,6 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and refuse it when there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
+        self._answers = GatheredAnswers(self.transport, self.loop)
         self._address = self.client[0] if self.client else ""
         self._head_since = self.loop.time()
         certificate = transport.get_extra_info("peercert")
@@ -164,6 +167,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._peer:
             self.scope["extensions"] = {**self._peer}
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = self._answers
         # Fields behind a body are nobody's: a decision on the head must not see them.
         self.headers = []
         self._is_head = False
@@ -212,6 +217,50 @@ class GuardedProtocol(HttpToolsProtocol):
         if is_open:
             cycle.disconnected = True
             cycle.message_event.set()
+
+
+class GatheredAnswers:
+    """Where answers are written: the head of one goes out with the first piece of its body.
+
+    By themselves they would be two packets, each of which wakes the client. A body that does not
+    follow at once holds its head up no longer than other work of the loop does.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._flushing: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of an answer."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+            data, self._head = self._head + data, b""
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._flushing = self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection when all is written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is being closed."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._flushing is None:
+            return
+        self._flushing.cancel()
+        self._flushing = None
+        head, self._head = self._head, b""
+        if not self._transport.is_closing():
+            self._transport.write(head)
 
 
 def guarded(watch: Connections) -> type[asyncio.Protocol]:

@@ -12,7 +12,7 @@ from pydantic import Field, StrictInt, StrictStr
 from noetl_contract.json import Json
 from noetl_contract.model import Model, example
 from noetl_contract.plugins.binary import MAGIC, BadModule, check_module
-from noetl_contract.plugins.interface import INTERFACES, USES
+from noetl_contract.plugins.interface import INTERFACES, SERVER_HOST, USES
 
 type Form = Literal["base64", "gzip", "wat"]
 
@@ -161,13 +161,21 @@ def _hosts(spec: Mapping[str, Json], uses: list[str]) -> list[str]:
     hosts = _texts(spec, "allowed_hosts")
     if len(hosts) > _MOST_HOSTS:
         raise BadPlugin(f"'spec.allowed_hosts' has more than {_MOST_HOSTS} entries")
-    if any(not host.strip() or host.strip() == "*" or "/" in host for host in hosts):
-        raise BadPlugin("'spec.allowed_hosts' takes host, host:port or *.example.com")
+    if not all(_is_host(host.strip()) for host in hosts):
+        raise BadPlugin(
+            f"'spec.allowed_hosts' takes host, host:port, *.example.com or {SERVER_HOST}"
+        )
     if "http" in uses and not hosts:
         raise BadPlugin("'spec.allowed_hosts' is empty, and 'spec.uses' has http")
     if hosts and "http" not in uses:
         raise BadPlugin("'spec.allowed_hosts' needs http in 'spec.uses'")
     return hosts
+
+
+def _is_host(text: str) -> bool:
+    if text == SERVER_HOST:
+        return True
+    return text not in {"", "*"} and not any(character in text for character in "/@")
 
 
 def _limits(spec: Mapping[str, Json]) -> PluginLimits:

@@ -14,5 +14,7 @@ HOST_FUNCTIONS: Final = {
 }
 """Functions that a module may import, with the word of ``uses`` that declares each."""
 USES: Final = ("log", "http", "kv")
+SERVER_HOST: Final = "@server"
+"""The entry of ``allowed_hosts`` that stands for the worker's own control plane."""
 EXPORTS: Final = {"memory": "memory", "alloc": "function", "run": "function"}
 """What a module must export, with its kind."""

@@ -109,6 +109,10 @@ class DocumentRequest(Model):
     resource_type: str | None = None
 
 
+class CheckDocument(DocumentRequest, OnBehalf):
+    """A document to be read for somebody, who is told of nothing out of its reach."""
+
+
 class RegisterDocument(DocumentRequest, OnBehalf):
     """A document to keep; with ``instead_of`` its path must be the path of that entry.
 
@@ -233,7 +237,7 @@ REGISTER_BATCH = Operation(
     "catalog", "register.batch", RegisterDocuments, BatchAnswer, repeatable=False
 )
 """Store documents one by one; each has its own result."""
-VALIDATE = Operation("catalog", "validate", DocumentRequest, ValidateAnswer)
+VALIDATE = Operation("catalog", "validate", CheckDocument, ValidateAnswer)
 """List the problems of a document without storing it."""
 DELETE = Operation("catalog", "delete", EntryName, MovedAnswer)
 """Delete one version, or all versions of a path."""

@@ -395,21 +395,23 @@ class Draft:
             decision.cause = self.first_cause()
         if state.soft is not None and not self._soft_before:
             decision.soft_error = placed(state.soft, self.playbook)
-        decision.changes = [
-            self._change_of(command)
-            for command in self._touched.values()
-            if command.event_id not in self._recorded
-        ]
         if state.paused:
             decision.continue_later = False  # its end of pause continues
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error
-            decision.cancel_open_commands = True
             decision.timers_done += state.timers
             for command in state.commands.values():
                 self.abandon(command)
                 decision.timers_done += command.timers
+                self._endings[command.event_id] = ("CANCELLED", None)
+                if command.wait is None:
+                    self._touched[command.event_id] = command
+        decision.changes = [
+            self._change_of(command)
+            for command in self._touched.values()
+            if command.event_id not in self._recorded
+        ]
         done = set(decision.timers_done)
         decision.timers = [
             timer
@@ -422,9 +424,7 @@ class Draft:
         ended, error = self._endings.get(command.event_id, (None, None))
         limits = self.facts.limits
         # With its result in the log the command can end without its worker.
-        lease = timedelta(
-            seconds=limits.lease_seconds if command.call is None else limits.result_seconds
-        )
+        seconds = limits.lease_seconds if command.call is None else limits.result_seconds
         # Nobody holds a parked command: its worker is done with it.
         held = bool(command.holds) and command.parked is None
         status = "PENDING"
@@ -444,7 +444,7 @@ class Draft:
             claimed_at=command.claimed_at,
             started_at=command.started_at,
             ended_at=None if ended is None else self.facts.now,
-            lease_until=None if ended or not held else self.facts.now + lease,
+            lease_until=None if ended or not held else self.facts.now + timedelta(seconds=seconds),
             error=error,
             result_event_id=self._results.get(command.event_id),
         )

@@ -36,7 +36,8 @@ PLUGIN_LEVELS: Final = {
             "module": Key("The module.", reference("PluginModule"), is_required=True),
             "uses": Key("Functions of the worker that it imports.", list_of(one_of(*USES))),
             "allowed_hosts": Key(
-                "Hosts that `http` may call: `host`, `host:port` or `*.example.com`.",
+                "Hosts that `http` may call: `host`, `host:port`, `*.example.com`, or `@server` for"
+                " the worker's own control plane.",
                 list_of(STRING),
             ),
             "limits": Key("What one run may use.", reference("PluginLimits")),

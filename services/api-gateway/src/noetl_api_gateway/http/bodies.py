@@ -37,7 +37,7 @@ async def read_json(request: AnyRequest, *, unique_keys: bool = False) -> Json:
     Raises:
         Refusal: 415, 413, 400 or 422 with the contract's text.
     """
-    if not is_json(request.headers.get("content-type")):
+    if not is_json(_content_type(request)):
         raise not_json()
     return decode(await read_bytes(request), unique_keys=unique_keys)
 
@@ -97,6 +97,14 @@ def without_nul(value: Json) -> Json:
             return {key.replace("\x00", REPLACEMENT): without_nul(v) for key, v in value.items()}
         case _:
             return value
+
+
+def _content_type(request: AnyRequest) -> str | None:
+    """Return the content type without the framework's map of all headers."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            return value.decode("latin-1")
+    return None
 
 
 def is_json(content_type: str | None) -> bool:

@@ -1,12 +1,11 @@
 """Registering the subscription of a path."""
 
-from noetl_common.ids import SnowflakeIds
+from noetl_common.ids import SnowflakeIds, mint_on_shard_of
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.orchestrator import SUBSCRIPTION_REGISTER, SubscriptionRegistration
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.services import Services
 
 _KIND = "subscription"

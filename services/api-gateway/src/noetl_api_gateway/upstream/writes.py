@@ -1,32 +1,31 @@
-"""Publishing to the ingress stream, and waiting for the commit (W4-W7).
+"""Sending writes to the orchestrators, and waiting for the commit (W4-W7, W21).
 
-A message is held until its answer has come: the broker's acknowledgement is not acceptance
-(W6). While no answer comes, the stream is asked from time to time whether it still has the
-message. If it has, the message waits its turn. If not, either the store was wiped or the answer
-was lost on the way; in both cases the same content goes out again as the next attempt, and keys
-make the second time harmless.
+A write is held until its answer has come: the broker's acknowledgement is not acceptance (W6).
+So what comes for each step goes to an orchestrator without the ingress stream first, and is
+published there only if no answer comes soon.
+While no answer comes, the stream is asked from time to time whether it still has the message. If
+it has, the message waits its turn. If not, either the store was wiped or the answer was lost on
+the way; in both cases the same content goes out again as the next attempt, and keys make the
+second time harmless.
 """
 
 import asyncio
 import secrets
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
-from typing import Self
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, StreamFull
-from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
-from noetl_common.process.measures import not_measured
 from noetl_common.telemetry.carrier import carried, carried_headers
 from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     DEADLINE_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
@@ -40,9 +39,10 @@ from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
-from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN, SENT_DIRECTLY
+from noetl_api_gateway.metrics import PUBLISHED_AGAIN, SENT_DIRECTLY, WAYS
 from noetl_api_gateway.traces import with_trace
-from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
+from noetl_api_gateway.upstream.answers import Answers
+from noetl_api_gateway.upstream.ingress_stream import Backlog, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import body_of
 
@@ -55,6 +55,12 @@ _PUBLISH_SECONDS = 1.0
 _DIRECT_SECONDS = 0.5
 """Pause after a write past the stream, in which its answer usually comes."""
 _LONGEST_SILENCE_SECONDS = 8.0
+_SHORT_WAY_SECONDS = 0.5
+"""Wait for the answer to a write on the short way before the stream gets it."""
+_FIRST_CLOSED_SECONDS = 1.0
+_LONGEST_CLOSED_SECONDS = 60.0
+_FREQUENT = frozenset({"execute", "events", "start", "outcome"})
+"""Kinds that take the short way."""
 _REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
@@ -78,21 +84,40 @@ class WriteTimeout:
     early: bool = False
 
 
-@dataclass(slots=True)
-class Backlog:
-    """Length of the ingress stream, as last seen."""
+class ShortWay:
+    """Whether writes go past the stream: not for a while after one of them was not answered.
 
-    limit: int
-    messages: int = 0
+    Then one write tries it for all. While it fails the pauses grow: where nobody takes such
+    writes, or the orchestrators are slow, more copies would only be more work.
+    """
 
-    @property
-    def is_full(self) -> bool:
-        """Whether new executions are to be refused."""
-        return self.messages >= self.limit
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._closed_until = 0.0
+        self._pause = 0.0
+        self._is_tried = False
+
+    def take(self) -> bool:
+        """Return whether a write may go this way; `note` has to follow."""
+        if not self._pause:
+            return True
+        if self._is_tried or self._clock() < self._closed_until:
+            return False
+        self._is_tried = True
+        return True
+
+    def note(self, *, is_answered: bool | None) -> None:
+        """Note what became of a write; None when its sender gave up."""
+        self._is_tried = False
+        if is_answered:
+            self._pause = 0.0
+        elif is_answered is not None and self._clock() >= self._closed_until:
+            self._pause = min(2 * self._pause or _FIRST_CLOSED_SECONDS, _LONGEST_CLOSED_SECONDS)
+            self._closed_until = self._clock() + self._pause
 
 
 class IngressWriter:
-    """Publish to the ingress stream and return the orchestrator's answers.
+    """Send writes and return the orchestrator's answers.
 
     Args:
         bus: the connection.
@@ -123,6 +148,7 @@ class IngressWriter:
         self._large = large
         self._attempt_prefix = secrets.token_hex(8)
         self._attempts = count(1)
+        self._short_way = ShortWay()
         # When any write was acknowledged, and answered.
         self._acked_at = self._answered_at = 0.0
 
@@ -139,12 +165,15 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(self, message: IngressMessage, *, wait: WriteTimeout) -> Json:
-        """Publish a message, and return the body of the answer to its commit.
+    async def send(
+        self, message: IngressMessage, *, wait: WriteTimeout, is_passed_on: bool = False
+    ) -> Json:
+        """Send a message, and return the body of the answer to its commit.
 
         Args:
             message: the execution it is about decides the shard.
             wait: how long to wait.
+            is_passed_on: return the body as it came, as bytes of JSON, where that can be.
 
         Raises:
             NoAnswerError: no answer within the timeout.
@@ -153,12 +182,14 @@ class IngressWriter:
         """
         working_on(message)
         if carried() is None:
-            return await self._send(message, wait)
+            return await self._send(message, wait, is_passed_on=is_passed_on)
         kind = kind_of(message)
         with inside(f"ingress {kind}", kind="producer"):
-            return await self._send(with_trace(message), wait)
+            return await self._send(with_trace(message), wait, is_passed_on=is_passed_on)
 
-    async def _send(self, message: IngressMessage, wait: WriteTimeout) -> Json:
+    async def _send(
+        self, message: IngressMessage, wait: WriteTimeout, *, is_passed_on: bool
+    ) -> Json:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
@@ -171,12 +202,18 @@ class IngressWriter:
                 body = await self._keep(body, execution_id, wait, deadline)
             kind = kind_of(message)
             is_report = kind in _REPORTS
-            with _Answers(self._inbox, is_bare=is_report) as answers:
+            with Answers(self._inbox, is_bare=is_report, is_passed_on=is_passed_on) as answers:
                 subject = self._subject(execution_id, kind)
                 write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
+                if kind in _FREQUENT and self._bus.is_connected and self._short_way.take():
+                    reply = await self._send_short(write, answers, deadline)
+                    if reply is not None:
+                        WAYS.labels("short").inc()
+                        return body_of(reply)
                 reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
+                WAYS.labels("again" if AGAIN_HEADER in write.headers else "stream").inc()
                 return body_of(reply)
         finally:
             self._places.release()
@@ -192,8 +229,12 @@ class IngressWriter:
         except TimeoutError as error:
             raise NoAnswerError from error
 
-    async def deliver(self, message: IngressMessage, *, seconds: float) -> Json:
+    async def deliver(
+        self, message: IngressMessage, *, seconds: float, is_passed_on: bool = False
+    ) -> Json:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
+
+        The body is returned as bytes of JSON, where that can be, if it ``is_passed_on``.
 
         Raises:
             Refusal: the orchestrator's, or 503 when no answer came; the message may be accepted
@@ -201,7 +242,8 @@ class IngressWriter:
                 effect.
         """
         try:
-            return await self.send(message, wait=WriteTimeout(seconds=seconds))
+            wait = WriteTimeout(seconds=seconds)
+            return await self.send(message, wait=wait, is_passed_on=is_passed_on)
         except NoAnswerError as error:
             raise unavailable("The event was not committed in time") from error
 
@@ -225,8 +267,33 @@ class IngressWriter:
         shard = shard_for(execution_id, shard_count=self._shard_count)
         return ingress_subject(shard, execution_id=execution_id, kind=kind)
 
+    async def _send_short(
+        self, write: "_Write", answers: Answers, deadline: float
+    ) -> RpcReply | None:
+        """Send a write to an orchestrator past the stream; None when the stream is to have it."""
+        is_answered = None
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            await self._bus.send(
+                direct_subject(write.subject), write.body, write.headers, reply=answers.subject
+            )
+            reply = await answers.next(min(_SHORT_WAY_SECONDS, left))
+            is_answered = reply is not None
+        finally:
+            self._short_way.note(is_answered=is_answered)
+        if reply is not None and reply.status != 503:
+            self._answered_at = monotonic()
+            return reply
+        if answers.nobody_listens:
+            answers.nobody_listens = False
+            return None
+        # It may be committed yet, so what follows is a repetition.
+        write.is_doubtful = True
+        write.headers[AGAIN_HEADER] = "1"
+        return None
+
     async def _exchange(
-        self, write: "_Write", answers: "_Answers", *, deadline: float, wait: WriteTimeout
+        self, write: "_Write", answers: Answers, *, deadline: float, wait: WriteTimeout
     ) -> RpcReply:
         loop = asyncio.get_running_loop()
         silence = self._check_seconds
@@ -294,6 +361,7 @@ class IngressWriter:
         if not self._bus.is_connected or monotonic() - heard_at < _PUBLISH_SECONDS:
             return False
         SENT_DIRECTLY.inc()
+        write.headers[AGAIN_HEADER] = "1"
         write.pause = _DIRECT_SECONDS
         await self._bus.send(direct_subject(write.subject), write.body, write.headers)
         return True
@@ -309,6 +377,7 @@ class IngressWriter:
         if not is_there:
             _log.info("ingress_published_again", subject=write.subject)
             PUBLISHED_AGAIN.inc()
+            write.headers[AGAIN_HEADER] = "1"
             write.ack = None
             write.is_lost = True
             write.is_doubtful = True
@@ -359,60 +428,7 @@ def _write(
     )
 
 
-class _Answers:
-    """All answers to one write: attempts may be answered several times, a 503 first."""
-
-    __slots__ = ("_arrived", "_inbox", "_is_bare", "_parts", "_waiting", "subject")
-
-    def __init__(self, inbox: Inbox, *, is_bare: bool) -> None:
-        self._is_bare = is_bare
-        self.subject = inbox.fresh_subject()
-        self._inbox = inbox
-        self._waiting: deque[bytes] = deque()
-        self._arrived: asyncio.Future[None] | None = None
-        self._parts = PartCollector()
-
-    def __enter__(self) -> Self:
-        self._inbox.register(self.subject, self._take)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._inbox.forget(self.subject)
-
-    def _take(self, incoming: Incoming) -> None:
-        body: bytes | None = incoming.data
-        if PartCollector.is_part(incoming.headers):
-            body = self._parts.add(incoming.headers, incoming.data)
-        if body is None:
-            return
-        self._waiting.append(body)
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
-
-    async def next(self, seconds: float) -> RpcReply | None:
-        """Return the next answer, None when none comes in time."""
-        if not self._waiting:
-            self._arrived = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(max(0.0, seconds)):
-                    await self._arrived
-            except TimeoutError:
-                return None
-            finally:
-                self._arrived = None
-        data = self._waiting.popleft()
-        return _of_bare(data) if self._is_bare else RpcReply.model_validate_json(data)
-
-
-def _of_bare(data: bytes) -> RpcReply:
-    """Return the reply of a body alone; only a refusal comes with an envelope, a number in it."""
-    body = orjson.loads(data)
-    if isinstance(body, dict) and isinstance(body.get("status"), int):
-        return RpcReply.model_validate(body)
-    return RpcReply(status=200, body=body)
-
-
-async def _last_answer(answers: _Answers, *, seconds: float) -> RpcReply:
+async def _last_answer(answers: Answers, *, seconds: float) -> RpcReply:
     """Listen on after the deadline.
 
     A 503 says that one copy of the message came too late. Another copy, or another delivery of
@@ -427,18 +443,3 @@ async def _last_answer(answers: _Answers, *, seconds: float) -> RpcReply:
         if reply.status != 503:
             return reply
     raise NoAnswerError
-
-
-async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: float) -> None:
-    """Keep the backlog up to date until cancelled."""
-    while True:
-        try:
-            backlog.messages = await count_messages(bus)
-        except BusClosed:
-            raise
-        except BusUnavailable as error:
-            not_measured("backlog", INGRESS_BACKLOG)
-            _log.debug("ingress_not_counted", reason=error.message)
-        else:
-            INGRESS_BACKLOG.set(backlog.messages)
-        await asyncio.sleep(interval_seconds)

@@ -1,8 +1,7 @@
 """Batches of starts, reruns, ends, replay, events by id, subscriptions."""
 
 import pytest
-from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
-from noetl_common.ids import SnowflakeIds
+from noetl_common.ids import SnowflakeIds, mint_on_shard_of
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply

@@ -18,6 +18,7 @@ from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
 from noetl_engine.schedule.read import read_schedule
 from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
+from noetl_engine.triggers.starts import StartedPlaybook, started_by
 from noetl_engine.triggers.subscription import Subscription, read_subscription, subscription_problem
 
 from noetl_catalog.providers.registry import UnknownProvider, check_provider
@@ -60,6 +61,7 @@ class Document:
     trigger: EndedTrigger | None = None
     libraries: tuple[StepLibraries, ...] = ()
     plugins: tuple[NamedPlugin, ...] = ()
+    starts: tuple[StartedPlaybook, ...] = ()
 
 
 def read_document(
@@ -115,6 +117,7 @@ def read_document(
         trigger=trigger,
         libraries=tuple(libraries_of(root)) if kind == "playbook" else (),
         plugins=tuple(plugins_of(root)) if is_playbook else (),
+        starts=started_by(root, kind),
     )
 
 

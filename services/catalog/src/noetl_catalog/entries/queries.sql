@@ -151,6 +151,20 @@ WHERE found.kind = 'plugin'
     AND (asked.version IS NULL OR found.version = asked.version)
 ORDER BY asked.path, asked.version, found.version DESC;
 
+-- name: find_missing
+-- Those of some paths and versions of which there is none, or that were taken out. $1 paths, $2
+-- their versions, null for any, in the same order
+SELECT
+    asked.path,
+    asked.version
+FROM unnest($1::TEXT[], $2::BIGINT[]) AS asked (path, version)
+WHERE NOT EXISTS (
+        SELECT 1 FROM noetl.catalog AS found
+        WHERE found.path = asked.path
+            AND found.deleted_at IS NULL
+            AND (asked.version IS NULL OR found.version = asked.version)
+    );
+
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
 -- looked at, whether it is in force still or again.

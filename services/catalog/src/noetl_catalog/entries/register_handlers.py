@@ -24,13 +24,16 @@ from noetl_contract.rpc.catalog import (
     REGISTER_BATCH,
     RESTORE,
     VALIDATE,
+    CheckDocument,
     DocumentRequest,
     EntryName,
     RegisterDocument,
     RegisterDocuments,
 )
+from noetl_engine.documents import kind_of
 from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.plugins import NamedPlugin, in_order, plugins_in, unknown_plugins
+from noetl_engine.triggers.starts import StartedPlaybook, started_in, unknown_playbooks
 
 from noetl_catalog.entries.documents import (
     Document,
@@ -117,7 +120,7 @@ class RegisterHandlers(Handlers):
         return BatchAnswer(registered=len(results) - failed, failed=failed, results=results)
 
     @answers(VALIDATE)
-    async def on_validate(self, request: DocumentRequest) -> ValidateAnswer | Refusal:
+    async def on_validate(self, request: CheckDocument) -> ValidateAnswer | Refusal:
         """Return all findings of a document without storing it."""
         findings = await self._parsers.run(
             document_findings,
@@ -130,6 +133,11 @@ class RegisterHandlers(Handlers):
         named = await self._parsers.run(plugins_in, request.content)
         if isinstance(named, list) and named:
             findings = in_order([*findings, *await _unregistered(self._store, named)])
+        kind = kind_of(request.content) or _resource_type(request).lower()
+        starts = await self._parsers.run(started_in, request.content, kind)
+        if isinstance(starts, tuple) and starts:
+            unknown = await self._unknown(starts, request.principal)
+            findings = in_order([*findings, *unknown])
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return ValidateAnswer(
             valid=not errors,
@@ -277,9 +285,24 @@ class RegisterHandlers(Handlers):
         problems = [problem.message for problem in document.problems]
         problems += libraries.problems
         problems += [one.message for one in await _unregistered(self._store, document.plugins)]
+        problems += [one.message for one in await self._unknown(document.starts, principal)]
         if not problems:
             return answer
         return answer.model_copy(update={"problems": problems})
+
+    async def _unknown(
+        self, starts: Sequence[StartedPlaybook], principal: Principal | None
+    ) -> list[Finding]:
+        """Return the findings about playbooks that are to be started and aren't there.
+
+        Out of its caller's reach nobody is told which there are.
+        """
+        named = {
+            (one.name, one.version)
+            for one in starts
+            if (principal is None or principal.reaches(one.name)) and "\0" not in one.name
+        }
+        return unknown_playbooks(starts, await self._store.find_missing(named)) if named else []
 
 
 async def _unregistered(store: EntryStore, named: Sequence[NamedPlugin]) -> list[Finding]:

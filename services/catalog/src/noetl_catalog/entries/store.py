@@ -1,6 +1,6 @@
 """Rows of documents and their versions."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -146,6 +146,16 @@ class EntryStore(Store):
             if row["digest"] is not None
         }
         return {name: found[one] for name, one in asked.items() if one in found}
+
+    async def find_missing(
+        self, asked: Collection[tuple[str, int | None]]
+    ) -> set[tuple[str, int | None]]:
+        """Return those of some paths and versions, None for any, that aren't there."""
+        wanted = list(asked)
+        rows = await self._db.fetch(
+            "find_missing", [path for path, _ in wanted], [version for _, version in wanted]
+        )
+        return {(row["path"], row["version"]) for row in rows}
 
     async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard within a time."""

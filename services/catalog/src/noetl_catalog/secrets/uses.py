@@ -1,9 +1,9 @@
 """Who may use which credential, and who sees or changes it."""
 
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import httpx
+from noetl_common.egress.hosts import is_among
 from noetl_contract.access.principal import OnBehalf, Principal, is_below
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import Refusal
@@ -136,17 +136,4 @@ def may_be_sent(url: str, body: CredentialBody) -> bool:
         target = httpx.URL(url)
     except httpx.InvalidURL:
         return False
-    host = target.host.lower().rstrip(".")
-    port = target.port or {"http": 80, "https": 443}.get(target.scheme)
-    return any(_fits(host, port, one.strip().lower()) for one in body.allowed_hosts)
-
-
-def _fits(host: str, port: int | None, entry: str) -> bool:
-    if entry.startswith("*."):
-        return host.endswith(entry[1:])
-    parts = urlsplit(f"//{entry}")
-    try:
-        wanted = parts.port
-    except ValueError:
-        return False
-    return host == parts.hostname and wanted in {None, port}
+    return is_among(target.scheme, target.host, target.port, allowed=body.allowed_hosts)

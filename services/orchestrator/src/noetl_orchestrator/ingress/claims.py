@@ -1,18 +1,28 @@
-"""Claims of commands: each waits for the turn that grants or refuses it."""
+"""Claims of commands: each waits for the turn that grants or refuses it.
+
+That is a turn of the replica that owns the execution; a claim that came to another is passed on.
+"""
 
 import asyncio
+from collections.abc import Callable
 
-from noetl_common.bus.rpc import Encoded
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusUnavailable, NobodyListens
+from noetl_common.bus.rpc import Encoded, Forwarded, Listener, RawRequest, handle
+from noetl_common.bus.rpc.replies import encode_error, reply_to_error
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject, encode
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.orchestrator import ClaimGranted, ClaimRequest, ClaimRetry
+from noetl_contract.rpc.operation import encode_value
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest, ClaimRetry
+from noetl_contract.subjects import replica_claims_subject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.traces import arrival_here
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -21,20 +31,30 @@ from noetl_orchestrator.turn.prepare import FINISHED
 
 _log = get_logger()
 
+_PASSED_SECONDS = 10.0
+_BEAT_SECONDS = 1.0
 _UNPROVEN = "The claim does not show the capability of its command"
+
+
+type _Answer = Encoded[ClaimGranted | ClaimRetry] | Refusal
+type _Found = _Answer | Forwarded[ClaimGranted | ClaimRetry]
 
 
 class ClaimHandler:
     """Answer ``noetl_rpc.orchestrator.<shard>.claim``."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, settings: Settings) -> None:
+    def __init__(
+        self, bus: Bus, store: Store, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
+    ) -> None:
+        self._bus = bus
         self._store = store
         self._dispatcher = dispatcher
+        self._replicas = replicas
         self._settings = settings
         self._fences = Fences(settings)
 
-    async def on_claim(self, claim: ClaimRequest) -> Encoded[ClaimGranted | ClaimRetry] | Refusal:
-        """Decide one claim; hold back a repeated claim for the time that the engine gives."""
+    async def on_claim(self, claim: ClaimRequest) -> _Found:
+        """Have one claim decided by the replica that owns its execution."""
         execution_id = claim.execution_id
         if not self._fences.admits_claim(execution_id or 0, claim.event_id, claim.fence):
             metrics.UNPROVEN.labels("claim").inc()
@@ -48,6 +68,52 @@ class ClaimHandler:
             return _refusal(FINISHED)
         if (foreign := self._settings.refuse_foreign(execution_id)) is not None:
             return foreign
+        known = claim.model_copy(update={"execution_id": execution_id})
+        owner = self._replicas.owner_of(execution_id)
+        if owner is not None:
+            try:
+                answer = await self._bus.request(
+                    replica_claims_subject(owner),
+                    encode_value(known),
+                    seconds=_PASSED_SECONDS,
+                )
+            except NobodyListens:
+                self._replicas.lose(owner)
+            except BusUnavailable:
+                return _refusal(_BUSY)
+            else:
+                return Forwarded(answer.data)
+        return await self._decide(execution_id, known)
+
+    async def run_passed(self, *, beat: Callable[[], None] = lambda: None) -> None:
+        """Answer the claims that siblings pass on to this replica, until cancelled."""
+
+        async def decide(claim: ClaimRequest) -> _Answer:
+            return await self._decide(claim.execution_id or 0, claim)
+
+        handler = handle(CLAIM, decide)
+
+        async def answer(message: RawRequest) -> None:
+            try:
+                _status, body = await handler.answer(message.data)
+            except Exception as error:  # noqa: BLE001 -- the worker must get an answer
+                _status, body = reply_to_error(error, name=handler.name, has_details=True)
+            await self._bus.reply(message.reply, body)
+
+        listener = Listener(self._bus, limit=self._settings.claims_at_once, refuse=self._refuse)
+        await listener.listen(replica_claims_subject(self._replicas.name), answer, queue="")
+        try:
+            while True:
+                beat()
+                await asyncio.sleep(_BEAT_SECONDS)
+        finally:
+            await asyncio.shield(listener.drain())
+
+    def _refuse(self, message: RawRequest) -> None:
+        self._bus.send_nowait(message.reply, encode_error(503, str(_BUSY.error)))
+
+    async def _decide(self, execution_id: int, claim: ClaimRequest) -> _Answer:
+        """Decide one claim; hold back a repeated claim for the time that the engine gives."""
         answer = await self._ask(execution_id, claim, final=False)
         if answer.hold_back_seconds is not None:
             await asyncio.sleep(answer.hold_back_seconds)

@@ -1,7 +1,8 @@
 """Receive ingress messages as they arrive, as many at once as the window allows.
 
 A batch is no barrier: messages that arrive during a commit wait in the dispatcher and share the
-next commit. The standing pull keeps unanswered messages alive at the broker.
+next commit. The standing pull keeps unanswered messages alive at the broker. A replica that owns no
+executions asks for nothing.
 """
 
 import asyncio
@@ -33,8 +34,12 @@ async def run_consumer(
     Raises:
         BusClosed: the connection is gone for good.
     """
-    async with StandingPull(bus, durable, window=window) as pull:
+    replicas = handler.replicas
+    async with StandingPull(
+        bus, durable, window=window, is_wanted=lambda: replicas.is_active
+    ) as pull:
         handler.settled.append(pull.top_up)
+        replicas.activated.append(pull.top_up)
         try:
             while True:
                 beat()
@@ -47,6 +52,7 @@ async def run_consumer(
         finally:
             await asyncio.shield(_drain(pull, handler, drain_seconds))
             handler.settled.remove(pull.top_up)
+            replicas.activated.remove(pull.top_up)
 
 
 async def _drain(pull: StandingPull, handler: IngressHandler, seconds: float) -> None:

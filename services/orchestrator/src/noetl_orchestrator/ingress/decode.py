@@ -9,6 +9,7 @@ import orjson
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
+    AGAIN_HEADER,
     INGRESS,
     CancelMessage,
     CommandOutcomeMessage,
@@ -98,7 +99,7 @@ def turn_input_of(
         message.execution_id,
         _with_senders(message) if isinstance(message, EventsMessage) else message,
         caller,
-        is_repeated=delivery.num_delivered > 1,
+        is_repeated=delivery.num_delivered > 1 or AGAIN_HEADER in delivery.headers,
     )
     if delivery.num_delivered > _CALM_DELIVERIES:
         turn_input.watch = f"{message.execution_id}:{_sameness(message, delivery)}"

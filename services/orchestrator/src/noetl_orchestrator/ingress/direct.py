@@ -1,15 +1,18 @@
-"""Take writes that came past the ingress stream, while nobody leads it.
+"""Take writes that come past the ingress stream, the short way (W21).
 
-The edge holds a write until its answer has come and goes on publishing it, so one that is dropped
-here is late and never lost; the copy that the stream keeps meanwhile is a repetition (W6).
+The edge holds a write until its answer has come, and publishes it where none comes, so one that
+is dropped here is late and never lost; the copy in the stream is a repetition (W6).
 """
 
 import asyncio
 from collections.abc import Callable
+from time import time_ns
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.broker import Bus, Subscription
+from noetl_common.bus.dead_letters import bury
+from noetl_common.bus.delivery import Delivery, DeliveryOwner
 from noetl_common.bus.inbox import Incoming
+from noetl_contract.streams import ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct
 
 from noetl_orchestrator.ingress.handlers import IngressHandler
@@ -22,26 +25,25 @@ class DirectDelivery(Delivery):
 
     __slots__ = ()
 
-    def __init__(self, incoming: Incoming) -> None:
-        super().__init__(_NOBODY, incoming, store="")
-
-    def _metadata(self) -> tuple[int, int, str, int]:
-        # The second delivery: its copy in the stream may have been committed before.
-        return (2, 0, "0", 0)
+    def __init__(self, owner: DeliveryOwner, incoming: Incoming) -> None:
+        super().__init__(owner, incoming, store="")
+        # Its first; whether a copy may have been committed before is told by its header.
+        self._fields = (1, 0, str(time_ns()), 0)
 
 
-class _Nobody:
+class _Intake:
     """Stands for the pull that other deliveries belong to."""
+
+    def __init__(self, bus: Bus, shard: int) -> None:
+        self._bus = bus
+        self._durable = ingress_durable(shard)
 
     def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:
         """Do nothing: the sender goes by the reply alone."""
 
-    async def bury(self, delivery: Delivery, reason: str) -> bool:  # noqa: ARG002 -- as others have it
-        """Keep nothing: the sender was told, and the copy in the stream is what people look at."""
-        return True
-
-
-_NOBODY = _Nobody()
+    async def bury(self, delivery: Delivery, reason: str) -> bool:
+        """Keep it for people, as one of the stream: there may be no copy in there."""
+        return await bury(self._bus, self._durable, delivery, reason)
 
 
 async def run_direct(
@@ -55,26 +57,37 @@ async def run_direct(
 ) -> None:
     """Hand writes that came directly to the handler, until cancelled.
 
+    A replica that owns no executions listens to none.
+
     Args:
         bus: the connection.
         handler: as for messages of the stream.
         shard: whose writes are taken.
-        window: most that wait here; more are dropped, and sent again by the edge.
+        window: most that wait here, those of the stream counted in; more are dropped, and go to
+            the stream.
         queue: name that the replicas share, so that each write comes to one of them.
         beat: called with each batch and each idle second.
     """
-    waiting: asyncio.Queue[Delivery] = asyncio.Queue(window)
+    intake = _Intake(bus, shard)
+    waiting: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def take(incoming: Incoming) -> None:
-        if not waiting.full():
+        if handler.under_way + waiting.qsize() < window:
             subject = ingress_of_direct(incoming.subject)
-            told = Incoming(subject, incoming.data, incoming.headers, incoming.reply)
-            waiting.put_nowait(DirectDelivery(told))
+            # Its reply subject is the broker's, for when nobody listens.
+            told = Incoming(subject, incoming.data, incoming.headers)
+            waiting.put_nowait(DirectDelivery(intake, told))
 
-    subscription = await bus.subscribe(direct_filter(shard), take, queue=queue)
+    subscription: Subscription | None = None
     try:
         while True:
             beat()
+            if handler.replicas.is_active:
+                if subscription is None:
+                    subscription = await bus.subscribe(direct_filter(shard), take, queue=queue)
+            elif subscription is not None:
+                await subscription.unsubscribe()
+                subscription = None
             try:
                 async with asyncio.timeout(_IDLE_SECONDS):
                     deliveries = [await waiting.get()]
@@ -84,4 +97,5 @@ async def run_direct(
                 deliveries.append(waiting.get_nowait())
             await handler(deliveries)
     finally:
-        await subscription.unsubscribe()
+        if subscription is not None:
+            await subscription.unsubscribe()

@@ -1,7 +1,7 @@
 """Turn ingress messages into inputs of turns, and answer them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
@@ -28,7 +28,9 @@ from noetl_orchestrator.ingress.decode import (
     decode,
     turn_input_of,
 )
+from noetl_orchestrator.ingress.handover import HandOver
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
+from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.traces import arrival_of, with_root
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -48,10 +50,16 @@ class IngressHandler:
     Attributes:
         settled: each is called when a message was answered, to request more.
         idle: set while no message waits for its answer.
+        replicas: say whether this process takes part.
+        handover: gives messages to the replicas that own their executions.
     """
 
-    def __init__(self, bus: Bus, dispatcher: Dispatcher, settings: Settings) -> None:
+    def __init__(
+        self, bus: Bus, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
+    ) -> None:
         self.bus = bus
+        self.replicas = replicas
+        self.handover = HandOver(bus, replicas, self, most_waiting=4 * settings.ingress_window)
         self.settled: list[Callable[[], None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
@@ -63,11 +71,19 @@ class IngressHandler:
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
 
+    @property
+    def under_way(self) -> int:
+        """How many messages wait for their answers."""
+        return self._working
+
     async def __call__(self, deliveries: list[Delivery]) -> None:
+        """Take messages of the broker: each is decided by the replica that owns its execution."""
+        await self.take_here(await self.handover.give(deliveries))
+
+    async def take_here(self, deliveries: Sequence[Delivery]) -> None:
         """Submit messages to turns without waiting for their answers."""
         for delivery in deliveries:
-            self._working += 1
-            self.idle.clear()
+            self.begun()
             if STORED_HEADER in delivery.headers:
                 # Other messages don't wait for it; the window of the consumer limits the number.
                 task = asyncio.create_task(self._take_stored(delivery))
@@ -130,6 +146,11 @@ class IngressHandler:
         metrics.DEAD_LETTERS.labels(error.code).inc()
         answer = Answer(status=422, error=error.message)
         await MessageCaller(self, delivery).refused(error.message, answer)
+
+    def begun(self) -> None:
+        """Note that a message waits for its answer."""
+        self._working += 1
+        self.idle.clear()
 
     def finished(self) -> None:
         """Note that a message was answered."""

@@ -18,7 +18,6 @@ class CommitParameters:
     posted: list[Json] = field(default_factory=list)
     commands: list[Json] = field(default_factory=list)
     changes: list[Json] = field(default_factory=list)
-    ends: list[Json] = field(default_factory=list)
     timers: list[Json] = field(default_factory=list)
     timers_done: list[int] = field(default_factory=list)
     keys: list[Json] = field(default_factory=list)

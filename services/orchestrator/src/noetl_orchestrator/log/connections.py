@@ -15,6 +15,9 @@ from noetl_contract.rpc.orchestrator import POOL_STATUS
 
 _FIRST_PLANS_SECONDS = 1.0
 _LONGEST_PLANS_SECONDS = 60.0
+# Statements of turns find all rows by indexes. A scan is the right plan for a small table, and
+# goes on when it has grown; to compile one costs more than all of them take.
+_SESSION = "SET enable_seqscan = off; SET jit = off"
 
 
 @dataclass(slots=True)
@@ -27,8 +30,8 @@ class _Held:
 class TurnConnections:
     """Lend connections of a pool and keep them for the next turn.
 
-    Plans of prepared statements are dropped regularly: a plan made while the tables were small
-    would otherwise scan them until the server analyses them.
+    Plans of prepared statements are dropped regularly: one made while the tables were small would
+    otherwise be kept until the server analyses them.
     """
 
     def __init__(self, pool: Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -68,6 +71,11 @@ class TurnConnections:
 
     async def _take(self) -> _Held:
         connection = await self._pool.acquire()
+        try:
+            await connection.execute(_SESSION)
+        except BaseException:
+            await give_back_unsure(self._pool, connection)
+            raise
         return _Held(connection, _FIRST_PLANS_SECONDS, self._monotonic() + _FIRST_PLANS_SECONDS)
 
     async def _forget_plans(self, held: _Held) -> None:

@@ -1,4 +1,4 @@
-"""What follows the commit of outbox rows: small commands go out at once, others are hinted.
+"""What follows the commit of outbox rows: most messages go out at once, the others are hinted.
 
 The relay makes up for whatever is lost here: its sweep finds rows that nobody has published (O2).
 """
@@ -10,7 +10,7 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.pool_watch import PoolWatch
-from noetl_contract.subjects import outbox_hint_subject, published_subject
+from noetl_contract.subjects import COMMITS_ROOT, outbox_hint_subject, published_subject
 
 from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.settings import Settings
@@ -24,8 +24,9 @@ class OutboxHints:
     """Hand committed outbox rows over.
 
     A command that travels inside its notification is published from here, which spares its worker
-    the way over the relay. The broker tells the relay that it has stored it. All other rows are
-    sent to the relay; a row larger than a hint is left to its sweep.
+    the way over the relay, and so is the message of a commit that outside readers get no event of.
+    The broker tells the relay that it has stored it. All other rows are sent to the relay; a row
+    larger than a hint is left to its sweep.
     """
 
     def __init__(self, bus: Bus, settings: Settings, pools: PoolWatch) -> None:
@@ -41,10 +42,10 @@ class OutboxHints:
         size = published = 0
         for row in rows:
             if (
-                row.pool is not None
+                row.message is not None
                 and published < _MOST_AT_ONCE
-                and self._pools.may_inline(row.pool)
-                and await self._publish(row)
+                and self._may_publish(row)
+                and await self._publish(row, row.message)
             ):
                 published += 1
                 continue
@@ -58,13 +59,19 @@ class OutboxHints:
         if batch:
             await self._send(batch)
 
-    async def _publish(self, row: OutboxRow) -> bool:
-        message = Outgoing(row.subject, (row.hinted or "").encode(), row.message_id)
+    def _may_publish(self, row: OutboxRow) -> bool:
+        if row.pool is not None:
+            return self._pools.may_inline(row.pool)
+        # The rights of the release before don't have it.
+        return COMMITS_ROOT not in self._bus.forbidden
+
+    async def _publish(self, row: OutboxRow, body: bytes) -> bool:
+        message = Outgoing(row.subject, body, row.message_id)
         stored = published_subject(self._shard, outbox_id=row.outbox_id, message_id=row.message_id)
         try:
             await self._bus.hand_over(message, acknowledge_to=stored)
         except NoetlError as error:
-            _log.warning("command_not_published", error=error.message)
+            _log.warning("row_not_published", kind=row.kind, error=error.message)
             return False
         return True
 

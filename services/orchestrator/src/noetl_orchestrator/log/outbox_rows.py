@@ -8,7 +8,7 @@ from typing import Self
 import orjson
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandMessage, FastPathBody
-from noetl_contract.events import EventRow, event_message, format_time
+from noetl_contract.events import EventRow, commit_body, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents, OutboxHintRow, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
@@ -37,6 +37,7 @@ class OutboxRow:
         execution_id: the execution it is about.
         payload: the stored message; None for single events, which are read from the log.
         hinted: the message in the hint; None makes the relay read it.
+        message: the body, of a message that the orchestrator may publish by itself.
         pool: of a command that travels inside its message: whose workers read it.
     """
 
@@ -49,6 +50,7 @@ class OutboxRow:
     message_id: str
     payload: str | None
     hinted: str | None
+    message: bytes | None = None
     pool: str | None = None
 
     def columns(self) -> tuple[Json, ...]:
@@ -140,6 +142,8 @@ class OutboxRows:
     ) -> OutboxRow:
         """Return the row of all events that a commit adds to the log of an execution.
 
+        Where it tells of positions alone, the message may go out without the relay.
+
         Args:
             rows: the events, in the order of their positions.
             texts: their JSON columns, encoded.
@@ -159,6 +163,9 @@ class OutboxRows:
         ]
         hinted = orjson.dumps(committed).decode() if committed["events"] else payload
         is_small = len(hinted) <= self.settings.hint_payload_max_bytes
+        message = None
+        if trace is None and not committed["events"]:
+            message = commit_body(last.execution_id, first=first.position, last=last.position)
         return OutboxRow(
             outbox_id=outbox_id,
             owner=last.execution_id,
@@ -169,6 +176,7 @@ class OutboxRows:
             message_id=message_ids.commit_id(last.execution_id, position=last.position),
             payload=payload,
             hinted=hinted if is_small else None,
+            message=message,
         )
 
     def command_row(
@@ -195,7 +203,7 @@ class OutboxRows:
         row = _notification_row(plain, pool=pool, outbox_id=outbox_id)
         inlined = self._inlined(plain, command, now=now)
         if inlined is not None:
-            row.hinted, row.pool = inlined, pool
+            row.hinted, row.message, row.pool = inlined, inlined.encode(), pool
         return row
 
     def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:

@@ -3,8 +3,8 @@
 -- that have moved since they were read, are locked by another replica, or hold one of the posted
 -- event ids already, and starts past their deadline.
 -- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
--- $5 commands, $6 changes of commands, $7 executions whose open commands end, $8 timers,
--- $9 ids of timers done, $10 request keys, $11-$13 snapshots, $14-$21 outbox rows, $22-$39 events.
+-- $5 commands, $6 changes of commands, $7 timers, $8 ids of timers done, $9 request keys,
+-- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
 -- lock, and updates use = ANY so that the planner expects few rows: a plan made while the tables
@@ -163,10 +163,10 @@ new_events AS (
         n.position, n.note::JSONB
     FROM
         unnest(
-            $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[],
-            $27::TIMESTAMPTZ[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[],
-            $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::BIGINT[],
-            $39::TEXT[]
+            $21::BIGINT[], $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[],
+            $26::TIMESTAMPTZ[], $27::TEXT[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[],
+            $32::TEXT[], $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::BIGINT[],
+            $38::TEXT[]
         ) AS n (
             execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
             created_at, event_type, node_id, node_name, node_type, status,
@@ -252,25 +252,11 @@ changed_commands AS (
         AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
 ),
 
-cancelled_commands AS (
-    UPDATE noetl.command AS c
-    SET
-        status = 'CANCELLED',
-        completed_at = clock_timestamp(),
-        lease_until = NULL,
-        updated_at = clock_timestamp()
-    FROM json_to_recordset($7::JSON) AS n (execution_id BIGINT, spared BIGINT[])
-    WHERE c.execution_id = n.execution_id
-        AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
-        AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-        AND c.event_id != ALL(n.spared)
-),
-
 new_timers AS (
     INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
     SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
     FROM
-        json_to_recordset($8::JSON) AS n (
+        json_to_recordset($7::JSON) AS n (
             timer_id BIGINT,
             execution_id BIGINT,
             due_at TIMESTAMPTZ,
@@ -283,7 +269,7 @@ new_timers AS (
 
 done_timers AS (
     DELETE FROM noetl.timer AS t
-    WHERE t.timer_id = ANY($9::BIGINT[])
+    WHERE t.timer_id = ANY($8::BIGINT[])
         AND (
             t.execution_id IN (SELECT k.execution_id FROM kept AS k)
             OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
@@ -299,8 +285,8 @@ new_outbox AS (
         n.payload::JSONB
     FROM
         unnest(
-            $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::TEXT[], $19::TEXT[],
-            $20::TEXT[], $21::TEXT[]
+            $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[],
+            $19::TEXT[], $20::TEXT[]
         ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
     INNER JOIN kept AS k
         ON k.execution_id = n.owner
@@ -309,7 +295,7 @@ new_outbox AS (
 new_snapshots AS (
     INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
     SELECT n.execution_id, n.position, 1, n.state
-    FROM unnest($11::BIGINT[], $12::BIGINT[], $13::BYTEA[]) AS n (execution_id, position, state)
+    FROM unnest($10::BIGINT[], $11::BIGINT[], $12::BYTEA[]) AS n (execution_id, position, state)
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
     ON CONFLICT (execution_id) DO UPDATE
@@ -324,7 +310,7 @@ new_keys AS (
     INSERT INTO noetl.request_key (scope, key, execution_id, answer)
     SELECT n.scope, n.key, n.execution_id, n.answer
     FROM
-        json_to_recordset($10::JSON) AS n (
+        json_to_recordset($9::JSON) AS n (
             scope TEXT,
             key TEXT,
             execution_id BIGINT,

@@ -1,7 +1,7 @@
 """Executions kept in memory, keyed by position, bounded by count and bytes."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -131,3 +131,10 @@ class ExecutionCache:
         found = self._entries.pop(execution_id, None)
         if found is not None:
             self._bytes -= found[1]
+
+    def forget_where(self, is_unwanted: Callable[[int], bool]) -> int:
+        """Drop the entries of executions for which this is true; return their number."""
+        unwanted = [execution_id for execution_id in self._entries if is_unwanted(execution_id)]
+        for execution_id in unwanted:
+            self.forget(execution_id)
+        return len(unwanted)

@@ -1,11 +1,16 @@
-"""Exchange new positions of executions between the replicas of one shard.
+"""The replicas of one shard: who is there, and which one owns an execution.
 
-Any replica may get the next message of an execution. With an outdated copy it reads the few new
-rows, instead of a decision that is thrown away and a full reload. Messages may be lost: the
-position check of the commit keeps the log consistent.
+Any replica may decide any execution: the position check of the commit keeps the log consistent.
+But one that decides what another has in memory makes both read rows. So each execution has an
+owner among the replicas, which all of them compute alike, and messages are handed over to it (ADR
+8). Who commits to an execution of another replica tells its new position. All of this may be lost.
+
+Only as many replicas own executions as have work for a core: many executions decided in one turn
+and one commit cost a third of as many that are decided alone. The others are ready to follow.
 """
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +19,48 @@ import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.subjects import replica_moves_subject
 
+from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.load import Load, LoadMeter
 
-_PRESENCE_SECONDS = 1.0
+_log = get_logger()
+_ALONE_SECONDS = 1.0
+# Parts of a core that each active replica wants, and for how many looks.
+_HOT, _HOT_LOOKS = 0.8, 3
+_COLD, _COLD_LOOKS = 0.5, 20
+_TOGETHER_SECONDS = 0.5
+# Of one that hangs. Who has died is noticed earlier: nobody listens then.
 _ABSENCE_SECONDS = 5.0
+_LATE_SECONDS = 1.5
+# After a change copies of before may be in memory anywhere.
+_UNSETTLED_SECONDS = 5.0
+_BUCKETS = 256
+# Spreads ids, whose low bits are counters, over the upper bits of 64.
+_MULTIPLIER = 0x9E3779B97F4A7C15
 
 
 class Replicas:
-    """Receive positions from siblings, and send them while there are siblings."""
+    """The siblings that were heard lately, and the owners that follow from them.
+
+    The oldest replica decides which of them own executions.
+
+    Args:
+        bus: the connection.
+        cache: copies of executions, which are dropped when others own them.
+        shard: of these replicas.
+        fewest_active: replicas that own executions however little there is to do.
+        monotonic: a clock in seconds.
+        look: tells how busy this process and its machine are.
+
+    Attributes:
+        name: of this process, new with each; names of older processes come first.
+        gone: each is called with the name of a sibling that owns nothing any more.
+        activated: each is called when this process begins to own executions.
+    """
 
     def __init__(
         self,
@@ -32,34 +68,70 @@ class Replicas:
         cache: ExecutionCache,
         *,
         shard: int,
+        fewest_active: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
+        look: Callable[[], Load] | None = None,
     ) -> None:
+        self.name = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
+        self.gone: list[Callable[[str], None]] = []
+        self.activated: list[Callable[[], None]] = []
         self._bus = bus
         self._cache = cache
         self._subject = replica_moves_subject(shard)
         self._monotonic = monotonic
-        self._name = secrets.token_hex(6)
-        self._heard_at = float("-inf")
+        self._look = look or LoadMeter().look
+        self._fewest_active = fewest_active
+        self._hot_looks = self._cold_looks = 0
+        self._heard: dict[str, float] = {}
+        self._takers: set[str] = set()
+        self._loads: dict[str, Load] = {}
+        self._chosen: list[str] = []
+        self._active: list[str] = [self.name]
+        metrics.ACTIVE.set(1)
+        self._owners: list[str] = []
+        self._changed_at = self._shown_at = float("-inf")
 
     @property
     def are_there(self) -> bool:
         """Return whether a sibling was heard lately."""
-        return self._monotonic() - self._heard_at < _ABSENCE_SECONDS
+        return bool(self._heard)
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether this process owns executions, or might: it asks the broker for work."""
+        return self.name in self._active
+
+    @property
+    def owners(self) -> list[str]:
+        """Return the siblings that own executions."""
+        return [name for name in self._active if name != self.name]
+
+    def owner_of(self, execution_id: int) -> str | None:
+        """Return the sibling that owns an execution; None for this process."""
+        if not self._owners:
+            return None
+        owner = self._owners[_bucket(execution_id)]
+        return None if owner == self.name else owner
 
     async def listen(self) -> Subscription:
-        """Subscribe to the positions of siblings."""
+        """Subscribe to what siblings tell."""
         return await self._bus.subscribe(self._subject, self._take)
 
     async def tell(self, moved: Sequence[tuple[int, int]]) -> None:
-        """Send new positions of executions, if there are siblings."""
-        if moved and self.are_there:
+        """Send new positions of executions to siblings that may have them in memory."""
+        if not self._heard:
+            return
+        if len(self._takers) == len(self._heard) and not self._is_unsettled():
+            moved = [one for one in moved if self.owner_of(one[0]) is not None]
+        if moved:
             await self.send(moved)
 
     async def forget_and_tell(self, moved: Mapping[int, int]) -> None:
         """Drop cached executions whose log has grown, and tell siblings their positions."""
         for execution_id in moved:
             self._cache.forget(execution_id)
-        await self.tell(list(moved.items()))
+        if self._heard and moved:
+            await self.send(list(moved.items()))
 
     async def send(self, moved: Sequence[tuple[int, int]]) -> None:
         """Send positions; without any the message only shows that this process is alive."""
@@ -68,28 +140,153 @@ class Replicas:
         except NoetlError:
             return  # too large, or no connection: the position check makes up for it
 
-    def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        return orjson.dumps(ReplicaMoves({"from": self._name, "moved": list(moved)}))
+    async def show(self) -> None:
+        """Tell siblings that this process is there, and forget those not heard for long."""
+        self._loads[self.name] = self._look()
+        self._choose()
+        await self.send(())
+        now = self._monotonic()
+        was_late, self._shown_at = now - self._shown_at > _LATE_SECONDS, now
+        if was_late:
+            return  # what they told meanwhile is still to be read
+        late = now - _ABSENCE_SECONDS
+        for name in [name for name, heard_at in self._heard.items() if heard_at < late]:
+            self.lose(name)
+
+    def leave(self) -> None:
+        """Tell siblings that this process takes no more messages."""
+        self._bus.send_nowait(self._subject, self._encoded((), leaves=True))
+
+    def lose(self, name: str) -> None:
+        """Take a sibling for gone, until it is heard again."""
+        if self._heard.pop(name, None) is None:
+            return
+        if name in self._takers:
+            self._takers.discard(name)
+            self._loads.pop(name, None)
+            self._settle()
+            for tell in self.gone:
+                tell(name)
+
+    @property
+    def rest_seconds(self) -> float:
+        """Return the time until this process should be shown again."""
+        return _TOGETHER_SECONDS if self._heard else _ALONE_SECONDS
+
+    def _encoded(self, moved: Sequence[tuple[int, int]], *, leaves: bool = False) -> bytes:
+        body = ReplicaMoves({"from": self.name, "moved": list(moved), "takes": True})
+        if leaves:
+            body["leaves"] = True
+        elif not moved:
+            load = self._loads.get(self.name)
+            if load is not None:
+                body["wanted"], body["spare"] = round(load.wanted, 2), load.has_spare
+            body["active"] = self._active
+        return orjson.dumps(body)
 
     def _take(self, incoming: Incoming) -> None:
         message: ReplicaMoves = orjson.loads(incoming.data)
-        if message["from"] == self._name:
+        name = message["from"]
+        if name == self.name:
             return
-        if not self.are_there:
+        if message.get("leaves"):
+            self.lose(name)
+            return
+        is_new = name not in self._heard
+        self._heard[name] = self._monotonic()
+        if message.get("takes"):
+            self._takers.add(name)
+            if "wanted" in message:
+                self._loads[name] = Load(message["wanted"], message.get("spare", True))
+            if name == self._names()[0] and "active" in message:
+                self._chosen = message["active"]
+            self._settle()
+        if is_new:
             # A new sibling learns of this process at once.
             self._bus.send_nowait(self._subject, self._encoded(()))
-        self._heard_at = self._monotonic()
         for execution_id, position in message["moved"]:
             self._cache.note_newer(execution_id, position)
 
+    def _choose(self) -> None:
+        """Change which replicas own executions, if this is the oldest."""
+        names = self._names()
+        if names[0] != self.name:
+            self._hot_looks = self._cold_looks = 0
+            return
+        active = self._active
+        wanted = sum(self._loads[name].wanted for name in active if name in self._loads)
+        self._hot_looks = self._hot_looks + 1 if wanted > _HOT * len(active) else 0
+        is_cold = len(active) > 1 and wanted < _COLD * (len(active) - 1)
+        self._cold_looks = self._cold_looks + 1 if is_cold else 0
+        chosen = list(active)
+        if self._hot_looks >= _HOT_LOOKS:
+            self._hot_looks = 0
+            ready = [name for name in names if name not in active and self._can_help(name)]
+            chosen += ready[: len(active)]
+        elif self._cold_looks >= _COLD_LOOKS:
+            self._cold_looks = 0
+            chosen.pop()
+        few = self._fewest_active - len(chosen)
+        if few > 0:
+            chosen += [name for name in names if name not in chosen][:few]
+        self._chosen = chosen
+        self._settle()
+
+    def _can_help(self, name: str) -> bool:
+        load = self._loads.get(name)
+        return load is not None and load.has_spare
+
+    def _names(self) -> list[str]:
+        return sorted([self.name, *self._takers])
+
+    def _settle(self) -> None:
+        """Compute the owners anew, and drop copies of executions that others own now."""
+        was_active = self.is_active
+        names = self._names()
+        active = [name for name in self._chosen if name in names] or names[:1]
+        if active == self._active:
+            return
+        self._active = active
+        metrics.ACTIVE.set(self.is_active)
+        self._owners = [] if active == [self.name] else _owners(active)
+        self._changed_at = self._monotonic()
+        dropped = self._cache.forget_where(lambda one: self.owner_of(one) is not None)
+        _log.info(
+            "owners_changed",
+            replicas=1 + len(self._takers),
+            active=len(active),
+            is_active=self.is_active,
+            dropped_copies=dropped,
+        )
+        if self.is_active and not was_active:
+            for tell in self.activated:
+                tell()
+
+    def _is_unsettled(self) -> bool:
+        return self._monotonic() - self._changed_at < _UNSETTLED_SECONDS
+
+
+def _bucket(execution_id: int) -> int:
+    return (execution_id * _MULTIPLIER >> 56) % _BUCKETS
+
+
+def _owners(names: Sequence[str]) -> list[str]:
+    """Return the owner of each bucket: a change of one name moves its buckets only."""
+
+    def weight(name: str, bucket: int) -> bytes:
+        return hashlib.blake2b(f"{name}:{bucket}".encode(), digest_size=8).digest()
+
+    return [max(names, key=lambda name: weight(name, bucket)) for bucket in range(_BUCKETS)]
+
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:
-    """Receive positions and show siblings that this process is alive, until cancelled."""
+    """Hear siblings and show them that this process is alive, until cancelled."""
     subscription = await replicas.listen()
     try:
         while True:
             beat()
-            await replicas.send(())
-            await asyncio.sleep(_PRESENCE_SECONDS)
+            await replicas.show()
+            await asyncio.sleep(replicas.rest_seconds)
     finally:
+        replicas.leave()
         await subscription.unsubscribe()

@@ -93,9 +93,6 @@ class Encoder:
             for event_id, change in rows.changes.items()
             if event_id not in rows.commands
         ]
-        if rows.cancels_open_commands:
-            spared = list(rows.changes.keys() | rows.commands.keys())
-            commit.ends.append({"execution_id": execution_id, "spared": spared})
         commit.timers_done += rows.timers_done
         for key, answer in rows.request_keys:
             row = {"scope": key.scope, "key": key.key, "answer": embed(answer)}

@@ -48,7 +48,6 @@ class NewRows:
     Attributes:
         posted_ids: ids of new events that came from outside.
         request_keys: keys with the answers to give to repetitions.
-        cancels_open_commands: every open command that is not listed ends as well.
         over: runs whose workers are told to stop, by command and attempts.
     """
 
@@ -59,22 +58,7 @@ class NewRows:
     timers: list[NewTimer] = field(default_factory=list)
     timers_done: list[int] = field(default_factory=list)
     request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
-    cancels_open_commands: bool = False
     over: list[tuple[int, int]] = field(default_factory=list)
-
-    def cancel_open_commands(self, now: datetime) -> None:
-        """Cancel the open commands of the execution, new ones included."""
-        self.cancels_open_commands = True
-        for change in self.changes.values():
-            if change.status in OPEN_STATES:
-                change.status = "CANCELLED"
-                change.ended_at = now
-                change.lease_until = None
-        for event_id in self.commands:
-            if event_id not in self.changes:
-                self.changes[event_id] = CommandChange(
-                    event_id, "CANCELLED", None, None, 0, 0, None, None, ended_at=now
-                )
 
 
 @dataclass(slots=True, eq=False)
@@ -190,7 +174,7 @@ class UnitOfWork:
             self.start, self.deadline = message, turn_input.deadline
         elif isinstance(message, CancelMessage) and decision.events and turn_input.cascade:
             self.cascades = True
-        self._add_rows(turn_input, decision, now)
+        self._add_rows(turn_input, decision)
         if decision.ended is not None:
             event_id = next(
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
@@ -208,7 +192,7 @@ class UnitOfWork:
                 (key, key.answer_to_keep(answer.body)) for key in turn_input.request_keys
             ]
 
-    def _add_rows(self, turn_input: TurnInput, decision: Decision, now: datetime) -> None:
+    def _add_rows(self, turn_input: TurnInput, decision: Decision) -> None:
         rows = self.rows
         rows.events += decision.events
         for command in decision.commands:
@@ -224,8 +208,6 @@ class UnitOfWork:
             rows.timers_done += decision.timers_done
         if turn_input.timer_id is not None:
             rows.timers_done.append(turn_input.timer_id)
-        if decision.cancel_open_commands:
-            rows.cancel_open_commands(now)
 
     def _note_posted(
         self,

@@ -1,13 +1,9 @@
 """Secrets handed to the tools of an execution, to be masked in their output."""
 
-import base64
-import json
 from collections import OrderedDict
 from collections.abc import Iterable
-from urllib.parse import quote
 
-_SHORTEST = 8
-"""As for texts that look secret: shorter ones occur in honest output by chance."""
+from noetl_worker.redaction import spellings_of
 
 
 class KnownSecrets:
@@ -42,25 +38,3 @@ class KnownSecrets:
             return self._always
         self._known.move_to_end(execution_id)
         return (*known, *self._always)
-
-
-def spellings_of(*secrets: str) -> list[str]:
-    """Return the spellings in which secrets may be put out, the longest first."""
-    found: dict[str, None] = {}
-    for secret in secrets:
-        if len(secret) < _SHORTEST:
-            continue
-        plain = secret.encode("utf-8", "replace")
-        for text in (
-            secret,
-            json.dumps(secret)[1:-1],
-            json.dumps(secret, ensure_ascii=False)[1:-1],
-            quote(plain, safe=""),
-            base64.b64encode(plain).decode(),
-            base64.b64encode(plain).decode().rstrip("="),
-        ):
-            found[text] = None
-        if "\n" in secret:
-            # Each line of a key is secret by itself.
-            found.update(dict.fromkeys(line for line in secret.splitlines() if len(line) >= 32))
-    return sorted(found, key=len, reverse=True)

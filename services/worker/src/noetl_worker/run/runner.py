@@ -15,12 +15,12 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker import metrics
 from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.result_stores import ResultStore
-from noetl_worker.credentials.known_secrets import KnownSecrets, spellings_of
+from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.resolver import CommandCredentials
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.output.outputs import Outputs
 from noetl_worker.output.run_output import RunOutput
-from noetl_worker.redaction import NestedTooDeeply, mask
+from noetl_worker.redaction import NestedTooDeeply, mask, spellings_of
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
 from noetl_worker.run.results import LONGEST_TAIL, reported_result

@@ -1,7 +1,7 @@
 """Where secrets may be sent."""
 
 import pytest
-from noetl_worker.tools.http.hosts import address_of, may_be_sent
+from noetl_worker.tools.http.hosts import addresses_of, may_be_sent
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_secret_goes_to_its_hosts(
     assert may_be_sent(url, allowed) is is_allowed
 
 
-def test_the_address_of_a_server() -> None:
-    assert address_of("http://edge") == "edge:80"
-    assert address_of("https://[::1]/x") == "[::1]:443"
-    assert address_of("nonsense") is None
+def test_the_addresses_of_a_server() -> None:
+    found = addresses_of("http://edge", "https://[::1]/x", "nonsense")
+
+    assert found == ("edge:80", "[::1]:443")

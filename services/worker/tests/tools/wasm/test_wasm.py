@@ -6,8 +6,9 @@ import gzip
 import hashlib
 import os
 import resource
-import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import perf_counter
@@ -19,14 +20,21 @@ from noetl_contract.plugins.document import PluginBody, PluginLimits, read_plugi
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
-from tool_server import Said
-from wasm_modules import HOST, World, module, plugin, says, slow_to_compile, world
-
-EXAMPLES = next(
-    folder
-    for parent in Path(__file__).resolve().parents
-    if (folder := parent / "examples" / "plugins").is_dir()
+from tool_server import Asked, Said
+from wasm_modules import (
+    EXAMPLES,
+    HOST,
+    World,
+    asks,
+    clang,
+    compile_module,
+    module,
+    plugin,
+    says,
+    slow_to_compile,
+    world,
 )
+
 LOOP = "(loop $again (br $again)) (unreachable)"
 PINNED = PluginLimits(fuel=10**12, seconds=0.1)
 
@@ -61,21 +69,6 @@ async def test_the_example_gets_its_input_and_logs(here: World) -> None:
     assert again.stdout == "echo ran\n"
     assert here.printed == [("stdout", b"echo ran\n")] * 2
     assert len(here.server.asked) == 1, "a plug-in is asked for once"
-
-
-def clang() -> str | None:
-    """Return a compiler that makes WebAssembly, on the path or where Debian keeps it."""
-    places = [shutil.which("clang"), *map(str, Path("/usr/lib").glob("llvm-*/bin/clang"))]
-    for place in filter(None, places):
-        targets = subprocess.run([place, "--print-targets"], capture_output=True, check=False)
-        if b"wasm32" in targets.stdout and (Path(place).resolve().parent / "wasm-ld").exists():
-            return place
-    return None
-
-
-def compile_module(compiler: str, source: Path, made: Path) -> None:
-    options = "--target=wasm32 -O2 -nostdlib -mbulk-memory -Wall -Werror -Wl,--no-entry"
-    subprocess.run([compiler, *options.split(" "), "-o", made, source], check=True)
 
 
 async def test_the_example_in_c_is_compiled_and_runs(here: World, tmp_path: Path) -> None:
@@ -149,6 +142,34 @@ async def test_a_compilation_is_bounded_and_holds_up_nobody(interpreters: Interp
         assert await ended(here, large) == "it can't be compiled with 268435456 bytes of memory"
 
 
+async def test_slow_compilations_keep_no_quick_one_waiting(interpreters: InterpreterPool) -> None:
+    async with world(interpreters, wasm_compile_seconds=5) as here:
+        slow = [
+            asyncio.create_task(ended(here, plugin(slow_to_compile(1200 + n), version=n)))
+            for n in range(1, 4)
+        ]
+        await eventually(lambda: bool(children()), what="they are being compiled")
+        quick = await here.run(plugin(says('{"data":1}'), version=4))
+        beside = [one.done() for one in slow]
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+    assert (quick.data, beside) == (1, [False] * 3)
+
+
+async def test_a_compiler_that_was_killed_is_started_again(interpreters: InterpreterPool) -> None:
+    slow = plugin(slow_to_compile(1200))
+    async with world(interpreters) as here:
+        for _ in range(2):
+            before = children()
+            step = asyncio.create_task(ended(here, slow))
+            await eventually(lambda seen=before: children() - seen, what="it is compiled")
+            (line,) = children() - before
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+            assert await step == "it can't be compiled: the compiler ended with -9"
+
+
 async def test_a_worker_that_stops_leaves_no_compilation(interpreters: InterpreterPool) -> None:
     before = children()
     async with world(interpreters) as here:
@@ -207,6 +228,30 @@ async def test_a_forbidden_call_ends_by_name(here: World) -> None:
     assert host == ("it called http for 'elsewhere.example', which is not in its allowed_hosts")
     assert "'noetl.http': 'uses' has to name 'http'" in undeclared
     assert "imports function 'wasi_snapshot_preview1.fd_write', which no worker has" in strange
+
+
+async def test_an_answer_that_never_comes_ends_with_the_time_of_the_run(here: World) -> None:
+    over = threading.Event()
+    known = here.server.answer
+
+    def answer(asked: Asked) -> Said:
+        if asked.path == "/never":
+            over.wait(30)
+        return known(asked)
+
+    here.server.answer = answer
+    text = asks({"url": f"{here.server.url}/never"})
+    hosts = [here.server.url.removeprefix("http://")]
+    limits = PluginLimits(seconds=0.3)
+    try:
+        done = await here.run(plugin(text, allowed_hosts=hosts, limits=limits))
+        began = perf_counter()
+        after = await here.run(plugin(says('{"data":1}'), version=2))
+    finally:
+        over.set()
+
+    assert (done.status, done.error) == ("timeout", "Execution timed out after 0.3 seconds")
+    assert (after.data, perf_counter() - began < 20) == (1, True)
 
 
 async def test_http_goes_to_allowed_hosts_and_follows_nothing(here: World) -> None:

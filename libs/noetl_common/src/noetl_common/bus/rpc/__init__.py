@@ -1,13 +1,25 @@
 """Request/reply between services: for answers that may be asked for again."""
 
 from noetl_common.bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
-from noetl_common.bus.rpc.handlers import Encoded, Handler, Handlers, answers, encoded, handle
+from noetl_common.bus.rpc.handlers import (
+    Encoded,
+    Forwarded,
+    Handler,
+    Handlers,
+    answers,
+    encoded,
+    handle,
+)
+from noetl_common.bus.rpc.listener import Listener, RawRequest
 from noetl_common.bus.rpc.server import serve_rpc
 
 __all__ = [
     "Encoded",
+    "Forwarded",
     "Handler",
     "Handlers",
+    "Listener",
+    "RawRequest",
     "RpcClient",
     "RpcRefused",
     "RpcUnavailable",

@@ -24,7 +24,14 @@ class Encoded[Answer]:
     body: bytes
 
 
-type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Refusal]
+@dataclass(frozen=True, slots=True)
+class Forwarded[Answer]:
+    """What another process of the service answered, in its envelope."""
+
+    body: bytes
+
+
+type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Forwarded[Answer] | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ def handle[Request: BaseModel, Answer](
         found = await function(request)
         if isinstance(found, Encoded):
             return 200, envelope(found.body)
+        if isinstance(found, Forwarded):
+            return orjson.loads(found.body)["status"], found.body
         if isinstance(found, Refusal):
             return found.status, encode_error(found.status, found.error, found.detail)
         return 200, envelope(operation.encode_answer(found))

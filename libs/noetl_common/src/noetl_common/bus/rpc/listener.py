@@ -9,6 +9,9 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common.bus.broker import Bus, Subscription
 
+RawRequest = Msg
+"""A request as it came: body, headers, and the subject to answer to."""
+
 
 class Listener:
     """Core subscriptions of one server, and the requests it has taken.

@@ -44,8 +44,8 @@ class RegisterRequest(Model):
 class RegisterAnswer(Model):
     """The version that was written.
 
-    `problems` is ours and there only when a playbook would be refused at execution: it is kept
-    all the same, as it always was.
+    `problems` is ours and there only when a playbook would be refused at execution, or when what
+    a document names isn't there: it is kept all the same, as it always was.
     """
 
     model_config = example(

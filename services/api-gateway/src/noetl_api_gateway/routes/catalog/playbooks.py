@@ -26,6 +26,7 @@ from noetl_contract.rpc.catalog import (
     RESTORE,
     VALIDATE,
     AgentPage,
+    CheckDocument,
     DocumentRequest,
     EntryName,
     RegisterDocument,
@@ -226,7 +227,7 @@ ROUTES = [
         "POST",
         "/api/catalog/playbooks/validate",
         VALIDATE,
-        lambda sent: DocumentRequest(
+        lambda sent: CheckDocument(
             content=decode_content(sent.body.content), resource_type=sent.body.resource_type
         ),
         body=RegisterRequest,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 from litestar import Response, post
+from noetl_common.ids import mint_beside, mint_on_shard_of
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
@@ -33,7 +34,6 @@ from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, own_call, owned
-from noetl_api_gateway.upstream.id_placement import mint_beside, mint_on_shard_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()

@@ -92,7 +92,7 @@ async def _written(gateway: Gateway, message: EventsMessage) -> Json:
     """Write events to the log of an execution, or of a subscription."""
     seconds = gateway.settings.event_patience_seconds
     try:
-        return await gateway.writer.deliver(message, seconds=seconds)
+        return await gateway.writer.deliver(message, seconds=seconds, is_passed_on=True)
     except Refusal as refusal:
         if refusal.status != 404:
             raise

@@ -2,11 +2,17 @@
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass, field
 
 import orjson
-from noetl_common.crypto.envelope import BOUND, UNBOUND, Envelope, decode_envelope, new_data_key
+from noetl_common.crypto.envelope import (
+    BOUND,
+    UNBOUND,
+    Envelope,
+    decode_envelope,
+    encode_secret,
+    new_data_key,
+)
 from noetl_common.crypto.errors import DecryptionFailed, NotAnEnvelope
 from noetl_contract.json import Json
 
@@ -65,7 +71,7 @@ class SecretBox:
         Raises:
             NoetlError: the key manager can't wrap.
         """
-        return await self._closed(_dumped(value), row)
+        return await self._closed(encode_secret(value), row)
 
     async def open(self, text: str, *, row: str) -> Opened:
         """Decrypt the text that a row holds.
@@ -137,15 +143,6 @@ class SecretBox:
         if not self._allows_plain:
             raise error
         try:
-            return _dumped(orjson.loads(text)), PLAIN
+            return encode_secret(orjson.loads(text)), PLAIN
         except orjson.JSONDecodeError:
             raise error from None
-
-
-def _dumped(value: Json) -> bytes:
-    """Encode as the original server does: compact, keys sorted."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # integers beyond 64 bits
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()

@@ -22,6 +22,17 @@ async def auth_headers(context: ToolContext, google: GoogleTokens, *, url: str) 
     name = str(auth.get("credential"))
     if not may_be_sent(url, context.secret_hosts.get(name)):
         raise _error(f"credential '{name}' may not be sent to this host")
+    if auth.get("type") == "gcp_adc":
+        return {"authorization": f"Bearer {await google.token(_scopes(auth))}"}
+    return secret_headers(auth, context)
+
+
+def secret_headers(auth: Mapping[str, Json], context: ToolContext) -> dict[str, str]:
+    """Return the headers of an ``auth`` object whose secret is in the context, or in itself.
+
+    Raises:
+        ToolError: something is missing.
+    """
     match auth.get("type"):
         case "bearer":
             return {"authorization": f"Bearer {_bearer(auth, context)}"}
@@ -32,8 +43,6 @@ async def auth_headers(context: ToolContext, google: GoogleTokens, *, url: str) 
             if not secret:
                 raise _error("API key auth requires 'token' or 'credential'")
             return {str(auth.get("header") or "X-API-Key"): str(secret)}
-        case "gcp_adc":
-            return {"authorization": f"Bearer {await google.token(_scopes(auth))}"}
         case "none":
             return {}
         case other:

@@ -14,7 +14,10 @@ from noetl_worker.tools.wasm.compile import GOOD, Job
 from noetl_worker.tools.wasm.kept import Kept
 from noetl_worker.tools.wasm.plugins import Plugin
 
-_AT_ONCE: Final = 2
+_QUICK_SECONDS: Final = 2.0
+"""What most modules need less than. Those that need more begin again behind each other, so that
+they keep no other one waiting."""
+_QUICK_AT_ONCE: Final = 2
 _BESIDE_SECONDS: Final = 60.0
 """Of the clock, beside its processor time: other processes have their turns as well."""
 _CODE_BYTES: Final = 64 << 20
@@ -27,7 +30,19 @@ _log = get_logger()
 
 
 class NotCompiled(Exception):
-    """A module has no code; the message says why."""
+    """A module has no code; the message says why.
+
+    Attributes:
+        is_lasting: Whether another try would end the same way.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool = True) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
+
+
+class _OverTime(NotCompiled):
+    """It took too long."""
 
 
 class Compiler:
@@ -40,11 +55,12 @@ class Compiler:
     """
 
     def __init__(self, *, seconds: float, memory_bytes: int, kept: int) -> None:
-        self._seconds = seconds
         self._memory_bytes = memory_bytes
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        quick = (_QUICK_SECONDS, asyncio.Semaphore(_QUICK_AT_ONCE))
+        whole = (seconds, asyncio.Semaphore(1))
+        self._tries = (quick, whole) if seconds > _QUICK_SECONDS else (whole,)
         self._running: dict[str, asyncio.Task[bytes]] = {}
-        self._kept = Kept[bytes | NotCompiled](most=kept, most_bytes=_KEPT_BYTES)
+        self._kept = Kept[bytes | str](most=kept, most_bytes=_KEPT_BYTES)
 
     async def code(self, key: str, plugin: Plugin) -> bytes:
         """Return the code of a module.
@@ -53,8 +69,8 @@ class Compiler:
             NotCompiled: there is none.
         """
         known = self._kept.get(key)
-        if isinstance(known, NotCompiled):
-            raise NotCompiled(*known.args)
+        if isinstance(known, str):
+            raise NotCompiled(known)
         if known is not None:
             return known
         task = self._running.get(key)
@@ -77,26 +93,36 @@ class Compiler:
             task.exception()
 
     async def _compile(self, key: str, plugin: Plugin) -> bytes:
-        job = Job(
-            is_text=plugin.body.form == "wat",
-            uses=tuple(plugin.body.uses),
-            seconds=self._seconds,
-            memory_bytes=self._memory_bytes,
-            code_bytes=_CODE_BYTES,
-        )
-        async with self._turn:
-            started = perf_counter()
-            try:
-                code = await self._by_process(job, plugin.module)
-            except NotCompiled as fault:
-                _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
+        started = perf_counter()
+        try:
+            code = await self._tried(plugin)
+        except NotCompiled as fault:
+            _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
+            if fault.is_lasting:
                 # So that the next step is told at once.
-                self._kept.put(key, fault, size=0)
-                raise
-            finally:
-                metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
+                self._kept.put(key, str(fault), size=0)
+            raise
+        finally:
+            metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
         self._kept.put(key, code, size=len(code))
         return code
+
+    async def _tried(self, plugin: Plugin) -> bytes:
+        fault = NotCompiled("it was not compiled")
+        for seconds, turn in self._tries:
+            job = Job(
+                is_text=plugin.body.form == "wat",
+                uses=tuple(plugin.body.uses),
+                seconds=seconds,
+                memory_bytes=self._memory_bytes,
+                code_bytes=_CODE_BYTES,
+            )
+            try:
+                async with turn:
+                    return await self._by_process(job, plugin.module)
+            except _OverTime as error:
+                fault = error
+        raise fault
 
     async def _by_process(self, job: Job, module: bytes) -> bytes:
         process = await asyncio.create_subprocess_exec(
@@ -116,7 +142,9 @@ class Compiler:
             async with asyncio.timeout(seconds):
                 answer, errors = await process.communicate(module)
         except TimeoutError:
-            raise NotCompiled(f"it can't be compiled within {seconds:g} seconds") from None
+            # Of the clock: the machine is busy.
+            text = f"it can't be compiled within {seconds:g} seconds"
+            raise _OverTime(text, is_lasting=False) from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -125,13 +153,13 @@ class Compiler:
             if answer.startswith(GOOD):
                 return answer[1:]
             raise NotCompiled(answer[1:].decode("utf-8", "replace"))
-        raise NotCompiled(_why(process.returncode, errors, job))
+        raise _fault(process.returncode, errors, job)
 
 
-def _why(code: int | None, errors: bytes, job: Job) -> str:
+def _fault(code: int | None, errors: bytes, job: Job) -> NotCompiled:
     """Return why a compilation has no answer."""
-    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
-        return f"it can't be compiled within {job.seconds:g} seconds of processor time"
+    if code == -signal.SIGXCPU:
+        return _OverTime(f"it can't be compiled within {job.seconds:g} seconds of processor time")
     if any(words in errors for words in _NO_MEMORY):
-        return f"it can't be compiled with {job.memory_bytes} bytes of memory"
-    return f"it can't be compiled: the compiler ended with {code}"
+        return NotCompiled(f"it can't be compiled with {job.memory_bytes} bytes of memory")
+    return NotCompiled(f"it can't be compiled: the compiler ended with {code}", is_lasting=False)

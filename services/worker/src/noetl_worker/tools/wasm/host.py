@@ -11,6 +11,7 @@ import wasmtime
 from noetl_contract.plugins.interface import NAMESPACE
 
 from noetl_worker.interpreters.run import Listener
+from noetl_worker.tools.wasm.engine import first_line
 from noetl_worker.tools.wasm.limits import RunLimits
 from noetl_worker.tools.wasm.services import Forbidden, Services
 
@@ -129,7 +130,10 @@ class Host:
     def _read(self, caller: wasmtime.Caller, address: int, length: int) -> bytes:
         address, length = address & _LOWER, length & _LOWER
         memory = _memory(caller)
-        if length > self.limits.output_bytes or address + length > memory.data_len(caller):
+        if length > self.limits.output_bytes:
+            most = self.limits.output_bytes
+            raise Forbidden(f"it gave {length} bytes to a call; the limit is {most}")
+        if address + length > memory.data_len(caller):
             raise Forbidden(f"it gave {length} bytes at {address}, which it hasn't got")
         return bytes(memory.read(caller, address, address + length))
 
@@ -197,7 +201,7 @@ def _guarded(name: str, current: Callable[[], Host], *, has_result: bool) -> Cal
         except Forbidden as error:
             host.fail(str(error))
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            host.fail(f"its alloc failed: {str(error).splitlines()[0]}")
+            host.fail(f"its alloc failed: {first_line(error)}")
         except Exception as error:  # noqa: BLE001 -- one that got out would end another run
             host.fail(f"'{name}' failed: {type(error).__name__}: {error}")
         else:

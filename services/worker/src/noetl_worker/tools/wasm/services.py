@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -13,14 +13,20 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
+from noetl_worker.redaction import mask
 from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.http.http import FRAMING
+from noetl_worker.tools.wasm.loan import Loan
 
+# With another host's name a request would reach what is not allowed; what is packed otherwise than
+# the worker unpacks could hide a credential from it; the proxy is the worker's.
+_OWN: Final = FRAMING | {"host", "accept-encoding", "proxy-authorization"}
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _LARGEST_VALUE: Final = 64 << 10
 _EDGE_SECONDS: Final = 20.0
 _MISSING: Final = 404
+_MOST_HEADERS: Final = 100
 _SHOWN: Final = 200
 
 
@@ -39,6 +45,7 @@ class Services:
         execution_id: whose values are seen.
         server_url: address of the edge for this command.
         most: largest answer in bytes.
+        loan: the credential of the step, for requests that ask for it.
     """
 
     def __init__(
@@ -47,10 +54,11 @@ class Services:
         edge: Edge,
         *,
         path: str,
-        allowed_hosts: Collection[str],
+        allowed_hosts: Iterable[str],
         execution_id: int,
         server_url: str,
         most: int,
+        loan: Loan | None = None,
     ) -> None:
         self._http = http
         self._edge = edge
@@ -58,23 +66,32 @@ class Services:
         self._execution_id = execution_id
         self._server_url = server_url
         self._most = most
+        self._loan = loan
         self._prefix = f"plugin.{hashlib.sha256(path.encode()).hexdigest()[:16]}."
 
     async def send(self, asked: bytes, *, seconds: float) -> bytes:
         """Send a request; the answer tells of a failed connection, too.
 
         Raises:
-            Forbidden: the request can't be read, or goes to a host that is not allowed.
+            Forbidden: the request can't be read, or goes, or asks for the credential to go, to a
+                host that is not allowed.
         """
         request = self._request(asked, seconds)
+        hidden = () if self._loan is None else self._loan.hidden
         try:
             # A redirect is the plug-in's to follow: it may lead to a host that isn't allowed.
             response, data = await fetch(self._http, request, most=self._most, redirects=False)
         except AnswerTooLarge:
             return orjson.dumps({"error": f"the answer has more than {self._most} bytes"})
         except httpx.HTTPError as error:
-            return orjson.dumps({"error": f"{type(error).__name__}: {error}"})
-        answer: JsonObject = {"status": response.status_code, "headers": dict(response.headers)}
+            text = mask(f"{type(error).__name__}: {error}", hidden)
+            return orjson.dumps({"error": text})
+        # Some hosts give back what they were sent.
+        data = data if self._loan is None else self._loan.without(data)
+        answer: JsonObject = {
+            "status": response.status_code,
+            "headers": {name: mask(value, hidden) for name, value in response.headers.items()},
+        }
         try:
             answer["body"] = data.decode()
         except UnicodeDecodeError:
@@ -96,15 +113,40 @@ class Services:
             isinstance(value, str) for value in headers.values()
         ):
             raise Forbidden("it called http with 'headers' that is no map of texts")
+        if len(headers) > _MOST_HEADERS:
+            # The client's work grows with their square.
+            raise Forbidden(
+                f"it called http with {len(headers)} headers; the limit is {_MOST_HEADERS}"
+            )
         if body is not None and not isinstance(body, str):
             raise Forbidden("it called http with a 'body' that is no text")
-        kept = {name: value for name, value in headers.items() if name.lower() not in FRAMING}
         try:
+            target = httpx.URL(url)
+            kept = httpx.Headers(
+                {name: value for name, value in headers.items() if name.lower() not in _OWN}
+            )
+            if wanted.get("auth", False) is not False:
+                kept.update(self._lent(target, wanted["auth"]))
+                # A login in the address would come in place of the credential.
+                target = target.copy_with(userinfo=b"")
             return self._http.build_request(
-                method, url, headers=kept, content=body, timeout=max(seconds, 0.001)
+                method, target, headers=kept, content=body, timeout=max(seconds, 0.001)
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise Forbidden(f"it called http with a request that can't be sent: {error}") from error
+
+    def _lent(self, target: httpx.URL, asked: Json) -> dict[str, str]:
+        """Return the headers of the credential for a request that asks for them."""
+        if asked is not True:
+            raise Forbidden("it called http with an 'auth' that is neither true nor false")
+        if self._loan is None:
+            raise Forbidden("it called http with 'auth', and its step has none that it may send")
+        if not self._loan.may_go_to(target):
+            shown = f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}"[:_SHOWN]
+            raise Forbidden(
+                f"it called http with 'auth' for '{shown}', where '{self._loan.name}' may not go"
+            )
+        return self._loan.headers
 
     async def value(self, key: str, *, seconds: float) -> bytes | None:
         """Return a value as JSON; None: there is none.

@@ -1,17 +1,20 @@
 """The wasm tool: run a plug-in of the catalog."""
 
 import asyncio
+from collections.abc import Iterator
 from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import orjson
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.plugins.interface import SERVER_HOST
 from noetl_contract.plugins.names import PluginPin
 from pydantic import ValidationError
 
 from noetl_worker import metrics
 from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.http.hosts import addresses_of
 from noetl_worker.tools.tool import (
     Failure,
     Tool,
@@ -22,6 +25,7 @@ from noetl_worker.tools.tool import (
     over_time,
 )
 from noetl_worker.tools.wasm.limits import RunLimits, run_limits
+from noetl_worker.tools.wasm.loan import Loan
 from noetl_worker.tools.wasm.plugins import Plugin, PluginMissing, Plugins
 from noetl_worker.tools.wasm.services import Services
 
@@ -94,10 +98,11 @@ class Wasm:
             self._http,
             self._edge,
             path=plugin.body.path,
-            allowed_hosts=plugin.body.allowed_hosts,
+            allowed_hosts=self._hosts(plugin),
             execution_id=context.execution_id,
             server_url=context.server_url,
             most=min(limits.output_bytes, self._settings.worker_http_body_bytes),
+            loan=Loan.of(context),
         )
         loop = asyncio.get_running_loop()
         try:
@@ -114,6 +119,13 @@ class Wasm:
             metrics.PLUGIN_RUNS.labels("ended").inc()
             raise ToolError(_PREFIX, f"{plugin.named} was ended: {error}") from error
         return _told(plugin, host, result, duration_ms=_since(started))
+
+    def _hosts(self, plugin: Plugin) -> Iterator[str]:
+        for host in plugin.body.allowed_hosts:
+            if host.strip() == SERVER_HOST:
+                yield from addresses_of(self._settings.server_url, self._settings.public_server_url)
+            else:
+                yield host
 
     async def _loaded(self) -> "Slots":
         """Return what runs modules.

@@ -6,6 +6,7 @@ from time import monotonic
 
 import orjson
 from noetl_contract.ingress import CommandMessageFields, EventFields, HoldFields
+from noetl_contract.message_ids import report_id
 
 from noetl_worker import jsonb
 from noetl_worker.commands import Command
@@ -116,11 +117,13 @@ class Messages:
         message.due = now + message.pause
 
     def _id_of(self, message: Message) -> str:
-        place = message.place
-        base = f"{message.kind[0]}:{place.event_id}:{place.attempts}"
-        if message.kind == "outcome" or message.tries:
-            base = f"{base}:{self._identity.instance}"
-        return f"{base}:{message.tries}" if message.tries else base
+        return report_id(
+            message.kind,
+            message.place.event_id,
+            attempts=message.place.attempts,
+            instance=self._identity.instance,
+            tries=message.tries,
+        )
 
 
 def _status_of(data: bytes) -> str | None:
