@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 import pytest
@@ -21,7 +21,7 @@ from noetl_orchestrator.memory.replicas import Replicas
 from noetl_testkit.bus import running
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.shard import Replica, Shard
+from services.orchestrator.tests.shard import Replica, Shard, running_loops
 
 
 async def test_w23_each_execution_is_decided_by_its_owner_alone(shard: Shard) -> None:
@@ -197,6 +197,94 @@ async def test_w23_a_sibling_of_the_release_before_is_given_nothing(shard: Shard
     await eventually(lambda: any(str(execution_id).encode() in body for body in told))
 
 
+async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
+    shard: Shard,
+) -> None:
+    """Unheard, what an owner has committed would be delivered again."""
+    replica = await shard.open_replica(loops=False, replicas_active_min=9)
+    name = replica.rooms.replicas.name
+    left = asyncio.Event()
+
+    def note(incoming: Incoming) -> None:
+        told = orjson.loads(incoming.data)
+        if told["from"] == name and told.get("leaves"):
+            left.set()
+
+    await shard.bus.subscribe(replica_moves_subject(0), note)
+    async with silent_sibling(shard, "ghost") as given:
+        async with AsyncExitStack() as life:
+            await life.enter_async_context(running_loops(replica, with_siblings=True))
+            await eventually(lambda: owned_by(replica, "ghost"))
+            theirs: list[int] = []
+            while len(theirs) < 2:
+                message = shard.start_message()
+                if replica.rooms.replicas.owner_of(message["execution_id"]) == "ghost":
+                    theirs.append(message["execution_id"])
+                    await shard.publish(message["execution_id"], message)
+            await eventually(lambda: len(given) == len(theirs))
+            ending = asyncio.create_task(life.aclose())
+            await asyncio.wait_for(left.wait(), 5)
+            committed = {"answers": [(given[0]["number"], "ack", None)]}
+            await shard.bus.send(replica_subject(name), orjson.dumps(committed))
+            await ending
+
+    # The other one went back to the broker, for whoever comes.
+    info = await shard.bus.js.stream_info("noetl_ingress")
+    assert info.state.messages == 1
+    await open_replica(shard)
+    await eventually(shard.ingress_is_empty)
+    assert not await shard.types(theirs[0])
+    assert "playbook_started" in await shard.types(theirs[1])
+
+
+async def test_w23_frames_of_nonsense_are_refused(shard: Shard) -> None:
+    replica = await open_replica(shard)
+    subject = replica_subject(replica.rooms.replicas.name)
+    await eventually(lambda: is_subscribed(shard, subject), what="it listens")
+    entry = {"number": 1, "subject": "s", "reply": "nonsense", "headers": {}, "size": 0}
+    for head in (b"nonsense", b"[]", b"{}", b'{"answers":[[1]]}'):
+        await shard.bus.send(subject, head + b"\n")
+    for again in (False, True):
+        frame = {"from": "ghost", "messages": [{**entry, "again": again}]}
+        await shard.bus.send(subject, orjson.dumps(frame) + b"\n")
+    execution_id = shard.ids.next()
+    entry |= {"subject": ingress_subject(0, execution_id=execution_id, kind="events")}
+    answers: list[JsonObject] = []
+    await shard.bus.subscribe(
+        replica_subject("ghost"), lambda frame: answers.append(orjson.loads(frame.data))
+    )
+
+    # The same number counts: what was refused is not taken for under way.
+    frame = {"from": "ghost", "messages": [{**entry, "reply": "", "again": False}]}
+    await shard.bus.send(subject, orjson.dumps(frame) + b"\n")
+
+    await eventually(lambda: len(answers) > 0)
+    ((number, verb, _reason),) = answers[0]["answers"]
+    assert (number, verb) == (1, "dead")
+
+
+async def test_w23_answers_stay_below_what_the_broker_takes(shard: Shard) -> None:
+    """A thousand refusals at once, with reasons of characters that take many bytes."""
+    replica = await open_replica(shard)
+    reconnects: list[None] = []
+    replica.bus.on_disconnect(lambda: reconnects.append(None))
+    subject = replica_subject(replica.rooms.replicas.name)
+    await eventually(lambda: is_subscribed(shard, subject), what="it listens")
+    answered: list[int] = []
+    await shard.bus.subscribe(
+        replica_subject("ghost"),
+        lambda frame: answered.extend(one[0] for one in orjson.loads(frame.data)["answers"]),
+    )
+    handover = replica.rooms.on_batch.handover
+
+    for number in range(1000):
+        handover._teller("ghost", number)("dead", "\N{GRINNING FACE}" * 500)
+
+    await eventually(lambda: len(answered) == 1000)
+    assert sorted(answered) == list(range(1000))
+    assert not reconnects
+
+
 async def test_w23_frames_stay_below_what_the_broker_takes(shard: Shard) -> None:
     """Many messages near a quarter of the limit come to their owner in several frames."""
     first, _second = await two_replicas(shard)
@@ -241,6 +329,18 @@ async def appears(shard: Shard, replica: Replica, name: str) -> None:
         return owned_by(replica, name)
 
     await eventually(is_known, every_seconds=0.02)
+
+
+async def is_subscribed(shard: Shard, subject: str) -> bool:
+    """Tell whether anybody listens on a subject that answers nothing to an empty frame."""
+    frame = b'{"from":"nobody","messages":[]}\n'
+    try:
+        await shard.bus.request(subject, frame, seconds=0.05)
+    except NobodyListens:
+        return False
+    except BusUnavailable:
+        return True
+    return True
 
 
 async def is_heard(shard: Shard) -> bool:

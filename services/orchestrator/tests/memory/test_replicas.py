@@ -177,6 +177,24 @@ async def test_w24_busy_owners_are_joined_and_idle_ones_relieved(shard: Shard) -
         await subscription.unsubscribe()
 
 
+async def test_w23_one_that_has_left_comes_not_back_with_its_last_commits(shard: Shard) -> None:
+    caches = [ExecutionCache(max_executions=9, max_bytes=99) for _ in range(2)]
+    first, second = [Replicas(shard.bus, cache, shard=7) for cache in caches]
+    noted: list[tuple[int, int]] = []
+    caches[0].note_newer = lambda *moved: noted.append(moved)  # type: ignore[method-assign]
+    subscriptions = [await one.listen() for one in (first, second)]
+    await second.show()
+    await eventually(lambda: first.are_there and second.are_there)
+
+    second.leave()
+    await second.forget_and_tell({5: 9})
+
+    await eventually(lambda: noted == [(5, 9)])
+    assert not first.are_there
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
+
+
 def active(replica: Replica) -> bool:
     return replica.rooms.replicas.is_active
 

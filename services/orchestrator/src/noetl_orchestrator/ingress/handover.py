@@ -28,8 +28,10 @@ from noetl_orchestrator.memory.replicas import Replicas
 _log = get_logger()
 _AGAIN_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
+_LAST_LOOK_SECONDS = 0.05
 _MOST_IN_FRAME = 128
-_MOST_IN_ANSWER = 1000
+# Together below what a broker takes, whatever characters the reasons have.
+_MOST_IN_ANSWER = 200
 _LONGEST_REASON = 500
 
 type Verb = Literal["ack", "nak", "dead"]
@@ -62,6 +64,7 @@ class HandedDelivery(Delivery):
             self._fields = (1, 0, str(time_ns()), 0)  # it came past its stream
         if again:
             self.count_another()
+        self._metadata()  # so that one without it is refused where it comes
 
     def ack_nowait(self) -> None:
         """Have it acknowledged."""
@@ -180,8 +183,27 @@ class HandOver:
                     await self._intake.take_here(taken)
                 await self._settle_refused()
         finally:
+            await asyncio.shield(self._hear_the_rest())
             self._replicas.gone.remove(self._lost)
             await subscription.unsubscribe()
+
+    async def _hear_the_rest(self) -> None:
+        """Wait for answers of owners at the end; what has none goes back to the broker.
+
+        What others gave to this replica they decide themselves: they hear that it leaves.
+        """
+        while self._given or self._refused:
+            self._wake.clear()
+            await self._settle_refused()
+            late = monotonic() - _AGAIN_SECONDS
+            for one in [one for one in self._given.values() if one.since < late]:
+                await self._given.pop(one.number).delivery.nak()
+                self._intake.finished()
+            try:
+                async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
 
     # -- given to others -------------------------------------------------------------------
 
@@ -336,9 +358,9 @@ class HandOver:
             key = (origin, entry["number"])
             if key in self._here:
                 continue
-            self._here.add(key)
             came = Incoming(entry["subject"], data, entry["headers"], entry["reply"])
             self._waiting.append(HandedDelivery(came, self._teller(*key), again=entry["again"]))
+            self._here.add(key)
         self._wake.set()
 
     def _teller(self, origin: str, number: int) -> Tell:

@@ -82,6 +82,7 @@ class Replicas:
         self._look = look or LoadMeter().look
         self._fewest_active = fewest_active
         self._hot_looks = self._cold_looks = 0
+        self._has_left = False
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
         self._loads: dict[str, Load] = {}
@@ -154,8 +155,9 @@ class Replicas:
             self.lose(name)
 
     def leave(self) -> None:
-        """Tell siblings that this process takes no more messages."""
-        self._bus.send_nowait(self._subject, self._encoded((), leaves=True))
+        """Tell siblings that this process takes no more messages, now and with its last commits."""
+        self._has_left = True
+        self._bus.send_nowait(self._subject, self._encoded(()))
 
     def lose(self, name: str) -> None:
         """Take a sibling for gone, until it is heard again."""
@@ -173,9 +175,9 @@ class Replicas:
         """Return the time until this process should be shown again."""
         return _TOGETHER_SECONDS if self._heard else _ALONE_SECONDS
 
-    def _encoded(self, moved: Sequence[tuple[int, int]], *, leaves: bool = False) -> bytes:
+    def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
         body = ReplicaMoves({"from": self.name, "moved": list(moved), "takes": True})
-        if leaves:
+        if self._has_left:
             body["leaves"] = True
         elif not moved:
             load = self._loads.get(self.name)
@@ -191,7 +193,13 @@ class Replicas:
             return
         if message.get("leaves"):
             self.lose(name)
-            return
+        else:
+            self._hear(name, message)
+        for execution_id, position in message["moved"]:
+            self._cache.note_newer(execution_id, position)
+
+    def _hear(self, name: str, message: ReplicaMoves) -> None:
+        """Take what a sibling tells of itself."""
         is_new = name not in self._heard
         self._heard[name] = self._monotonic()
         if message.get("takes"):
@@ -204,8 +212,6 @@ class Replicas:
         if is_new:
             # A new sibling learns of this process at once.
             self._bus.send_nowait(self._subject, self._encoded(()))
-        for execution_id, position in message["moved"]:
-            self._cache.note_newer(execution_id, position)
 
     def _choose(self) -> None:
         """Change which replicas own executions, if this is the oldest."""
