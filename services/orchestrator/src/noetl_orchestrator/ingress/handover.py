@@ -30,8 +30,7 @@ _AGAIN_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
 _LAST_LOOK_SECONDS = 0.05
 _MOST_IN_FRAME = 128
-# Together below what a broker takes, whatever characters the reasons have.
-_MOST_IN_ANSWER = 200
+_MOST_IN_ANSWER = 1000
 _LONGEST_REASON = 500
 
 type Verb = Literal["ack", "nak", "dead"]
