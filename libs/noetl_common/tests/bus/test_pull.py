@@ -34,7 +34,8 @@ async def test_what_has_arrived_is_the_batch(bus: Bus, place: Place) -> None:
     assert max(map(len, batches)) == 8
 
 
-async def test_a_batch_does_not_wait_to_be_full(bus: Bus, place: Place) -> None:
+@pytest.mark.parametrize("gathers", [False, True])
+async def test_a_batch_does_not_wait_to_be_full(bus: Bus, place: Place, *, gathers: bool) -> None:
     """A message alone is handled at once, not when a timeout is over."""
     took: list[float] = []
 
@@ -42,12 +43,38 @@ async def test_a_batch_does_not_wait_to_be_full(bus: Bus, place: Place) -> None:
         took.append(monotonic() - float(deliveries[0].data))
         ack_all(deliveries)
 
-    async with running(run_pull(bus, place.durable, handle)):
+    async with running(run_pull(bus, place.durable, handle, gathers=gathers)):
         for number in range(20):
             await bus.publish(place.subject(), str(monotonic()).encode(), message_id=str(number))
             await eventually(lambda: len(took) > number, every_seconds=0.001)  # noqa: B023 -- now
 
     assert sorted(took)[10] < 1
+
+
+async def test_what_comes_while_a_gathering_handler_rests_comes_at_once_after_it(
+    bus: Bus, place: Place
+) -> None:
+    """The broker keeps it until then."""
+    batches: list[int] = []
+    rested = asyncio.Event()
+
+    async def handle(deliveries: list[Delivery]) -> None:
+        ack_all(deliveries)
+        batches.append(len(deliveries))
+        await rested.wait()
+
+    async with running(run_pull(bus, place.durable, handle, batch=64, gathers=True)):
+        await bus.publish(place.subject(), b"", message_id="first")
+        await eventually(lambda: batches)
+        await bus.publish_many([Outgoing(place.subject(), b"", f"{n}") for n in range(30)])
+        await bus.flush()
+        info = await durable_info(bus, place)
+        rested.set()
+        await eventually(lambda: is_settled(bus, place, acked=31))
+
+    assert info["num_ack_pending"] == 0
+    assert len(batches) <= 4
+    assert max(batches) >= 28
 
 
 async def test_the_next_batch_comes_when_the_handler_returns(bus: Bus, place: Place) -> None:

@@ -135,6 +135,7 @@ def _follow(service: Service, bus: Bus, store: ProjectionStore, *, settings: Set
             projector_durable(settings.shard_index),
             follower.on_messages,
             batch=settings.projection_batch,
+            gathers=True,
             on_progress=on_progress,
         ),
     )

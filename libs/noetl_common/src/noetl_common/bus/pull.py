@@ -39,6 +39,7 @@ async def run_pull(
     prefetch: int | None = None,
     max_attempts: int = 20,
     drain_seconds: float = 20.0,
+    gathers: bool = False,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
     """Hand arrived messages to ``handler``, batch after batch, until cancelled.
@@ -62,13 +63,15 @@ async def run_pull(
         prefetch: deliveries that may wait here beside the running batch; default ``batch``.
         max_attempts: deliveries after which a failing message becomes a dead letter.
         drain_seconds: grace of the running handler after a cancellation.
+        gathers: for a handler that rests before it returns: what comes meanwhile stays at the
+            broker, and comes at once with the next batch.
         on_progress: called at each batch and each idle second (``service.beater``).
 
     Raises:
         BusClosed: the connection is gone for good.
     """
     window = batch + (batch if prefetch is None else prefetch)
-    async with StandingPull(bus, spec, window=window) as pull:
+    async with StandingPull(bus, spec, window=window, gathers=gathers) as pull:
         while True:
             deliveries = await _take(pull, batch, on_progress)
             work = _run_batch(handler, deliveries, max_attempts)

@@ -2,7 +2,9 @@
 
 Credit is the number of messages requested and not received yet. It is requested again when a
 request ends (the broker tells how much was left), after a reconnect, and when the broker's
-heartbeats stay away. Before the first request, after every reconnect and whenever the durable
+heartbeats stay away. A pull that gathers requests one message while its taker waits, and after
+each batch for a moment all that have come since: many are a few reads then, not one each. Before
+the first request, after every reconnect and whenever the durable
 is gone, the durable is created or updated and the stream's creation time is read: an
 acknowledgement for a message of a lost store would hit another message of the new one, so
 deliveries of the old store are never answered.
@@ -33,6 +35,8 @@ from noetl_common.logging import get_logger
 _log = get_logger()
 _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 1.0
+# How long a pull that gathers asks for all there is; what comes later wakes it.
+_GATHER_SECONDS = 0.02
 # Two heartbeats and some jitter: less would take a busy broker for a lost request.
 _SILENCE_SECONDS = 2.5
 # Nobody answers while the cluster has no leader; who asks soon after there is one goes on soon.
@@ -48,8 +52,9 @@ _DRAIN_SECONDS = 2.0
 class StandingPull:
     """Deliveries of one durable, in a queue of bounded length.
 
-    ``window`` bounds credit, queue and whatever ``in_use`` counts, together. While ``is_wanted``
-    says no, nothing more is requested; what was requested before may still come.
+    ``window`` bounds credit, queue and whatever ``in_use`` counts, together. ``gathers`` is for
+    takers that rest between batches: see above. While ``is_wanted`` says no, nothing more is
+    requested; what was requested before may still come.
     """
 
     def __init__(
@@ -59,12 +64,15 @@ class StandingPull:
         *,
         window: int,
         in_use: Callable[[], int] | None = None,
+        gathers: bool = False,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.bus = bus
         self.spec = spec
         self._window = window
         self._in_use = in_use or self._unanswered
+        self._gathers = gathers
+        self._has_taken = False
         self._is_wanted = is_wanted
         self._queue: deque[Delivery] = deque()
         self._held: set[Delivery] = set()
@@ -101,12 +109,16 @@ class StandingPull:
             BusClosed: the connection is gone for good.
         """
         queue = self._queue
+        if self._gathers and self._has_taken:
+            self._gather()
         while not queue:
             self._check()
             self._arrived.clear()
             self.top_up()
             await self._arrived.wait()
-        self.top_up()
+        self._has_taken = True
+        if not self._gathers:
+            self.top_up()
         if len(queue) <= most:
             taken = list(queue)
             queue.clear()
@@ -118,8 +130,19 @@ class StandingPull:
         if not self._verified or self._stopped or not self._is_wanted():
             return
         free = self._window - self._credit - self._in_use()
-        if free > 0 and (self._credit == 0 or free >= self._window // 4):
+        if self._gathers:
+            # Only for a taker that waits: what comes before it does is left at the broker.
+            if free > 0 and self._credit == 0 and not self._arrived.is_set():
+                self._pull(1)
+        elif free > 0 and (self._credit == 0 or free >= self._window // 4):
             self._pull(free)
+
+    def _gather(self) -> None:
+        """Request for a moment what has come since the batch before."""
+        self._has_taken = False
+        free = self._window - self._credit - self._in_use()
+        if self._verified and not self._stopped and self._is_wanted() and free > 0:
+            self._pull(free, seconds=_GATHER_SECONDS, heartbeats=False)
 
     @property
     def queued(self) -> int:
@@ -219,12 +242,14 @@ class StandingPull:
             else:
                 self._repair(text)
 
-    def _pull(self, count: int) -> None:
+    def _pull(
+        self, count: int, *, seconds: float = _EXPIRES_SECONDS, heartbeats: bool = True
+    ) -> None:
         self._credit += count
         body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d,"max_bytes":%d}' % (
             count,
-            _EXPIRES_SECONDS * 1_000_000_000,
-            int(_HEARTBEAT_SECONDS * 1e9),
+            int(seconds * 1e9),
+            int(_HEARTBEAT_SECONDS * 1e9) if heartbeats else 0,
             _MOST_BYTES,
         )
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.spec.stream}.{self.spec.name}"
