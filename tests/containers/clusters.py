@@ -36,7 +36,7 @@ from texts import VOLUME
 JOBS: Final = "noetl-proof-jobs"
 ACCOUNT: Final = "trainer"
 SECRET: Final = "of-playbooks"
-_LABELS = {"noetl.tool-kind": "container"}
+_LABELS = {"noetl.tool-kind": ("container", "script")}
 FOLDER: Final = "/var/lib/noetl-proof-gate"
 _SECONDS = 60.0
 

@@ -3,8 +3,9 @@
 ``--kubeconfig`` names the login of an administrator of a cluster for tests, as kind has one, whose
 nodes can have ``--image``. Without it a cluster of one node is brought up on this machine from the
 programs of Kubernetes 1.20 to 1.23 in the folder `NOETL_KUBE_BINARIES` (root, Docker, etcd); then
-the API server's audit log tells the calls, and API server and kubelet are killed. The worker has
-the rights that the chart gives. Without a cluster it says so and ends with 0.
+the API server's audit log tells the calls, API server and kubelet are killed, a second node is
+played, and scripts run, in an image whose python is a shell. The worker has the rights that the
+chart gives. Without a cluster it says so and ends with 0.
 """
 
 import argparse
@@ -27,10 +28,11 @@ from engine import NoEngineError
 from engines import engine_at, make_image
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import Node
+from nodes import gpus, node_lost, pod_removed
 from noetl_testkit.stack import execute, register, running_stack
 from noetl_testkit.waiting import wait_until
 from rendering import NAMESPACE
-from texts import IMAGE, PLAYBOOKS, VOLUME, playbook
+from texts import IMAGE, PLAYBOOKS, VOLUME, playbook, script
 from world import SECONDS, World, expect, say, show
 
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -40,6 +42,17 @@ _MORE = {
         "      ttl_seconds", f"        - {_REFERENCE}\n      ttl_seconds"
     ),
     "account": playbook("account", f"test -s {_TOKEN} && echo a token", service_account=ACCOUNT),
+    "counted": playbook(
+        "counted",
+        "echo run >> /gate/runs; sleep 600",
+        volumes=f"[{{path: /gate, source: {VOLUME}}}]",
+    ),
+    "gpu": playbook("gpu", "true", gpu=2),
+    "gpus": playbook("gpus", "true", gpu=5, timeout_seconds=6),
+    "script": script("script", "echo $1 $WHO"),
+    "script_bad": script("script_bad", "echo bad; exit 3"),
+    "script_short": script("script_short", "sleep 20; echo over"),
+    "script_long": script("script_long", "sleep 600"),
     "nowhere": playbook("nowhere", "true", node_selector="{no: such}", timeout_seconds=6),
 }
 _CLUSTER_ENDS = {"nowhere": "failed_timeout"}
@@ -55,9 +68,34 @@ def references(world: World) -> str:
     return "a Secret's key; a token for a pod that names an account, else none"
 
 
-def quiet(world: World, plane: ControlPlane, user: str, seconds: float) -> str:
+def scripts(world: World) -> str:
+    """Run scripts to their ends."""
+    found = world.result(execute(world.client, "proof/script"))
+    expect(found["status"] == "completed", str(found))
+    expect(found["output"] == '{"n":21} me\n', str(found))
+    found = world.result(execute(world.client, "proof/script_bad"))
+    told = (found["status"], found["exit_code"], found["output"])
+    expect(told == ("failed", 3, "bad\n"), str(found))
+    number = world.begin("script_long")
+    world.client.post(f"/api/executions/{number}/cancel").raise_for_status()
+    world.is_gone(number)
+    return "argument, environment and output; a failure; gone after a cancel"
+
+
+def script_left(world: World) -> str:
+    """Kill the worker while a script runs: the next one reports it."""
+    number = world.begin("script_short")
+    parts.kill_worker(world)
+    found = world.result(number)
+    expect((found["status"], found["output"]) == ("completed", "over\n"), str(found))
+    return "reported by the worker that came after it"
+
+
+def quiet(
+    world: World, plane: ControlPlane, user: str, seconds: float, *, name: str = "long"
+) -> str:
     """Count the calls of the workers' account while a container just runs, by the audit log."""
-    number = world.begin("long")
+    number = world.begin(name)
     time.sleep(2)
     before = plane.calls_of(user)
     time.sleep(seconds)
@@ -172,6 +210,8 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
             "NOETL_CONTAINER_VOLUMES": VOLUME,
             "NOETL_CONTAINER_PULL_SECONDS": "5",
             "NOETL_CONTAINER_TAKEOVER_SECONDS": "2",
+            "NOETL_CONTAINER_NODE_LOST_SECONDS": "5",
+            "NOETL_CONTAINER_GPU_MAX": "8",
         }
         place = ClusterPlace(client, arguments.image)
         running = stack.enter_context(running_stack(environment=settings))
@@ -192,9 +232,18 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
             shown.append(("quiet", lambda: parts.quiet(world, arguments.quiet)))
         else:
             shown += [
+                ("scripts", lambda: scripts(world)),
+                ("script's worker killed", lambda: script_left(world)),
                 ("quiet", lambda: quiet(world, plane, user, arguments.quiet)),
+                (
+                    "quiet script",
+                    lambda: quiet(world, plane, user, arguments.quiet, name="script_long"),
+                ),
                 ("API server killed", lambda: server_restarted(world, plane)),
                 ("kubelet killed", lambda: kubelet_restarted(world, plane)),
+                ("GPUs", lambda: gpus(world, client)),
+                ("pod removed", lambda: pod_removed(world, plane, client)),
+                ("node lost", lambda: node_lost(world, plane, client)),
             ]
         shown.append(("many at once", lambda: many(world, plane, user, arguments.many)))
         show(shown, arguments.only)

@@ -56,10 +56,15 @@ def lost(world: World) -> str:
 def worker_killed(world: World) -> str:
     """Kill the worker while a container runs: the next one reports it."""
     number = world.begin("short")
-    os.kill(_worker_of(world.stack), signal.SIGKILL)
+    kill_worker(world)
     expect(world.result(number)["terminal_state"] == "succeeded", "not reported")
     expect(_runs_of(world, number) == 1, "more than one container for one command")
     return "reported by the worker that came after it"
+
+
+def kill_worker(world: World) -> None:
+    """Kill the stack's worker, in whose place another is started."""
+    os.kill(_worker_of(world.stack), signal.SIGKILL)
 
 
 def _worker_of(stack: Stack) -> int:

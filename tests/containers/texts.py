@@ -30,6 +30,27 @@ workflow:
 """
 
 
+def script(name: str, code: str, **job: object) -> str:
+    """Return a playbook of one script and a step after it."""
+    extra = "".join(f", {key}: {value}" for key, value in job.items())
+    tool = f"""kind: script
+      script: {{type: inline, content: {code!r}}}
+      args: {{n: 21}}
+      job: {{image: {IMAGE}, image_pull_policy: Never, env: {{WHO: me}},
+        backoff_limit: 0, ttl_seconds_after_finished: 1{extra}}}"""
+    return f"""apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {{name: {name}, path: proof/{name}}}
+workflow:
+  - step: start
+    tool:
+      {tool}
+    next: {{arcs: [{{step: end}}]}}
+  - step: end
+    tool: {{kind: noop, result: "{{{{ start }}}}"}}
+"""
+
+
 PLAYBOOKS = {
     "happy": playbook("happy", "echo $TEXT $API_TOKEN"),
     "exits": playbook("exits", "echo bad; exit 3"),

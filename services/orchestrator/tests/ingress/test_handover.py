@@ -5,9 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
+import pytest
+from noetl_common.bus.errors import BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Incoming
+from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
-from noetl_contract.subjects import replica_moves_subject, replica_subject
+from noetl_contract.subjects import (
+    direct_subject,
+    ingress_subject,
+    replica_moves_subject,
+    replica_subject,
+)
+from noetl_orchestrator.ingress.direct import run_direct
+from noetl_orchestrator.memory.replicas import Replicas
 from noetl_testkit.bus import running
 from noetl_testkit.waiting import eventually
 
@@ -60,6 +70,52 @@ async def test_w23_what_an_owner_refuses_is_kept_once(shard: Shard) -> None:
     await eventually(shard.ingress_is_empty)
     letters = await shard.dead_letters()
     assert sorted(body for _, body in letters) == sorted(b"not json %d" % one for one in ids)
+
+
+async def test_w23_what_an_owner_refuses_of_writes_past_the_stream_is_kept_too(
+    shard: Shard,
+) -> None:
+    first, _ = await two_replicas(shard)
+    ids = [shard.ids.next() for _ in range(8)]
+
+    async def refused(execution_id: int) -> JsonObject:
+        subject = ingress_subject(0, execution_id=execution_id, kind="events")
+        with shard.bus.inbox().expect() as waiter:
+            headers = {REPLY_HEADER: waiter.subject}
+            await shard.bus.send(direct_subject(subject), b"not json %d" % execution_id, headers)
+            answer: JsonObject = orjson.loads(await waiter.wait(10))
+        return answer
+
+    handler = first.rooms.on_batch
+    async with running(run_direct(first.bus, handler, shard=0, window=100, queue="test")):
+        await eventually(lambda: is_heard(shard), what="it listens")
+        assert {(await refused(one))["status"] for one in ids} == {422}
+
+        async def are_kept() -> bool:
+            letters = {body for _, body in await shard.dead_letters()}
+            return {b"not json %d" % one for one in ids} <= letters
+
+        await eventually(are_kept, what="each has its letter")
+    assert {first.rooms.replicas.owner_of(one) is None for one in ids} == {True, False}
+
+
+async def test_w23_a_replica_that_owns_nothing_takes_no_writes_past_the_stream(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await open_replica(shard)
+    is_active = True
+    monkeypatch.setattr(Replicas, "is_active", property(lambda _replicas: is_active))
+
+    async def is_deaf() -> bool:
+        return not await is_heard(shard)
+
+    handler = replica.rooms.on_batch
+    async with running(run_direct(replica.bus, handler, shard=0, window=100, queue="test")):
+        await eventually(lambda: is_heard(shard), what="it listens")
+        is_active = False
+        await eventually(is_deaf, what="it listens no more")
+        is_active = True
+        await eventually(lambda: is_heard(shard), what="it listens again")
 
 
 async def test_w23_an_owner_that_nobody_hears_owns_nothing(shard: Shard) -> None:
@@ -185,6 +241,18 @@ async def appears(shard: Shard, replica: Replica, name: str) -> None:
         return owned_by(replica, name)
 
     await eventually(is_known, every_seconds=0.02)
+
+
+async def is_heard(shard: Shard) -> bool:
+    """Tell whether anybody takes writes past the stream."""
+    subject = direct_subject(ingress_subject(0, execution_id=1, kind="events"))
+    try:
+        await shard.bus.request(subject, b"nonsense", seconds=0.05)
+    except NobodyListens:
+        return False
+    except BusUnavailable:
+        return True
+    return True
 
 
 async def tell(shard: Shard, name: str, *, leaves: bool = False) -> None:

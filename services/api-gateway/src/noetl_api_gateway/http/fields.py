@@ -104,6 +104,8 @@ def query_fields(query: Parameters, declared: Mapping[str, tuple[TypeForm, str]]
     Raises:
         Refusal: 400 with the contract's text.
     """
+    if not query:
+        return dict.fromkeys(declared)
     fields: JsonObject = {}
     for name, (kind, _) in declared.items():
         if kind is bool:

@@ -207,7 +207,9 @@ class IngressWriter:
                 write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
-                if kind in _FREQUENT and self._bus.is_connected and self._short_way.take():
+                # A stored one is fetched first, which may take its time.
+                is_short = kind in _FREQUENT and not is_stored and self._bus.is_connected
+                if is_short and self._short_way.take():
                     reply = await self._send_short(write, answers, deadline)
                     if reply is not None:
                         WAYS.labels("short").inc()

@@ -253,6 +253,22 @@ async def test_a_job_that_is_over_its_time_is_brought_to_the_cluster_s_mind_once
     assert world.cluster.calls["PATCH jobs"] == 2
 
 
+async def test_an_image_is_waited_for_since_its_first_trouble_whatever_else_is_seen(
+    world: World,
+) -> None:
+    backend = world.backend()
+    await world.watch(backend, stuck_seconds=600)
+    await backend.start(PLAN)
+    await world.cluster.run(NAME, {"waiting": {"reason": "ErrImagePull"}})
+    await eventually(lambda: NAME in backend._seen.troubles)
+    (first,) = await backend.found()
+    await world.cluster.run(NAME, {"waiting": {"reason": "ImagePullBackOff"}})
+    await eventually(lambda: backend._seen.troubles[NAME].startswith("ImagePullBackOff"))
+
+    assert first.condition is Condition.STUCK
+    assert await backend.found() == [first]
+
+
 async def test_waiting_for_what_cannot_come_ends_at_once(world: World) -> None:
     backend = world.backend()
     await world.watch(backend, stuck_seconds=600)
@@ -328,9 +344,12 @@ async def test_a_node_that_answers_in_time_has_lost_nothing(world: World) -> Non
     silence(pod)
     await world.cluster.put("pods", pod)
     await eventually(lambda: watcher._watched[NAME].sighting.condition is Condition.STUCK)
+    (listed,) = await backend.found()  # its Job knows nothing of it
+    assert (listed.condition, listed.patience) == (Condition.STUCK, 3e9)
     silence(pod, "True")
     await world.cluster.put("pods", pod)
     await eventually(lambda: watcher._watched[NAME].sighting.condition is Condition.RUNNING)
+    assert [one.condition for one in await backend.found()] == [Condition.RUNNING]
     await world.cluster.exit(NAME, 0)
 
     assert (await world.reported()).state == "succeeded"

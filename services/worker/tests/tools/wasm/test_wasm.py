@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import perf_counter
@@ -19,11 +20,12 @@ from noetl_contract.plugins.document import PluginBody, PluginLimits, read_plugi
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
-from tool_server import Said
+from tool_server import Asked, Said
 from wasm_modules import (
     EXAMPLES,
     HOST,
     World,
+    asks,
     clang,
     compile_module,
     module,
@@ -226,6 +228,30 @@ async def test_a_forbidden_call_ends_by_name(here: World) -> None:
     assert host == ("it called http for 'elsewhere.example', which is not in its allowed_hosts")
     assert "'noetl.http': 'uses' has to name 'http'" in undeclared
     assert "imports function 'wasi_snapshot_preview1.fd_write', which no worker has" in strange
+
+
+async def test_an_answer_that_never_comes_ends_with_the_time_of_the_run(here: World) -> None:
+    over = threading.Event()
+    known = here.server.answer
+
+    def answer(asked: Asked) -> Said:
+        if asked.path == "/never":
+            over.wait(30)
+        return known(asked)
+
+    here.server.answer = answer
+    text = asks({"url": f"{here.server.url}/never"})
+    hosts = [here.server.url.removeprefix("http://")]
+    limits = PluginLimits(seconds=0.3)
+    try:
+        done = await here.run(plugin(text, allowed_hosts=hosts, limits=limits))
+        began = perf_counter()
+        after = await here.run(plugin(says('{"data":1}'), version=2))
+    finally:
+        over.set()
+
+    assert (done.status, done.error) == ("timeout", "Execution timed out after 0.3 seconds")
+    assert (after.data, perf_counter() - began < 20) == (1, True)
 
 
 async def test_http_goes_to_allowed_hosts_and_follows_nothing(here: World) -> None:

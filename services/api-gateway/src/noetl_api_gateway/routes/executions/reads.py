@@ -194,7 +194,8 @@ def _detail(sent: Sent[BaseModel]) -> DetailRequest:
 
 def _detail_page(sent: Sent[BaseModel]) -> DetailRequest:
     """Ask for a page, newest event first, when a parameter of paging is given."""
-    if not any(name in sent.request.query_params for name in _PAGED_QUERY):
+    query = sent.request.query_params  # made anew each time
+    if not any(name in query for name in _PAGED_QUERY):
         return DetailRequest(execution_id=sent.id())
     page = _page(sent)
     return DetailRequest(

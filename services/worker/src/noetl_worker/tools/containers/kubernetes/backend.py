@@ -53,7 +53,6 @@ from noetl_worker.tools.containers.kubernetes.sightings import (
     Found,
     end_of,
     found_in,
-    job_sighting,
     judged,
 )
 from noetl_worker.tools.containers.logs import masked
@@ -202,9 +201,8 @@ class KubernetesBackend:
         async with self._calling("list", f"Jobs in '{namespace}' can't be listed") as client:
             jobs = client.list(Job, namespace=namespace, labels=self._labels)
             async for job in jobs:
-                sighting = job_sighting(job)
+                sighting = self._seen.sighting_of(job)
                 if sighting is not None:
-                    self._seen.jobs[sighting.name] = job
                     into.append(sighting)
             return jobs.resourceVersion
 

@@ -28,19 +28,30 @@ class Seen:
         self.troubles: dict[str, str] = {}
         """What the pods of Jobs wait for, as last seen: with its time a Job takes its pod away."""
         self.losses: dict[str, Loss] = {}
+        self._stuck: dict[str, Sighting] = {}
+        """Those that can't begin or go on, as their pods tell; their Jobs know nothing of it."""
+
+    def sighting_of(self, job: Job) -> Sighting | None:
+        """Keep a Job as it is, and return how its container is seen."""
+        sighting = job_sighting(job)
+        if sighting is None:
+            return None
+        self.jobs[sighting.name] = job
+        if sighting.condition is Condition.RUNNING:
+            return self._stuck.get(sighting.name, sighting)
+        return sighting
 
     def on_job(self, see: See) -> Callable[[str, Job], None]:
         """Return what takes the changes of Jobs."""
 
         def take(change: str, job: Job) -> None:
-            sighting = job_sighting(job)
+            sighting = self.sighting_of(job)
             if sighting is None:
                 return
             if change == "DELETED":
                 self.drop(sighting.name)
                 see(Sighting(name=sighting.name, condition=Condition.GONE, at=time()))
             else:
-                self.jobs[sighting.name] = job
                 see(sighting)
 
         return take
@@ -61,8 +72,7 @@ class Seen:
                 return
             loss = self._loss(name, pod, job, is_gone=change == "DELETED")
             if loss is not None:
-                stuck = Condition.STUCK
-                see(replace(running, condition=stuck, at=loss.at, patience=loss.patience))
+                see(self._held_up(running, since=loss.at, patience=loss.patience))
             elif change != "DELETED":
                 see(self._going_on(running, found_in(pod)))
 
@@ -87,8 +97,17 @@ class Seen:
         else:
             self.troubles[running.name] = trouble
         if found.waits is None:
+            self._stuck.pop(running.name, None)
             return running
-        return replace(running, condition=Condition.STUCK, at=time(), patience=found.patience)
+        before = self._stuck.get(running.name)
+        is_same = before is not None and before.patience == found.patience
+        since = before.at if before is not None and is_same else time()
+        return self._held_up(running, since=since, patience=found.patience)
+
+    def _held_up(self, running: Sighting, *, since: float, patience: float | None) -> Sighting:
+        stuck = replace(running, condition=Condition.STUCK, at=since, patience=patience)
+        self._stuck[running.name] = stuck
+        return stuck
 
     def drop(self, name: str) -> None:
         """Forget a Job that is gone."""
@@ -96,3 +115,4 @@ class Seen:
         self.jobs.pop(name, None)
         self.troubles.pop(name, None)
         self.losses.pop(name, None)
+        self._stuck.pop(name, None)
