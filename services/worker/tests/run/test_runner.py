@@ -4,9 +4,16 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_worker.commands import command_of, decode_notification
-from noetl_worker.run.runner import _lift
+from noetl_worker.commands import Command, command_of, decode_notification
+from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
+from noetl_worker.output.channels import OutputPlace
+from noetl_worker.output.outputs import Outputs
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.runner import Runner, _lift
+from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.tools.tool import ToolContext, ToolResult
 from worker_control_plane import make_command, make_notification
+from worker_edge import make_credentials
 
 
 @pytest.mark.parametrize(
@@ -38,3 +45,67 @@ def test_containers_get_no_arguments() -> None:
     assert decoded is not None
 
     assert "args" not in _lift(decoded).config
+
+
+class NoStore:
+    inline_limit = INLINE_LIMIT_BYTES
+
+    async def put(self, _command: Command, _document: bytes) -> StoredResult | None:
+        raise AssertionError
+
+
+class NoChannel:
+    def send(self, place: OutputPlace, body: bytes) -> None: ...
+
+    async def settle(self) -> None: ...
+
+
+class Leaving:
+    """A tool whose work goes on after its run, where it may, and prints then."""
+
+    def __init__(self) -> None:
+        self.contexts: list[ToolContext] = []
+
+    async def run(self, _config: dict[str, Any], context: ToolContext) -> ToolResult:
+        self.contexts.append(context)
+        assert context.listener is not None
+        context.listener("stdout", b"first\n")
+        return ToolResult(data={"job_name": "j"}, pending_callback=context.may_park)
+
+
+async def run_leaving(tool: Leaving, outputs: Outputs, **context: Any) -> Any:
+    runner = Runner(
+        toolbox=ToolRegistry({"leaving": tool}),
+        worker_id="w",
+        secrets={},
+        credentials=make_credentials(None),  # type: ignore[arg-type]  # none is asked for
+        outputs=outputs,
+        limits=PolicyLimits(),
+    )
+    command = Command(7, 9, "7:s:9", "s", "", "leaving", {"tool_config": {}, **context})
+    return await runner.run(command, NoStore())
+
+
+async def test_what_goes_on_prints_until_its_tool_says_so() -> None:
+    outputs, tool = Outputs(NoChannel()), Leaving()
+
+    outcome = await run_leaving(tool, outputs, output_select=["a"])
+
+    assert outcome.job == {"job_name": "j"}
+    (context,) = tool.contexts
+    assert context.output_select == ["a"]
+    assert list(outputs._printing) == [7]
+    assert context.close_output is not None
+    await context.close_output()
+    assert outputs._printing == {}
+
+
+async def test_rules_for_another_try_wait_for_the_end() -> None:
+    outputs, tool = Outputs(NoChannel()), Leaving()
+    rules = {"rules": [{"else": {"then": {"do": "continue"}}}]}
+
+    outcome = await run_leaving(tool, outputs, policy=rules)
+
+    assert outcome.job is None
+    assert [one.may_park for one in tool.contexts] == [False]
+    assert outputs._printing == {}

@@ -3,11 +3,12 @@
 Credit is the number of messages requested and not received yet. It is requested again when a
 request ends (the broker tells how much was left), after a reconnect, and when the broker's
 heartbeats stay away. A pull that gathers requests one message while its taker waits, and after
-each batch for a moment all that have come since: many are a few reads then, not one each. Before
-the first request, after every reconnect and whenever the durable
-is gone, the durable is created or updated and the stream's creation time is read: an
-acknowledgement for a message of a lost store would hit another message of the new one, so
-deliveries of the old store are never answered.
+each batch for a moment all that have come since: many are a few reads then, not one each.
+
+Before the first request, after every reconnect and whenever the durable is gone, the durable is
+created or updated and the stream's creation time is read: an acknowledgement for a message of a
+lost store would hit another message of the new one, so deliveries of the old store are never
+answered.
 """
 
 import asyncio
