@@ -211,22 +211,21 @@ async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
             left.set()
 
     await shard.bus.subscribe(replica_moves_subject(0), note)
-    async with silent_sibling(shard, "ghost") as given:
-        async with AsyncExitStack() as life:
-            await life.enter_async_context(running_loops(replica, with_siblings=True))
-            await eventually(lambda: owned_by(replica, "ghost"))
-            theirs: list[int] = []
-            while len(theirs) < 2:
-                message = shard.start_message()
-                if replica.rooms.replicas.owner_of(message["execution_id"]) == "ghost":
-                    theirs.append(message["execution_id"])
-                    await shard.publish(message["execution_id"], message)
-            await eventually(lambda: len(given) == len(theirs))
-            ending = asyncio.create_task(life.aclose())
-            await asyncio.wait_for(left.wait(), 5)
-            committed = {"answers": [(given[0]["number"], "ack", None)]}
-            await shard.bus.send(replica_subject(name), orjson.dumps(committed))
-            await ending
+    async with silent_sibling(shard, "ghost") as given, AsyncExitStack() as life:
+        await life.enter_async_context(running_loops(replica, with_siblings=True))
+        await eventually(lambda: owned_by(replica, "ghost"))
+        theirs: list[int] = []
+        while len(theirs) < 2:
+            message = shard.start_message()
+            if replica.rooms.replicas.owner_of(message["execution_id"]) == "ghost":
+                theirs.append(message["execution_id"])
+                await shard.publish(message["execution_id"], message)
+        await eventually(lambda: len(given) == len(theirs))
+        ending = asyncio.create_task(life.aclose())
+        await asyncio.wait_for(left.wait(), 5)
+        committed = {"answers": [(given[0]["number"], "ack", None)]}
+        await shard.bus.send(replica_subject(name), orjson.dumps(committed))
+        await ending
 
     # The other one went back to the broker, for whoever comes.
     info = await shard.bus.js.stream_info("noetl_ingress")
