@@ -36,7 +36,7 @@ from noetl_contract.ingress import (
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
+from noetl_contract.subjects import direct_subject, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import PUBLISHED_AGAIN, SENT_DIRECTLY, WAYS
@@ -85,7 +85,7 @@ class WriteTimeout:
 
 
 class ShortWay:
-    """Whether writes go past the stream: not for a while after one of them was not answered.
+    """Whether a shard's writes go past the stream: not for a while after one was not answered.
 
     Then one write tries it for all. While it fails the pauses grow: where nobody takes such
     writes, or the orchestrators are slow, more copies would only be more work.
@@ -148,7 +148,7 @@ class IngressWriter:
         self._large = large
         self._attempt_prefix = secrets.token_hex(8)
         self._attempts = count(1)
-        self._short_way = ShortWay()
+        self._short_ways = [ShortWay() for _ in range(shard_count)]
         # When any write was acknowledged, and answered.
         self._acked_at = self._answered_at = 0.0
 
@@ -203,12 +203,16 @@ class IngressWriter:
             kind = kind_of(message)
             is_report = kind in _REPORTS
             with Answers(self._inbox, is_bare=is_report, is_passed_on=is_passed_on) as answers:
-                subject = self._subject(execution_id, kind)
+                shard = shard_for(execution_id, shard_count=self._shard_count)
+                subject = ingress_subject(shard, execution_id=execution_id, kind=kind)
                 write = _write(body, subject, wait, deadline, answers.subject, is_report=is_report)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
-                if kind in _FREQUENT and self._bus.is_connected and self._short_way.take():
-                    reply = await self._send_short(write, answers, deadline)
+                # A stored one is fetched first, which may take its time.
+                is_short = kind in _FREQUENT and not is_stored and self._bus.is_connected
+                way = self._short_ways[shard]
+                if is_short and way.take():
+                    reply = await self._send_short(write, way, answers, deadline)
                     if reply is not None:
                         WAYS.labels("short").inc()
                         return body_of(reply)
@@ -263,12 +267,8 @@ class IngressWriter:
                     raise NoAnswerError from refusal
             await asyncio.sleep(_PAUSE_AFTER_503_SECONDS)
 
-    def _subject(self, execution_id: int, kind: IngressKind) -> str:
-        shard = shard_for(execution_id, shard_count=self._shard_count)
-        return ingress_subject(shard, execution_id=execution_id, kind=kind)
-
     async def _send_short(
-        self, write: "_Write", answers: Answers, deadline: float
+        self, write: "_Write", way: ShortWay, answers: Answers, deadline: float
     ) -> RpcReply | None:
         """Send a write to an orchestrator past the stream; None when the stream is to have it."""
         is_answered = None
@@ -280,7 +280,7 @@ class IngressWriter:
             reply = await answers.next(min(_SHORT_WAY_SECONDS, left))
             is_answered = reply is not None
         finally:
-            self._short_way.note(is_answered=is_answered)
+            way.note(is_answered=is_answered)
         if reply is not None and reply.status != 503:
             self._answered_at = monotonic()
             return reply
