@@ -7,8 +7,9 @@
 -- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
--- lock, and updates use = ANY so that the planner expects few rows: a plan made while the tables
--- were small must not scan them forever.
+-- lock, and updates compare with = ANY: for the planner this is no join by hash or merge, which on
+-- small tables would read the whole index, and go on to when they have grown. For the same reason
+-- a clash is the first event from an id on: in that order only one index has them.
 WITH wanted AS MATERIALIZED (
     SELECT *
     FROM
@@ -36,19 +37,23 @@ WITH wanted AS MATERIALIZED (
 clash AS MATERIALIZED (
     SELECT f.*
     FROM json_to_recordset($4::JSON) AS p (execution_id BIGINT, event_id BIGINT)
-    CROSS JOIN LATERAL (
-        SELECT
-            e.execution_id,
-            e.event_id,
-            e.event_type,
-            coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
-            coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id') AS command_id,
-            coalesce(e.meta -> 'late', 'false') = 'true' AS late
-        FROM noetl.event AS e
-        WHERE e.execution_id = p.execution_id
-            AND e.event_id = p.event_id
-        LIMIT 1
-    ) AS f
+    CROSS JOIN
+        LATERAL (
+            SELECT
+                e.execution_id,
+                e.event_id,
+                e.event_type,
+                coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
+                coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id')
+                    AS command_id,
+                coalesce(e.meta -> 'late', 'false') = 'true' AS late
+            FROM noetl.event AS e
+            WHERE e.execution_id = p.execution_id
+                AND e.event_id >= p.event_id
+            ORDER BY e.event_id
+            LIMIT 1
+        ) AS f
+    WHERE f.event_id = p.event_id
 ),
 
 locked AS MATERIALIZED (
@@ -85,7 +90,7 @@ moved AS (
         digest = coalesce(decode(w.digest, 'hex'), s.digest),
         updated_at = clock_timestamp()
     FROM wanted AS w
-    WHERE s.execution_id = w.execution_id
+    WHERE s.execution_id = ANY(ARRAY[w.execution_id])
         AND w.execution_id = ANY(ARRAY(SELECT l.execution_id FROM locked AS l))
     RETURNING s.execution_id
 ),
@@ -247,8 +252,8 @@ changed_commands AS (
             error TEXT,
             latest_event_id BIGINT
         )
-    WHERE c.execution_id = n.execution_id
-        AND c.event_id = n.event_id
+    WHERE c.execution_id = ANY(ARRAY[n.execution_id])
+        AND c.event_id = ANY(ARRAY[n.event_id])
         AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
 ),
 
