@@ -9,10 +9,11 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
-from noetl_api_gateway.upstream.writes import IngressWriter, ShortWay
+from noetl_api_gateway.upstream.writes import IngressWriter
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.short_way import ShortWay
 from noetl_common.clock import unix_ms
 from noetl_contract.ingress import (
     AGAIN_HEADER,

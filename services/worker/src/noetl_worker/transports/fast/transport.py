@@ -9,11 +9,20 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.telemetry.tracing import tracing
+from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
-from noetl_worker.commands import Command, command_of, decode_notification, fresh_until
+from noetl_worker.commands import (
+    Command,
+    UndecodableNotification,
+    command_of,
+    decode_notification,
+    fresh_until,
+    notification_of,
+)
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
@@ -40,34 +49,38 @@ class _Run:
     """A command to run: its start may be unanswered or unsaid, its tool may be at work.
 
     Attributes:
-        untold: the notification and its delivery, until that is answered.
+        untold: the notification and its delivery, until that is answered; without a delivery if
+            the command came with the answer to an outcome.
         start: the start, once it was published.
         started: the event that tells of it.
-        regranted: the run that follows, if the command was handed to this worker once more.
+        following: the run that follows: of the same command, if that was handed to this worker
+            once more, or of the one that came with the answer.
     """
 
-    __slots__ = ("command", "is_lost", "place", "regranted", "start", "started", "untold")
+    __slots__ = ("command", "following", "is_lost", "place", "start", "started", "untold")
 
     def __init__(self, command: Command, place: Place) -> None:
         self.command = command
         self.place = place
-        self.untold: tuple[CommandNotification, Delivery] | None = None
+        self.untold: tuple[CommandNotification, Delivery | None] | None = None
         self.start: Message | None = None
         self.started: EventFields | None = None
-        self.regranted: _Run | None = None
+        self.following: _Run | None = None
         self.is_lost = False
 
     async def acknowledge(self) -> None:
         """Acknowledge the notification: this run is stored, or another worker's."""
         if self.untold is not None:
             (_, delivery), self.untold = self.untold, None
-            await delivery.ack()
+            if delivery is not None:
+                await delivery.ack()
 
     async def give_back(self, seconds: float) -> None:
         """Have the notification delivered again."""
         if self.untold is not None:
             (_, delivery), self.untold = self.untold, None
-            await delivery.nak(seconds)
+            if delivery is not None:
+                await delivery.nak(seconds)
 
 
 class FastTransport:
@@ -137,16 +150,23 @@ class FastTransport:
             await self._other.handle(delivery)
             return
         self._known.hold(note.event_id)
+        run: _Run | None = None
         try:
             run = await self._take(note, delivery, shard=fast.shard)
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
+            next_until = monotonic() + self._timing.next_seconds
             while run is not None:
-                await self._run(run)
-                run = run.regranted
+                await self._run(run, next_until=next_until)
+                self._known.let_go(run.place.event_id)
+                run = run.following
+                if run is not None:
+                    self._known.hold(run.place.event_id)
         finally:
             self._known.let_go(note.event_id)
+            if run is not None:
+                self._known.let_go(run.place.event_id)
 
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
@@ -245,8 +265,8 @@ class FastTransport:
             await self._confirm(run)
         else:
             # Handed out again meanwhile, to this worker: that run begins when this one has ended.
-            run.regranted = _Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
-            await self._confirm(run.regranted)
+            run.following = _Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
+            await self._confirm(run.following)
             self._lose(run)
         await run.acknowledge()
 
@@ -302,22 +322,29 @@ class FastTransport:
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: _Run, *, next_until: float) -> None:
         """Run the tool and publish the outcome, unless the command is lost.
 
-        A tool that ends quickly is told of by its outcome alone.
+        A tool that ends quickly is told of by its outcome alone. Until a moment the answer may
+        bring the next command.
         """
+        if run.untold is not None:
+            working_on(run.untold[0])
         async with self._starting(run):
             outcome = await self._run_unless_lost(run)
         if outcome is None:
             await run.acknowledge()
             return
         message = self._outcome_message(run, outcome)
+        message.wants_next = self._may_follow(run) and monotonic() < next_until
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         if run.start is None:
             metrics.FAST_PATH.labels("quick").inc()
-        await self._publish_outcome(message, run, outcome)
+        try:
+            await self._publish_outcome(message, run, outcome)
+        finally:
+            message.wants_next = False
         await run.acknowledge()
         await self._pending_outcomes.room()
 
@@ -348,7 +375,7 @@ class FastTransport:
         def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
-            elif status in {"ok", "late"}:
+            elif status in {"ok", "late"} and self._takes_next(message, run):
                 self._messages.forget(message)
             if status == "late":
                 # Another worker has it now; it may come back should that worker lose it.
@@ -359,6 +386,43 @@ class FastTransport:
         return self._messages.make(
             "outcome", command, run.place, events=events, on_answer=on_answer
         )
+
+    def _may_follow(self, run: _Run) -> bool:
+        """Return whether another command may come with the answer: where runs need no claim.
+
+        The spans of a traced command begin with its delivery.
+        """
+        return (
+            self._fast_path
+            and self._timing.start_after_seconds > 0
+            and run.following is None
+            and tracing() is None
+        )
+
+    def _takes_next(self, message: Message, run: _Run) -> bool:
+        """Take the command that came with an answer; False if it came too late for that.
+
+        Then the outcome goes out again, whose answer lets others have the command.
+        """
+        if message.next is None:
+            return True
+        if not message.wants_next:
+            message.pause = self._timing.answer_seconds
+            message.due = monotonic()
+            return False
+        message.wants_next = False
+        try:
+            note = notification_of(message.next)
+        except UndecodableNotification as error:
+            _log.error("next_undecodable", event_id=run.place.event_id, error=error.message)
+            return True
+        command = command_of(note)
+        if command is None or note.fast is None or note.event_id in self._known:
+            return True
+        run.following = _Run(command, Place(note.fast.shard, note.event_id, command.attempts))
+        run.following.untold = (note, None)
+        metrics.FAST_PATH.labels("next").inc()
+        return True
 
     def _refused(self, message: Message, run: _Run, outcome: Outcome) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
