@@ -224,7 +224,9 @@ def test_every_subject_on_the_broker_is_declared(played: Round) -> None:
     names = {subject: name_of_subject(subject) for subject in frozenset(played.subjects)}
 
     # Else it would prove nothing.
-    assert {"ingress", "commands", "events", "outbox_hints", "replies"} <= set(names.values())
+    found = set(names.values())
+    assert {"commands", "events", "outbox_hints", "replies"} <= found
+    assert found & {"ingress", "direct_writes"}
     undeclared = {subject for subject, name in names.items() if name is None}
     assert {one for one in undeclared if not one.startswith(tuple(OF_PLAYBOOKS))} == set()
 

@@ -13,8 +13,8 @@ from noetl_api_gateway.upstream.writes import IngressWriter
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.short_way import ShortWay
 from noetl_common.clock import unix_ms
+from noetl_common.retry import ShortWay
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,

@@ -18,9 +18,9 @@ from time import monotonic
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, StreamFull
 from noetl_common.bus.publish import PubAck
-from noetl_common.bus.short_way import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried, carried_headers
 from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on

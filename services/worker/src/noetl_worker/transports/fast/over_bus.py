@@ -9,9 +9,9 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
-from noetl_common.bus.short_way import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.commands import CommandNotification

@@ -16,7 +16,6 @@ from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
-    Command,
     UndecodableNotification,
     command_of,
     decode_notification,
@@ -33,6 +32,7 @@ from noetl_worker.transports.fast.delayed_start import DelayedStart
 from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.transports.fast.messages import Messages
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.run import Run
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
@@ -43,44 +43,6 @@ _log = get_logger()
 _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
 )
-
-
-class _Run:
-    """A command to run: its start may be unanswered or unsaid, its tool may be at work.
-
-    Attributes:
-        untold: the notification and its delivery, until that is answered; without a delivery if
-            the command came with the answer to an outcome.
-        start: the start, once it was published.
-        started: the event that tells of it.
-        following: the run that follows: of the same command, if that was handed to this worker
-            once more, or of the one that came with the answer.
-    """
-
-    __slots__ = ("command", "following", "is_lost", "place", "start", "started", "untold")
-
-    def __init__(self, command: Command, place: Place) -> None:
-        self.command = command
-        self.place = place
-        self.untold: tuple[CommandNotification, Delivery | None] | None = None
-        self.start: Message | None = None
-        self.started: EventFields | None = None
-        self.following: _Run | None = None
-        self.is_lost = False
-
-    async def acknowledge(self) -> None:
-        """Acknowledge the notification: this run is stored, or another worker's."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            if delivery is not None:
-                await delivery.ack()
-
-    async def give_back(self, seconds: float) -> None:
-        """Have the notification delivered again."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            if delivery is not None:
-                await delivery.nak(seconds)
 
 
 class FastTransport:
@@ -150,7 +112,7 @@ class FastTransport:
             await self._other.handle(delivery)
             return
         self._known.hold(note.event_id)
-        run: _Run | None = None
+        run: Run | None = None
         try:
             run = await self._take(note, delivery, shard=fast.shard)
             if run is not None:
@@ -170,12 +132,12 @@ class FastTransport:
 
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
-    ) -> _Run | None:
+    ) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
         command = command_of(note)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = _Run(command, Place(shard, note.event_id, command.attempts))
+            run = Run(command, Place(shard, note.event_id, command.attempts))
             run.untold = (note, delivery)
             if self._timing.start_after_seconds:
                 return run
@@ -193,7 +155,7 @@ class FastTransport:
             and time() < fresh_until(note.fast)
         )
 
-    async def _start(self, run: _Run) -> bool | None:
+    async def _start(self, run: Run) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
         is_first = await self._publish_start(message)
@@ -212,6 +174,7 @@ class FastTransport:
 
     async def _publish_start(self, message: Message) -> bool | None:
         """Publish a start until it is stored; tell if it is the first, None if it never was."""
+        metrics.FAST_PATH.labels("started").inc()
         for number in range(self._timing.start_tries):
             if number:
                 # A refusal comes at once: the next try must not.
@@ -227,12 +190,11 @@ class FastTransport:
                 )
         return None
 
-    async def _has_started(self, run: _Run, message: Message) -> None:
+    async def _has_started(self, run: Run, message: Message) -> None:
         message.due = monotonic() + self._timing.answer_seconds
-        metrics.FAST_PATH.labels("started").inc()
         await run.acknowledge()
 
-    async def _start_meanwhile(self, run: _Run) -> None:
+    async def _start_meanwhile(self, run: Run) -> None:
         """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
         message = self._start_message(run)
         try:
@@ -252,7 +214,7 @@ class FastTransport:
         else:
             await self._has_started(run, message)
 
-    async def _claim_meanwhile(self, run: _Run) -> None:
+    async def _claim_meanwhile(self, run: Run) -> None:
         """Ask whose a command is that was started before, while its tool is at work here."""
         if run.untold is None:
             return
@@ -265,12 +227,12 @@ class FastTransport:
             await self._confirm(run)
         else:
             # Handed out again meanwhile, to this worker: that run begins when this one has ended.
-            run.following = _Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
+            run.following = Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
             await self._confirm(run.following)
             self._lose(run)
         await run.acknowledge()
 
-    def _start_message(self, run: _Run) -> Message:
+    def _start_message(self, run: Run) -> Message:
         def on_answer(message: Message, status: str | None) -> None:
             if status in {"held", "lost", "refused"}:
                 self._messages.forget(message)
@@ -282,13 +244,13 @@ class FastTransport:
         )
         return run.start
 
-    def _started(self, run: _Run) -> EventFields:
+    def _started(self, run: Run) -> EventFields:
         """Return `command.started`, the same in the start and in the outcome."""
         if run.started is None:
             run.started = self._reporter.started(run.command)
         return run.started
 
-    def _lose(self, run: _Run) -> None:
+    def _lose(self, run: Run) -> None:
         """Kill the tool and report nothing: another worker has the command."""
         run.is_lost = True
         metrics.FAST_PATH.labels("lost").inc()
@@ -297,7 +259,7 @@ class FastTransport:
 
     async def _claim(
         self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
-    ) -> _Run | None:
+    ) -> Run | None:
         answer = await self._claims.ask(note, shard=shard, after_start=after_start)
         if answer == "refused":
             metrics.PULLS.labels("already_claimed").inc()
@@ -310,11 +272,11 @@ class FastTransport:
             return None
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
-        run = _Run(answer, Place(shard, note.event_id, answer.attempts))
+        run = Run(answer, Place(shard, note.event_id, answer.attempts))
         await self._confirm(run)
         return run
 
-    async def _confirm(self, run: _Run) -> None:
+    async def _confirm(self, run: Run) -> None:
         """Publish the start of a claimed run."""
         message = self._start_message(run)
         # The first id is the token of starts without a claim.
@@ -322,7 +284,7 @@ class FastTransport:
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])
 
-    async def _run(self, run: _Run, *, next_until: float) -> None:
+    async def _run(self, run: Run, *, next_until: float) -> None:
         """Run the tool and publish the outcome, unless the command is lost.
 
         A tool that ends quickly is told of by its outcome alone. Until a moment the answer may
@@ -349,7 +311,7 @@ class FastTransport:
         await self._pending_outcomes.room()
 
     @asynccontextmanager
-    async def _starting(self, run: _Run) -> AsyncIterator[None]:
+    async def _starting(self, run: Run) -> AsyncIterator[None]:
         """Publish the start of a run that nobody was told of, unless it ends before that."""
         if run.untold is None:
             yield
@@ -364,14 +326,14 @@ class FastTransport:
         if run.start is not None:
             self._messages.forget(run.start)
 
-    async def _run_unless_lost(self, run: _Run) -> Outcome | None:
+    async def _run_unless_lost(self, run: Run) -> Outcome | None:
         if run.is_lost:
             return None
         self._started(run)
         work = self._runner.run(run.command, self._results)
         return await self._runs.until_over(run.command, work)
 
-    def _outcome_message(self, run: _Run, outcome: Outcome) -> Message:
+    def _outcome_message(self, run: Run, outcome: Outcome) -> Message:
         def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
@@ -387,7 +349,7 @@ class FastTransport:
             "outcome", command, run.place, events=events, on_answer=on_answer
         )
 
-    def _may_follow(self, run: _Run) -> bool:
+    def _may_follow(self, run: Run) -> bool:
         """Return whether another command may come with the answer: where runs need no claim.
 
         The spans of a traced command begin with its delivery.
@@ -399,7 +361,7 @@ class FastTransport:
             and tracing() is None
         )
 
-    def _takes_next(self, message: Message, run: _Run) -> bool:
+    def _takes_next(self, message: Message, run: Run) -> bool:
         """Take the command that came with an answer; False if it came too late for that.
 
         Then the outcome goes out again, whose answer lets others have the command.
@@ -419,12 +381,12 @@ class FastTransport:
         command = command_of(note)
         if command is None or note.fast is None or note.event_id in self._known:
             return True
-        run.following = _Run(command, Place(note.fast.shard, note.event_id, command.attempts))
+        run.following = Run(command, Place(note.fast.shard, note.event_id, command.attempts))
         run.following.untold = (note, None)
         metrics.FAST_PATH.labels("next").inc()
         return True
 
-    def _refused(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    def _refused(self, message: Message, run: Run, outcome: Outcome) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
         self._messages.forget(message)
         event_id = message.place.event_id
@@ -438,7 +400,7 @@ class FastTransport:
         instead.pause = self._timing.answer_seconds
         instead.due = monotonic()
 
-    async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    async def _publish_outcome(self, message: Message, run: Run, outcome: Outcome) -> None:
         """Publish until it is stored; it stays in memory until it is answered.
 
         Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
@@ -450,7 +412,7 @@ class FastTransport:
             message.due = monotonic()
             raise
 
-    async def _publish_until_stored(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    async def _publish_until_stored(self, message: Message, run: Run, outcome: Outcome) -> None:
         timing = self._timing
         place = message.place
         async for _ in backoff(
