@@ -20,6 +20,7 @@ from typing import Any
 
 import asyncpg
 import uvloop
+from noetl_common.bus.publish import Outgoing
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import (
@@ -53,11 +54,17 @@ def playbook_text(steps: int) -> str:
 class SilentBus:
     """Takes hints and replies."""
 
+    forbidden = frozenset[str]()
+
     def __init__(self) -> None:
         self.hints = 0
 
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
         del subject, body, headers
+        self.hints += 1
+
+    async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
+        del message, acknowledge_to
         self.hints += 1
 
 

@@ -211,3 +211,29 @@ async def test_nonsense_in_place_of_a_command_ends_nothing(
 
     assert listener.commands == [1, 2, 3, 4, 5]
     assert await unacked(plane) == 0
+
+
+async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    async with (
+        listening(plane, answer) as listener,
+        start_worker(permits=1, timing=Timing(next_at_once=0)),
+    ):
+        for event_id in (1, 2, 3):
+            await plane.notify(note(event_id))
+        await eventually(lambda: len(waiting) == 3, what="all have run")
+        for incoming in waiting:
+            listener.reply(incoming, {"status": "ok"})
+
+        async def are_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(are_acked, what="all are acknowledged")
+
+    assert listener.wishes == [False] * 3
+    assert plane.messages == []

@@ -201,7 +201,10 @@ class TurnAttempt:
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
         self._note_times(kept)
-        await self._send_hints(kept)
+        # First what a worker waits for: commands go out with the hints, or with the answers.
+        answers_first = any(encoded.handed for encoded in kept)
+        if not answers_first:
+            await self._send_hints(kept)
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
         if ended:
             await self._cancel_late_children(ended)
@@ -222,6 +225,8 @@ class TurnAttempt:
             if encoded.unit.left:
                 left = Group(encoded.unit.execution_id, encoded.unit.left)
                 prepared.postponed.append((left, 0.0))
+        if answers_first:
+            await self._send_hints(kept)
         for encoded in encoded_units:
             if encoded.unit.execution_id not in committed.kept:
                 await self._again(encoded.unit, committed, prepared)

@@ -12,6 +12,7 @@ class Timing:
             before the tool begins.
         next_seconds: how long a slot goes from command to command without the queue: what waits
             there has its turn after that.
+        next_at_once: with more commands at work than these the slots take from the queue alone.
     """
 
     start_after_seconds: float = 0.01
@@ -30,3 +31,4 @@ class Timing:
     outcome_longest_pause_seconds: float = 15.0
     look_seconds: float = 0.25
     next_seconds: float = 0.1
+    next_at_once: int = 4

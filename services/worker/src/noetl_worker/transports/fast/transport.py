@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.permits import permit_lent
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
@@ -118,7 +119,9 @@ class FastTransport:
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
-            next_until = monotonic() + self._timing.next_seconds
+            # What waits in the queue has its turn first.
+            seconds = 0.0 if delivery.num_pending else self._timing.next_seconds
+            next_until = monotonic() + seconds
             while run is not None:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
@@ -303,10 +306,15 @@ class FastTransport:
         self._known.finish(run.place.event_id)
         if run.start is None:
             metrics.FAST_PATH.labels("quick").inc()
-        try:
-            await self._publish_outcome(message, run, outcome)
-        finally:
-            message.wants_next = False
+        if message.wants_next:
+            try:
+                await self._publish_outcome(message, run, outcome)
+            finally:
+                message.wants_next = False
+        else:
+            # The wait for the answer needs no slot.
+            with permit_lent():
+                await self._publish_outcome(message, run, outcome)
         await run.acknowledge()
         await self._pending_outcomes.room()
 
@@ -352,10 +360,13 @@ class FastTransport:
     def _may_follow(self, run: Run) -> bool:
         """Return whether another command may come with the answer: where runs need no claim.
 
-        The spans of a traced command begin with its delivery.
+        Only while few are at work: of many the control plane decides more in one commit if their
+        slots are free before their answers come. The spans of a traced command begin with its
+        delivery.
         """
         return (
             self._fast_path
+            and self._known.count_held() <= self._timing.next_at_once
             and self._timing.start_after_seconds > 0
             and run.following is None
             and tracing() is None
