@@ -7,6 +7,7 @@
 export PYTHONDONTWRITEBYTECODE =
 
 MEMBERS := $(wildcard libs/*/src services/*/src packages/*/src) cli/src testkit/src
+TYPED := $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release
 
 setup:
 	@tools/bootstrap
@@ -16,7 +17,12 @@ demo:
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(TYPED) && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+
+# The types alone.
+.PHONY: types
+types:
+	.venv/bin/mypy $(TYPED)
 
 # The pages of docs/ that are written from the code, and the site of all pages in build/site.
 docs: setup
