@@ -190,7 +190,7 @@ release: setup
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
-	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt && for list in requirements tests/server; do .uv/bin/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate $(args) --output-file packages/noetl_tool_snowflake/$$list.txt packages/noetl_tool_snowflake/$$list.in || exit 1; done
+	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt && for list in requirements tests/server; do .uv/bin/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header $(args) --output-file packages/noetl_tool_snowflake/$$list.txt packages/noetl_tool_snowflake/$$list.in || exit 1; done
 
 # Every page of the console in Chromium, on a desktop, a phone and in the dark, with its pictures in
 # .noetl/console, and how soon a change is seen.
