@@ -51,7 +51,9 @@ def playbook_text(steps: int) -> str:
 
 
 class SilentBus:
-    """Takes hints and replies."""
+    """Takes hints, messages and replies."""
+
+    forbidden: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.hints = 0
@@ -59,6 +61,9 @@ class SilentBus:
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
         del subject, body, headers
         self.hints += 1
+
+    async def hand_over(self, message: Any, *, acknowledge_to: str) -> None:
+        del message, acknowledge_to
 
 
 class Waiting:

@@ -44,6 +44,8 @@ _FIXED: dict[str, tuple[int, dict[str, str], bytes]] = {
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else a body waits until the head is confirmed: 40 ms on a connection that is kept.
+    disable_nagle_algorithm = True
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
