@@ -17,8 +17,9 @@ from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.output_watches import OutputWatches
+from noetl_api_gateway.upstream.pages.requests import PageRequests
+from noetl_api_gateway.upstream.pages.states import StateFeed
 from noetl_api_gateway.upstream.services import Services
-from noetl_api_gateway.upstream.states import StateFeed
 from noetl_api_gateway.upstream.writes import IngressWriter
 
 
@@ -39,11 +40,13 @@ class Gateway:
     watches: OutputWatches
     gatekeeper: Gatekeeper | None = None
     states: StateFeed = field(init=False)
+    pages: PageRequests = field(init=False)
     waiting_calls: int = 0
     """Calls of tools (`/mcp`) that wait for their executions."""
 
     def __post_init__(self) -> None:
         self.states = StateFeed(self.bus)
+        self.pages = PageRequests(self.bus)
 
 
 class GatewayProcess(Service):
