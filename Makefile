@@ -7,6 +7,7 @@
 export PYTHONDONTWRITEBYTECODE =
 
 MEMBERS := $(wildcard libs/*/src services/*/src packages/*/src) cli/src testkit/src
+TYPED := $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release
 
 setup:
 	@tools/bootstrap
@@ -16,7 +17,12 @@ demo:
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(TYPED) && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/chart/check.py && .venv/bin/python tools/docs/pages.py --check
+
+# The types alone.
+.PHONY: types
+types:
+	.venv/bin/mypy $(TYPED)
 
 # The pages of docs/ that are written from the code, and the site of all pages in build/site.
 docs: setup
@@ -184,7 +190,7 @@ release: setup
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
-	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt && for list in requirements tests/server; do .uv/bin/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate $(args) --output-file packages/noetl_tool_snowflake/$$list.txt packages/noetl_tool_snowflake/$$list.in || exit 1; done
+	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-group docs --no-emit-workspace --no-header --output-file requirements.txt && .uv/bin/uv export --quiet --only-group docs --no-header --output-file tools/docs/site.txt && for list in requirements tests/server; do .uv/bin/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header $(args) --output-file packages/noetl_tool_snowflake/$$list.txt packages/noetl_tool_snowflake/$$list.in || exit 1; done
 
 # Every page of the console in Chromium, on a desktop, a phone and in the dark, with its pictures in
 # .noetl/console, and how soon a change is seen.

@@ -20,7 +20,6 @@ from typing import Any
 
 import asyncpg
 import uvloop
-from noetl_common.bus.publish import Outgoing
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import (
@@ -52,9 +51,9 @@ def playbook_text(steps: int) -> str:
 
 
 class SilentBus:
-    """Takes hints and replies."""
+    """Takes hints, messages and replies."""
 
-    forbidden = frozenset[str]()
+    forbidden: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.hints = 0
@@ -63,9 +62,8 @@ class SilentBus:
         del subject, body, headers
         self.hints += 1
 
-    async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
+    async def hand_over(self, message: Any, *, acknowledge_to: str) -> None:
         del message, acknowledge_to
-        self.hints += 1
 
 
 class Waiting:

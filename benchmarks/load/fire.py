@@ -1,17 +1,15 @@
 """Requests over many connections, by the compiled client where there is a compiler."""
 
 import asyncio
-import shutil
 import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from load.compiled import compiled
 from load.kept import Connection
 
 
@@ -38,7 +36,7 @@ def fire(url: str, requests: Sequence[bytes], *, connections: int, count: int = 
     count = count or len(requests)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 80
-    program = compiled()
+    program = compiled("fire")
     if program is None:
         return asyncio.run(_fired(host, port, requests, connections, count))
     with tempfile.NamedTemporaryFile() as file:
@@ -53,20 +51,6 @@ def fire(url: str, requests: Sequence[bytes], *, connections: int, count: int = 
     good, bad, seconds, *times = done.stdout.split()
     p50, p90, p99, longest = (int(one) / 1000 for one in times)
     return Figures(int(good), int(bad), float(seconds), p50, p90, p99, longest)
-
-
-@cache
-def compiled() -> Path | None:
-    """Compile the client; None without a compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        return None
-    source = Path(__file__).with_name("fire.c")
-    target = Path(tempfile.gettempdir()) / f"noetl-fire-{int(source.stat().st_mtime)}"
-    if not target.exists():
-        command = [compiler, "-O2", "-D_GNU_SOURCE", "-o", str(target), str(source)]
-        subprocess.run(command, check=True)
-    return target
 
 
 async def _fired(

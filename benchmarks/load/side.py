@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 import orjson
+from load import worker
 from load.fire import Figures, fire
-from load.kept import request
+from load.kept import Pool, request
 from noetl.stack.process import free_port
 from noetl_testkit import stack as e2e
 from noetl_testkit.waiting import wait_until
@@ -46,7 +46,9 @@ FROM (
     WHERE e.event_type IN ('command.issued', 'playbook.completed')
 ) AS steps
 """
+_OPEN = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
 _LONGEST_RUN_SECONDS = 120
+_LOOK_SECONDS = 0.02
 _WORKER = "w-bench"
 _WATCHED = ("api-gateway", "orchestrator", "projector", "catalog", "nats")
 _EVENT_IDS = count(time.time_ns())
@@ -129,8 +131,7 @@ class Side:
 
     def open_count(self) -> int:
         """Return how many executions run."""
-        text = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
-        number: int = asyncio.run(_fetch(self.dsn, text))[0][0]
+        number: int = asyncio.run(_fetch(self.dsn, _OPEN))[0][0]
         return number
 
     def ended(self, number: int) -> list[int]:
@@ -163,17 +164,27 @@ class Side:
 
     def run(self, executions: int, *, at_once: int) -> float:
         """Run executions of ten steps; return the steps a second."""
+        return asyncio.run(self._run(executions, at_once))
+
+    async def _run(self, executions: int, at_once: int) -> float:
+        """Keep all connections: to open one for each look would cost as much as a step."""
         data = request("POST", "/api/execute", orjson.dumps({"path": "bench/noop"}))
-        began, left = time.perf_counter(), executions
-        while (open_now := self.open_count()) or left:
-            room = min(left, at_once - open_now)
-            if room > 0:
-                fire(self.url, [data], connections=4, count=room)
-                left -= room
-            time.sleep(0.02)
-            if time.perf_counter() - began > _LONGEST_RUN_SECONDS:
-                raise TimeoutError(f"{open_now} executions have not ended")
-        return executions * STEPS / (time.perf_counter() - began)
+        pool, left = Pool(self.url), executions
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            began = time.perf_counter()
+            while (open_now := await connection.fetchval(_OPEN)) or left:
+                room = min(left, at_once - open_now)
+                for status, answer in await asyncio.gather(*(pool.ask(data) for _ in range(room))):
+                    if status != 200:
+                        raise RuntimeError(f"a start was refused: {status} {answer[:200]!r}")
+                left -= max(room, 0)
+                await asyncio.sleep(_LOOK_SECONDS)
+                if time.perf_counter() - began > _LONGEST_RUN_SECONDS:
+                    raise TimeoutError(f"{open_now} executions have not ended")
+            return executions * STEPS / (time.perf_counter() - began)
+        finally:
+            await connection.close()
 
     def step_ms(self, executions: int) -> float:
         """Return the median milliseconds of a step of the newest executions, by commit time."""
@@ -183,10 +194,9 @@ class Side:
     def _playing(self, players: int) -> Iterator[None]:
         running = [
             subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "load.worker", self.nats_url, self.url),
-                    *("shared", "16", f"player-{number}"),
-                ],
+                worker.command(
+                    self.nats_url, self.url, "shared", permits=16, name=f"player-{number}"
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

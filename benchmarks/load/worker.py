@@ -9,6 +9,9 @@ are permits. Where nothing is to be had it sleeps for 100 ms.
 
 It runs until its input is closed, and then prints how many commands it has run, and the median
 milliseconds of a claim and of an event.
+
+Where there is a compiler ``worker.c`` plays it instead (`command`), and leaves the processors to
+what is measured.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ import nats
 import nats.js.errors
 import orjson
 import uvloop
+from load.compiled import compiled
 from load.kept import Pool, request
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -141,19 +145,38 @@ class Worker:
         return (milliseconds << 22) | self._node | (number & 0xFFF)
 
 
+def command(nats_url: str, server_url: str, pool: str, *, permits: int, name: str) -> list[str]:
+    """Return the command line that plays a worker."""
+    program = compiled("worker")
+    if program is None:
+        values = (nats_url, server_url, pool, str(permits), name)
+        return [sys.executable, "-m", "load.worker", *values]
+    broker, server, durable = urlsplit(nats_url), urlsplit(server_url), pool_durable(pool)
+    login = "" if broker.username is None else f"{broker.username}:{broker.password}"
+    making = {"stream_name": durable.stream, "config": _config(durable).as_dict()}
+    return [
+        *(str(program), broker.hostname or "", str(broker.port or 4222), login),
+        *(server.hostname or "", str(server.port or 80), durable.stream, durable.name),
+        *(orjson.dumps(making).decode(), str(permits), name),
+    ]
+
+
+def _config(durable: DurableSpec) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=durable.name,
+        filter_subject=durable.filter_subject,
+        ack_policy=AckPolicy.EXPLICIT,
+    )
+
+
 async def work(arguments: list[str]) -> None:
     """Work until the input is closed."""
     nats_url, server_url, pool, permits, name = arguments
     client = await nats.connect(nats_url)
     durable = pool_durable(pool)
-    wanted = ConsumerConfig(
-        durable_name=durable.name,
-        filter_subject=durable.filter_subject,
-        ack_policy=AckPolicy.EXPLICIT,
-    )
     # Made by whoever comes first, as the original does.
     with contextlib.suppress(nats.js.errors.APIError):
-        await client.jetstream().add_consumer(durable.stream, wanted)
+        await client.jetstream().add_consumer(durable.stream, _config(durable))
     inbox = await client.subscribe(client.new_inbox())
     worker = Worker(
         client, inbox, Pool(server_url), durable=durable, permits=int(permits), name=name

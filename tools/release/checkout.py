@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_MEMBERS = ("libs/*", "services/*", "cli", "testkit")
+_MEMBERS = ("libs/*", "services/*", "cli", "testkit", "packages/*")
 _CHART = "helm/noetl/Chart.yaml"
 _CHART_VERSION = re.compile(r'^(?:version|appVersion): "?([^"\s]+)', re.MULTILINE)
 

@@ -1,8 +1,9 @@
 """Makes what a release consists of, below ``dist``: ``make release``.
 
 Wheels of all packages, the pinned requirements, the source, the chart, lists of contents (SBOM) for
-the whole and for each image, the images themselves where an engine runs, the notes, and the
-checksums of all. The same commit gives the same files, the images excepted.
+the whole, for each image and for each package with a lock of its own, the images themselves where
+an engine runs, the notes, and the checksums of all.
+The same commit gives the same files, the images excepted.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from requirements_of import needed
 ROOT = Path(__file__).resolve().parents[2]
 CHART = "helm/noetl"
 SUMS = "SHA256SUMS"
+_LOCK = "requirements.txt"
 _BUILD_SECONDS = 1800.0
 _TESTKIT = "noetl_testkit"
 # Wheels, and files that `Release.file` names; also those of a release that stopped half-way.
@@ -65,25 +67,37 @@ def say(line: str) -> None:
 
 def wheels(release: Release) -> list[Path]:
     """Build the wheels with the build tools that requirements.txt pins."""
-    locked = ("--require-hashes", "--build-constraint", "requirements.txt")
-    run(
-        [
-            *(".uv/bin/uv", "build", "--quiet", "--wheel", "--all-packages", *locked),
-            *("--out-dir", str(release.out)),
-        ],
-        timeout=_BUILD_SECONDS,
-        environment={"SOURCE_DATE_EPOCH": str(int(release.made.timestamp()))},
-        folder=release.root,
-    )
+    for what in ("--all-packages", *map(str, own_locks(release.root).values())):
+        build(release, what)
     (release.out / ".gitignore").unlink(missing_ok=True)
     for wheel in release.out.glob(f"{_TESTKIT}-*.whl"):
         wheel.unlink()
     return sorted(release.out.glob("*.whl"))
 
 
+def build(release: Release, what: str) -> None:
+    """Build wheels: of a folder, or of all packages of the workspace."""
+    locked = ("--require-hashes", "--build-constraint", "requirements.txt")
+    run(
+        [
+            *(".uv/bin/uv", "build", "--quiet", "--wheel", what, *locked),
+            *("--out-dir", str(release.out)),
+        ],
+        timeout=_BUILD_SECONDS,
+        environment={"SOURCE_DATE_EPOCH": str(int(release.made.timestamp()))},
+        folder=release.root,
+    )
+
+
+def own_locks(root: Path) -> dict[str, Path]:
+    """Return the folders of the packages with a lock of their own, by name."""
+    found = sorted(root.glob(f"packages/*/{_LOCK}"))
+    return {file.parent.name.replace("_", "-"): file.parent.relative_to(root) for file in found}
+
+
 def requirements(release: Release, built: list[Path]) -> None:
     """Write what the wheels need at run time, pinned: the lock without developers' tools."""
-    lock = (release.root / "requirements.txt").read_text()
+    lock = (release.root / _LOCK).read_text()
     entries = needed(lock, set(parts.by_package(built)))
     release.file("-requirements.txt").write_text("\n".join(entries) + "\n")
 
@@ -121,23 +135,37 @@ def _gzip(read: Callable[[int], bytes], file: Path) -> None:
 
 def lists(release: Release, built: list[Path]) -> None:
     """Write the lists of contents: of everything, and of each image."""
-    lock = (release.root / "requirements.txt").read_text()
-
-    def write(name: str, ending: str, files: list[Path], locked: str, kind: ComponentType) -> None:
-        subject = Subject(name=name, version=release.version, type=kind, made=release.made)
-        gone = {part for image in parts.images() if image.name == name for part in image.unused}
-        packages = [package for package in pinned(locked) if package.name not in gone]
-        release.file(f"{ending}.cdx.json").write_text(contents(subject, files, packages))
-
+    lock = (release.root / _LOCK).read_text()
     ours = set(parts.by_package(built))
-    write("noetl", "", built, "\n".join(needed(lock, ours)), ComponentType.APPLICATION)
+    _list(release, "", built, "\n".join(needed(lock, ours)), ComponentType.APPLICATION)
     with tempfile.TemporaryDirectory(prefix="noetl-release-") as scratch:
-        parts.main(release.out, release.root / "requirements.txt", Path(scratch))
+        parts.main(release.out, release.root / _LOCK, Path(scratch))
         for image in parts.images():
             folder = Path(scratch, image.name)
             files = sorted((folder / "wheels").iterdir())
-            locked = (folder / "requirements.txt").read_text()
-            write(image.name, f"-{image.name}", files, locked, ComponentType.CONTAINER)
+            locked = (folder / _LOCK).read_text()
+            _list(release, image.name, files, locked, ComponentType.CONTAINER)
+
+
+def own_lists(release: Release, built: list[Path]) -> None:
+    """Write lock and list of contents of each package with a lock of its own."""
+    files = parts.by_package(built)
+    for package, folder in own_locks(release.root).items():
+        name = package.removeprefix("noetl-")
+        lock = release.root / folder / _LOCK
+        shutil.copyfile(lock, release.file(f"-{name}-{_LOCK}"))
+        # What uv calls by the name of its list is what the package itself wants.
+        locked = lock.read_text().replace("requirements.in", package)
+        _list(release, name, [files[package]], locked, ComponentType.LIBRARY)
+
+
+def _list(release: Release, part: str, files: list[Path], locked: str, kind: ComponentType) -> None:
+    name = part or "noetl"
+    subject = Subject(name=name, version=release.version, type=kind, made=release.made)
+    gone = {unused for image in parts.images() if image.name == name for unused in image.unused}
+    packages = [package for package in pinned(locked) if package.name not in gone]
+    ending = f"-{part}.cdx.json" if part else ".cdx.json"
+    release.file(ending).write_text(contents(subject, files, packages))
 
 
 def images(release: Release, engine: Engine, base: str) -> None:
@@ -229,6 +257,7 @@ def make(arguments: argparse.Namespace) -> None:
     source(release)
     chart(release)
     lists(release, built)
+    own_lists(release, built)
     release.file("-notes.md").write_text(notes)
     if engine is None:
         say(f"WITHOUT IMAGES: {reason}")

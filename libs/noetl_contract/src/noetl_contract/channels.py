@@ -47,6 +47,7 @@ from noetl_contract.ingress import (
     StoredMessage,
 )
 from noetl_contract.json import Json
+from noetl_contract.pages.requests import PageHint, PageRequest, PageResult
 from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
@@ -331,6 +332,35 @@ WATCH_HINTS = Channel(
     receivers=("worker",),
     role="hint",
 )
+_PAGE = {
+    "client_id": "Name of the page's connection.",
+    "request_id": "Id of the request.",
+    "execution_id": _EXECUTION,
+}
+PAGE_REQUESTS = Channel(
+    name="page_requests",
+    address="noetl_pages.{client_id}.{request_id}.{execution_id}.{kind}",
+    summary="Requests of web pages that wait for results of executions, and the results that "
+    "playbooks post, until they are too old.",
+    messages=(
+        Message("page_request", TypeAdapter(PageRequest), "A page waits.", _ID),
+        Message("page_result", TypeAdapter(PageResult), "A playbook has posted.", _ID),
+    ),
+    senders=("api-gateway",),
+    receivers=("api-gateway",),
+    parameters={**_PAGE, "kind": "`request` or `result`."},
+    stream=streams.PAGES.name,
+)
+PAGE_HINTS = Channel(
+    name="page_hints",
+    address="noetl_hint.page.{client_id}",
+    summary="Something was kept for an open page, or its execution goes on; they may be lost.",
+    messages=(Message("page_hint", TypeAdapter(PageHint), "Look, or progress to pass on."),),
+    senders=("api-gateway",),
+    receivers=("api-gateway",),
+    parameters={"client_id": _PAGE["client_id"]},
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -367,6 +397,8 @@ CHANNELS = (
     TRIGGER_HINTS,
     OUTPUT,
     WATCH_HINTS,
+    PAGE_REQUESTS,
+    PAGE_HINTS,
     REPLIES,
 )
 

@@ -1,5 +1,6 @@
 """What steps ask for, found in any notation, and what the linter says to it."""
 
+import pytest
 from noetl_engine.playbook.libraries import libraries_of
 from noetl_engine.playbook.lint import Severity, lint
 from noetl_engine.playbook.yaml import compose
@@ -64,6 +65,46 @@ def test_another_interpreter_has_no_libraries_of_ours() -> None:
 
     assert first.problem is not None
     assert "another interpreter" in first.problem
+
+
+JOB = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: job, path: tests/job}
+workflow:
+- step: start
+  tool:
+    kind: script
+    script: {type: inline, content: "# /// script\\n# dependencies = ['six']\\n# ///\\nimport six"}
+  next: {arcs: [{step: end}]}
+- step: end
+  tool: {kind: noop}
+"""
+
+
+def test_a_script_in_a_job_has_no_libraries_of_ours() -> None:
+    text = JOB.replace("kind: script", "kind: script\n    requirements: [six]")
+
+    (only,) = libraries_of(compose(text))
+    finding, _ = lint(text)
+
+    assert only.named == "step 'start'"
+    assert only.problem is not None
+    assert "`requirements` can't be had by kind `script`: it runs in a Job" in only.problem
+    assert (finding.rule, finding.severity) == ("libraries", Severity.ERROR)
+
+
+def test_a_header_that_nobody_reads_is_a_warning() -> None:
+    (finding,) = lint(JOB)
+
+    assert libraries_of(compose(JOB)) == []
+    assert (finding.rule, finding.severity) == ("libraries", Severity.WARNING)
+    assert finding.message.startswith("nobody installs six, as the script's header asks")
+
+
+@pytest.mark.parametrize("packages", ["image: of/our-own", "install_dependencies: [six]"])
+def test_a_job_may_have_the_packages_of_a_header(packages: str) -> None:
+    assert lint(JOB.replace("    script: {", f"    job: {{{packages}}}\n    script: {{")) == []
 
 
 def test_what_is_no_playbook_asks_for_nothing() -> None:

@@ -1,7 +1,7 @@
 """Stand-ins of the clouds for providers of secrets: one HTTP server that records requests."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,12 +20,15 @@ class Call:
     body: bytes
 
 
+type Answer = Callable[[Call], tuple[int, Json]]
+
+
 @dataclass
 class Clouds:
     """Answers by path, and the requests received."""
 
     url: str = ""
-    answers: dict[str, tuple[int, Json]] = field(default_factory=dict)
+    answers: dict[str, tuple[int, Json] | Answer] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
     def answer(self, path: str, body: Json, *, status: int = 200) -> None:
@@ -46,9 +49,11 @@ def running_clouds() -> Iterator[Clouds]:
         def do_GET(self) -> None:
             size = int(self.headers.get("content-length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            clouds.calls.append(Call(self.command, self.path, headers, self.rfile.read(size)))
+            call = Call(self.command, self.path, headers, self.rfile.read(size))
+            clouds.calls.append(call)
             missing = (404, {"error": "no such path"})
-            status, body = clouds.answers.get(self.path.partition("?")[0], missing)
+            answer = clouds.answers.get(self.path.partition("?")[0], missing)
+            status, body = answer(call) if callable(answer) else answer
             data = body if isinstance(body, bytes) else orjson.dumps(body)
             self.send_response(status)
             self.send_header("content-length", str(len(data)))

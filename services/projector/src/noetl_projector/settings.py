@@ -1,11 +1,14 @@
 """Settings of the projector service."""
 
 import json
-from typing import Literal
+from typing import Final, Literal
 
 from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+ACCOUNT_FIELDS: Final = frozenset({"client_email", "private_key"})
+"""What the key of a service account has at least."""
 
 
 class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSettings):
@@ -71,6 +74,11 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
         default=SecretStr(""),
         description="Key of a service account, as JSON; without it the machine's own identity, or "
         "what GOOGLE_APPLICATION_CREDENTIALS names, is used.",
+    )
+    result_gcs_credential: str = Field(
+        default="",
+        description="Stored credential that is the key of a service account (`client_email`, "
+        "`private_key`), read anew when it is refused; in place of that key.",
     )
     aws_region: str = Field(
         default="",
@@ -189,4 +197,4 @@ def is_account_key(text: str) -> bool:
         key = json.loads(text)
     except ValueError:
         return False
-    return isinstance(key, dict) and {"client_email", "private_key"} <= key.keys()
+    return isinstance(key, dict) and key.keys() >= ACCOUNT_FIELDS

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from moto.server import ThreadedMotoServer
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.ids import SnowflakeIds
@@ -38,6 +38,7 @@ from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.results.removal import remove_bodies
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
+from noetl_testkit.waiting import eventually
 from pydantic import SecretStr, ValidationError
 
 from services.projector.tests.conftest import Ask, Pool
@@ -51,6 +52,8 @@ BUCKETS = ["s3", "gcs"]
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
     """A server of S3; the requests that places make of Cloud Storage are the same in its XML."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 -- 0.3 s of each process of a run
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -62,7 +65,7 @@ def s3_url() -> Iterator[str]:
 
 
 class PickyBucket:
-    """A bucket that takes one key's id at a time, and keeps what it was given."""
+    """A bucket that takes one key's id, or one account, at a time, and keeps what it was given."""
 
     def __init__(self) -> None:
         self.key_id = "old"
@@ -85,7 +88,7 @@ class PickyBucket:
                     self._answer(200, bucket.bodies[self.path.partition("?")[0]])
 
             def _is_known(self) -> bool:
-                if f"Credential={bucket.key_id}/" in self.headers.get("authorization", ""):
+                if bucket.key_id == _who(self.headers.get("authorization", "")):
                     return True
                 bucket.refused += 1
                 self._answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
@@ -113,6 +116,23 @@ class PickyBucket:
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+def _who(authorization: str) -> str:
+    """Return the key's id of a signature, or the account that has signed a token."""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme != "Bearer":
+        return rest.removeprefix("Credential=").partition("/")[0]
+    claims = rest.split(".")[1]
+    issuer: str = orjson.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iss"]
+    return issuer
+
+
+def account(name: str) -> dict[str, str]:
+    """Return a new key of a service account."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return {"client_email": name, "private_key": pem, "private_key_id": "1"}
 
 
 @dataclass
@@ -379,8 +399,17 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, str], messag
         Settings(**changes)
 
 
-async def test_keys_of_a_credential_are_changed_without_a_restart(start: StartBench) -> None:
-    bucket, kept = PickyBucket(), {"access_key_id": "old", "secret_access_key": "s"}
+@pytest.mark.parametrize(
+    ("store", "keys", "lacking"),
+    [
+        ("s3", lambda name: {"access_key_id": name, "secret_access_key": "s"}, "access_key_id or"),
+        ("gcs", account, "client_email or private_key"),
+    ],
+)
+async def test_keys_of_a_credential_are_changed_without_a_restart(
+    start: StartBench, store: str, keys: Callable[[str], dict[str, str]], lacking: str
+) -> None:
+    bucket, kept = PickyBucket(), keys("old")
 
     async def answer(request: CredentialName) -> CredentialBody:
         return CredentialBody(
@@ -389,13 +418,15 @@ async def test_keys_of_a_credential_are_changed_without_a_restart(start: StartBe
         )  # fmt: skip
 
     with bucket.running() as url:
-        async with start("s3", result_s3_endpoint=url, result_s3_credential="bucket") as bench:
+        changes = {f"result_{store}_endpoint": url, f"result_{store}_credential": "bucket"}
+        async with start(store, **changes) as bench:
             place = bench.places.chosen
             assert place is not None
             location = place.location("a")
             async with serve_rpc(bench.bus, [handle(CREDENTIAL_PLATFORM, answer)], queue="fake"):
                 await place.put(location, b"one")
-                bucket.key_id = kept["access_key_id"] = "new"
+                bucket.key_id = "new"
+                kept |= keys("new")
                 many = await asyncio.gather(
                     *(place.put(f"{location}{n}", b"two") for n in range(20))
                 )
@@ -403,16 +434,22 @@ async def test_keys_of_a_credential_are_changed_without_a_restart(start: StartBe
                 bucket.key_id = "third"
                 with pytest.raises(PlaceUnavailable, match="lacked the necessary privileges"):
                     await place.get(location, size=3)
+                kept.clear()
+
+                async def lacks() -> bool:
+                    with pytest.raises(PlaceUnavailable) as caught:
+                        await place.get(location, size=3)
+                    return f"the credential of the bucket lacks {lacking}" in str(caught.value)
+
+                # It is read again after a second.
+                await eventually(lacks, what="what the credential lacks is named")
 
     assert len(many) == 20
     assert len(bucket.bodies) == 21
 
 
 async def test_a_key_of_a_service_account_signs_what_is_asked(start: StartBench) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    account = {"client_email": "a@b.example", "private_key": pem, "private_key_id": "1"}
-    async with start("gcs", result_gcs_key=orjson.dumps(account).decode()) as bench:
+    async with start("gcs", result_gcs_key=orjson.dumps(account("a@b.example")).decode()) as bench:
         await bench.put()
 
         assert (await bench.resolve()).body == DATA

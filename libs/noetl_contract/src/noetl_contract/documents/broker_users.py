@@ -133,6 +133,9 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
     match name:
         case "api-gateway":
             publish += ["noetl_rpc.>", f"{_API}.STREAM.MSG.GET.{streams.INGRESS.name}"]
+            # Only edges use it, and the first that needs it makes it.
+            verbs = ("INFO", "CREATE", "UPDATE", "MSG.GET", "MSG.DELETE")
+            publish += [f"{_API}.STREAM.{verb}.{streams.PAGES.name}" for verb in verbs]
         case "orchestrator":
             # How far the pools are, by which commands are judged that nobody claims.
             # Which of them have one durable only, by which commands travel in notifications.

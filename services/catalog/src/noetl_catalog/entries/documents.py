@@ -13,6 +13,7 @@ from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.libraries import StepLibraries, libraries_of
 from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.parse.keychain import token_endpoint
 from noetl_engine.playbook.plugins import NamedPlugin, plugins_of
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.schedule.model import Schedule
@@ -21,7 +22,7 @@ from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 from noetl_engine.triggers.starts import StartedPlaybook, started_by
 from noetl_engine.triggers.subscription import Subscription, read_subscription, subscription_problem
 
-from noetl_catalog.providers.registry import UnknownProvider, check_provider
+from noetl_catalog.providers.registry import OAUTH2, UnknownProvider, check_provider
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -155,20 +156,24 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
 
 
 def _check_providers(keychain: Json) -> None:
-    """Check that the providers of a keychain's entries are installed here.
+    """Check that the providers of a keychain's entries are installed here, and find no fault.
 
     Raises:
-        InvalidDocument: one isn't; the text names it, its entry, and those that are.
+        InvalidDocument: one isn't, or does; the text names it, its entry, and what is wrong.
     """
     for entry in keychain if isinstance(keychain, list) else ():
-        provider = entry.get("provider") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict):
+            continue
+        provider = entry.get("provider") or (OAUTH2 if token_endpoint(entry) else "")
         if not isinstance(provider, str) or not provider:
             continue
         try:
-            check_provider(provider)
+            problem = check_provider(provider).entry_problem(entry)
         except UnknownProvider as error:
+            problem = error.message
+        if problem is not None:
             name = str(entry.get("name"))[:_LONGEST_SHOWN]
-            raise InvalidDocument(problem=f"keychain entry '{name}': {error.message}") from error
+            raise InvalidDocument(problem=f"keychain entry '{name}': {problem}")
 
 
 def _trigger(tree: Mapping[str, Json], path: str) -> EndedTrigger:

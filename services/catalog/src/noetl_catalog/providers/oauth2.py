@@ -1,17 +1,23 @@
-"""Access tokens by OAuth2's client credentials grant, from any issuer (RFC 6749, 4.4)."""
+"""Access tokens of any OAuth2 issuer: by client credentials or a refresh token (RFC 6749)."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 from urllib.parse import quote, urlsplit
 
 from noetl_contract.json import Json, JsonObject
 
 from noetl_catalog.providers.calls import Options, after_seconds, as_text
-from noetl_catalog.providers.provider import Provider, Secret
+from noetl_catalog.providers.errors import ProviderFailed
+from noetl_catalog.providers.provider import Provider, Replaced, Secret
 
+REFRESH: Final = "refresh_token"
 _METHODS = ("GET", "POST", "PUT")
 _OF_CLIENT = ("client_id", "client_secret", "scope", "audience")
+_GRANTS = ("client_credentials", REFRESH)
+# Of a request by a refresh token; both come from the entry and its credential.
+_FIXED = ("grant_type", "refresh_token")
 _SCHEMES = ("https", "http")
 
 
@@ -20,6 +26,19 @@ class OAuth2(Provider):
 
     asks_again: ClassVar[bool] = True
     credential_type: ClassVar[str] = "bearer"
+
+    @classmethod
+    def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:
+        """Return what is wrong with the grant of an entry."""
+        grant = entry.get("grant") or _GRANTS[0]
+        if grant not in _GRANTS:
+            return f"'grant' is none of {', '.join(_GRANTS)}"
+        if grant != REFRESH:
+            return None
+        if not isinstance(entry.get("credential"), str) or not entry.get("credential"):
+            return f"'grant: {REFRESH}' needs a 'credential' that holds the refresh token"
+        more = _mapping(entry.get("data")) | _mapping(entry.get("json"))
+        return next((f"'{name}' comes with 'grant'" for name in _FIXED if name in more), None)
 
     async def fetch(self, reference: str) -> Secret:
         """Refuse a bare reference: a token needs the keys of an entry.
@@ -34,8 +53,8 @@ class OAuth2(Provider):
 
         Args:
             reference: the endpoint as grants name it; not used.
-            options: ``endpoint``, and perhaps ``method``, ``headers``, ``data`` or ``json``,
-                ``client`` (fields of a stored credential), ``client_auth`` (``basic``),
+            options: ``endpoint``, and perhaps ``grant``, ``method``, ``headers``, ``data`` or
+                ``json``, ``client`` (fields of a stored credential), ``client_auth`` (``basic``),
                 ``oauth_scope`` and ``ttl_seconds``.
         """
         endpoint = as_text(options.get("endpoint") or "")
@@ -45,11 +64,37 @@ class OAuth2(Provider):
         method = str(options.get("method") or "POST").upper()
         if method not in _METHODS:
             raise self._calls.misconfigured(f"'method' is none of {', '.join(_METHODS)}")
-        answer = await self._calls.json(method, endpoint, **self._request(options, method))
+        sent = self._refresh_token(options)
+        answer = await self._answer(method, endpoint, self._request(options, method), sent)
         token = answer.get("access_token")
         if not isinstance(token, str) or not token:
             raise self._calls.failed("the answer has no access_token")
-        return Secret(answer, self._end(answer, options))
+        if not sent:
+            return Secret(answer, self._end(answer, options))
+        # What renews the token is for the catalog alone.
+        now = answer.pop("refresh_token", None)
+        is_new = isinstance(now, str) and now not in ("", sent)
+        replaced = Replaced("refresh_token", sent, str(now)) if is_new else None
+        return Secret(answer, self._end(answer, options), replaced)
+
+    def _refresh_token(self, options: JsonObject) -> str:
+        """Return the refresh token to send; empty for the other grant."""
+        if options.get("grant") != REFRESH:
+            return ""
+        token = _mapping(options.get("client")).get("refresh_token")
+        if not isinstance(token, str) or not token:
+            raise self._calls.misconfigured("the credential has no 'refresh_token'")
+        return token
+
+    async def _answer(self, method: str, endpoint: str, request: Options, sent: str) -> JsonObject:
+        try:
+            return await self._calls.json(method, endpoint, **request)
+        except ProviderFailed as error:
+            reason = str(error.context.get("reason"))
+            if not sent or "invalid_grant" not in reason:
+                raise
+            advice = "it has ended or was replaced: store a new refresh token in the credential"
+            raise self._calls.failed(f"{reason} ({advice})") from error
 
     def _request(self, options: JsonObject, method: str) -> Options:
         headers = {
@@ -57,8 +102,10 @@ class OAuth2(Provider):
         }
         headers.setdefault("accept", "application/json")
         client = _mapping(options.get("client"))
-        fields: JsonObject = {"grant_type": "client_credentials"}
+        fields: JsonObject = {"grant_type": _GRANTS[0]}
         fields |= {name: client[name] for name in _OF_CLIENT if client.get(name)}
+        if token := self._refresh_token(options):
+            fields |= {"grant_type": REFRESH, "refresh_token": token}
         if options.get("oauth_scope"):
             fields["scope"] = options["oauth_scope"]
         if options.get("client_auth") == "basic":

@@ -1,6 +1,7 @@
 """What a provider of secrets is; packages of their own may bring some."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
@@ -12,11 +13,22 @@ from noetl_catalog.providers.settings import ProviderSettings
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A field of the stored credential that counts no more: what was sent, and what counts now."""
+
+    name: str
+    sent: str = field(repr=False)
+    now: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A secret, text or several texts by key, and when its issuer lets it expire."""
 
     value: Json = field(repr=False)
     expires_at: datetime | None = None
+    replaced: Replaced | None = field(default=None, repr=False)
+    """What its issuer has replaced with the answer, as a refresh token."""
 
 
 class Provider(ABC):
@@ -43,6 +55,11 @@ class Provider(ABC):
     def ca_file(cls, settings: ProviderSettings) -> str:  # noqa: ARG003 -- of those that have one
         """Return the file of a certificate authority of the provider's own; empty without one."""
         return ""
+
+    @classmethod
+    def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:  # noqa: ARG003 -- of some
+        """Return what is wrong with an entry, for its registration; None when nothing is."""
+        return None
 
     @abstractmethod
     async def fetch(self, reference: str) -> Secret:

@@ -18,8 +18,9 @@ from noetl_catalog.providers.provider import Provider
 from noetl_catalog.providers.settings import ProviderSettings
 
 GROUP: Final = "noetl.keychain_providers"
+OAUTH2: Final = "oauth2"
 # In the order in which errors have always named them.
-_OURS = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", "oauth2")
+_OURS = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", OAUTH2)
 _ALIASES: Mapping[str, str] = {
     "gcp_iamcredentials": "gcp_iam",
     "kubernetes": "k8s",

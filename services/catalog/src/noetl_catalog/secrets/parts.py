@@ -21,6 +21,7 @@ from noetl_catalog.secrets.keychain.entries import KeychainEntries
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
 from noetl_catalog.secrets.keychain.references import read_grants
+from noetl_catalog.secrets.keychain.refresh import RefreshTokens
 from noetl_catalog.secrets.keychain.renewal import Renewals
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keychain.tokens import TokenRequests
@@ -33,7 +34,7 @@ from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 from noetl_catalog.secrets.uses import Uses
 
-_CONNECTIONS = 64
+_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16)
 _PURGED_AT_ONCE = 10_000
 
 
@@ -85,10 +86,9 @@ async def open_secrets(
         BadKey: a configured key is unusable.
         BadReferences: the grants of references are unusable.
     """
-    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=16)
-    async with httpx.AsyncClient(limits=limits, follow_redirects=False, trust_env=False) as client:
-        provider_settings = providers or ProviderSettings()
-        keys = open_key_manager(settings, client=client, providers=provider_settings)
+    async with httpx.AsyncClient(limits=_LIMITS, follow_redirects=False, trust_env=False) as client:
+        providers = providers or ProviderSettings()
+        keys = open_key_manager(settings, client=client, providers=providers)
         secrets = SecretStore(database)
         box = SecretBox(
             keys,
@@ -97,16 +97,18 @@ async def open_secrets(
             oldest=settings.envelope_oldest_version,
         )
         audit = Audit(secrets, ids=ids, settings=settings)
-        uses, check = Uses(executions, entries), KeyCheck(keys, store=secrets, box=box)
-        cache = KeychainCache(secrets, box=box, audit=audit, settings=settings)
+        check = KeyCheck(keys, store=secrets, box=box)
+        renewals, uses = Renewals(secrets, settings=settings), Uses(executions, entries)
+        refresh = RefreshTokens(secrets, box=box, audit=audit, renewals=renewals)
         resolver = KeychainResolver(
-            cache=cache,
-            renewals=Renewals(secrets, settings=settings),
+            cache=KeychainCache(secrets, box=box, audit=audit, settings=settings),
+            renewals=renewals,
             executions=executions,
             entries=entries,
-            providers=Providers(client, provider_settings, region=settings.server_region),
+            providers=Providers(client, providers, region=settings.server_region),
             references=read_grants(settings.keychain_references, is_needed=needs_login),
             tokens=TokenRequests(secrets, box=box, uses=uses),
+            refresh_tokens=refresh,
             settings=settings,
         )
         handlers = [
@@ -126,4 +128,5 @@ async def open_secrets(
                 secrets, rotation=KeyRotation(secrets, box=box), check=check, settings=settings
             ).handlers(),
         ]
-        yield Secrets(secrets, check, box, resolver, handlers, settings)
+        async with refresh:
+            yield Secrets(secrets, check, box, resolver, handlers, settings)

@@ -99,6 +99,15 @@ RETURNING
     c.allowed_paths,
     c.allowed_hosts;
 
+-- name: replace_data
+-- Of a credential that is unchanged since its read. $1 name, $2 text read, $3 new text
+UPDATE noetl.credential
+SET
+    data_encrypted = $3,
+    updated_at = now()
+WHERE name = $1 AND data_encrypted = $2
+RETURNING id;
+
 -- name: delete_credential
 -- $1 id
 DELETE FROM noetl.credential

@@ -78,6 +78,16 @@ class SecretStore(Store):
             await _record(session, audit)
         return _credential(row)
 
+    async def replace_data(self, read: Credential, *, data_encrypted: str, audit: AuditRow) -> bool:
+        """Store new data of a credential; False when it is no longer as it was read."""
+        async with self._db.transaction() as session:
+            found = await session.fetchval(
+                "replace_data", read.body.name, read.data_encrypted, data_encrypted
+            )
+            if found is not None:
+                await _record(session, audit)
+        return found is not None
+
     async def delete_credential(self, credential_id: int, *, audit: AuditRow) -> bool:
         """Delete a credential; False when it is gone already."""
         async with self._db.transaction() as session:

@@ -24,8 +24,10 @@ from noetl_engine.playbook.lint.parts import StepPart, ToolPart, below, items_of
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
-# Kinds whose scripts may have libraries.
+# Kinds whose scripts may have libraries, and those whose scripts run where no worker can give them.
 _WITH_LIBRARIES: Final = frozenset({"python"})
+_AS_JOBS: Final = frozenset({"script"})
+_JOB_PACKAGES: Final = frozenset({"image", "install_dependencies"})
 _FAILS: Final = "the step fails"
 _AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
 # Keys of a tool's `spec`; others stand there by mistake.
@@ -104,7 +106,7 @@ def _strangers(tool: ToolPart, kind: ToolKind, guess: Guesser) -> Iterator[Findi
         return
     known = kind.names | LEVELS["ToolSpec"].keys.keys()
     for key in tool.node.entries:
-        if key not in known and key not in _STRAYS:
+        if key not in known and key not in _STRAYS and not _is_refused(key, kind):
             message = f"unknown key '{key[:100]}' has no effect{guess(key, known)}"
             yield finding_at_key(tool.node, key, tool.path, "unknown-key", message)
     spec = tool.node.entries.get("spec")
@@ -150,7 +152,11 @@ def tool_requirements(node: MapNode) -> Requirements | None:
     """
     entries = node.entries
     kind = entries.get("kind")
-    if not isinstance(kind, Scalar) or kind.text not in _WITH_LIBRARIES:
+    if not isinstance(kind, Scalar):
+        return None
+    if kind.text in _AS_JOBS and not is_absent(entries.get("requirements")):
+        raise BadRequirements(f"`requirements` can't be had by kind `{kind.text}`: {_IN_A_JOB}")
+    if kind.text not in _WITH_LIBRARIES:
         return None
     keys = ("requirements", "code", "script")
     asked = requirements_of({key: to_json(entries[key]) for key in keys if key in entries})
@@ -177,6 +183,7 @@ def _libraries(tool: ToolPart) -> Iterator[Finding]:
         place = tool.node.entries.get("requirements", tool.node)
         message = f"{error}: the playbook is not registered"
         yield finding_at(place, tool.path, "libraries", message, severity=Severity.ERROR)
+    yield from _unread_header(tool)
     libs = tool.node.entries.get("libs")
     has_packages = not is_absent(tool.node.entries.get("requirements"))
     if libs is None or has_packages or tool.kind not in _WITH_LIBRARIES:
@@ -187,6 +194,25 @@ def _libraries(tool: ToolPart) -> Iterator[Finding]:
             message = f"'libs' brings no package for '{root[:100]}'"
             hint = "name it in 'requirements', or give the workers an interpreter that has it"
             yield finding_at(libs, f"{tool.path}.libs", "libraries", message, hint=hint)
+
+
+def _unread_header(tool: ToolPart) -> Iterator[Finding]:
+    """Yield what the header of a script asks for where nobody reads it."""
+    script, job = tool.node.entries.get("script"), tool.node.entries.get("job")
+    has_packages = isinstance(job, MapNode) and job.entries.keys() & _JOB_PACKAGES
+    if tool.kind not in _AS_JOBS or script is None or has_packages:
+        return
+    try:
+        asked = requirements_of({"script": to_json(script)})
+    except BadRequirements:
+        return  # nobody reads it
+    if asked is not None:
+        message = f"nobody installs {str(asked)[:100]}, as the script's header asks: {_IN_A_JOB}"
+        yield finding_at(script, f"{tool.path}.script", "libraries", message)
+
+
+def _is_refused(key: str, kind: ToolKind) -> bool:
+    return key == "requirements" and kind.name in _AS_JOBS
 
 
 def _named_modules(libs: Value) -> Iterator[str]:
@@ -201,6 +227,10 @@ def _is_unknown(word: str) -> bool:
     return "{{" not in word and not is_retry_condition(word)
 
 
+_IN_A_JOB: Final = (
+    "it runs in a Job of a cluster, whose packages are those of `job.image` "
+    "and of `job.install_dependencies`; kind `python` has locked ones"
+)
 _CONDITIONS: Final = "such as timeout, connection, rate_limit, server_error, 503, 5xx, PG_40001"
 # Told as misplaced already.
 _STRAYS: Final = frozenset({"next", "loop", "step", "when", "tool"})

@@ -7,9 +7,11 @@ from typing import Final, Literal, Self
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.parse.keychain import credential_named, token_endpoint
 
+from noetl_catalog.providers.oauth2 import REFRESH
+from noetl_catalog.providers.registry import OAUTH2
+
 type Policy = Literal["none", "advisory", "strict"]
 
-OAUTH2: Final = "oauth2"
 SCOPES: Final = frozenset({"local", "global", "shared"})
 # What says how an entry is kept; no provider is told.
 _OWN_KEYS = frozenset(
@@ -46,6 +48,11 @@ class Definition:
     policy: Policy = "none"
     region: str = ""
     allowed_regions: frozenset[str] = frozenset()
+
+    @property
+    def is_by_refresh(self) -> bool:
+        """Whether a refresh token of the stored credential is sent, which may be replaced."""
+        return self.provider == OAUTH2 and self.options.get("grant") == REFRESH
 
     @classmethod
     def read(cls, raw: Mapping[str, Json]) -> Self:

@@ -6,7 +6,8 @@ is over, everybody gets that failure without the provider being asked, and the p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 from uuid import uuid4
@@ -14,6 +15,7 @@ from uuid import uuid4
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 
 from noetl_catalog.providers.errors import (
     ProviderFailed,
@@ -99,6 +101,32 @@ class Renewals:
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
+
+    @asynccontextmanager
+    async def alone(self, key: str) -> AsyncIterator[float]:
+        """Hold a lease while the block runs, as soon as nobody else has it.
+
+        Yields:
+            for how long a provider may be asked, in seconds.
+
+        Raises:
+            ProviderUnreachable: others had it for too long.
+        """
+        lease = Lease(key, uuid4().hex)
+        async for _ in backoff(
+            first_seconds=_FIRST_LOOK_SECONDS,
+            longest_seconds=_LONGEST_LOOK_SECONDS,
+            # As long as who wants it waits.
+            total_seconds=self._seconds * 0.8,
+        ):
+            if await self._store.claim_renewal(key, lease.holder, seconds=self._seconds):
+                break
+        else:
+            raise ProviderUnreachable(provider="keychain", reason=f"'{key}' is in use for too long")
+        try:
+            yield self._seconds * 0.8
+        finally:
+            await self._ended(lease)
 
     async def _held(
         self, lease: Lease, look: Look, ask: Callable[[Lease], Awaitable[Opened]]

@@ -16,14 +16,15 @@ from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_template import KEYCHAIN, Renderer, TemplateError
 
 from noetl_catalog.providers.provider import Provider, Secret
-from noetl_catalog.providers.registry import Providers, check_provider
+from noetl_catalog.providers.registry import OAUTH2, Providers, check_provider
 from noetl_catalog.secrets.errors import TemplateFailed
 from noetl_catalog.secrets.keychain.cache import KeychainCache, Place
-from noetl_catalog.secrets.keychain.definition import OAUTH2, Definition
+from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.flights import Flights
 from noetl_catalog.secrets.keychain.references import ReferenceGrants
+from noetl_catalog.secrets.keychain.refresh import RefreshTokens
 from noetl_catalog.secrets.keychain.renewal import Lease, Renewals
 from noetl_catalog.secrets.keychain.residency import check_residency
 from noetl_catalog.secrets.keychain.tokens import TokenRequests, names_in, place_of
@@ -131,6 +132,7 @@ class KeychainResolver:
         providers: Providers,
         references: ReferenceGrants,
         tokens: TokenRequests,
+        refresh_tokens: RefreshTokens,
         settings: SecretSettings,
     ) -> None:
         self._cache = cache
@@ -140,6 +142,7 @@ class KeychainResolver:
         self._entries = entries
         self._providers = providers
         self._tokens = tokens
+        self._refresh_tokens = refresh_tokens
         self._settings = settings
         self._renderer = Renderer()
         self._flights: Flights[Opened | Stored | None] = Flights()
@@ -193,8 +196,15 @@ class KeychainResolver:
                 group.create_task(self._run_refresher())
 
     async def _provided(self, entry: Definition, wanted: _Wanted, lease: Lease) -> Opened:
-        fetched = await self._measured(entry.provider, lambda: self._fetch(entry, wanted))
-        await self._cache.keep(wanted.place, fetched, holder=lease.holder)
+        fetch = partial(self._measured, entry.provider, partial(self._fetch, entry, wanted))
+        keep = partial(self._cache.keep, wanted.place, holder=lease.holder)
+        if entry.is_by_refresh:
+            fetched = await self._refresh_tokens.use(
+                entry.credential, fetch=fetch, keep=keep, execution_id=wanted.execution_id
+            )
+        else:
+            fetched = await fetch()
+            await keep(fetched)
         return Opened(fetched.value, "")
 
     async def _fetch(self, entry: Definition, wanted: _Wanted) -> Secret:

@@ -1,12 +1,14 @@
 """Bodies in buckets: of S3 or a compatible store, and of Google Cloud Storage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import obstore
+import orjson
 from noetl_common.logins.login import LoginUnreadable
 from noetl_common.logins.stored import StoredCredential
 from noetl_contract.json import JsonObject
@@ -19,7 +21,7 @@ from obstore.exceptions import (
 from obstore.store import GCSStore, S3Store
 
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
-from noetl_projector.settings import Settings
+from noetl_projector.settings import ACCOUNT_FIELDS, Settings
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, RetryConfig, S3Config
@@ -154,19 +156,19 @@ class BucketPlace:
 
 
 def open_buckets(
-    settings: Settings, s3_login: StoredCredential | None = None
+    settings: Settings, logins: Mapping[str, StoredCredential] = MappingProxyType({})
 ) -> dict[str, BucketPlace]:
     """Make the buckets that the settings describe, by the names of their stores.
 
     Args:
         settings: say where they are.
-        s3_login: keys of that of S3, in place of those of the settings.
+        logins: stored credentials by store, in place of the keys of the settings.
     """
     places: dict[str, BucketPlace] = {}
     if settings.result_s3_bucket:
-        places[S3] = s3_place(settings, s3_login)
+        places[S3] = s3_place(settings, logins.get(S3))
     if settings.result_gcs_bucket:
-        places[GCS] = gcs_place(settings)
+        places[GCS] = gcs_place(settings, logins.get(GCS))
     return places
 
 
@@ -215,27 +217,45 @@ def _s3_keys(fields: JsonObject) -> "S3Config":
     return {**keys, "session_token": session} if session else keys
 
 
-def gcs_place(settings: Settings) -> BucketPlace:
+def gcs_place(settings: Settings, credential: StoredCredential | None = None) -> BucketPlace:
     """Return the bucket of Google Cloud Storage that the settings describe."""
     endpoint = settings.result_gcs_endpoint
     wanted: GCSConfig = {}
     if endpoint:
         wanted["base_url"] = endpoint
-    if key := settings.result_gcs_key.get_secret_value():
+    key = settings.result_gcs_key.get_secret_value()
+    if key and credential is None:
         wanted["service_account_key"] = key
-    elif endpoint.startswith("http://"):
+    elif credential is None and endpoint.startswith("http://"):
         # Nobody's identity goes over a line that others can read: an emulator wants none.
         wanted["bearer_token"] = "none"  # noqa: S105  no secret
     client, retries = _patience(settings, endpoint=endpoint)
+
+    def opened(bucket: str, fields: JsonObject) -> Bucket:
+        own = _account_key(fields) if credential is not None else {}
+        return GCSStore(
+            bucket, config={**wanted, **own}, client_options=client, retry_config=retries
+        )
+
     return BucketPlace(
         GCS,
         bucket=settings.result_gcs_bucket,
         prefix=settings.result_gcs_prefix,
-        opener=lambda bucket, _: GCSStore(
-            bucket, config=wanted, client_options=client, retry_config=retries
-        ),
+        opener=opened,
         seconds=settings.result_transfer_seconds,
+        credential=credential,
     )
+
+
+def _account_key(fields: JsonObject) -> "GCSConfig":
+    """Return the key of a service account that a credential is.
+
+    Raises:
+        LoginUnreadable: it is none.
+    """
+    if not all(fields.get(name) for name in ACCOUNT_FIELDS):
+        raise LoginUnreadable("the credential of the bucket lacks client_email or private_key")
+    return {"service_account_key": orjson.dumps(fields).decode()}
 
 
 def _patience(settings: Settings, *, endpoint: str) -> tuple["ClientConfig", "RetryConfig"]:

@@ -10,7 +10,7 @@ from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
 from noetl_common.logins.stored import StoredCredential
 
-from noetl_projector.results.bodies.bucket import open_buckets
+from noetl_projector.results.bodies.bucket import GCS, S3, open_buckets
 from noetl_projector.results.bodies.object_store import ObjectStorePlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
 from noetl_projector.settings import Settings
@@ -76,11 +76,12 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
-    named = settings.result_s3_credential
-    login = StoredCredential(RpcClient(bus), named) if named else None
+    rpc = RpcClient(bus)
+    named = {S3: settings.result_s3_credential, GCS: settings.result_gcs_credential}
+    logins = {store: StoredCredential(rpc, name) for store, name in named.items() if name}
     places: dict[str, BodyPlace] = {
         ObjectStorePlace.name: ObjectStorePlace(bus, settings),
-        **open_buckets(settings, login),
+        **open_buckets(settings, logins),
     }
     return Places(places, chosen=settings.result_store)
 
