@@ -227,6 +227,18 @@ class TurnAttempt:
                 prepared.postponed.append((left, 0.0))
         if answers_first:
             await self._send_hints(kept)
+        await self._settle_rest(encoded_units, checks, committed, prepared)
+        if repeated:
+            await self._release_handed(repeated)
+
+    async def _settle_rest(
+        self,
+        encoded_units: Sequence[EncodedUnit],
+        checks: Sequence[UnitOfWork],
+        committed: Committed,
+        prepared: PreparedTurn,
+    ) -> None:
+        """Answer what needed no commit; postpone what the commit left out."""
         for encoded in encoded_units:
             if encoded.unit.execution_id not in committed.kept:
                 await self._again(encoded.unit, committed, prepared)
@@ -237,8 +249,6 @@ class TurnAttempt:
                 await _answer_all(unit, {})
             else:
                 await self._again(unit, committed, prepared)
-        if repeated:
-            await self._release_handed(repeated)
 
     async def _release_handed(self, repeated: Sequence[tuple[int, int]]) -> None:
         """Have commands published that may have been lost with the answer to an outcome."""
