@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 
 from noetl_common.bus.delivery import Delivery
+from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
-from noetl_worker.commands import Command
+from noetl_worker.commands import (
+    Command,
+    UndecodableNotification,
+    command_of,
+    notification_of,
+)
 from noetl_worker.transports.fast.message import Message, Place
+
+_log = get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -44,3 +52,17 @@ class Run:
             (_, delivery), self.untold = self.untold, None
             if delivery is not None:
                 await delivery.nak(seconds)
+
+
+def run_of(body: object) -> Run | None:
+    """Return the run of a command that came with an answer; None for nonsense."""
+    try:
+        note = notification_of(body)
+    except UndecodableNotification as error:
+        _log.error("next_undecodable", error=error.message)
+        return None
+    command = command_of(note)
+    if command is None or note.fast is None:
+        return None
+    place = Place(note.fast.shard, note.event_id, command.attempts)
+    return Run(command, place, untold=(note, None))

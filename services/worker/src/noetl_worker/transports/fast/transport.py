@@ -17,11 +17,9 @@ from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
-    UndecodableNotification,
     command_of,
     decode_notification,
     fresh_until,
-    notification_of,
 )
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
@@ -33,7 +31,7 @@ from noetl_worker.transports.fast.delayed_start import DelayedStart
 from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.transports.fast.messages import Messages
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
-from noetl_worker.transports.fast.run import Run
+from noetl_worker.transports.fast.run import Run, run_of
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
@@ -384,16 +382,10 @@ class FastTransport:
             message.due = monotonic()
             return False
         message.wants_next = False
-        try:
-            note = notification_of(message.next)
-        except UndecodableNotification as error:
-            _log.error("next_undecodable", event_id=run.place.event_id, error=error.message)
+        following = run_of(message.next)
+        if following is None or following.place.event_id in self._known:
             return True
-        command = command_of(note)
-        if command is None or note.fast is None or note.event_id in self._known:
-            return True
-        run.following = Run(command, Place(note.fast.shard, note.event_id, command.attempts))
-        run.following.untold = (note, None)
+        run.following = following
         metrics.FAST_PATH.labels("next").inc()
         return True
 
