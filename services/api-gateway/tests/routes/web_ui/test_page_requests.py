@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import orjson
+from noetl_api_gateway.app import create_app
 from noetl_contract.access.rights import Role
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import PAGES
@@ -11,7 +12,7 @@ from noetl_contract.subjects import event_subject
 from noetl_testkit.waiting import eventually
 
 from ...access.callers import INTERNAL, KEYS, bearer, command_login, guarded_world
-from ...conftest import World, make_world
+from ...conftest import World, make_settings, make_world, serving
 from .open_page import opened
 from .test_graphql import RUN, ask
 
@@ -143,6 +144,22 @@ async def test_p5_a_request_is_there_before_its_execution(world: World) -> None:
 
     assert {str(one.execution_id) for one in found} == {run["executionId"]}
     assert result["data"] == {"result": {"n": 2}}
+
+
+async def test_p5_any_edge_serves_any_page(world: World, nats_url: str) -> None:
+    runs(world)
+    shell = create_app(make_settings(nats_url))
+    async with serving(shell) as client:
+        other = World(client, world.backend, shell)
+        await eventually(lambda: shell.service.gateway is not None, what="the edge is open")
+        async with opened(other) as page:
+            run = await started(world, page.client_id)
+            body = {"request_id": run["requestId"], "data": {"result": 1}}
+            done = await post(world, ASYNC, **body)
+            result = await page.next("playbook/result")
+
+    assert done == (200, {"status": "delivered"})
+    assert (result["executionId"], result["data"]) == (run["executionId"], {"result": 1})
 
 
 async def test_a_start_that_is_refused_leaves_nothing_to_wait_for(world: World) -> None:
