@@ -287,7 +287,7 @@ async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
         async def is_open() -> bool:
             return (await client.get("/api/health")).json()["nats"] == "connected"
 
-        await eventually(is_open, what="the edge is open")
+        await eventually(is_open, what="the edge is open", every_seconds=0.002)
         yield World(client, backend, shell)
 
 
