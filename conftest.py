@@ -57,10 +57,16 @@ def _remember_end(session: pytest.Session, status: int | None) -> None:
         cache.set("noetl/exit_status", status)
 
 
+def pytest_collection() -> None:
+    """Let the collector of garbage wait: nearly all that is made now stays to the end."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Let the collector of garbage pass over modules and tests, which stay to the end."""
+    """Let it pass over modules and tests from now on."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
-from load import runs
 from noetl_testkit import stack as e2e
+from probes.playbooks import NOOP, chain
 
 
 def read_paths(execution_id: int) -> dict[str, str]:
@@ -32,7 +32,7 @@ def read_paths(execution_id: int) -> dict[str, str]:
 
 def prepare(client: httpx.Client, *, executions: int) -> int:
     """Run playbooks to their end; return the id of the last execution."""
-    e2e.register(client, runs.playbook("noop"))
+    e2e.register(client, chain("noop", NOOP))
     ids = [e2e.execute(client, "bench/noop") for _ in range(executions)]
     for execution_id in ids:
         e2e.finish(client, execution_id)

@@ -41,13 +41,27 @@ workflow:
   - step: start
     tool: {kind: wait, signal: go}
 """
+STEPWISE = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: stepwise, path: tests/mcp/stepwise, agent: true, capabilities: [mcp]}
+workflow:
+  - step: start
+    tool: {kind: python, code: "result = 1"}
+    next: {arcs: [{step: ask}]}
+  - step: ask
+    tool: {kind: wait, signal: go}
+    next: {arcs: [{step: last}]}
+  - step: last
+    tool: {kind: python, code: "result = 'all done'"}
+"""
 HIDDEN = OFFERED.replace("tests/mcp/sum", "tests/mcp/hidden").replace("[mcp]", "[other]")
 
 
 @pytest.fixture(scope="module")
 def stack(nats_stack: Stack) -> Stack:
     with Client(nats_stack.url) as client:
-        for text in (OFFERED, FAILING, WAITING, HIDDEN):
+        for text in (OFFERED, FAILING, WAITING, STEPWISE, HIDDEN):
             client.catalog.register(text)
         # Its newest version is offered no more.
         client.catalog.register(HIDDEN.replace("hidden", "gone").replace("[other]", "[mcp]"))
@@ -89,6 +103,51 @@ async def test_a_long_call_gives_a_handle_to_ask_with(stack: Stack) -> None:
 
     assert done.structured_content["status"] == "COMPLETED"
     assert done.structured_content["result"]["payload"] == {"decision": "yes"}
+
+
+async def test_progress_is_heard_while_a_call_runs(stack: Stack) -> None:
+    heard: list[tuple[float, str | None]] = []
+
+    with Client(stack.url) as operator:
+
+        async def hear(progress: float, total: float | None, message: str | None) -> None:
+            assert total is None
+            heard.append((progress, message))
+            if len(heard) == 1:
+                # The call waits still: what it was told came before its answer.
+                (waiting,) = operator.waits(path="tests/mcp/stepwise").waits
+                operator.signal(waiting.execution_id, "go", {"decision": "yes"})
+
+        async with McpClient(f"{stack.url}/mcp") as client:
+            done = await client.call_tool("tests_mcp_stepwise", {}, progress_callback=hear)
+            failed = await client.call_tool("tests_mcp_fails", {}, progress_callback=hear)
+            wrong = await client.call_tool("tests_mcp_sum", {"x": 1}, progress_callback=hear)
+
+    assert done.structured_content["result"] == "all done"
+    assert (failed.is_error, wrong.is_error) == (True, True)
+    counts = [count for count, _ in heard]
+    told = [message for _, message in heard if message]
+    assert counts[0] == 1
+    assert "start" in told[0]
+    assert max(counts) == 3
+    assert any("last" in message for message in told)
+
+
+async def test_who_takes_no_stream_gets_one_answer(stack: Stack) -> None:
+    body = call("tools/call", name="tests_mcp_sum", _meta={"progressToken": 7})
+    wrong = call("tools/call", name="tests_mcp_sum", _meta={"progressToken": [7]})
+    with stack.client() as client:
+        plain = client.post("/mcp", json=body, headers={"Accept": "application/json"})
+        accepts = {"Accept": "application/json, text/event-stream"}
+        streamed = client.post("/mcp", json=body, headers=accepts)
+        refused = client.post("/mcp", json=wrong, headers=accepts)
+
+    assert plain.json()["result"]["structuredContent"]["result"] == 1
+    assert streamed.headers["content-type"] == "text/event-stream"
+    sent = [json.loads(one[6:]) for one in streamed.text.splitlines() if one.startswith("data: ")]
+    assert [one.get("method", "answer") for one in sent] == ["notifications/progress", "answer"]
+    assert sent[0]["params"] == {"progressToken": 7, "progress": 1, "message": "over: start"}
+    assert refused.json()["error"]["code"] == -32602
 
 
 def call(method: str, number: Any = 1, **params: Any) -> dict[str, Any]:

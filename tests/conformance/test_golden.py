@@ -17,6 +17,8 @@ ELSEWHERE = {"413", "415", "503"}
 UNMADE = {
     # It never ends.
     ("GET /events", "200"),
+    # A page has to be open: `api-gateway/routes/web_ui/test_page_requests.py` opens one.
+    ("POST /api/internal/callback/async", "200"),
     ("GET /api/credentials/{identifier}", "500"),
     ("GET /api/internal/ingress/{listener}", "422"),
     # Two callers, and here everybody is nobody: `tests/security/access` has them.

@@ -13,13 +13,13 @@ from routes import APP, DOCUMENT, OPERATIONS
 # what no person calls, and another protocol.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
+    "GET /graphql",
     "GET /metrics",
     "POST /api/auth/login",
     "POST /api/catalog/playbooks/explain/ai",
     "POST /api/catalog/playbooks/generate/ai",
     "POST /api/executions/{execution_id}/analyze/ai",
     "POST /api/gcp/token",
-    "POST /graphql",
     "POST /api/keychain/catalog/{catalog_id}",
     "POST /mcp",
 }

@@ -63,7 +63,12 @@ async def test_all_calls_of_the_ui_are_answered(watched: Watched, nats_stack: St
     assert len(found["calls"]) > len(refused) + 20
     assert len(set(found["ids"])) == len(found["ids"])
     assert (found["verdict"], found["execution"], found["duration"] > 0) == (True, True, True)
-    assert found["client"]
+    waited = found["awaited"]
+    assert (waited["started"]["status"], bool(waited["client"])) == ("started", True)
+    assert waited["result"]["requestId"] == waited["started"]["requestId"]
+    assert waited["result"]["executionId"] == waited["started"]["executionId"]
+    assert waited["result"]["data"]["result"] == {"text": "page"}
+    assert waited["repeated"] == waited["result"]
     # It was built for the root of its host, where its own addresses are: they may be loaded again.
     assert (found["where"], address) == ("/", f"{nats_stack.url}/executions")
     assert await page.title() == "Calls of the web UI"

@@ -3,7 +3,8 @@
 Three catalogs in processes of their own, and an issuer that takes half a second. A thousand uses
 over HTTP by fifty executions, before there is a token, and again each time it is about to end:
 the issuer must be asked once each time, and no use may fail for want of a token. Then the issuer
-fails, and is asked once a pause.
+fails, and is asked once a pause. With ``--refresh`` it is asked by a refresh token, which it
+replaces each time, and takes no other.
 """
 
 import argparse
@@ -31,7 +32,7 @@ apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {{name: renewals, path: rotation/renewals}}
 keychain:
-- {{name: partner, kind: oauth2, endpoint: "http://127.0.0.1:{port}/token", data: {{client_id: a}}}}
+- {{name: partner, kind: oauth2, endpoint: "http://127.0.0.1:{port}/token", {more}}}
 workflow:
 - {{step: start, tool: {{kind: noop}}}}
 """
@@ -40,19 +41,26 @@ workflow:
 class Issuer:
     """Gives numbered tokens, slowly, and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replaces: bool) -> None:
         self.asked = 0
         self.is_failing = False
+        self.refresh_token = "first" if replaces else ""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 issuer.asked += 1
                 number = issuer.asked
+                sent = self.rfile.read(int(self.headers["content-length"]))
                 time.sleep(ANSWER_SECONDS)
                 body = {"access_token": f"token-{number}", "expires_in": LIFE_SECONDS}
-                data = b"no" if issuer.is_failing else orjson.dumps(body)
-                self.send_response(500 if issuer.is_failing else 200)
+                fails = issuer.is_failing
+                if issuer.refresh_token:
+                    fails |= f"refresh_token={issuer.refresh_token}&" not in f"{sent.decode()}&"
+                if issuer.refresh_token and not fails:
+                    issuer.refresh_token = body["refresh_token"] = f"refresh-{number}"
+                data = b"no" if fails else orjson.dumps(body)
+                self.send_response(500 if fails else 200)
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -150,11 +158,16 @@ def main() -> int:
     parser.add_argument("--uses", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--fails", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--refresh", action="store_true", help="by a refresh token")
     args = parser.parse_args()
-    issuer = Issuer()
+    issuer = Issuer(replaces=args.refresh)
+    more = "grant: refresh_token, credential: login" if args.refresh else "data: {client_id: a}"
     with running_stack(arguments=["--catalogs", "3"]) as stack:
         with stack.client() as client:
-            register(client, PLAYBOOK.format(port=issuer.server.server_port))
+            login = {"client_id": "a", "refresh_token": issuer.refresh_token}
+            stored = {"name": "login", "type": "generic", "data": login}
+            client.post("/api/credentials", json=stored).raise_for_status()
+            register(client, PLAYBOOK.format(port=issuer.server.server_port, more=more))
             executions = [execute(client, "rotation/renewals") for _ in range(50)]
         uses = Uses(stack, executions)
         is_right = asyncio.run(run(uses, issuer, many=args.uses, rounds=args.rounds))

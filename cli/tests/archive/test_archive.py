@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from moto.server import ThreadedMotoServer
 from noetl.archive import reading
 from noetl.archive.chains import Log, Verdict, checked_pages
 from noetl.archive.manifest import volumes
@@ -172,6 +171,8 @@ def test_what_moved_goes_in_again_and_comes_back_as_it_was_last(
 def test_a_bucket_is_as_good_as_a_folder(
     database: Database, address: DatabaseAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 -- 0.3 s of each process of a run
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

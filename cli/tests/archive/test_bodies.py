@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 from noetl.archive import reading
 from noetl.archive.bodies import Buckets
 from noetl.archive.manifest import volumes
@@ -33,6 +32,8 @@ def ask(method: str, url: str, *, content: bytes = b"") -> bytes:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """A server of S3, with the words of Cloud Storage as well."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 -- 0.3 s of each process of a run
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())

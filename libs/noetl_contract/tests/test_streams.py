@@ -3,7 +3,14 @@
 from datetime import timedelta
 
 from noetl_contract import streams, subjects
-from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, STREAMS, ingress_durable
+from noetl_contract.streams import (
+    ALL_STREAMS,
+    COMMANDS,
+    EVENTS,
+    INGRESS,
+    STREAMS,
+    ingress_durable,
+)
 
 
 def covers(pattern: str, subject: str) -> bool:
@@ -15,7 +22,7 @@ def covers(pattern: str, subject: str) -> bool:
 
 def captured_by(subject: str) -> set[str]:
     return {
-        one.name for one in STREAMS if any(covers(pattern, subject) for pattern in one.subjects)
+        one.name for one in ALL_STREAMS if any(covers(pattern, subject) for pattern in one.subjects)
     }
 
 
@@ -37,6 +44,9 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
         subjects.event_subject(5, shard=3): EVENTS.name,
         subjects.dead_letter_subject(INGRESS.name): streams.DEAD.name,
         subjects.ACCESS_AUDIT: streams.AUDIT.name,
+        subjects.page_subject(
+            "c", request_id="r", execution_id=5, kind="result"
+        ): streams.PAGES.name,
     }
 
     assert {subject: captured_by(subject) for subject in stored} == {
@@ -46,6 +56,7 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
         subjects.outbox_hint_subject(0),
         subjects.replica_moves_subject(0),
         subjects.ACCESS_HINT,
+        subjects.page_hint_subject("c"),
         subjects.rpc_subject("catalog", "resolve"),
         "noetl.callbacks.1",
     ):

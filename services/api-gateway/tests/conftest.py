@@ -5,7 +5,7 @@ import inspect
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,9 +163,37 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
 
 
 class _Server(uvicorn.Server):
+    """Ends as soon as it can; the original looks ten times a second whether it can."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        del sockets
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        state, grace = self.server_state, self.config.timeout_graceful_shutdown
+        with suppress(TimeoutError):
+            await eventually(
+                lambda: not state.connections and not state.tasks,
+                timeout_seconds=grace or 0,
+                every_seconds=0.002,
+            )
+        for task in state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 @asynccontextmanager
@@ -197,6 +225,7 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
             finally:
                 shell.service.drain()
                 server.should_exit = True
+                server.ending.set()
                 await task
 
 
@@ -258,7 +287,7 @@ async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
         async def is_open() -> bool:
             return (await client.get("/api/health")).json()["nats"] == "connected"
 
-        await eventually(is_open, what="the edge is open")
+        await eventually(is_open, what="the edge is open", every_seconds=0.002)
         yield World(client, backend, shell)
 
 

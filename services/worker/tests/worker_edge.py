@@ -85,6 +85,8 @@ def scripted_edge() -> Iterator[ScriptedEdge]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else a body waits until the head is confirmed: 40 ms on a connection that is kept.
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -5,8 +5,8 @@ every call below it. Where Flight is they find by the address, too.
 """
 
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -67,23 +67,30 @@ def test_with_nothing_but_the_address(asking_stack: Stack, caller: Callers) -> N
 @contextmanager
 def forwarded(address: tuple[str, int], to: int) -> Iterator[None]:
     """Let an address of this machine lead to a port."""
-    server = socket.create_server(address)
-    threading.Thread(target=_accept, args=(server, to), daemon=True).start()
-    try:
-        yield
-    finally:
-        server.close()
+    with socket.create_server(address) as server, ThreadPoolExecutor(8) as pool:
+        pool.submit(_accept, server, to, pool)
+        try:
+            yield
+        finally:
+            # Wakes who waits for a connection; closing alone wouldn't.
+            server.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(server: socket.socket, to: int) -> None:
+def _accept(server: socket.socket, to: int, pool: ThreadPoolExecutor) -> None:
     while True:
         try:
             client, _ = server.accept()
         except OSError:
             return
-        behind = socket.create_connection(("127.0.0.1", to), timeout=30)
-        for pair in ((client, behind), (behind, client)):
-            threading.Thread(target=_pump, args=pair, daemon=True).start()
+        pool.submit(_forward, client, to, pool)
+
+
+def _forward(client: socket.socket, to: int, pool: ThreadPoolExecutor) -> None:
+    client.settimeout(30)
+    with client, socket.create_connection(("127.0.0.1", to), timeout=30) as behind:
+        back = pool.submit(_pump, behind, client)
+        _pump(client, behind)
+        back.result(60)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -13,7 +13,6 @@ from noetl_common.pg.pool import (
     PooledConnection,
     lent,
     open_pool,
-    raw_json,
     wait_for_schema,
 )
 from noetl_common.settings import PostgresSettings
@@ -52,7 +51,6 @@ async def test_connections_at_work_are_counted(database: Database) -> None:
 async def test_json_text_passes_as_it_is(pool: Pool) -> None:
     text = '{"a": 1.50}'
 
-    assert await pool.fetchval("SELECT ($1::jsonb)::text", raw_json(text)) == text
     assert await pool.fetchval("SELECT (($1::text[])[1]::jsonb)::text", [text]) == text
 
 

@@ -14,7 +14,6 @@ from noetl_testkit.postgres import Database
 
 CALLS = {"fetch", "fetchrow", "fetchone", "fetchval", "execute"}
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
-HOLDERS = {"_sql", "_queries", "_model"}
 
 
 def walk(place: Traversable, suffix: str, folder: str = "") -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ Request/reply needs none of this: ``noetl_contract.rpc`` declares it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import TypeAdapter
@@ -31,6 +31,7 @@ from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,
+    NEXT_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
     CancelMessage,
@@ -46,6 +47,7 @@ from noetl_contract.ingress import (
     StoredMessage,
 )
 from noetl_contract.json import Json
+from noetl_contract.pages.requests import PageHint, PageRequest, PageResult
 from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
@@ -93,6 +95,7 @@ class Channel:
 _SHARD = "Number of the shard, from 0."
 _EXECUTION = "Id of the execution."
 _ID = {"Nats-Msg-Id": "Id by which the broker drops repetitions."}
+_NEXT = "The worker has room for a command, which may come with the answer."
 _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",
@@ -155,8 +158,13 @@ DIRECT_WRITES = Channel(
     address="noetl_hint.write.{shard}.{execution_id}.{kind}",
     summary="Ingress messages on the short way past their stream; one that is not answered soon "
     "goes into the stream too. They may be lost.",
-    messages=INGRESS.messages,
-    senders=("api-gateway",),
+    messages=tuple(
+        replace(message, headers={**message.headers, NEXT_HEADER: _NEXT})
+        if message.name == "command_outcome"
+        else message
+        for message in INGRESS.messages
+    ),
+    senders=("api-gateway", "worker"),
     receivers=("orchestrator",),
     parameters=INGRESS.parameters,
     role="hint",
@@ -324,6 +332,35 @@ WATCH_HINTS = Channel(
     receivers=("worker",),
     role="hint",
 )
+_PAGE = {
+    "client_id": "Name of the page's connection.",
+    "request_id": "Id of the request.",
+    "execution_id": _EXECUTION,
+}
+PAGE_REQUESTS = Channel(
+    name="page_requests",
+    address="noetl_pages.{client_id}.{request_id}.{execution_id}.{kind}",
+    summary="Requests of web pages that wait for results of executions, and the results that "
+    "playbooks post, until they are too old.",
+    messages=(
+        Message("page_request", TypeAdapter(PageRequest), "A page waits.", _ID),
+        Message("page_result", TypeAdapter(PageResult), "A playbook has posted.", _ID),
+    ),
+    senders=("api-gateway",),
+    receivers=("api-gateway",),
+    parameters={**_PAGE, "kind": "`request` or `result`."},
+    stream=streams.PAGES.name,
+)
+PAGE_HINTS = Channel(
+    name="page_hints",
+    address="noetl_hint.page.{client_id}",
+    summary="Something was kept for an open page, or its execution goes on; they may be lost.",
+    messages=(Message("page_hint", TypeAdapter(PageHint), "Look, or progress to pass on."),),
+    senders=("api-gateway",),
+    receivers=("api-gateway",),
+    parameters={"client_id": _PAGE["client_id"]},
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -360,6 +397,8 @@ CHANNELS = (
     TRIGGER_HINTS,
     OUTPUT,
     WATCH_HINTS,
+    PAGE_REQUESTS,
+    PAGE_HINTS,
     REPLIES,
 )
 

@@ -87,7 +87,21 @@ AUDIT = StreamSpec(
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
+# What edges keep for web pages that wait for results. Full, it refuses: a request that is not
+# kept is not begun.
+PAGES = StreamSpec(
+    name="noetl_pages",
+    subjects=(f"{subjects.PAGES_ROOT}.>",),
+    retention="limits",
+    discard="new",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(minutes=30),
+    max_bytes=256 << 20,
+)
 STREAMS = (INGRESS, COMMANDS, EVENTS, COMMITS, DEAD, AUDIT)
+"""What every service makes at its start, or waits for."""
+ALL_STREAMS = (*STREAMS, PAGES)
+"""With what one service makes when it needs it."""
 
 
 def ingress_durable(shard: int) -> DurableSpec:

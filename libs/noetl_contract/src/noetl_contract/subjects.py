@@ -23,6 +23,7 @@ SCHEDULE_HINT = "noetl_hint.schedules"
 TRIGGER_HINT = "noetl_hint.triggers"
 OUTPUT_ROOT = "noetl_output"
 WATCH_HINT = "noetl_hint.watch"
+PAGES_ROOT = "noetl_pages"
 _REPLICAS_ROOT = "noetl_hint.moved"
 
 type IngressKind = Literal[
@@ -195,6 +196,33 @@ def control_subject(pool: str) -> str:
 def output_subject(execution_id: int) -> str:
     """Return the subject of the lines that steps of an execution print; they may be lost."""
     return f"{OUTPUT_ROOT}.{execution_id}"
+
+
+def page_subject(
+    client_id: str, *, request_id: str, execution_id: int, kind: Literal["request", "result"]
+) -> str:
+    """Return the subject of a request of a page, or of its result; both ids are tokens."""
+    return f"{PAGES_ROOT}.{client_id}.{request_id}.{execution_id}.{kind}"
+
+
+def pages_of_client(client_id: str) -> str:
+    """Return the pattern of all that is kept for one page."""
+    return f"{PAGES_ROOT}.{client_id}.*.*.*"
+
+
+def page_request_of(request_id: str) -> str:
+    """Return the pattern of one request, whichever page has made it."""
+    return f"{PAGES_ROOT}.*.{request_id}.*.request"
+
+
+def page_result_of(request_id: str) -> str:
+    """Return the pattern of its result."""
+    return f"{PAGES_ROOT}.*.{request_id}.*.result"
+
+
+def page_hint_subject(client_id: str) -> str:
+    """Return the subject on which the stream of a page hears of its requests; may be lost."""
+    return f"noetl_hint.page.{client_id}"
 
 
 def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:

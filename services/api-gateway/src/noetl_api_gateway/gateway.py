@@ -7,9 +7,11 @@ from litestar.di import NamedDependency
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
+from noetl_contract.http.catalog.entries import UiSchema
 
 from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import Gatekeeper
+from noetl_api_gateway.access.memory import Memory
 from noetl_api_gateway.http.refusals import unavailable
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.process_figures import ProcessFigures
@@ -17,9 +19,12 @@ from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.output_watches import OutputWatches
+from noetl_api_gateway.upstream.pages.requests import PageRequests
+from noetl_api_gateway.upstream.pages.states import StateFeed
 from noetl_api_gateway.upstream.services import Services
-from noetl_api_gateway.upstream.states import StateFeed
 from noetl_api_gateway.upstream.writes import IngressWriter
+
+_MOST_FORMS = 2000
 
 
 @dataclass(slots=True)
@@ -39,11 +44,15 @@ class Gateway:
     watches: OutputWatches
     gatekeeper: Gatekeeper | None = None
     states: StateFeed = field(init=False)
+    pages: PageRequests = field(init=False)
     waiting_calls: int = 0
     """Calls of tools (`/mcp`) that wait for their executions."""
+    tool_forms: Memory[str, UiSchema] = field(default_factory=lambda: Memory(_MOST_FORMS))
+    """Forms of the playbooks that are offered as tools, by catalog id."""
 
     def __post_init__(self) -> None:
         self.states = StateFeed(self.bus)
+        self.pages = PageRequests(self.bus)
 
 
 class GatewayProcess(Service):

@@ -148,6 +148,9 @@ class Settings(
         ge=0,
         description="Calls of tools that wait at once; others get their handle immediately.",
     )
+    graphql_patience_seconds: float = Field(
+        default=60.0, gt=0, le=300, description="Patience with one document of GraphQL."
+    )
     ui_dir: str = Field(
         default="", description="Folder of a built web UI, which is served at /ui; empty: none."
     )

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
+from noetl_api_gateway.access.memory import Memory
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.routes.mcp.calls import call_tool
-from noetl_api_gateway.routes.mcp.tools import names_of, page_of_tools, schema_of
+from noetl_api_gateway.routes.mcp.progress import Progress, ProgressStream
+from noetl_api_gateway.routes.mcp.tools import Forms, names_of, page_of_tools, schema_of
 from noetl_console.api import Answer, Api
 from noetl_contract.http.catalog.entries import UiField
 
@@ -51,10 +53,11 @@ def test_a_secret_s_default_is_not_told() -> None:
 
 
 class Scripted:
-    """Answers of the API by path."""
+    """Answers of the API by path; a list of them, one after the other."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
+        self.asked: list[str] = []
 
     async def __call__(
         self,
@@ -64,13 +67,19 @@ class Scripted:
         _body: bytes | None,
         _key: str | None = None,
     ) -> Answer:
-        status, body = self.answers.get(path.removeprefix("/noetl/"), (404, {"error": "none"}))
+        self.asked.append(path.removeprefix("/noetl/"))
+        found = self.answers.get(self.asked[-1], (404, {"error": "none"}))
+        if isinstance(found, list):
+            found = found.pop(0) if len(found) > 1 else found[0]
+        status, body = found
         return Answer(status, orjson.dumps(body))
 
 
 def gateway(*, waits: int) -> Gateway:
     settings = SimpleNamespace(mcp_wait_seconds=60.0 if waits else 0.01, mcp_waits=waits)
-    edge = SimpleNamespace(settings=settings, closing=asyncio.Event(), waiting_calls=0)
+    edge = SimpleNamespace(
+        settings=settings, closing=asyncio.Event(), waiting_calls=0, tool_forms=Memory(10)
+    )
     return cast("Gateway", edge)
 
 
@@ -101,11 +110,113 @@ async def test_tools_come_in_pages_and_refusals_are_the_callers() -> None:
         for number in range(60)
     ]  # fmt: skip
     api = Api(Scripted(**{"catalog/agents/list": (200, {"entries": entries})}))
-    tools, after = await page_of_tools(api, 0)
+    forms: Forms = Memory(10)
+    tools, after = await page_of_tools(api, forms, 0)
     # Their documents are gone meanwhile.
     assert ([one["name"] for one in tools], after) == (["noetl_execution"], 50)
-    assert await page_of_tools(api, 50) == ([], None)
+    assert await page_of_tools(api, forms, 50) == ([], None)
 
     closed = Api(Scripted(**{"catalog/agents/list": (403, {"error": "lacks catalog.read"})}))
     told = await call_tool(closed, gateway(waits=1), "p_001", {})
     assert (told["isError"], told["content"][0]["text"]) == (True, "lacks catalog.read")
+
+
+async def test_the_form_of_a_version_is_asked_for_once() -> None:
+    entry = {
+        "catalog_id": "1", "path": "p/a", "kind": "playbook", "version": 1,
+        "content": None, "layout": None, "payload": None, "meta": None, "created_at": "x",
+    }  # fmt: skip
+    form = {
+        "path": "p/a", "version": 1, "kind": "playbook", "title": "A", "exposed_in_ui": True,
+        "description_markdown": None, "fields": [], "generated_at": "x",
+    }  # fmt: skip
+    scripted = Scripted(
+        **{
+            "catalog/agents/list": (200, {"entries": [entry]}),
+            "catalog/p/a/ui_schema": (200, form),
+        }
+    )
+    forms: Forms = Memory(10)
+    first, _ = await page_of_tools(Api(scripted), forms, 0)
+    again, _ = await page_of_tools(Api(scripted), forms, 0)
+    # A new version, whose form is another one.
+    entry |= {"catalog_id": "2", "version": 2}
+    form |= {"version": 2, "title": "B"}
+    newer, _ = await page_of_tools(Api(scripted), forms, 0)
+
+    assert [one["title"] for one in (first[1], again[1], newer[1])] == ["A", "A", "B"]
+    assert scripted.asked.count("catalog/p/a/ui_schema") == 2
+
+
+def standing(count: int, *names: str, status: str = "RUNNING") -> dict[str, Any]:
+    progress = {**STATUS["progress"], "completed_steps": count}
+    return {**STATUS, "status": status, "progress": progress, "completed_steps": [*names]}
+
+
+async def test_progress_is_told_when_steps_have_ended_and_only_then() -> None:
+    stands = [
+        standing(0),
+        standing(1, "a"),
+        standing(1, "a"),
+        standing(7, *"abcdefg"),
+        standing(8, *"abcdefg", status="CANCELLED"),
+    ]
+    api = Api(Scripted(**{"executions/7/status": [(200, one) for one in stands]}))
+    sent: list[Any] = []
+
+    async def take(message: Any) -> None:
+        sent.append(message)
+
+    await call_tool(
+        api,
+        gateway(waits=1),
+        "noetl_execution",
+        {"execution_id": "7"},
+        Progress("t", take).tell,
+    )
+
+    assert {one["method"] for one in sent} == {"notifications/progress"}
+    assert [one["params"] for one in sent] == [
+        {"progressToken": "t", "progress": 1, "message": "over: a"},
+        {"progressToken": "t", "progress": 7, "message": "over: b, c, d, e, f and 1 more"},
+        {"progressToken": "t", "progress": 8},
+    ]
+
+
+async def streamed(call: Any, *, leaves: bool = False, heartbeat: float = 60.0) -> str:
+    """Return what a stream has sent."""
+    parts: list[bytes] = []
+
+    async def receive() -> Any:
+        if not leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        parts.append(message.get("body", b""))
+
+    async with asyncio.timeout(5):
+        stream = ProgressStream(5, "t", call, heartbeat_seconds=heartbeat)
+        await stream({}, receive, send)  # type: ignore[arg-type,typeddict-item]
+    return b"".join(parts).decode()
+
+
+async def test_a_stream_ends_with_the_answer_whatever_happens() -> None:
+    async def fails(_told: Any) -> Any:
+        raise RuntimeError("secret")
+
+    async def waits(_told: Any) -> Any:
+        await asyncio.Event().wait()
+
+    beaten = asyncio.Event()
+
+    async def slow(_told: Any) -> Any:
+        asyncio.get_running_loop().call_later(0.1, beaten.set)
+        await beaten.wait()
+        return {"content": []}
+
+    assert '"code":-32603,"message":"Internal error"' in await streamed(fails)
+    assert await streamed(waits, leaves=True) == ""
+    told = await streamed(slow, heartbeat=0.03)
+    assert told.startswith(": keep-alive\n\n")
+    assert told.endswith('data: {"jsonrpc":"2.0","id":5,"result":{"content":[]}}\n\n')

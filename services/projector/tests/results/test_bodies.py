@@ -16,7 +16,6 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from moto.server import ThreadedMotoServer
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.ids import SnowflakeIds
@@ -53,6 +52,8 @@ BUCKETS = ["s3", "gcs"]
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
     """A server of S3; the requests that places make of Cloud Storage are the same in its XML."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 -- 0.3 s of each process of a run
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()

@@ -72,20 +72,53 @@ async function screens(path) {
   };
 }
 
-function opened() {
+function connected(clientId, onMessage) {
   return new Promise((told) => {
-    const source = new EventSource(`${env.VITE_GATEWAY_URL}/events?session_token=dev-skip-auth`);
-    source.addEventListener("message", (event) => {
-      source.close();
-      told(JSON.parse(event.data).result.clientId);
-    });
+    const more = clientId ? `&client_id=${clientId}` : "";
+    const source = new EventSource(`${env.VITE_GATEWAY_URL}/events?session_token=dev-skip-auth${more}`);
+    source.addEventListener("message", (event) => told([source, JSON.parse(event.data).result]));
+    for (const name of ["playbook/result", "playbook/progress"]) {
+      source.addEventListener(name, (event) => onMessage(name, JSON.parse(event.data).params));
+    }
   });
+}
+
+async function graphql(query, variables) {
+  const answer = await fetch(`${env.VITE_GATEWAY_URL}/graphql`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: "Bearer dev-skip-auth" },
+    body: JSON.stringify({ query, variables }),
+  });
+  return answer.json();
+}
+
+const EXECUTE = `mutation Execute($name: String!, $variables: JSON, $clientId: String) {
+  executePlaybook(name: $name, variables: $variables, clientId: $clientId) { id executionId requestId status }
+}`;
+
+// As the UI does behind a gateway: listen, start, get the result there, and once more after a break.
+async function awaited(path) {
+  const first = [];
+  let arrived;
+  const inTime = new Promise((told) => (arrived = told));
+  const [source, hello] = await connected("", (name, params) => {
+    first.push([name, params]);
+    if (name === "playbook/result") arrived(params);
+  });
+  const started = (await graphql(EXECUTE, { name: path, variables: { word: "page" }, clientId: hello.clientId })).data.executePlaybook;
+  const result = await inTime;
+  source.close();
+  const repeated = await new Promise((told) => {
+    connected(hello.clientId, (name, params) => name === "playbook/result" && told(params));
+  });
+  return { client: hello.clientId, started, result, repeated };
 }
 
 const where = location.pathname;
 history.pushState(null, "", "/executions");
-const found = await screens(`shown/p${Date.now()}`);
-found.client = await opened();
+const path = `shown/p${Date.now()}`;
+const found = await screens(path);
+found.awaited = await awaited(path);
 found.where = where;
 found.calls = calls;
 document.getElementById("calls").textContent = calls.map((one) => `${one.status} ${one.method} ${one.path}`).join("\n");

@@ -52,9 +52,10 @@ class NatsProbe:
     def request(self, subject: str, body: object = None) -> JsonObject:
         """Asks and waits for the JSON answer."""
         payload = b"" if body is None else json.dumps(body).encode()
-        self._send(f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\n")
-        self._send(f"PUB {subject} {self._inbox} {len(payload)}\r\n")
-        self._socket.sendall(payload + b"\r\n")
+        question = f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\nPUB {subject} {self._inbox} {len(payload)}"
+        # In one piece: a second one would wait until the server's system, which takes its time,
+        # confirms the first.
+        self._socket.sendall(f"{question}\r\n".encode() + payload + b"\r\n")
         head = self._expect("MSG", "HMSG").split()
         size = int(head[-1])
         data = self._stream.read(size + 2)[:size]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import orjson
 from nats.aio.client import Client
-from noetl_contract.streams import STREAMS
+from noetl_contract.streams import ALL_STREAMS
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
@@ -23,7 +23,7 @@ _NO_STREAM_PAUSE_SECONDS = 0.05
 _REPEAT_SECONDS = 1.0
 _REPEAT_BYTES = 4 << 20  # at once: half of what the connection keeps unsent
 _TOO_LARGE_FOR_STREAM = 10054
-_FAMILIES = sorted({family(subject) for stream in STREAMS for subject in stream.subjects})
+_FAMILIES = sorted({family(subject) for stream in ALL_STREAMS for subject in stream.subjects})
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 

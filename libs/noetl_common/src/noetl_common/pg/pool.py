@@ -56,10 +56,9 @@ async def open_pool(
 ) -> AsyncIterator[Pool]:
     """Open a pool, waiting until the server and the database are there.
 
-    ``jsonb`` and ``json`` are Python values both ways: pass values that ``orjson`` can dump, or
-    ``raw_json(text)`` for JSON that is text already. For plain text pass ``text[]`` and
-    cast in SQL, or select ``column::text``. Timestamps with time zone are aware
-    UTC.
+    ``jsonb`` and ``json`` are Python values both ways: pass values that ``orjson`` can dump. For
+    JSON that is text already pass ``text[]`` and cast in SQL, or select ``column::text``.
+    Timestamps with time zone are aware UTC.
 
     Args:
         settings: the database.
@@ -123,11 +122,6 @@ async def wait_for_schema(pool: Pool, minimum: str) -> None:
             log("waiting_for_schema", minimum=minimum, reason=reason)
             waited = reason
         await asyncio.sleep(_SCHEMA_PAUSE_SECONDS)
-
-
-def raw_json(text: str | bytes) -> orjson.Fragment:
-    """Mark JSON that is text already, so that it isn't encoded once more."""
-    return orjson.Fragment(text)
 
 
 async def _reason_to_wait(pool: Pool, minimum: str) -> str | None:

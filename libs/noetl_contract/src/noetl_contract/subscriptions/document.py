@@ -9,9 +9,6 @@ from noetl_contract.model import Model
 
 type PayloadFrom = Literal["message.json", "message.body", "message.attributes"]
 
-LONGEST_WINDOW_SECONDS = 604_800
-"""Keys are not remembered for longer than this unless the orchestrators are told to."""
-
 
 class DispatchSpec(Model):
     """What a message starts.

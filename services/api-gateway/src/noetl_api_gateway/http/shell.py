@@ -55,6 +55,7 @@ _REQUEST_HEADERS = b"access-control-request-headers"
 _PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
 _ALIAS = "noetl.alias"
 _CALL_KEY = "noetl.call"
+_CHOSEN_KEY = "noetl.execution"
 
 _log = get_logger()
 
@@ -81,6 +82,17 @@ def call_of(scope: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (execution id, event id) of the command whose run makes this call (L6)."""
     call: tuple[int, int] | None = scope.get(_CALL_KEY)
     return call
+
+
+def chosen_execution(scope: Mapping[str, Any]) -> int | None:
+    """Return the id under which a call of our own wants its execution started."""
+    chosen: int | None = scope.get(_CHOSEN_KEY)
+    return chosen
+
+
+def choosing(scope: Scope, execution_id: int) -> Scope:
+    """Return the scope of a call that starts an execution under an id."""
+    return {**scope, _CHOSEN_KEY: execution_id}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Calls of the console and of the MCP endpoint to the API of their own process, as who calls them.
+"""Calls of the console, of MCP and of GraphQL to the API of their own process, as who calls them.
 
 They take the way of all requests, with its rights, bounds and metrics, but for the network.
 """
@@ -10,7 +10,14 @@ from urllib.parse import unquote, urlencode
 from noetl_console.api import Answer, Transport
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send
+from noetl_api_gateway.http.shell import (
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    choosing,
+)
 
 APPLICATION_STATE = "application"
 """Where the application keeps what answers these calls: itself."""
@@ -28,11 +35,20 @@ class OwnCalls:
         app: the whole application.
         scope: of the page request, whose address and certificate the calls have.
         token: of the person; empty: the login that the page request itself shows.
+        execution_id: under which a call that starts an execution starts it.
     """
 
-    def __init__(self, app: Application, scope: Mapping[str, Any], token: str) -> None:
+    def __init__(
+        self,
+        app: Application,
+        scope: Mapping[str, Any],
+        token: str,
+        *,
+        execution_id: int | None = None,
+    ) -> None:
         self._app = app
         self._scope = scope
+        self._execution_id = execution_id
         names = _PASSED_ON if token else _PASSED_ON | _LOGINS
         self._headers = [one for one in scope["headers"] if one[0] in names]
         if token:
@@ -55,6 +71,8 @@ class OwnCalls:
         if key is not None:
             headers.append((b"idempotency-key", key.encode("ascii")))
         scope = self._scope_of(method, path, query, headers if body is not None else [])
+        if self._execution_id is not None:
+            scope = choosing(scope, self._execution_id)
         answering = _Answering(sent)
         await self._app(scope, answering.receive, answering.send)
         return Answer(answering.status, b"".join(answering.parts))

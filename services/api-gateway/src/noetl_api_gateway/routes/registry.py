@@ -21,7 +21,13 @@ from noetl_api_gateway.routes.executions import (
 )
 from noetl_api_gateway.routes.executions.repair import failures, rerun, restart, why
 from noetl_api_gateway.routes.ingress import deliveries
-from noetl_api_gateway.routes.internal import callbacks, demand, outbox, projections
+from noetl_api_gateway.routes.internal import (
+    callbacks,
+    demand,
+    outbox,
+    page_callbacks,
+    projections,
+)
 from noetl_api_gateway.routes.mcp import endpoint as mcp_endpoint
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
 from noetl_api_gateway.routes.system import (
@@ -36,6 +42,7 @@ from noetl_api_gateway.routes.system import (
 from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.web_ui import analysis, state_stream, suites, unserved
 from noetl_api_gateway.routes.web_ui import sessions as page_sessions
+from noetl_api_gateway.routes.web_ui.graphql import endpoint as graphql_endpoint
 from noetl_api_gateway.routes.workers import (
     commands,
     event_reads,
@@ -72,6 +79,7 @@ _MODULES = (
     callbacks,
     demand,
     outbox,
+    page_callbacks,
     projections,
     credentials,
     keychain,
@@ -95,6 +103,7 @@ _MODULES = (
     pools,
     reports,
     analysis,
+    graphql_endpoint,
     page_sessions,
     state_stream,
     suites,

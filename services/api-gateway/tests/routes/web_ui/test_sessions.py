@@ -1,8 +1,6 @@
 """What a page behind a gateway asks: whose a token is, what it may, what happens."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 
 import orjson
 from noetl_contract.access.rights import Role
@@ -12,6 +10,7 @@ from noetl_testkit.waiting import eventually
 
 from ...access.callers import KEYS, guarded_world
 from ...conftest import EXECUTION_ID, World
+from .open_page import messages
 
 
 def is_told(event: str, status: str | None = None) -> JsonObject:
@@ -22,16 +21,6 @@ def is_told(event: str, status: str | None = None) -> JsonObject:
         "status": status,
         "created_at": "2026-06-15T09:18:22.901000Z",
     }
-
-
-async def messages(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, JsonObject]]:
-    """Yield the events of a stream with their bodies."""
-    name = ""
-    async for line in lines:
-        if line.startswith("event: "):
-            name = line[7:]
-        elif line.startswith("data: "):
-            yield name, json.loads(line[6:])
 
 
 async def test_where_no_login_is_needed_each_token_is_good(world: World) -> None:

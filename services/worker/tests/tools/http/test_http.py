@@ -34,16 +34,13 @@ _FIXED: dict[str, tuple[int, dict[str, str], bytes]] = {
     "/moved-with-a-large-body": (302, {"Location": "/text"}, b"x" * (64 << 20)),
     "/members": (200, _GZIP, gzip.compress(b"one") + gzip.compress(b"two") + b"junk"),
     "/broken": (200, _GZIP, b"no gzip at all"),
-    "/chain": (
-        200,
-        {"Content-Encoding": "gzip, gzip"},
-        gzip.compress(gzip.compress(bytes(64 << 20))),
-    ),
 }
 
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else a body waits until the head is confirmed: 40 ms on a connection that is kept.
+    disable_nagle_algorithm = True
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -62,7 +59,7 @@ class Echo(BaseHTTPRequestHandler):
     # The names are the standard library's.
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
 
-    def respond(  # noqa: C901, PLR0911  a table of routes
+    def respond(  # noqa: C901, PLR0911, PLR0912  a table of routes
         self, path: str, query: str, body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         match path:
@@ -91,6 +88,9 @@ class Echo(BaseHTTPRequestHandler):
             case "/packed":
                 coding, _, size = query.partition("=")
                 return _packed(coding, int(size))
+            case "/chain":
+                twice = gzip.compress(gzip.compress(bytes(64 << 20)))
+                return 200, {"Content-Encoding": "gzip, gzip"}, twice
             case path if path in _FIXED:
                 return _FIXED[path]
             case "/slow":

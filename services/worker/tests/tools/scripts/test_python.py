@@ -224,6 +224,7 @@ def answer_script(asked: Asked) -> Said:
     found = {
         "/script.py": b"result = '{{ message }}'",
         "/storage/v1/b/b/o/dir/a b.py": b"result = 4",
+        "/header.py": b"# /// script\n# dependencies = ['noetl-none>=1']\n# ///\nimport noetl_none",
     }
     if asked.path not in found:
         return Said(b"x" * 400, 404)
@@ -254,6 +255,21 @@ async def test_a_script_from_a_url_is_not_rendered(
 
     (asked,) = files.asked
     assert (asked.method, asked.headers["authorization"]) == ("POST", "Bearer t")
+
+
+async def test_the_header_of_a_script_from_a_url_is_named_where_an_import_fails(
+    python: Python, files: ToolServer, toolbox: ToolRegistry
+) -> None:
+    source = {"type": "http", "endpoint": f"{files.url}/header.py"}
+
+    result = await python.run({"script": {"source": source}}, make_context(toolbox))
+    other = await python.run({"code": "import noetl_none"}, make_context(toolbox))
+
+    assert result.error == (
+        "Python script exited with code 1: its header asks for noetl-none>=1; "
+        "of a fetched script only `requirements` count"
+    )
+    assert other.error == "Python script exited with code 1"
 
 
 async def test_a_script_from_googles_storage(

@@ -31,7 +31,7 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
-from noetl_api_gateway.http.shell import call_of
+from noetl_api_gateway.http.shell import call_of, chosen_execution
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, own_call, owned
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
@@ -64,7 +64,13 @@ async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     wanted = await read_body(request, ExecuteRequest)
     entry_of(wanted)
     key = idempotency_key(request)
-    answer = await begin(gateway, wanted, key=key, call=call_of(request.scope))
+    answer = await begin(
+        gateway,
+        wanted,
+        key=key,
+        call=call_of(request.scope),
+        chosen=chosen_execution(request.scope),
+    )
     EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
     return json_answer(request, answer)
 
@@ -76,8 +82,9 @@ async def begin(
     key: str | None,
     call: tuple[int, int] | None,
     restart: Restart | None = None,
+    chosen: int | None = None,
 ) -> ExecuteAnswer:
-    """Start an execution under an id of the shard that remembers its keys.
+    """Start an execution, under the chosen id or one of the shard that remembers its keys.
 
     Raises:
         Refusal: nothing was started, or it is not known whether.
@@ -93,7 +100,7 @@ async def begin(
     dedup = wanted.dedup
     window = _WINDOW_SECONDS if dedup is None else dedup.window_secs
     message = ExecuteMessage(
-        execution_id=_mint(gateway, wanted, key, restart),
+        execution_id=_mint(gateway, wanted, key, restart) if chosen is None else chosen,
         catalog_id=found.catalog_id,
         path=found.path,
         version=found.version,

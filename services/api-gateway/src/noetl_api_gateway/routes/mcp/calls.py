@@ -11,6 +11,7 @@ from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.routes.mcp.messages import INVALID_PARAMS, RpcError, outcome
+from noetl_api_gateway.routes.mcp.progress import Told, nobody
 from noetl_api_gateway.routes.mcp.tools import (
     POLL_TOOL,
     form_of,
@@ -22,8 +23,17 @@ _OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 1.0, 1.3
 
 
-async def call_tool(api: Api, gateway: Gateway, name: str, arguments: JsonObject) -> JsonObject:
+async def call_tool(
+    api: Api, gateway: Gateway, name: str, arguments: JsonObject, told: Told = nobody
+) -> JsonObject:
     """Call a tool, and return what it came to; what the API refuses is an outcome for the model.
+
+    Args:
+        api: of who calls.
+        gateway: the open parts.
+        name: of the tool.
+        arguments: for it.
+        told: hears how the execution stands, while it is waited for and at its end.
 
     Raises:
         RpcError: there is no such tool.
@@ -32,8 +42,8 @@ async def call_tool(api: Api, gateway: Gateway, name: str, arguments: JsonObject
         if name == POLL_TOOL:
             execution_id = _execution_id(arguments)
         else:
-            execution_id = await _started(api, name, arguments)
-        status = await _waited(api, gateway, execution_id)
+            execution_id = await _started(api, gateway, name, arguments)
+        status = await _waited(api, gateway, execution_id, told)
         return await _told(api, execution_id, status)
     except Refused as refused:
         return outcome(refused.text, {"error": refused.text}, is_error=True)
@@ -46,9 +56,9 @@ def _execution_id(arguments: JsonObject) -> str:
     return given
 
 
-async def _started(api: Api, name: str, arguments: JsonObject) -> str:
+async def _started(api: Api, gateway: Gateway, name: str, arguments: JsonObject) -> str:
     tool = next((one for one in await offered(api) if one.name == name), None)
-    form = None if tool is None else await form_of(api, tool)
+    form = None if tool is None else await form_of(api, gateway.tool_forms, tool)
     if tool is None or form is None:
         raise RpcError(INVALID_PARAMS, f"Unknown tool: {name[:200]}")
     strange = unknown_arguments(form, arguments)
@@ -59,26 +69,27 @@ async def _started(api: Api, name: str, arguments: JsonObject) -> str:
     return (await api.send(ExecuteAnswer, "execute", body)).execution_id
 
 
-async def _waited(api: Api, gateway: Gateway, execution_id: str) -> str:
+async def _waited(api: Api, gateway: Gateway, execution_id: str, told: Told) -> str:
     """Wait for an end, as long as the settings allow; return the status at last."""
     has_place = gateway.waiting_calls < gateway.settings.mcp_waits
     seconds = gateway.settings.mcp_wait_seconds if has_place else 0.0
     gateway.waiting_calls += 1
     try:
-        return await _polled(api, gateway, execution_id, seconds)
+        return await _polled(api, gateway, execution_id, seconds, told)
     finally:
         gateway.waiting_calls -= 1
 
 
-async def _polled(api: Api, gateway: Gateway, execution_id: str, seconds: float) -> str:
+async def _polled(api: Api, gateway: Gateway, execution_id: str, seconds: float, told: Told) -> str:
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + seconds, _FIRST_PAUSE
     path = f"executions/{segment(execution_id)}/status"
     while True:
-        status = (await api.read(ExecutionStatusAnswer, path)).status
+        found = await api.read(ExecutionStatusAnswer, path)
+        await told(found)
         left = end - loop.time()
-        if status in _OVER or left <= 0 or gateway.closing.is_set():
-            return status
+        if found.status in _OVER or left <= 0 or gateway.closing.is_set():
+            return found.status
         try:
             async with asyncio.timeout(min(pause, left)):
                 await gateway.closing.wait()

@@ -8,7 +8,7 @@ from noetl_contract.model import Model
 from pydantic import Field
 
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD = -32700, -32600, -32601
-INVALID_PARAMS, REFUSED = -32602, -32000
+INVALID_PARAMS, INTERNAL_ERROR, REFUSED = -32602, -32603, -32000
 
 
 class Incoming(Model):

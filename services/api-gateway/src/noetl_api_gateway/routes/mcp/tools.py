@@ -11,11 +11,14 @@ from noetl_console.api import Api, Refused, path_segments
 from noetl_contract.http.catalog.entries import CatalogEntry, CatalogListAnswer, UiField, UiSchema
 from noetl_contract.json import Json, JsonObject
 
+from noetl_api_gateway.access.memory import Memory
+
 CAPABILITY: Final = "mcp"
 """What `metadata.capabilities` of an agent has to name."""
 POLL_TOOL: Final = "noetl_execution"
 _PAGE_SIZE = 50
 _AT_ONCE = 8
+_FORM_SECONDS = 3600.0
 _LONGEST_NAME = 64
 _HASH_LENGTH = 8
 _TYPES = {"string", "integer", "number", "boolean", "object", "array"}
@@ -43,6 +46,11 @@ class Offered:
     name: str
     path: str
     version: int
+    catalog_id: str
+
+
+type Forms = Memory[str, UiSchema]
+"""Forms of versions by their catalog ids; what a version asks for never changes."""
 
 
 async def offered(api: Api) -> list[Offered]:
@@ -59,7 +67,10 @@ async def offered(api: Api) -> list[Offered]:
         if entry.kind.lower() == "playbook" and (known is None or entry.version > known.version):
             newest[entry.path] = entry
     names = names_of(newest)
-    found = [Offered(names[path], path, entry.version) for path, entry in newest.items()]
+    found = [
+        Offered(names[path], path, entry.version, str(entry.catalog_id))
+        for path, entry in newest.items()
+    ]
     return sorted(found, key=lambda one: one.name)
 
 
@@ -80,7 +91,7 @@ def _distinct(path: str, name: str) -> str:
     return f"{name[: _LONGEST_NAME - _HASH_LENGTH - 1]}_{digest}"
 
 
-async def page_of_tools(api: Api, begin: int) -> tuple[list[JsonObject], int | None]:
+async def page_of_tools(api: Api, forms: Forms, begin: int) -> tuple[list[JsonObject], int | None]:
     """Return a page of the tools, and where the next one begins.
 
     Raises:
@@ -91,7 +102,7 @@ async def page_of_tools(api: Api, begin: int) -> tuple[list[JsonObject], int | N
 
     async def read(one: Offered) -> JsonObject | None:
         async with permits:
-            form = await form_of(api, one)
+            form = await form_of(api, forms, one)
         return None if form is None else tool_of(one, form)
 
     page = found[begin : begin + _PAGE_SIZE]
@@ -100,19 +111,27 @@ async def page_of_tools(api: Api, begin: int) -> tuple[list[JsonObject], int | N
     return [*([_POLL] if begin == 0 else []), *tools], end if end < len(found) else None
 
 
-async def form_of(api: Api, one: Offered) -> UiSchema | None:
+async def form_of(api: Api, forms: Forms, one: Offered) -> UiSchema | None:
     """Return the form of a playbook; None when its newest version is not offered any more.
+
+    It is asked for once: that a caller may read it says the list, in which the playbook is.
 
     Raises:
         Refused: it can't be read.
     """
+    known = forms.get(one.catalog_id)
+    if known is not None:
+        return known
     try:
         form = await api.read(UiSchema, f"catalog/{path_segments(one.path)}/ui_schema")
     except Refused as refused:
         if refused.status == 404:
             return None
         raise
-    return form if form.version == one.version else None
+    if form.version != one.version:
+        return None
+    forms.put(one.catalog_id, form, seconds=_FORM_SECONDS)
+    return form
 
 
 def tool_of(one: Offered, form: UiSchema) -> JsonObject:

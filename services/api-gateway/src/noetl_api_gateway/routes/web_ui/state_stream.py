@@ -1,7 +1,11 @@
-"""`GET /events`: changes of executions for pages, in the form of a gateway's (P4)."""
+"""`GET /events`: changes of executions for pages, and the results of their requests (P4, P5).
+
+The form is that of a gateway: each message is one of JSON-RPC, its name that of the event.
+"""
 
 import asyncio
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -11,6 +15,7 @@ from litestar.types import ASGIApp
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.pages.requests import CLIENT_ID, PageResult
 from noetl_contract.rpc.operation import encode_value
 
 from noetl_api_gateway.access.gatekeeper import gatekeeper_of
@@ -21,13 +26,15 @@ from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal, busy
 from noetl_api_gateway.intake.streams import SSE_HEADERS, client_gone, write_chunk
 from noetl_api_gateway.metrics import OPEN_STREAMS
-from noetl_api_gateway.routes.web_ui.tokens import LOCAL, holder_of
-from noetl_api_gateway.upstream.states import Listener, StateChange
+from noetl_api_gateway.routes.web_ui.tokens import LOCAL, holder_of, owner_of
+from noetl_api_gateway.routes.web_ui.waiting import Waiting, result_params, state_params
+from noetl_api_gateway.upstream.pages.states import Listener, RequestNews, StateChange
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_CLIENT_ID = re.compile(CLIENT_ID, re.ASCII)
+_REST_SECONDS = 30.0
 _INVALID_SESSION = -32002
 _DENIED = -32003
 
@@ -48,7 +55,10 @@ _DENIED = -32003
     ),
 )
 async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
-    """Send `playbook/state` for steps and executions that end, from now on, and `ping`."""
+    """Send what ends from now on, and the results of the page's own requests that were kept.
+
+    A `playbook/result` comes at least once: again, when the page comes back with its `client_id`.
+    """
     token = (query_text(request.query_params, "session_token") or "").strip()
     who = await holder_of(request, token)
     if who is None:
@@ -93,6 +103,9 @@ class StateStream:
         self._who = who
         self._token = token
         self._client_id = client_id
+        self._waiting = Waiting(
+            gateway, client_id=client_id, owner=owner_of(who), may_see=self._is_in_reach
+        )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send changes until the page leaves, falls behind or loses its login, or we stop.
@@ -110,7 +123,7 @@ class StateStream:
         places.take(scope)
         OPEN_STREAMS.inc()
         try:
-            async with self._gateway.states.listening() as listener:
+            async with self._gateway.states.listening(self._client_id) as listener:
                 await send(
                     {"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS]}
                 )
@@ -137,23 +150,57 @@ class StateStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pump(self, listener: Listener, send: "Send") -> None:
-        await write_chunk(send, b"retry: 3000\n\n" + _event("message", _hello(self._client_id)))
+        results = await self._waiting.posted()
+        results += await self._waiting.ended()
+        hello = _hello(self._client_id, self._waiting.shown())
+        await write_chunk(send, b"retry: 3000\n\n" + _event("message", hello))
         await write_chunk(send, _call("ping", {}))
+        await _write_results(send, results)
+        loop, settings = asyncio.get_running_loop(), self._gateway.settings
+        ping_at = loop.time() + settings.stream_heartbeat_seconds
+        look_at = loop.time() + settings.stream_poll_seconds
         while True:
             try:
-                async with asyncio.timeout(self._gateway.settings.stream_heartbeat_seconds):
-                    change = await listener.waiting.get()
+                async with asyncio.timeout_at(min(ping_at, look_at)):
+                    news = await listener.waiting.get()
             except TimeoutError:
+                news = None
+            match news:
+                case StateChange():
+                    await self._write_change(send, news)
+                case RequestNews():
+                    await self._write_news(send, news)
+            if loop.time() >= ping_at:
                 await write_chunk(send, _call("ping", {}))
-                continue
-            if await self._is_in_reach(change):
-                await write_chunk(send, _call("playbook/state", change.shown))
+                ping_at = loop.time() + settings.stream_heartbeat_seconds
+            if loop.time() >= look_at:
+                await _write_results(send, await self._waiting.posted())
+                await _write_results(send, await self._waiting.ended())
+                # Of a page that waits for nothing the news come by themselves.
+                pause = settings.stream_poll_seconds if self._waiting.is_open else _REST_SECONDS
+                look_at = loop.time() + pause
 
-    async def _is_in_reach(self, change: StateChange) -> bool:
+    async def _write_change(self, send: "Send", change: StateChange) -> None:
+        if not await self._is_in_reach(change.execution_id):
+            return
+        await write_chunk(send, _call("playbook/state", change.shown))
+        if change.is_end:
+            await _write_results(send, await self._waiting.ended(change.execution_id))
+
+    async def _write_news(self, send: "Send", news: RequestNews) -> None:
+        hint = news.hint
+        if hint.kind != "progress":
+            await _write_results(send, await self._waiting.posted())
+            if self._waiting.has_had(hint.request_id):
+                await self._gateway.bus.reply(news.reply, b"{}")
+        elif self._waiting.has(hint.request_id):
+            await write_chunk(send, _call("playbook/progress", hint.progress))
+
+    async def _is_in_reach(self, execution_id: int) -> bool:
         if self._gatekeeper is None or self._who.is_whole:
             return True
         try:
-            return await self._gatekeeper.reach.has_execution(self._who, change.execution_id)
+            return await self._gatekeeper.reach.has_execution(self._who, execution_id)
         except Refusal:
             return False
 
@@ -177,7 +224,14 @@ class StateStream:
             self._who = found
 
 
-def _hello(client_id: str) -> JsonObject:
+async def _write_results(send: "Send", results: Sequence[PageResult]) -> None:
+    for result in results:
+        await write_chunk(send, _call("playbook/state", state_params(result)))
+        await write_chunk(send, _call("playbook/result", result_params(result)))
+
+
+def _hello(client_id: str, pending: list[JsonObject]) -> JsonObject:
+    waits: JsonObject = {"pendingRequests": pending} if pending else {}
     return {
         "jsonrpc": "2.0",
         "id": 1,
@@ -187,10 +241,11 @@ def _hello(client_id: str) -> JsonObject:
             "clientId": client_id,
             "capabilities": {
                 "playbooks": True,
-                "callbacks": False,
+                "callbacks": True,
                 "subscriptions": False,
                 "playbookState": True,
             },
+            **waits,
         },
     }
 

@@ -20,6 +20,12 @@ LOCAL = Principal(name="local", kind="nobody", roles=(Role.ADMIN,), namespaces=(
 _LONGEST = 16_384
 
 
+def owner_of(who: Principal | None) -> str:
+    """Return kind and name of a caller, by which requests of pages are known as theirs."""
+    found = LOCAL if who is None else who
+    return f"{found.kind}:{found.name}"
+
+
 async def holder_of(request: AnyRequest, token: str) -> Principal | None:
     """Return who has a token, None for nobody.
 

@@ -44,10 +44,4 @@ ROUTES = [
         "This server logs nobody in: a gateway with an identity provider does, or send an API key",
         name="log_in_with_a_provider",
     ),
-    _unserved(
-        "/graphql",
-        Right.EXECUTIONS_READ,
-        "GraphQL is not part of this server: `POST /api/execute` starts a playbook",
-        name="ask_by_graphql",
-    ),
 ]

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from noetl_contract.json import JsonObject
 from noetl_contract.libraries.requirements import (
     BadRequirements,
     Requirements,
+    package_of,
     requirements_of,
 )
 
@@ -37,6 +39,7 @@ from noetl_worker.tools.tool import (
 _REACHES_VARIABLES: Final = re.compile(
     r"variables|context|globals|locals|vars\(|eval|exec|compile|__main__|inspect|modules|frame"
 )
+_LONGEST_ADVICE: Final = 200
 
 
 class Python:
@@ -100,7 +103,10 @@ class Python:
                 "I/O error",
                 f"python script file `{source['file']}` could not be read: {run.file_error}",
             )
-        return _result(run, seconds=seconds, duration_ms=int((perf_counter() - started) * 1000))
+        result = _result(run, seconds=seconds, duration_ms=int((perf_counter() - started) * 1000))
+        if code is not None and "ModuleNotFoundError" in run.stderr:
+            return replace(result, error=_with_advice(result.error, code, wanted))
+        return result
 
     @asynccontextmanager
     async def _pool_for(
@@ -171,6 +177,20 @@ def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
         duration_ms=duration_ms,
         failure=Failure() if failed else None,
     )
+
+
+def _with_advice(error: str | None, code: str, wanted: Requirements | None) -> str | None:
+    """Return an error that names the packages of a fetched script's header, which have no lock."""
+    try:
+        asked = requirements_of({"code": code})
+    except BadRequirements:
+        return error
+    locked = {package_of(name) for name in wanted.packages} if wanted else set()
+    missing = [name for name in asked.packages if package_of(name) not in locked] if asked else []
+    if error is None or not missing:
+        return error
+    named = ", ".join(missing)[:_LONGEST_ADVICE]
+    return f"{error}: its header asks for {named}; of a fetched script only `requirements` count"
 
 
 def _data(run: Run) -> Any:

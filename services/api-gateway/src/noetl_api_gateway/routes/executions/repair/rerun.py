@@ -12,6 +12,7 @@ from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import idempotency_key, path_id
 from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.shell import chosen_execution
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, outcome_of
 
@@ -42,7 +43,13 @@ async def rerun(
     stored = origin.workload if isinstance(origin.workload, dict) else {}
     wanted = ExecuteRequest(catalog_id=origin.catalog_id, payload={**stored, **changes})
     # Not a child of the command that may have called: it is started anew each time.
-    answer = await begin(gateway, wanted, key=idempotency_key(request), call=None)
+    answer = await begin(
+        gateway,
+        wanted,
+        key=idempotency_key(request),
+        call=None,
+        chosen=chosen_execution(request.scope),
+    )
     EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
     return json_answer(request, answer)
 

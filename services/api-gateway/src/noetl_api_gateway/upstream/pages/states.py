@@ -13,7 +13,9 @@ from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.events import EventType, status_of_terminal
 from noetl_contract.json import JsonObject
-from noetl_contract.subjects import events_filter
+from noetl_contract.pages.requests import PageHint
+from noetl_contract.subjects import events_filter, page_hint_subject
+from pydantic import ValidationError
 
 _TOLD = frozenset(
     {
@@ -33,16 +35,32 @@ class StateChange:
 
     execution_id: int
     shown: JsonObject
+    is_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestNews:
+    """What a page hears of its own requests; ``reply`` is told when the page has been sent it."""
+
+    hint: PageHint
+    reply: str = ""
 
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """One page's queue; `is_behind` is set when it had no place for a change."""
+    """One page's queue; `is_behind` is set when it had no place for more."""
 
-    waiting: asyncio.Queue[StateChange] = field(
+    waiting: asyncio.Queue[StateChange | RequestNews] = field(
         default_factory=lambda: asyncio.Queue(_MOST_WAITING)
     )
     is_behind: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, news: StateChange | RequestNews) -> None:
+        """Queue what is to be sent."""
+        try:
+            self.waiting.put_nowait(news)
+        except asyncio.QueueFull:
+            self.is_behind.set()
 
 
 class StateFeed:
@@ -59,15 +77,33 @@ class StateFeed:
         self._changing = asyncio.Lock()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Listener]:
-        """Give what happens until the block ends; what happened before is in the log."""
+    async def listening(self, client_id: str) -> AsyncIterator[Listener]:
+        """Give what happens until the block ends, to all and to one page's requests.
+
+        What happened before is in the log and in the stream of requests.
+        """
         listener = Listener()
+
+        def take(message: Incoming) -> None:
+            news = _news_of(message)
+            if news is not None:
+                listener.put(news)
+
+        own = await self._bus.subscribe(page_hint_subject(client_id), take)
+        try:
+            async with self._all(listener):
+                yield listener
+        finally:
+            await own.unsubscribe()
+
+    @asynccontextmanager
+    async def _all(self, listener: Listener) -> AsyncIterator[None]:
         async with self._changing:
             self._listeners.add(listener)
             if self._subscription is None:
                 self._subscription = await self._bus.subscribe(events_filter(), self._take)
         try:
-            yield listener
+            yield
         finally:
             self._listeners.discard(listener)
             async with self._changing:
@@ -80,10 +116,7 @@ class StateFeed:
         if change is None:
             return
         for listener in self._listeners:
-            try:
-                listener.waiting.put_nowait(change)
-            except asyncio.QueueFull:
-                listener.is_behind.set()
+            listener.put(change)
 
 
 def change_of(body: bytes) -> StateChange | None:
@@ -103,4 +136,12 @@ def change_of(body: bytes) -> StateChange | None:
         "status": event.get("status") or (ended.value if ended else "running"),
         "at": event.get("created_at"),
     }
-    return StateChange(number, shown)
+    return StateChange(number, shown, is_end=ended is not None)
+
+
+def _news_of(message: Incoming) -> RequestNews | None:
+    try:
+        hint = PageHint.model_validate_json(message.data)
+    except ValidationError:
+        return None
+    return RequestNews(hint, message.reply or "")

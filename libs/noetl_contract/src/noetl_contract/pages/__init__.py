@@ -1,0 +1,1 @@
+"""What edges and open web pages say to each other."""

@@ -1,0 +1,64 @@
+"""What edges keep for a web page that has started an execution and waits for its result."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from noetl_contract.json import Json
+from noetl_contract.model import Model
+
+CLIENT_ID: Final = r"[A-Za-z0-9_-]{1,64}"
+"""The name of a page's connection, and the id of a request: each is a token of a subject."""
+PLAYBOOK_FAILED: Final = -32000
+"""Code of an error that tells of a failed execution."""
+
+
+class PageRequest(Model):
+    """A request of a page, kept before its execution is started.
+
+    Attributes:
+        request_id: under which the page waits, and the playbook may post its result.
+        client_id: of the page's connection, which a later one may take over.
+        owner: kind and name of who has asked; nobody else gets the result.
+        execution_id: under which the execution is started.
+        path: of the playbook; None where an execution was started once more.
+        created_at: RFC 3339.
+    """
+
+    request_id: str
+    client_id: str
+    owner: str
+    execution_id: int
+    path: str | None = None
+    created_at: str
+
+
+class PageError(Model):
+    """Why there is no result, in the form of JSON-RPC."""
+
+    code: int = PLAYBOOK_FAILED
+    message: str
+    data: Json = None
+
+
+class PageResult(Model):
+    """The result that a playbook has posted for a request."""
+
+    request_id: str
+    execution_id: str
+    status: str
+    data: Json = None
+    error: PageError | None = None
+
+
+class PageHint(Model):
+    """What the stream of a page hears at once: that something was kept for it, or progress.
+
+    Attributes:
+        kind: the answer to a `result` comes when the page has been sent it.
+        progress: of a running execution, as the page is sent it.
+    """
+
+    kind: Literal["request", "result", "progress"]
+    request_id: str
+    progress: dict[str, Json] = Field(default_factory=dict)

@@ -1,0 +1,138 @@
+"""`POST /api/internal/callback/async` and its like: what playbooks post for a page (P5)."""
+
+import re
+
+from litestar import Response, post
+from noetl_contract.access.rights import Right
+from noetl_contract.http.system.page_callbacks import (
+    AsyncCallbackAnswer,
+    AsyncCallbackRequest,
+    LoginCallbackAnswer,
+    LoginCallbackRequest,
+    ProgressAnswer,
+    ProgressRequest,
+)
+from noetl_contract.pages.requests import CLIENT_ID, PageError, PageRequest, PageResult
+
+from noetl_api_gateway.access.gatekeeper import gatekeeper_of, principal_of
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.token_guard import page_callback_guard, shown_capability
+
+_TAGS = ["internal"]
+_ID = re.compile(CLIENT_ID, re.ASCII)
+_UNKNOWN = "Request not found"
+_ERRORS = {403: "The login is that of a command of another execution", 404: _UNKNOWN}
+_FAILED = frozenset({"FAILED", "ERROR"})
+
+
+@post(
+    "/api/internal/callback/async",
+    opt={"needs": Right.INTERNAL_CALLBACK},
+    status_code=200,
+    guards=[page_callback_guard],
+    summary="Give a page the result of its request",
+    tags=_TAGS,
+    operation_class=documented(
+        AsyncCallbackRequest,
+        AsyncCallbackAnswer,
+        errors=_ERRORS,
+        others={202: AsyncCallbackAnswer},
+    ),
+)
+async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Keep the first result of a request; 202 says that the page will get it when it comes back."""
+    sent = await read_body(request, AsyncCallbackRequest)
+    wanted = await _request_of(request, gateway, sent.request_id)
+    is_delivered = await gateway.pages.end(wanted, _result_of(sent, wanted))
+    if is_delivered:
+        return json_answer(request, AsyncCallbackAnswer(status="delivered"))
+    queued = AsyncCallbackAnswer(status="queued", clientDisconnected=True)
+    return json_answer(request, queued, status=202)
+
+
+@post(
+    "/api/internal/progress",
+    opt={"needs": Right.INTERNAL_CALLBACK},
+    status_code=200,
+    guards=[page_callback_guard],
+    summary="Tell a page how far its request is",
+    tags=_TAGS,
+    operation_class=documented(ProgressRequest, ProgressAnswer, errors=_ERRORS),
+)
+async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Send `playbook/progress` to the page if it is open; nothing of it is kept."""
+    sent = await read_body(request, ProgressRequest)
+    wanted = await _request_of(request, gateway, sent.request_id)
+    await gateway.pages.tell(
+        wanted,
+        {
+            "requestId": wanted.request_id,
+            "executionId": str(wanted.execution_id),
+            "step": sent.step,
+            "message": sent.message,
+            "progress": sent.progress,
+        },
+    )
+    return json_answer(request, ProgressAnswer(status="sent"))
+
+
+@post(
+    "/api/internal/callback",
+    opt={"needs": Right.INTERNAL_CALLBACK},
+    status_code=200,
+    guards=[page_callback_guard],
+    summary="End a login that waits for a playbook",
+    tags=_TAGS,
+    operation_class=documented(LoginCallbackRequest, LoginCallbackAnswer),
+)
+async def login_callback(request: AnyRequest) -> Response[bytes]:
+    """Say that nobody waits: logins are not made here."""
+    await read_body(request, LoginCallbackRequest)
+    text = "No login waits here: this server logs nobody in"
+    return json_answer(request, LoginCallbackAnswer(delivered=False, message=text))
+
+
+async def _request_of(request: AnyRequest, gateway: Gateway, request_id: str) -> PageRequest:
+    """Return the request that a body names.
+
+    Raises:
+        Refusal: 404, there is none; 403, it is that of another execution.
+    """
+    # It becomes a part of a pattern.
+    found = await gateway.pages.find(request_id) if _ID.fullmatch(request_id) else None
+    if found is None:
+        raise Refusal(404, _UNKNOWN)
+    principal, shown = principal_of(request), shown_capability(request)
+    if principal is not None:
+        own = principal.execution_id if principal.kind == "capability" else None
+    else:
+        own = None if shown is None else shown.execution_id
+    if own is not None and own != found.execution_id:
+        gatekeeper = gatekeeper_of(request)
+        if gatekeeper is not None:
+            gatekeeper.refused(request, Right.INTERNAL_CALLBACK, "forbidden")
+        raise Refusal(403, _ERRORS[403])
+    return found
+
+
+def _result_of(sent: AsyncCallbackRequest, wanted: PageRequest) -> PageResult:
+    """Return a result as it is kept; a failure without an error gets one."""
+    number = str(wanted.execution_id)
+    error = None if sent.error is None else PageError(**sent.error.model_dump())
+    if error is None and sent.status.upper() in _FAILED:
+        error = PageError(message=f"Execution {number} has failed", data=sent.data)
+    return PageResult(
+        request_id=wanted.request_id,
+        execution_id=number,
+        status=sent.status,
+        data=None if error is not None else sent.data,
+        error=error,
+    )
+
+
+ROUTES = [page_callback, page_progress, login_callback]

@@ -1,0 +1,1 @@
+"""`POST /graphql`: what the web UI asks of a gateway, and no more."""
