@@ -205,7 +205,7 @@ async def test_ends_have_names(world: World, end: tuple[Any, ...], state: str) -
 
 
 NO_ROOM = "The node was low on resource: memory. Container main was using 4752Ki."
-EVICTED = {"phase": "Failed", "reason": "Evicted", "message": NO_ROOM}
+EVICTED = {"phase": "Failed", "reason": "Evicted", "message": f"{NO_ROOM} "}
 KILLED = {"exitCode": 137, "reason": "Error", "startedAt": MOMENT, "finishedAt": MOMENT}
 BY_KUBELET = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
 

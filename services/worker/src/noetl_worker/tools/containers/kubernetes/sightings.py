@@ -120,7 +120,8 @@ def found_in(pod: Pod) -> Found:
     container = next(iter(status.containerStatuses or ()), None)
     said = None
     if status.phase == "Failed" and status.reason not in {None, "NodeLost"}:
-        said = ": ".join(word for word in (status.reason, status.message) if word)[:_SAID_LENGTH]
+        words = (status.reason, (status.message or "").strip())
+        said = ": ".join(word for word in words if word)[:_SAID_LENGTH]
     if container is None:
         idle = (
             one.message or one.reason
