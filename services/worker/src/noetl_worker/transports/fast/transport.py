@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.permits import permit_lent
+from noetl_common.bus.permits import Permits, current_permits, permit_lent
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
@@ -124,6 +124,10 @@ class FastTransport:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
                 run = run.following
+                if run is not None and run.is_overdue:
+                    # The relay publishes it now.
+                    metrics.FAST_PATH.labels("overdue").inc()
+                    run = None
                 if run is not None:
                     self._known.hold(run.place.event_id)
         finally:
@@ -340,10 +344,12 @@ class FastTransport:
         return await self._runs.until_over(run.command, work)
 
     def _outcome_message(self, run: Run, outcome: Outcome) -> Message:
+        slots = current_permits()
+
         def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
-            elif status in {"ok", "late"} and self._takes_next(message, run):
+            elif status in {"ok", "late"} and self._takes_next(message, run, slots):
                 self._messages.forget(message)
             if status == "late":
                 # Another worker has it now; it may come back should that worker lose it.
@@ -367,23 +373,25 @@ class FastTransport:
             and self._known.count_held() <= self._timing.next_at_once
             and self._timing.start_after_seconds > 0
             and run.following is None
+            and not _is_over(current_permits())
             and tracing() is None
         )
 
-    def _takes_next(self, message: Message, run: Run) -> bool:
-        """Take the command that came with an answer; False if it came too late for that.
+    def _takes_next(self, message: Message, run: Run, slots: Permits | None) -> bool:
+        """Take the command that came with an answer; False if it can't be run here any more.
 
         Then the outcome goes out again, whose answer lets others have the command.
         """
         if message.next is None:
             return True
-        if not message.wants_next:
+        is_wanted = message.wants_next and not _is_over(slots)
+        message.wants_next = False
+        following = run_of(message.next) if is_wanted else None
+        if following is None:
             message.pause = self._timing.answer_seconds
             message.due = monotonic()
             return False
-        message.wants_next = False
-        following = run_of(message.next)
-        if following is None or following.place.event_id in self._known:
+        if following.place.event_id in self._known:
             return True
         run.following = following
         metrics.FAST_PATH.labels("next").inc()
@@ -447,3 +455,8 @@ class FastTransport:
                 await self._pending_outcomes.emptied()
         except TimeoutError:
             _log.warning("outcomes_unanswered", count=self._pending_outcomes.count)
+
+
+def _is_over(slots: Permits | None) -> bool:
+    """Return whether the worker was told to stop: then it takes no more commands."""
+    return slots is not None and slots.is_over
