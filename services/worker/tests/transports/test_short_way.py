@@ -328,3 +328,32 @@ async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
 
     assert listener.wishes == [False] * 3
     assert plane.messages == []
+
+
+async def test_outcomes_that_nobody_stores_hold_their_slots_beyond_the_bound(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    waiting: list[int] = []
+    most = 0
+    may_publish = asyncio.Event()
+
+    async with start_worker(permits=1, timing=Timing(next_at_once=0), most=2) as worker:
+        publish = worker.bus.publish
+
+        async def publish_later(*args: Any, **kwargs: Any) -> Any:
+            nonlocal most
+            waiting.append(1)
+            most = max(most, len(waiting))
+            await may_publish.wait()
+            waiting.pop()
+            return await publish(*args, **kwargs)
+
+        worker.bus.publish = publish_later  # type: ignore[method-assign]
+        for event_id in range(1, 6):
+            await plane.notify(note(event_id))
+        await eventually(lambda: len(waiting) == 2, what="two wait, as many as may")
+        await worker.transport.heartbeat()  # time enough for a third, if a slot were free
+        may_publish.set()
+        await plane.outcome(5, seconds=5)
+
+    assert most == 2

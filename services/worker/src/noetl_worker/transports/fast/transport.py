@@ -313,6 +313,9 @@ class FastTransport:
                 await self._publish_outcome(message, run, outcome)
             finally:
                 message.wants_next = False
+        elif not self._pending_outcomes.has_room:
+            # A slot stays taken, or outcomes that nobody stores would be without a bound.
+            await self._publish_outcome(message, run, outcome)
         else:
             # The wait for the answer needs no slot.
             with permit_lent():
