@@ -9,7 +9,6 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits, current_permits, permit_lent
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_common.retry import backoff
 from noetl_common.telemetry.tracing import tracing
 from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
@@ -415,37 +414,11 @@ class FastTransport:
         instead.due = monotonic()
 
     async def _publish_outcome(self, message: Message, run: Run, outcome: Outcome) -> None:
-        """Publish until it is stored; it stays in memory until it is answered.
-
-        Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
-        """
+        """Publish until it is stored; it stays in memory until it is answered."""
         try:
-            await self._publish_until_stored(message, run, outcome)
-        except asyncio.CancelledError:
-            message.pause = self._timing.answer_seconds
-            message.due = monotonic()
-            raise
-
-    async def _publish_until_stored(self, message: Message, run: Run, outcome: Outcome) -> None:
-        timing = self._timing
-        place = message.place
-        async for _ in backoff(
-            first_seconds=timing.outcome_pause_seconds,
-            longest_seconds=timing.outcome_longest_pause_seconds,
-        ):
-            if message not in self._messages:
-                return
-            try:
-                await self._messages.publish(message, seconds=timing.outcome_try_seconds)
-            except Permanent:
-                self._refused(message, run, outcome)
-                return
-            except NoetlError as error:
-                _log.warning("outcome_not_stored", event_id=place.event_id, error=error.message)
-                continue
-            message.pause = timing.answer_seconds
-            message.due = monotonic() + message.pause
-            return
+            await self._messages.publish_until_stored(message)
+        except Permanent:
+            self._refused(message, run, outcome)
 
     async def run_confirmations(self) -> None:
         """Publish unanswered messages again."""
