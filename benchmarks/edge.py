@@ -13,6 +13,7 @@ Run by hand: ``.venv/bin/python benchmarks/edge.py``. It starts a stack of its o
 | worker-1, worker-4 | steps a second with so many players of the existing worker (`load.worker`), \
 16 executions at once for each |
 | http-1, http-16 | our worker on HTTP: ms a step alone, steps a second with 16 at once |
+| nats-1, nats-64 | our worker at the broker, with 64 at once |
 """
 
 import argparse
@@ -113,17 +114,26 @@ def _played(side: Side, players: int, executions: int) -> dict[str, float]:
     return {f"worker-{players} /s": rate, **found}
 
 
-def transport(side: Side, options: argparse.Namespace) -> dict[str, float]:
+def over_http(side: Side, options: argparse.Namespace) -> dict[str, float]:
     """Run ten steps with our worker on HTTP."""
+    return _run_by(side, "http", options.executions, at_once=16)
+
+
+def over_nats(side: Side, options: argparse.Namespace) -> dict[str, float]:
+    """Run ten steps with our worker at the broker."""
+    return _run_by(side, "nats", options.executions * 4, at_once=64)
+
+
+def _run_by(side: Side, transport: str, executions: int, *, at_once: int) -> dict[str, float]:
     found: dict[str, float] = {}
-    with side.worker():
+    with side.worker(transport):
         side.run(8, at_once=4)
-        few = options.executions // 4
+        few = executions // 4
         side.run(few, at_once=1)
         alone = side.step_ms(few)
-        with side.spending("http", found, units=options.executions * STEPS):
-            rate = side.run(options.executions, at_once=16)
-    return {"http-1 ms": alone, "http-16 /s": rate, **found}
+        with side.spending(transport, found, units=executions * STEPS):
+            rate = side.run(executions, at_once=at_once)
+    return {f"{transport}-1 ms": alone, f"{transport}-{at_once} /s": rate, **found}
 
 
 CASES: Mapping[str, Case] = {
@@ -133,7 +143,8 @@ CASES: Mapping[str, Case] = {
     "detail": detail,
     "worker-1": one_worker,
     "worker-4": four_workers,
-    "http": transport,
+    "http": over_http,
+    "nats": over_nats,
 }
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import orjson
+import psutil
 from load import worker
 from load.fire import Figures, fire
 from load.kept import Pool, request
@@ -50,7 +51,7 @@ _OPEN = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
 _LONGEST_RUN_SECONDS = 120
 _LOOK_SECONDS = 0.02
 _WORKER = "w-bench"
-_WATCHED = ("api-gateway", "orchestrator", "projector", "catalog", "nats")
+_WATCHED = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "nats", "postgres")
 _EVENT_IDS = count(time.time_ns())
 
 
@@ -107,9 +108,12 @@ class Side:
         """
         before = {service: _processor_seconds(pid) for service, pid in self.pids.items()}
         yield
+        together = f"{name} us together"
+        figures[together] = 0.0
         for service, pid in self.pids.items():
-            spent = _processor_seconds(pid) - before[service]
-            figures[f"{name} us {service}"] = spent * 1e6 / units
+            spent = (_processor_seconds(pid) - before[service]) * 1e6 / units
+            figures[f"{name} us {service}"] = spent
+            figures[together] += spent
 
     def start(self, number: int, path: str = "bench/one") -> Figures:
         """Start so many executions over 16 connections."""
@@ -210,12 +214,12 @@ class Side:
                 print("  player:", output.decode().strip())
 
     @contextmanager
-    def worker(self) -> Iterator[None]:
-        """Run the checkout's own worker on HTTP."""
+    def worker(self, transport: str) -> Iterator[None]:
+        """Run the checkout's own worker on a transport."""
         environment = {
             **os.environ,
             **self.environment,
-            "NOETL_WORKER_TRANSPORT": "http",
+            "NOETL_WORKER_TRANSPORT": transport,
             "WORKER_POOL_NAME": "default",
             "NOETL_HTTP_PORT": str(free_port()),
             "NOETL_LOG_LEVEL": "warning",
@@ -250,9 +254,13 @@ def opened(checkout: Path) -> Iterator[Side]:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Return what a process has spent, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return what a process has spent, its children included, those too that have ended."""
+    process = psutil.Process(pid)
+    spent = sum(process.cpu_times()[:4])
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            spent += sum(child.cpu_times()[:2])
+    return float(spent)
 
 
 async def _fetch(dsn: str, text: str, *arguments: object) -> list[asyncpg.Record]:

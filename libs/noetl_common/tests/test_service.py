@@ -243,13 +243,14 @@ def test_metric_families_may_be_asked_for_twice() -> None:
 # -- as a process ------------------------------------------------------------------------
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, gc, sys
 from contextlib import asynccontextmanager
 from noetl_common.service import create_service_app, run_service
 from noetl_common.settings import ServiceSettings
 
 @asynccontextmanager
 async def run(service):
+    print("frozen:", gc.get_freeze_count() > 10_000, flush=True)
     async def loop():
         service.beat("loop")
         if "fail" in sys.argv:
@@ -304,6 +305,8 @@ def test_a_signal_ends_the_process_in_good_order(tmp_path: Path, number: signal.
 
     assert started.returncode == 0
     assert "loop ended" in output
+    # The collector passes over what was imported.
+    assert "frozen: True" in output
     messages = [orjson.loads(line)["msg"] for line in output.splitlines() if line.startswith("{")]
     assert "service_stopped" in messages
     assert "settings_in_effect" in messages

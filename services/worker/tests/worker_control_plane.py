@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,6 +83,7 @@ class ControlPlane:
     bus: Bus
     messages: list[dict[str, Any]] = field(default_factory=list)
     message_ids: list[str] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     start_answer: MessageAnswer = lambda _message, _count: {"status": "held"}
@@ -145,6 +146,7 @@ class ControlPlane:
             message = orjson.loads(delivery.data)
             self.messages.append(message)
             self.message_ids.append(delivery.headers["Nats-Msg-Id"])
+            self.headers.append(delivery.headers)
             kind = message["type"].removeprefix("command.")
             key = (kind, message["hold"]["event_id"])
             self._counts[key] += 1

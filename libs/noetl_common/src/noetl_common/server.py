@@ -1,6 +1,7 @@
 """The HTTP server of a process: its limits, its signals, its drain, its exit code."""
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -118,6 +119,9 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     watching = asyncio.create_task(close_on_failure(), name="failure watch")
+    # What the imports have made stays until the end. The collector would look through all of it
+    # now and then, a tenth of a second in which nothing is answered.
+    gc.freeze()
     try:
         await server.serve()
     finally:

@@ -5,7 +5,7 @@ Request/reply needs none of this: ``noetl_contract.rpc`` declares it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import TypeAdapter
@@ -31,6 +31,7 @@ from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,
+    NEXT_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
     CancelMessage,
@@ -94,6 +95,7 @@ class Channel:
 _SHARD = "Number of the shard, from 0."
 _EXECUTION = "Id of the execution."
 _ID = {"Nats-Msg-Id": "Id by which the broker drops repetitions."}
+_NEXT = "The worker has room for a command, which may come with the answer."
 _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",
@@ -156,8 +158,13 @@ DIRECT_WRITES = Channel(
     address="noetl_hint.write.{shard}.{execution_id}.{kind}",
     summary="Ingress messages on the short way past their stream; one that is not answered soon "
     "goes into the stream too. They may be lost.",
-    messages=INGRESS.messages,
-    senders=("api-gateway",),
+    messages=tuple(
+        replace(message, headers={**message.headers, NEXT_HEADER: _NEXT})
+        if message.name == "command_outcome"
+        else message
+        for message in INGRESS.messages
+    ),
+    senders=("api-gateway", "worker"),
     receivers=("orchestrator",),
     parameters=INGRESS.parameters,
     role="hint",

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter
 
+from noetl_contract.commands import CommandNotification
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Model
@@ -25,6 +26,7 @@ REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
 STORED_HEADER = "Noetl-Stored"
 AGAIN_HEADER = "Noetl-Again"
+NEXT_HEADER = "Noetl-Next"
 
 
 class WireEvent(Model):
@@ -256,11 +258,16 @@ class CommandMessageFields(TypedDict):
 
 
 class FastAnswer(Model):
-    """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``)."""
+    """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``).
+
+    ``next`` is the notification of a command that the worker may run at once, to an outcome whose
+    sender has asked for one.
+    """
 
     status: Literal["held", "lost", "ok", "late"]
     reason: str | None = None
     error: str | None = None
+    next: CommandNotification | None = None
 
 
 type IngressMessage = Annotated[

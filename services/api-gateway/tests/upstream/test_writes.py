@@ -9,11 +9,12 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
-from noetl_api_gateway.upstream.writes import IngressWriter, ShortWay
+from noetl_api_gateway.upstream.writes import IngressWriter
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
 from noetl_common.clock import unix_ms
+from noetl_common.retry import ShortWay
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,

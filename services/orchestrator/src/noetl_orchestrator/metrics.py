@@ -31,6 +31,14 @@ HANDED_DROPPED = counter(
     "noetl_orchestrator_handed_dropped_total",
     "Messages of other replicas dropped because too many wait; they are given again.",
 )
+COMMANDS_HANDED = counter(
+    "noetl_orchestrator_commands_handed_total",
+    "Commands given to a worker with the answer to the outcome of the one before.",
+)
+HANDED_RELEASED = counter(
+    "noetl_orchestrator_handed_released_total",
+    "Such commands published after all, because the answer may not have arrived.",
+)
 DEAD_LETTERS = counter(
     "noetl_orchestrator_refused_total",
     "Inputs that can never be decided or stored.",

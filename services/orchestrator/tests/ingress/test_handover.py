@@ -76,7 +76,7 @@ async def test_w23_what_an_owner_refuses_of_writes_past_the_stream_is_kept_too(
     shard: Shard,
 ) -> None:
     first, _ = await two_replicas(shard)
-    ids = [shard.ids.next() for _ in range(8)]
+    ids = [shard.ids.next() for _ in range(64)]  # of both owners
 
     async def refused(execution_id: int) -> JsonObject:
         subject = ingress_subject(0, execution_id=execution_id, kind="events")

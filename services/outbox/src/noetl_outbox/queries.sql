@@ -324,6 +324,8 @@ FROM (
     SELECT kind, available_at, created_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+        -- What was handed to a worker is published only if that does not tell of it.
+        AND (handed_for IS NULL OR available_at <= now())
     ORDER BY available_at
     LIMIT 100000
 ) AS o;

@@ -55,9 +55,19 @@ def decode_notification(data: bytes) -> CommandNotification:
         UndecodableNotification: it is no notification.
     """
     try:
-        return CommandNotification.model_validate(orjson.loads(data))
+        return notification_of(orjson.loads(data))
     except orjson.JSONDecodeError as error:
         raise UndecodableNotification(reason=str(error)) from error
+
+
+def notification_of(body: object) -> CommandNotification:
+    """Read a notification, as strictly as the original worker.
+
+    Raises:
+        UndecodableNotification: it is none.
+    """
+    try:
+        return CommandNotification.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])

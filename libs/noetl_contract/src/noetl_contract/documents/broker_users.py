@@ -31,6 +31,7 @@ from noetl_contract.subjects import (
     IngressKind,
     control_subject,
     dead_letter_subject,
+    direct_subject,
     inbox_prefix,
     ingress_any,
 )
@@ -161,6 +162,7 @@ def _worker(pool: Pool) -> BrokerUser:
     durable = replace(durable, name=pool.durable or durable.name)
     publish = [
         *(ingress_any(kind) for kind in _KINDS["worker"]),
+        *(direct_subject(ingress_any(kind)) for kind in _KINDS["worker"]),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
@@ -180,6 +182,8 @@ def _sends(service: str, channel: Channel) -> Iterable[str]:
         return ()
     if channel is channels.INGRESS:
         return tuple(ingress_any(kind) for kind in _KINDS[service])
+    if channel is channels.DIRECT_WRITES:
+        return tuple(direct_subject(ingress_any(kind)) for kind in _KINDS[service])
     return (_address(channel),)
 
 

@@ -11,7 +11,6 @@ second time harmless.
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -21,6 +20,7 @@ from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, Str
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
+from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried, carried_headers
 from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
@@ -55,10 +55,6 @@ _PUBLISH_SECONDS = 1.0
 _DIRECT_SECONDS = 0.5
 """Pause after a write past the stream, in which its answer usually comes."""
 _LONGEST_SILENCE_SECONDS = 8.0
-_SHORT_WAY_SECONDS = 0.5
-"""Wait for the answer to a write on the short way before the stream gets it."""
-_FIRST_CLOSED_SECONDS = 1.0
-_LONGEST_CLOSED_SECONDS = 60.0
 _FREQUENT = frozenset({"execute", "events", "start", "outcome"})
 """Kinds that take the short way."""
 _REPORTS = frozenset({"start", "outcome"})
@@ -82,38 +78,6 @@ class WriteTimeout:
     seconds: float
     linger_seconds: float = 0.0
     early: bool = False
-
-
-class ShortWay:
-    """Whether a shard's writes go past the stream: not for a while after one was not answered.
-
-    Then one write tries it for all. While it fails the pauses grow: where nobody takes such
-    writes, or the orchestrators are slow, more copies would only be more work.
-    """
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
-        self._closed_until = 0.0
-        self._pause = 0.0
-        self._is_tried = False
-
-    def take(self) -> bool:
-        """Return whether a write may go this way; `note` has to follow."""
-        if not self._pause:
-            return True
-        if self._is_tried or self._clock() < self._closed_until:
-            return False
-        self._is_tried = True
-        return True
-
-    def note(self, *, is_answered: bool | None) -> None:
-        """Note what became of a write; None when its sender gave up."""
-        self._is_tried = False
-        if is_answered:
-            self._pause = 0.0
-        elif is_answered is not None and self._clock() >= self._closed_until:
-            self._pause = min(2 * self._pause or _FIRST_CLOSED_SECONDS, _LONGEST_CLOSED_SECONDS)
-            self._closed_until = self._clock() + self._pause
 
 
 class IngressWriter:
@@ -277,7 +241,7 @@ class IngressWriter:
             await self._bus.send(
                 direct_subject(write.subject), write.body, write.headers, reply=answers.subject
             )
-            reply = await answers.next(min(_SHORT_WAY_SECONDS, left))
+            reply = await answers.next(min(SHORT_WAY_SECONDS, left))
             is_answered = reply is not None
         finally:
             way.note(is_answered=is_answered)

@@ -1,5 +1,6 @@
 """GraphQL as the web UI's gateway mode asks it: forms, bounds, rights."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,19 @@ async def test_values_of_the_wrong_form_are_refused(world: World) -> None:
     listed = await ask(world, RUN, name="demo/hello", variables=[1])
     nothing = await ask(world, RUN)
     kind = await ask(world, 'mutation { executePlaybook(name: "a", resourceKind: "tool") { id } }')
+    huge = await ask(
+        world, f'mutation {{ executePlaybook(name: "a", variables: {{n: {"9" * 30}}}) {{ id }} }}'
+    )
+    call = f'{{method: "POST", endpoint: "/execute", body: {{n: {"9" * 30}}}}}'
+    passed = await ask(world, f"mutation {{ proxyRequest(input: {call}) {{ success }} }}")
     client = await ask(world, RUN, name="demo/hello", clientId="a.*")
     no_json = await world.client.post("/graphql", content=b"{", headers=bearer("x"))
 
     assert message(listed) == "variables is no object: its keys are laid over the workload"
     assert "$name" in message(nothing)
     assert message(kind) == "resourceKind 'tool' is none of playbook, agent"
+    assert message(huge) == "variables can't be sent as JSON: Integer exceeds 64-bit range"
+    assert message(passed) == "body can't be sent as JSON: Integer exceeds 64-bit range"
     assert message(client).startswith("clientId is no name of a connection")
     assert no_json.status_code == 415
     assert world.backend.ingress == []
@@ -213,6 +221,17 @@ async def test_a_call_is_passed_on_to_the_api_only(world: World) -> None:
 )
 async def test_a_call_elsewhere_is_refused(world: World, wanted: Any, text: str) -> None:
     assert text in message(await ask(world, PROXY, input=wanted))
+
+
+async def test_a_call_of_a_stream_ends(world: World) -> None:
+    tail = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+    world.backend.answer("executions.tail", tail)
+    wanted = {"method": "GET", "endpoint": f"/executions/{EXECUTION_ID}/events/stream"}
+
+    async with asyncio.timeout(5):
+        told = (await ask(world, PROXY, input=wanted))["data"]["proxyRequest"]
+
+    assert told["success"]
 
 
 async def test_each_call_has_the_rights_of_its_route(nats_url: str) -> None:

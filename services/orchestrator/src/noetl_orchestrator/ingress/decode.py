@@ -11,6 +11,7 @@ from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     INGRESS,
+    NEXT_HEADER,
     CancelMessage,
     CommandOutcomeMessage,
     CommandStartMessage,
@@ -101,6 +102,8 @@ def turn_input_of(
         caller,
         is_repeated=delivery.num_delivered > 1 or AGAIN_HEADER in delivery.headers,
     )
+    if isinstance(message, CommandOutcomeMessage) and not turn_input.is_repeated:
+        turn_input.wants_command = NEXT_HEADER in delivery.headers
     if delivery.num_delivered > _CALM_DELIVERIES:
         turn_input.watch = f"{message.execution_id}:{_sameness(message, delivery)}"
     if isinstance(message, ExecuteMessage):

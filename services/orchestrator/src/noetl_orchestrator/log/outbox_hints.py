@@ -41,6 +41,8 @@ class OutboxHints:
         batch: list[bytes] = []
         size = published = 0
         for row in rows:
+            if row.handed_for is not None:
+                continue  # it goes with an answer
             if (
                 row.message is not None
                 and published < _MOST_AT_ONCE

@@ -39,6 +39,8 @@ class OutboxRow:
         hinted: the message in the hint; None makes the relay read it.
         message: the body, of a message that the orchestrator may publish by itself.
         pool: of a command that travels inside its message: whose workers read it.
+        handed_for: of a command that goes to a worker with the answer to its outcome: the event
+            id of the command it has ended. The relay leaves such a row alone for ``delay_seconds``.
     """
 
     outbox_id: int
@@ -52,9 +54,11 @@ class OutboxRow:
     hinted: str | None
     message: bytes | None = None
     pool: str | None = None
+    handed_for: int | None = None
+    delay_seconds: float = 0.0
 
     def columns(self) -> tuple[Json, ...]:
-        """Return the columns that the commit writes."""
+        """Return the columns of a message to another execution."""
         return (
             self.outbox_id,
             self.owner,
@@ -65,6 +69,10 @@ class OutboxRow:
             self.message_id,
             self.payload,
         )
+
+    def commit_columns(self) -> tuple[Json, ...]:
+        """Return the columns that the commit writes."""
+        return (*self.columns(), self.delay_seconds, self.handed_for)
 
     def repeated_columns(self, *, holds: int) -> JsonObject:
         """Return the row for a repetition, valid while the command has these holds."""
@@ -325,6 +333,23 @@ class OutboxRows:
             payload=payload,
             hinted=payload,
         )
+
+
+def named_row(
+    *, outbox_id: int, execution_id: int, event_id: int, subject: str, message_id: str
+) -> OutboxRow:
+    """Return the stored row of a command, which the relay reads before it publishes it."""
+    return OutboxRow(
+        outbox_id=outbox_id,
+        owner=execution_id,
+        execution_id=execution_id,
+        event_id=event_id,
+        kind="command",
+        subject=subject,
+        message_id=message_id,
+        payload=None,
+        hinted=None,
+    )
 
 
 def _notification_row(

@@ -4,7 +4,7 @@
 -- event ids already, and starts past their deadline.
 -- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
 -- $5 commands, $6 changes of commands, $7 timers, $8 ids of timers done, $9 request keys,
--- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
+-- $10-$12 snapshots, $13-$22 outbox rows, $23-$40 events, $41 ids of outbox rows to remove.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
 -- lock, and updates compare with = ANY: for the planner this is no join by hash or merge, which on
@@ -168,10 +168,10 @@ new_events AS (
         n.position, n.note::JSONB
     FROM
         unnest(
-            $21::BIGINT[], $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[],
-            $26::TIMESTAMPTZ[], $27::TEXT[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[],
-            $32::TEXT[], $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::BIGINT[],
-            $38::TEXT[]
+            $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[], $27::BIGINT[],
+            $28::TIMESTAMPTZ[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[], $33::TEXT[],
+            $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::TEXT[], $39::BIGINT[],
+            $40::TEXT[]
         ) AS n (
             execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
             created_at, event_type, node_id, node_name, node_type, status,
@@ -283,18 +283,30 @@ done_timers AS (
 
 new_outbox AS (
     INSERT INTO noetl.outbox (
-        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload, available_at,
+        handed_for
     )
     SELECT
         n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
-        n.payload::JSONB
+        n.payload::JSONB, now() + make_interval(secs => n.delay), n.handed_for
     FROM
         unnest(
             $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[],
-            $19::TEXT[], $20::TEXT[]
-        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
+            $19::TEXT[], $20::TEXT[], $21::DOUBLE PRECISION[], $22::BIGINT[]
+        ) AS n (
+            outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload, delay,
+            handed_for
+        )
     INNER JOIN kept AS k
         ON k.execution_id = n.owner
+),
+
+done_outbox AS (
+    -- The command was handed to a worker, which has told of it.
+    DELETE FROM noetl.outbox AS o
+    WHERE o.outbox_id = ANY($41::BIGINT[])
+        AND o.status = 'PENDING'
+        AND o.execution_id IN (SELECT k.execution_id FROM kept AS k)
 ),
 
 new_snapshots AS (
@@ -932,3 +944,19 @@ FROM put_back AS p;
 -- name: read_clock
 -- The database's time; also the readiness check.
 SELECT clock_timestamp() AS now;
+
+-- name: release_handed
+-- Lets the relay publish commands that were handed to a worker whose answer was lost.
+-- The few rows that are put off are found by their time.
+-- $1 execution ids, $2 event ids of the commands whose outcome was answered
+UPDATE noetl.outbox AS o
+SET
+    available_at = now(),
+    handed_for = NULL
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+WHERE o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+    AND o.status = 'PENDING'
+    AND o.available_at > now()
+    AND o.execution_id = w.execution_id
+    AND o.handed_for = w.event_id
+RETURNING o.outbox_id, o.execution_id, o.event_id, o.subject, o.message_id;

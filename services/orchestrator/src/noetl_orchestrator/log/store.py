@@ -11,7 +11,7 @@ from noetl_contract.json import Json
 from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
 from noetl_orchestrator.log.connections import TurnConnections
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.outbox_rows import OutboxRow, named_row
 from noetl_orchestrator.log.stored_rows import (
     Committed,
     DueTimer,
@@ -155,6 +155,15 @@ class Store:
         """Insert messages into the outbox; return the outbox ids of new ones."""
         rows = await self._turns.fetch("add_messages", *_message_columns(messages))
         return {row["outbox_id"] for row in rows}
+
+    async def release_handed(self, outcomes: Sequence[tuple[int, int]]) -> list[OutboxRow]:
+        """Let the relay publish what was handed to workers with the answers to outcomes.
+
+        Args:
+            outcomes: execution and command that each was about.
+        """
+        rows = await self._turns.fetch("release_handed", *columns(outcomes, 2))
+        return [named_row(**row) for row in rows]
 
     async def find_open_waits(self, execution_id: int) -> list[int]:
         """Find an execution's commands that wait for children and have not ended."""

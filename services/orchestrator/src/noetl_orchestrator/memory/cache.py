@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from noetl_common.crypto.chain import Chain
@@ -57,6 +57,8 @@ class CachedExecution:
         tail_bytes: bytes of the events after the snapshot, roughly.
         newest: the position that another replica has sent.
         chain: of its log; None when part of the log was written without one.
+        handed: commands that went to workers with an answer and were not told of since, by event
+            id: their outbox row, and the command whose outcome was answered.
     """
 
     execution: ExecutionLike
@@ -67,6 +69,7 @@ class CachedExecution:
     tail_bytes: int = 0
     newest: int = 0
     chain: Chain | None = None
+    handed: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def extend_chain(self, rows: Iterable[EventRow]) -> None:
         """Add new rows of the log to its chain; after a gap there is none."""

@@ -1,8 +1,8 @@
 """One attempt at a turn: prepare, decide, encode, commit, answer."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from noetl_common.errors import NoetlError
@@ -12,11 +12,13 @@ from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
+from orjson import Fragment
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
@@ -199,10 +201,18 @@ class TurnAttempt:
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
         self._note_times(kept)
-        await self._send_hints(kept)
+        # First what a worker waits for: commands go out with the hints, or with the answers.
+        answers_first = any(encoded.handed for encoded in kept)
+        if not answers_first:
+            await self._send_hints(kept)
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
         if ended:
             await self._cancel_late_children(ended)
+        repeated = [
+            (unit.execution_id, event_id)
+            for unit in (*(encoded.unit for encoded in kept), *checks)
+            for event_id in unit.repeated_outcomes()
+        ]
         for encoded in kept:
             self._keep(encoded)
             _log.debug(
@@ -211,10 +221,24 @@ class TurnAttempt:
                 events=len(encoded.unit.rows.events),
                 commands=len(encoded.unit.rows.commands),
             )
-            await _answer_all(encoded.unit)
+            await _answer_all(encoded.unit, encoded.handed)
             if encoded.unit.left:
                 left = Group(encoded.unit.execution_id, encoded.unit.left)
                 prepared.postponed.append((left, 0.0))
+        if answers_first:
+            await self._send_hints(kept)
+        await self._settle_rest(encoded_units, checks, committed, prepared)
+        if repeated:
+            await self._release_handed(repeated)
+
+    async def _settle_rest(
+        self,
+        encoded_units: Sequence[EncodedUnit],
+        checks: Sequence[UnitOfWork],
+        committed: Committed,
+        prepared: PreparedTurn,
+    ) -> None:
+        """Answer what needed no commit; postpone what the commit left out."""
         for encoded in encoded_units:
             if encoded.unit.execution_id not in committed.kept:
                 await self._again(encoded.unit, committed, prepared)
@@ -222,9 +246,20 @@ class TurnAttempt:
             if unit.execution_id in committed.checked:
                 if unit.expected:
                     self._parts.cache.put(unit.execution_id, unit.entry)
-                await _answer_all(unit)
+                await _answer_all(unit, {})
             else:
                 await self._again(unit, committed, prepared)
+
+    async def _release_handed(self, repeated: Sequence[tuple[int, int]]) -> None:
+        """Have commands published that may have been lost with the answer to an outcome."""
+        try:
+            rows = await self._parts.store.release_handed(repeated)
+        except NoetlError as error:
+            # The relay finds them later.
+            _log.warning("handed_commands_not_released", error=error.message)
+            return
+        metrics.HANDED_RELEASED.inc(len(rows))
+        await self._parts.outbox_hints.send(rows)
 
     def _note_times(self, kept: Sequence[EncodedUnit]) -> None:
         """Let the loops over timers and leases know what was committed."""
@@ -266,6 +301,12 @@ class TurnAttempt:
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry
         entry.tail_bytes += encoded.event_bytes
+        for event_id in encoded.told:
+            entry.handed.pop(event_id, None)
+        for row in encoded.handed.values():
+            metrics.COMMANDS_HANDED.inc()
+            if row.handed_for is not None:
+                entry.handed[row.event_id] = row.outbox_id, row.handed_for
         if encoded.snapshot_bytes is not None:
             metrics.SNAPSHOTS.inc()
             entry.snapshot_position = entry.execution.position
@@ -342,8 +383,12 @@ def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
     )
 
 
-async def _answer_all(unit: UnitOfWork) -> None:
+async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, OutboxRow]) -> None:
     for turn_input, answer in unit.answers:
         if isinstance(answer.body, dict) and answer.body.get("status") == "late":
             metrics.LATE.labels(answer.body.get("reason", "taken")).inc()
-        await turn_input.caller.answered(answer)
+        row = handed.get(turn_input)
+        told = answer
+        if row is not None and row.message is not None and isinstance(answer.body, dict):
+            told = replace(answer, body={**answer.body, "next": Fragment(row.message)})
+        await turn_input.caller.answered(told)

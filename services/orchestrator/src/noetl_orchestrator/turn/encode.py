@@ -1,7 +1,8 @@
 """Encode units of work as the parameters of one commit and as hints for the relay."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import repeat
 
@@ -16,6 +17,7 @@ from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, UnitOfWork
 
 CONTINUE_TIMER = "continue"
@@ -32,6 +34,8 @@ class EncodedUnit:
         event_bytes: size of the new events.
         snapshot_bytes: size of a new snapshot, if one was due.
         continue_timer: the timer that lets the execution go on, if it has to.
+        handed: notifications of commands that go to workers with the answers to their outcomes.
+        told: handed commands that this commit tells more of.
     """
 
     unit: UnitOfWork
@@ -39,6 +43,8 @@ class EncodedUnit:
     event_bytes: int
     snapshot_bytes: int | None
     continue_timer: int | None
+    handed: dict[TurnInput, OutboxRow] = field(default_factory=dict)
+    told: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +80,7 @@ class Encoder:
         commit.posted += [
             {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
         ]
-        for command in rows.commands.values():
-            change = rows.changes.get(command.event_id)
-            commit.commands.append(_command_row(unit, command, change))
-            is_open = change is None or change.status in OPEN_STATES
-            if is_open and not self.pauses.withholds(path=unit.path, pool=_pool_of(command)):
-                outbox.append(
-                    self.outbox_rows.command_row(
-                        execution_id,
-                        command,
-                        outbox_id=self.new_id(),
-                        now=now,
-                        trace=None if spans is None else spans.of_command(command),
-                    )
-                )
+        handed = self._add_commands(commit, outbox, unit, now=now)
         commit.changes += [
             _change_row(unit, change)
             for event_id, change in rows.changes.items()
@@ -99,14 +92,45 @@ class Encoder:
             commit.keys.append({"execution_id": execution_id, **row})
         outbox += self.cancels(execution_id, children)
         outbox += self._followups(unit)
-        commit.outbox += [row.columns() for row in outbox]
+        commit.outbox += [row.commit_columns() for row in outbox]
+        told = [event_id for event_id in rows.changes if event_id in unit.entry.handed]
+        commit.outbox_done += [unit.entry.handed[event_id][0] for event_id in told]
         return EncodedUnit(
             unit,
             outbox,
             event_bytes,
             self._add_snapshot(commit, unit, event_bytes, move),
             self._add_timers(commit, unit, now=now),
+            handed,
+            told,
         )
+
+    def _add_commands(
+        self, commit: CommitParameters, outbox: list[OutboxRow], unit: UnitOfWork, *, now: datetime
+    ) -> dict[TurnInput, OutboxRow]:
+        """Add new commands; return the rows of those that go to workers with an answer."""
+        spans = unit.spans
+        wishes = unit.wishes() if spans is None else deque()
+        handed: dict[TurnInput, OutboxRow] = {}
+        for command in unit.rows.commands.values():
+            change = unit.rows.changes.get(command.event_id)
+            commit.commands.append(_command_row(unit, command, change))
+            is_open = change is None or change.status in OPEN_STATES
+            if not is_open or self.pauses.withholds(path=unit.path, pool=_pool_of(command)):
+                continue
+            row = self.outbox_rows.command_row(
+                unit.execution_id,
+                command,
+                outbox_id=self.new_id(),
+                now=now,
+                trace=None if spans is None else spans.of_command(command),
+            )
+            outbox.append(row)
+            if wishes and row.message is not None and change is None:
+                wish, row.handed_for = wishes.popleft()
+                row.delay_seconds = self.settings.fast_path_seconds
+                handed[wish] = row
+        return handed
 
     def cancels(self, owner: int, children: Iterable[ChildToCancel]) -> list[OutboxRow]:
         """Return outbox rows that cancel children of an ended execution."""

@@ -1,5 +1,6 @@
 """The unit of work: the decisions of one turn for one execution, until they are committed."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -131,6 +132,41 @@ class UnitOfWork:
     def has_children_to_cancel(self) -> bool:
         """Return whether it cancels children, if there are any."""
         return self.cascades or bool(self.abandoned)
+
+    def wishes(self) -> deque[tuple[TurnInput, int]]:
+        """Return the decided outcomes whose workers want a command, with the one that each ended.
+
+        A command of an execution is of the pool of its others, so it may go to any of them.
+        """
+        found: dict[int, TurnInput] = {}
+        for turn_input, answer in self.answers:
+            message = turn_input.message
+            if (
+                turn_input.wants_command
+                and isinstance(message, CommandOutcomeMessage)
+                and not turn_input.stored_events
+                and isinstance(answer.body, dict)
+                and answer.body.get("status") == "ok"
+            ):
+                found.setdefault(message.hold.event_id, turn_input)
+        return deque((turn_input, event_id) for event_id, turn_input in found.items())
+
+    def repeated_outcomes(self) -> list[int]:
+        """Return the commands whose outcome was answered before, as it seems: with the last answer.
+
+        What went to a worker with that answer may not have arrived.
+        """
+        handed_for = {reported for _, reported in self.entry.handed.values()}
+        return [
+            turn_input.message.hold.event_id
+            for turn_input, _ in self.answers
+            if isinstance(turn_input.message, CommandOutcomeMessage)
+            and (
+                turn_input.is_repeated
+                or turn_input.stored_events
+                or turn_input.message.hold.event_id in handed_for
+            )
+        ]
 
     def decide(self, facts: Facts) -> None:
         """Decide the inputs that are left, one after the other.

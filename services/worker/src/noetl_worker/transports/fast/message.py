@@ -1,5 +1,6 @@
 """A start or an outcome on its way."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +19,27 @@ class Place:
 
 
 class Message:
-    """A start or an outcome; ``due`` is when it is sent again, 0 while it is not stored yet."""
+    """A start or an outcome; ``due`` is when it is sent again, 0 while it is not stored yet.
 
-    __slots__ = ("body", "command", "due", "kind", "pause", "place", "reply", "tries")
+    Attributes:
+        wants_next: a command that comes with the answer is run here.
+        next: the notification of that command.
+        answered: done once an answer has ended the matter; there while somebody waits for it.
+    """
+
+    __slots__ = (
+        "answered",
+        "body",
+        "command",
+        "due",
+        "kind",
+        "next",
+        "pause",
+        "place",
+        "reply",
+        "tries",
+        "wants_next",
+    )
 
     def __init__(
         self, kind: Kind, command: Command, body: bytes, place: Place, *, reply: str
@@ -33,3 +52,16 @@ class Message:
         self.tries = 0
         self.pause = 0.0
         self.due = 0.0
+        self.wants_next = False
+        self.next: object = None
+        self.answered: asyncio.Future[None] | None = None
+
+    def expect(self) -> asyncio.Future[None]:
+        """Return what is done when `settle` is called."""
+        self.answered = asyncio.get_running_loop().create_future()
+        return self.answered
+
+    def settle(self) -> None:
+        """Wake who waits for the answer, or for the word that nobody is there to give it."""
+        if self.answered is not None and not self.answered.done():
+            self.answered.set_result(None)

@@ -69,15 +69,20 @@ class Messages:
             )
         )
         message: Message
-        reply = self._channel.listen(lambda body: on_answer(message, _status_of(body)))
+        reply = self._channel.listen(lambda body: self._hear(message, body, on_answer))
         message = Message(kind, command, body, place, reply=reply)
         if kind == "outcome":
             self._pending_outcomes.add(len(body))
         self._waiting[reply] = message
         return message
 
+    def _hear(self, message: Message, body: bytes, on_answer: OnAnswer) -> None:
+        status, message.next = _read(body)
+        on_answer(message, status)
+
     def forget(self, message: Message) -> None:
         """Send it no more; a second time changes nothing."""
+        message.settle()
         if self._waiting.pop(message.reply, None) is None:
             return
         self._channel.forget(message.reply)
@@ -126,12 +131,15 @@ class Messages:
         )
 
 
-def _status_of(data: bytes) -> str | None:
+def _read(data: bytes) -> tuple[str | None, object]:
+    """Return the status of an answer, and the notification that came with it."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return None
-    status = body.get("status") if isinstance(body, dict) else None
+        return None, None
+    if not isinstance(body, dict):
+        return None, None
+    status = body.get("status")
     if isinstance(status, int) and 400 <= status < 500:
-        return "refused"
-    return status if isinstance(status, str) else None
+        return "refused", None
+    return (status, body.get("next")) if isinstance(status, str) else (None, None)

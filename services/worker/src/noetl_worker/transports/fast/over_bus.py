@@ -1,21 +1,25 @@
 """The fast path over the broker: ingress messages, claims and registration as requests."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 
 import orjson
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
-from noetl_contract.subjects import ingress_subject, rpc_subject
+from noetl_contract.subjects import direct_subject, ingress_subject, rpc_subject
 
 from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.registration import Identity
@@ -30,11 +34,16 @@ _AGAIN_SECONDS = 2.0
 
 
 class BusChannel:
-    """Publishes to the ingress stream; answers come on reply subjects."""
+    """Sends outcomes past the ingress stream first, the rest into it; answers come to an inbox.
+
+    An outcome is kept until its answer has come, so what is lost on the short way is only late.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._inbox = bus.inbox()
+        self._short_ways: defaultdict[int, ShortWay] = defaultdict(ShortWay)
+        self._short: dict[str, Message] = {}
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +53,14 @@ class BusChannel:
     def listen(self, hear: Hear) -> str:
         """Return the reply subject of a message."""
         reply = self._inbox.fresh_subject()
-        self._inbox.register(reply, lambda incoming: hear(incoming.data))
+
+        def take(incoming: Incoming) -> None:
+            if not incoming.is_no_responders:
+                hear(incoming.data)
+            elif (message := self._short.pop(reply, None)) is not None:
+                message.settle()  # nobody takes what comes past the stream
+
+        self._inbox.register(reply, take)
         return reply
 
     def forget(self, reply: str) -> None:
@@ -59,14 +75,44 @@ class BusChannel:
             return await self._send(message, message_id, seconds=seconds)
 
     async def _send(self, message: Message, message_id: str, *, seconds: float) -> bool:
+        headers = {REPLY_HEADER: message.reply, **carried_headers()}
+        # Only the first: what is repeated may wait in the stream already.
+        if message.kind == "outcome" and not message.tries and self._bus.is_connected:
+            way = self._short_ways[message.place.shard]
+            if way.take() and await self._send_short(message, way, headers):
+                return True
         ack = await self._bus.publish(
             _subject_of(message),
             message.body,
             message_id=message_id,
-            headers={REPLY_HEADER: message.reply, **carried_headers()},
+            headers=headers,
             seconds=seconds,
         )
         return not ack.duplicate
+
+    async def _send_short(self, message: Message, way: ShortWay, headers: dict[str, str]) -> bool:
+        """Send past the stream; tell whether the answer came, else note what that means."""
+        wish = {NEXT_HEADER: "1"} if message.wants_next else {}
+        self._short[message.reply] = message
+        answered = message.expect()
+        is_answered = None
+        try:
+            subject = direct_subject(_subject_of(message))
+            await self._bus.send(subject, message.body, {**headers, **wish}, reply=message.reply)
+            async with asyncio.timeout(SHORT_WAY_SECONDS):
+                await answered
+            is_answered = message.reply in self._short
+        except TimeoutError:
+            # It may be committed already.
+            is_answered = False
+            headers[AGAIN_HEADER] = "1"
+        except NoetlError as error:
+            _log.info("outcome_left_to_the_stream", error=error.message)
+        finally:
+            message.answered = None
+            self._short.pop(message.reply, None)
+            way.note(is_answered=is_answered)
+        return bool(is_answered)
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Publish all at once."""

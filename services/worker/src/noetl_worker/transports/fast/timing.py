@@ -10,6 +10,9 @@ class Timing:
     Attributes:
         start_after_seconds: how long a tool is at work before its start is told; 0 tells of it
             before the tool begins.
+        next_seconds: how long a slot goes from command to command without the queue: what waits
+            there has its turn after that.
+        next_at_once: with more commands at work than these the slots take from the queue alone.
     """
 
     start_after_seconds: float = 0.01
@@ -27,3 +30,5 @@ class Timing:
     outcome_pause_seconds: float = 0.5
     outcome_longest_pause_seconds: float = 15.0
     look_seconds: float = 0.25
+    next_seconds: float = 0.1
+    next_at_once: int = 4

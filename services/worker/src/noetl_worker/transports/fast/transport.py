@@ -6,14 +6,21 @@ from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.permits import permit_lent
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.telemetry.tracing import tracing
+from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
-from noetl_worker.commands import Command, command_of, decode_notification, fresh_until
+from noetl_worker.commands import (
+    command_of,
+    decode_notification,
+    fresh_until,
+)
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
@@ -24,6 +31,7 @@ from noetl_worker.transports.fast.delayed_start import DelayedStart
 from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.transports.fast.messages import Messages
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.fast.run import Run, run_of
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
@@ -34,40 +42,6 @@ _log = get_logger()
 _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
 )
-
-
-class _Run:
-    """A command to run: its start may be unanswered or unsaid, its tool may be at work.
-
-    Attributes:
-        untold: the notification and its delivery, until that is answered.
-        start: the start, once it was published.
-        started: the event that tells of it.
-        regranted: the run that follows, if the command was handed to this worker once more.
-    """
-
-    __slots__ = ("command", "is_lost", "place", "regranted", "start", "started", "untold")
-
-    def __init__(self, command: Command, place: Place) -> None:
-        self.command = command
-        self.place = place
-        self.untold: tuple[CommandNotification, Delivery] | None = None
-        self.start: Message | None = None
-        self.started: EventFields | None = None
-        self.regranted: _Run | None = None
-        self.is_lost = False
-
-    async def acknowledge(self) -> None:
-        """Acknowledge the notification: this run is stored, or another worker's."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            await delivery.ack()
-
-    async def give_back(self, seconds: float) -> None:
-        """Have the notification delivered again."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            await delivery.nak(seconds)
 
 
 class FastTransport:
@@ -137,25 +111,34 @@ class FastTransport:
             await self._other.handle(delivery)
             return
         self._known.hold(note.event_id)
+        run: Run | None = None
         try:
             run = await self._take(note, delivery, shard=fast.shard)
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
+            # What waits in the queue has its turn first.
+            seconds = 0.0 if delivery.num_pending else self._timing.next_seconds
+            next_until = monotonic() + seconds
             while run is not None:
-                await self._run(run)
-                run = run.regranted
+                await self._run(run, next_until=next_until)
+                self._known.let_go(run.place.event_id)
+                run = run.following
+                if run is not None:
+                    self._known.hold(run.place.event_id)
         finally:
             self._known.let_go(note.event_id)
+            if run is not None:
+                self._known.let_go(run.place.event_id)
 
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
-    ) -> _Run | None:
+    ) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
         command = command_of(note)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = _Run(command, Place(shard, note.event_id, command.attempts))
+            run = Run(command, Place(shard, note.event_id, command.attempts))
             run.untold = (note, delivery)
             if self._timing.start_after_seconds:
                 return run
@@ -173,7 +156,7 @@ class FastTransport:
             and time() < fresh_until(note.fast)
         )
 
-    async def _start(self, run: _Run) -> bool | None:
+    async def _start(self, run: Run) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
         is_first = await self._publish_start(message)
@@ -192,6 +175,7 @@ class FastTransport:
 
     async def _publish_start(self, message: Message) -> bool | None:
         """Publish a start until it is stored; tell if it is the first, None if it never was."""
+        metrics.FAST_PATH.labels("started").inc()
         for number in range(self._timing.start_tries):
             if number:
                 # A refusal comes at once: the next try must not.
@@ -207,12 +191,11 @@ class FastTransport:
                 )
         return None
 
-    async def _has_started(self, run: _Run, message: Message) -> None:
+    async def _has_started(self, run: Run, message: Message) -> None:
         message.due = monotonic() + self._timing.answer_seconds
-        metrics.FAST_PATH.labels("started").inc()
         await run.acknowledge()
 
-    async def _start_meanwhile(self, run: _Run) -> None:
+    async def _start_meanwhile(self, run: Run) -> None:
         """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
         message = self._start_message(run)
         try:
@@ -232,7 +215,7 @@ class FastTransport:
         else:
             await self._has_started(run, message)
 
-    async def _claim_meanwhile(self, run: _Run) -> None:
+    async def _claim_meanwhile(self, run: Run) -> None:
         """Ask whose a command is that was started before, while its tool is at work here."""
         if run.untold is None:
             return
@@ -245,12 +228,12 @@ class FastTransport:
             await self._confirm(run)
         else:
             # Handed out again meanwhile, to this worker: that run begins when this one has ended.
-            run.regranted = _Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
-            await self._confirm(run.regranted)
+            run.following = Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
+            await self._confirm(run.following)
             self._lose(run)
         await run.acknowledge()
 
-    def _start_message(self, run: _Run) -> Message:
+    def _start_message(self, run: Run) -> Message:
         def on_answer(message: Message, status: str | None) -> None:
             if status in {"held", "lost", "refused"}:
                 self._messages.forget(message)
@@ -262,13 +245,13 @@ class FastTransport:
         )
         return run.start
 
-    def _started(self, run: _Run) -> EventFields:
+    def _started(self, run: Run) -> EventFields:
         """Return `command.started`, the same in the start and in the outcome."""
         if run.started is None:
             run.started = self._reporter.started(run.command)
         return run.started
 
-    def _lose(self, run: _Run) -> None:
+    def _lose(self, run: Run) -> None:
         """Kill the tool and report nothing: another worker has the command."""
         run.is_lost = True
         metrics.FAST_PATH.labels("lost").inc()
@@ -277,7 +260,7 @@ class FastTransport:
 
     async def _claim(
         self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
-    ) -> _Run | None:
+    ) -> Run | None:
         answer = await self._claims.ask(note, shard=shard, after_start=after_start)
         if answer == "refused":
             metrics.PULLS.labels("already_claimed").inc()
@@ -290,11 +273,11 @@ class FastTransport:
             return None
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
-        run = _Run(answer, Place(shard, note.event_id, answer.attempts))
+        run = Run(answer, Place(shard, note.event_id, answer.attempts))
         await self._confirm(run)
         return run
 
-    async def _confirm(self, run: _Run) -> None:
+    async def _confirm(self, run: Run) -> None:
         """Publish the start of a claimed run."""
         message = self._start_message(run)
         # The first id is the token of starts without a claim.
@@ -302,27 +285,39 @@ class FastTransport:
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: Run, *, next_until: float) -> None:
         """Run the tool and publish the outcome, unless the command is lost.
 
-        A tool that ends quickly is told of by its outcome alone.
+        A tool that ends quickly is told of by its outcome alone. Until a moment the answer may
+        bring the next command.
         """
+        if run.untold is not None:
+            working_on(run.untold[0])
         async with self._starting(run):
             outcome = await self._run_unless_lost(run)
         if outcome is None:
             await run.acknowledge()
             return
         message = self._outcome_message(run, outcome)
+        message.wants_next = self._may_follow(run) and monotonic() < next_until
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         if run.start is None:
             metrics.FAST_PATH.labels("quick").inc()
-        await self._publish_outcome(message, run, outcome)
+        if message.wants_next:
+            try:
+                await self._publish_outcome(message, run, outcome)
+            finally:
+                message.wants_next = False
+        else:
+            # The wait for the answer needs no slot.
+            with permit_lent():
+                await self._publish_outcome(message, run, outcome)
         await run.acknowledge()
         await self._pending_outcomes.room()
 
     @asynccontextmanager
-    async def _starting(self, run: _Run) -> AsyncIterator[None]:
+    async def _starting(self, run: Run) -> AsyncIterator[None]:
         """Publish the start of a run that nobody was told of, unless it ends before that."""
         if run.untold is None:
             yield
@@ -337,18 +332,18 @@ class FastTransport:
         if run.start is not None:
             self._messages.forget(run.start)
 
-    async def _run_unless_lost(self, run: _Run) -> Outcome | None:
+    async def _run_unless_lost(self, run: Run) -> Outcome | None:
         if run.is_lost:
             return None
         self._started(run)
         work = self._runner.run(run.command, self._results)
         return await self._runs.until_over(run.command, work)
 
-    def _outcome_message(self, run: _Run, outcome: Outcome) -> Message:
+    def _outcome_message(self, run: Run, outcome: Outcome) -> Message:
         def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
-            elif status in {"ok", "late"}:
+            elif status in {"ok", "late"} and self._takes_next(message, run):
                 self._messages.forget(message)
             if status == "late":
                 # Another worker has it now; it may come back should that worker lose it.
@@ -360,7 +355,41 @@ class FastTransport:
             "outcome", command, run.place, events=events, on_answer=on_answer
         )
 
-    def _refused(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    def _may_follow(self, run: Run) -> bool:
+        """Return whether another command may come with the answer: where runs need no claim.
+
+        Only while few are at work: of many the control plane decides more in one commit if their
+        slots are free before their answers come. The spans of a traced command begin with its
+        delivery.
+        """
+        return (
+            self._fast_path
+            and self._known.count_held() <= self._timing.next_at_once
+            and self._timing.start_after_seconds > 0
+            and run.following is None
+            and tracing() is None
+        )
+
+    def _takes_next(self, message: Message, run: Run) -> bool:
+        """Take the command that came with an answer; False if it came too late for that.
+
+        Then the outcome goes out again, whose answer lets others have the command.
+        """
+        if message.next is None:
+            return True
+        if not message.wants_next:
+            message.pause = self._timing.answer_seconds
+            message.due = monotonic()
+            return False
+        message.wants_next = False
+        following = run_of(message.next)
+        if following is None or following.place.event_id in self._known:
+            return True
+        run.following = following
+        metrics.FAST_PATH.labels("next").inc()
+        return True
+
+    def _refused(self, message: Message, run: Run, outcome: Outcome) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
         self._messages.forget(message)
         event_id = message.place.event_id
@@ -374,7 +403,7 @@ class FastTransport:
         instead.pause = self._timing.answer_seconds
         instead.due = monotonic()
 
-    async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    async def _publish_outcome(self, message: Message, run: Run, outcome: Outcome) -> None:
         """Publish until it is stored; it stays in memory until it is answered.
 
         Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
@@ -386,7 +415,7 @@ class FastTransport:
             message.due = monotonic()
             raise
 
-    async def _publish_until_stored(self, message: Message, run: _Run, outcome: Outcome) -> None:
+    async def _publish_until_stored(self, message: Message, run: Run, outcome: Outcome) -> None:
         timing = self._timing
         place = message.place
         async for _ in backoff(

@@ -7,7 +7,7 @@ import orjson
 from noetl_console.api import Refused
 from noetl_contract.json import Json, JsonObject
 
-from noetl_api_gateway.routes.web_ui.graphql.starts import Asking
+from noetl_api_gateway.routes.web_ui.graphql.starts import Asking, encoded
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PATH = re.compile(r"/?[\w.~!$&'()*+,;=:@%-]+(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
@@ -26,7 +26,7 @@ async def passed_on(asking: Asking, method: str, endpoint: str, body: Json) -> J
         raise Refused(422, f"method '{method[:20]}' is none of {', '.join(_METHODS)}")
     path, query = _parts(endpoint)
     # Below `/noetl` ids are texts, as pages need them.
-    content = None if body is None else orjson.dumps(body)
+    content = None if body is None else encoded(body, "body")
     answer = await asking.calls()(verb, f"/noetl/{path}", query, content)
     found = _decoded(answer.body)
     if answer.status < 300:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Self
 from uuid import uuid4
 
+import orjson
 from noetl_console.api import Api, Refused, segment
 from noetl_contract.http.executions.start import ExecuteAnswer
 from noetl_contract.http.moments import rfc3339
@@ -146,9 +147,22 @@ def _shown(start: Start, answer: ExecuteAnswer, request_id: str | None) -> JsonO
     }
 
 
+def encoded(value: Json, name: str) -> bytes:
+    """Return a value of a document as JSON.
+
+    Raises:
+        Refused: 422, JSON of ours doesn't have it: an integer beyond 64 bits, too deep nesting.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise Refused(422, f"{name} can't be sent as JSON: {error}") from error
+
+
 def _workload(variables: Json) -> JsonObject:
     if variables is None:
         return {}
     if not isinstance(variables, dict):
         raise Refused(422, "variables is no object: its keys are laid over the workload")
+    encoded(variables, "variables")
     return variables

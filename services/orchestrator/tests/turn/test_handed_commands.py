@@ -1,0 +1,207 @@
+"""Commands that go to a worker with the answer to the outcome of the one before."""
+
+from dataclasses import dataclass
+
+import orjson
+import pytest
+from noetl_contract.commands import CommandNotification
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
+from noetl_contract.json import Json, JsonObject
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.playbooks import LINEAR, LOOP
+from services.orchestrator.tests.shard import Shard
+
+ONCE = LINEAR.replace("- step: second", "- step: second\n    spec: {repeatable: false}")
+
+
+@dataclass
+class Answered:
+    """An outcome that was sent, with its answer."""
+
+    message: JsonObject
+    answer: JsonObject
+
+    @property
+    def next(self) -> Command:
+        """The command that came with the answer."""
+        note = CommandNotification.model_validate(self.answer["next"])
+        assert note.fast is not None
+        assert note.fast.command is not None
+        assert note.fast.until is not None
+        return Command(note.execution_id, note.event_id, note.command_id, note.step)
+
+
+async def ask(shard: Shard, message: JsonObject, *headers: str) -> Answered:
+    """Send an outcome with headers and wait for the answer."""
+    with shard.bus.inbox().expect() as waiter:
+        marks = dict.fromkeys(headers, "1")
+        await shard.publish(
+            message["execution_id"], message, headers={REPLY_HEADER: waiter.subject, **marks}
+        )
+        return Answered(message, orjson.loads(await waiter.wait(10)))
+
+
+async def first_outcome(shard: Shard, playbook: str = LINEAR) -> Answered:
+    """Start an execution, and report its first command as one whose worker has room."""
+    execution_id = await shard.start(playbook)
+    command = await shard.command(execution_id)
+    return await ask(shard, shard.fast(command), NEXT_HEADER)
+
+
+async def row_of(shard: Shard, command: Command) -> JsonObject | None:
+    """Return what waits in the outbox for a command."""
+    found = await shard.pool.fetchrow(
+        "SELECT status, handed_for, available_at <= now() AS is_due,"
+        " available_at > now() + interval '25 s' AS is_far FROM noetl.outbox"
+        " WHERE kind = 'command' AND execution_id = $1 AND event_id = $2",
+        command.execution_id,
+        command.event_id,
+    )
+    return None if found is None else dict(found)
+
+
+def hinted(shard: Shard, command: Command) -> list[Json]:
+    return [one["payload"] for one in shard.hints if one["event_id"] == command.event_id]
+
+
+async def test_the_answer_brings_the_next_command_and_nobody_else_gets_it(shard: Shard) -> None:
+    await shard.open_replica()
+
+    first = await first_outcome(shard)
+
+    assert first.answer["status"] == "ok"
+    row = await row_of(shard, first.next)
+    about = first.message["hold"]["event_id"]
+    assert row == {"status": "PENDING", "handed_for": about, "is_due": False, "is_far": True}
+
+    second = await ask(shard, shard.fast(first.next), NEXT_HEADER)
+
+    assert second.answer == {"status": "ok"}
+    assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
+    assert await row_of(shard, first.next) is None
+    assert hinted(shard, first.next) == []
+
+
+async def test_without_the_wish_a_command_goes_its_way(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+
+    answered = await ask(shard, shard.fast(command))
+
+    assert answered.answer == {"status": "ok"}
+    issued = await shard.command(execution_id)
+    await eventually(lambda: hinted(shard, issued))
+    row = await row_of(shard, issued)
+    assert row is not None
+    assert (row["handed_for"], row["is_due"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "settings"),
+    [(LINEAR, {"fast_path_max_bytes": 0}), (LINEAR, {"fast_path_enabled": False}), (ONCE, {})],
+    ids=["too large to travel inside", "fast path off", "may run once only"],
+)
+async def test_what_has_to_be_claimed_is_not_handed_over(
+    shard: Shard, playbook: str, settings: JsonObject
+) -> None:
+    await shard.open_replica(**settings)
+
+    first = await first_outcome(shard, playbook)
+
+    assert first.answer == {"status": "ok"}
+    issued = await shard.command(first.message["execution_id"])
+    await eventually(lambda: hinted(shard, issued))
+
+
+async def test_a_start_takes_the_command_as_an_outcome_does(shard: Shard) -> None:
+    await shard.open_replica()
+    first = await first_outcome(shard)
+
+    held = await shard.send(first.next.execution_id, shard.fast(first.next, "command.start"))
+
+    assert held == {"status": "held"}
+    assert await row_of(shard, first.next) is None
+
+
+async def test_a_late_outcome_gets_no_command(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    await shard.send(execution_id, shard.fast(command))
+
+    late = await ask(shard, shard.fast(command, worker="w2", instance="i2"), NEXT_HEADER)
+
+    assert late.answer["status"] == "late"
+    assert "next" not in late.answer
+
+
+async def test_workers_of_a_loop_get_different_commands(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start(LOOP)
+    answers = [
+        await ask(shard, shard.fast(command, data={"data": number}), NEXT_HEADER)
+        for number, command in enumerate(await shard.open_commands(execution_id))
+    ]
+
+    # The step behind the loop comes with the last one's.
+    assert ["next" in one.answer for one in answers] == [False, False, True]
+
+
+async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Shard) -> None:
+    await shard.open_replica(fast_path_seconds=0.1)
+
+    first = await first_outcome(shard)
+
+    async def is_due() -> bool:
+        row = await row_of(shard, first.next)
+        return row is not None and row["status"] == "PENDING" and row["is_due"]
+
+    await eventually(is_due, what="the relay may publish it")
+    claim = await shard.claim(first.next, worker="w2")
+    assert claim["status"] == 200
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["same replica", "another replica"])
+async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
+    shard: Shard, *, replaced: bool
+) -> None:
+    replica = await shard.open_replica()
+    first = await first_outcome(shard)
+    if replaced:
+        replica.rooms.cache.forget(first.next.execution_id)
+
+    again = await ask(shard, first.message, AGAIN_HEADER, NEXT_HEADER)
+
+    assert again.answer == {"status": "ok"}
+    await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
+    row = await row_of(shard, first.next)
+    assert row is not None
+    assert (row["handed_for"], row["is_due"]) == (None, True)
+    third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
+    assert third.answer == {"status": "ok"}
+    assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
+
+
+async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
+    await shard.open_replica()
+    first = await first_outcome(shard)
+
+    again = await ask(shard, first.message, NEXT_HEADER)
+
+    assert again.answer == {"status": "ok"}
+    await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
+
+
+async def test_a_cancelled_execution_leaves_no_row(shard: Shard) -> None:
+    await shard.open_replica()
+    first = await first_outcome(shard)
+
+    await shard.send(
+        first.next.execution_id,
+        {"type": "cancel", "execution_id": first.next.execution_id, "reason": "test"},
+    )
+
+    assert await row_of(shard, first.next) is None

@@ -1,0 +1,68 @@
+"""A command on its way through the fast path."""
+
+from dataclasses import dataclass
+
+from noetl_common.bus.delivery import Delivery
+from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
+from noetl_contract.ingress import EventFields
+
+from noetl_worker.commands import (
+    Command,
+    UndecodableNotification,
+    command_of,
+    notification_of,
+)
+from noetl_worker.transports.fast.message import Message, Place
+
+_log = get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A command to run: its start may be unanswered or unsaid, its tool may be at work.
+
+    Attributes:
+        untold: the notification and its delivery, until that is answered; without a delivery if
+            the command came with the answer to an outcome.
+        start: the start, once it was published.
+        started: the event that tells of it.
+        following: the run that follows: of the same command, if that was handed to this worker
+            once more, or of the one that came with the answer.
+    """
+
+    command: Command
+    place: Place
+    untold: tuple[CommandNotification, Delivery | None] | None = None
+    start: Message | None = None
+    started: EventFields | None = None
+    following: "Run | None" = None
+    is_lost: bool = False
+
+    async def acknowledge(self) -> None:
+        """Acknowledge the notification: this run is stored, or another worker's."""
+        if self.untold is not None:
+            (_, delivery), self.untold = self.untold, None
+            if delivery is not None:
+                await delivery.ack()
+
+    async def give_back(self, seconds: float) -> None:
+        """Have the notification delivered again."""
+        if self.untold is not None:
+            (_, delivery), self.untold = self.untold, None
+            if delivery is not None:
+                await delivery.nak(seconds)
+
+
+def run_of(body: object) -> Run | None:
+    """Return the run of a command that came with an answer; None for nonsense."""
+    try:
+        note = notification_of(body)
+    except UndecodableNotification as error:
+        _log.error("next_undecodable", error=error.message)
+        return None
+    command = command_of(note)
+    if command is None or note.fast is None:
+        return None
+    place = Place(note.fast.shard, note.event_id, command.attempts)
+    return Run(command, place, untold=(note, None))

@@ -1,0 +1,239 @@
+"""Outcomes past the ingress stream, and the commands that come with their answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from message_worker import QUICK, StartWorker
+from noetl_common.bus.inbox import Incoming
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
+from noetl_contract.subjects import direct_filter
+from noetl_testkit.waiting import eventually
+from noetl_worker.transports.fast.timing import Timing
+from worker_control_plane import (
+    SHARD,
+    ControlPlane,
+    make_command,
+    make_notification,
+)
+
+type Answer = Callable[[dict[str, Any], Incoming], dict[str, Any] | None]
+
+
+class Listener:
+    """Takes outcomes past the stream, and answers as told."""
+
+    def __init__(self, plane: ControlPlane, answer: Answer) -> None:
+        self.heard: list[Incoming] = []
+        self.answer = answer
+        self._plane = plane
+        self._replies: list[asyncio.Task[None]] = []
+
+    def take(self, incoming: Incoming) -> None:
+        self.heard.append(incoming)
+        body = self.answer(orjson.loads(incoming.data), incoming)
+        if body is not None:
+            self.reply(incoming, body)
+
+    def reply(self, incoming: Incoming, body: dict[str, Any]) -> None:
+        subject = incoming.headers[REPLY_HEADER]
+        answered = self._plane.bus.reply(subject, orjson.dumps(body))
+        self._replies.append(asyncio.ensure_future(answered))
+
+    @property
+    def commands(self) -> list[int]:
+        return [orjson.loads(one.data)["hold"]["event_id"] for one in self.heard]
+
+    @property
+    def wishes(self) -> list[bool]:
+        return [NEXT_HEADER in one.headers for one in self.heard]
+
+
+@asynccontextmanager
+async def listening(plane: ControlPlane, answer: Answer) -> AsyncIterator[Listener]:
+    listener = Listener(plane, answer)
+    subscription = await plane.bus.subscribe(direct_filter(SHARD), listener.take)
+    await plane.bus.nc.flush()
+    try:
+        yield listener
+    finally:
+        await subscription.unsubscribe()
+
+
+def note(event_id: int, kind: str = "noop") -> dict[str, Any]:
+    return make_notification(event_id, command=make_command(kind))
+
+
+def chain_of(last: int, kind: str = "noop") -> Answer:
+    """Answer every outcome with the next command, up to a last one."""
+
+    def answer(message: dict[str, Any], incoming: Incoming) -> dict[str, Any]:
+        event_id = message["hold"]["event_id"]
+        has_next = NEXT_HEADER in incoming.headers and event_id < last
+        return {"status": "ok", "next": note(event_id + 1, kind)} if has_next else {"status": "ok"}
+
+    return answer
+
+
+async def unacked(plane: ControlPlane) -> int:
+    info = await plane.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
+    return int(info.num_ack_pending or 0) + int(info.num_pending or 0)
+
+
+async def test_commands_follow_with_the_answers(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with (
+        listening(plane, chain_of(5)) as listener,
+        start_worker(timing=Timing(next_seconds=60)),
+    ):
+        await plane.notify(note(1))
+        await eventually(lambda: len(listener.heard) == 5, what="all have run")
+
+    assert listener.commands == [1, 2, 3, 4, 5]
+    assert listener.wishes == [True] * 5
+    assert await unacked(plane) == 0
+    assert plane.messages == []
+
+
+async def test_a_slot_takes_its_turn_in_the_queue_after_a_while(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with (
+        listening(plane, chain_of(10)) as listener,
+        start_worker(timing=Timing(next_seconds=0)),
+    ):
+        await plane.notify(note(1))
+        await eventually(lambda: listener.heard, what="it has run")
+
+    assert listener.wishes == [False]
+
+
+async def test_where_nobody_listens_it_goes_into_the_stream_at_once(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with start_worker():
+        await plane.notify(note(1))
+        await plane.outcome(1, seconds=5)
+
+    assert len(plane.messages) == 1
+
+
+async def test_what_is_not_answered_goes_into_the_stream_as_a_repetition(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with listening(plane, lambda _message, _incoming: None) as listener, start_worker():
+        await plane.notify(note(1))
+        await plane.outcome(1, seconds=5)
+        await plane.notify(note(2))
+        await plane.outcome(2, seconds=5)
+
+    assert listener.commands == [1], "for a second nothing else goes the short way"
+    assert plane.headers[0][AGAIN_HEADER] == "1"
+    assert AGAIN_HEADER not in plane.headers[1]
+
+
+async def test_a_notification_is_acknowledged_after_the_answer(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    async with listening(plane, answer) as listener, start_worker():
+        await plane.notify(note(1))
+        await eventually(lambda: waiting, what="the outcome is there")
+        before = await unacked(plane)
+        listener.reply(waiting[0], {"status": "ok"})
+
+        async def is_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(is_acked, what="it is acknowledged")
+
+    assert before == 1
+    assert plane.messages == []
+
+
+async def test_a_command_that_comes_too_late_is_let_go(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """Its outcome goes out again, by whose answer the control plane lets others have it."""
+    plane.outcome_answer = lambda _message, count: {"status": "ok"} if count > 1 else None
+    async with (
+        listening(plane, lambda _message, _incoming: None) as listener,
+        start_worker(timing=QUICK),
+    ):
+        await plane.notify(note(1))
+        await plane.outcome(1, seconds=5)
+
+        async def is_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(is_acked, what="the slot is free")
+        listener.reply(listener.heard[0], {"status": "ok", "next": note(2)})
+        await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
+
+    assert plane.of("outcome", 2) == []
+
+
+async def test_a_start_of_a_command_that_followed_is_told(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(message: dict[str, Any], _incoming: Incoming) -> dict[str, Any]:
+        is_first = message["hold"]["event_id"] == 1
+        return {"status": "ok", "next": note(2, "gate")} if is_first else {"status": "ok"}
+
+    async with listening(plane, answer) as listener, start_worker() as worker:
+        await plane.notify(note(1))
+        await eventually(lambda: plane.of("start", 2), what="its start")
+        worker.gate.open.set()
+        await eventually(lambda: listener.commands == [1, 2], what="its outcome")
+
+    (start,) = plane.of("start", 2)
+    assert start["hold"]["attempts"] == 0
+
+
+async def test_nonsense_in_place_of_a_command_ends_nothing(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    wrong: list[Any] = ["text", 7, [], {"event_id": "x"}, {**note(9), "fast": None}]
+
+    def answer(message: dict[str, Any], _incoming: Incoming) -> dict[str, Any]:
+        return {"status": "ok", "next": wrong[message["hold"]["event_id"] - 1]}
+
+    async with listening(plane, answer) as listener, start_worker():
+        for number in range(len(wrong)):
+            await plane.notify(note(number + 1))
+            await eventually(lambda: len(listener.heard) > number, what="it has run")  # noqa: B023
+
+    assert listener.commands == [1, 2, 3, 4, 5]
+    assert await unacked(plane) == 0
+
+
+async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    async with (
+        listening(plane, answer) as listener,
+        start_worker(permits=1, timing=Timing(next_at_once=0)),
+    ):
+        for event_id in (1, 2, 3):
+            await plane.notify(note(event_id))
+        await eventually(lambda: len(waiting) == 3, what="all have run")
+        for incoming in waiting:
+            listener.reply(incoming, {"status": "ok"})
+
+        async def are_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(are_acked, what="all are acknowledged")
+
+    assert listener.wishes == [False] * 3
+    assert plane.messages == []
