@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pytest
@@ -10,6 +11,7 @@ from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.waiting import eventually
 
+from services.orchestrator.tests.leases.workers import hear, sweep
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LINEAR, LOOP
 from services.orchestrator.tests.shard import Shard
@@ -163,6 +165,33 @@ async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Sha
     await eventually(is_due, what="the relay may publish it")
     claim = await shard.claim(first.next, worker="w2")
     assert claim["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("now", "is_released"),
+    [
+        ({"process_age": 0, "instance": "i2"}, True),
+        ({"deregistered": True}, True),
+        ({"process_age": 0, "instance": "i1"}, False),
+        ({"process_age": 60, "instance": "i0"}, False),
+        ({"worker": "w2", "process_age": 0, "instance": "i2"}, False),
+    ],
+    ids=["another process", "it has left", "the same process", "old news", "another worker"],
+)
+async def test_w25_what_was_handed_to_a_process_that_is_gone_is_published_at_once(
+    shard: Shard, now: dict[str, Any], *, is_released: bool
+) -> None:
+    replica = await shard.open_replica()
+    first = await first_outcome(shard)
+    await hear(shard, replica, **now)
+
+    await sweep(replica)
+
+    row = await row_of(shard, first.next)
+    assert row is not None
+    assert (row["handed_for"] is None, row["is_due"]) == (is_released, is_released)
+    if is_released:
+        await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["same replica", "another replica"])
