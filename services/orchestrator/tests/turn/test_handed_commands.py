@@ -1,5 +1,6 @@
 """Commands that go to a worker with the answer to the outcome of the one before."""
 
+import asyncio
 from dataclasses import dataclass
 
 import orjson
@@ -183,6 +184,34 @@ async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
     third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
     assert third.answer == {"status": "ok"}
     assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
+
+
+async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -> None:
+    """It may have been committed, so what went with an answer is released: nobody gets it twice."""
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+
+    async def break_off() -> bool:
+        return bool(
+            await shard.pool.fetchval(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+
+    async with shard.pool.acquire() as held, held.transaction():
+        await held.execute("LOCK TABLE noetl.outbox IN EXCLUSIVE MODE")
+        asking = asyncio.create_task(ask(shard, shard.fast(command), NEXT_HEADER))
+        await eventually(break_off, what="the commit is broken off")
+    answered = await asking
+
+    assert answered.answer == {"status": "ok"}
+    issued = await shard.command(execution_id)
+    await eventually(lambda: hinted(shard, issued), what="it goes its way")
+    row = await row_of(shard, issued)
+    assert row is not None
+    assert (row["handed_for"], row["is_due"]) == (None, True)
 
 
 async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
