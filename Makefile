@@ -35,8 +35,9 @@ docs-serve: setup
 	.venv/bin/python tools/docs/pages.py
 	.venv/bin/python tools/docs/site.py --serve $(or $(port),8000)
 
-# Three processes, because a third of a test's time is waiting, which leaves no core of two idle;
-# one where all would have to share servers that somebody named.
+# Three processes, because a third of a test's time is waiting, which leaves no core of two idle; a
+# fourth has to collect all tests and start servers too, and was no faster. One where all would have
+# to share servers that somebody named.
 processes = 3
 test: setup
 	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) $(path)

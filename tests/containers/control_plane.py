@@ -161,11 +161,14 @@ class ControlPlane:
         )
         self.start_kubelet()
 
-    def start_kubelet(self) -> None:
+    def start_kubelet(self, *, free: str = "50Mi") -> None:
         """Start the kubelet, which adds its node.
 
         There are no folders of cgroups for pods: these are the one part that a machine may not
         let it have; the limits of containers are Docker's to keep.
+
+        Args:
+            free: memory below which it sends pods away.
         """
         socket = self.engine.environment.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         self.start(
@@ -175,7 +178,7 @@ class ControlPlane:
             *("--container-runtime=docker", f"--docker-endpoint={socket}"),
             *(f"--pod-infra-container-image={PAUSE}", "--cgroup-driver=cgroupfs"),
             *("--cgroups-per-qos=false", "--enforce-node-allocatable=", "--max-pods=250"),
-            *("--eviction-hard=memory.available<50Mi", "--image-gc-high-threshold=100"),
+            *(f"--eviction-hard=memory.available<{free}", "--image-gc-high-threshold=100"),
             *("--authorization-mode=AlwaysAllow", "--serialize-image-pulls=false"),
             *(f"--port={free_port()}", "--healthz-port=0", "--fail-swap-on=false"),
             *("--kube-api-qps=100", "--kube-api-burst=200", "--event-qps=100"),

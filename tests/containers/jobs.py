@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -31,8 +32,9 @@ from lightkube.resources.core_v1 import Node
 from nodes import gpus, node_lost, pod_removed
 from noetl_testkit.stack import execute, register, running_stack
 from noetl_testkit.waiting import wait_until
+from pressure import evicted, waiting
 from rendering import NAMESPACE
-from texts import IMAGE, PLAYBOOKS, VOLUME, playbook, script
+from texts import IMAGE, PLAYBOOKS, VOLUME, loop, playbook, script
 from world import SECONDS, World, expect, say, show
 
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -49,12 +51,18 @@ _MORE = {
     ),
     "gpu": playbook("gpu", "true", gpu=2),
     "gpus": playbook("gpus", "true", gpu=5, timeout_seconds=6),
+    "queue": loop(
+        "queue",
+        "command: [/bin/sh, -c, 'sleep 2; echo $NUMBER']",
+        "resources: {limits: {memory: 16Mi, cpu: 1}, requests: {memory: 1Mi, cpu: 900m}}",
+    ),
     "script": script("script", "echo $1 $WHO"),
     "script_bad": script("script_bad", "echo bad; exit 3"),
     "script_short": script("script_short", "sleep 20; echo over"),
     "script_long": script("script_long", "sleep 600"),
     "nowhere": playbook("nowhere", "true", node_selector="{no: such}", timeout_seconds=6),
 }
+_QUEUE = 12
 _CLUSTER_ENDS = {"nowhere": "failed_timeout"}
 
 
@@ -128,10 +136,10 @@ def server_restarted(world: World, plane: ControlPlane) -> str:
     return "the end of its container was reported after its return"
 
 
-def many(world: World, plane: ControlPlane | None, user: str, count: int) -> str:
-    """Run many at once, and count the calls for each by the audit log."""
+def audited(plane: ControlPlane | None, user: str, part: Callable[[], str]) -> str:
+    """Go through a part, and count its calls by the audit log."""
     before = plane.calls_of(user) if plane is not None else {}
-    told = parts.many(world, count)
+    told = part()
     if plane is None:
         return told
     more = _more(before, plane.calls_of(user))
@@ -219,6 +227,7 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
         world = World(running, edge, place)
         for text in (PLAYBOOKS | _MORE).values():
             register(edge, text.replace(IMAGE, arguments.image))
+        queued = partial(waiting, world, client, _QUEUE)
         shown: list[tuple[str, Callable[[], str]]] = [
             ("every end", lambda: parts.ends(world, parts.ENDS | _CLUSTER_ENDS)),
             ("volumes", lambda: parts.volumes(world)),
@@ -243,9 +252,12 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
                 ("kubelet killed", lambda: kubelet_restarted(world, plane)),
                 ("GPUs", lambda: gpus(world, client)),
                 ("pod removed", lambda: pod_removed(world, plane, client)),
+                ("pod evicted", lambda: evicted(world, plane, client)),
                 ("node lost", lambda: node_lost(world, plane, client)),
+                ("more than fit", lambda: audited(plane, user, queued)),
             ]
-        shown.append(("many at once", lambda: many(world, plane, user, arguments.many)))
+        at_once = partial(parts.many, world, arguments.many, arguments.quiet)
+        shown.append(("many at once", lambda: audited(plane, user, at_once)))
         show(shown, arguments.only)
         if plane is not None:
             refused = {name for name in plane.calls_of(user) if name.endswith("refused")}

@@ -103,12 +103,13 @@ def _pods_made(plane: ControlPlane) -> int:
     return found
 
 
-def _ends_of(world: World, number: int) -> int:
+def ends_of(world: World, number: int) -> int:
+    """Return how many ends of an execution's container were reported."""
     done = [one for one in events(world.client, number) if one["event_type"] == "call.done"]
     return len([one for one in done if one["node_name"] == "start"])
 
 
-def _begin_counted(world: World) -> int:
+def begin_counted(world: World) -> int:
     """Start a container that notes each of its runs."""
     _RUNS.unlink(missing_ok=True)
     number = world.begin("counted")
@@ -116,7 +117,8 @@ def _begin_counted(world: World) -> int:
     return number
 
 
-def _ran_once() -> None:
+def ran_once() -> None:
+    """Check that the image of a counted container has run once."""
     runs = _RUNS.read_text().count("run")
     expect(runs == 1, f"the image ran {runs} times")
 
@@ -125,7 +127,7 @@ def node_lost(world: World, plane: ControlPlane, client: Client) -> str:
     """Kill a node's kubelet for good while a container runs: its step ends once, by name."""
     with spare_node(client, takes_pods=False):
         before, began = _pods_made(plane), time.monotonic()
-        number = _begin_counted(world)
+        number = begin_counted(world)
         plane.stop("kubelet", signal.SIGKILL)
         try:
             found = world.result(number)
@@ -136,25 +138,25 @@ def node_lost(world: World, plane: ControlPlane, client: Client) -> str:
             plane.start_kubelet()
         # What the lost node was told meanwhile it does when it is back.
         world.is_gone(number)
-    _ran_once()
+    ran_once()
     made = _pods_made(plane) - before
     expect(made == 1, f"{made} pods for one command")
-    expect(_ends_of(world, number) == 1, "more than one end")
+    expect(ends_of(world, number) == 1, "more than one end")
     return f"{found['error']} ({took:.0f} s after the start; one pod, one run, one end)"
 
 
 def pod_removed(world: World, plane: ControlPlane, client: Client) -> str:
     """Take a pod away from under its Job: its step ends, and the image doesn't run again."""
     before = _pods_made(plane)
-    number = _begin_counted(world)
+    number = begin_counted(world)
     (pod,) = client.list(Pod, namespace=JOBS, labels={"noetl.execution-id": str(number)})
     client.delete(Pod, str(pod.metadata.name), namespace=JOBS)
     found = world.result(number)
     expect(found["terminal_state"] == "failed_node_lost", str(found))
     expect(f"node '{NODE}'" in str(found["reason"]), str(found))
     world.is_gone(number)
-    _ran_once()
-    expect(_ends_of(world, number) == 1, "more than one end")
+    ran_once()
+    expect(ends_of(world, number) == 1, "more than one end")
     return f"{found['error']} ({_pods_made(plane) - before} pods made, one run, one end)"
 
 

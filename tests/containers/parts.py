@@ -98,9 +98,7 @@ def quiet(world: World, seconds: float) -> str:
     wait_until(lambda: world.calls().get("start", 0) > 0, timeout_seconds=SECONDS)
     before = world.calls()
     time.sleep(seconds)
-    after = world.calls()
-    more = {name: count - before.get(name, 0) for name, count in after.items()}
-    more = {name: count for name, count in more.items() if count}
+    more = _more(before, world.calls())
     world.client.post(f"/api/executions/{number}/cancel").raise_for_status()
     world.is_gone(number)
     expect(not more, f"calls while nothing happened: {more}")
@@ -116,8 +114,8 @@ def volumes(world: World) -> str:
     return "a named volume, the same one read only, and an empty folder"
 
 
-def many(world: World, count: int) -> str:
-    """Run many containers at once, and count the calls for each."""
+def many(world: World, count: int, seconds: float) -> str:
+    """Run many containers at once, and count the calls for each, and those while all just run."""
     world.place.in_gate("rm -f /gate/open /gate/wait; mkfifo /gate/wait")
     before, began = world.calls(), time.monotonic()
     number = execute(world.client, "proof/many", numbers=list(range(count)))
@@ -128,6 +126,9 @@ def many(world: World, count: int) -> str:
         every_seconds=2,
     )
     all_run = time.monotonic() - began
+    calls = world.calls()
+    time.sleep(seconds)
+    idle = _more(calls, world.calls())
     world.place.in_gate("touch /gate/open; : > /gate/wait")
     status = finish(world.client, number, seconds=60 + 10 * count, poll_seconds=0.5)
     took = time.monotonic() - began
@@ -139,6 +140,14 @@ def many(world: World, count: int) -> str:
     )
     expect(logs == list(range(count)), f"not one end for each: {logs}")
     world.is_gone(number)
-    more = {name: found - before.get(name, 0) for name, found in world.calls().items()}
-    told = ", ".join(f"{name} {more[name]}" for name in sorted(more) if more[name])
-    return f"{count} ran at once after {all_run:.0f} s, all done after {took:.0f} s; calls: {told}"
+    more = _more(before, world.calls())
+    told = ", ".join(f"{name} {more[name]}" for name in sorted(more))
+    return (
+        f"{count} ran at once after {all_run:.0f} s, all done after {took:.0f} s, of which"
+        f" {seconds:.0f} s all just ran with calls: {idle or 'none'}; calls: {told}"
+    )
+
+
+def _more(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    found = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {name: count for name, count in found.items() if count}

@@ -47,7 +47,7 @@ def prove(arguments: argparse.Namespace, scratch: Path) -> None:
             ("worker killed", lambda: parts.worker_killed(world)),
             ("everything killed", lambda: parts.everything_killed(world)),
             ("quiet", lambda: parts.quiet(world, arguments.quiet)),
-            ("many at once", lambda: parts.many(world, arguments.many)),
+            ("many at once", lambda: parts.many(world, arguments.many, arguments.quiet)),
         ]
         show(shown, arguments.only)
 

@@ -51,6 +51,33 @@ workflow:
 """
 
 
+_LOOP = """apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: _NAME_, path: proof/_NAME_}
+workload: {numbers: []}
+workflow:
+  - step: start
+    loop:
+      in: "{{ workload.numbers }}"
+      iterator: number
+      spec: {mode: parallel}
+    tool:
+      kind: container
+      image: noetl-proof:1
+      env: [{name: NUMBER, value: "{{ iter.number }}"}]
+      ttl_seconds: 0
+      _MORE_
+    next: {arcs: [{step: end}]}
+  - step: end
+    tool: {kind: noop, result: "{{ start }}"}
+"""
+
+
+def loop(name: str, *lines: str) -> str:
+    """Return a playbook of a container for each of the numbers it is started with."""
+    return _LOOP.replace("_NAME_", name).replace("_MORE_", "\n      ".join(lines))
+
+
 PLAYBOOKS = {
     "happy": playbook("happy", "echo $TEXT $API_TOKEN"),
     "exits": playbook("exits", "echo bad; exit 3"),
@@ -71,26 +98,10 @@ PLAYBOOKS = {
         f" {{path: /fixed, source: {VOLUME}, read_only: true}}]",
     ),
     # Each waits until the gate opens, so that all run at the same time.
-    "many": """apiVersion: noetl.io/v2
-kind: Playbook
-metadata: {name: many, path: proof/many}
-workload: {numbers: []}
-workflow:
-  - step: start
-    loop:
-      in: "{{ workload.numbers }}"
-      iterator: number
-      spec: {mode: parallel}
-    tool:
-      kind: container
-      image: noetl-proof:1
-      command: [/bin/sh, -c, "test -e /gate/open || cat /gate/wait; echo $NUMBER"]
-      env: [{name: NUMBER, value: "{{ iter.number }}"}]
-      volumes: [{path: /gate, source: noetl-proof-gate}]
-      resources: {limits: {memory: 16Mi, cpu: 100m}, requests: {memory: 1Mi, cpu: 1m}}
-      ttl_seconds: 0
-    next: {arcs: [{step: end}]}
-  - step: end
-    tool: {kind: noop, result: "{{ start }}"}
-""",
+    "many": loop(
+        "many",
+        'command: [/bin/sh, -c, "test -e /gate/open || cat /gate/wait; echo $NUMBER"]',
+        "volumes: [{path: /gate, source: noetl-proof-gate}]",
+        "resources: {limits: {memory: 16Mi, cpu: 100m}, requests: {memory: 1Mi, cpu: 1m}}",
+    ),
 }

@@ -90,14 +90,15 @@ def test_each_run_has_one_version_while_ten_replace_each_other(nats_stack: Stack
         def replace() -> None:
             with nats_stack.client() as own:
                 for number in range(2, VERSIONS + 1):
-                    while len(began) < (number - 1) * RUNS:
+                    # Also until a run has begun with the version before.
+                    while len(began) < (number - 1) * RUNS or began[-1][1] < number - 1:
                         replaced.wait(0.005)
                     newest[0] = register(own, versioned(number))["version"]
                 replaced.set()
 
         thread = threading.Thread(target=replace, daemon=True)
         thread.start()
-        for _ in range(VERSIONS * RUNS):
+        while len(began) < VERSIONS * RUNS or began[-1][1] < VERSIONS:
             before = newest[0]
             execution_id = execute(client, "tests/plugins/uses")
             began.append((execution_id, before, newest[0] + 1))

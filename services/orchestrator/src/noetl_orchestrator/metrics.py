@@ -37,7 +37,7 @@ COMMANDS_HANDED = counter(
 )
 HANDED_RELEASED = counter(
     "noetl_orchestrator_handed_released_total",
-    "Such commands published after all, because the answer may not have arrived.",
+    "Such commands published after all: the answer may not have arrived, or its worker is gone.",
 )
 DEAD_LETTERS = counter(
     "noetl_orchestrator_refused_total",

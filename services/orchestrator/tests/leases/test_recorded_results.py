@@ -32,6 +32,8 @@ async def test_l8_a_result_with_nothing_behind_it_ends_its_command(
 ) -> None:
     if is_heard:
         await hear(shard, replica)
+        # Commands of a worker of whom there is news are looked at, whatever they wait for.
+        await sweep(replica)
     await report(shard, held)
     await sweep(replica)
     assert "command.completed" not in await shard.types(held.execution_id)

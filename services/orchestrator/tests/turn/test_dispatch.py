@@ -1,10 +1,12 @@
 """Inputs in order, executions apart, turns within their bounds."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Self
 
 import pytest
 from noetl_contract.ingress import CancelMessage
-from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -96,6 +98,67 @@ async def test_take_waits_for_inputs(dispatcher: Dispatcher) -> None:
     dispatcher.submit(turn_input(1, "a"))
 
     assert names(await waiting) == [(1, ["a"])]
+
+
+class Turns:
+    """Two loops of turns; each turn lasts until it is let go."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.begun: list[list[int]] = []
+        self.going = asyncio.Event()
+        self._loops = [asyncio.create_task(dispatcher.run_turns(self._turn)) for _ in range(2)]
+
+    async def _turn(self, groups: list[Group], _beat: Callable[[], None]) -> list[Postponed]:
+        self.begun.append([group.execution_id for group in groups])
+        await self.going.wait()
+        return []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.wait(self._loops)
+
+
+async def test_a_few_executions_wait_for_the_turn_under_way() -> None:
+    dispatcher = Dispatcher(turn_inputs=64, inputs_per_execution=2, gather_seconds=60)
+    async with Turns(dispatcher) as turns:
+        for execution_id in range(4):
+            dispatcher.submit(turn_input(execution_id))
+            await eventually(lambda: turns.begun)
+        assert turns.begun == [[0]]
+
+        turns.going.set()
+        await eventually(lambda: len(turns.begun) == 2)
+
+        assert turns.begun == [[0], [1, 2, 3]]
+
+
+async def test_many_executions_get_a_turn_beside_the_one_under_way() -> None:
+    dispatcher = Dispatcher(turn_inputs=64, inputs_per_execution=2, gather_seconds=60)
+    async with Turns(dispatcher) as turns:
+        dispatcher.submit(turn_input(0))
+        await eventually(lambda: turns.begun)
+
+        for execution_id in range(1, 9):
+            dispatcher.submit(turn_input(execution_id))
+        await eventually(lambda: len(turns.begun) == 2)
+
+        assert turns.begun == [[0], list(range(1, 9))]
+
+
+async def test_a_turn_that_lasts_keeps_nobody_waiting() -> None:
+    dispatcher = Dispatcher(turn_inputs=64, inputs_per_execution=2, gather_seconds=0.01)
+    async with Turns(dispatcher) as turns:
+        dispatcher.submit(turn_input(0))
+        await eventually(lambda: turns.begun)
+
+        dispatcher.submit(turn_input(1))
+        await eventually(lambda: len(turns.begun) == 2)
+
+        assert turns.begun == [[0], [1]]
 
 
 async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) -> None:

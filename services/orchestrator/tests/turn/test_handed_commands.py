@@ -1,6 +1,8 @@
 """Commands that go to a worker with the answer to the outcome of the one before."""
 
+import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pytest
@@ -9,6 +11,7 @@ from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.waiting import eventually
 
+from services.orchestrator.tests.leases.workers import hear, sweep
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LINEAR, LOOP
 from services.orchestrator.tests.shard import Shard
@@ -164,6 +167,33 @@ async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Sha
     assert claim["status"] == 200
 
 
+@pytest.mark.parametrize(
+    ("now", "is_released"),
+    [
+        ({"process_age": 0, "instance": "i2"}, True),
+        ({"deregistered": True}, True),
+        ({"process_age": 0, "instance": "i1"}, False),
+        ({"process_age": 60, "instance": "i0"}, False),
+        ({"worker": "w2", "process_age": 0, "instance": "i2"}, False),
+    ],
+    ids=["another process", "it has left", "the same process", "old news", "another worker"],
+)
+async def test_w25_what_was_handed_to_a_process_that_is_gone_is_published_at_once(
+    shard: Shard, now: dict[str, Any], *, is_released: bool
+) -> None:
+    replica = await shard.open_replica()
+    first = await first_outcome(shard)
+    await hear(shard, replica, **now)
+
+    await sweep(replica)
+
+    row = await row_of(shard, first.next)
+    assert row is not None
+    assert (row["handed_for"] is None, row["is_due"]) == (is_released, is_released)
+    if is_released:
+        await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
+
+
 @pytest.mark.parametrize("replaced", [False, True], ids=["same replica", "another replica"])
 async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
     shard: Shard, *, replaced: bool
@@ -183,6 +213,34 @@ async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
     third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
     assert third.answer == {"status": "ok"}
     assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
+
+
+async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -> None:
+    """It may have been committed, so what went with an answer is released: nobody gets it twice."""
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+
+    async def break_off() -> bool:
+        return bool(
+            await shard.pool.fetchval(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+
+    async with shard.pool.acquire() as held, held.transaction():
+        await held.execute("LOCK TABLE noetl.outbox IN EXCLUSIVE MODE")
+        asking = asyncio.create_task(ask(shard, shard.fast(command), NEXT_HEADER))
+        await eventually(break_off, what="the commit is broken off")
+    answered = await asking
+
+    assert answered.answer == {"status": "ok"}
+    issued = await shard.command(execution_id)
+    await eventually(lambda: hinted(shard, issued), what="it goes its way")
+    row = await row_of(shard, issued)
+    assert row is not None
+    assert (row["handed_for"], row["is_due"]) == (None, True)
 
 
 async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:

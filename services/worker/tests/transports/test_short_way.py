@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import pytest
 from message_worker import QUICK, StartWorker
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
@@ -179,6 +180,96 @@ async def test_a_command_that_comes_too_late_is_let_go(
     assert plane.of("outcome", 2) == []
 
 
+async def test_what_comes_while_the_stream_is_tried_is_let_go(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """The copy in the stream lets others have the command, so it must not run here too."""
+    async with (
+        listening(plane, lambda _message, _incoming: None) as listener,
+        start_worker(timing=Timing(next_seconds=60, look_seconds=0.02)) as worker,
+    ):
+        publish, may_publish = worker.bus.publish, asyncio.Event()
+        tried = asyncio.Event()
+
+        async def publish_later(*args: Any, **kwargs: Any) -> Any:
+            tried.set()
+            await may_publish.wait()
+            return await publish(*args, **kwargs)
+
+        worker.bus.publish = publish_later  # type: ignore[method-assign]
+        await plane.notify(note(1))
+        await eventually(tried.is_set, what="it is to go into the stream")
+        listener.reply(listener.heard[0], {"status": "ok", "next": note(2)})
+        await plane.outcome(1, seconds=5)
+        may_publish.set()
+        await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
+
+        async def is_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(is_acked, what="the slot is free")
+
+    assert plane.of("outcome", 2) == []
+
+
+async def test_a_command_that_others_may_have_by_now_is_not_begun(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    overdue = make_notification(2, command=make_command(), seconds=-1)
+    async with (
+        listening(plane, lambda _message, _incoming: {"status": "ok", "next": overdue}) as listener,
+        start_worker(timing=QUICK),
+    ):
+        await plane.notify(note(1))
+
+        async def is_acked() -> bool:
+            return bool(listener.heard) and await unacked(plane) == 0
+
+        await eventually(is_acked, what="the slot is free")
+
+    assert listener.commands == [1]
+
+
+@pytest.mark.parametrize("is_asked_before", [False, True])
+async def test_a_worker_that_was_told_to_stop_takes_no_more_commands(
+    plane: ControlPlane, start_worker: StartWorker, *, is_asked_before: bool
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    stopped = asyncio.Event()
+
+    async def work() -> None:
+        async with start_worker(timing=Timing(next_seconds=60, look_seconds=0.02)) as worker:
+            await plane.notify(note(1, "noop" if is_asked_before else "gate"))
+            await eventually(lambda: waiting or worker.gate.running, what="it runs")
+            asyncio.get_running_loop().call_soon(worker.gate.open.set)
+        stopped.set()
+
+    async with listening(plane, answer) as listener:
+        working = asyncio.create_task(work())
+        await eventually(lambda: waiting, what="its outcome")
+        listener.reply(waiting[0], {"status": "ok", "next": note(2)})
+        await plane.outcome(1, seconds=5)
+        await working
+
+    assert listener.wishes == [is_asked_before]
+    assert listener.commands == [1]
+    assert plane.of("outcome", 2) == []
+
+
+async def test_where_rights_forbid_the_short_way_it_is_left_alone(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with listening(plane, chain_of(0)) as listener, start_worker() as worker:
+        worker.bus.forbidden.add("noetl_hint")
+        await plane.notify(note(1))
+        await plane.outcome(1, seconds=5)
+
+    assert listener.heard == []
+
+
 async def test_a_start_of_a_command_that_followed_is_told(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -237,3 +328,32 @@ async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
 
     assert listener.wishes == [False] * 3
     assert plane.messages == []
+
+
+async def test_outcomes_that_nobody_stores_hold_their_slots_beyond_the_bound(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    waiting: list[int] = []
+    most = 0
+    may_publish = asyncio.Event()
+
+    async with start_worker(permits=1, timing=Timing(next_at_once=0), most=2) as worker:
+        publish = worker.bus.publish
+
+        async def publish_later(*args: Any, **kwargs: Any) -> Any:
+            nonlocal most
+            waiting.append(1)
+            most = max(most, len(waiting))
+            await may_publish.wait()
+            waiting.pop()
+            return await publish(*args, **kwargs)
+
+        worker.bus.publish = publish_later  # type: ignore[method-assign]
+        for event_id in range(1, 6):
+            await plane.notify(note(event_id))
+        await eventually(lambda: len(waiting) == 2, what="two wait, as many as may")
+        await worker.transport.heartbeat()  # time enough for a third, if a slot were free
+        may_publish.set()
+        await plane.outcome(5, seconds=5)
+
+    assert most == 2

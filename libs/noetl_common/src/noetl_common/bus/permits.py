@@ -16,6 +16,9 @@ class Permits:
         count: permits.
         most_lent: permits that may be lent at once; beyond that, waiting occupies its permit.
         on_free: called when one has become free.
+
+    Attributes:
+        is_over: no more deliveries are taken: those at work are the last.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class Permits:
         self._on_free = on_free
         self._freed = asyncio.Event()
         self.lent = 0
+        self.is_over = False
 
     async def acquire(self) -> None:
         """Wait for a permit."""
@@ -63,6 +67,11 @@ class Permits:
         finally:
             self.lent -= 1
             self._left -= 1
+
+
+def current_permits() -> Permits | None:
+    """Return the permits of the delivery this task works on; None outside of one."""
+    return _CURRENT.get()
 
 
 @contextmanager

@@ -131,6 +131,7 @@ async def run_pull_each(
                 running.add(task)
                 task.add_done_callback(finished)
         finally:
+            free.is_over = True
             await asyncio.shield(_finish(pull, running, drain_seconds))
 
 

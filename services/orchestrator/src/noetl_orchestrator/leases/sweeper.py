@@ -105,9 +105,12 @@ class Sweeper:
         if workers is None:
             metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
         facts = self._make_facts()
+        suspicious = None if workers is None else self._suspicious(workers, facts)
+        if workers and suspicious:
+            await self._release_handed([(name, workers[name]) for name in suspicious])
         due = await self._store.take_expired_leases(
             next_look_seconds=self._settings.command_claim_lease_seconds,
-            workers=None if workers is None else self._suspicious(workers, facts),
+            workers=suspicious,
             limit=self._settings.lease_sweep_limit,
         )
         for command in due:
@@ -125,6 +128,19 @@ class Sweeper:
             self._dispatcher.submit(TurnInput(command.execution_id, message, caller))
         await self._announce([one for one in orphans if one not in exhausted])
         return True
+
+    async def _release_handed(self, workers: Sequence[tuple[str, WorkerSeen]]) -> None:
+        """Have commands published that went with answers to processes that are gone (W25)."""
+        gone = [
+            (name, None, seen.deregistered_at)
+            if seen.deregistered_at is not None
+            else (name, seen.instance, seen.process_since)
+            for name, seen in workers
+            if seen.deregistered_at is not None or seen.instance is not None
+        ]
+        rows = await self._store.release_handed_to(gone) if gone else ()
+        metrics.HANDED_RELEASED.inc(len(rows))
+        await self._hints.send(rows)
 
     async def _announce(self, commands: Sequence[HeldCommand]) -> None:
         """Notify again; a paused one is looked at again when its lease is over once more."""

@@ -960,3 +960,23 @@ WHERE o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
     AND o.execution_id = w.execution_id
     AND o.handed_for = w.event_id
 RETURNING o.outbox_id, o.execution_id, o.event_id, o.subject, o.message_id;
+
+-- name: release_handed_to
+-- The same for commands that were handed to processes which are gone: the outcomes that were
+-- answered name them. Only what was handed over before: news of a worker may be old.
+-- $1 names of workers, $2 the process that has each name now, null when it has left, $3 since when
+UPDATE noetl.outbox AS o
+SET
+    available_at = now(),
+    handed_for = NULL
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TIMESTAMPTZ[]) AS w (worker_id, instance, since)
+CROSS JOIN noetl.command AS c
+WHERE o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+    AND o.status = 'PENDING'
+    AND o.available_at > now()
+    AND c.execution_id = o.execution_id
+    AND c.event_id = o.handed_for
+    AND c.worker_id = w.worker_id
+    AND c.instance IS DISTINCT FROM w.instance
+    AND o.created_at < w.since
+RETURNING o.outbox_id, o.execution_id, o.event_id, o.subject, o.message_id;

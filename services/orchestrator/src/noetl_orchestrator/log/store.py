@@ -165,6 +165,18 @@ class Store:
         rows = await self._turns.fetch("release_handed", *columns(outcomes, 2))
         return [named_row(**row) for row in rows]
 
+    async def release_handed_to(
+        self, workers: Sequence[tuple[str, str | None, datetime]]
+    ) -> list[OutboxRow]:
+        """Let the relay publish what was handed to processes that are gone.
+
+        Args:
+            workers: names, with the process that has each now, None when it has left, and since
+                when that is so.
+        """
+        rows = await self._background.fetch("release_handed_to", *columns(workers, 3))
+        return [named_row(**row) for row in rows]
+
     async def find_open_waits(self, execution_id: int) -> list[int]:
         """Find an execution's commands that wait for children and have not ended."""
         rows = await self._turns.fetch("find_open_waits", execution_id)

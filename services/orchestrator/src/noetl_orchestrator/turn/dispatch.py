@@ -2,12 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 type Postponed = tuple[Group, float]
 """A group left out of its commit, and the seconds until the next try."""
+
+_MANY = 8
+"""Executions that are worth a turn beside another one."""
+_GATHER_SECONDS = 0.02
 
 
 class Dispatcher:
@@ -16,17 +21,30 @@ class Dispatcher:
     The position check separates replicas; this class separates the turns of one process, to avoid
     conflicts between them.
 
+    A turn and its commit cost about as much for one execution as for four. So what comes while a
+    turn is under way waits for its end, unless that is late or much has come.
+
     Args:
         turn_inputs: largest number of inputs in a turn.
         inputs_per_execution: largest number for one execution (W9).
+        gather_seconds: longest wait of a few executions for the turn that is under way.
     """
 
-    def __init__(self, *, turn_inputs: int, inputs_per_execution: int) -> None:
+    def __init__(
+        self,
+        *,
+        turn_inputs: int,
+        inputs_per_execution: int,
+        gather_seconds: float = _GATHER_SECONDS,
+    ) -> None:
         self._turn_inputs = turn_inputs
         self._inputs_per_execution = inputs_per_execution
         self._waiting: dict[int, deque[TurnInput]] = {}
         self._ready: deque[int] = deque()
         self._busy: set[int] = set()
+        self._gather_seconds = gather_seconds
+        self._under_way = 0
+        self._late = 0
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -39,13 +57,14 @@ class Dispatcher:
             self._waiting[turn_input.execution_id] = deque((turn_input,))
             if turn_input.execution_id not in self._busy:
                 self._ready.append(turn_input.execution_id)
-                self._wake.set()
+                if self._may_begin():
+                    self._wake.set()
         else:
             inputs.append(turn_input)
 
     async def take(self) -> list[Group]:
         """Wait for inputs; return the groups of one turn, busy until released."""
-        while not self._ready:
+        while not self._may_begin():
             self._wake.clear()
             await self._wake.wait()
         groups = []
@@ -62,13 +81,38 @@ class Dispatcher:
             room -= count
         return groups
 
+    def _may_begin(self) -> bool:
+        """Return whether a turn may begin now."""
+        is_worth_it = not self._under_way or self._late > 0 or len(self._ready) >= _MANY
+        return bool(self._ready) and is_worth_it
+
+    @contextmanager
+    def _turn_under_way(self) -> Iterator[None]:
+        """Let others wait for the turn in the block, until it is late."""
+        is_late = False
+
+        def note() -> None:
+            nonlocal is_late
+            is_late = True
+            self._late += 1
+            self._wake.set()
+
+        timer = asyncio.get_running_loop().call_later(self._gather_seconds, note)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._under_way -= 1
+            self._late -= is_late
+
     def release(self, execution_ids: Iterable[int]) -> None:
         """Make these executions available to other turns."""
         for execution_id in execution_ids:
             self._busy.discard(execution_id)
             if execution_id in self._waiting:
                 self._ready.append(execution_id)
-        if self._ready:
+        if self._may_begin():
             self._wake.set()
 
     def postpone(self, group: Group, delay_seconds: float) -> None:
@@ -91,7 +135,8 @@ class Dispatcher:
             groups = await self._take_or_none()
             if groups is None:
                 continue
-            postponed = await turn(groups, beat)
+            with self._turn_under_way():
+                postponed = await turn(groups, beat)
             kept_busy = {group.execution_id for group, _ in postponed}
             self.release(
                 group.execution_id for group in groups if group.execution_id not in kept_busy

@@ -136,13 +136,15 @@ class UnitOfWork:
     def wishes(self) -> deque[tuple[TurnInput, int]]:
         """Return the decided outcomes whose workers want a command, with the one that each ended.
 
-        A command of an execution is of the pool of its others, so it may go to any of them.
+        A command of an execution is of the pool of its others, so it may go to any of them. An
+        outcome that may have been committed before wants none: what went with it is released.
         """
         found: dict[int, TurnInput] = {}
         for turn_input, answer in self.answers:
             message = turn_input.message
             if (
                 turn_input.wants_command
+                and not turn_input.is_repeated
                 and isinstance(message, CommandOutcomeMessage)
                 and not turn_input.stored_events
                 and isinstance(answer.body, dict)

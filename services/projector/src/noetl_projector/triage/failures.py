@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Store
+from noetl_common.pg.database import Database
 from noetl_common.pg.patterns import patterns_below
 from noetl_contract.http.executions.failures import FailureState
 
@@ -32,8 +32,11 @@ class Group:
         return self.looked_at < _LOOKED_AT
 
 
-class FailureStore(Store):
+class FailureStore:
     """One method per statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "queries.sql", "groups.sql")
 
     async def group(
         self,

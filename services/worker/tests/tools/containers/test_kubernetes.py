@@ -204,6 +204,51 @@ async def test_ends_have_names(world: World, end: tuple[Any, ...], state: str) -
     assert (await world.reported()).state == state
 
 
+NO_ROOM = "The node was low on resource: memory. Container main was using 4752Ki."
+EVICTED = {"phase": "Failed", "reason": "Evicted", "message": f"{NO_ROOM} "}
+KILLED = {"exitCode": 137, "reason": "Error", "startedAt": MOMENT, "finishedAt": MOMENT}
+BY_KUBELET = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {**EVICTED, "containerStatuses": None},  # older kubelets forget the container with it
+        {**EVICTED, "conditions": [BY_KUBELET]},
+    ],
+)
+async def test_a_pod_that_its_node_sends_away_says_why(
+    world: World, status: dict[str, Any]
+) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(PLAN)
+    pod = await place_on(world, "full")
+    await world.cluster.put("pods", pod)
+    pod["status"]["containerStatuses"][0]["state"] = {"terminated": KILLED}
+    pod["status"] |= status
+    await world.cluster.put("pods", pod)
+    await world.cluster.end(NAME, "Failed", "BackoffLimitExceeded")
+    ending = await world.reported()
+
+    assert ending.state == "failed_node_lost"
+    assert ending.reason == f"its node 'full' has sent it away: Evicted: {NO_ROOM}"
+
+
+async def test_a_pod_that_its_node_does_not_take_says_why(world: World) -> None:
+    backend = world.backend()
+    await world.watch(backend)
+    await backend.start(PLAN)
+    pod = await place_on(world, "full")
+    why = "Pod Node didn't have enough resource: pods, requested: 1, used: 110, capacity: 110"
+    pod["status"] = {"phase": "Failed", "reason": "OutOfpods", "message": why}
+    await world.cluster.put("pods", pod)
+    await world.cluster.end(NAME, "Failed", "BackoffLimitExceeded")
+    ending = await world.reported()
+
+    assert (ending.state, ending.reason) == ("failed", f"OutOfpods: {why}")
+
+
 async def test_an_image_that_does_not_come_ends_the_step_and_the_job(world: World) -> None:
     backend = world.backend()
     await world.watch(backend)

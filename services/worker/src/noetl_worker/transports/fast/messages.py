@@ -5,6 +5,9 @@ from collections.abc import Callable
 from time import monotonic
 
 import orjson
+from noetl_common.errors import NoetlError, Permanent
+from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 from noetl_contract.ingress import CommandMessageFields, EventFields, HoldFields
 from noetl_contract.message_ids import report_id
 
@@ -15,6 +18,8 @@ from noetl_worker.transports.fast.channel import Channel
 from noetl_worker.transports.fast.message import Kind, Message, Place
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.timing import Timing
+
+_log = get_logger()
 
 type OnAnswer = Callable[[Message, str | None], None]
 
@@ -97,6 +102,38 @@ class Messages:
             NoetlError: it may not be stored.
         """
         return await self._channel.send(message, self._id_of(message), seconds=seconds)
+
+    async def publish_until_stored(self, message: Message) -> None:
+        """Publish until it is stored or answered; from then on it is repeated until answered.
+
+        Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
+
+        Raises:
+            Permanent: it will never be taken.
+        """
+        timing = self._timing
+        try:
+            async for _ in backoff(
+                first_seconds=timing.outcome_pause_seconds,
+                longest_seconds=timing.outcome_longest_pause_seconds,
+            ):
+                if message not in self:
+                    return
+                try:
+                    await self.publish(message, seconds=timing.outcome_try_seconds)
+                except Permanent:
+                    raise
+                except NoetlError as error:
+                    event_id = message.place.event_id
+                    _log.warning("outcome_not_stored", event_id=event_id, error=error.message)
+                    continue
+                message.pause = timing.answer_seconds
+                message.due = monotonic() + message.pause
+                return
+        except asyncio.CancelledError:
+            message.pause = timing.answer_seconds
+            message.due = monotonic()
+            raise
 
     async def publish_quietly(self, messages: list[Message]) -> None:
         """Send without raising: a failed message is due again anyway."""

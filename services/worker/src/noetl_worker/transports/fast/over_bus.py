@@ -19,7 +19,7 @@ from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
-from noetl_contract.subjects import direct_subject, ingress_subject, rpc_subject
+from noetl_contract.subjects import direct_subject, family, ingress_subject, rpc_subject
 
 from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.registration import Identity
@@ -77,7 +77,7 @@ class BusChannel:
     async def _send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         headers = {REPLY_HEADER: message.reply, **carried_headers()}
         # Only the first: what is repeated may wait in the stream already.
-        if message.kind == "outcome" and not message.tries and self._bus.is_connected:
+        if message.kind == "outcome" and not message.tries and self._may_go_short(message):
             way = self._short_ways[message.place.shard]
             if way.take() and await self._send_short(message, way, headers):
                 return True
@@ -89,6 +89,11 @@ class BusChannel:
             seconds=seconds,
         )
         return not ack.duplicate
+
+    def _may_go_short(self, message: Message) -> bool:
+        # The rights of the release before don't have it: each try would cost its time limit.
+        subject = direct_subject(_subject_of(message))
+        return self._bus.is_connected and family(subject) not in self._bus.forbidden
 
     async def _send_short(self, message: Message, way: ShortWay, headers: dict[str, str]) -> bool:
         """Send past the stream; tell whether the answer came, else note what that means."""
@@ -103,15 +108,21 @@ class BusChannel:
                 await answered
             is_answered = message.reply in self._short
         except TimeoutError:
-            # It may be committed already.
-            is_answered = False
-            headers[AGAIN_HEADER] = "1"
+            # The answer may have come in the moment that was too late.
+            is_settled = answered.done() and not answered.cancelled()
+            is_answered = is_settled and message.reply in self._short
+            if not is_answered:
+                # It may be committed already.
+                headers[AGAIN_HEADER] = "1"
         except NoetlError as error:
             _log.info("outcome_left_to_the_stream", error=error.message)
         finally:
             message.answered = None
             self._short.pop(message.reply, None)
             way.note(is_answered=is_answered)
+            if not is_answered:
+                # The copy in the stream lets others have what comes with an answer to this one.
+                message.wants_next = False
         return bool(is_answered)
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:

@@ -35,6 +35,11 @@ class PendingOutcomes:
         self._bytes -= size
         self._changed()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there are fewer than the bound."""
+        return self._room.is_set()
+
     async def room(self) -> None:
         """Wait until there is room below the bound."""
         await self._room.wait()

@@ -1,6 +1,7 @@
 """A command on its way through the fast path."""
 
 from dataclasses import dataclass
+from time import time
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
@@ -11,6 +12,7 @@ from noetl_worker.commands import (
     Command,
     UndecodableNotification,
     command_of,
+    fresh_until,
     notification_of,
 )
 from noetl_worker.transports.fast.message import Message, Place
@@ -38,6 +40,14 @@ class Run:
     started: EventFields | None = None
     following: "Run | None" = None
     is_lost: bool = False
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it came with an answer, and others may have it by now."""
+        if self.untold is None or self.untold[1] is not None:
+            return False
+        fast = self.untold[0].fast
+        return fast is None or time() >= fresh_until(fast)
 
     async def acknowledge(self) -> None:
         """Acknowledge the notification: this run is stored, or another worker's."""

@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.permits import permit_lent
+from noetl_common.bus.permits import Permits, current_permits, permit_lent
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_common.retry import backoff
 from noetl_common.telemetry.tracing import tracing
 from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
@@ -124,6 +123,10 @@ class FastTransport:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
                 run = run.following
+                if run is not None and run.is_overdue:
+                    # The relay publishes it now.
+                    metrics.FAST_PATH.labels("overdue").inc()
+                    run = None
                 if run is not None:
                     self._known.hold(run.place.event_id)
         finally:
@@ -309,6 +312,9 @@ class FastTransport:
                 await self._publish_outcome(message, run, outcome)
             finally:
                 message.wants_next = False
+        elif not self._pending_outcomes.has_room:
+            # A slot stays taken, or outcomes that nobody stores would be without a bound.
+            await self._publish_outcome(message, run, outcome)
         else:
             # The wait for the answer needs no slot.
             with permit_lent():
@@ -340,10 +346,12 @@ class FastTransport:
         return await self._runs.until_over(run.command, work)
 
     def _outcome_message(self, run: Run, outcome: Outcome) -> Message:
+        slots = current_permits()
+
         def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
-            elif status in {"ok", "late"} and self._takes_next(message, run):
+            elif status in {"ok", "late"} and self._takes_next(message, run, slots):
                 self._messages.forget(message)
             if status == "late":
                 # Another worker has it now; it may come back should that worker lose it.
@@ -367,23 +375,25 @@ class FastTransport:
             and self._known.count_held() <= self._timing.next_at_once
             and self._timing.start_after_seconds > 0
             and run.following is None
+            and not _is_over(current_permits())
             and tracing() is None
         )
 
-    def _takes_next(self, message: Message, run: Run) -> bool:
-        """Take the command that came with an answer; False if it came too late for that.
+    def _takes_next(self, message: Message, run: Run, slots: Permits | None) -> bool:
+        """Take the command that came with an answer; False if it can't be run here any more.
 
         Then the outcome goes out again, whose answer lets others have the command.
         """
         if message.next is None:
             return True
-        if not message.wants_next:
+        is_wanted = message.wants_next and not _is_over(slots)
+        message.wants_next = False
+        following = run_of(message.next) if is_wanted else None
+        if following is None:
             message.pause = self._timing.answer_seconds
             message.due = monotonic()
             return False
-        message.wants_next = False
-        following = run_of(message.next)
-        if following is None or following.place.event_id in self._known:
+        if following.place.event_id in self._known:
             return True
         run.following = following
         metrics.FAST_PATH.labels("next").inc()
@@ -404,37 +414,11 @@ class FastTransport:
         instead.due = monotonic()
 
     async def _publish_outcome(self, message: Message, run: Run, outcome: Outcome) -> None:
-        """Publish until it is stored; it stays in memory until it is answered.
-
-        Cut off at the end of the drain, it goes on being repeated while the answers are waited for.
-        """
+        """Publish until it is stored; it stays in memory until it is answered."""
         try:
-            await self._publish_until_stored(message, run, outcome)
-        except asyncio.CancelledError:
-            message.pause = self._timing.answer_seconds
-            message.due = monotonic()
-            raise
-
-    async def _publish_until_stored(self, message: Message, run: Run, outcome: Outcome) -> None:
-        timing = self._timing
-        place = message.place
-        async for _ in backoff(
-            first_seconds=timing.outcome_pause_seconds,
-            longest_seconds=timing.outcome_longest_pause_seconds,
-        ):
-            if message not in self._messages:
-                return
-            try:
-                await self._messages.publish(message, seconds=timing.outcome_try_seconds)
-            except Permanent:
-                self._refused(message, run, outcome)
-                return
-            except NoetlError as error:
-                _log.warning("outcome_not_stored", event_id=place.event_id, error=error.message)
-                continue
-            message.pause = timing.answer_seconds
-            message.due = monotonic() + message.pause
-            return
+            await self._messages.publish_until_stored(message)
+        except Permanent:
+            self._refused(message, run, outcome)
 
     async def run_confirmations(self) -> None:
         """Publish unanswered messages again."""
@@ -447,3 +431,8 @@ class FastTransport:
                 await self._pending_outcomes.emptied()
         except TimeoutError:
             _log.warning("outcomes_unanswered", count=self._pending_outcomes.count)
+
+
+def _is_over(slots: Permits | None) -> bool:
+    """Return whether the worker was told to stop: then it takes no more commands."""
+    return slots is not None and slots.is_over

@@ -24,7 +24,10 @@ _TROUBLES = IMAGE_TROUBLES | {"CreateContainerConfigError", "CreateContainerErro
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 # How much later than its time a Job that goes on is brought to the cluster's mind.
 _PATIENCE_SECONDS = 30.0
+_SAID_LENGTH = 500
 _LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
+# Why a node ends pods by itself: it is short of something, goes down, or needs the room.
+_SENT_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "Terminated"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class Found:
         waits: reason and text of a container that can't begin.
         idle: why no node has taken the pod yet.
         is_lost: whether its node has gone, or has sent it away.
+        said: why its node has sent it away, or has not taken it.
     """
 
     pod: str | None = None
@@ -45,6 +49,7 @@ class Found:
     waits: tuple[str, str] | None = None
     idle: str | None = None
     is_lost: bool = False
+    said: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -108,19 +113,23 @@ def found_in(pod: Pod) -> Found:
     status = pod.status or PodStatus()
     name = pod.metadata.name if pod.metadata is not None else None
     node = pod.spec.nodeName if pod.spec is not None else None
-    lost = status.reason == "NodeLost" or any(
+    lost = status.reason in {"NodeLost", *_SENT_AWAY} or any(
         one.type == "DisruptionTarget" and one.status == "True" and one.reason in _LOST
         for one in status.conditions or []
     )
     container = next(iter(status.containerStatuses or ()), None)
+    said = None
+    if status.phase == "Failed" and status.reason not in {None, "NodeLost"}:
+        words = (status.reason, (status.message or "").strip())
+        said = ": ".join(word for word in words if word)[:_SAID_LENGTH]
     if container is None:
         idle = (
             one.message or one.reason
             for one in status.conditions or []
             if one.type == "PodScheduled" and one.status == "False"
         )
-        return Found(pod=name, node=node, idle=next(idle, None), is_lost=lost)
-    return replace(_of_container(container), pod=name, node=node, is_lost=lost)
+        return Found(pod=name, node=node, idle=next(idle, None), is_lost=lost, said=said)
+    return replace(_of_container(container), pod=name, node=node, is_lost=lost, said=said)
 
 
 def _of_container(container: ContainerStatus) -> Found:
@@ -162,13 +171,19 @@ def judged(
     if found.word == "OOMKilled":
         return "failed_oom", "it used more memory than its limit"
     if found.is_lost or found.pod is None:
-        where = f"its node '{found.node}'" if found.node else "its node"
-        return "failed_node_lost", f"{where} or its pod is gone"
-    return "failed", _exit_text(found) or reason or None
+        return "failed_node_lost", _loss_text(found)
+    return "failed", _exit_text(found) or found.said or reason or None
+
+
+def _loss_text(found: Found) -> str:
+    where = f"its node '{found.node}'" if found.node else "its node"
+    if found.said is None:
+        return f"{where} or its pod is gone"
+    return f"{where} has sent it away: {found.said}"
 
 
 def _exit_text(found: Found) -> str | None:
     if found.exit_code is None:
         return None
     text = f"exit code {found.exit_code}"
-    return f"{text}: {found.text[:500]}" if found.text else text
+    return f"{text}: {found.text[:_SAID_LENGTH]}" if found.text else text
