@@ -32,6 +32,8 @@ def run(settings: Settings) -> Iterator[Found]:
             on.register(playbooks.chain("noop", playbooks.NOOP))
             on.run("noop", at_once=1, total=10)
             hops = on.wait(_hops(on, settings.scaled(200)))
+        if not all(hops.values()):
+            raise RuntimeError(f"no step was seen whole on the bus over {transport}")
         for hop, spans in hops.items():
             spans.sort()
             cuts = [quantile(spans, share) for share in (0.5, 0.95, 0.99)]
@@ -40,7 +42,8 @@ def run(settings: Settings) -> Iterator[Found]:
     notes = [
         "The tool's moments are the worker's own, the commit's beginning is the database's,",
         "the others are when a listener on the bus heard of them, all by one clock; a hop that",
-        "seems to take less than nothing counts as 0.",
+        "seems to take less than nothing counts as 0, as when a command comes with the answer,",
+        "before the commit is told to others.",
         "The listener takes a copy of every message, so sums are above the time of a step.",
     ]
     yield Table("hops", "A noop step hop by hop, one execution at a time", columns, rows, notes)
@@ -69,7 +72,7 @@ async def _hops(on: Bench, total: int) -> dict[str, list[float]]:
             watch.commits[execution_id][1:],
             watch.commands[execution_id][1:],
         )
-        # A hint or command that was sent twice makes the order say nothing.
+        # A message that was sent twice makes the order say nothing.
         if {len(one) for one in columns[:4]} != {playbooks.STEPS}:
             continue
         for hop, before, after in zip(_HOPS, columns, columns[1:], strict=False):

@@ -6,7 +6,13 @@ from collections import defaultdict
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from noetl_contract.subjects import COMMANDS_ROOT, INGRESS_ROOT, outbox_hint_subject
+from noetl_contract.subjects import (
+    COMMANDS_ROOT,
+    COMMITS_ROOT,
+    DIRECT_ROOT,
+    INBOX_ROOT,
+    INGRESS_ROOT,
+)
 
 _ENDS = {"command.completed", "command.failed"}
 
@@ -17,9 +23,9 @@ class BusWatch:
     The commands of an execution are told apart by their order, so one may be open at a time.
 
     Attributes:
-        outcomes: seconds at which each outcome was published, by execution.
-        commits: seconds at which the commit was told that issued each command.
-        commands: seconds at which each command was published.
+        outcomes: seconds at which each outcome was sent, by execution.
+        commits: seconds at which each commit was told.
+        commands: seconds at which each command was published, or came with an answer.
     """
 
     def __init__(self) -> None:
@@ -30,8 +36,10 @@ class BusWatch:
     async def watch(self, connection: Client) -> None:
         """Begin to listen, as one more reader to whom the broker sends a copy."""
         await connection.subscribe(f"{INGRESS_ROOT}.>", cb=self._on_ingress)
-        await connection.subscribe(outbox_hint_subject(0), cb=self._on_hint)
+        await connection.subscribe(f"{DIRECT_ROOT}.>", cb=self._on_ingress)
+        await connection.subscribe(f"{COMMITS_ROOT}.>", cb=self._on_commit)
         await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)
+        await connection.subscribe(f"{INBOX_ROOT}.>", cb=self._on_answer)
         await connection.flush()
 
     async def _on_ingress(self, message: Msg) -> None:
@@ -40,12 +48,16 @@ class BusWatch:
         if any(one.get("event_type") in _ENDS for one in body.get("events") or ()):
             self.outcomes[int(body["execution_id"])].append(now)
 
-    async def _on_hint(self, message: Msg) -> None:
+    async def _on_commit(self, message: Msg) -> None:
         now = time.time()
-        for row in orjson.loads(message.data):
-            if row["kind"] == "command":
-                self.commits[int(row["execution_id"])].append(now)
+        self.commits[int(message.subject.rpartition(".")[2])].append(now)
 
     async def _on_command(self, message: Msg) -> None:
         now = time.time()
         self.commands[int(message.subject.rpartition(".")[2])].append(now)
+
+    async def _on_answer(self, message: Msg) -> None:
+        now = time.time()
+        if b'"next":' in message.data:
+            body = orjson.loads(message.data)
+            self.commands[int(body["next"]["execution_id"])].append(now)
