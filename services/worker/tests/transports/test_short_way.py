@@ -238,17 +238,18 @@ async def test_a_worker_that_was_told_to_stop_takes_no_more_commands(
         waiting.append(incoming)
 
     waiting: list[Incoming] = []
-    stopped = asyncio.Event()
+    stopping = asyncio.Event()
 
     async def work() -> None:
         async with start_worker(timing=Timing(next_seconds=60, look_seconds=0.02)) as worker:
             await plane.notify(note(1, "noop" if is_asked_before else "gate"))
             await eventually(lambda: waiting or worker.gate.running, what="it runs")
             asyncio.get_running_loop().call_soon(worker.gate.open.set)
-        stopped.set()
+            stopping.set()
 
     async with listening(plane, answer) as listener:
         working = asyncio.create_task(work())
+        await stopping.wait()
         await eventually(lambda: waiting, what="its outcome")
         listener.reply(waiting[0], {"status": "ok", "next": note(2)})
         await plane.outcome(1, seconds=5)
