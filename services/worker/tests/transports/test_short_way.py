@@ -178,6 +178,7 @@ async def test_a_command_that_comes_too_late_is_let_go(
         await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
 
     assert plane.of("outcome", 2) == []
+    assert [one.get(AGAIN_HEADER) for one in plane.headers] == ["1"] * len(plane.headers)
 
 
 async def test_what_comes_while_the_stream_is_tried_is_let_go(

@@ -128,12 +128,18 @@ class BusChannel:
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Publish all at once."""
         outgoing = [
-            Outgoing(_subject_of(message), message.body, message_id, {REPLY_HEADER: message.reply})
+            Outgoing(_subject_of(message), message.body, message_id, _repeated(message))
             for message, message_id in messages
         ]
         for result in await self._bus.publish_many(outgoing, seconds=_AGAIN_SECONDS):
             if isinstance(result, NoetlError):
                 _log.info("repetition_not_stored", error=result.message)
+
+
+def _repeated(message: Message) -> dict[str, str]:
+    """Return the headers of what goes out again; a start may be the first of a claimed run."""
+    mark = {AGAIN_HEADER: "1"} if message.kind == "outcome" else {}
+    return {REPLY_HEADER: message.reply, **mark}
 
 
 def _subject_of(message: Message) -> str:
