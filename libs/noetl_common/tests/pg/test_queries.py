@@ -116,3 +116,24 @@ async def test_a_log_row_has_the_fields_of_an_event_row(database: Database) -> N
         await connection.close()
 
     assert [field.name for field in fields(EventRow)] == [column.name for column in columns]
+
+
+def test_statements_that_differ_in_a_condition_are_written_once() -> None:
+    queries = Queries.parse(
+        "-- name: find\n-- each: find_open in_state = a IS NULL\n"
+        "-- each: find_all in_state = true\n-- What it finds.\nSELECT 1 WHERE {in_state};\n"
+    )
+
+    assert list(queries) == ["find_open", "find_all"]
+    assert queries["find_open"] == "SELECT 1 WHERE a IS NULL\n/* find_open */"
+    assert queries["find_all"] == "SELECT 1 WHERE true\n/* find_all */"
+
+
+def test_a_variant_may_not_have_the_name_of_another_statement() -> None:
+    text = (
+        "-- name: find\n-- each: other in_state = true\nSELECT 1 WHERE {in_state};\n"
+        "-- name: other\nSELECT 2;\n"
+    )
+
+    with pytest.raises(ValueError, match="other is there twice"):
+        Queries.parse(text)

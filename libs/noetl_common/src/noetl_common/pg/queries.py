@@ -11,6 +11,7 @@ _USUAL_FILE = "queries.sql"
 _HEAD = re.compile(r"^--\s*(name|list):\s*(\S+)\s*$")
 # The list's own FROM stands at the beginning of a line, those inside of its columns don't.
 _SELECT = re.compile(r"SELECT\s+(.+?)\s+^FROM\s", re.DOTALL | re.MULTILINE)
+_EACH = re.compile(r"^--\s*each:\s*(\S+)\s+([a-z_]+)\s*=\s*(.+)$")
 _PLACE = re.compile(r"(?<!')\{([a-z_]+)\}")
 
 
@@ -23,6 +24,9 @@ class Queries:
 
     ``-- list: name`` starts a SELECT whose columns ``{name}`` stands for in the statements of
     the file. The lists of log rows (``lists.sql``) are known in every file.
+
+    Statements that differ in one condition are written once: each line ``-- each: name place =
+    condition`` below the head makes one with the condition for ``{place}``.
     """
 
     def __init__(self, statements: Mapping[str, str]) -> None:
@@ -84,9 +88,13 @@ def _shared_lists() -> Mapping[str, str]:
 def _parts(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Split a file into its statements and its lists."""
     found: dict[tuple[str, str], list[str]] = {}
+    variants: dict[str, list[tuple[str, str, str]]] = {}
     lines: list[str] | None = None
+    head = ("", "")
     for line in text.splitlines():
-        if match := _HEAD.match(line):
+        if lines == [] and (match := _EACH.match(line)):
+            variants.setdefault(head[1], []).append((match[1], match[2], match[3]))
+        elif match := _HEAD.match(line):
             head = (match[1], match[2])
             if head in found:
                 raise ValueError(f"the statement {match[2]} is there twice")
@@ -97,10 +105,22 @@ def _parts(text: str) -> tuple[dict[str, str], dict[str, str]]:
                 lines.append(line.rstrip())
         elif line.strip() and not line.startswith("--"):
             raise ValueError(f"SQL before the first name: {line}")
+    return _named(found, variants)
+
+
+def _named(
+    found: Mapping[tuple[str, str], list[str]], variants: Mapping[str, list[tuple[str, str, str]]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return statements and lists by name, those of several conditions once for each."""
     statements: dict[str, str] = {}
     lists: dict[str, str] = {}
     for (kind, name), body in found.items():
-        if kind == "name":
+        if kind == "name" and name in variants:
+            for variant, place, condition in variants[name]:
+                if ("name", variant) in found or variant in statements:
+                    raise ValueError(f"the statement {variant} is there twice")
+                statements[variant] = _body(name, body).replace(f"{{{place}}}", condition)
+        elif kind == "name":
             statements[name] = _body(name, body)
         elif match := _SELECT.match(_body(name, body)):
             lists[name] = match[1]
