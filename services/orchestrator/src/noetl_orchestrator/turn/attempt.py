@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
 from noetl_common.errors import NoetlError
@@ -390,5 +390,6 @@ async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, OutboxRow]) -
         row = handed.get(turn_input)
         told = answer
         if row is not None and row.message is not None and isinstance(answer.body, dict):
-            told = replace(answer, body={**answer.body, "next": Fragment(row.message)})
+            body = {**answer.body, "next": Fragment(row.message)}
+            told = Answer(answer.status, body, answer.error, answer.detail)
         await turn_input.caller.answered(told)
