@@ -60,7 +60,7 @@ class Traces:
         # The packages that every script of this nursery has are as good as the standard library.
         found = () if libraries is None else os.listdir(libraries)  # noqa: PTH208  as below
         self._roots = sys.stdlib_module_names.union(name.partition(".")[0] for name in found)
-        self._environment: dict[str, str] = {}
+        self._environment: dict[Any, Any] = {}
         self._modules = len(sys.modules)
         self._known = set(sys.modules)
         self._watched = _watched_modules()
@@ -85,7 +85,7 @@ class Traces:
         Args:
             descriptors_closed: number of open files that they close at their start.
         """
-        self._environment = dict(os.environ)
+        self._environment = dict(os.environ._data)  # noqa: SLF001  see `are_found`
         self._place = _place()
         self._streams = _streams()
         self._descriptors = _open_descriptors() - descriptors_closed
@@ -115,7 +115,7 @@ class Traces:
         """
         return (
             _settings() != self._settings
-            or os.environ != self._environment
+            or os.environ._data != self._environment  # noqa: SLF001  texts would be decoded first
             or any(now != before for now, before in self._lists)
             or any(
                 now is not before
