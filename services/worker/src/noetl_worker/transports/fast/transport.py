@@ -15,11 +15,7 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
-from noetl_worker.commands import (
-    command_of,
-    decode_notification,
-    fresh_until,
-)
+from noetl_worker.commands import command_of, decode_notification, fresh_until
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
@@ -113,10 +109,10 @@ class FastTransport:
         run: Run | None = None
         try:
             run = await self._take(note, delivery, shard=fast.shard)
+            next_until = monotonic() + self._timing.next_seconds
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
-            next_until = monotonic() + self._timing.next_seconds
             while run is not None:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
