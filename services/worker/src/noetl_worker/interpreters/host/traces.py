@@ -85,7 +85,7 @@ class Traces:
         Args:
             descriptors_closed: number of open files that they close at their start.
         """
-        self._environment = dict(os.environ._data)  # noqa: SLF001  see `are_found`
+        self._environment = dict(_environment())
         self._place = _place()
         self._streams = _streams()
         self._descriptors = _open_descriptors() - descriptors_closed
@@ -115,7 +115,7 @@ class Traces:
         """
         return (
             _settings() != self._settings
-            or os.environ._data != self._environment  # noqa: SLF001  texts would be decoded first
+            or _environment() != self._environment
             or any(now != before for now, before in self._lists)
             or any(
                 now is not before
@@ -187,6 +187,12 @@ def _names(code: CodeType) -> Iterable[str]:
             yield from _names(constant)
         elif isinstance(constant, str):
             yield constant
+
+
+def _environment() -> dict[Any, Any]:
+    """Return the variables as they are kept: each comparison would decode them anew."""
+    kept: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
+    return kept
 
 
 def _settings() -> tuple[object, ...]:
