@@ -27,7 +27,7 @@ from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
 from noetl_orchestrator.log.origins import Origins
-from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.outbox_hints import OutboxHints, Repetitions
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.run_hints import RunHints
@@ -98,19 +98,20 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = self._build_turns(outbox_rows, hints, RunHints(bus))
+        repetitions = Repetitions(
+            self.store, hints, outbox_rows, new_id=self._new_id, settings=settings
+        )
+        self.turns = self._build_turns(outbox_rows, hints, RunHints(bus), repetitions)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
             store=self.store,
-            outbox_rows=outbox_rows,
-            hints=hints,
+            repetitions=repetitions,
             dispatcher=self.dispatcher,
             liveness=self.liveness,
             pauses=self.pauses,
             broker=BrokerView(bus),
             make_facts=self._make_facts,
-            new_id=self._new_id,
             settings=settings,
         )
         self.children = Children(database, settings)
@@ -128,13 +129,18 @@ class Orchestrator:
         await self.store.close()
 
     def _build_turns(
-        self, outbox_rows: OutboxRows, outbox_hints: OutboxHints, run_hints: RunHints
+        self,
+        outbox_rows: OutboxRows,
+        outbox_hints: OutboxHints,
+        run_hints: RunHints,
+        repetitions: Repetitions,
     ) -> Turns:
         return Turns(
             TurnParts(
                 store=self.store,
                 outbox_hints=outbox_hints,
                 run_hints=run_hints,
+                repetitions=repetitions,
                 clock=self.clock,
                 agenda=self.agenda,
                 cache=self.cache,

@@ -29,7 +29,7 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
         )
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         await connection.execute(f"PREPARE turn AS {QUERIES['commit_turn']}")
-        nothing = ", ".join(["'[]'"] * 7 + ["'{}'"] + ["'[]'"] + ["'{}'"] * 32)
+        nothing = ", ".join(["'[]'"] * 7 + ["'{}'"] + ["'[]'"] + ["'{}'"] * 29)
         rows = await connection.fetch(f"EXPLAIN EXECUTE turn ({nothing})")
     finally:
         await connection.close()

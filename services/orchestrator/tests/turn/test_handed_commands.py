@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 from noetl_contract.commands import CommandNotification
+from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.waiting import eventually
@@ -53,16 +55,31 @@ async def first_outcome(shard: Shard, playbook: str = LINEAR) -> Answered:
     return await ask(shard, shard.fast(command), NEXT_HEADER)
 
 
-async def row_of(shard: Shard, command: Command) -> JsonObject | None:
-    """Return what waits in the outbox for a command."""
-    found = await shard.pool.fetchrow(
-        "SELECT status, handed_for, available_at <= now() AS is_due,"
-        " available_at > now() + interval '25 s' AS is_far FROM noetl.outbox"
-        " WHERE kind = 'command' AND execution_id = $1 AND event_id = $2",
+async def row_of(shard: Shard, command: Command) -> str | None:
+    """Return the state of a command's outbox row, if it has one."""
+    found: str | None = await shard.pool.fetchval(
+        "SELECT status FROM noetl.outbox WHERE kind = 'command'"
+        " AND available_at <= now() AND execution_id = $1 AND event_id = $2",
         command.execution_id,
         command.event_id,
     )
-    return None if found is None else dict(found)
+    return found
+
+
+async def handed_for(shard: Shard, command: Command) -> int | None:
+    """Return the command with whose outcome a command went to a worker, until it is told of."""
+    row = await shard.command_row(command)
+    reported: int | None = row["handed_for"]
+    return reported if row["status"] == "PENDING" else None
+
+
+async def pass_time(shard: Shard, *, minutes: float) -> None:
+    """Let commands have been issued, and notified of, earlier."""
+    await shard.pool.execute(
+        "UPDATE noetl.command SET created_at = created_at - $1::INTERVAL,"
+        " notified_at = notified_at - $1::INTERVAL",
+        timedelta(minutes=minutes),
+    )
 
 
 def hinted(shard: Shard, command: Command) -> list[Json]:
@@ -75,14 +92,17 @@ async def test_the_answer_brings_the_next_command_and_nobody_else_gets_it(shard:
     first = await first_outcome(shard)
 
     assert first.answer["status"] == "ok"
-    row = await row_of(shard, first.next)
-    about = first.message["hold"]["event_id"]
-    assert row == {"status": "PENDING", "handed_for": about, "is_due": False, "is_far": True}
+    row = await shard.command_row(first.next)
+    assert row["handed_for"] == first.message["hold"]["event_id"]
+    until = row["notified_at"] - row["created_at"]
+    assert timedelta(seconds=30) <= until < timedelta(seconds=31)
+    assert await row_of(shard, first.next) is None
 
     second = await ask(shard, shard.fast(first.next), NEXT_HEADER)
 
     assert second.answer == {"status": "ok"}
     assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
+    assert await handed_for(shard, first.next) is None
     assert await row_of(shard, first.next) is None
     assert hinted(shard, first.next) == []
 
@@ -97,9 +117,8 @@ async def test_without_the_wish_a_command_goes_its_way(shard: Shard) -> None:
     assert answered.answer == {"status": "ok"}
     issued = await shard.command(execution_id)
     await eventually(lambda: hinted(shard, issued))
-    row = await row_of(shard, issued)
-    assert row is not None
-    assert (row["handed_for"], row["is_due"]) == (None, True)
+    assert await handed_for(shard, issued) is None
+    assert await row_of(shard, issued) == "PENDING"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +145,7 @@ async def test_a_start_takes_the_command_as_an_outcome_does(shard: Shard) -> Non
     held = await shard.send(first.next.execution_id, shard.fast(first.next, "command.start"))
 
     assert held == {"status": "held"}
+    assert await handed_for(shard, first.next) is None
     assert await row_of(shard, first.next) is None
 
 
@@ -154,17 +174,46 @@ async def test_workers_of_a_loop_get_different_commands(shard: Shard) -> None:
 
 
 async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Shard) -> None:
-    await shard.open_replica(fast_path_seconds=0.1)
+    replica = await shard.open_replica(fast_path_seconds=0.1)
 
     first = await first_outcome(shard)
 
-    async def is_due() -> bool:
-        row = await row_of(shard, first.next)
-        return row is not None and row["status"] == "PENDING" and row["is_due"]
+    async def is_published() -> bool:
+        await replica.rooms.sweeper.sweep_unclaimed()
+        return await row_of(shard, first.next) == "PENDING"
 
-    await eventually(is_due, what="the relay may publish it")
+    await eventually(is_published, what="the sweep puts it into the outbox")
+    assert await handed_for(shard, first.next) is None
+    assert len(hinted(shard, first.next)) == 1
     claim = await shard.claim(first.next, worker="w2")
     assert claim["status"] == 200
+
+
+async def test_w25_what_may_still_be_started_is_left_to_its_worker(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    first = await first_outcome(shard)
+
+    await replica.rooms.sweeper.sweep_unclaimed()
+
+    assert await row_of(shard, first.next) is None
+    assert await handed_for(shard, first.next) is not None
+
+
+async def test_w25_what_a_pause_withholds_is_published_when_it_is_over(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    first = await first_outcome(shard)
+    target = PauseTarget(kind="pool", name="shared")
+    replica.rooms.pauses.update([target])
+    await pass_time(shard, minutes=1)
+
+    await replica.rooms.sweeper.sweep_unclaimed()
+    withheld = await row_of(shard, first.next)
+    replica.rooms.pauses.update([])
+    await pass_time(shard, minutes=1)
+    await replica.rooms.sweeper.hand_out()
+
+    assert withheld is None
+    assert await row_of(shard, first.next) == "PENDING"
 
 
 @pytest.mark.parametrize(
@@ -187,11 +236,10 @@ async def test_w25_what_was_handed_to_a_process_that_is_gone_is_published_at_onc
 
     await sweep(replica)
 
-    row = await row_of(shard, first.next)
-    assert row is not None
-    assert (row["handed_for"] is None, row["is_due"]) == (is_released, is_released)
+    assert (await handed_for(shard, first.next) is None) == is_released
+    assert await row_of(shard, first.next) == ("PENDING" if is_released else None)
     if is_released:
-        await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
+        await eventually(lambda: hinted(shard, first.next), what="the relay is told")
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["same replica", "another replica"])
@@ -206,10 +254,9 @@ async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
     again = await ask(shard, first.message, AGAIN_HEADER, NEXT_HEADER)
 
     assert again.answer == {"status": "ok"}
-    await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
-    row = await row_of(shard, first.next)
-    assert row is not None
-    assert (row["handed_for"], row["is_due"]) == (None, True)
+    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
+    assert await handed_for(shard, first.next) is None
+    assert await row_of(shard, first.next) == "PENDING"
     third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
     assert third.answer == {"status": "ok"}
     assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
@@ -238,9 +285,8 @@ async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -
     assert answered.answer == {"status": "ok"}
     issued = await shard.command(execution_id)
     await eventually(lambda: hinted(shard, issued), what="it goes its way")
-    row = await row_of(shard, issued)
-    assert row is not None
-    assert (row["handed_for"], row["is_due"]) == (None, True)
+    assert await handed_for(shard, issued) is None
+    assert await row_of(shard, issued) == "PENDING"
 
 
 async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
@@ -250,10 +296,10 @@ async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
     again = await ask(shard, first.message, NEXT_HEADER)
 
     assert again.answer == {"status": "ok"}
-    await eventually(lambda: hinted(shard, first.next) == [None], what="the relay is told")
+    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
 
 
-async def test_a_cancelled_execution_leaves_no_row(shard: Shard) -> None:
+async def test_a_cancelled_execution_leaves_nothing_to_publish(shard: Shard) -> None:
     await shard.open_replica()
     first = await first_outcome(shard)
 
@@ -263,3 +309,4 @@ async def test_a_cancelled_execution_leaves_no_row(shard: Shard) -> None:
     )
 
     assert await row_of(shard, first.next) is None
+    assert await handed_for(shard, first.next) is None

@@ -18,8 +18,7 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator import metrics
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
-from noetl_orchestrator.log.outbox_hints import OutboxHints
-from noetl_orchestrator.log.outbox_rows import OutboxRows
+from noetl_orchestrator.log.outbox_hints import Repetitions
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.memory.pauses import Pauses
@@ -62,25 +61,21 @@ class Sweeper:
         self,
         *,
         store: Store,
-        outbox_rows: OutboxRows,
-        hints: OutboxHints,
+        repetitions: Repetitions,
         dispatcher: Dispatcher,
         liveness: WorkerLiveness,
         pauses: Pauses,
         broker: BrokerView,
         make_facts: Callable[[], Facts],
-        new_id: Callable[[], int],
         settings: Settings,
     ) -> None:
         self._store = store
-        self._outbox_rows = outbox_rows
-        self._hints = hints
+        self._repetitions = repetitions
         self._dispatcher = dispatcher
         self._liveness = liveness
         self._pauses = pauses
         self._broker = broker
         self._make_facts = make_facts
-        self._new_id = new_id
         self._settings = settings
         self._looked_at: tuple[list[str], list[str]] = ([], [])
         self._last_seen: dict[str, _Seen] = {}
@@ -138,13 +133,16 @@ class Sweeper:
             for name, seen in workers
             if seen.deregistered_at is not None or seen.instance is not None
         ]
-        rows = await self._store.release_handed_to(gone) if gone else ()
-        metrics.HANDED_RELEASED.inc(len(rows))
-        await self._hints.send(rows)
+        if not gone:
+            return
+        handed = await self._store.find_handed_to(
+            gone, recent_seconds=self._settings.fast_path_seconds
+        )
+        metrics.HANDED_RELEASED.inc(await self._repetitions.send(handed))
 
     async def _announce(self, commands: Sequence[HeldCommand]) -> None:
         """Notify again; a paused one is looked at again when its lease is over once more."""
-        await self._notify_again([one for one in commands if not self._is_withheld(one)])
+        await self._repetitions.send([one for one in commands if not self._is_withheld(one)])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
         """Return workers that registered again, left or fell silent since the last look (L4)."""
@@ -191,21 +189,24 @@ class Sweeper:
         return True
 
     async def sweep_unclaimed(self) -> None:
-        """Repeat notifications of commands unclaimed for too long."""
+        """Publish commands that are unclaimed for too long, and those that no worker told of."""
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
             limit=self._settings.lease_sweep_limit,
+            handed_seconds=self._settings.fast_path_seconds,
         )
         stranded = [one for one in stranded if not self._is_withheld(one)]
         if not stranded:
             return
-        lost = await self._no_longer_waiting(stranded)
+        lost = await self._no_longer_waiting([one for one in stranded if not one.was_handed])
         if lost:
             metrics.COMMANDS_STRANDED.inc(len(lost))
             ids = [one.execution_id for one in lost[:_MOST_NAMED]]
             _log.warning("commands_stranded", count=len(lost), execution_ids=ids)
-            await self._notify_again(lost)
+        handed = [one for one in stranded if one.was_handed]
+        metrics.HANDED_RELEASED.inc(len(handed))
+        await self._repetitions.send([*lost, *handed])
 
     def _is_withheld(self, command: HeldCommand) -> bool:
         return self._pauses.withholds(path=command.path or "", pool=command.pool)
@@ -225,7 +226,7 @@ class Sweeper:
                 found = await self._store.take_withheld(paths, pools, until=until, limit=limit)
                 ready = [one for one in found if not self._is_withheld(one)]
                 if ready:
-                    await self._notify_again(await self._no_longer_waiting(ready))
+                    await self._repetitions.send(await self._no_longer_waiting(ready))
                 if len(found) < limit:
                     return
         except NoetlError:
@@ -254,28 +255,6 @@ class Sweeper:
                     continue
             lost.append(command)
         return lost
-
-    async def _notify_again(self, commands: Sequence[HeldCommand]) -> None:
-        if not commands:
-            return
-        rows = {
-            (one.execution_id, one.event_id): self._outbox_rows.repeated_command_row(
-                one, outbox_id=self._new_id()
-            )
-            for one in commands
-        }
-        put_back = await self._store.notify_again(
-            [
-                row.repeated_columns(holds=one.holds)
-                for one, row in zip(commands, rows.values(), strict=True)
-            ],
-            next_look_seconds=self._settings.lease_again_seconds,
-            longest_look_seconds=self._settings.pending_retry_max_seconds,
-        )
-        for command, outbox_id in put_back.items():
-            # The stored row keeps its id, and the relay marks it by that id.
-            rows[command].outbox_id = outbox_id
-        await self._hints.send(rows[command] for command in put_back)
 
 
 def _is_repeatable(command: HeldCommand) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from noetl_contract.json import Json
 
-_TUPLES = {"snapshots": 3, "outbox": 10, "events": 18}
+_TUPLES = {"snapshots": 3, "outbox": 8, "events": 18}
 
 
 @dataclass(slots=True)
@@ -24,7 +24,6 @@ class CommitParameters:
     snapshots: list[tuple[Json, ...]] = field(default_factory=list)
     outbox: list[tuple[Json, ...]] = field(default_factory=list)
     events: list[tuple[Json, ...]] = field(default_factory=list)
-    outbox_done: list[int] = field(default_factory=list)
 
     def arguments(self) -> list[object]:
         """Return the statement's arguments; it unnests the columns of some."""

@@ -3,7 +3,7 @@
 The relay makes up for whatever is lost here: its sweep finds rows that nobody has published (O2).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.publish import Outgoing
@@ -12,7 +12,9 @@ from noetl_common.logging import get_logger
 from noetl_common.pool_watch import PoolWatch
 from noetl_contract.subjects import COMMITS_ROOT, outbox_hint_subject, published_subject
 
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.outbox_rows import OutboxRow, OutboxRows
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
@@ -41,8 +43,6 @@ class OutboxHints:
         batch: list[bytes] = []
         size = published = 0
         for row in rows:
-            if row.handed_for is not None:
-                continue  # it goes with an answer
             if (
                 row.message is not None
                 and published < _MOST_AT_ONCE
@@ -82,3 +82,46 @@ class OutboxHints:
             await self._bus.send(self._subject, b"[" + b",".join(rows) + b"]")
         except NoetlError as error:
             _log.warning("hint_not_sent", error=error.message)
+
+
+class Repetitions:
+    """Put notifications of commands into the outbox once more, and hand them over."""
+
+    def __init__(
+        self,
+        store: Store,
+        hints: OutboxHints,
+        rows: OutboxRows,
+        *,
+        new_id: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._store = store
+        self._hints = hints
+        self._rows = rows
+        self._new_id = new_id
+        self._settings = settings
+
+    async def send(self, commands: Sequence[HeldCommand]) -> int:
+        """Have commands published, but those that have changed since; return how many were."""
+        if not commands:
+            return 0
+        rows = {
+            (one.execution_id, one.event_id): self._rows.repeated_command_row(
+                one, outbox_id=self._new_id()
+            )
+            for one in commands
+        }
+        put_back = await self._store.notify_again(
+            [
+                row.repeated_columns(holds=one.holds)
+                for one, row in zip(commands, rows.values(), strict=True)
+            ],
+            next_look_seconds=self._settings.lease_again_seconds,
+            longest_look_seconds=self._settings.pending_retry_max_seconds,
+        )
+        for command, outbox_id in put_back.items():
+            # The stored row keeps its id, and the relay marks it by that id.
+            rows[command].outbox_id = outbox_id
+        await self._hints.send(rows[command] for command in put_back)
+        return len(put_back)

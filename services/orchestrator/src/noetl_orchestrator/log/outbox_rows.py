@@ -39,8 +39,6 @@ class OutboxRow:
         hinted: the message in the hint; None makes the relay read it.
         message: the body, of a message that the orchestrator may publish by itself.
         pool: of a command that travels inside its message: whose workers read it.
-        handed_for: of a command that goes to a worker with the answer to its outcome: the event
-            id of the command it has ended. The relay leaves such a row alone for ``delay_seconds``.
     """
 
     outbox_id: int
@@ -54,11 +52,9 @@ class OutboxRow:
     hinted: str | None
     message: bytes | None = None
     pool: str | None = None
-    handed_for: int | None = None
-    delay_seconds: float = 0.0
 
     def columns(self) -> tuple[Json, ...]:
-        """Return the columns of a message to another execution."""
+        """Return the columns that a commit writes."""
         return (
             self.outbox_id,
             self.owner,
@@ -69,10 +65,6 @@ class OutboxRow:
             self.message_id,
             self.payload,
         )
-
-    def commit_columns(self) -> tuple[Json, ...]:
-        """Return the columns that the commit writes."""
-        return (*self.columns(), self.delay_seconds, self.handed_for)
 
     def repeated_columns(self, *, holds: int) -> JsonObject:
         """Return the row for a repetition, valid while the command has these holds."""
@@ -92,6 +84,27 @@ class OutboxRow:
             "message_id": self.message_id,
             "payload": None if payload is None else orjson.Fragment(payload),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What tells workers of a new command.
+
+    Attributes:
+        plain: the message without the command, which is stored.
+        inlined: the message with the command inside, if it may travel so.
+    """
+
+    plain: CommandMessage
+    pool: str
+    inlined: bytes | None
+
+    def row(self, *, outbox_id: int) -> OutboxRow:
+        """Return the outbox row; a small command travels inside its hint."""
+        row = _notification_row(self.plain, pool=self.pool, outbox_id=outbox_id)
+        if self.inlined is not None:
+            row.hinted, row.message, row.pool = self.inlined.decode(), self.inlined, self.pool
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +200,10 @@ class OutboxRows:
             message=message,
         )
 
-    def command_row(
-        self,
-        execution_id: int,
-        command: NewCommand,
-        *,
-        outbox_id: int,
-        now: datetime,
-        trace: Json = None,
-    ) -> OutboxRow:
-        """Return the row of a new command; a small command travels inside its hint.
+    def notification(
+        self, execution_id: int, command: NewCommand, *, now: datetime, trace: Json = None
+    ) -> Notification:
+        """Return the notification of a new command; a small one holds the command itself.
 
         ``trace`` is the context of the span that issued it, else its execution's goes on.
         """
@@ -208,13 +215,11 @@ class OutboxRows:
             command.trace if trace is None else trace,
         )
         pool = pool_segment(execution_pool=command.pool, playbook_path=None)
-        row = _notification_row(plain, pool=pool, outbox_id=outbox_id)
-        inlined = self._inlined(plain, command, now=now)
-        if inlined is not None:
-            row.hinted, row.message, row.pool = inlined, inlined.encode(), pool
-        return row
+        return Notification(plain, pool, self._inlined(plain, command, now=now))
 
-    def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:
+    def _inlined(
+        self, plain: CommandMessage, command: NewCommand, *, now: datetime
+    ) -> bytes | None:
         if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
             # What may run once only is claimed first: its hold is stored before it runs.
             return None
@@ -227,8 +232,8 @@ class OutboxRows:
                 "meta": embed(command.meta),
             },
         }
-        text = orjson.dumps({**plain, "fast": fast}).decode()
-        return text if len(text) <= self.settings.fast_path_max_bytes else None
+        body = orjson.dumps({**plain, "fast": fast})
+        return body if len(body) <= self.settings.fast_path_max_bytes else None
 
     def repeated_command_row(self, command: HeldCommand, *, outbox_id: int) -> OutboxRow:
         """Return the row of a repetition, without the command inside."""
@@ -333,23 +338,6 @@ class OutboxRows:
             payload=payload,
             hinted=payload,
         )
-
-
-def named_row(
-    *, outbox_id: int, execution_id: int, event_id: int, subject: str, message_id: str
-) -> OutboxRow:
-    """Return the stored row of a command, which the relay reads before it publishes it."""
-    return OutboxRow(
-        outbox_id=outbox_id,
-        owner=execution_id,
-        execution_id=execution_id,
-        event_id=event_id,
-        kind="command",
-        subject=subject,
-        message_id=message_id,
-        payload=None,
-        hinted=None,
-    )
 
 
 def _notification_row(

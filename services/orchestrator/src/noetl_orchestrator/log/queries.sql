@@ -1,10 +1,21 @@
+-- list: held_command
+-- A command row as a sweep reads it.
+SELECT
+    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
+    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    (
+        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
+    ) AS path
+FROM noetl.command AS c;
+
 -- name: commit_turn
 -- Commits the decisions of one turn, all or nothing per execution (W1). It leaves out executions
 -- that have moved since they were read, are locked by another replica, or hold one of the posted
 -- event ids already, and starts past their deadline.
 -- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
 -- $5 commands, $6 changes of commands, $7 timers, $8 ids of timers done, $9 request keys,
--- $10-$12 snapshots, $13-$22 outbox rows, $23-$40 events, $41 ids of outbox rows to remove.
+-- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
 -- lock, and updates compare with = ANY: for the planner this is no join by hash or merge, which on
@@ -168,10 +179,10 @@ new_events AS (
         n.position, n.note::JSONB
     FROM
         unnest(
-            $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[], $27::BIGINT[],
-            $28::TIMESTAMPTZ[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[], $33::TEXT[],
-            $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::TEXT[], $39::BIGINT[],
-            $40::TEXT[]
+            $21::BIGINT[], $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[],
+            $26::TIMESTAMPTZ[], $27::TEXT[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[],
+            $32::TEXT[], $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::BIGINT[],
+            $38::TEXT[]
         ) AS n (
             execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
             created_at, event_type, node_id, node_name, node_type, status,
@@ -186,13 +197,16 @@ new_commands AS (
     INSERT INTO noetl.command (
         command_id, event_id, execution_id, catalog_id, parent_execution_id, step_name, tool_kind,
         status, worker_id, claimed_at, started_at, completed_at, attempt, iter_index, meta, error,
-        latest_event_id, pool, instance, holds, lease_until, notified_at, notifications
+        latest_event_id, pool, instance, holds, lease_until, handed_for, notified_at,
+        notifications
     )
     SELECT
         n.event_id, n.event_id, n.execution_id, n.catalog_id, n.parent_execution_id, n.step_name,
         n.tool_kind, n.status, n.worker_id, n.claimed_at, n.started_at, n.completed_at, n.attempt,
         n.iter_index, n.meta, n.error, n.latest_event_id, n.pool, n.instance, n.holds,
-        n.lease_until, clock_timestamp(), 1
+        n.lease_until, n.handed_for,
+        clock_timestamp() + make_interval(secs => coalesce(n.handed_seconds, 0)),
+        CASE WHEN n.handed_for IS NULL THEN 1 ELSE 0 END
     FROM
         json_to_recordset($5::JSON) AS n (
             event_id BIGINT,
@@ -214,7 +228,9 @@ new_commands AS (
             pool TEXT,
             instance TEXT,
             holds INTEGER,
-            lease_until TIMESTAMPTZ
+            lease_until TIMESTAMPTZ,
+            handed_for BIGINT,
+            handed_seconds DOUBLE PRECISION
         )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
@@ -283,30 +299,18 @@ done_timers AS (
 
 new_outbox AS (
     INSERT INTO noetl.outbox (
-        outbox_id, execution_id, event_id, kind, subject, message_id, payload, available_at,
-        handed_for
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
     )
     SELECT
         n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
-        n.payload::JSONB, now() + make_interval(secs => n.delay), n.handed_for
+        n.payload::JSONB
     FROM
         unnest(
             $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[],
-            $19::TEXT[], $20::TEXT[], $21::DOUBLE PRECISION[], $22::BIGINT[]
-        ) AS n (
-            outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload, delay,
-            handed_for
-        )
+            $19::TEXT[], $20::TEXT[]
+        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
     INNER JOIN kept AS k
         ON k.execution_id = n.owner
-),
-
-done_outbox AS (
-    -- The command was handed to a worker, which has told of it.
-    DELETE FROM noetl.outbox AS o
-    WHERE o.outbox_id = ANY($41::BIGINT[])
-        AND o.status = 'PENDING'
-        AND o.execution_id IN (SELECT k.execution_id FROM kept AS k)
 ),
 
 new_snapshots AS (
@@ -776,32 +780,36 @@ FROM (
 WHERE c.execution_id = due.execution_id
     AND c.event_id = due.event_id
 RETURNING
-    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
-    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
-    (
-        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
-    ) AS path,
+    {held_command},
     coalesce(c.latest_event_id != c.event_id, FALSE) AS has_result;
 
 -- name: take_unclaimed
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
--- the sweep does not multiply a long queue (O3).
--- $1 first pause, $2 longest pause in seconds, $3 most rows.
+-- the sweep does not multiply a long queue (O3). And those that were handed to a worker which has
+-- told nothing of them, once it may no longer start them (W25).
+-- $1 first pause, $2 longest pause in seconds, $3 most rows, $4 for how long a worker may start.
 UPDATE noetl.command AS c
 SET
     notified_at = clock_timestamp(),
-    notifications = c.notifications + 1
+    notifications = c.notifications + 1,
+    handed_for = NULL
 FROM (
-    SELECT p.execution_id, p.event_id
+    SELECT p.execution_id, p.event_id, p.handed_for IS NOT NULL AS was_handed
     FROM noetl.command AS p
     WHERE p.status = 'PENDING'
-        AND p.created_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+        -- The range of the index.
+        AND p.created_at < clock_timestamp() - make_interval(
+            secs => least($1::DOUBLE PRECISION, $4::DOUBLE PRECISION)
+        )
         AND p.notified_at < clock_timestamp() - make_interval(
-            secs => least(
-                $1::DOUBLE PRECISION * power(2, least(greatest(p.notifications, 1) - 1, 20)),
-                $2::DOUBLE PRECISION
-            )
+            secs => CASE
+                WHEN p.handed_for IS NOT NULL THEN 0
+                ELSE least(
+                        $1::DOUBLE PRECISION
+                        * power(2, least(greatest(p.notifications, 1) - 1, 20)),
+                        $2::DOUBLE PRECISION
+                    )
+            END
         )
     ORDER BY p.notified_at
     LIMIT $3::INTEGER
@@ -810,12 +818,8 @@ FROM (
 WHERE c.execution_id = due.execution_id
     AND c.event_id = due.event_id
 RETURNING
-    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
-    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
-    (
-        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
-    ) AS path;
+    {held_command},
+    due.was_handed;
 
 -- name: take_withheld
 -- Unclaimed commands of paths and pools that were paused, the oldest first, each once.
@@ -843,12 +847,7 @@ FROM (
 WHERE c.execution_id = due.execution_id
     AND c.event_id = due.event_id
 RETURNING
-    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
-    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
-    (
-        SELECT s.path FROM noetl.execution_state AS s WHERE s.execution_id = c.execution_id
-    ) AS path;
+    {held_command};
 
 -- name: find_published
 -- Stream creation time and sequence of notifications. $1 execution ids, $2 event ids.
@@ -895,6 +894,7 @@ looked_at AS (
         notifications = CASE
             WHEN c.status = 'PENDING' THEN c.notifications ELSE c.notifications + 1
         END,
+        handed_for = NULL,
         lease_until = CASE
             WHEN c.status = 'PENDING' THEN NULL
             ELSE clock_timestamp() + make_interval(
@@ -945,38 +945,60 @@ FROM put_back AS p;
 -- The database's time; also the readiness check.
 SELECT clock_timestamp() AS now;
 
--- name: release_handed
--- Lets the relay publish commands that were handed to a worker whose answer was lost.
--- The few rows that are put off are found by their time.
+-- name: find_handed
+-- Commands that were handed to workers with the answers to these outcomes, and not told of since:
+-- one an outcome at most. They were issued after the command that it ended: for an execution with
+-- many commands that leaves few. Clocks of replicas may differ by a minute.
 -- $1 execution ids, $2 event ids of the commands whose outcome was answered
-UPDATE noetl.outbox AS o
-SET
-    available_at = now(),
-    handed_for = NULL
-FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
-WHERE o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
-    AND o.status = 'PENDING'
-    AND o.available_at > now()
-    AND o.execution_id = w.execution_id
-    AND o.handed_for = w.event_id
-RETURNING o.outbox_id, o.execution_id, o.event_id, o.subject, o.message_id;
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+),
 
--- name: release_handed_to
--- The same for commands that were handed to processes which are gone: the outcomes that were
--- answered name them. Only what was handed over before: news of a worker may be old.
--- $1 names of workers, $2 the process that has each name now, null when it has left, $3 since when
-UPDATE noetl.outbox AS o
-SET
-    available_at = now(),
-    handed_for = NULL
-FROM unnest($1::TEXT[], $2::TEXT[], $3::TIMESTAMPTZ[]) AS w (worker_id, instance, since)
-CROSS JOIN noetl.command AS c
-WHERE o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
-    AND o.status = 'PENDING'
-    AND o.available_at > now()
-    AND c.execution_id = o.execution_id
-    AND c.event_id = o.handed_for
-    AND c.worker_id = w.worker_id
-    AND c.instance IS DISTINCT FROM w.instance
-    AND o.created_at < w.since
-RETURNING o.outbox_id, o.execution_id, o.event_id, o.subject, o.message_id;
+handed AS MATERIALIZED (
+    SELECT f.*
+    FROM wanted AS w
+    CROSS JOIN
+        LATERAL (
+            SELECT h.execution_id, h.event_id
+            FROM noetl.command AS h
+            WHERE h.execution_id = w.execution_id
+                AND h.event_id > w.event_id - (60000::BIGINT << 22)
+                AND h.handed_for = w.event_id
+                AND h.status = 'PENDING'
+            LIMIT 1
+        ) AS f
+)
+
+SELECT {held_command}
+FROM handed AS f
+INNER JOIN noetl.command AS c
+    ON c.execution_id = f.execution_id
+    AND c.event_id = f.event_id;
+
+-- name: find_handed_to
+-- The same of processes that are gone: the commands whose outcomes were answered name them. Only
+-- what was handed over before: news of a worker may be old. What is no longer recent is published
+-- anyway.
+-- $1 names of workers, $2 the process that has each name now, null when it has left, $3 since when,
+-- $4 how recent
+WITH recent AS MATERIALIZED (
+    SELECT p.execution_id, p.event_id, p.handed_for, p.created_at
+    FROM noetl.command AS p
+    WHERE p.status = 'PENDING'
+        AND p.created_at > clock_timestamp() - make_interval(secs => $4::DOUBLE PRECISION)
+        AND p.handed_for IS NOT NULL
+)
+
+SELECT {held_command}
+FROM recent AS r
+INNER JOIN noetl.command AS e
+    ON e.execution_id = r.execution_id
+    AND e.event_id = r.handed_for
+INNER JOIN unnest($1::TEXT[], $2::TEXT[], $3::TIMESTAMPTZ[]) AS w (worker_id, instance, since)
+    ON w.worker_id = e.worker_id
+    AND e.instance IS DISTINCT FROM w.instance
+    AND r.created_at < w.since
+INNER JOIN noetl.command AS c
+    ON c.execution_id = r.execution_id
+    AND c.event_id = r.event_id;

@@ -11,7 +11,7 @@ from noetl_contract.json import Json
 from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
 from noetl_orchestrator.log.connections import TurnConnections
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
-from noetl_orchestrator.log.outbox_rows import OutboxRow, named_row
+from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.log.stored_rows import (
     Committed,
     DueTimer,
@@ -156,26 +156,28 @@ class Store:
         rows = await self._turns.fetch("add_messages", *_message_columns(messages))
         return {row["outbox_id"] for row in rows}
 
-    async def release_handed(self, outcomes: Sequence[tuple[int, int]]) -> list[OutboxRow]:
-        """Let the relay publish what was handed to workers with the answers to outcomes.
+    async def find_handed(self, outcomes: Sequence[tuple[int, int]]) -> list[HeldCommand]:
+        """Find what was handed to workers with the answers to outcomes, and not told of since.
 
         Args:
             outcomes: execution and command that each was about.
         """
-        rows = await self._turns.fetch("release_handed", *columns(outcomes, 2))
-        return [named_row(**row) for row in rows]
+        rows = await self._turns.fetch("find_handed", *columns(outcomes, 2))
+        return [HeldCommand(**row) for row in rows]
 
-    async def release_handed_to(
-        self, workers: Sequence[tuple[str, str | None, datetime]]
-    ) -> list[OutboxRow]:
-        """Let the relay publish what was handed to processes that are gone.
+    async def find_handed_to(
+        self, workers: Sequence[tuple[str, str | None, datetime]], *, recent_seconds: float
+    ) -> list[HeldCommand]:
+        """Find what was lately handed to processes that are gone, and not told of since.
 
         Args:
             workers: names, with the process that has each now, None when it has left, and since
                 when that is so.
+            recent_seconds: for how long a worker may start a command; what is older is taken by
+                `take_unclaimed`.
         """
-        rows = await self._background.fetch("release_handed_to", *columns(workers, 3))
-        return [named_row(**row) for row in rows]
+        rows = await self._background.fetch("find_handed_to", *columns(workers, 3), recent_seconds)
+        return [HeldCommand(**row) for row in rows]
 
     async def find_open_waits(self, execution_id: int) -> list[int]:
         """Find an execution's commands that wait for children and have not ended."""
@@ -248,11 +250,19 @@ class Store:
         return [HeldCommand(**row) for row in rows]
 
     async def take_unclaimed(
-        self, *, pause_seconds: float, longest_pause_seconds: float, limit: int
+        self,
+        *,
+        pause_seconds: float,
+        longest_pause_seconds: float,
+        limit: int,
+        handed_seconds: float,
     ) -> list[HeldCommand]:
-        """Lease commands that were not claimed for too long."""
+        """Lease commands that were not claimed for too long, or not started by who was given them.
+
+        The latter are no longer taken for handed over then.
+        """
         rows = await self._background.fetch(
-            "take_unclaimed", pause_seconds, longest_pause_seconds, limit
+            "take_unclaimed", pause_seconds, longest_pause_seconds, limit, handed_seconds
         )
         return [HeldCommand(**row) for row in rows]
 

@@ -97,6 +97,8 @@ class HeldCommand:
     path: str | None = None
     has_result: bool = False
     """The log has the result of its run."""
+    was_handed: bool = False
+    """It went to a worker with an answer, and is in no queue."""
 
 
 @dataclass(frozen=True, slots=True)

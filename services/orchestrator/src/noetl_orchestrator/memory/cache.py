@@ -58,7 +58,7 @@ class CachedExecution:
         newest: the position that another replica has sent.
         chain: of its log; None when part of the log was written without one.
         handed: commands that went to workers with an answer and were not told of since, by event
-            id: their outbox row, and the command whose outcome was answered.
+            id: the command whose outcome was answered.
     """
 
     execution: ExecutionLike
@@ -69,7 +69,7 @@ class CachedExecution:
     tail_bytes: int = 0
     newest: int = 0
     chain: Chain | None = None
-    handed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    handed: dict[int, int] = field(default_factory=dict)
 
     def extend_chain(self, rows: Iterable[EventRow]) -> None:
         """Add new rows of the log to its chain; after a gap there is none."""

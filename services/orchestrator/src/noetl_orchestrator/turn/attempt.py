@@ -17,8 +17,7 @@ from orjson import Fragment
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.log.commit_parameters import CommitParameters
-from noetl_orchestrator.log.outbox_hints import OutboxHints
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.outbox_hints import OutboxHints, Repetitions
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
@@ -34,7 +33,7 @@ from noetl_orchestrator.turn.child_cancels import (
     tell_callers,
 )
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
-from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
+from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, HandedCommand
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
@@ -55,6 +54,7 @@ class TurnParts:
     store: Store
     outbox_hints: OutboxHints
     run_hints: RunHints
+    repetitions: Repetitions
     clock: DatabaseClock
     agenda: Agenda
     cache: ExecutionCache
@@ -253,13 +253,11 @@ class TurnAttempt:
     async def _release_handed(self, repeated: Sequence[tuple[int, int]]) -> None:
         """Have commands published that may have been lost with the answer to an outcome."""
         try:
-            rows = await self._parts.store.release_handed(repeated)
+            handed = await self._parts.store.find_handed(repeated)
+            metrics.HANDED_RELEASED.inc(await self._parts.repetitions.send(handed))
         except NoetlError as error:
-            # The relay finds them later.
+            # The sweep finds them later.
             _log.warning("handed_commands_not_released", error=error.message)
-            return
-        metrics.HANDED_RELEASED.inc(len(rows))
-        await self._parts.outbox_hints.send(rows)
 
     def _note_times(self, kept: Sequence[EncodedUnit]) -> None:
         """Let the loops over timers and leases know what was committed."""
@@ -301,12 +299,12 @@ class TurnAttempt:
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry
         entry.tail_bytes += encoded.event_bytes
-        for event_id in encoded.told:
-            entry.handed.pop(event_id, None)
-        for row in encoded.handed.values():
+        if entry.handed:
+            for event_id in encoded.unit.rows.changes:
+                entry.handed.pop(event_id, None)
+        for command in encoded.handed.values():
             metrics.COMMANDS_HANDED.inc()
-            if row.handed_for is not None:
-                entry.handed[row.event_id] = row.outbox_id, row.handed_for
+            entry.handed[command.event_id] = command.reported
         if encoded.snapshot_bytes is not None:
             metrics.SNAPSHOTS.inc()
             entry.snapshot_position = entry.execution.position
@@ -383,13 +381,13 @@ def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
     )
 
 
-async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, OutboxRow]) -> None:
+async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, HandedCommand]) -> None:
     for turn_input, answer in unit.answers:
         if isinstance(answer.body, dict) and answer.body.get("status") == "late":
             metrics.LATE.labels(answer.body.get("reason", "taken")).inc()
-        row = handed.get(turn_input)
+        command = handed.get(turn_input)
         told = answer
-        if row is not None and row.message is not None and isinstance(answer.body, dict):
-            body = {**answer.body, "next": Fragment(row.message)}
+        if command is not None and isinstance(answer.body, dict):
+            body = {**answer.body, "next": Fragment(command.message)}
             told = Answer(answer.status, body, answer.error, answer.detail)
         await turn_input.caller.answered(told)

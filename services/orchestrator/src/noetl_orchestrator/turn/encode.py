@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import repeat
 
@@ -25,6 +25,20 @@ _EVENT_BYTES = 200
 _CONTINUE_AFTER = timedelta(seconds=5)
 
 
+@dataclass(frozen=True, slots=True)
+class HandedCommand:
+    """A command that goes to a worker with the answer to an outcome.
+
+    Attributes:
+        reported: the command whose outcome it was.
+        message: its notification, with the command inside.
+    """
+
+    event_id: int
+    reported: int
+    message: bytes
+
+
 @dataclass(slots=True, eq=False)
 class EncodedUnit:
     """A unit of work with the facts that are needed after its commit.
@@ -34,8 +48,7 @@ class EncodedUnit:
         event_bytes: size of the new events.
         snapshot_bytes: size of a new snapshot, if one was due.
         continue_timer: the timer that lets the execution go on, if it has to.
-        handed: notifications of commands that go to workers with the answers to their outcomes.
-        told: handed commands that this commit tells more of.
+        handed: commands that go to workers with the answers to these outcomes.
     """
 
     unit: UnitOfWork
@@ -43,8 +56,7 @@ class EncodedUnit:
     event_bytes: int
     snapshot_bytes: int | None
     continue_timer: int | None
-    handed: dict[TurnInput, OutboxRow] = field(default_factory=dict)
-    told: list[int] = field(default_factory=list)
+    handed: Mapping[TurnInput, HandedCommand]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +104,7 @@ class Encoder:
             commit.keys.append({"execution_id": execution_id, **row})
         outbox += self.cancels(execution_id, children)
         outbox += self._followups(unit)
-        commit.outbox += [row.commit_columns() for row in outbox]
-        told = [event_id for event_id in rows.changes if event_id in unit.entry.handed]
-        commit.outbox_done += [unit.entry.handed[event_id][0] for event_id in told]
+        commit.outbox += [row.columns() for row in outbox]
         return EncodedUnit(
             unit,
             outbox,
@@ -102,34 +112,35 @@ class Encoder:
             self._add_snapshot(commit, unit, event_bytes, move),
             self._add_timers(commit, unit, now=now),
             handed,
-            told,
         )
 
     def _add_commands(
         self, commit: CommitParameters, outbox: list[OutboxRow], unit: UnitOfWork, *, now: datetime
-    ) -> dict[TurnInput, OutboxRow]:
-        """Add new commands; return the rows of those that go to workers with an answer."""
+    ) -> dict[TurnInput, HandedCommand]:
+        """Add new commands; return those that go to workers with an answer, and to no queue."""
         spans = unit.spans
         wishes = unit.wishes() if spans is None else deque()
-        handed: dict[TurnInput, OutboxRow] = {}
+        handed: dict[TurnInput, HandedCommand] = {}
         for command in unit.rows.commands.values():
             change = unit.rows.changes.get(command.event_id)
-            commit.commands.append(_command_row(unit, command, change))
+            row = _command_row(unit, command, change)
+            commit.commands.append(row)
             is_open = change is None or change.status in OPEN_STATES
             if not is_open or self.pauses.withholds(path=unit.path, pool=_pool_of(command)):
                 continue
-            row = self.outbox_rows.command_row(
+            notification = self.outbox_rows.notification(
                 unit.execution_id,
                 command,
-                outbox_id=self.new_id(),
                 now=now,
                 trace=None if spans is None else spans.of_command(command),
             )
-            outbox.append(row)
-            if wishes and row.message is not None and change is None:
-                wish, row.handed_for = wishes.popleft()
-                row.delay_seconds = self.settings.fast_path_seconds
-                handed[wish] = row
+            if wishes and notification.inlined is not None and change is None:
+                wish, reported = wishes.popleft()
+                handed[wish] = HandedCommand(command.event_id, reported, notification.inlined)
+                row["handed_for"] = reported
+                row["handed_seconds"] = self.settings.fast_path_seconds
+            else:
+                outbox.append(notification.row(outbox_id=self.new_id()))
         return handed
 
     def cancels(self, owner: int, children: Iterable[ChildToCancel]) -> list[OutboxRow]:

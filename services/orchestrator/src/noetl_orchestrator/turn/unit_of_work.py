@@ -158,7 +158,7 @@ class UnitOfWork:
 
         What went to a worker with that answer may not have arrived.
         """
-        handed_for = {reported for _, reported in self.entry.handed.values()}
+        handed_for = set(self.entry.handed.values())
         return [
             turn_input.message.hold.event_id
             for turn_input, _ in self.answers
