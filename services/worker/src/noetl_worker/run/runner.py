@@ -11,6 +11,7 @@ from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.http.secret_values import secret_values
 from noetl_contract.json import Json, JsonObject
+from prometheus_client import Histogram
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command, secret_in
@@ -81,7 +82,7 @@ class Runner:
         finally:
             seconds = perf_counter() - started
             metrics.RUNNING.dec()
-            metrics.RUN_SECONDS.labels(command.action).observe(seconds)
+            _seconds_of(command.action).observe(seconds)
         # Without its text: that is in the log of the execution, and may quote what it was given.
         if outcome.has_failed:
             _log.info("command_failed", kind=command.action, seconds=round(seconds, 3))
@@ -122,9 +123,15 @@ class Runner:
             return self._raised(command, timed_out(seconds))
 
     def _output_of(self, command: Command) -> RunOutput:
-        # What it was given doesn't change; of credentials more may come to be known.
-        given = cache(lambda: secret_values(command.context.get("render_context")))
-        return self._outputs.of(command, lambda: (*given(), *self._secrets_of(command)))
+        given: list[tuple[str, ...]] = []
+
+        def hidden() -> tuple[str, ...]:
+            if not given:
+                # It doesn't change; of credentials more may come to be known.
+                given.append(secret_values(command.context.get("render_context")))
+            return *given[0], *self._secrets_of(command)
+
+        return self._outputs.of(command, hidden)
 
     async def _outcome(self, command: Command, store: ResultStore, output: RunOutput) -> Outcome:
         try:
@@ -228,6 +235,11 @@ class Runner:
             own_templates=_texts_of(command, "own_templates"),
             plugins=plugins if isinstance(plugins, dict) else {},
         )
+
+
+@cache
+def _seconds_of(kind: str) -> Histogram:
+    return metrics.RUN_SECONDS.labels(kind)
 
 
 def _shown(value: Json) -> str:
