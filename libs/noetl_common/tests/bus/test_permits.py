@@ -63,6 +63,28 @@ async def test_only_so_many_permits_are_lent() -> None:
     await asyncio.wait_for(taken, 1)
 
 
+async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
+    permits = Permits(1, most_lent=2)
+    await permits.acquire()
+    assert await permits.regain(0), "nobody has taken it meanwhile"
+    with permits.lend():
+        await asyncio.wait_for(permits.acquire(), 1)
+    assert not await permits.regain(0.01)
+    assert not permits.is_crowded
+
+    back = asyncio.create_task(permits.regain(60))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(permits.acquire())
+    await asyncio.sleep(0)
+    assert permits.is_crowded
+    permits.release()
+    assert await asyncio.wait_for(back, 1)
+    assert not permits.is_crowded
+    assert not other.done()
+    permits.release()
+    await asyncio.wait_for(other, 1)
+
+
 async def test_without_a_delivery_there_is_nothing_to_lend() -> None:
     with permit_lent():
         await asyncio.sleep(0)

@@ -1,11 +1,14 @@
 """The pool: its values, and what it waits for."""
 
 import asyncio
+from collections import deque
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import asyncpg
 import noetl_common.pg.pool
 import pytest
+from asyncpg.protocol import protocol
 from noetl_common.pg.errors import DatabaseUnavailable, translate
 from noetl_common.pg.pool import (
     DatabaseRefused,
@@ -156,3 +159,35 @@ async def test_the_schema_is_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPa
 async def test_a_migrated_database_has_its_schema(database: Database) -> None:
     async with open_pool(settings_of(database), name="test") as pool, asyncio.timeout(5):
         await wait_for_schema(pool, "0001")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, None, 2],
+        (1, 2),
+        {1},
+        frozenset({1}),
+        deque([1, 2]),
+        range(2),
+        {1: 2}.keys(),
+        {1: 2}.values(),
+    ],
+)
+async def test_arrays_are_given_as_any_collection(pool: Pool, value: Collection[int]) -> None:
+    assert await pool.fetchval("SELECT $1::bigint[]", value) == list(value)
+
+
+async def test_arrays_hold_texts_arrays_and_bytes(pool: Pool) -> None:
+    assert await pool.fetchval("SELECT $1::text[]", ("ab", None, "")) == ["ab", None, ""]
+    assert await pool.fetchval("SELECT $1::bytea[]", [b"ab", b""]) == [b"ab", b""]
+    assert await pool.fetchval("SELECT $1::int[]", [[1, 2], (3, 4)][:1]) == [[1, 2]]
+    for wrong in ("ab", {"a": 1}, iter([1])):
+        with pytest.raises(asyncpg.DataError, match="a sized iterable container expected"):
+            await pool.fetchval("SELECT $1::text[]", wrong)
+
+
+def test_the_driver_asks_concrete_classes_what_an_array_is() -> None:
+    asked = [getattr(protocol, name) for name in ("IterableABC", "SizedABC")]
+
+    assert [list in classes for classes in asked] == [True, True]

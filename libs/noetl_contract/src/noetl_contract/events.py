@@ -97,7 +97,7 @@ class EventRow:
 
 def format_time(moment: datetime) -> str:
     """Format a UTC moment as RFC 3339 with ``Z`` and microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def status_from_type(event_type: str) -> str:

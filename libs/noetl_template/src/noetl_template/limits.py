@@ -1,8 +1,6 @@
 """Limits of a single render."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,15 +61,22 @@ class SharedWork:
 _SHARED: Final[ContextVar[SharedWork | None]] = ContextVar("shared_work", default=None)
 
 
-@contextmanager
-def shared_work(total: int) -> Iterator[SharedWork]:
+class shared_work:  # noqa: N801 -- used like a function, in a `with`
     """Let all renders inside have no more than ``total`` units of work together."""
-    shared = SharedWork(total)
-    token = _SHARED.set(shared)
-    try:
-        yield shared
-    finally:
-        _SHARED.reset(token)
+
+    __slots__ = ("_token", "_work")
+
+    def __init__(self, total: int) -> None:
+        self._work = SharedWork(total)
+        self._token: Token[SharedWork | None] | None = None
+
+    def __enter__(self) -> SharedWork:
+        self._token = _SHARED.set(self._work)
+        return self._work
+
+    def __exit__(self, *_error: object) -> None:
+        if self._token is not None:
+            _SHARED.reset(self._token)
 
 
 def work_spent() -> int:

@@ -117,7 +117,7 @@ FAST_PATH = counter(
     "noetl_worker_fast_path_total",
     "Commands over messages by how they began or ended.",
     ("outcome",),
-    zeros=("started", "quick", "claimed", "duplicate", "lost", "nak", "next", "overdue"),
+    zeros=("started", "quick", "claimed", "duplicate", "lost", "nak", "next", "crowded", "overdue"),
 )
 CREDENTIALS = counter(
     "noetl_worker_credential_lookups_total",

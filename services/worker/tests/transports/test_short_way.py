@@ -306,7 +306,7 @@ async def test_nonsense_in_place_of_a_command_ends_nothing(
     assert await unacked(plane) == 0
 
 
-async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
+async def test_a_slot_is_free_before_its_answer_has_come(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     def answer(_message: dict[str, Any], incoming: Incoming) -> None:
@@ -315,7 +315,7 @@ async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
     waiting: list[Incoming] = []
     async with (
         listening(plane, answer) as listener,
-        start_worker(permits=1, timing=Timing(next_at_once=0)),
+        start_worker(permits=1),
     ):
         for event_id in (1, 2, 3):
             await plane.notify(note(event_id))
@@ -328,8 +328,49 @@ async def test_with_many_at_work_a_slot_is_free_before_its_answer_has_come(
 
         await eventually(are_acked, what="all are acknowledged")
 
-    assert listener.wishes == [False] * 3
+    assert listener.wishes == [True] * 3
     assert plane.messages == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
+    plane: ControlPlane, start_worker: StartWorker, *, is_late: bool
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    seconds = 0.01 if is_late else 60
+    async with (
+        listening(plane, answer) as listener,
+        start_worker(
+            permits=1, timing=Timing(next_wait_seconds=seconds, look_seconds=0.02)
+        ) as worker,
+    ):
+        await plane.notify(note(1))
+        await eventually(lambda: len(waiting) == 1, what="the first has run")
+        await plane.notify(note(2, "gate"))
+        await eventually(lambda: worker.gate.running, what="the second has the slot")
+        listener.reply(waiting[0], {"status": "ok", "next": note(3)})
+        if is_late:
+            await plane.outcome(1, seconds=5)
+            assert listener.commands == [1]
+        worker.gate.open.set()
+        await eventually(lambda: len(waiting) == 2 + (not is_late), what="what has the slot ends")
+        for incoming in waiting[1:]:
+            listener.reply(incoming, {"status": "ok"})
+
+        async def are_acked() -> bool:
+            return await unacked(plane) == 0
+
+        await eventually(are_acked, what="all are acknowledged")
+
+    if is_late:
+        assert listener.commands == [1, 2]
+        assert [one.get(AGAIN_HEADER) for one in plane.headers] == [None, "1"], "a start and it"
+    else:
+        assert listener.commands == [1, 2, 3]
+        assert plane.of("outcome", 1) == []
 
 
 async def test_outcomes_that_nobody_stores_hold_their_slots_beyond_the_bound(
@@ -339,7 +380,7 @@ async def test_outcomes_that_nobody_stores_hold_their_slots_beyond_the_bound(
     most = 0
     may_publish = asyncio.Event()
 
-    async with start_worker(permits=1, timing=Timing(next_at_once=0), most=2) as worker:
+    async with start_worker(permits=1, most=2) as worker:
         publish = worker.bus.publish
 
         async def publish_later(*args: Any, **kwargs: Any) -> Any:

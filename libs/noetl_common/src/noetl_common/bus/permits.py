@@ -1,6 +1,7 @@
 """Permits: the bound on deliveries at work, and lending by those that only wait."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ class Permits:
         self._most_lent = most_lent
         self._on_free = on_free
         self._freed = asyncio.Event()
+        self._back: deque[asyncio.Future[None]] = deque()
         self.lent = 0
         self.is_over = False
 
@@ -45,6 +47,37 @@ class Permits:
         if self._left > 0:
             self._freed.set()
             self._on_free()
+            return
+        # More holders are there than permits: this one's goes to the first that is back.
+        while self._back:
+            back = self._back.popleft()
+            if not back.done():
+                back.set_result(None)
+                return
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether some that have lent their permits are back and wait for one."""
+        return bool(self._back)
+
+    async def regain(self, seconds: float) -> bool:
+        """Wait, after lending, until no more are at work than there are permits.
+
+        Return whether that came about within the time.
+        """
+        if self._left >= 0:
+            return True
+        back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._back.append(back)
+        try:
+            async with asyncio.timeout(seconds):
+                await back
+        except TimeoutError:
+            return back.done() and not back.cancelled()
+        finally:
+            if back in self._back:
+                self._back.remove(back)
+        return True
 
     def enter(self) -> None:
         """Make these the permits of the running task."""

@@ -105,9 +105,10 @@ async def run_pull_each(
         BusClosed: the connection is gone for good.
     """
     running: set[asyncio.Task[None]] = set()
+    waits = 0
 
     def in_use() -> int:
-        return len(running) - free.lent + pull.queued
+        return len(running) - free.lent + pull.queued + waits
 
     async def handle(delivery: Delivery) -> None:
         free.enter()
@@ -121,12 +122,15 @@ async def run_pull_each(
         free = Permits(permits, most_lent=max_lent, on_free=pull.top_up)
         try:
             while True:
-                await free.acquire()
+                (delivery,) = await _take(pull, 1, on_progress)
+                waits = 1
                 try:
-                    (delivery,) = await _take(pull, 1, on_progress)
-                except BaseException:
-                    free.release()
+                    await free.acquire()
+                except asyncio.CancelledError:
+                    await delivery.nak()
                     raise
+                finally:
+                    waits = 0
                 task = asyncio.create_task(handle(delivery))
                 running.add(task)
                 task.add_done_callback(finished)

@@ -1,6 +1,7 @@
 """The connection pool, waited for; JSON and times as Python values."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -8,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from asyncpg.protocol import protocol
 
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
@@ -36,6 +38,17 @@ _SCHEMA_PAUSE_SECONDS = 0.25
 _JSONB_VERSION = b"\x01"
 _NO_SCHEMA = "there is none yet"
 _OLDER_SCHEMA = "there is an older one"
+
+# The driver asks of every element of every array whether it is an array in its turn, and asks an
+# abstract class, which is dear: of all that a commit of the orchestrator costs in Python this was a
+# tenth. Concrete classes answer the same for whatever we pass.
+_ARRAYS: tuple[type, ...] = (
+    *(list, tuple, set, frozenset, deque, range),
+    *map(type, ({}.keys(), {}.values())),
+)
+for _name in ("IterableABC", "SizedABC"):
+    if hasattr(protocol, _name):
+        setattr(protocol, _name, _ARRAYS)
 
 READ_CLOSED = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given') /* read_closed */

@@ -67,8 +67,13 @@ def needed_results(
     """
     everything = {*results, *ALIASES}
     scope = context["render_context"]
-    if len(results) <= FEWEST_RESULTS and not any(_is_long(scope.get(name)) for name in results):
-        return everything
+    walked = Walked() if walked is None else walked
+    if len(results) <= FEWEST_RESULTS:
+        for name in results:
+            if _is_known_long(scope.get(name), walked):
+                break
+        else:
+            return everything
     parts = {key: value for key, value in context.items() if key != "render_context"}
     tools = list(_tools(kind, parts["tool_config"]))
     if not all(_is_read_by_templates_only(*tool) for tool in tools):
@@ -84,18 +89,28 @@ def needed_results(
     for key in rest:
         if key in results and key not in needed:
             continue
-        if _holds_template(scope[key], {} if walked is None or key in own else walked):
+        if _holds_template(scope[key], Walked() if key in own else walked):
             return everything
     return needed
 
 
 def _holds_template(value: Json, walked: Walked) -> bool:
-    known = walked.get(id(value))
+    known = walked.templates.get(id(value))
     if known is not None and known[0] is value:
         return known[1]
     found = next(_templates(value), None) is not None
     if isinstance(value, dict | list):
-        walked[id(value)] = (value, found)
+        walked.templates[id(value)] = (value, found)
+    return found
+
+
+def _is_known_long(result: Json, walked: Walked) -> bool:
+    known = walked.sizes.get(id(result))
+    if known is not None and known[0] is result:
+        return known[1]
+    found = _is_long(result)
+    if isinstance(result, dict | list):
+        walked.sizes[id(result)] = (result, found)
     return found
 
 

@@ -1,7 +1,6 @@
 """Find the log rows that a decision needs and memory lacks; `NeedRows` asks to load them."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from noetl_contract.events import EventType
 from noetl_contract.failures.soft import SOFT_SUCCESS
@@ -54,7 +53,8 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 -
                 _ask(memory, {command.issued}, ())
                 _check_recorded(memory, event_id)
         case CommandOutcomeMessage(hold=hold, events=events):
-            _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
+            if hold.event_id in state.commands:
+                _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
         case EventsMessage(events=events):
             ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
@@ -80,12 +80,12 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 -
             _check_recorded(memory, event_id)
         case Continued() if state.take_over is not None:
             # Any of them may end by a run that is taken over.
-            _check_loops(memory, state.running, ending=Counter(dict.fromkeys(state.running, _ALL)))
+            _check_loops(memory, state.running, ending=dict.fromkeys(state.running, _ALL))
         case Continued():
             _check_loops(memory, state.running)
         case ResumeMessage():
             # Frames of cursors may have ended.
-            _check_loops(memory, state.running, ending=Counter())
+            _check_loops(memory, state.running, ending={})
         case _:
             pass
 
@@ -115,12 +115,15 @@ def _ending(state: State, event: WireEvent) -> int | None:
 
 def _any_failed(events: Iterable[WireEvent]) -> bool:
     """Return whether a run may have failed: hard, or with a soft error that may count as such."""
-    return any(
-        event.event_type == EventType.COMMAND_FAILED
-        or (event.status or "success").lower() not in SOFT_SUCCESS
-        for event in events
-        if event.event_type in RUN_ENDS or event.event_type == EventType.CALL_DONE
-    )
+    for event in events:
+        kind = event.event_type
+        if kind == EventType.COMMAND_FAILED:
+            return True
+        if (kind == EventType.CALL_DONE or kind in RUN_ENDS) and (
+            event.status or "success"
+        ).lower() not in SOFT_SUCCESS:
+            return True
+    return False
 
 
 def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> None:
@@ -128,14 +131,16 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
     commands = [state.commands[number] for number in event_ids if number in state.commands]
     if not commands:
         return
-    steps = Counter(command.step for command in commands)
+    steps: dict[str, int] = {}
+    for command in commands:
+        steps[command.step] = steps.get(command.step, 0) + 1
     if not any_failed and _only_counts(state, commands, steps):
         return
     brought = {at for one in commands for at in (one.call, one.callback) if at is not None}
     _check_loops(memory, steps, ending=steps, also=brought, any_failed=any_failed)
 
 
-def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
+def _only_counts(state: State, commands: list[CommandState], steps: Mapping[str, int]) -> bool:
     """Return whether iterations are merely counted: none is last, none is issued."""
     for command in commands:
         loop = state.step(command.step).loop
@@ -148,8 +153,8 @@ def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]
 
 def _check_loops(
     memory: Memory,
-    names: "dict[str, None] | Counter[str]",
-    ending: "Counter[str] | None" = None,
+    names: Iterable[str],
+    ending: Mapping[str, int] | None = None,
     also: Iterable[int] = (),
     *,
     any_failed: bool = False,
@@ -170,7 +175,7 @@ def _check_loops(
         if loop.frame is None and (loop.failed or any_failed):
             left = min(left, loop.in_flight)  # it ends with those in flight
         # Each kept signal may end an iteration as soon as it begins.
-        ends = len(state.signals) + (0 if ending is None else ending[name])
+        ends = len(state.signals) + (0 if ending is None else ending.get(name, 0))
         if ends and ends >= left:
             positions.update(loop.bare)
             if loop.run_at not in memory.values.complete and loop.total:
@@ -184,6 +189,6 @@ def _check_loops(
 
 
 def _ask(memory: Memory, positions: set[int], iterations: tuple[tuple[str, int, int], ...]) -> None:
-    missing = frozenset(at for at in positions if at not in memory.values.rows)
-    if missing or iterations:
+    if iterations or not positions <= memory.values.rows.keys():
+        missing = frozenset(at for at in positions if at not in memory.values.rows)
         raise NeedRows(positions=missing, iterations=iterations)

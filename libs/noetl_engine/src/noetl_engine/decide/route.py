@@ -88,22 +88,24 @@ class Routing:
         step = plan.steps.get(name)
         if step is None:
             return
-        output = self._output_of(name)
         sources = self._sources_of(name)
         updates = self._values_of(sources)
         if step.set:
             # The iterations of a loop end before it does, a step's own rules count after its `set`.
             flat = {**plan.flat(), **updates} if step.loop is not None else plan.flat()
-            scope = {**scope_of(flat), "output": output}
+            given = {**scope_of(flat), "output": self._output_of(name)}
             with evaluating(name, "set"):
-                values, failed = render_set(step.set, scope)
+                values, failed = render_set(step.set, given)
             plan.unit.variables.append(Variables(name, values, failed))
             plan.set_values(values)
         if sources:
             plan.unit.from_results = sources
             plan.set_values(updates)
-        event = {"name": "loop.done" if step.loop is not None else "call.done"}
-        scope = {**scope_of(plan.flat()), "output": output, "event": event}
+        scope: Scope = {}
+        if any(arc.when is not None for arc in step.arcs):
+            event = {"name": "loop.done" if step.loop is not None else "call.done"}
+            output = self._output_of(name)
+            scope = {**scope_of(plan.flat()), "output": output, "event": event}
         self._route(step, self._matching(step, scope, range(len(step.arcs))))
 
     def drain(self, name: str, frames: int) -> None:

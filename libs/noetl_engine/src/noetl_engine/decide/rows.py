@@ -59,12 +59,15 @@ def recall(draft: Draft, event: WireEvent) -> Known | None:
     sent = event.event_id
     if sent is None:
         return None
-    mark = mark_of(event)
-    recent = draft.state.recent
+    state = draft.memory.state
+    recent = state.recent
     kept = recent.get(sent)
+    if kept is None and not state.renamed:
+        return None
+    mark = mark_of(event)
     if kept is not None and kept >> 1 == mark:
         return Known(sent, bool(kept & 1))
-    renamed = draft.state.renamed.get(f"{sent}:{mark}")
+    renamed = state.renamed.get(f"{sent}:{mark}")
     if renamed is not None:
         return Known(renamed, bool(recent.get(renamed, 0) & 1))
     return None

@@ -1,6 +1,6 @@
 """The variables that templates see (workload, results, `set`), cached until one changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from noetl_contract.json import Json
 
@@ -9,9 +9,6 @@ from noetl_engine.state.results import context_updates
 from noetl_engine.state.values import Values
 
 type Flat = Mapping[str, Json]
-type Walked = dict[int, tuple[Json, bool]]
-"""By their identity: values that stay the same, and whether a template is somewhere in them."""
-
 _OWN_NAMES = frozenset(
     {"ctx", "workload", "steps", "execution_id", "catalog_id", "path", "version", "iter"}
 )
@@ -44,6 +41,29 @@ def drained(frames: int) -> dict[str, Json]:
     return {**data, "data": data}
 
 
+class Walked:
+    """What is known of values that stay the same, by their identity.
+
+    Attributes:
+        templates: whether a template is somewhere in them.
+        sizes: whether they are so large that a command had better not carry them for nothing.
+    """
+
+    __slots__ = ("sizes", "templates")
+
+    def __init__(self) -> None:
+        self.templates: dict[int, tuple[Json, bool]] = {}
+        self.sizes: dict[int, tuple[Json, bool]] = {}
+
+    def keep(self, alive: Iterable[Json]) -> None:
+        """Forget all other values."""
+        for name in ("templates", "sizes"):
+            known = getattr(self, name)
+            if known:
+                kept = {id(value): known.get(id(value)) for value in alive}
+                setattr(self, name, {at: one for at, one in kept.items() if one is not None})
+
+
 class Contexts:
     """The flat context of one execution, kept until a result or variable changes."""
 
@@ -52,22 +72,21 @@ class Contexts:
         self._values = values
         self._version = -1
         self._flat: dict[str, Json] = {}
-        self.walked: Walked = {}
+        self.walked = Walked()
         """What the commands made so far know of the values in the context."""
 
     def results(self) -> frozenset[str]:
         """Return the names in the context that are results of steps and nothing else."""
         state = self._state
-        names = {name for name, step in state.steps.items() if step.result is not None}
-        return frozenset(names - state.variables.keys() - _OWN_NAMES)
+        names = [name for name, step in state.steps.items() if step.result is not None]
+        return frozenset(names).difference(state.variables, _OWN_NAMES)
 
     def flat(self) -> Flat:
         """Return the context as of the state's position; read it, never change it."""
         if self._version != self._state.context_version:
             self._flat = self._build()
             self._version = self._state.context_version
-            alive = {id(value) for value in self._flat.values()}
-            self.walked = {at: known for at, known in self.walked.items() if at in alive}
+            self.walked.keep(self._flat.values())
         return self._flat
 
     def output_of(self, step: str) -> Json:
@@ -102,8 +121,11 @@ class Contexts:
             ref = step.result
             if ref is None:
                 continue
-            data = self.output_of(name)
-            steps[name] = values.rows[ref.last] if ref.kind == "row" else data
+            if ref.kind == "row":
+                data = values.data(ref.last)
+                steps[name] = values.rows[ref.last]
+            else:
+                data = steps[name] = self.output_of(name)
             if data is not None:
                 flat[name] = data
         flat["steps"] = steps

@@ -62,8 +62,11 @@ def remember(
     recent: dict[int, int], renamed: dict[str, int], row: EventRow, note: Mapping[str, Json]
 ) -> None:
     """Keep the ids of the newest worker events, late ones marked in the lowest bit."""
-    late = isinstance(row.meta, dict) and row.meta.get("late") is True
-    mark = fingerprint(row.event_type, command_id_of(row), worker_of(row)) << 1 | late
+    meta = row.meta
+    late, worker = False, None
+    if isinstance(meta, dict):
+        late, worker = meta.get("late") is True, worker_of(row)
+    mark = fingerprint(row.event_type, command_id_of(row), worker) << 1 | late
     sent = note.get("sent")
     if sent is not None:
         renamed[f"{sent}:{mark >> 1}"] = row.event_id

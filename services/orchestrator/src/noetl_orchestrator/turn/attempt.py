@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
 from noetl_common.errors import NoetlError
@@ -388,5 +388,6 @@ async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, HandedCommand
         command = handed.get(turn_input)
         told = answer
         if command is not None and isinstance(answer.body, dict):
-            told = replace(answer, body={**answer.body, "next": Fragment(command.message)})
+            body = {**answer.body, "next": Fragment(command.message)}
+            told = Answer(answer.status, body, answer.error, answer.detail)
         await turn_input.caller.answered(told)

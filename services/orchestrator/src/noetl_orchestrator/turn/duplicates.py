@@ -26,11 +26,15 @@ class EventDuplicates:
     """Remember the events that one execution stores in a turn."""
 
     def __init__(self) -> None:
-        self._new: dict[int, tuple[EventIdentity, TurnInput]] = {}
+        self._new: dict[int, tuple[EventRow, TurnInput]] = {}
 
     def note(self, row: EventRow, turn_input: TurnInput) -> None:
         """Remember an event from outside that this turn stores."""
-        self._new[row.event_id] = (row_identity(row), turn_input)
+        self._new[row.event_id] = (row, turn_input)
+
+    def _may_know(self, turn_input: TurnInput) -> bool:
+        """Return whether any id is known: what arrives first has none to compare."""
+        return bool(self._new or turn_input.stored_events)
 
     def known_answer(
         self,
@@ -39,28 +43,32 @@ class EventDuplicates:
         answers: Sequence[tuple[TurnInput, Answer]],
     ) -> Answer | None:
         """Return the first answer of a repetition, stored before or in this turn; else None."""
+        if not self._may_know(turn_input):
+            return None
         for event in reversed(message.events):
             if event.event_id is None or (
                 event.event_type == "command.started" and len(message.events) > 1
             ):
                 continue  # an outcome repeats the start, stored or not
-            identity = event_identity(event, message)
             stored = turn_input.stored_events.get(event.event_id)
-            if stored is not None and stored.is_same(identity):
+            if stored is not None and stored.is_same(event_identity(event, message)):
                 return stored_answer(turn_input, message, event.event_id, late=stored.late)
             new = self._new.get(event.event_id)
-            if new is not None and new[0].is_same(identity):
+            if new is not None and row_identity(new[0]).is_same(event_identity(event, message)):
                 return next(answer for first, answer in answers if first is new[1])
         return None
 
     def taken_ids(self, turn_input: TurnInput, message: PostedEvents) -> set[int]:
         """Return ids that belong to other events of this execution (W3)."""
-        taken = set()
+        taken: set[int] = set()
+        if not self._may_know(turn_input):
+            return taken
         for event in message.events:
             if event.event_id is None:
                 continue
-            new = self._new.get(event.event_id)
-            known = turn_input.stored_events.get(event.event_id) or (new[0] if new else None)
+            known = turn_input.stored_events.get(event.event_id)
+            if known is None and event.event_id in self._new:
+                known = row_identity(self._new[event.event_id][0])
             if known is not None and not known.is_same(event_identity(event, message)):
                 taken.add(event.event_id)
         return taken

@@ -165,7 +165,7 @@ class InterpreterPool:
         executable: str,
         listener: Listener | None,
     ) -> Run:
-        nursery = Nursery(executable=executable, limits=self._limits)
+        nursery = Nursery(executable=executable, limits=self._limits, forks_often=False)
         try:
             interpreter = await Interpreter.start(
                 nursery=nursery, limits=self._limits, on_free=lambda _: None

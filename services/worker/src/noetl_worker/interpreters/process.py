@@ -98,14 +98,22 @@ class Nursery:
         executable: the interpreter; without it our own, without installed packages.
         limits: bounds of its scripts.
         libraries: folder of packages that they find beside the standard library.
+        forks_often: take a moment at the start to make each fork cheaper.
     """
 
     def __init__(
-        self, *, executable: str | None, limits: InterpreterLimits, libraries: str | None = None
+        self,
+        *,
+        executable: str | None,
+        limits: InterpreterLimits,
+        libraries: str | None = None,
+        forks_often: bool = True,
     ) -> None:
         self._limits = limits
         self._server = ForkServer(
-            lambda requests: _command(executable, requests, limits, libraries),
+            lambda requests: _command(
+                executable, requests, limits, libraries, forks_often=forks_often
+            ),
             lambda: _environment(f"{self._parent}/{_PREFIX}{'_' * 8}", libraries),
         )
 
@@ -144,7 +152,12 @@ class Nursery:
 
 
 def _command(
-    executable: str | None, requests: int, limits: InterpreterLimits, libraries: str | None
+    executable: str | None,
+    requests: int,
+    limits: InterpreterLimits,
+    libraries: str | None,
+    *,
+    forks_often: bool,
 ) -> list[str]:
     """Return the command line; `host.nursery.main` reads its arguments."""
     options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
@@ -154,6 +167,7 @@ def _command(
         "file_bytes": limits.file_bytes,
         "box": None if box is None else asdict(box),
         "libraries": libraries,
+        "forks_often": forks_often,
     }
     return [
         executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001  the one outside of environments

@@ -23,10 +23,6 @@ class KnownCommands:
     def __contains__(self, event_id: int) -> bool:
         return event_id in self._held or event_id in self._recent or event_id in self._older
 
-    def count_held(self) -> int:
-        """Return how many are held."""
-        return len(self._held)
-
     def hold(self, event_id: int) -> None:
         """Hold a command."""
         self._held.add(event_id)

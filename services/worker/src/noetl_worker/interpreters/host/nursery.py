@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import box, limits
+from . import box, limits, sharing
 from .traces import Traces
 from .wire import PID
 from .zygote import Zygote
@@ -38,7 +38,12 @@ _PIPES = 5
 
 
 def _serve(
-    requests: socket.socket, *, bounds: dict[str, Any], libraries: str | None, parent: int
+    requests: socket.socket,
+    *,
+    bounds: dict[str, Any],
+    libraries: str | None,
+    forks_often: bool,
+    parent: int,
 ) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
@@ -50,7 +55,11 @@ def _serve(
     box.give_up_privileges()
     limits.adopt_orphans()
     traces = Traces(libraries)
+    if forks_often:
+        sharing.rehearse(traces)
     gc.collect()
+    if forks_often:
+        sharing.make_eternal()
     gc.freeze()
     own = os.getpid()
     children = Children()
@@ -186,4 +195,10 @@ def main() -> None:
     """Arguments: socket fd, parent's pid, limits as JSON."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     parent, bounds = int(sys.argv[2]), json.loads(sys.argv[3])
-    _serve(requests, bounds=bounds, libraries=bounds.pop("libraries"), parent=parent)
+    _serve(
+        requests,
+        bounds=bounds,
+        libraries=bounds.pop("libraries"),
+        forks_often=bounds.pop("forks_often"),
+        parent=parent,
+    )

@@ -79,15 +79,19 @@ class ScriptProcess:
         os._exit(status)
 
     def _serve(self) -> int:
-        while True:
-            if self._last is not None:
-                self._wait_for_next(self._last)
-            may_stay, size = JOB.unpack(self._read_exactly(JOB.size))
-            job: dict[str, Any] = loads(self._read_exactly(size))
-            # An empty context: a script keeps decimal's precision, and the like, to itself.
-            stays, status = contextvars.Context().run(self._work, job, may_stay=may_stay)
-            if not stays:
-                return status
+        stays, status = True, 0
+        while stays:
+            stays, status = self.serve_one()
+        return status
+
+    def serve_one(self) -> tuple[bool, int]:
+        """Run the next job; tell whether the process may have another, and its exit status."""
+        if self._last is not None:
+            self._wait_for_next(self._last)
+        may_stay, size = JOB.unpack(self._read_exactly(JOB.size))
+        job: dict[str, Any] = loads(self._read_exactly(size))
+        # An empty context: a script keeps decimal's precision, and the like, to itself.
+        return contextvars.Context().run(self._work, job, may_stay=may_stay)
 
     def _prepare(self) -> None:
         _set_handler(_SIGTERM, _DEFAULT)

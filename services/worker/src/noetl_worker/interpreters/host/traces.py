@@ -60,7 +60,7 @@ class Traces:
         # The packages that every script of this nursery has are as good as the standard library.
         found = () if libraries is None else os.listdir(libraries)  # noqa: PTH208  as below
         self._roots = sys.stdlib_module_names.union(name.partition(".")[0] for name in found)
-        self._environment: dict[str, str] = {}
+        self._environment: dict[Any, Any] = {}
         self._modules = len(sys.modules)
         self._known = set(sys.modules)
         self._watched = _watched_modules()
@@ -85,7 +85,7 @@ class Traces:
         Args:
             descriptors_closed: number of open files that they close at their start.
         """
-        self._environment = dict(os.environ)
+        self._environment = dict(_environment())
         self._place = _place()
         self._streams = _streams()
         self._descriptors = _open_descriptors() - descriptors_closed
@@ -115,7 +115,7 @@ class Traces:
         """
         return (
             _settings() != self._settings
-            or os.environ != self._environment
+            or _environment() != self._environment
             or any(now != before for now, before in self._lists)
             or any(
                 now is not before
@@ -187,6 +187,12 @@ def _names(code: CodeType) -> Iterable[str]:
             yield from _names(constant)
         elif isinstance(constant, str):
             yield constant
+
+
+def _environment() -> dict[Any, Any]:
+    """Return the variables as they are kept: each comparison would decode them anew."""
+    kept: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
+    return kept
 
 
 def _settings() -> tuple[object, ...]:

@@ -10,9 +10,9 @@ class Timing:
     Attributes:
         start_after_seconds: how long a tool is at work before its start is told; 0 tells of it
             before the tool begins.
-        next_seconds: how long a slot goes from command to command without the queue: what waits
-            there has its turn after that.
-        next_at_once: with more commands at work than these the slots take from the queue alone.
+        next_seconds: how long commands follow one another at one worker, past the queue: other
+            workers have their turn after that.
+        next_wait_seconds: longest wait of such a command for a free slot.
     """
 
     start_after_seconds: float = 0.01
@@ -30,5 +30,5 @@ class Timing:
     outcome_pause_seconds: float = 0.5
     outcome_longest_pause_seconds: float = 15.0
     look_seconds: float = 0.25
-    next_seconds: float = 0.1
-    next_at_once: int = 4
+    next_seconds: float = 1.0
+    next_wait_seconds: float = 0.05

@@ -15,11 +15,7 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
 
 from noetl_worker import metrics
-from noetl_worker.commands import (
-    command_of,
-    decode_notification,
-    fresh_until,
-)
+from noetl_worker.commands import command_of, decode_notification, fresh_until
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Outcome, Reporter
@@ -113,12 +109,10 @@ class FastTransport:
         run: Run | None = None
         try:
             run = await self._take(note, delivery, shard=fast.shard)
+            next_until = monotonic() + self._timing.next_seconds
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
-            # What waits in the queue has its turn first.
-            seconds = 0.0 if delivery.num_pending else self._timing.next_seconds
-            next_until = monotonic() + seconds
             while run is not None:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
@@ -307,20 +301,31 @@ class FastTransport:
         self._known.finish(run.place.event_id)
         if run.start is None:
             metrics.FAST_PATH.labels("quick").inc()
-        if message.wants_next:
-            try:
+        try:
+            if not self._pending_outcomes.has_room:
+                # A slot stays taken, or outcomes that nobody stores would be without a bound.
                 await self._publish_outcome(message, run, outcome)
-            finally:
-                message.wants_next = False
-        elif not self._pending_outcomes.has_room:
-            # A slot stays taken, or outcomes that nobody stores would be without a bound.
-            await self._publish_outcome(message, run, outcome)
-        else:
-            # The wait for the answer needs no slot.
-            with permit_lent():
-                await self._publish_outcome(message, run, outcome)
+            else:
+                # The wait for the answer needs no slot.
+                with permit_lent():
+                    await self._publish_outcome(message, run, outcome)
+        finally:
+            message.wants_next = False
+        if run.following is not None and message.next is not None:
+            await self._keep_next(message, run)
         await run.acknowledge()
         await self._pending_outcomes.room()
+
+    async def _keep_next(self, message: Message, run: Run) -> None:
+        """Wait for a slot for the command that came with an answer, or let others have it."""
+        slots = current_permits()
+        if slots is None or await slots.regain(self._timing.next_wait_seconds):
+            self._messages.forget(message)
+            metrics.FAST_PATH.labels("next").inc()
+            return
+        metrics.FAST_PATH.labels("crowded").inc()
+        run.following = None
+        self._send_again(message)
 
     @asynccontextmanager
     async def _starting(self, run: Run) -> AsyncIterator[None]:
@@ -366,38 +371,44 @@ class FastTransport:
     def _may_follow(self, run: Run) -> bool:
         """Return whether another command may come with the answer: where runs need no claim.
 
-        Only while few are at work: of many the control plane decides more in one commit if their
-        slots are free before their answers come. The spans of a traced command begin with its
-        delivery.
+        Not while commands that came so wait for a slot: others may have one to spare. The spans of
+        a traced command begin with its delivery.
         """
+        slots = current_permits()
         return (
             self._fast_path
-            and self._known.count_held() <= self._timing.next_at_once
             and self._timing.start_after_seconds > 0
             and run.following is None
-            and not _is_over(current_permits())
+            and not (slots is not None and slots.is_crowded)
+            and not _is_over(slots)
             and tracing() is None
         )
 
     def _takes_next(self, message: Message, run: Run, slots: Permits | None) -> bool:
-        """Take the command that came with an answer; False if it can't be run here any more.
+        """Take the command that came with an answer; tell whether the outcome is done with.
 
-        Then the outcome goes out again, whose answer lets others have the command.
+        What can't be run here any more makes the outcome go out again: its answer lets others have
+        the command. So it is kept until there is a slot for it.
         """
         if message.next is None:
             return True
+        if run.following is not None:
+            return False
         is_wanted = message.wants_next and not _is_over(slots)
         message.wants_next = False
         following = run_of(message.next) if is_wanted else None
         if following is None:
-            message.pause = self._timing.answer_seconds
-            message.due = monotonic()
+            self._send_again(message)
             return False
         if following.place.event_id in self._known:
             return True
         run.following = following
-        metrics.FAST_PATH.labels("next").inc()
-        return True
+        message.settle()
+        return False
+
+    def _send_again(self, message: Message) -> None:
+        message.pause = self._timing.answer_seconds
+        message.due = monotonic()
 
     def _refused(self, message: Message, run: Run, outcome: Outcome) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
