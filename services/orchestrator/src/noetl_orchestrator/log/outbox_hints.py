@@ -26,9 +26,9 @@ class OutboxHints:
     """Hand committed outbox rows over.
 
     A command that travels inside its notification is published from here, which spares its worker
-    the way over the relay, and so is the message of a commit that outside readers get no event of.
-    The broker tells the relay that it has stored it. All other rows are sent to the relay; a row
-    larger than a hint is left to its sweep.
+    the way over the relay: the broker tells the relay that it has stored it. So is the message of
+    a commit that outside readers get no event of, which has no row and may be lost. All other rows
+    are sent to the relay; a row larger than a hint is left to its sweep.
     """
 
     def __init__(self, bus: Bus, settings: Settings, pools: PoolWatch) -> None:
@@ -68,9 +68,15 @@ class OutboxHints:
         return COMMITS_ROOT not in self._bus.forbidden
 
     async def _publish(self, row: OutboxRow, body: bytes) -> bool:
-        message = Outgoing(row.subject, body, row.message_id)
-        stored = published_subject(self._shard, outbox_id=row.outbox_id, message_id=row.message_id)
         try:
+            if not row.is_stored:
+                # Nobody marks a row, so nobody need hear that it is stored.
+                await self._bus.send(row.subject, body)
+                return True
+            message = Outgoing(row.subject, body, row.message_id)
+            stored = published_subject(
+                self._shard, outbox_id=row.outbox_id, message_id=row.message_id
+            )
             await self._bus.hand_over(message, acknowledge_to=stored)
         except NoetlError as error:
             _log.warning("row_not_published", kind=row.kind, error=error.message)
