@@ -11,7 +11,6 @@ from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.http.secret_values import secret_values
 from noetl_contract.json import Json, JsonObject
-from prometheus_client import Histogram
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command, secret_in
@@ -33,6 +32,7 @@ _MALFORMED = "malformed tool config (pre-dispatch deserialization)"
 _WITHOUT_ARGS = frozenset({"container"})
 
 _log = get_logger()
+_seconds_of = cache(metrics.RUN_SECONDS.labels)
 
 
 class _Malformed(Exception):
@@ -235,11 +235,6 @@ class Runner:
             own_templates=_texts_of(command, "own_templates"),
             plugins=plugins if isinstance(plugins, dict) else {},
         )
-
-
-@cache
-def _seconds_of(kind: str) -> Histogram:
-    return metrics.RUN_SECONDS.labels(kind)
 
 
 def _shown(value: Json) -> str:
