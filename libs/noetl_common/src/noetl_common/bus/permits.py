@@ -5,9 +5,21 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
-# The permits of the delivery that the running task handles.
+# The permits of the delivery that the running task handles, and who counts what holds them.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
+_HOLDER: ContextVar["Holder | None"] = ContextVar("holder", default=None)
+
+
+class Holder(Protocol):
+    """Learns when the permit of a delivery is lent, and when that is over."""
+
+    def lends(self) -> None:
+        """The delivery waits, and another one has its permit."""
+
+    def is_back(self) -> None:
+        """The delivery is at work again."""
 
 
 class Permits:
@@ -93,13 +105,23 @@ class Permits:
         if self.lent >= self._most_lent:
             yield
             return
+        holder = _HOLDER.get()
         self.lent += 1
         self.release()
+        if holder is not None:
+            holder.lends()
         try:
             yield
         finally:
             self.lent -= 1
             self._left -= 1
+            if holder is not None:
+                holder.is_back()
+
+
+def tell_of_lending(holder: Holder) -> None:
+    """Let the holder know of lending by the delivery that this task works on."""
+    _HOLDER.set(holder)
 
 
 def current_permits() -> Permits | None:
