@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
+from types import TracebackType
 
 # The permits of the delivery that the running task handles.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
@@ -83,23 +83,48 @@ class Permits:
         """Make these the permits of the running task."""
         _CURRENT.set(self)
 
-    @contextmanager
-    def lend(self) -> Iterator[None]:
+    def lend(self) -> "Loan":
         """Let another delivery have the permit while the block waits.
 
         At its end the block goes on at once, even if all permits are in use by then: its wait is
         over and little is left to do.
         """
+        return Loan(self)
+
+    def give(self) -> bool:
+        """Lend a permit until it is taken back; tell whether that may be."""
         if self.lent >= self._most_lent:
-            yield
-            return
+            return False
         self.lent += 1
         self.release()
-        try:
-            yield
-        finally:
-            self.lent -= 1
-            self._left -= 1
+        return True
+
+    def take_back(self) -> None:
+        """End a loan."""
+        self.lent -= 1
+        self._left -= 1
+
+
+class Loan:
+    """The context in which a permit is lent, if there is one and one more may be lent."""
+
+    __slots__ = ("_lender",)
+
+    def __init__(self, permits: Permits | None) -> None:
+        self._lender = permits
+
+    def __enter__(self) -> None:
+        if self._lender is not None and not self._lender.give():
+            self._lender = None
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._lender is not None:
+            self._lender.take_back()
 
 
 def current_permits() -> Permits | None:
@@ -107,12 +132,6 @@ def current_permits() -> Permits | None:
     return _CURRENT.get()
 
 
-@contextmanager
-def permit_lent() -> Iterator[None]:
+def permit_lent() -> Loan:
     """Lend the permit of the delivery this task works on, if it has one, for a wait."""
-    permits = _CURRENT.get()
-    if permits is None:
-        yield
-        return
-    with permits.lend():
-        yield
+    return Loan(_CURRENT.get())
