@@ -29,7 +29,7 @@ _BEHIND = (
 )
 _ENDED = "SELECT count(*) FROM noetl.execution_state WHERE status = 'COMPLETED'"
 _UNPUBLISHED = "SELECT count(*) FROM noetl.outbox WHERE status <> 'PUBLISHED'"
-_COMMITS = "SELECT count(*) FROM noetl.outbox WHERE kind = 'commit'"
+_COMMITS = "SELECT count(DISTINCT (execution_id, xmin::TEXT)) FROM noetl.event"
 _QUICK = """apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {name: quick, path: rehearsal/quick}
@@ -167,10 +167,10 @@ class Published(Starts):
             timeout_seconds=60,
             every_seconds=0.2,
         )
-        rows, stored = _sum(cluster, _COMMITS), cluster.messages_of("noetl_commits")
-        if stored != rows:
-            raise RuntimeError(f"{rows} commits, {stored} messages of them")
-        yield f"all rows are published; {rows} commits are {stored} messages"
+        commits, stored = _sum(cluster, _COMMITS), cluster.messages_of("noetl_commits")
+        if stored != commits:
+            raise RuntimeError(f"{commits} commits, {stored} messages of them")
+        yield f"all rows are published; {commits} commits are {stored} messages"
 
 
 class Shown(Starts):

@@ -1,9 +1,12 @@
 """Secrets by their key, their look, and by being known."""
 
+import base64
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from noetl_worker.redaction import REDACTED, is_heavy, scrub
+from noetl_worker.redaction import REDACTED, is_heavy, scrub, spellings_of
 
 
 @pytest.mark.parametrize(
@@ -78,3 +81,28 @@ def test_scrubbing_goes_all_the_way_down_and_changes_nothing_given() -> None:
 
     assert scrub(given) == {"a": [{"token": REDACTED, "b": "fine"}]}
     assert given == {"a": [{"token": {"x": 1}, "b": "fine"}]}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "plainletters09", "with space in", 'a "quote" in', "back\\slash in", "tab\tin it now",
+        "7.9:login-part", "tilde~dash-dot.", "slash/plus+equals=", "ümlaut und ß", "\x7fdelete it",
+        "emoji \U0001f511 key", "at@sign&more",
+    ],
+)  # fmt: skip
+def test_a_secret_is_known_in_every_spelling(secret: str) -> None:
+    plain = secret.encode()
+    code = base64.b64encode(plain).decode()
+
+    found = spellings_of(secret)
+
+    assert set(found) == {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(plain, safe=""),
+        code,
+        code.rstrip("="),
+    }
+    assert found == sorted(found, key=len, reverse=True)

@@ -197,7 +197,8 @@ EVENTS = Channel(
 COMMITS = Channel(
     name="commits",
     address="noetl_commits.{shard}.{execution_id}",
-    summary="What a commit wrote to the log of an execution, for readers of the log.",
+    summary="What a commit wrote to the log of an execution, for readers of the log. One that its "
+    "orchestrator publishes may be lost; the relay's has an id.",
     messages=(Message("commit", TypeAdapter(CommitMessage), "New positions.", _ID),),
     senders=("orchestrator", "outbox"),
     receivers=("projector", "api-gateway"),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 from noetl_common.errors import Permanent
-from noetl_contract.commands import CommandNotification, FastPath
+from noetl_contract.commands import CommandNotification, FastPath, plain_notification
 from noetl_contract.json import Json, JsonObject
 from pydantic import ValidationError
 
@@ -66,6 +66,9 @@ def notification_of(body: object) -> CommandNotification:
     Raises:
         UndecodableNotification: it is none.
     """
+    note = plain_notification(body)
+    if note is not None:
+        return note
     try:
         return CommandNotification.model_validate(body)
     except ValidationError as error:

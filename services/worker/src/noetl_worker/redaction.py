@@ -1,8 +1,8 @@
 """Replace secrets in results before they leave the worker."""
 
-import base64
 import json
 import re
+from binascii import b2a_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import quote
@@ -23,6 +23,9 @@ _SENSITIVE = (
 )  # fmt: skip
 _SHORTEST = 8
 """Shorter texts occur in honest output by chance."""
+# Most secrets are letters and digits: looking costs less than spelling them out.
+_SAME_IN_JSON = re.compile(r"[ !#-\[\]-~]+")
+_SAME_IN_URL = re.compile(r"[A-Za-z0-9_.~-]+")
 _SCHEME = re.compile(r"\s{0,64}(?:bearer|basic)\s+\S", re.IGNORECASE)
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z", re.IGNORECASE)
 _INSIDE = re.compile(
@@ -66,9 +69,9 @@ def scrub(value: Json, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> 
         if len(value) >= _SHORTEST and _is_secret(value):
             return REDACTED
         return mask(value, secrets)
-    if isinstance(value, dict | list) and not _room:
-        raise NestedTooDeeply
     if isinstance(value, dict):
+        if not _room:
+            raise NestedTooDeeply
         return {
             mask(key, secrets) if secrets and isinstance(key, str) else key: REDACTED
             if is_sensitive(key)
@@ -76,6 +79,8 @@ def scrub(value: Json, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> 
             for key, item in value.items()
         }
     if isinstance(value, list):
+        if not _room:
+            raise NestedTooDeeply
         return [scrub(item, secrets=secrets, _room=_room - 1) for item in value]
     return value
 
@@ -95,15 +100,15 @@ def spellings_of(*secrets: str) -> list[str]:
         if len(secret) < _SHORTEST:
             continue
         plain = secret.encode("utf-8", "replace")
-        for text in (
-            secret,
-            json.dumps(secret)[1:-1],
-            json.dumps(secret, ensure_ascii=False)[1:-1],
-            quote(plain, safe=""),
-            base64.b64encode(plain).decode(),
-            base64.b64encode(plain).decode().rstrip("="),
-        ):
-            found[text] = None
+        found[secret] = None
+        if _SAME_IN_JSON.fullmatch(secret) is None:
+            found[json.dumps(secret)[1:-1]] = None
+            found[json.dumps(secret, ensure_ascii=False)[1:-1]] = None
+        if _SAME_IN_URL.fullmatch(secret) is None:
+            found[quote(plain, safe="")] = None
+        code = b2a_base64(plain, newline=False).decode()
+        found[code] = None
+        found[code.rstrip("=")] = None
         if "\n" in secret:
             # Each line of a key is secret by itself.
             found.update(dict.fromkeys(line for line in secret.splitlines() if len(line) >= 32))
@@ -119,10 +124,14 @@ def is_heavy(value: Json) -> bool:
         items -= 1
         if isinstance(one, str):
             chars -= len(one)
-        elif isinstance(one, dict | list):
+        elif isinstance(one, dict):
             if len(one) > items:
                 return True
-            waiting.extend(one.values() if isinstance(one, dict) else one)
+            waiting += one.values()
+        elif isinstance(one, list):
+            if len(one) > items:
+                return True
+            waiting += one
         if chars < 0 or items < 0:
             return True
     return False

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Protocol
 
 # The permits of the delivery that the running task handles, and who counts what holds them.
@@ -95,28 +95,53 @@ class Permits:
         """Make these the permits of the running task."""
         _CURRENT.set(self)
 
-    @contextmanager
-    def lend(self) -> Iterator[None]:
+    def lend(self) -> "Loan":
         """Let another delivery have the permit while the block waits.
 
         At its end the block goes on at once, even if all permits are in use by then: its wait is
         over and little is left to do.
         """
+        return Loan(self)
+
+    def give(self) -> bool:
+        """Lend a permit until it is taken back; tell whether that may be."""
         if self.lent >= self._most_lent:
-            yield
-            return
-        holder = _HOLDER.get()
+            return False
         self.lent += 1
         self.release()
-        if holder is not None:
-            holder.lends()
-        try:
-            yield
-        finally:
-            self.lent -= 1
-            self._left -= 1
-            if holder is not None:
-                holder.is_back()
+        return True
+
+    def take_back(self) -> None:
+        """End a loan."""
+        self.lent -= 1
+        self._left -= 1
+
+
+class Loan:
+    """The context in which a permit is lent, if there is one and one more may be lent."""
+
+    __slots__ = ("_holder", "_lender")
+
+    def __init__(self, permits: Permits | None) -> None:
+        self._lender = permits
+        self._holder = _HOLDER.get()
+
+    def __enter__(self) -> None:
+        if self._lender is not None and not self._lender.give():
+            self._lender = None
+        if self._lender is not None and self._holder is not None:
+            self._holder.lends()
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._lender is not None:
+            self._lender.take_back()
+            if self._holder is not None:
+                self._holder.is_back()
 
 
 def tell_of_lending(holder: Holder) -> None:
@@ -129,12 +154,6 @@ def current_permits() -> Permits | None:
     return _CURRENT.get()
 
 
-@contextmanager
-def permit_lent() -> Iterator[None]:
+def permit_lent() -> Loan:
     """Lend the permit of the delivery this task works on, if it has one, for a wait."""
-    permits = _CURRENT.get()
-    if permits is None:
-        yield
-        return
-    with permits.lend():
-        yield
+    return Loan(_CURRENT.get())

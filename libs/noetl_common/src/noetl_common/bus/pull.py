@@ -146,6 +146,8 @@ async def _take(
         return await pull.take(most)
     while True:
         on_progress()
+        if pull.queued:  # for most messages there is nothing to wait for
+            return await pull.take(most)
         try:
             async with asyncio.timeout(1.0):
                 return await pull.take(most)
@@ -198,7 +200,9 @@ async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_atte
 
 
 async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int) -> None:
-    if not await _without_killers([delivery], max_attempts):
+    if delivery.num_delivered > max_attempts and not await _without_killers(
+        [delivery], max_attempts
+    ):
         return
     try:
         await handler(delivery)

@@ -53,6 +53,11 @@ class OutboxRow:
     message: bytes | None = None
     pool: str | None = None
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it has to be in the outbox; what only tells of positions may be lost (O6)."""
+        return self.kind != "commit" or self.message is None
+
     def columns(self) -> tuple[Json, ...]:
         """Return the columns that a commit writes."""
         return (
@@ -163,7 +168,7 @@ class OutboxRows:
     ) -> OutboxRow:
         """Return the row of all events that a commit adds to the log of an execution.
 
-        Where it tells of positions alone, the message may go out without the relay.
+        Where it tells of positions alone, its message goes out without the relay.
 
         Args:
             rows: the events, in the order of their positions.

@@ -44,7 +44,7 @@ class EncodedUnit:
     """A unit of work with the facts that are needed after its commit.
 
     Attributes:
-        outbox: the rows that are to be published.
+        outbox: what is to be published, with rows in the outbox or without.
         event_bytes: size of the new events.
         snapshot_bytes: size of a new snapshot, if one was due.
         continue_timer: the timer that lets the execution go on, if it has to.
@@ -104,7 +104,7 @@ class Encoder:
             commit.keys.append({"execution_id": execution_id, **row})
         outbox += self.cancels(execution_id, children)
         outbox += self._followups(unit)
-        commit.outbox += [row.columns() for row in outbox]
+        commit.outbox += [row.columns() for row in outbox if row.is_stored]
         return EncodedUnit(
             unit,
             outbox,

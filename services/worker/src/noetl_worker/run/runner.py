@@ -32,6 +32,7 @@ _MALFORMED = "malformed tool config (pre-dispatch deserialization)"
 _WITHOUT_ARGS = frozenset({"container"})
 
 _log = get_logger()
+_seconds_of = cache(metrics.RUN_SECONDS.labels)
 
 
 class _Malformed(Exception):
@@ -81,7 +82,7 @@ class Runner:
         finally:
             seconds = perf_counter() - started
             metrics.RUNNING.dec()
-            metrics.RUN_SECONDS.labels(command.action).observe(seconds)
+            _seconds_of(command.action).observe(seconds)
         # Without its text: that is in the log of the execution, and may quote what it was given.
         if outcome.has_failed:
             _log.info("command_failed", kind=command.action, seconds=round(seconds, 3))
@@ -122,9 +123,15 @@ class Runner:
             return self._raised(command, timed_out(seconds))
 
     def _output_of(self, command: Command) -> RunOutput:
-        # What it was given doesn't change; of credentials more may come to be known.
-        given = cache(lambda: secret_values(command.context.get("render_context")))
-        return self._outputs.of(command, lambda: (*given(), *self._secrets_of(command)))
+        given: list[tuple[str, ...]] = []
+
+        def hidden() -> tuple[str, ...]:
+            if not given:
+                # It doesn't change; of credentials more may come to be known.
+                given.append(secret_values(command.context.get("render_context")))
+            return *given[0], *self._secrets_of(command)
+
+        return self._outputs.of(command, hidden)
 
     async def _outcome(self, command: Command, store: ResultStore, output: RunOutput) -> Outcome:
         try:

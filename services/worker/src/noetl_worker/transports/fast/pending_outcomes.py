@@ -15,6 +15,7 @@ class PendingOutcomes:
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
+        metrics.UNCONFIRMED.set_function(lambda: self._count)
         self._none = asyncio.Event()
         self._none.set()
 
@@ -49,7 +50,6 @@ class PendingOutcomes:
         await self._none.wait()
 
     def _changed(self) -> None:
-        metrics.UNCONFIRMED.set(self._count)
         full = self._count >= self._most or self._bytes >= self._most_bytes
         (self._room.clear if full else self._room.set)()
         (self._none.clear if self._count else self._none.set)()

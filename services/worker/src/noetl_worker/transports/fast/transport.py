@@ -1,8 +1,6 @@
 """The fast path: commands begin without a claim, and are reported in one message or two."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
@@ -33,6 +31,8 @@ from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
+_CLAIMED = metrics.PULLS.labels("claimed")
+_QUICK = metrics.FAST_PATH.labels("quick")
 
 _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
@@ -112,7 +112,7 @@ class FastTransport:
             next_until = monotonic() + self._timing.next_seconds
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
-                metrics.PULLS.labels("claimed").inc()
+                _CLAIMED.inc()
             while run is not None:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(run.place.event_id)
@@ -290,8 +290,14 @@ class FastTransport:
         """
         if run.untold is not None:
             working_on(run.untold[0])
-        async with self._starting(run):
+        start = self._start_later(run) if run.untold is not None else None
+        try:
             outcome = await self._run_unless_lost(run)
+        finally:
+            if start is not None:
+                start.end()
+        if run.start is not None:
+            self._messages.forget(run.start)
         if outcome is None:
             await run.acknowledge()
             return
@@ -300,7 +306,7 @@ class FastTransport:
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         if run.start is None:
-            metrics.FAST_PATH.labels("quick").inc()
+            _QUICK.inc()
         try:
             if not self._pending_outcomes.has_room:
                 # A slot stays taken, or outcomes that nobody stores would be without a bound.
@@ -327,21 +333,9 @@ class FastTransport:
         run.following = None
         self._send_again(message)
 
-    @asynccontextmanager
-    async def _starting(self, run: Run) -> AsyncIterator[None]:
+    def _start_later(self, run: Run) -> DelayedStart:
         """Publish the start of a run that nobody was told of, unless it ends before that."""
-        if run.untold is None:
-            yield
-        else:
-            start = DelayedStart(
-                self._timing.start_after_seconds, lambda: self._start_meanwhile(run)
-            )
-            try:
-                yield
-            finally:
-                start.end()
-        if run.start is not None:
-            self._messages.forget(run.start)
+        return DelayedStart(self._timing.start_after_seconds, lambda: self._start_meanwhile(run))
 
     async def _run_unless_lost(self, run: Run) -> Outcome | None:
         if run.is_lost:
