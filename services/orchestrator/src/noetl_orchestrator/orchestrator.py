@@ -84,7 +84,8 @@ class Orchestrator:
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
-        hints, outbox_rows = OutboxHints(bus, settings, self.pools), OutboxRows.of(settings)
+        self._hints = hints = OutboxHints(bus, settings, self.pools)
+        outbox_rows = OutboxRows.of(settings)
         self.clock, self.pauses = DatabaseClock(), Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(
@@ -125,6 +126,7 @@ class Orchestrator:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        self._hints.news.close()
         self.playbooks.close()
         await self.store.close()
 

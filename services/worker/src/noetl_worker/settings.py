@@ -302,4 +302,5 @@ class Settings(
             ack_wait=spec.ack_wait,
             max_deliver=spec.max_deliver,
             max_ack_pending=spec.max_ack_pending,
+            max_waiting=spec.max_waiting,
         )

@@ -65,3 +65,18 @@ async def test_where_slots_change_hands_quickly_nothing_is_put_off(
         await eventually(lambda: _begun(plane, GREEDY) == 40, what="all are run")
 
     assert plane.claims == []
+
+
+async def test_a_command_that_waits_for_its_answer_holds_no_slot(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    plane.outcome_answer = lambda _message, _count: None
+    await _notify(plane, GREEDY, range(1, 21))
+
+    async with start_worker(permits=1, share=1, slow_seconds=0.0) as worker:
+        worker.gate.open.set()
+        await eventually(lambda: _begun(plane, GREEDY) == 20, what="all are run")
+        put_off = list(plane.claims)
+        plane.outcome_answer = lambda _message, _count: {"status": "ok"}
+
+    assert put_off == []

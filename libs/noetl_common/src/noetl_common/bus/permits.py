@@ -5,9 +5,21 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
+from typing import Protocol
 
-# The permits of the delivery that the running task handles.
+# The permits of the delivery that the running task handles, and who counts what holds them.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
+_HOLDER: ContextVar["Holder | None"] = ContextVar("holder", default=None)
+
+
+class Holder(Protocol):
+    """Learns when the permit of a delivery is lent, and when that is over."""
+
+    def lends(self) -> None:
+        """The delivery waits, and another one has its permit."""
+
+    def is_back(self) -> None:
+        """The delivery is at work again."""
 
 
 class Permits:
@@ -108,14 +120,17 @@ class Permits:
 class Loan:
     """The context in which a permit is lent, if there is one and one more may be lent."""
 
-    __slots__ = ("_lender",)
+    __slots__ = ("_holder", "_lender")
 
     def __init__(self, permits: Permits | None) -> None:
         self._lender = permits
+        self._holder = _HOLDER.get()
 
     def __enter__(self) -> None:
         if self._lender is not None and not self._lender.give():
             self._lender = None
+        if self._lender is not None and self._holder is not None:
+            self._holder.lends()
 
     def __exit__(
         self,
@@ -125,6 +140,13 @@ class Loan:
     ) -> None:
         if self._lender is not None:
             self._lender.take_back()
+            if self._holder is not None:
+                self._holder.is_back()
+
+
+def tell_of_lending(holder: Holder) -> None:
+    """Let the holder know of lending by the delivery that this task works on."""
+    _HOLDER.set(holder)
 
 
 def current_permits() -> Permits | None:

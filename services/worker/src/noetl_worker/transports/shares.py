@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.permits import tell_of_lending
 
 from noetl_worker import metrics
 
@@ -17,7 +18,9 @@ class SlotShares:
 
     Put off means given back to the broker, which then delivers what waits behind. That is done only
     while something waits that was not delivered to anybody yet, and only to an execution whose
-    commands hold their slots for long: where slots change hands quickly, all have their turn.
+    commands hold their slots for long: where slots change hands quickly, all have their turn. A
+    command that only waits, for a child or for the answer to its outcome, holds none; and one that
+    follows another with that answer is a command of its own.
     """
 
     def __init__(
@@ -48,15 +51,25 @@ class SlotShares:
             metrics.PUT_OFF.inc()
             await delivery.nak(2.0 ** min(delivery.num_delivered - 1, _LONGEST_PAUSE_DOUBLINGS))
             return
-        began = self._newest[execution] = self._clock()
-        self._held[execution] += 1
+        slot = _Slot(self, execution)
+        tell_of_lending(slot)
         try:
             await self._handle(delivery)
         finally:
-            self._held[execution] -= 1
-            if not self._held[execution]:
-                del self._held[execution], self._newest[execution]
-            self._remember(execution, self._clock() - began)
+            slot.end()
+
+    def take(self, execution: str) -> float:
+        """Count a slot that is taken now; return the time."""
+        now = self._newest[execution] = self._clock()
+        self._held[execution] += 1
+        return now
+
+    def give(self, execution: str, since: float) -> None:
+        """Count a slot that was taken at a time as free."""
+        self._held[execution] -= 1
+        if not self._held[execution]:
+            del self._held[execution], self._newest[execution]
+        self._remember(execution, self._clock() - since)
 
     def _is_slow(self, execution: str) -> bool:
         """Return whether slots of an execution don't change hands."""
@@ -68,3 +81,30 @@ class SlotShares:
         self._took[execution] = max(seconds, self._took.pop(execution, 0.0) / 2)
         if len(self._took) > _MOST_REMEMBERED:
             self._took.popitem(last=False)
+
+
+class _Slot:
+    """The slot of a delivery, while it is not lent."""
+
+    def __init__(self, shares: SlotShares, execution: str) -> None:
+        self._shares = shares
+        self._execution = execution
+        self._waits = 0
+        self._since: float | None = shares.take(execution)
+
+    def lends(self) -> None:
+        """The slot is another delivery's; waits inside of a wait count once."""
+        self._waits += 1
+        self.end()
+
+    def is_back(self) -> None:
+        """The wait is over."""
+        self._waits -= 1
+        if not self._waits:
+            self._since = self._shares.take(self._execution)
+
+    def end(self) -> None:
+        """Give the slot up, if it is held."""
+        if self._since is not None:
+            self._shares.give(self._execution, self._since)
+            self._since = None
