@@ -182,14 +182,20 @@ class ClaimCaller(Caller):
 
     async def wait(self, timeout_seconds: float) -> Answer:
         """Return the answer; 503 after the timeout, doubled while a decision is under way (W7)."""
-        for _ in range(2):
-            done, _ = await asyncio.wait([self._answer], timeout=timeout_seconds)
-            if done:
-                return self._answer.result()
-            if not self._is_taken:
-                break
-        self._answer.cancel()
-        return _BUSY
+        loop = asyncio.get_running_loop()
+
+        def give_up(more_seconds: float) -> None:
+            nonlocal timer
+            if self._is_taken and more_seconds:
+                timer = loop.call_later(more_seconds, give_up, 0.0)
+            elif not self._answer.done():
+                self._answer.set_result(_BUSY)
+
+        timer = loop.call_later(timeout_seconds, give_up, timeout_seconds)
+        try:
+            return await self._answer
+        finally:
+            timer.cancel()
 
 
 _BUSY = Answer(status=503, error="The claim could not be decided in time")
