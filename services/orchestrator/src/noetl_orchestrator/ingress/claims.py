@@ -155,6 +155,7 @@ class ClaimCaller(Caller):
     def __init__(self) -> None:
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._is_taken = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -182,20 +183,22 @@ class ClaimCaller(Caller):
 
     async def wait(self, timeout_seconds: float) -> Answer:
         """Return the answer; 503 after the timeout, doubled while a decision is under way (W7)."""
-        loop = asyncio.get_running_loop()
-
-        def give_up(more_seconds: float) -> None:
-            nonlocal timer
-            if self._is_taken and more_seconds:
-                timer = loop.call_later(more_seconds, give_up, 0.0)
-            elif not self._answer.done():
-                self._answer.set_result(_BUSY)
-
-        timer = loop.call_later(timeout_seconds, give_up, timeout_seconds)
+        self._give_up_after(timeout_seconds, more_seconds=timeout_seconds)
         try:
             return await self._answer
         finally:
-            timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _give_up_after(self, seconds: float, *, more_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._give_up, more_seconds)
+
+    def _give_up(self, more_seconds: float) -> None:
+        if self._is_taken and more_seconds:
+            self._give_up_after(more_seconds, more_seconds=0.0)
+        elif not self._answer.done():
+            self._answer.set_result(_BUSY)
 
 
 _BUSY = Answer(status=503, error="The claim could not be decided in time")
