@@ -10,8 +10,11 @@ import base64
 import binascii
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 
 _BYTES = 16
+# What is given out is mostly shown soon after, and an address several times.
+_KEPT_MACS = 4096
 _MOST_DIGITS = 19
 _LARGEST = (1 << 63) - 1
 
@@ -32,14 +35,18 @@ class Capability:
 
     def mac(self, key: bytes) -> str:
         """Return the mac as url-safe text of 22 characters."""
-        said = f"{self.execution_id}.{self.event_id}.{self.attempt}".encode()
-        digest = hmac.digest(key, said, "sha256")[:_BYTES]
-        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return _mac(key, f"{self.execution_id}.{self.event_id}.{self.attempt}")
 
     def userinfo(self, key: bytes) -> str:
         """Return the user information of an address; without a key only the command's name."""
         name = f"{self.execution_id}.{self.event_id}"
         return f"{name}:{self.attempt}.{self.mac(key)}" if key else name
+
+
+@lru_cache(maxsize=_KEPT_MACS)
+def _mac(key: bytes, said: str) -> str:
+    digest = hmac.digest(key, said.encode(), "sha256")[:_BYTES]
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def named_command(user: str) -> tuple[int, int] | None:
