@@ -36,7 +36,8 @@ def run(settings: Settings) -> Iterator[Found]:
     notes = [
         "Transactions are those of the database, nearly always one statement each; percent are of",
         "one core. A worker that is idle sends a heartbeat every 15 s over HTTP, and one request",
-        f"for a command every 30 s to the bus, which answered them so: {answers[-1] or 'not'}.",
+        "for a command every 30 s to the bus, which says every second that it is alive, and",
+        f"answered them so: {answers[-1] or 'not'}.",
     ]
     yield Table("idle", "A system with nothing to do", columns, rows, notes)
 

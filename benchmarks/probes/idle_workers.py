@@ -65,12 +65,16 @@ class IdleWorkers:
         """Keep one request for a command open for each worker."""
         durable = pool_durable("shared")
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{COMMANDS.name}.{durable.name}"
-        request = orjson.dumps({"batch": 1, "expires": int(_PULL_SECONDS * 1e9)})
+        request = orjson.dumps(
+            {"batch": 1, "expires": int(_PULL_SECONDS * 1e9), "idle_heartbeat": int(1e9)}
+        )
         bus = self._load.connection
         inbox = bus.new_inbox()
 
         async def answered(message: Msg) -> None:
-            self.answers[(message.headers or {}).get("Status", "a command")] += 1
+            status = (message.headers or {}).get("Status", "a command")
+            if status != "100":
+                self.answers[status] += 1
 
         subscription = await bus.subscribe(f"{inbox}.*", cb=answered)
         pause = _PULL_SECONDS / max(1, len(self._names))

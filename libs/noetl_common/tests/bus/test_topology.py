@@ -70,6 +70,16 @@ async def test_what_a_real_worker_made_first_is_updated(bus: Bus) -> None:
     assert durable.max_deliver == 1000
     assert durable.max_ack_pending == 10_000
     assert durable.filter_subject == declared.filter_subject
+    assert durable.max_waiting == 512, "no broker changes it"
+
+
+async def test_thousands_of_workers_may_wait_at_a_durable_of_ours(bus: Bus) -> None:
+    """The broker's own bound is 512 requests, of which one worker may have five."""
+    declared = pool_durable("crowd")
+    await ensure_topology(bus, [COMMANDS], [declared])
+
+    durable = (await bus.js.consumer_info(COMMANDS.name, declared.name)).config
+    assert durable.max_waiting == declared.max_waiting >= 5 * 2000
 
 
 async def test_a_second_time_only_looks(bus: Bus) -> None:

@@ -129,6 +129,31 @@ def test_statements_that_differ_in_a_condition_are_written_once() -> None:
     assert queries["find_all"] == "SELECT 1 WHERE true\n/* find_all */"
 
 
+LONG = """-- name: commit
+-- without: commit_less keys
+-- Commits.
+SELECT
+    $1,
+    -- part: keys
+    $2,
+    -- end
+    $3;
+"""
+
+
+def test_a_shorter_statement_lacks_parts_and_counts_its_parameters() -> None:
+    queries = Queries.parse(LONG)
+
+    assert queries["commit"] == "SELECT\n    $1,\n    $2,\n    $3\n/* commit */"
+    assert queries["commit_less"] == "SELECT\n    $1,\n    $2\n/* commit_less */"
+
+
+@pytest.mark.parametrize("wrong", [("less keys", "less locks"), ("    -- end\n", "")])
+def test_a_part_has_to_be_there_and_to_end(wrong: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="parts of the statement commit "):
+        Queries.parse(LONG.replace(*wrong))
+
+
 def test_a_variant_may_not_have_the_name_of_another_statement() -> None:
     text = (
         "-- name: find\n-- each: other in_state = true\nSELECT 1 WHERE {in_state};\n"

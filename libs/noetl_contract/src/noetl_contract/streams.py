@@ -22,7 +22,12 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class DurableSpec:
-    """The declared configuration of one durable pull consumer; explicit acks always."""
+    """The declared configuration of one durable pull consumer; explicit acks always.
+
+    Attributes:
+        max_waiting: requests for messages that may wait at the broker at once; of more it says
+            nothing, and who asked asks again. The broker changes it of no durable that is there.
+    """
 
     stream: str
     name: str
@@ -30,6 +35,7 @@ class DurableSpec:
     ack_wait: timedelta
     max_deliver: int
     max_ack_pending: int
+    max_waiting: int = 512
 
 
 # A full stream is an error for the publisher, not a silent loss (W6). The window outlives the
@@ -155,6 +161,8 @@ def pool_durable(pool: str) -> DurableSpec:
         ack_wait=timedelta(seconds=30),
         max_deliver=1000,
         max_ack_pending=10_000,
+        # A worker of ours has up to five open, and a pool may have some thousand workers.
+        max_waiting=20_000,
     )
 
 

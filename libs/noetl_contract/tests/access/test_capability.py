@@ -1,6 +1,7 @@
 """Capabilities of commands: what opens, and what does not."""
 
 import base64
+import hmac
 
 import pytest
 from noetl_contract.access.capability import Capability, basic_login, named_command, verified
@@ -26,6 +27,15 @@ def test_what_was_minted_is_known_again_under_each_key_of_the_ring() -> None:
     assert verified(*login(), KEY) == OURS
     assert verified(*login(key=OTHER), KEY, OTHER) == OURS
     assert verified(*login(key=OTHER), KEY) is None
+
+
+@pytest.mark.parametrize("key", [KEY, b"k", b"k" * 200])
+def test_the_mac_is_that_of_execution_event_and_attempt(key: bytes) -> None:
+    said = b"325077236512452608.325077236516646912.2"
+    digest = hmac.digest(key, said, "sha256")[:16]
+
+    for _ in range(2):
+        assert OURS.mac(key) == base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The statements of turns."""
 
 import asyncpg
+import pytest
 from noetl_common.pg.queries import Queries
+from noetl_orchestrator.log.commit_parameters import SHORTER_FORMS
 from noetl_orchestrator.log.store import Store
 from noetl_testkit.postgres import Database
 
@@ -11,10 +13,20 @@ QUERIES = Queries.load("noetl_orchestrator.log")
 
 
 def test_every_statement_has_its_method() -> None:
-    assert [name for name in QUERIES if not hasattr(Store, name)] == []
+    assert {name for name in QUERIES if not hasattr(Store, name)} == set(SHORTER_FORMS)
 
 
-async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [
+        ("commit_turn", ["[]"] * 7 + ["{}"] + ["[]"] + ["{}"] * 29),
+        ("commit_steps", ["[]"] * 4 + ["{}"] * 26),
+        ("commit_handed", ["[]"] * 3 + ["{}"] * 18),
+    ],
+)
+async def test_no_look_up_of_the_commit_scans_a_table(
+    database: Database, statement: str, arguments: list[str]
+) -> None:
     """A plan made on empty tables is kept for long; it must not hold a scan of the log."""
     connection = await asyncpg.connect(database.dsn)
     try:
@@ -28,8 +40,8 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
             " WHERE starelid = c.oid AND c.relnamespace = 'noetl'::regnamespace"
         )
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        await connection.execute(f"PREPARE turn AS {QUERIES['commit_turn']}")
-        nothing = ", ".join(["'[]'"] * 7 + ["'{}'"] + ["'[]'"] + ["'{}'"] * 29)
+        await connection.execute(f"PREPARE turn AS {QUERIES[statement]}")
+        nothing = ", ".join(f"'{json_or_array}'" for json_or_array in arguments)
         rows = await connection.fetch(f"EXPLAIN EXECUTE turn ({nothing})")
     finally:
         await connection.close()

@@ -277,7 +277,7 @@ async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -
         )
 
     async with shard.pool.acquire() as held, held.transaction():
-        await held.execute("LOCK TABLE noetl.outbox IN EXCLUSIVE MODE")
+        await held.execute("LOCK TABLE noetl.command IN EXCLUSIVE MODE")
         asking = asyncio.create_task(ask(shard, shard.fast(command), NEXT_HEADER))
         await eventually(break_off, what="the commit is broken off")
     answered = await asking

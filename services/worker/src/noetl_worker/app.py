@@ -16,6 +16,7 @@ from noetl_common.egress.rules import Egress
 from noetl_common.environment.secret_files import secret_of
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
+from noetl_common.server import allow_connections
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import WATCH_HINT, control_subject
@@ -30,7 +31,7 @@ from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
+from noetl_worker.interpreters.process import FILES_EACH, InterpreterLimits, ScriptBox
 from noetl_worker.libraries.made import library_pools
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.output.channels import BusOutput, EdgeOutput
@@ -345,11 +346,13 @@ def _script_limits(settings: Settings) -> InterpreterLimits:
 async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
     limits = _script_limits(settings)
     tell_isolation(limits.box)
+    # The slots of the worker bound the scripts at work; kept processes need places too.
+    wanted = settings.worker_max_concurrent + settings.worker_python_kept
+    size = max(1, allow_connections(wanted * FILES_EACH) // FILES_EACH)
     async with interpreter_pool(
         executable=settings.python_path or None,
         limits=limits,
-        # The slots of the worker bound the scripts at work; kept processes need places too.
-        size=settings.worker_max_concurrent + settings.worker_python_kept,
+        size=size,
         warm=settings.worker_python_warm,
         keeping=Keeping(
             most=settings.worker_python_kept, seconds=settings.worker_python_kept_seconds

@@ -175,9 +175,10 @@ class Settings(
         default=2, ge=0, description="Python interpreters started ahead of the first script."
     )
     worker_python_kept: int = Field(
-        default=64,
+        default=320,
         ge=0,
-        description="Script processes that may wait for the next script of their execution; "
+        description="Script processes that may wait for the next script of their execution, each "
+        "some 2 MB; fewer than executions run python steps at once cost each step a fork. "
         "0: each script has a process of its own.",
     )
     worker_python_kept_seconds: float = Field(
@@ -301,4 +302,5 @@ class Settings(
             ack_wait=spec.ack_wait,
             max_deliver=spec.max_deliver,
             max_ack_pending=spec.max_ack_pending,
+            max_waiting=spec.max_waiting,
         )

@@ -580,6 +580,25 @@ async def test_a_kept_process_ends_when_it_has_waited_for_long(
         assert (await run(pool, "result = x")).value == 1
 
 
+async def test_interpreters_of_a_rush_end_with_the_processes_that_they_kept(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=12, warm=2, keeping=Keeping(12, 1.0)
+    ) as pool:
+        slow = "import os, time\ntime.sleep(0.3)\nresult = os.getcwd()"
+        ends = await asyncio.gather(*(run(pool, slow, execution=n) for n in range(10)))
+        directories = [Path(ended.value) for ended in ends]
+        assert len(set(directories)) > 5
+
+        await eventually(
+            lambda: sum(one.exists() for one in directories) <= 3, what="most of them are gone"
+        )
+        await eventually(lambda: len(pool._all) == 3, what="some stay for the next executions")
+        again = [run(pool, "result = x", execution=20 + n) for n in range(5)]
+        assert [ended.value for ended in await asyncio.gather(*again)] == [1] * 5
+
+
 async def test_no_more_processes_are_kept_than_allowed(
     interpreter_limits: InterpreterLimits,
 ) -> None:

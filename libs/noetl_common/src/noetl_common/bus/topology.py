@@ -167,6 +167,7 @@ async def ensure_durable(
             "ack_policy": "explicit",
             "deliver_policy": "all",
             "replay_policy": "instant",
+            "max_waiting": spec.max_waiting,
         }
         _log.info("durable_created", stream=spec.stream, durable=spec.name)
         return await _put_durable(bus, spec, config)

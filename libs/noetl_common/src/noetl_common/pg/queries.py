@@ -12,6 +12,10 @@ _HEAD = re.compile(r"^--\s*(name|list):\s*(\S+)\s*$")
 # The list's own FROM stands at the beginning of a line, those inside of its columns don't.
 _SELECT = re.compile(r"SELECT\s+(.+?)\s+^FROM\s", re.DOTALL | re.MULTILINE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)\s+([a-z_]+)\s*=\s*(.+)$")
+_WITHOUT = re.compile(r"^--\s*without:\s*(\S+)((?:\s+[a-z_]+)+)\s*$")
+_PART = re.compile(r"^\s*--\s*part:\s*([a-z_]+)\s*$")
+_PART_END = re.compile(r"^\s*--\s*end\s*$")
+_PARAMETER = re.compile(r"\$(\d+)")
 _PLACE = re.compile(r"(?<!')\{([a-z_]+)\}")
 
 
@@ -26,7 +30,9 @@ class Queries:
     the file. The lists of log rows (``lists.sql``) are known in every file.
 
     Statements that differ in one condition are written once: each line ``-- each: name place =
-    condition`` below the head makes one with the condition for ``{place}``.
+    condition`` below the head makes one with the condition for ``{place}``. A line ``-- without:
+    name part …`` makes one that lacks these parts, which stand between ``-- part: part`` and
+    ``-- end``; the parameters that are left are numbered anew in their order.
     """
 
     def __init__(self, statements: Mapping[str, str]) -> None:
@@ -89,12 +95,13 @@ def _parts(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Split a file into its statements and its lists."""
     found: dict[tuple[str, str], list[str]] = {}
     variants: dict[str, list[tuple[str, str, str]]] = {}
+    shorter: dict[str, list[tuple[str, frozenset[str]]]] = {}
     lines: list[str] | None = None
     head = ("", "")
     for line in text.splitlines():
-        if lines == [] and (match := _EACH.match(line)):
-            variants.setdefault(head[1], []).append((match[1], match[2], match[3]))
-        elif match := _HEAD.match(line):
+        if lines == [] and _is_variant(head[1], line, variants, shorter):
+            continue
+        if match := _HEAD.match(line):
             head = (match[1], match[2])
             if head in found:
                 raise ValueError(f"the statement {match[2]} is there twice")
@@ -105,7 +112,65 @@ def _parts(text: str) -> tuple[dict[str, str], dict[str, str]]:
                 lines.append(line.rstrip())
         elif line.strip() and not line.startswith("--"):
             raise ValueError(f"SQL before the first name: {line}")
+    _add_shorter(found, shorter)
     return _named(found, variants)
+
+
+def _is_variant(
+    name: str,
+    line: str,
+    variants: dict[str, list[tuple[str, str, str]]],
+    shorter: dict[str, list[tuple[str, frozenset[str]]]],
+) -> bool:
+    """Note the variant of a statement that a line below its head may ask for."""
+    if match := _EACH.match(line):
+        variants.setdefault(name, []).append((match[1], match[2], match[3]))
+    elif match := _WITHOUT.match(line):
+        shorter.setdefault(name, []).append((match[1], frozenset(match[2].split())))
+    return match is not None
+
+
+def _add_shorter(
+    found: dict[tuple[str, str], list[str]],
+    shorter: Mapping[str, list[tuple[str, frozenset[str]]]],
+) -> None:
+    """Add the statements that lack parts of others, and take out the marks of parts."""
+    for name, wanted in shorter.items():
+        for variant, parts in wanted:
+            if ("name", variant) in found:
+                raise ValueError(f"the statement {variant} is there twice")
+            body = "\n".join(_without(name, found["name", name], parts))
+            found["name", variant] = _renumbered(body).splitlines()
+    for (_, name), lines in found.items():
+        lines[:] = _without(name, lines, frozenset())
+
+
+def _renumbered(body: str) -> str:
+    """Number the parameters of a statement anew, in their order."""
+    numbers = sorted({int(number) for number in _PARAMETER.findall(body)})
+
+    def place_of(match: re.Match[str]) -> str:
+        return f"${numbers.index(int(match[1])) + 1}"
+
+    return _PARAMETER.sub(place_of, body)
+
+
+def _without(name: str, lines: list[str], parts: frozenset[str]) -> list[str]:
+    """Return a statement's lines without some of its parts, and without the marks of parts."""
+    kept: list[str] = []
+    known: set[str] = set()
+    inside: str | None = None
+    for line in lines:
+        if match := _PART.match(line):
+            inside = match[1]
+            known.add(inside)
+        elif inside is not None and _PART_END.match(line):
+            inside = None
+        elif inside not in parts:
+            kept.append(line)
+    if inside is not None or not parts <= known:
+        raise ValueError(f"parts of the statement {name} don't end, or are not there")
+    return kept
 
 
 def _named(

@@ -7,6 +7,7 @@ from typing import Self
 import orjson
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.rpc.replies import unread_body
+from noetl_contract.ingress import unchecked
 from noetl_contract.rpc import RpcReply
 
 
@@ -87,7 +88,7 @@ class Answers:
             return _of_bare(data)
         unread = unread_body(data) if self._is_passed_on else None
         if unread is not None:
-            return RpcReply.model_construct(status=200, body=unread)
+            return unchecked(RpcReply, status=200, body=unread)
         return RpcReply.model_validate_json(data)
 
 

@@ -155,6 +155,7 @@ class ClaimCaller(Caller):
     def __init__(self) -> None:
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._is_taken = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -182,14 +183,22 @@ class ClaimCaller(Caller):
 
     async def wait(self, timeout_seconds: float) -> Answer:
         """Return the answer; 503 after the timeout, doubled while a decision is under way (W7)."""
-        for _ in range(2):
-            done, _ = await asyncio.wait([self._answer], timeout=timeout_seconds)
-            if done:
-                return self._answer.result()
-            if not self._is_taken:
-                break
-        self._answer.cancel()
-        return _BUSY
+        self._give_up_after(timeout_seconds, more_seconds=timeout_seconds)
+        try:
+            return await self._answer
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _give_up_after(self, seconds: float, *, more_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._give_up, more_seconds)
+
+    def _give_up(self, more_seconds: float) -> None:
+        if self._is_taken and more_seconds:
+            self._give_up_after(more_seconds, more_seconds=0.0)
+        elif not self._answer.done():
+            self._answer.set_result(_BUSY)
 
 
 _BUSY = Answer(status=503, error="The claim could not be decided in time")

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, fields
 
 from noetl_contract.json import Json
 
+_RARE = ("checks", "timers", "timers_done", "keys", "snapshots")
+SHORTER_FORMS = {"commit_handed": (*_RARE, "begins", "outbox"), "commit_steps": _RARE}
+"""What shorter forms of the statement leave out; none of them looks for posted ids either."""
 _TUPLES = {"snapshots": 3, "outbox": 8, "events": 18}
 
 
@@ -25,17 +28,34 @@ class CommitParameters:
     outbox: list[tuple[Json, ...]] = field(default_factory=list)
     events: list[tuple[Json, ...]] = field(default_factory=list)
 
-    def arguments(self) -> list[object]:
-        """Return the statement's arguments; it unnests the columns of some."""
+    @property
+    def shorter_form(self) -> str | None:
+        """The shortest form of the statement that writes all of it, if there is a shorter one."""
+        for name, left_out in SHORTER_FORMS.items():
+            if not any(getattr(self, one) for one in left_out):
+                return name
+        return None
+
+    def arguments(self, form: str | None = None) -> list[object]:
+        """Return the arguments of the statement, or of a shorter form of it.
+
+        Those of some rows are columns, which it unnests.
+        """
+        left_out = () if form is None else ("posted", *SHORTER_FORMS[form])
         found: list[object] = []
-        for one in fields(self):
-            rows = getattr(self, one.name)
-            width = _TUPLES.get(one.name)
+        for name in _NAMES:
+            if name in left_out:
+                continue
+            rows = getattr(self, name)
+            width = _TUPLES.get(name)
             if width is None:
                 found.append(rows)
             else:
                 found += columns(rows, width)
         return found
+
+
+_NAMES = tuple(one.name for one in fields(CommitParameters))
 
 
 def columns(rows: Sequence[tuple[object, ...]], count: int) -> list[tuple[object, ...]]:

@@ -10,6 +10,8 @@ SELECT
 FROM noetl.command AS c;
 
 -- name: commit_turn
+-- without: commit_steps checks posted timers keys snapshots
+-- without: commit_handed checks posted timers keys snapshots starts outbox
 -- Commits the decisions of one turn, all or nothing per execution (W1). It leaves out executions
 -- that have moved since they were read, are locked by another replica, or hold one of the posted
 -- event ids already, and starts past their deadline.
@@ -17,6 +19,8 @@ FROM noetl.command AS c;
 -- $5 commands, $6 changes of commands, $7 timers, $8 ids of timers done, $9 request keys,
 -- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
+-- What few turns need would cost the others a third of the time, even if there is none of it:
+-- `commit_steps` and `commit_handed` have no parts for it.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
 -- lock, and updates compare with = ANY: for the planner this is no join by hash or merge, which on
 -- small tables would read the whole index, and go on to when they have grown. For the same reason
@@ -45,6 +49,7 @@ WITH wanted AS MATERIALIZED (
         )
 ),
 
+-- part: posted
 clash AS MATERIALIZED (
     SELECT f.*
     FROM json_to_recordset($4::JSON) AS p (execution_id BIGINT, event_id BIGINT)
@@ -66,6 +71,7 @@ clash AS MATERIALIZED (
         ) AS f
     WHERE f.event_id = p.event_id
 ),
+-- end
 
 locked AS MATERIALIZED (
     SELECT f.execution_id
@@ -78,7 +84,9 @@ locked AS MATERIALIZED (
                 AND s.position = w.expected
             FOR UPDATE SKIP LOCKED
         ) AS f
+    -- part: posted
     WHERE w.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
+    -- end
 ),
 
 moved AS (
@@ -106,6 +114,7 @@ moved AS (
     RETURNING s.execution_id
 ),
 
+-- part: starts
 begun AS (
     INSERT INTO noetl.execution_state (
         execution_id, catalog_id, path, version, parent_execution_id, status, position,
@@ -147,13 +156,17 @@ begun AS (
     ON CONFLICT (execution_id) DO NOTHING
     RETURNING execution_id
 ),
+-- end
 
 kept AS MATERIALIZED (
     SELECT execution_id FROM moved
+    -- part: starts
     UNION ALL
     SELECT execution_id FROM begun
+    -- end
 ),
 
+-- part: checks
 checked AS (
     SELECT f.execution_id
     FROM json_to_recordset($3::JSON) AS k (execution_id BIGINT, expected BIGINT)
@@ -165,6 +178,7 @@ checked AS (
         LIMIT 1
     ) AS f
 ),
+-- end
 
 new_events AS (
     INSERT INTO noetl.event (
@@ -236,6 +250,85 @@ new_commands AS (
         ON k.execution_id = n.execution_id
 ),
 
+-- part: timers
+new_timers AS (
+    INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
+    SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
+    FROM
+        json_to_recordset($7::JSON) AS n (
+            timer_id BIGINT,
+            execution_id BIGINT,
+            due_at TIMESTAMPTZ,
+            kind TEXT,
+            payload JSONB
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+-- end
+
+-- part: timers
+done_timers AS (
+    DELETE FROM noetl.timer AS t
+    WHERE t.timer_id = ANY($8::BIGINT[])
+        AND (
+            t.execution_id IN (SELECT k.execution_id FROM kept AS k)
+            OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+        )
+),
+-- end
+
+-- part: snapshots
+new_snapshots AS (
+    INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
+    SELECT n.execution_id, n.position, 1, n.state
+    FROM unnest($10::BIGINT[], $11::BIGINT[], $12::BYTEA[]) AS n (execution_id, position, state)
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ON CONFLICT (execution_id) DO UPDATE
+        SET
+            position = excluded.position,
+            format = excluded.format,
+            state = excluded.state,
+            updated_at = clock_timestamp()
+),
+-- end
+
+-- part: keys
+new_keys AS (
+    INSERT INTO noetl.request_key (scope, key, execution_id, answer)
+    SELECT n.scope, n.key, n.execution_id, n.answer
+    FROM
+        json_to_recordset($9::JSON) AS n (
+            scope TEXT,
+            key TEXT,
+            execution_id BIGINT,
+            answer JSONB
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ORDER BY n.scope, n.key
+),
+-- end
+
+-- part: outbox
+new_outbox AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
+        n.payload::JSONB
+    FROM
+        unnest(
+            $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[],
+            $19::TEXT[], $20::TEXT[]
+        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
+    INNER JOIN kept AS k
+        ON k.execution_id = n.owner
+),
+-- end
+
 changed_commands AS (
     UPDATE noetl.command AS c
     SET
@@ -271,81 +364,16 @@ changed_commands AS (
     WHERE c.execution_id = ANY(ARRAY[n.execution_id])
         AND c.event_id = ANY(ARRAY[n.event_id])
         AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
-),
-
-new_timers AS (
-    INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
-    SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
-    FROM
-        json_to_recordset($7::JSON) AS n (
-            timer_id BIGINT,
-            execution_id BIGINT,
-            due_at TIMESTAMPTZ,
-            kind TEXT,
-            payload JSONB
-        )
-    INNER JOIN kept AS k
-        ON k.execution_id = n.execution_id
-),
-
-done_timers AS (
-    DELETE FROM noetl.timer AS t
-    WHERE t.timer_id = ANY($8::BIGINT[])
-        AND (
-            t.execution_id IN (SELECT k.execution_id FROM kept AS k)
-            OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
-        )
-),
-
-new_outbox AS (
-    INSERT INTO noetl.outbox (
-        outbox_id, execution_id, event_id, kind, subject, message_id, payload
-    )
-    SELECT
-        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
-        n.payload::JSONB
-    FROM
-        unnest(
-            $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[],
-            $19::TEXT[], $20::TEXT[]
-        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
-    INNER JOIN kept AS k
-        ON k.execution_id = n.owner
-),
-
-new_snapshots AS (
-    INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
-    SELECT n.execution_id, n.position, 1, n.state
-    FROM unnest($10::BIGINT[], $11::BIGINT[], $12::BYTEA[]) AS n (execution_id, position, state)
-    INNER JOIN kept AS k
-        ON k.execution_id = n.execution_id
-    ON CONFLICT (execution_id) DO UPDATE
-        SET
-            position = excluded.position,
-            format = excluded.format,
-            state = excluded.state,
-            updated_at = clock_timestamp()
-),
-
-new_keys AS (
-    INSERT INTO noetl.request_key (scope, key, execution_id, answer)
-    SELECT n.scope, n.key, n.execution_id, n.answer
-    FROM
-        json_to_recordset($9::JSON) AS n (
-            scope TEXT,
-            key TEXT,
-            execution_id BIGINT,
-            answer JSONB
-        )
-    INNER JOIN kept AS k
-        ON k.execution_id = n.execution_id
-    ORDER BY n.scope, n.key
 )
 
 SELECT
     coalesce((SELECT array_agg(k.execution_id) FROM kept AS k), '{}') AS kept,
+    -- part: checks
     coalesce((SELECT array_agg(c.execution_id) FROM checked AS c), '{}') AS checked,
+    -- end
+    -- part: posted
     (SELECT json_agg(c) FROM clash AS c) AS clashes,
+    -- end
     clock_timestamp() AS now;
 
 -- name: load_executions

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from noetl_common.errors import Conflict
+from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database, Row
 from noetl_common.pg.pool import Pool
 from noetl_contract.events import EventRow
@@ -22,6 +24,8 @@ from noetl_orchestrator.log.stored_rows import (
     Publication,
     RequestKeyHolder,
 )
+
+_log = get_logger()
 
 
 class Store:
@@ -54,11 +58,16 @@ class Store:
             Conflict: a key was taken at the same moment; nothing was stored.
             Transient: the database is away; whether it was stored is unknown.
         """
-        row = await self._turns.fetchone(
-            "commit_turn",
-            *parameters.arguments(),
-            timeout_seconds=self._commit_timeout_seconds,
-        )
+        form = parameters.shorter_form
+        if form is not None:
+            try:
+                row = await self._commit(form, parameters.arguments(form))
+            except Conflict:
+                # A posted event may be there already: the whole statement tells which.
+                _log.info("posted_events_looked_up", executions=len(parameters.moves))
+            else:
+                return Committed(frozenset(row["kept"]), frozenset(), {}, row["now"])
+        row = await self._commit("commit_turn", parameters.arguments())
         return Committed(
             kept=frozenset(row["kept"]),
             checked=frozenset(row["checked"]),
@@ -70,6 +79,10 @@ class Store:
             },
             now=row["now"],
         )
+
+    async def _commit(self, form: str, arguments: Sequence[object]) -> Row:
+        seconds = self._commit_timeout_seconds
+        return await self._turns.fetchone(form, *arguments, timeout_seconds=seconds)
 
     async def check_positions(
         self, expected: Mapping[int, int], timers_done: Sequence[int]

@@ -10,7 +10,7 @@ from noetl_orchestrator.turn.inputs import Group, TurnInput
 type Postponed = tuple[Group, float]
 """A group left out of its commit, and the seconds until the next try."""
 
-_MANY = 8
+_MANY = 5
 """Executions that are worth a turn beside another one."""
 _GATHER_SECONDS = 0.02
 

@@ -220,9 +220,13 @@ class Interpreter:
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
+    def end(self) -> None:
+        """End it with everything below it; `on_free` is called at once."""
+        self._lose(in_order=True)
+
     async def close(self) -> None:
         """End it with everything below it, and wait until all is gone."""
-        self._lose(in_order=True)
+        self.end()
         if self._cleanup is not None:
             await asyncio.shield(self._cleanup)
 

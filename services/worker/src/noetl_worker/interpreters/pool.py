@@ -21,6 +21,9 @@ _STARTS_AT_ONCE = 4
 # Processes that wait for the next executions: while a script runs, the one before is ended and
 # its successor forked, which takes longer than most scripts.
 _SPARES = 3
+# An end holds up the loop for a moment.
+_ENDS_AT_ONCE = 8
+_ENDS_PAUSE_SECONDS = 0.02
 # Scripts of the same execution go first for so long: theirs is the process.
 _TURN_SECONDS = 0.1
 
@@ -58,7 +61,8 @@ class InterpreterPool:
 
     The process of a script that left no trace is kept for the next script of the same execution,
     never for another one. It ends when it has waited for too long, or when a script of another
-    execution needs its place; the least recently used ends first.
+    execution needs its place; the least recently used ends first. With one that has waited for
+    too long its interpreter ends, if enough are left for the next executions.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class InterpreterPool:
         self._waiting: deque[_Waiter] = deque()
         self._growth: asyncio.TimerHandle | None = None
         self._closed = False
+        self._least = _SPARES
 
     async def run(
         self,
@@ -120,7 +125,8 @@ class InterpreterPool:
         return await interpreter.run(job, timeout=timeout, execution=execution, listener=listener)
 
     async def warm_up(self, count: int) -> None:
-        """Start some interpreters ahead of the first scripts."""
+        """Start some interpreters ahead of the first scripts; so many stay."""
+        self._least = max(self._least, count)
         while len(self._all) < count and not self._closed:
             await self._start_one()
 
@@ -243,9 +249,14 @@ class InterpreterPool:
         """End the processes that have waited for too long; look again later."""
         self._idle_end = None
         due = asyncio.get_running_loop().time() - self._keeping.seconds
-        for one in [one for one in self._idle if one.kept_for is not None]:
-            if one.kept_since <= due:
+        kept = [one for one in self._idle if one.kept_for is not None]
+        left = len(self._idle) - len(kept) + len(self._emptied) + len(self._starting)
+        for one in [one for one in kept if one.kept_since <= due][:_ENDS_AT_ONCE]:
+            if left < self._least:
                 self._retire(one)
+                left += 1
+            else:
+                one.end()
         self._watch_idle()
 
     def _watch_idle(self) -> None:
@@ -254,7 +265,8 @@ class InterpreterPool:
         kept = [one.kept_since for one in self._idle if one.kept_for is not None]
         if kept:
             loop = asyncio.get_running_loop()
-            self._idle_end = loop.call_at(min(kept) + self._keeping.seconds, self._end_idle)
+            due = max(min(kept) + self._keeping.seconds, loop.time() + _ENDS_PAUSE_SECONDS)
+            self._idle_end = loop.call_at(due, self._end_idle)
 
     def _grow_when_due(self) -> None:
         """Start an interpreter if a script has waited for long; else look again later."""

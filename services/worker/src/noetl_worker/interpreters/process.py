@@ -21,6 +21,8 @@ _BOOT = (
     "from host.nursery import main; del sys.path[0]; main()"
 )
 _PREFIX = "noetl-python-"
+FILES_EACH = 7
+"""Open files that the worker has for an interpreter: its pipes, and one for each process."""
 _HOST_DIRECTORY = str(Path(__file__).parent)
 
 

@@ -13,6 +13,8 @@ from noetl_worker.libraries.locks import Locks
 from noetl_worker.libraries.pools import LibraryPools
 from noetl_worker.settings import Settings
 
+_MOST_KEPT = 64
+
 
 def library_pools(settings: Settings, edge: Edge, *, limits: InterpreterLimits) -> LibraryPools:
     """Return the interpreters with libraries; nothing is made before a script asks for some.
@@ -23,6 +25,8 @@ def library_pools(settings: Settings, edge: Edge, *, limits: InterpreterLimits) 
         limits: bounds of scripts.
     """
     executable = settings.python_path or None
+    # There may be several such pools, whose processes are larger.
+    most_kept = min(settings.worker_python_kept, _MOST_KEPT)
 
     def make_pool(packages: Path) -> InterpreterPool:
         box = limits.box
@@ -31,10 +35,8 @@ def library_pools(settings: Settings, edge: Edge, *, limits: InterpreterLimits) 
         return InterpreterPool(
             executable=executable,
             limits=dataclasses.replace(limits, box=box),
-            size=settings.worker_max_concurrent + settings.worker_python_kept,
-            keeping=Keeping(
-                most=settings.worker_python_kept, seconds=settings.worker_python_kept_seconds
-            ),
+            size=settings.worker_max_concurrent + most_kept,
+            keeping=Keeping(most=most_kept, seconds=settings.worker_python_kept_seconds),
             libraries=str(packages),
         )
 

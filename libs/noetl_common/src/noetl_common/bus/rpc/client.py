@@ -4,6 +4,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import orjson
+from noetl_contract.ingress import unchecked
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
@@ -151,7 +152,7 @@ class RpcClient:
                 data = incoming.data if key is None else _opened(key, incoming.data)
                 unread = unread_body(data) if is_passed_on else None
                 if unread is not None:
-                    return RpcReply.model_construct(status=200, body=unread)
+                    return unchecked(RpcReply, status=200, body=unread)
                 return RpcReply.model_validate_json(data)
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")

@@ -143,10 +143,10 @@ class Zygote:
 
 def remove_content(directory: str) -> None:
     """Remove what is in a directory, as far as possible."""
-    import shutil  # noqa: PLC0415  brings libraries that each fork would copy
-
     for entry in os.scandir(directory):
         if entry.is_dir(follow_symlinks=False):
+            import shutil  # noqa: PLC0415  brings libraries that each fork would copy
+
             shutil.rmtree(entry.path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
