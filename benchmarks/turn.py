@@ -54,11 +54,15 @@ class SilentBus:
     """Takes hints, messages and replies."""
 
     forbidden: frozenset[str] = frozenset()
+    is_connected = True
 
     def __init__(self) -> None:
         self.hints = 0
 
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
+        self.send_nowait(subject, body, headers)
+
+    def send_nowait(self, subject: str, body: bytes, headers: Any = None) -> None:
         del subject, body, headers
         self.hints += 1
 

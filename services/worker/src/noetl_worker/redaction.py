@@ -25,7 +25,7 @@ _SHORTEST = 8
 """Shorter texts occur in honest output by chance."""
 # Most secrets are letters and digits: looking costs less than spelling them out.
 _SAME_IN_JSON = re.compile(r"[ !#-\[\]-~]+")
-_SAME_IN_URL = re.compile(r"[A-Za-z0-9_.~-]+")
+_COLON_ALONE_DIFFERS_IN_URL = re.compile(r"[A-Za-z0-9_.~:-]+")
 _SCHEME = re.compile(r"\s{0,64}(?:bearer|basic)\s+\S", re.IGNORECASE)
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z", re.IGNORECASE)
 _INSIDE = re.compile(
@@ -104,8 +104,8 @@ def spellings_of(*secrets: str) -> list[str]:
         if _SAME_IN_JSON.fullmatch(secret) is None:
             found[json.dumps(secret)[1:-1]] = None
             found[json.dumps(secret, ensure_ascii=False)[1:-1]] = None
-        if _SAME_IN_URL.fullmatch(secret) is None:
-            found[quote(plain, safe="")] = None
+        is_simple = _COLON_ALONE_DIFFERS_IN_URL.fullmatch(secret) is not None
+        found[secret.replace(":", "%3A") if is_simple else quote(plain, safe="")] = None
         code = b2a_base64(plain, newline=False).decode()
         found[code] = None
         found[code.rstrip("=")] = None

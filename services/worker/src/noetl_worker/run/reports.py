@@ -52,26 +52,31 @@ class Reporter:
 
     def started(self, command: Command) -> EventFields:
         """Return `command.started`."""
-        return self._event(
-            command, "command.started", "STARTED", {"command_id": command.command_id}
-        )
+        context: JsonObject = {"command_id": command.command_id}
+        return self._event(command, "command.started", "STARTED", context, at=_now())
 
     def ended(self, command: Command, outcome: Outcome) -> list[EventFields]:
         """Return the two events of an end; of work that goes on only the second, and says so."""
         call: JsonObject = {"command_id": command.command_id, "call_index": 0}
+        at = _now()
         if outcome.error is not None:
             said: JsonObject = {"error": cut_error(outcome.error, self._error_bytes)}
             if outcome.task is not None:
                 said["task"] = outcome.task
             return [
                 self._event(
-                    command, "call.error", "FAILED", {**call, **said, **(outcome.printed or {})}
+                    command,
+                    "call.error",
+                    "FAILED",
+                    {**call, **said, **(outcome.printed or {})},
+                    at=at,
                 ),
                 self._event(
                     command,
                     "command.failed",
                     "FAILED",
                     {"command_id": command.command_id, **said},
+                    at=at,
                 ),
             ]
         status = outcome.status
@@ -80,31 +85,31 @@ class Reporter:
             ended["handled"] = True
         if outcome.job is not None:
             ended |= {"pending_callback": True, "job": dict(outcome.job)}
-            return [self._event(command, "command.completed", status, ended)]
+            return [self._event(command, "command.completed", status, ended, at=at)]
+        call["result"] = outcome.result
         return [
-            self._event(command, "call.done", "COMPLETED", {**call, "result": outcome.result}),
-            self._event(
-                command,
-                "command.completed",
-                status,
-                ended,
-            ),
+            self._event(command, "call.done", "COMPLETED", call, at=at),
+            self._event(command, "command.completed", status, ended, at=at),
         ]
 
     def _event(
-        self, command: Command, event_type: str, status: str, context: JsonObject
+        self, command: Command, event_type: str, status: str, context: JsonObject, *, at: str
     ) -> EventFields:
-        moment = datetime.now(UTC).isoformat(timespec="microseconds")
         return {
             "event_type": event_type,
             "step": command.step,
             "status": status,
-            "created_at": f"{moment[:-6]}Z",
+            "created_at": at,
             "context": context,
             "event_id": self._next_id(),
             "worker_id": self.worker_id,
             "meta": {"attempts": command.attempts},
         }
+
+
+def _now() -> str:
+    moment = datetime.now(UTC).isoformat(timespec="microseconds")
+    return f"{moment[:-6]}Z"
 
 
 def cut_error(text: str, limit: int = _LARGEST_ERROR_BYTES) -> str:

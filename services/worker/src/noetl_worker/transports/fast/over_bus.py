@@ -101,22 +101,27 @@ class BusChannel:
         self._short[message.reply] = message
         answered = message.expect()
         is_answered = None
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = not answered.done()
+            message.settle()
+
+        # A handle of the loop costs a third of a timeout's context.
+        timer = asyncio.get_running_loop().call_later(SHORT_WAY_SECONDS, give_up)
         try:
             subject = direct_subject(_subject_of(message))
             await self._bus.send(subject, message.body, {**headers, **wish}, reply=message.reply)
-            async with asyncio.timeout(SHORT_WAY_SECONDS):
-                await answered
-            is_answered = message.reply in self._short
-        except TimeoutError:
-            # The answer may have come in the moment that was too late.
-            is_settled = answered.done() and not answered.cancelled()
-            is_answered = is_settled and message.reply in self._short
-            if not is_answered:
+            await answered
+            is_answered = not is_late and message.reply in self._short
+            if is_late:
                 # It may be committed already.
                 headers[AGAIN_HEADER] = "1"
         except NoetlError as error:
             _log.info("outcome_left_to_the_stream", error=error.message)
         finally:
+            timer.cancel()
             message.answered = None
             self._short.pop(message.reply, None)
             way.note(is_answered=is_answered)

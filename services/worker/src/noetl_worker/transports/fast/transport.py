@@ -33,6 +33,7 @@ from noetl_worker.transports.transport import Transport
 _log = get_logger()
 _CLAIMED = metrics.PULLS.labels("claimed")
 _QUICK = metrics.FAST_PATH.labels("quick")
+_NEXT = metrics.FAST_PATH.labels("next")
 
 _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
@@ -327,7 +328,7 @@ class FastTransport:
         slots = current_permits()
         if slots is None or await slots.regain(self._timing.next_wait_seconds):
             self._messages.forget(message)
-            metrics.FAST_PATH.labels("next").inc()
+            _NEXT.inc()
             return
         metrics.FAST_PATH.labels("crowded").inc()
         run.following = None
