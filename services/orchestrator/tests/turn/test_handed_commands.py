@@ -310,3 +310,20 @@ async def test_a_cancelled_execution_leaves_nothing_to_publish(shard: Shard) -> 
 
     assert await row_of(shard, first.next) is None
     assert await handed_for(shard, first.next) is None
+
+
+async def test_w25_an_outcome_that_comes_several_times_in_a_turn_releases_its_command_once(
+    shard: Shard,
+) -> None:
+    await shard.open_replica()
+    first = await first_outcome(shard)
+
+    again = await asyncio.gather(
+        *(ask(shard, first.message, AGAIN_HEADER, NEXT_HEADER) for _ in range(8))
+    )
+
+    assert [one.answer for one in again] == [{"status": "ok"}] * 8
+    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
+    assert len(hinted(shard, first.next)) == 1
+    third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
+    assert third.answer == {"status": "ok"}

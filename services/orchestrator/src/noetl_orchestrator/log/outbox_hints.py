@@ -173,17 +173,14 @@ class Repetitions:
         """Have commands published, but those that have changed since; return how many were."""
         if not commands:
             return 0
+        # One may be asked for twice: an outcome came by two ways into the same turn.
+        found = {(one.execution_id, one.event_id): one for one in commands}
         rows = {
-            (one.execution_id, one.event_id): self._rows.repeated_command_row(
-                one, outbox_id=self._new_id()
-            )
-            for one in commands
+            key: self._rows.repeated_command_row(one, outbox_id=self._new_id())
+            for key, one in found.items()
         }
         put_back = await self._store.notify_again(
-            [
-                row.repeated_columns(holds=one.holds)
-                for one, row in zip(commands, rows.values(), strict=True)
-            ],
+            [row.repeated_columns(holds=found[key].holds) for key, row in rows.items()],
             next_look_seconds=self._settings.lease_again_seconds,
             longest_look_seconds=self._settings.pending_retry_max_seconds,
         )
