@@ -63,6 +63,9 @@ class SilentBus:
         del subject, body
 
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
+        self.send_nowait(subject, body, headers)
+
+    def send_nowait(self, subject: str, body: bytes, headers: Any = None) -> None:
         del subject, body, headers
         self.hints += 1
 

@@ -45,7 +45,12 @@ def encode_text(value: Json) -> str | None:
     Raises:
         TypeError, ValueError: as `encode`.
     """
-    return None if value is None else encode(value).decode()
+    if value is None:
+        return None
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return encode(value).decode()
 
 
 def embed(value: Json) -> orjson.Fragment | None:

@@ -78,7 +78,7 @@ class Settings(
     cache_bytes: int = Field(default=256 << 20, ge=1, description="Their memory, roughly.")
     cache_playbooks: int = Field(default=500, ge=1, description="Parsed playbooks kept in memory.")
     snapshot_min_events: int = Field(
-        default=64,
+        default=256,
         ge=1,
         description="A snapshot is written when at least this many events and "
         "as many bytes as the last one had have come since (W11).",

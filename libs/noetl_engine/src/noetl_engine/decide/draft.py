@@ -83,10 +83,10 @@ class Draft:
 
     def append(self, row: EventRow) -> EventRow:
         """Give a row its position, fold it and add it to the decision."""
-        state = self.state
+        state = self.memory.state
         row.position = state.position + 1
         note = row.note if isinstance(row.note, dict) else {}
-        command = state.commands.get(note.get("command", 0))
+        command = state.commands.get(note["command"]) if "command" in note else None
         running = not state.ended
         if self.playbook.fails_softly and command is not None and ends_softly(row):
             row.note = {**note, "fails": True}

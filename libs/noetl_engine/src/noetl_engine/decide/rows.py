@@ -82,7 +82,7 @@ def worker_row(
     late: bool = False,
 ) -> EventRow:
     """Build the row of a worker event; ``command`` is given only where it takes effect."""
-    state, facts = draft.state, draft.facts
+    state, facts = draft.memory.state, draft.facts
     event_id = event.event_id
     note: dict[str, Json] = {}
     if event_id is None:
@@ -96,12 +96,17 @@ def worker_row(
         note["command"] = command.event_id
         note["at"] = micros(facts.now)
     status = event.status if event.status is not None else status_from_type(event.event_type)
-    return draft.row(
-        event.event_type,
-        event.step,
-        status,
+    return EventRow(
+        execution_id=state.execution_id,
+        position=0,
         event_id=event_id,
+        event_type=event.event_type,
         created_at=event.created_at or facts.now,
+        catalog_id=state.catalog_id,
+        node_id=event.step,
+        node_name=event.step,
+        status=status,
+        parent_execution_id=state.parent_execution_id,
         result=result_of(event, status),
         meta=meta_of(event, late=late),
         worker_id=event.worker_id if batch else None,

@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
@@ -16,11 +17,13 @@ _COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
 REMEMBERED_EVENTS = 384
 
 
+@lru_cache(maxsize=256)
 def micros(moment: datetime) -> int:
     """Return microseconds since 1970, as notes keep times."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=256)
 def moment_of(number: int) -> datetime:
     """Return the moment that :func:`micros` gave this number."""
     return _EPOCH + number * _MICROSECOND

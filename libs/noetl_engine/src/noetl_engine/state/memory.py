@@ -31,7 +31,7 @@ class Memory:
         if row.position <= state.position:
             return
         note = row.note if isinstance(row.note, dict) else {}
-        command = state.commands.get(note.get("command", 0))
+        command = state.commands.get(note["command"]) if "command" in note else None
         event_type = row.event_type
         if command is None:
             if event_type in _RESULT_ROWS and "inert" not in note:
@@ -47,7 +47,8 @@ class Memory:
         # Before the row: the decision that follows still reads the values that it ends.
         values.prune(state)
         self._absorb_run(row, command)
-        self.note_frames(note.get("ops", ()))
+        if "ops" in note:
+            self.note_frames(note["ops"])
 
     def given_to(
         self, step: str, index: int | None = None, *, entering: bool = False

@@ -48,6 +48,7 @@ def test_any_bytes(data: bytes):
 
 
 @given(st.sampled_from(places(VALID)), JSON)
+@example(("keychain", 0), {"name": "k", "kind": [None], "credential": "c"})
 @settings(max_examples=300)
 def test_any_value_in_any_place(path: tuple, value: object):
     outcome(yaml.safe_dump(with_value(VALID, path, value), allow_unicode=True))

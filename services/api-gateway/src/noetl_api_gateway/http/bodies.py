@@ -7,7 +7,7 @@ on routes that ask for it, and NUL characters, which PostgreSQL stores in no tex
 """
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from litestar import Request
@@ -16,7 +16,12 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.http.refusals import Refusal, bad_json, bad_shape, not_json
 
+if TYPE_CHECKING:
+    from litestar.types import Receive, ReceiveMessage
+
 MAX_DEPTH = 128
+_SMALL = 1024
+"""A body within the limits of all routes, whatever the settings."""
 AnyRequest = Request[Any, Any, Any]
 """A request; users, authentication and state are not typed by the edge."""
 
@@ -56,15 +61,37 @@ async def read_json_if_any(request: AnyRequest) -> Json:
 
 
 async def read_bytes(request: AnyRequest) -> bytes:
-    """Return the raw body.
+    """Return the raw body: a small one past the framework, which reads all headers for it.
 
     Raises:
         ClientGoneError: the client left while sending it.
     """
+    receive = request.receive
+    event = await receive()
+    # Whoever reads the body once more, and the framework, find what came.
+    request.receive = _once_more(event, receive)
+    if event["type"] == "http.request" and not event.get("more_body"):
+        body = event.get("body", b"")
+        if len(body) <= _SMALL:
+            return body
     try:
-        return await request.body()
+        body = await request.body()
     except InternalServerException as error:
         raise ClientGoneError from error
+    request.receive = _once_more(
+        {"type": "http.request", "body": body, "more_body": False}, receive
+    )
+    return body
+
+
+def _once_more(event: "ReceiveMessage", receive: "Receive") -> "Receive":
+    """Return what gives an event, and then what comes after it."""
+    events = [event]
+
+    async def next_event() -> "ReceiveMessage":
+        return events.pop() if events else await receive()
+
+    return next_event
 
 
 def decode(body: bytes, *, unique_keys: bool = False) -> Json:

@@ -68,7 +68,9 @@ class ClaimHandler:
             return _refusal(FINISHED)
         if (foreign := self._settings.refuse_foreign(execution_id)) is not None:
             return foreign
-        known = claim.model_copy(update={"execution_id": execution_id})
+        known = claim
+        if claim.execution_id is None:
+            known = claim.model_copy(update={"execution_id": execution_id})
         owner = self._replicas.owner_of(execution_id)
         if owner is not None:
             try:

@@ -137,7 +137,7 @@ def _sameness(message: IngressMessage, delivery: Delivery) -> str:
 
 def _with_senders(message: EventsMessage) -> EventsMessage:
     """Return the message with its sender in every event that names none."""
-    if message.worker_id is None:
+    if message.worker_id is None or all(event.worker_id is not None for event in message.events):
         return message
     sender = {"worker_id": message.worker_id}
     events = [

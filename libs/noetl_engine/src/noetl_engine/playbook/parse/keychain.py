@@ -26,9 +26,9 @@ _NAMING_KINDS: Final = frozenset(
 def credential_named(entry: Mapping[str, Value]) -> str:
     """Return the stored credential that an entry stands for; empty when it is none."""
     credential, kind = entry.get("credential"), entry.get("kind") or ""
-    if entry.get("provider") or kind not in _NAMING_KINDS or not isinstance(credential, str):
+    if entry.get("provider") or not isinstance(kind, str) or kind not in _NAMING_KINDS:
         return ""
-    return credential
+    return credential if isinstance(credential, str) else ""
 
 
 def token_endpoint(entry: Mapping[str, Value]) -> str:
