@@ -59,9 +59,6 @@ class SilentBus:
     def __init__(self) -> None:
         self.hints = 0
 
-    def send_nowait(self, subject: str, body: bytes) -> None:
-        del subject, body
-
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
         self.send_nowait(subject, body, headers)
 
