@@ -62,7 +62,10 @@ async def test_all_calls_of_the_ui_are_answered(watched: Watched, nats_stack: St
     assert all(one["status"] == 501 and " " in one["detail"] for one in refused)
     assert len(found["calls"]) > len(refused) + 20
     assert len(set(found["ids"])) == len(found["ids"])
-    assert (found["verdict"], found["execution"], found["duration"] > 0) == (True, True, True)
+    assert (found["verdict"], found["execution"]) == (True, True)
+    # Tools measure whole milliseconds, and a quick one takes none.
+    assert found["duration"] is not None
+    assert found["duration"] >= 0
     waited = found["awaited"]
     assert (waited["started"]["status"], bool(waited["client"])) == ("started", True)
     assert waited["result"]["requestId"] == waited["started"]["requestId"]
