@@ -8,7 +8,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from noetl_contract.subjects import (
     COMMANDS_ROOT,
-    COMMITS_ROOT,
     DIRECT_ROOT,
     INBOX_ROOT,
     INGRESS_ROOT,
@@ -18,26 +17,23 @@ _ENDS = {"command.completed", "command.failed"}
 
 
 class BusWatch:
-    """Notes when outcomes, commits and commands of executions pass.
+    """Notes when outcomes and commands of executions pass.
 
     The commands of an execution are told apart by their order, so one may be open at a time.
 
     Attributes:
         outcomes: seconds at which each outcome was sent, by execution.
-        commits: seconds at which each commit was told.
         commands: seconds at which each command was published, or came with an answer.
     """
 
     def __init__(self) -> None:
         self.outcomes: dict[int, list[float]] = defaultdict(list)
-        self.commits: dict[int, list[float]] = defaultdict(list)
         self.commands: dict[int, list[float]] = defaultdict(list)
 
     async def watch(self, connection: Client) -> None:
         """Begin to listen, as one more reader to whom the broker sends a copy."""
         await connection.subscribe(f"{INGRESS_ROOT}.>", cb=self._on_ingress)
         await connection.subscribe(f"{DIRECT_ROOT}.>", cb=self._on_ingress)
-        await connection.subscribe(f"{COMMITS_ROOT}.>", cb=self._on_commit)
         await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)
         await connection.subscribe(f"{INBOX_ROOT}.>", cb=self._on_answer)
         await connection.flush()
@@ -47,10 +43,6 @@ class BusWatch:
         body = orjson.loads(message.data)
         if any(one.get("event_type") in _ENDS for one in body.get("events") or ()):
             self.outcomes[int(body["execution_id"])].append(now)
-
-    async def _on_commit(self, message: Msg) -> None:
-        now = time.time()
-        self.commits[int(message.subject.rpartition(".")[2])].append(now)
 
     async def _on_command(self, message: Msg) -> None:
         now = time.time()
