@@ -180,8 +180,9 @@ async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warn
 
 
 async def _keep_time(orchestrator: Orchestrator) -> None:
-    """Correct the clock and update the gauges."""
+    """Correct the clock, let go of ended executions, and update the gauges."""
     clock, cache = orchestrator.clock, orchestrator.cache
+    cache.forget_ended()
     metrics.CACHE_EXECUTIONS.set(len(cache))
     metrics.CACHE_BYTES.set(cache.bytes)
     metrics.WAITING_INPUTS.set(len(orchestrator.dispatcher))

@@ -74,7 +74,11 @@ class Settings(
     )
 
     # The cache.
-    cache_executions: int = Field(default=20_000, ge=1, description="Executions kept in memory.")
+    cache_executions: int = Field(
+        default=20_000,
+        ge=1,
+        description="Executions kept in memory; ended ones for a quarter of a minute.",
+    )
     cache_bytes: int = Field(default=256 << 20, ge=1, description="Their memory, roughly.")
     cache_playbooks: int = Field(default=500, ge=1, description="Parsed playbooks kept in memory.")
     snapshot_min_events: int = Field(

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 from noetl_common.crypto.chain import Chain
@@ -11,6 +12,9 @@ from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Decision, Progress
 from noetl_engine.playbook import Playbook
 from noetl_engine.state.model import State
+
+# Longer than repetitions of the last reports take that were not answered at first.
+_ENDED_SECONDS = 15.0
 
 
 class ExecutionLike(Protocol):
@@ -83,16 +87,20 @@ class CachedExecution:
 
 
 class ExecutionCache:
-    """Keep the most recently used executions.
+    """Keep the most recently used executions; ended ones only for a moment.
 
     An entry is valid for its position; the commit checks whether it is still the newest. No two
     turns share an execution, and a failed commit drops its executions.
     """
 
-    def __init__(self, *, max_executions: int, max_bytes: int) -> None:
+    def __init__(
+        self, *, max_executions: int, max_bytes: int, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._max_executions = max_executions
         self._max_bytes = max_bytes
+        self._clock = clock
         self._entries: OrderedDict[int, tuple[CachedExecution, int]] = OrderedDict()
+        self._ended: OrderedDict[int, float] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -123,17 +131,28 @@ class ExecutionCache:
         size = entry.execution.memory_size()
         self._entries[execution_id] = (entry, size)
         self._bytes += size
+        if entry.execution.status is not ExecutionStatus.RUNNING:
+            self._ended[execution_id] = self._clock()
         while self._entries and (
             len(self._entries) > self._max_executions or self._bytes > self._max_bytes
         ):
-            _, (_, oldest) = self._entries.popitem(last=False)
-            self._bytes -= oldest
+            self.forget(next(iter(self._entries)))
 
     def forget(self, execution_id: int) -> None:
         """Drop an entry whose state is in doubt (W8)."""
         found = self._entries.pop(execution_id, None)
         if found is not None:
             self._bytes -= found[1]
+            self._ended.pop(execution_id, None)
+
+    def forget_ended(self) -> None:
+        """Drop executions that ended some time ago: what comes for one now is rare, and late."""
+        latest = self._clock() - _ENDED_SECONDS
+        while self._ended:
+            execution_id, ended_at = next(iter(self._ended.items()))
+            if ended_at > latest:
+                return
+            self.forget(execution_id)
 
     def forget_where(self, is_unwanted: Callable[[int], bool]) -> int:
         """Drop the entries of executions for which this is true; return their number."""
