@@ -332,6 +332,32 @@ async def test_a_slot_is_free_before_its_answer_has_come(
     assert plane.messages == []
 
 
+async def test_so_many_commands_are_waited_for_at_once(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(_message: dict[str, Any], incoming: Incoming) -> None:
+        waiting.append(incoming)
+
+    waiting: list[Incoming] = []
+    async with (
+        listening(plane, answer) as listener,
+        start_worker(timing=Timing(next_at_once=2)),
+    ):
+        for event_id in (1, 2, 3):
+            await plane.notify(note(event_id))
+            await eventually(lambda: len(waiting) == event_id, what="it has run")  # noqa: B023
+        listener.reply(waiting[0], {"status": "ok"})
+
+        async def is_acked() -> bool:
+            return await unacked(plane) == 2
+
+        await eventually(is_acked, what="one is answered")
+        await plane.notify(note(4))
+        await eventually(lambda: len(waiting) == 4, what="the last one has run")
+
+    assert listener.wishes == [True, True, False, True]
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
     plane: ControlPlane, start_worker: StartWorker, *, is_late: bool

@@ -12,6 +12,8 @@ class Timing:
             before the tool begins.
         next_seconds: how long commands follow one another at one worker, past the queue: other
             workers have their turn after that.
+        next_at_once: so many may be waited for at once. Their answers come together, and each
+            needs a slot.
         next_wait_seconds: longest wait of such a command for a free slot.
     """
 
@@ -31,4 +33,5 @@ class Timing:
     outcome_longest_pause_seconds: float = 15.0
     look_seconds: float = 0.25
     next_seconds: float = 1.0
-    next_wait_seconds: float = 0.05
+    next_at_once: int = 64
+    next_wait_seconds: float = 0.1

@@ -78,6 +78,7 @@ class FastTransport:
         self._timing = timing or Timing()
         self._runs = runs or Runs()
         self._known = KnownCommands()
+        self._asking = 0
         self._messages = Messages(
             channel, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
@@ -303,7 +304,8 @@ class FastTransport:
             await run.acknowledge()
             return
         message = self._outcome_message(run, outcome)
-        message.wants_next = self._may_follow(run) and monotonic() < next_until
+        asks = message.wants_next = self._may_follow(run) and monotonic() < next_until
+        self._asking += asks
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         if run.start is None:
@@ -317,6 +319,7 @@ class FastTransport:
                 with permit_lent():
                     await self._publish_outcome(message, run, outcome)
         finally:
+            self._asking -= asks
             message.wants_next = False
         if run.following is not None and message.next is not None:
             await self._keep_next(message, run)
@@ -374,6 +377,7 @@ class FastTransport:
             self._fast_path
             and self._timing.start_after_seconds > 0
             and run.following is None
+            and self._asking < self._timing.next_at_once
             and not (slots is not None and slots.is_crowded)
             and not _is_over(slots)
             and tracing() is None
