@@ -83,6 +83,15 @@ async def unacked(plane: ControlPlane) -> int:
     return int(info.num_ack_pending or 0) + int(info.num_pending or 0)
 
 
+async def until_unacked(plane: ControlPlane, count: int, *, what: str) -> None:
+    """Wait until so many notifications are left unacknowledged."""
+
+    async def is_so() -> bool:
+        return await unacked(plane) == count
+
+    await eventually(is_so, what=what)
+
+
 async def test_commands_follow_with_the_answers(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -148,11 +157,7 @@ async def test_a_notification_is_acknowledged_after_the_answer(
         await eventually(lambda: waiting, what="the outcome is there")
         before = await unacked(plane)
         listener.reply(waiting[0], {"status": "ok"})
-
-        async def is_acked() -> bool:
-            return await unacked(plane) == 0
-
-        await eventually(is_acked, what="it is acknowledged")
+        await until_unacked(plane, 0, what="it is acknowledged")
 
     assert before == 1
     assert plane.messages == []
@@ -169,11 +174,7 @@ async def test_a_command_that_comes_too_late_is_let_go(
     ):
         await plane.notify(note(1))
         await plane.outcome(1, seconds=5)
-
-        async def is_acked() -> bool:
-            return await unacked(plane) == 0
-
-        await eventually(is_acked, what="the slot is free")
+        await until_unacked(plane, 0, what="the slot is free")
         listener.reply(listener.heard[0], {"status": "ok", "next": note(2)})
         await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
 
@@ -204,11 +205,7 @@ async def test_what_comes_while_the_stream_is_tried_is_let_go(
         await plane.outcome(1, seconds=5)
         may_publish.set()
         await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
-
-        async def is_acked() -> bool:
-            return await unacked(plane) == 0
-
-        await eventually(is_acked, what="the slot is free")
+        await until_unacked(plane, 0, what="the slot is free")
 
     assert plane.of("outcome", 2) == []
 
@@ -322,11 +319,7 @@ async def test_a_slot_is_free_before_its_answer_has_come(
         await eventually(lambda: len(waiting) == 3, what="all have run")
         for incoming in waiting:
             listener.reply(incoming, {"status": "ok"})
-
-        async def are_acked() -> bool:
-            return await unacked(plane) == 0
-
-        await eventually(are_acked, what="all are acknowledged")
+        await until_unacked(plane, 0, what="all are acknowledged")
 
     assert listener.wishes == [True] * 3
     assert plane.messages == []
@@ -347,11 +340,7 @@ async def test_so_many_commands_are_waited_for_at_once(
             await plane.notify(note(event_id))
             await eventually(lambda: len(waiting) == event_id, what="it has run")  # noqa: B023
         listener.reply(waiting[0], {"status": "ok"})
-
-        async def is_acked() -> bool:
-            return await unacked(plane) == 2
-
-        await eventually(is_acked, what="one is answered")
+        await until_unacked(plane, 2, what="one is answered")
         await plane.notify(note(4))
         await eventually(lambda: len(waiting) == 4, what="the last one has run")
 
@@ -385,11 +374,7 @@ async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
         await eventually(lambda: len(waiting) == 2 + (not is_late), what="what has the slot ends")
         for incoming in waiting[1:]:
             listener.reply(incoming, {"status": "ok"})
-
-        async def are_acked() -> bool:
-            return await unacked(plane) == 0
-
-        await eventually(are_acked, what="all are acknowledged")
+        await until_unacked(plane, 0, what="all are acknowledged")
 
     if is_late:
         assert listener.commands == [1, 2]
