@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.model import Model
+from noetl_contract.model import Model, filled
 
 
 def _or_none(value: Json, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -100,7 +100,7 @@ def plain_notification(body: Json) -> CommandNotification | None:
         "trace": trace,
         "fast": fast,
     }
-    return _filled(CommandNotification, values, body)
+    return filled(CommandNotification, values, values.keys() & body.keys())
 
 
 def _plain_fast(fast: Json) -> FastPath | None:
@@ -123,7 +123,7 @@ def _plain_fast(fast: Json) -> FastPath | None:
         "context": command.get("context"),
         "meta": command.get("meta"),
     }
-    carried = _filled(FastCommand, values, command)
+    carried = filled(FastCommand, values, values.keys() & command.keys())
     values = {
         "v": version,
         "shard": fast["shard"],
@@ -131,18 +131,7 @@ def _plain_fast(fast: Json) -> FastPath | None:
         "until": until,
         "command": carried,
     }
-    return _filled(FastPath, values, fast)
-
-
-def _filled[M: Model](model: type[M], values: JsonObject, given: JsonObject) -> M:
-    """Return a model of values that are known to be right, as pydantic makes it."""
-    made = model.__new__(model)
-    put = object.__setattr__  # ours are frozen
-    put(made, "__dict__", values)
-    put(made, "__pydantic_fields_set__", values.keys() & given.keys())
-    put(made, "__pydantic_extra__", None)
-    put(made, "__pydantic_private__", None)
-    return made
+    return filled(FastPath, values, values.keys() & fast.keys())
 
 
 class FastCommandBody(TypedDict):

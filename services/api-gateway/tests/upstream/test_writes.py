@@ -21,9 +21,9 @@ from noetl_contract.ingress import (
     REPLY_HEADER,
     CommandStartMessage,
     HoldFields,
-    unchecked,
 )
 from noetl_contract.ingress import INGRESS as INGRESS_MESSAGE
+from noetl_contract.model import unchecked
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct

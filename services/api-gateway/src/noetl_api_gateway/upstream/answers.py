@@ -7,7 +7,7 @@ from typing import Self
 import orjson
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.rpc.replies import unread_body
-from noetl_contract.ingress import unchecked
+from noetl_contract.model import unchecked
 from noetl_contract.rpc import RpcReply
 
 

@@ -4,8 +4,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import orjson
-from noetl_contract.ingress import unchecked
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import unchecked
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
 from pydantic import BaseModel, ValidationError

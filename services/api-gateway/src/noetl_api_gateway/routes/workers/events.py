@@ -13,8 +13,9 @@ from noetl_contract.http.executions.events import (
     EventRequest,
 )
 from noetl_contract.http.scalars import is_i64, parse_i64
-from noetl_contract.ingress import EventsMessage, WireEvent, unchecked
+from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import Json
+from noetl_contract.model import unchecked
 from noetl_contract.rpc.orchestrator import LOG_POST
 
 from noetl_api_gateway.access.reports import refuse_foreign

@@ -8,8 +8,8 @@ from noetl_contract.ingress import (
     CommandOutcomeMessage,
     CommandStartMessage,
     FastAnswer,
-    unchecked,
 )
+from noetl_contract.model import unchecked
 
 from noetl_api_gateway.access.gatekeeper import own_command
 from noetl_api_gateway.access.reports import refuse_foreign
