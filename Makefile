@@ -46,6 +46,12 @@ test: setup
 failed-again: setup
 	.venv/bin/python tools/ci/failed_again.py
 
+# Every proof below, one after the other, and a table of results and seconds; args=--short for
+# those of up to two minutes, args="--only traces,chaos" for some.
+.PHONY: proofs
+proofs: setup
+	.venv/bin/python tools/ci/prove_all.py $(args)
+
 # The Helm chart with the value sets of its tests; args="--values production.yaml" for your own.
 chart: setup
 	.venv/bin/python tools/chart/check.py $(args)
@@ -149,7 +155,7 @@ moving: setup
 # The package of the tool kind snowflake with its driver, against fakesnow; args="-k moving".
 .PHONY: snowflake
 snowflake: setup
-	.venv/bin/python packages/noetl_tool_snowflake/tests/proof.py $(args)
+	.venv/bin/python packages/noetl_tool_snowflake/tests/snowflake_proof.py $(args)
 
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)

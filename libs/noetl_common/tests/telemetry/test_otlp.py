@@ -1,5 +1,6 @@
 """Spans as a collector gets them, and what turns them on."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,18 @@ def test_an_error_of_a_block_is_one_of_its_span(receiver: Receiver) -> None:
         carry_no_more(token)
 
     assert [span.failed for span in receiver.spans.values()] == [True]
+
+
+def test_what_is_cancelled_has_not_failed(receiver: Receiver) -> None:
+    with traced_process(ServiceSettings(), "x"):
+        token = carry({"traceparent": PARENT})
+        with pytest.raises(asyncio.CancelledError), inside("broken off"):
+            raise asyncio.CancelledError
+        carry_no_more(token)
+
+    (span,) = receiver.spans.values()
+    assert not span.failed
+    assert span.attributes["noetl.cancelled"] is True
 
 
 @pytest.mark.parametrize(

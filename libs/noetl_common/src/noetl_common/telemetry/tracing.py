@@ -5,6 +5,7 @@ then neither the SDK is imported nor anything sent. Parents are W3C contexts, be
 in headers, in rows and in the fields of messages.
 """
 
+from asyncio import CancelledError
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import time_ns
@@ -54,7 +55,10 @@ def record(
 def inside(
     name: str, *, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Iterator[Span | None]:
-    """Record a span around a block, below the one that is open; nothing where there is none."""
+    """Record a span around a block, below the one that is open; nothing where there is none.
+
+    A block that raises has failed; one that is cancelled has not, and says that it was broken off.
+    """
     recorder, outer = _Process.tracing, carried()
     if recorder is None or outer is None or recorder.ignores(outer.context):
         yield None
@@ -63,6 +67,11 @@ def inside(
     token = carry(span.context, is_continued=outer.is_continued)
     try:
         yield span
+    except CancelledError:
+        # Somebody had no more use for it, such as a start's report when its tool has ended.
+        span.note({"noetl.cancelled": True})
+        span.end()
+        raise
     except BaseException as error:
         span.end(error=type(error).__name__)
         raise
