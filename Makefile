@@ -1,13 +1,13 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test failed-again bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers libraries waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers libraries waits mistakes fat-cycle hostile edge lists console containers chart release chart-run chart-scale
 
 # Compiled sources are kept, whatever a container's image says: each process that a test or a
 # stack starts would compile all of its own anew.
 export PYTHONDONTWRITEBYTECODE =
 
 MEMBERS := $(wildcard libs/*/src services/*/src packages/*/src) cli/src testkit/src
-TYPED := $(MEMBERS) tools/chart tools/checks tools/ci tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release
+TYPED := $(MEMBERS) tools/chart tools/checks tools/containers tools/docs tools/image/parts.py tools/image/strip.py tools/release
 
 setup:
 	@tools/bootstrap
@@ -41,10 +41,6 @@ docs-serve: setup
 processes = 3
 test: setup
 	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) $(path)
-
-# Those that have just failed once more, alone, if they are three at most.
-failed-again: setup
-	.venv/bin/python tools/ci/failed_again.py
 
 # Every proof below, one after the other, and a table of results and seconds; args=--short for
 # those of up to two minutes, args="--only traces,chaos" for some.

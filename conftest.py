@@ -41,22 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Forget how the last run ended: one that is killed leaves no word of its own."""
-    _remember_end(session, None)
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Tell ``make failed-again`` how the run has ended."""
-    _remember_end(session, int(exitstatus))
-
-
-def _remember_end(session: pytest.Session, status: int | None) -> None:
-    cache = getattr(session.config, "cache", None)
-    if cache is not None and not hasattr(session.config, "workerinput"):
-        cache.set("noetl/exit_status", status)
-
-
 def pytest_collection() -> None:
     """Let the collector of garbage wait: nearly all that is made now stays to the end."""
     gc.disable()
