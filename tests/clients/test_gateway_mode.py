@@ -12,9 +12,9 @@ from typing import Any, Self
 import httpx
 import pytest
 from noetl_contract.access.rights import Role
-from noetl_testkit.stack import Stack
+from noetl_testkit.stack import Stack, finish
 
-from ..security.access.callers import KEYS
+from ..security.access.callers import GATEWAY_AT, KEYS, PAGES_AT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -69,6 +69,28 @@ FAILING = (
     .replace("result = {'word': word}", "1 / 0")
     .replace("workflow:", "spec: {errors: fail}\nworkflow:")
 )
+
+
+# As the organisation's own playbooks do it: with what the workload says, and no other login.
+CALLING_BACK = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: calling, path: tests/gateway/calling}
+workload: {request_id: "", gateway_url: ""}
+workflow:
+  - step: start
+    tool:
+      kind: http
+      method: POST
+      url: "{{ workload.gateway_url }}/api/internal/callback/async"
+      json:
+        request_id: "{{ workload.request_id }}"
+        status: COMPLETED
+        data: {users: [{email: ada@example.org}], summary: {count: 1}}
+    next: {arcs: [{step: end}]}
+  - step: end
+    tool: {kind: noop}
+"""
 
 
 class Page:
@@ -137,10 +159,18 @@ async def _until_result(told: AsyncIterator[tuple[str, Any]]) -> tuple[Any, list
     raise AssertionError("the stream has ended")
 
 
+async def _until_result_of(told: AsyncIterator[tuple[str, Any]], request_id: str) -> Any:
+    """Return the parameters of the next result of a request."""
+    while True:
+        result, _ = await _until_result(told)
+        if result["requestId"] == request_id:
+            return result
+
+
 @pytest.fixture(scope="module")
 def stack(asking_stack: Stack) -> Stack:
     with asking_stack.client(KEYS[Role.AUTHOR]) as author:
-        for text in (POSTING, PLAIN, FAILING):
+        for text in (POSTING, PLAIN, FAILING, CALLING_BACK):
             author.post("/api/catalog/register", json={"content": text}).raise_for_status()
     return asking_stack
 
@@ -156,7 +186,10 @@ async def test_a_page_logs_in_starts_and_gets_what_it_missed(stack: Stack) -> No
         failing = await page.start("tests/gateway/failing")
         ids = {one["requestId"]: one["executionId"] for one in (posted, plain, failing)}
         async with page.listening() as told:
-            missed = [(await _until_result(told))[0] for _ in ids]
+            results: dict[str, Any] = {}
+            while results.keys() != ids.keys():
+                missed = (await _until_result(told))[0]
+                results[missed["requestId"]] = missed
 
     assert valid["valid"]
     assert posted["status"] == "started"
@@ -167,13 +200,46 @@ async def test_a_page_logs_in_starts_and_gets_what_it_missed(stack: Stack) -> No
         "status": "COMPLETED",
         "data": {"textOutput": "3 tables"},
     }
-    assert {one["requestId"]: one["executionId"] for one in missed} == ids
-    results = {one["requestId"]: one for one in missed}
+    assert {number: one["executionId"] for number, one in results.items()} == ids
     assert results[posted["requestId"]] == result
-    assert results[plain["requestId"]]["data"] == {"result": {"word": "later"}}
+    assert results[plain["requestId"]]["data"] == {
+        "word": "later",
+        "textOutput": '{"word":"later"}',
+    }
     failed = results[failing["requestId"]]
     assert (failed["status"], failed["error"]["code"]) == ("FAILED", -32000)
     assert "ZeroDivisionError" in failed["error"]["message"]
+
+
+async def test_a_page_that_reads_its_answer_late_loses_no_result(stack: Stack) -> None:
+    """As the real page: what comes for a request that it does not know yet, it drops."""
+    async with Page(stack, KEYS[Role.OPERATOR]) as page, page.listening() as told:
+        for _ in range(5):
+            request_id = (await page.start("tests/gateway/plain", word="quick"))["requestId"]
+            dropped = await _until_result_of(told, request_id)
+            kept = await _until_result_of(told, request_id)
+
+            assert kept == dropped
+
+
+async def test_a_playbook_calls_back_with_the_gateway_url_alone(stack: Stack) -> None:
+    async with Page(stack, KEYS[Role.OPERATOR]) as page, page.listening() as told:
+        run = await page.start("tests/gateway/calling")
+        result = await _until_result_of(told, run["requestId"])
+    with stack.client(KEYS[Role.OPERATOR]) as client:
+        path = f"/api/executions/{run['executionId']}"
+        ended = finish(client, int(run["executionId"]))
+        shown = client.get(path, params={"include": "context"}).json()
+
+    assert result["data"] == {
+        "users": [{"email": "ada@example.org"}],
+        "summary": {"count": 1},
+        "textOutput": '{"count":1}',
+    }
+    assert (ended, shown["soft_errors"]) == ("COMPLETED", 0)
+    # Who may read the execution may not answer for it.
+    assert shown["workload"]["callback_token"] == "[REDACTED]"
+    assert ":[REDACTED]@" in shown["workload"]["gateway_url"]
 
 
 async def test_who_may_not_start_is_told_so(stack: Stack) -> None:
@@ -184,3 +250,30 @@ async def test_who_may_not_start_is_told_so(stack: Stack) -> None:
 
     (error,) = told["errors"]
     assert error["message"] == "The right `executions.start` is missing"
+
+
+@pytest.mark.parametrize(
+    ("address", "register", "listed"), [(GATEWAY_AT, 403, 403), (PAGES_AT, 200, 200)]
+)
+async def test_calls_of_a_page_come_through_a_gateway(
+    stack: Stack, address: str, register: int, listed: int
+) -> None:
+    """It forwards the page's session, which only it knows, and no `Authorization`."""
+    at = httpx.AsyncHTTPTransport(local_address=address)
+    headers = {"x-session-token": "a-session-of-the-gateway", "x-requested-with": "page"}
+    async with httpx.AsyncClient(
+        base_url=stack.url, transport=at, headers=headers, timeout=60
+    ) as gateway:
+        calls = [
+            gateway.post("/api/execute", json={"path": "tests/gateway/plain"}),
+            gateway.post("/api/catalog/register", json={"content": PLAIN}),
+            gateway.post("/api/catalog/list", json={"resource_type": "Playbook"}),
+            gateway.get("/api/executions"),
+            gateway.get("/api/credentials"),
+            gateway.post("/api/catalog/playbooks/validate", json={"content": PLAIN}),
+        ]
+        statuses = [(await call).status_code for call in calls]
+        secret = await gateway.get("/api/internal/secret-audit")
+
+    assert statuses == [200, register, listed, 200, listed, register]
+    assert secret.status_code == 403

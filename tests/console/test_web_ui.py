@@ -70,7 +70,8 @@ async def test_all_calls_of_the_ui_are_answered(watched: Watched, nats_stack: St
     assert (waited["started"]["status"], bool(waited["client"])) == ("started", True)
     assert waited["result"]["requestId"] == waited["started"]["requestId"]
     assert waited["result"]["executionId"] == waited["started"]["executionId"]
-    assert waited["result"]["data"]["result"] == {"text": "page"}
+    assert waited["result"]["data"] == {"text": "page", "textOutput": "page"}
+    assert waited["shown"] == "page"
     assert waited["repeated"] == waited["result"]
     # It was built for the root of its host, where its own addresses are: they may be loaded again.
     assert (found["where"], address) == ("/", f"{nats_stack.url}/executions")

@@ -9,12 +9,14 @@ from noetl_testkit.stack import Stack
 KEYS = {role: f"nk_{role}_{secrets.token_urlsafe(32)}" for role in Role}
 COMMAND_KEY = secrets.token_urlsafe(32)
 INTERNAL = secrets.token_urlsafe(16)
+GATEWAY_AT, PAGES_AT = "127.0.0.2", "127.0.0.3"
+"""Addresses of this machine from which gateways call."""
 ASKING = {
     "NOETL_AUTH": "on",
     "NOETL_ACCESS_KEYS": ",".join(f"{role}={key}" for role, key in KEYS.items()),
     "NOETL_COMMAND_KEY": COMMAND_KEY,
     "NOETL_INTERNAL_API_TOKEN": INTERNAL,
-    "NOETL_TRUSTED_CLIENTS": "gateway:10.9.9.0/24",
+    "NOETL_TRUSTED_CLIENTS": f"gateway:10.9.9.0/24,gateway:{GATEWAY_AT},pages:{PAGES_AT}",
     # So long that what is forgotten earlier was forgotten because it was told.
     "NOETL_AUTH_CACHE_SECONDS": "60",
 }

@@ -43,8 +43,12 @@ def showing(authorization: str) -> dict[str, Any]:
     return {"headers": [(b"authorization", authorization.encode())]}
 
 
+def _basic(login: tuple[str, str]) -> str:
+    return base64.b64encode(":".join(login).encode()).decode()
+
+
 def basic(user: str, password: str) -> dict[str, Any]:
-    return showing("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+    return showing("Basic " + _basic((user, password)))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +72,12 @@ async def test_a_proof_proves_no_other_attempt_and_no_other_command() -> None:
         assert refused.value.status == 401
 
 
-async def status(world: World, **headers: str) -> int:
-    return (await world.get(PLACE, **headers)).status_code
-
-
 def session(token: str) -> dict[str, str]:
     return {"x_session_token": token}
+
+
+async def status(world: World, **headers: str) -> int:
+    return (await world.get(PLACE, **headers)).status_code
 
 
 async def test_a_key_counts_in_either_header_and_in_both(nats_url: str) -> None:
@@ -249,6 +253,60 @@ async def test_an_address_is_somebody_only_without_a_login(nats_url: str) -> Non
         assert (await world.get("/api/credentials")).status_code == 403
         assert await status(world, **bearer("wrong")) == 401
         assert (await world.get("/api/executions", **session(ADMIN))).status_code != 403
+
+
+PROXIES = "gateway:10.1.0.0/16,pages:10.2.0.0/16,worker:10.3.0.0/16"
+HEADERS = {
+    "nothing": {},
+    "own session": session(VIEWER),
+    "unknown session": session("s3ss10n-of-the-gateway"),
+    "unknown session, own bearer": {**session("s3ss10n"), **bearer(VIEWER)},
+    "unknown bearer": bearer("nk_nobody"),
+    "own bearer": bearer(VIEWER),
+    "command": {"authorization": "Basic " + _basic(command_login(EXECUTION_ID, EVENT_ID))},
+    "command, unknown session": {
+        "authorization": "Basic " + _basic(command_login(EXECUTION_ID, EVENT_ID)),
+        **session("s3ss10n"),
+    },
+}
+OWN, COMMAND = "the viewer", f"command:{EXECUTION_ID}.{EVENT_ID}"
+GATEWAY, PAGES, WORKER = "gateway@10.1.0.0/16", "pages@10.2.0.0/16", "worker@10.3.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("shown", "anywhere", "gateway", "pages", "worker"),
+    [
+        ("nothing", None, GATEWAY, PAGES, WORKER),
+        ("own session", OWN, OWN, OWN, OWN),
+        # A gateway knows its users itself; nobody else passes on what nobody knows.
+        ("unknown session", 401, GATEWAY, PAGES, 401),
+        ("unknown session, own bearer", 401, 401, 401, 401),
+        ("unknown bearer", 401, 401, 401, 401),
+        ("own bearer", OWN, OWN, OWN, OWN),
+        ("command", COMMAND, COMMAND, COMMAND, COMMAND),
+        ("command, unknown session", 401, 401, 401, 401),
+    ],
+)
+async def test_who_calls_by_headers_and_address(
+    nats_url: str, *, shown: str, anywhere: Any, gateway: Any, pages: Any, worker: Any
+) -> None:
+    addresses = {"192.168.1.1": anywhere, "10.1.2.3": gateway, "10.2.2.3": pages}
+    addresses |= {"::ffff:10.2.2.3": pages, "10.3.2.3": worker}
+    async with guarded_world(nats_url, trusted_clients=PROXIES) as world:
+        identities = world.shell.service.gatekeeper.identities  # type: ignore[attr-defined]
+        found = {}
+        for address in addresses:
+            sent = [
+                (name.replace("_", "-").encode(), value.encode())
+                for name, value in HEADERS[shown].items()
+            ]
+            try:
+                principal = await identities.of({"headers": sent, "client": (address, 1)})
+                found[address] = principal and principal.name
+            except Refusal as refusal:
+                found[address] = refusal.status
+
+    assert found == addresses
 
 
 async def test_an_address_is_not_taken_from_headers(nats_url: str) -> None:

@@ -1,9 +1,13 @@
-"""The capability of one command: user information in the ``server_url`` of its notification.
+"""Capabilities: user information in the addresses that playbooks are given.
 
+That of one command is in the ``server_url`` of its notification:
 ``http://<execution>.<event>:<attempt>.<mac>@host:port``. HTTP clients send it as Basic with each
 call below that address. The mac is HMAC-SHA-256 over execution, event and attempt, cut to 128
 bits, under a key that orchestrator and edge share (``NOETL_COMMAND_KEY``).
 Without a key the user name alone is sent: it names the command and opens nothing.
+
+That of one request of a page is in the ``gateway_url`` of its workload:
+``http://page.<request>:<mac>@host:port``. It lets a playbook post the result of that request.
 """
 
 import base64
@@ -15,6 +19,8 @@ from functools import lru_cache
 _BYTES = 16
 _MOST_DIGITS = 19
 _LARGEST = (1 << 63) - 1
+# No number, so no command has such a name.
+_PAGE = "page."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,7 @@ class Capability:
 
     def mac(self, key: bytes) -> str:
         """Return the mac as url-safe text of 22 characters."""
-        said = f"{self.execution_id}.{self.event_id}.{self.attempt}".encode()
-        made = _begun(key).copy()
-        made.update(said)
-        return base64.urlsafe_b64encode(made.digest()[:_BYTES]).decode().rstrip("=")
+        return _mac(key, f"{self.execution_id}.{self.event_id}.{self.attempt}")
 
     def userinfo(self, key: bytes) -> str:
         """Return the user information of an address; without a key only the command's name."""
@@ -44,10 +47,36 @@ class Capability:
         return f"{name}:{self.attempt}.{self.mac(key)}" if key else name
 
 
+@dataclass(frozen=True, slots=True)
+class PageCapability:
+    """One request of a page.
+
+    Attributes:
+        request_id: of the request; letters, digits, ``-`` and ``_``.
+    """
+
+    request_id: str
+
+    @property
+    def user(self) -> str:
+        """The user name, which names the request."""
+        return f"{_PAGE}{self.request_id}"
+
+    def mac(self, key: bytes) -> str:
+        """Return the mac as url-safe text of 22 characters."""
+        return _mac(key, self.user)
+
+
 @lru_cache(maxsize=16)
 def _begun(key: bytes) -> hmac.HMAC:
     """Return a mac that has taken the key: to begin one costs as much as all the rest."""
     return hmac.new(key, digestmod="sha256")
+
+
+def _mac(key: bytes, said: str) -> str:
+    made = _begun(key).copy()
+    made.update(said.encode())
+    return base64.urlsafe_b64encode(made.digest()[:_BYTES]).decode().rstrip("=")
 
 
 def named_command(user: str) -> tuple[int, int] | None:
@@ -74,6 +103,21 @@ def verified(user: str, password: str, *key_ring: bytes) -> Capability | None:
         return None
     told = Capability(*command, attempt)
     matches = [hmac.compare_digest(told.mac(key), mac) for key in key_ring if key]
+    return told if any(matches) else None
+
+
+def verified_page(user: str, password: str, *key_ring: bytes) -> PageCapability | None:
+    """Return the capability of a page's request that user name and password are, or None.
+
+    Args:
+        user: ``page.<request>``.
+        password: the mac.
+        key_ring: keys that are valid; empty ones open nothing.
+    """
+    if not user.startswith(_PAGE) or not user.isascii() or not password.isascii():
+        return None
+    told = PageCapability(user.removeprefix(_PAGE))
+    matches = [hmac.compare_digest(told.mac(key), password) for key in key_ring if key]
     return told if any(matches) else None
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from noetl_contract.access.rights import COMMAND_RIGHTS, ROLE_RIGHTS, Right, Role
+from noetl_contract.access.rights import COMMAND_RIGHTS, PAGE_RIGHTS, ROLE_RIGHTS, Right, Role
 from noetl_contract.model import Model, example
 
 type Kind = Literal[
@@ -37,6 +37,7 @@ class Principal(Model):
         expires_at: end of what it has shown, if it has one.
         execution_id: the only execution that a capability reaches.
         event_id: the command that a capability stands for.
+        request_id: the request of a page that a capability stands for, and for no command.
     """
 
     model_config = example(
@@ -52,11 +53,12 @@ class Principal(Model):
     expires_at: AwareDatetime | None = None
     execution_id: int | None = None
     event_id: int | None = None
+    request_id: str | None = None
 
     def rights(self) -> frozenset[Right]:
         """Return all rights, those of the roles and those granted by name."""
         if self.kind == "capability":
-            return COMMAND_RIGHTS
+            return COMMAND_RIGHTS if self.request_id is None else PAGE_RIGHTS
         of_roles = (ROLE_RIGHTS[role] for role in self.roles)
         return frozenset(self.grants).union(*of_roles)
 
@@ -65,7 +67,7 @@ class Principal(Model):
         if right is Right.PUBLIC:
             return True
         if self.kind == "capability":
-            return right in COMMAND_RIGHTS
+            return right in self.rights()
         return right in self.grants or any(right in ROLE_RIGHTS[role] for role in self.roles)
 
     @property

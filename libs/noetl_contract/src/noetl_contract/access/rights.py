@@ -102,6 +102,8 @@ class Role(StrEnum):
     SECRETS = "secrets"
     WORKER = "worker"
     GATEWAY = "gateway"
+    PAGES = "pages"
+    """A gateway that knows its users itself, with all screens of its web pages."""
     SYSTEM = "system"
     ADMIN = "admin"
 
@@ -216,6 +218,7 @@ ROLE_RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.SECRETS: _SECRETS,
     Role.WORKER: _WORKER,
     Role.GATEWAY: _GATEWAY,
+    Role.PAGES: _GATEWAY | _AUTHOR | _SECRETS,
     Role.SYSTEM: _SYSTEM,
     Role.ADMIN: frozenset(Right) - {Right.SECRETS_READ},
 }
@@ -242,3 +245,6 @@ COMMAND_RIGHTS = frozenset(
     }
 )
 """The rights of a command's capability; each for its own execution only."""
+
+PAGE_RIGHTS = frozenset({Right.INTERNAL_CALLBACK})
+"""The rights of the capability of a page's request; for that request only."""

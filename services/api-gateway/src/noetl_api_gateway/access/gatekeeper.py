@@ -162,7 +162,7 @@ class Gatekeeper:
                 return False
             if not await self.reach.has_execution(principal, execution_id):
                 return False
-            return principal.kind != "capability" or await self.reach.is_open(principal)
+            return principal.event_id is None or await self.reach.is_open(principal)
         except Refusal as refusal:
             # What can't be found out now is asked again.
             return refusal.status != 401
@@ -175,7 +175,7 @@ class Gatekeeper:
                 continue
             self._note(connection, principal, right, "hidden")
             raise Refusal(404, f"Execution not found: {number}")
-        is_command = principal.kind == "capability" and right not in _JUDGED_LATER
+        is_command = principal.event_id is not None and right not in _JUDGED_LATER
         if is_command and not await self.reach.is_open(principal):
             self._note(connection, principal, right, "unauthenticated")
             raise login_needed("The command of this login is over")

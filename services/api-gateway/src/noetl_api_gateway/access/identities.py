@@ -1,7 +1,8 @@
 """Who calls: from what a request shows to a principal.
 
 The first that is there counts: a certificate, the bearer token, `X-Session-Token`, the capability
-of a command, a trusted address. Two that are somebody else's are refused.
+of a command, a trusted address. Two that are somebody else's are refused, but of a gateway that
+passes on the session of a page: it knows its users itself.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from noetl_contract.access.capability import verified
+from noetl_contract.access.capability import verified, verified_page
 from noetl_contract.access.keys import API_KEY, GrantsRequest, TokenRequest
 from noetl_contract.access.principal import EVERYWHERE, Principal
 from noetl_contract.access.rights import Right, Role
@@ -26,7 +27,7 @@ from noetl_api_gateway.access.memory import Memory
 from noetl_api_gateway.access.shown import Shown, login_needed, shown_by
 from noetl_api_gateway.access_settings import AccessSettings
 from noetl_api_gateway.http.caller import as_the_edge
-from noetl_api_gateway.http.refusals import busy, unavailable
+from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.upstream.services import Services
 
 _MOST_KNOWN = 10_000
@@ -34,6 +35,8 @@ _MOST_UNKNOWN = 10_000
 _MOST_LOOKUPS = 64
 _UNKNOWN_SECONDS = 2.0
 _UNKNOWN = "The login is not known"
+_PROXIES = frozenset({Role.GATEWAY, Role.PAGES})
+"""Roles of what passes on the requests of others, with their sessions."""
 _SECRET_READERS = frozenset({Role.WORKER, Role.SYSTEM})
 
 
@@ -97,8 +100,12 @@ class Identities:
         shown = shown_by(scope)
         if shown.is_bare:
             return self._of_address(shown.address)
-        found = [await self._of_token(token) for token in shown.tokens]
         certificate = await self._of_certificate(shown)
+        if shown.is_session:
+            proxy = certificate or self._of_address(shown.address)
+            if proxy is not None and not _PROXIES.isdisjoint(proxy.roles):
+                return await self._known_to(proxy, shown.tokens[0])
+        found = [await self._of_token(token) for token in shown.tokens]
         if certificate is not None:
             found.insert(0, certificate)
         if shown.login is not None:
@@ -119,6 +126,15 @@ class Identities:
         """
         return await self._of_token(token)
 
+    async def _known_to(self, proxy: Principal, session: str) -> Principal:
+        """Return whose session a gateway passes on, or the gateway where only it knows that."""
+        try:
+            return await self._of_token(session)
+        except Refusal as refusal:
+            if refusal.status != 401:
+                raise
+            return proxy
+
     def _of_address(self, address: str) -> Principal | None:
         if not self._networks:
             return None
@@ -134,6 +150,11 @@ class Identities:
         return None
 
     def _proven_command(self, user: str, password: str) -> Principal:
+        page = verified_page(user, password, self._command_key)
+        if page is not None:
+            return Principal(
+                name=f"request:{page.request_id}", kind="capability", request_id=page.request_id
+            )
         capability = verified(user, password, self._command_key)
         if capability is None:
             raise login_needed(_UNKNOWN)

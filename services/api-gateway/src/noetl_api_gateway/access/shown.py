@@ -21,17 +21,24 @@ class Shown:
         login: user name and password of `Authorization: Basic`.
         address: of the peer.
         names: of its certificate.
+        session: what `X-Session-Token` holds; it is among the tokens, too.
     """
 
     tokens: tuple[str, ...]
     login: tuple[str, str] | None
     address: str
     names: tuple[str, ...]
+    session: str | None = None
 
     @property
     def is_bare(self) -> bool:
         """Whether the address is all that there is."""
         return not (self.tokens or self.login or self.names)
+
+    @property
+    def is_session(self) -> bool:
+        """Whether a session is all that is shown beside address and certificate."""
+        return self.login is None and self.tokens == (self.session,)
 
 
 def login_needed(text: str) -> Refusal:
@@ -47,6 +54,7 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
     """
     tokens: list[str] = []
     login: tuple[str, str] | None = None
+    session: str | None = None
     authorizations = 0
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -55,7 +63,8 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
             if login is None:
                 tokens.insert(0, _bearer(value))
         elif name == b"x-session-token" and value.strip():
-            tokens.append(_text(value.strip()))
+            session = _text(value.strip())
+            tokens.append(session)
     if authorizations > 1 or len(tokens) > 2:
         raise login_needed("More than one login was sent")
     if login is not None and not login[1]:
@@ -67,6 +76,7 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
         login=login,
         address=client[0] if client else "",
         names=tuple(names),
+        session=session,
     )
 
 

@@ -8,7 +8,13 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from noetl_contract.access.capability import Capability, basic_login, verified
+from noetl_contract.access.capability import (
+    Capability,
+    PageCapability,
+    basic_login,
+    verified,
+    verified_page,
+)
 from noetl_contract.access.principal import Principal
 
 from noetl_api_gateway.http.refusals import Refusal
@@ -74,24 +80,25 @@ async def callback_guard(connection: Connection, _handler: BaseRouteHandler) -> 
 async def page_callback_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Guard a route whose body names a request of a page, which nobody guesses.
 
-    A command shows its capability, others the token where one is configured.
+    A command shows its capability, what has been given `gateway_url` that of the request, others
+    the token where one is configured.
     """
     if not _has_principal(connection) and shown_capability(connection) is None:
         require_internal_token_if_set(connection)
 
 
-def shown_capability(connection: Connection) -> Capability | None:
+def shown_capability(connection: Connection) -> Capability | PageCapability | None:
     """Return the capability that a request shows; None without a good one."""
     login = basic_login(_authorization(connection) or b"")
     key: bytes = connection.app.state[COMMAND_KEY_STATE]
-    return None if login is None else verified(*login, key)
+    return None if login is None else verified(*login, key) or verified_page(*login, key)
 
 
 def _has_capability(connection: Connection) -> bool:
     """Whether the login is that of a command of the execution that the path names."""
     shown = shown_capability(connection)
     named = str(connection.path_params.get("execution_id")).strip()
-    return shown is not None and named == str(shown.execution_id)
+    return isinstance(shown, Capability) and named == str(shown.execution_id)
 
 
 def _authorization(connection: Connection) -> bytes | None:

@@ -1,11 +1,17 @@
 """Requests of pages: kept before the start, and their results delivered at least once (P5)."""
 
 import base64
+import math
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
+import pytest
 from noetl_api_gateway.app import create_app
+from noetl_api_gateway.routes.web_ui import state_stream
+from noetl_api_gateway.routes.web_ui.waiting import SHOWN_KEYS, drawable
 from noetl_contract.access.rights import Role
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import PAGES
 from noetl_contract.subjects import event_subject
@@ -143,7 +149,7 @@ async def test_p5_a_request_is_there_before_its_execution(world: World) -> None:
         result = await page.next("playbook/result")
 
     assert {str(one.execution_id) for one in found} == {run["executionId"]}
-    assert result["data"] == {"result": {"n": 2}}
+    assert result["data"] == {"n": 2, "textOutput": '{"n":2}'}
 
 
 async def test_p5_any_edge_serves_any_page(world: World, nats_url: str) -> None:
@@ -159,7 +165,8 @@ async def test_p5_any_edge_serves_any_page(world: World, nats_url: str) -> None:
             result = await page.next("playbook/result")
 
     assert done == (200, {"status": "delivered"})
-    assert (result["executionId"], result["data"]) == (run["executionId"], {"result": 1})
+    data = {"result": 1, "textOutput": "1"}
+    assert (result["executionId"], result["data"]) == (run["executionId"], data)
 
 
 async def test_a_start_that_is_refused_leaves_nothing_to_wait_for(world: World) -> None:
@@ -264,6 +271,132 @@ async def test_a_result_is_for_who_has_asked(nats_url: str) -> None:
     assert (taken[0], heard) == (202, {})
     assert result["data"] == {"result": "secret"}
     assert token == (200, {"status": "sent"})
+
+
+def login_in(address: str) -> dict[str, str]:
+    """Return what an HTTP client sends to an address with user information."""
+    said = urlsplit(address)
+    login = base64.b64encode(f"{said.username}:{said.password}".encode()).decode()
+    return {"authorization": f"Basic {login}"}
+
+
+async def test_a_playbook_posts_with_nothing_but_the_gateway_url(nats_url: str) -> None:
+    mine = bearer(KEYS[Role.OPERATOR])
+    async with guarded_world(nats_url) as world:
+        runs(world)
+        first, other = [await started(world, "page-8", mine) for _ in range(2)]
+        workload = world.backend.ingress[-2]["payload"]
+        own = login_in(workload["gateway_url"])
+        taken = await post(world, ASYNC, own, request_id=first["requestId"], data={"result": "x"})
+        foreign = await post(world, ASYNC, own, request_id=other["requestId"], data=1)
+        forged = login_in(workload["gateway_url"].replace(first["requestId"], other["requestId"]))
+        wrong = await post(world, ASYNC, forged, request_id=other["requestId"], data=1)
+        number = int(first["executionId"])
+        container = await post(
+            world, f"/api/internal/container-callback/{number}/start", own, state="succeeded"
+        )
+        places = (f"/api/executions/{number}", "/api/credentials/pg", "/api/internal/access-audit")
+        others = [(await world.client.get(place, headers=own)).status_code for place in places]
+
+    assert workload["gateway_url"].endswith("@localhost:8082")
+    assert urlsplit(workload["gateway_url"]).password == workload["callback_token"]
+    assert taken[0] == 202
+    assert (foreign[0], wrong[0], container[0]) == (403, 401, 404)
+    assert others == [403, 403, 403]
+
+
+async def test_the_gateway_url_is_enough_where_the_token_is_asked_for(nats_url: str) -> None:
+    async with make_world(nats_url, internal_api_token=INTERNAL, command_key="k") as world:
+        runs(world)
+        first, other = [await started(world, "page-9") for _ in range(2)]
+        own = login_in(world.backend.ingress[-2]["payload"]["gateway_url"])
+        taken = await post(world, PROGRESS, own, request_id=first["requestId"])
+        foreign = await post(world, PROGRESS, own, request_id=other["requestId"])
+        internal = await world.client.get("/api/internal/outbox/pending-count", headers=own)
+
+    assert (taken[0], foreign[0], internal.status_code) == (200, 403, 403)
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        ({"text": "3 tables", "render": {"kind": "table"}}, "3 tables"),
+        ({"result": {"status": "complete"}}, '{"status":"complete"}'),
+        ({"summary": {"text": "all well"}}, "all well"),
+        ({"textOutput": {"a": 1}, "result": "b"}, '{"a":1}'),
+        ({"textOutput": "", "text_output": None, "summary": ["a", {"b": 1}]}, '["a",{"b":1}]'),
+        ({"users": [{"name": "Ada"}]}, '{"users":[{"name":"Ada"}]}'),
+        ({}, "{}"),
+        ([{"a": 1}], '[{"a":1}]'),
+        (7, "7"),
+        ({"result": True}, "true"),
+        ({"text": ""}, '{"text":""}'),
+    ],
+)
+def test_a_page_draws_a_text(result: Json, shown: str) -> None:
+    data = drawable(result)
+
+    drawn = next(data[key] for key in SHOWN_KEYS if data.get(key))
+    assert drawn == data["textOutput"] == shown
+    rest = result if isinstance(result, dict) else {"result": result}
+    assert {**data, "textOutput": 0} == {**rest, "textOutput": 0}
+
+
+@pytest.mark.parametrize("result", [{"textOutput": "a", "result": {"b": 1}}, {"summary": "a"}])
+def test_a_result_with_a_text_stays_as_it_is(result: JsonObject) -> None:
+    assert drawable(result) == result
+
+
+@pytest.mark.parametrize(("result", "drawn"), [("word", "word"), (None, None), ("", ""), (0, 0)])
+def test_what_is_no_object_is_the_result(result: Json, drawn: Json) -> None:
+    assert drawable(result) == {"result": drawn}
+
+
+def test_a_text_made_for_a_page_has_an_end() -> None:
+    made = drawable({"rows": ["x" * 1000] * 1000})["textOutput"]
+
+    assert isinstance(made, str)
+    assert len(made) == 100_001
+    assert made.endswith("…")
+
+
+async def test_a_result_comes_again_for_a_page_that_does_not_know_its_request_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page notes its request when it has read the answer to its start, and drops others."""
+    monkeypatch.setattr(state_stream, "_AGAIN_SECONDS", (0.01, 0.02, 0.03))
+    runs(world)
+    async with opened(world) as page:
+        run = await started(world, page.client_id)
+        await post(world, ASYNC, request_id=run["requestId"], data={"users": [{"id": 2**60}]})
+        told = [await page.next("playbook/result") for _ in range(4)]
+        # They end: what comes next is of another request.
+        other = await started(world, page.client_id)
+        await post(world, ASYNC, request_id=other["requestId"], data=1)
+        last = await page.next("playbook/result")
+
+    assert told == [told[0]] * 4
+    assert told[0]["data"] == {
+        "users": [{"id": str(2**60)}],
+        "textOutput": f'{{"users":[{{"id":"{2**60}"}}]}}',
+    }
+    assert last["requestId"] == other["requestId"]
+
+
+def test_what_is_told_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_stream, "_MOST_AGAIN_BYTES", 5)
+    again = state_stream.Repeats()
+    assert again.at == math.inf
+    for chunk in (b"aa", b"bb", b"cc"):
+        again.put(chunk, 0.0)
+
+    assert list(again.due(0.5)) == [b"aa"]  # too early, as there is no room
+    assert again.at == 1.0
+    assert list(again.due(1.0)) == [b"bb", b"cc"]
+    assert list(again.due(5.0)) == [b"bb", b"cc"]
+    assert list(again.due(20.0)) == [b"bb", b"cc"]
+    assert list(again.due(99.0)) == []
+    assert again.at == math.inf
 
 
 async def test_one_page_may_have_so_many_requests(world: World, monkeypatch: Any) -> None:

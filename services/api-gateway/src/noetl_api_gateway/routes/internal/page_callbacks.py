@@ -26,7 +26,7 @@ from noetl_api_gateway.http.token_guard import page_callback_guard, shown_capabi
 _TAGS = ["internal"]
 _ID = re.compile(CLIENT_ID, re.ASCII)
 _UNKNOWN = "Request not found"
-_ERRORS = {403: "The login is that of a command of another execution", 404: _UNKNOWN}
+_ERRORS = {403: "The login is that of another execution or request", 404: _UNKNOWN}
 _FAILED = frozenset({"FAILED", "ERROR"})
 
 
@@ -101,18 +101,15 @@ async def _request_of(request: AnyRequest, gateway: Gateway, request_id: str) ->
     """Return the request that a body names.
 
     Raises:
-        Refusal: 404, there is none; 403, it is that of another execution.
+        Refusal: 404, there is none; 403, it is another one than the login is for.
     """
     # It becomes a part of a pattern.
     found = await gateway.pages.find(request_id) if _ID.fullmatch(request_id) else None
     if found is None:
         raise Refusal(404, _UNKNOWN)
-    principal, shown = principal_of(request), shown_capability(request)
-    if principal is not None:
-        own = principal.execution_id if principal.kind == "capability" else None
-    else:
-        own = None if shown is None else shown.execution_id
-    if own is not None and own != found.execution_id:
+    shown = principal_of(request) or shown_capability(request)
+    own = getattr(shown, "execution_id", None), getattr(shown, "request_id", None)
+    if own[0] not in {None, found.execution_id} or own[1] not in {None, found.request_id}:
         gatekeeper = gatekeeper_of(request)
         if gatekeeper is not None:
             gatekeeper.refused(request, Right.INTERNAL_CALLBACK, "forbidden")

@@ -4,8 +4,10 @@ The form is that of a gateway: each message is one of JSON-RPC, its name that of
 """
 
 import asyncio
+import heapq
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 
 _CLIENT_ID = re.compile(CLIENT_ID, re.ASCII)
 _REST_SECONDS = 30.0
+_AGAIN_SECONDS = (1.0, 4.0, 15.0)
+"""Pauses after which a result is told once more. A page drops results of requests whose id it does
+not know yet, because the answer to its start is still under way or being read."""
+_MOST_AGAIN_BYTES = 16 << 20
+"""What is kept for that; above it the oldest is told once more at once, and not again."""
 _INVALID_SESSION = -32002
 _DENIED = -32003
 
@@ -57,7 +64,8 @@ _DENIED = -32003
 async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
     """Send what ends from now on, and the results of the page's own requests that were kept.
 
-    A `playbook/result` comes at least once: again, when the page comes back with its `client_id`.
+    A `playbook/result` comes several times, for a page that does not know its request yet, and
+    again when the page comes back with its `client_id`.
     """
     token = (query_text(request.query_params, "session_token") or "").strip()
     who = await holder_of(request, token)
@@ -106,6 +114,7 @@ class StateStream:
         self._waiting = Waiting(
             gateway, client_id=client_id, owner=owner_of(who), may_see=self._is_in_reach
         )
+        self._again = Repeats()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send changes until the page leaves, falls behind or loses its login, or we stop.
@@ -155,13 +164,13 @@ class StateStream:
         hello = _hello(self._client_id, self._waiting.shown())
         await write_chunk(send, b"retry: 3000\n\n" + _event("message", hello))
         await write_chunk(send, _call("ping", {}))
-        await _write_results(send, results)
+        await self._write_results(send, results)
         loop, settings = asyncio.get_running_loop(), self._gateway.settings
         ping_at = loop.time() + settings.stream_heartbeat_seconds
         look_at = loop.time() + settings.stream_poll_seconds
         while True:
             try:
-                async with asyncio.timeout_at(min(ping_at, look_at)):
+                async with asyncio.timeout_at(min(ping_at, look_at, self._again.at)):
                     news = await listener.waiting.get()
             except TimeoutError:
                 news = None
@@ -170,12 +179,14 @@ class StateStream:
                     await self._write_change(send, news)
                 case RequestNews():
                     await self._write_news(send, news)
+            for chunk in self._again.due(loop.time()):
+                await write_chunk(send, chunk)
             if loop.time() >= ping_at:
                 await write_chunk(send, _call("ping", {}))
                 ping_at = loop.time() + settings.stream_heartbeat_seconds
             if loop.time() >= look_at:
-                await _write_results(send, await self._waiting.posted())
-                await _write_results(send, await self._waiting.ended())
+                await self._write_results(send, await self._waiting.posted())
+                await self._write_results(send, await self._waiting.ended())
                 # Of a page that waits for nothing the news come by themselves.
                 pause = settings.stream_poll_seconds if self._waiting.is_open else _REST_SECONDS
                 look_at = loop.time() + pause
@@ -185,16 +196,23 @@ class StateStream:
             return
         await write_chunk(send, _call("playbook/state", change.shown))
         if change.is_end:
-            await _write_results(send, await self._waiting.ended(change.execution_id))
+            await self._write_results(send, await self._waiting.ended(change.execution_id))
 
     async def _write_news(self, send: "Send", news: RequestNews) -> None:
         hint = news.hint
         if hint.kind != "progress":
-            await _write_results(send, await self._waiting.posted())
+            await self._write_results(send, await self._waiting.posted())
             if self._waiting.has_had(hint.request_id):
                 await self._gateway.bus.reply(news.reply, b"{}")
         elif self._waiting.has(hint.request_id):
             await write_chunk(send, _call("playbook/progress", hint.progress))
+
+    async def _write_results(self, send: "Send", results: Sequence[PageResult]) -> None:
+        for result in results:
+            await write_chunk(send, _call("playbook/state", state_params(result)))
+            chunk = _call("playbook/result", result_params(result))
+            await write_chunk(send, chunk)
+            self._again.put(chunk, asyncio.get_running_loop().time())
 
     async def _is_in_reach(self, execution_id: int) -> bool:
         if self._gatekeeper is None or self._who.is_whole:
@@ -224,10 +242,34 @@ class StateStream:
             self._who = found
 
 
-async def _write_results(send: "Send", results: Sequence[PageResult]) -> None:
-    for result in results:
-        await write_chunk(send, _call("playbook/state", state_params(result)))
-        await write_chunk(send, _call("playbook/result", result_params(result)))
+class Repeats:
+    """Results that are told a few more times."""
+
+    def __init__(self) -> None:
+        # (when, which pause comes next, what is sent)
+        self._waiting: list[tuple[float, int, bytes]] = []
+        self._bytes = 0
+
+    @property
+    def at(self) -> float:
+        """When the next one is due, by the clock of the loop."""
+        return self._waiting[0][0] if self._waiting else math.inf
+
+    def put(self, chunk: bytes, now: float, *, told: int = 0) -> None:
+        """Keep what was told so many times more than once."""
+        if told < len(_AGAIN_SECONDS):
+            heapq.heappush(self._waiting, (now + _AGAIN_SECONDS[told], told, chunk))
+            self._bytes += len(chunk)
+
+    def due(self, now: float) -> Iterator[bytes]:
+        """Yield what is to be told now, in the order of its time."""
+        while self._waiting and (self.at <= now or self._bytes > _MOST_AGAIN_BYTES):
+            is_early = self.at > now
+            _, told, chunk = heapq.heappop(self._waiting)
+            self._bytes -= len(chunk)
+            if not is_early:
+                self.put(chunk, now, told=told + 1)
+            yield chunk
 
 
 def _hello(client_id: str, pending: list[JsonObject]) -> JsonObject:

@@ -13,6 +13,7 @@ from noetl_contract.http.executions.reads import ExecutionDetail
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.pages.requests import PageError, PageRequest, PageResult
+from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import (
     EXECUTIONS_GET,
     EXECUTIONS_STATES,
@@ -26,7 +27,10 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.pages.requests import NoRightError
 
 SHOWN_KEYS = ("textOutput", "text_output", "summary", "result")
-"""What pages look for in the data of a result, the first one counts."""
+"""Where pages look for the text that they draw: the first one counts that is there, not empty and
+not 0. Drawing an object ends the whole page."""
+_MOST_DRAWN = 100_000
+"""Characters of a text that is made for a page to draw."""
 _OVER = frozenset(ExecutionStatus) - {ExecutionStatus.RUNNING}
 _MOST_HAD = 1000
 _NOT_STARTED = timedelta(seconds=90)
@@ -170,7 +174,7 @@ def _result_of(request: PageRequest, detail: ExecutionDetail) -> PageResult:
             request_id=request.request_id,
             execution_id=number,
             status=detail.status,
-            data=_data_of(detail.result),
+            data=detail.result,
         )
     cause = None if detail.cause is None else detail.cause.sentence()
     reason = detail.error or cause or f"Execution {number} is {detail.status}"
@@ -182,10 +186,23 @@ def _result_of(request: PageRequest, detail: ExecutionDetail) -> PageResult:
     )
 
 
-def _data_of(result: Json) -> Json:
-    """Return a result where pages look for it."""
-    is_found = isinstance(result, dict) and not result.keys().isdisjoint(SHOWN_KEYS)
-    return result if is_found else {"result": result}
+def drawable(result: Json) -> JsonObject:
+    """Return a result in the form of pages, with a text where they draw one.
+
+    An object stays what it is, and anything else is its `result`. Where the page would draw no
+    text, `textOutput` has one: the object's `text`, or what it would draw as JSON.
+    """
+    data = result if isinstance(result, dict) else {"result": result}
+    drawn = next((data[key] for key in SHOWN_KEYS if data.get(key)), None)
+    if isinstance(drawn, str) or (drawn is None and not isinstance(result, dict)):
+        return data
+    source = data if drawn is None else drawn
+    text = source.get("text") if isinstance(source, dict) else None
+    if not isinstance(text, str) or not text:
+        text = encode_value(source).decode()
+    if len(text) > _MOST_DRAWN:
+        text = f"{text[:_MOST_DRAWN]}…"
+    return {**data, "textOutput": text}
 
 
 def result_params(result: PageResult) -> JsonObject:
@@ -196,7 +213,7 @@ def result_params(result: PageResult) -> JsonObject:
         "status": result.status,
     }
     if result.error is None:
-        return told | {"data": for_pages(result.data, is_free=True)}
+        return told | {"data": drawable(for_pages(result.data, is_free=True))}
     return told | {"status": "FAILED", "error": result.error.model_dump()}
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import orjson
 from noetl_console.api import Api, Refused, segment
+from noetl_contract.access.capability import PageCapability
 from noetl_contract.http.executions.start import ExecuteAnswer
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.scalars import parse_i64
@@ -111,10 +112,7 @@ async def started(asking: Asking, start: Start, client_id: str | None) -> JsonOb
         created_at=rfc3339(datetime.now(UTC)),
     )
     number = await pages.keep(request)
-    more: JsonObject = {
-        "request_id": request.request_id,
-        "gateway_url": asking.gateway.settings.public_server_url.rstrip("/"),
-    }
+    more = _for_callbacks(asking.gateway, request.request_id)
     try:
         answer = await _sent(asking, start, more, request.execution_id)
     except Refused as refused:
@@ -134,6 +132,23 @@ async def _sent(
     body = {**start.body, "workload": {**start.variables, **more}}
     api = Api(asking.calls(execution_id=execution_id))
     return await api.send(ExecuteAnswer, start.route, body)
+
+
+def _for_callbacks(gateway: Gateway, request_id: str) -> JsonObject:
+    """Return what a playbook needs to post the result of a request, without any other login."""
+    base = gateway.settings.public_server_url.rstrip("/")
+    key = gateway.settings.command_key_bytes()
+    if not key:
+        return {"request_id": request_id, "gateway_url": base}
+    capability = PageCapability(request_id)
+    mac = capability.mac(key)
+    scheme, _, place = base.partition("://")
+    return {
+        "request_id": request_id,
+        "gateway_url": f"{scheme}://{capability.user}:{mac}@{place.rpartition('@')[2]}",
+        # Under a name of secrets, so that it is masked wherever it is shown, also in the address.
+        "callback_token": mac,
+    }
 
 
 def _shown(start: Start, answer: ExecuteAnswer, request_id: str | None) -> JsonObject:
