@@ -7,11 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
-from message_worker import QUICK, StartWorker
+from message_worker import QUICK, StartWorker, Worker
+from nats.aio.msg import Msg
+from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.subjects import direct_filter
 from noetl_testkit.waiting import eventually
+from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
 from worker_control_plane import (
     SHARD,
@@ -208,6 +211,113 @@ async def test_what_comes_while_the_stream_is_tried_is_let_go(
         await until_unacked(plane, 0, what="the slot is free")
 
     assert plane.of("outcome", 2) == []
+
+
+def deliver(worker: Worker, incoming: Incoming, body: dict[str, Any]) -> None:
+    """Let a worker hear an answer now, between two steps of its tasks."""
+    reply = incoming.headers[REPLY_HEADER]
+    worker.bus.inbox().deliver(Msg(worker.bus.nc, subject=reply, data=orjson.dumps(body)))
+
+
+def hears_at_the_limit(
+    monkeypatch: pytest.MonkeyPatch, worker: Worker, listener: Listener, body: dict[str, Any]
+) -> None:
+    """Let the answer to the first outcome be read in the moment in which its time is up."""
+    settle = Message.settle
+    is_told = False
+
+    def settle_and_hear(message: Message) -> None:
+        nonlocal is_told
+        settle(message)
+        if not is_told:
+            is_told = True
+            deliver(worker, listener.heard[0], body)
+
+    monkeypatch.setattr(Message, "settle", settle_and_hear)
+
+
+async def test_a_command_that_comes_as_the_time_is_up_is_let_go(
+    plane: ControlPlane, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcome goes out again and lets others have it, so it must not run here too."""
+    async with (
+        listening(plane, lambda _message, _incoming: None) as listener,
+        start_worker(timing=Timing(next_seconds=60)) as worker,
+    ):
+        hears_at_the_limit(monkeypatch, worker, listener, {"status": "ok", "next": note(2)})
+        await plane.notify(note(1))
+        await plane.outcome(1)
+        await until_unacked(plane, 0, what="the slot is free")
+
+    assert [one[AGAIN_HEADER] for one in plane.headers][:1] == ["1"]
+    assert listener.commands == [1]
+    assert plane.of("outcome", 2) == []
+
+
+async def test_what_is_answered_as_the_time_is_up_is_not_sent_again(
+    plane: ControlPlane, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        listening(plane, lambda _message, _incoming: None) as listener,
+        start_worker(timing=Timing(next_seconds=60)) as worker,
+    ):
+        hears_at_the_limit(monkeypatch, worker, listener, {"status": "ok"})
+        await plane.notify(note(1))
+        await eventually(lambda: listener.heard, what="it has run")
+        await until_unacked(plane, 0, what="the slot is free")
+
+    assert plane.messages == []
+
+
+async def test_a_command_is_taken_although_sending_fails_after_its_answer(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """As when the connection breaks while the outcome is written, and is there again."""
+    async with (
+        listening(plane, chain_of(2)) as listener,
+        start_worker(timing=Timing(next_seconds=60)) as worker,
+    ):
+        send = worker.bus.send
+
+        async def send_and_fail(subject: str, body: bytes, *args: Any, **kwargs: Any) -> None:
+            await send(subject, body, *args, **kwargs)
+            if subject.startswith("noetl_hint"):
+                await eventually(lambda: listener.heard, what="the outcome is there")
+                deliver(worker, listener.heard[0], {"status": "ok", "next": note(2)})
+                worker.bus.send = send  # type: ignore[method-assign]
+                raise BusUnavailable(what=subject, reason="the connection broke")
+
+        worker.bus.send = send_and_fail  # type: ignore[method-assign]
+        listener.answer = lambda message, _incoming: (
+            None if message["hold"]["event_id"] == 1 else {"status": "ok"}
+        )
+        await plane.notify(note(1))
+        await eventually(lambda: listener.commands == [1, 2], what="the next one has run")
+        await until_unacked(plane, 0, what="the slot is free")
+
+    assert plane.of("outcome", 1) == []
+
+
+async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async with (
+        listening(plane, lambda _message, _incoming: None) as listener,
+        start_worker(permits=1, timing=Timing(next_seconds=60, next_wait_seconds=60)) as worker,
+    ):
+        await plane.notify(note(1))
+        await eventually(lambda: listener.heard, what="the first has run")
+        await plane.notify(note(2, "gate"))
+        await eventually(lambda: worker.gate.running, what="the second has the slot")
+        deliver(worker, listener.heard[0], {"status": "ok", "next": note(3, "gate")})
+        deliver(worker, listener.heard[0], {"status": "ok"})
+        await worker.transport.heartbeat()  # time enough for a second run, if a slot were free
+        assert worker.gate.running == 1
+        worker.gate.open.set()
+        await eventually(lambda: worker.gate.runs == 2, what="it has its turn")
+        await plane.outcome(3)
+
+    assert plane.of("outcome", 1) == []
 
 
 async def test_a_command_that_others_may_have_by_now_is_not_begun(

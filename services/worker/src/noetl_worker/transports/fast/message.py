@@ -25,6 +25,7 @@ class Message:
         wants_next: a command that comes with the answer is run here.
         next: the notification of that command.
         answered: done once an answer has ended the matter; there while somebody waits for it.
+        is_done: it is not sent again.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Message:
         "body",
         "command",
         "due",
+        "is_done",
         "kind",
         "next",
         "pause",
@@ -55,6 +57,7 @@ class Message:
         self.wants_next = False
         self.next: object = None
         self.answered: asyncio.Future[None] | None = None
+        self.is_done = False
 
     def expect(self) -> asyncio.Future[None]:
         """Return what is done when `settle` is called."""

@@ -41,9 +41,6 @@ class Messages:
         self._timing = timing
         self._waiting: dict[str, Message] = {}
 
-    def __contains__(self, message: Message) -> bool:
-        return message.reply in self._waiting
-
     def make(
         self,
         kind: Kind,
@@ -87,6 +84,7 @@ class Messages:
 
     def forget(self, message: Message) -> None:
         """Send it no more; a second time changes nothing."""
+        message.is_done = True
         message.settle()
         if self._waiting.pop(message.reply, None) is None:
             return
@@ -117,7 +115,7 @@ class Messages:
                 first_seconds=timing.outcome_pause_seconds,
                 longest_seconds=timing.outcome_longest_pause_seconds,
             ):
-                if message not in self:
+                if message.is_done:
                     return
                 try:
                     await self.publish(message, seconds=timing.outcome_try_seconds)

@@ -100,35 +100,39 @@ class BusChannel:
         wish = {NEXT_HEADER: "1"} if message.wants_next else {}
         self._short[message.reply] = message
         answered = message.expect()
-        is_answered = None
         is_late = False
 
         def give_up() -> None:
             nonlocal is_late
-            is_late = not answered.done()
-            message.settle()
+            if not answered.done():
+                is_late = True
+                # The copy in the stream lets others have what comes from this moment on.
+                message.wants_next = False
+                message.settle()
 
         # A handle of the loop costs a third of a timeout's context.
         timer = asyncio.get_running_loop().call_later(SHORT_WAY_SECONDS, give_up)
+        is_answered = None
         try:
             subject = direct_subject(_subject_of(message))
             await self._bus.send(subject, message.body, {**headers, **wish}, reply=message.reply)
             await answered
-            is_answered = not is_late and message.reply in self._short
-            if is_late:
-                # It may be committed already.
-                headers[AGAIN_HEADER] = "1"
         except NoetlError as error:
             _log.info("outcome_left_to_the_stream", error=error.message)
         finally:
             timer.cancel()
             message.answered = None
-            self._short.pop(message.reply, None)
+            is_heard = self._short.pop(message.reply, None) is not None
+            if answered.done() and not answered.cancelled():
+                # Also if sending failed after all: the command of an answer may be taken already.
+                is_answered = is_heard and not is_late
             way.note(is_answered=is_answered)
             if not is_answered:
-                # The copy in the stream lets others have what comes with an answer to this one.
                 message.wants_next = False
-        return bool(is_answered)
+            if is_late:
+                # It may be committed already.
+                headers[AGAIN_HEADER] = "1"
+        return is_answered or message.is_done
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Publish all at once."""

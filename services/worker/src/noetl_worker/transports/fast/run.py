@@ -42,9 +42,14 @@ class Run:
     is_lost: bool = False
 
     @property
+    def is_handed(self) -> bool:
+        """Whether it came with an answer, and nobody was told of it yet."""
+        return self.untold is not None and self.untold[1] is None
+
+    @property
     def is_overdue(self) -> bool:
         """Whether it came with an answer, and others may have it by now."""
-        if self.untold is None or self.untold[1] is not None:
+        if self.untold is None or not self.is_handed:
             return False
         fast = self.untold[0].fast
         return fast is None or time() >= fresh_until(fast)

@@ -321,7 +321,7 @@ class FastTransport:
         finally:
             self._asking -= asks
             message.wants_next = False
-        if run.following is not None and message.next is not None:
+        if run.following is not None and run.following.is_handed:
             await self._keep_next(message, run)
         await run.acknowledge()
         await self._pending_outcomes.room()
