@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -11,8 +11,9 @@ import httpx
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.settings import NatsSettings
-from noetl_contract.streams import DurableSpec, pool_durable
+from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import WATCH_HINT, control_subject
+from noetl_testkit.waiting import eventually
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.kept_calls import open_calls
 from noetl_worker.control_plane.registration import Identity
@@ -30,6 +31,7 @@ from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusCont
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.fast.transport import FastTransport
+from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
 from worker_edge import make_credentials
@@ -78,6 +80,14 @@ class Gate:
         return ToolResult(data="through")
 
 
+async def hear_of_ends(bus: Bus, runs: Runs, hearing: Hearing) -> asyncio.Task[None]:
+    """Hear of ends, and return once that is so the task that goes on with it."""
+    await bus.subscribe(control_subject("shared"), runs.on_hint)
+    task = asyncio.create_task(hearing.follow(bus, COMMANDS.name))
+    await eventually(lambda: hearing.is_sure, what="it hears of ends")
+    return task
+
+
 class OtherTransport:
     """Stands where commands without a fast part go."""
 
@@ -89,22 +99,16 @@ class OtherTransport:
         await delivery.ack()
 
 
+@dataclass
 class Worker:
     """One worker of this process."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        transport: FastTransport,
-        gate: Gate,
-        other: OtherTransport,
-        instance: str,
-    ) -> None:
-        self.bus = bus
-        self.transport = transport
-        self.gate = gate
-        self.other = other
-        self.instance = instance
+    bus: Bus
+    transport: FastTransport
+    gate: Gate
+    other: OtherTransport
+    instance: str
+    hearing: Hearing
 
 
 type StartWorker = Callable[..., AbstractAsyncContextManager[Worker]]
@@ -126,7 +130,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
         ids = count(next(WORKERS) * 10**9)
-        gate, other, runs = Gate(), OtherTransport(), Runs()
+        gate, other, runs, hearing = Gate(), OtherTransport(), Runs(), Hearing()
         async with (
             httpx.AsyncClient() as http,
             open_calls() as calls,
@@ -162,9 +166,10 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                 ),
                 timing=timing,
                 runs=runs,
+                hearing=hearing,
             )
-            await bus.subscribe(control_subject("shared"), runs.on_hint)
             await bus.subscribe(WATCH_HINT, outputs.on_hint)
+            heeding = await hear_of_ends(bus, runs, hearing)
             pulling = asyncio.create_task(
                 run_pull_each(
                     bus,
@@ -178,8 +183,9 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             )
             confirming = asyncio.create_task(transport.run_confirmations())
             try:
-                yield Worker(bus, transport, gate, other, identity.instance)
+                yield Worker(bus, transport, gate, other, identity.instance, hearing)
             finally:
+                heeding.cancel()
                 pulling.cancel()
                 await asyncio.wait([pulling])
                 confirming.cancel()

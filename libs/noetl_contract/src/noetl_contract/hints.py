@@ -126,10 +126,14 @@ class RunsOverHint(TypedDict):
     Each is the event id of its command with its attempts; runs of fewer attempts are over as well.
     A command that waited for a callback is told with ``EVERY_RUN``: its container is to go.
     A heartbeat asks for the same, so a lost hint costs time only.
+
+    With ``ended`` the execution is over although commands of it were open: all runs of it are, and
+    none is begun any more, wherever its notification is.
     """
 
     execution_id: int
     over: list[tuple[int, int]]
+    ended: NotRequired[bool]
 
 
 class PauseHint(TypedDict):

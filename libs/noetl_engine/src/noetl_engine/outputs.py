@@ -129,6 +129,8 @@ class Decision:
     """What the end of the execution starts."""
     over: list[tuple[int, int]] = field(default_factory=list)
     """Runs that came to an end without their worker: the command, and the attempts of the run."""
+    cut_off: bool = False
+    """The execution is over although commands of it were open: none of them is begun any more."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

@@ -1,6 +1,7 @@
 """Workers learn which of their runs are over: by a hint after the commit, and by asking."""
 
 import orjson
+import pytest
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.orchestrator import RunsQuery
@@ -38,8 +39,35 @@ async def test_a_cancel_tells_the_workers_and_who_asks(
     await shard.send(held.execution_id, {"type": "cancel", "execution_id": held.execution_id})
 
     await eventually(lambda: heard)
-    assert heard == [{"execution_id": held.execution_id, "over": [[held.event_id, 0]]}]
+    assert heard == [
+        {"execution_id": held.execution_id, "over": [[held.event_id, 0]], "ended": True}
+    ]
     assert await over(replica, held) == [held.event_id]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [{"type": "cancel"}, {"type": "finalize", "status": "FAILED", "error": "stop"}],
+    ids=["cancel", "finalize"],
+)
+async def test_of_an_execution_that_ends_nothing_is_begun(
+    shard: Shard, replica: Replica, end: JsonObject
+) -> None:
+    """Its command waits in a queue, so no run can be named."""
+    del replica
+    heard = await told(shard)
+    command = await shard.command(await shard.start())
+
+    message = {**end, "execution_id": command.execution_id}
+    answer = await shard.send(command.execution_id, message)
+
+    assert answer["status"] == 200
+    assert heard == [{"execution_id": command.execution_id, "over": [], "ended": True}], (
+        "told before the answer"
+    )
+    heard.clear()
+    await shard.send(command.execution_id, message)
+    assert [one["ended"] for one in heard] == [True], "said again to who asks again"
 
 
 async def test_the_hint_goes_to_the_pool_of_the_execution(shard: Shard, replica: Replica) -> None:

@@ -52,6 +52,7 @@ from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.fast.transport import FastTransport
+from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
@@ -103,16 +104,23 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             )
         )
         stack.push_async_callback(toolbox.close)
-        runs = Runs(toolbox.parking)
+        runs, hearing = Runs(toolbox.parking), Hearing()
         outputs = _outputs(settings, bus, edge)
         transport = _transport(
-            settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs, outputs=outputs
+            settings,
+            bus=bus,
+            edge=edge,
+            toolbox=toolbox,
+            runs=runs,
+            hearing=hearing,
+            outputs=outputs,
         )
         await bus.subscribe(control_subject(settings.pool()), runs.on_hint)
         await bus.subscribe(WATCH_HINT, outputs.on_hint)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
         await ensure_topology(bus, (COMMANDS,), (durable,))
+        service.spawn("hearing", hearing.follow(bus, durable.stream))
         service.spawn("topology", run_topology_watch(bus, (COMMANDS,), (durable,)))
         service.spawn(
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
@@ -171,6 +179,7 @@ def _transport(
     edge: Edge,
     toolbox: ToolRegistry,
     runs: Runs,
+    hearing: Hearing,
     outputs: Outputs,
 ) -> Transport:
     sealing = SealingKey()
@@ -221,6 +230,7 @@ def _transport(
         fast_path=settings.fast_path_enabled,
         timing=timing,
         runs=runs,
+        hearing=hearing,
     )
 
 

@@ -21,7 +21,7 @@ RUN_SECONDS = histogram(
 )
 STOPPED = counter(
     "noetl_worker_runs_stopped_total",
-    "Runs that were stopped because the control plane had ended them.",
+    "Runs that were stopped, or not begun, because the control plane had ended them.",
     ("tool_kind",),
     zeros=TOOL_KINDS,
 )

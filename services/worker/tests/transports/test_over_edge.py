@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from message_worker import QUICK, Gate
+from message_worker import QUICK, Gate, hear_of_ends
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
@@ -36,6 +36,7 @@ from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.transport import FastTransport
+from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
 from worker_control_plane import Pulling, granted, make_command, make_notification
@@ -83,7 +84,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
     @asynccontextmanager
     async def start(*, drain_seconds: float = 3) -> AsyncIterator[EdgeWorker]:
         settings = Settings(worker_id="w-1", server_url=edge.url)
-        ids, runs, gate = count(100), Runs(), Gate()
+        ids, runs, gate, hearing = count(100), Runs(), Gate(), Hearing()
         identity = Identity.of_this_process(settings)
         async with (
             httpx.AsyncClient() as http,
@@ -126,8 +127,10 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 pending_outcomes=PendingOutcomes(most=100, most_bytes=1 << 20),
                 timing=timing,
                 runs=runs,
+                hearing=hearing,
             )
             assert await transport.register()
+            heeding = await hear_of_ends(bus, runs, hearing)
             pulling = asyncio.create_task(
                 run_pull_each(
                     bus,
@@ -137,7 +140,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                     drain_seconds=drain_seconds,
                 )
             )
-            tasks = [pulling, asyncio.create_task(transport.run_confirmations())]
+            tasks = [pulling, heeding, asyncio.create_task(transport.run_confirmations())]
             try:
                 yield EdgeWorker(
                     bus,

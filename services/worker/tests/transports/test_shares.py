@@ -58,9 +58,8 @@ async def test_alone_it_has_all_slots(plane: ControlPlane, start_worker: StartWo
 async def test_where_slots_change_hands_quickly_nothing_is_put_off(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
-    await _notify(plane, GREEDY, range(1, 41))
-
     async with start_worker(permits=4, share=0.25, slow_seconds=60.0) as worker:
+        await _notify(plane, GREEDY, range(1, 41))
         worker.gate.open.set()
         await eventually(lambda: _begun(plane, GREEDY) == 40, what="all are run")
 
@@ -71,9 +70,8 @@ async def test_a_command_that_waits_for_its_answer_holds_no_slot(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     plane.outcome_answer = lambda _message, _count: None
-    await _notify(plane, GREEDY, range(1, 21))
-
     async with start_worker(permits=1, share=1, slow_seconds=0.0) as worker:
+        await _notify(plane, GREEDY, range(1, 21))
         worker.gate.open.set()
         await eventually(lambda: _begun(plane, GREEDY) == 20, what="all are run")
         put_off = list(plane.claims)

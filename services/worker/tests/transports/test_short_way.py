@@ -1,69 +1,22 @@
 """Outcomes past the ingress stream, and the commands that come with their answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 import pytest
 from message_worker import QUICK, StartWorker, Worker
-from nats.aio.msg import Msg
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
-from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
-from noetl_contract.subjects import direct_filter
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER
 from noetl_testkit.waiting import eventually
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
+from short_way import Answer, Listener, deliver, listening, unacked, until_unacked
 from worker_control_plane import (
-    SHARD,
     ControlPlane,
     make_command,
     make_notification,
 )
-
-type Answer = Callable[[dict[str, Any], Incoming], dict[str, Any] | None]
-
-
-class Listener:
-    """Takes outcomes past the stream, and answers as told."""
-
-    def __init__(self, plane: ControlPlane, answer: Answer) -> None:
-        self.heard: list[Incoming] = []
-        self.answer = answer
-        self._plane = plane
-        self._replies: list[asyncio.Task[None]] = []
-
-    def take(self, incoming: Incoming) -> None:
-        self.heard.append(incoming)
-        body = self.answer(orjson.loads(incoming.data), incoming)
-        if body is not None:
-            self.reply(incoming, body)
-
-    def reply(self, incoming: Incoming, body: dict[str, Any]) -> None:
-        subject = incoming.headers[REPLY_HEADER]
-        answered = self._plane.bus.reply(subject, orjson.dumps(body))
-        self._replies.append(asyncio.ensure_future(answered))
-
-    @property
-    def commands(self) -> list[int]:
-        return [orjson.loads(one.data)["hold"]["event_id"] for one in self.heard]
-
-    @property
-    def wishes(self) -> list[bool]:
-        return [NEXT_HEADER in one.headers for one in self.heard]
-
-
-@asynccontextmanager
-async def listening(plane: ControlPlane, answer: Answer) -> AsyncIterator[Listener]:
-    listener = Listener(plane, answer)
-    subscription = await plane.bus.subscribe(direct_filter(SHARD), listener.take)
-    await plane.bus.nc.flush()
-    try:
-        yield listener
-    finally:
-        await subscription.unsubscribe()
 
 
 def note(event_id: int, kind: str = "noop") -> dict[str, Any]:
@@ -79,20 +32,6 @@ def chain_of(last: int, kind: str = "noop") -> Answer:
         return {"status": "ok", "next": note(event_id + 1, kind)} if has_next else {"status": "ok"}
 
     return answer
-
-
-async def unacked(plane: ControlPlane) -> int:
-    info = await plane.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
-    return int(info.num_ack_pending or 0) + int(info.num_pending or 0)
-
-
-async def until_unacked(plane: ControlPlane, count: int, *, what: str) -> None:
-    """Wait until so many notifications are left unacknowledged."""
-
-    async def is_so() -> bool:
-        return await unacked(plane) == count
-
-    await eventually(is_so, what=what)
 
 
 async def test_commands_follow_with_the_answers(
@@ -211,12 +150,6 @@ async def test_what_comes_while_the_stream_is_tried_is_let_go(
         await until_unacked(plane, 0, what="the slot is free")
 
     assert plane.of("outcome", 2) == []
-
-
-def deliver(worker: Worker, incoming: Incoming, body: dict[str, Any]) -> None:
-    """Let a worker hear an answer now, between two steps of its tasks."""
-    reply = incoming.headers[REPLY_HEADER]
-    worker.bus.inbox().deliver(Msg(worker.bus.nc, subject=reply, data=orjson.dumps(body)))
 
 
 def hears_at_the_limit(

@@ -398,14 +398,14 @@ class Draft:
         if state.paused:
             decision.continue_later = False  # its end of pause continues
         if state.ended and not self._ended_before:
-            decision.ended = state.status
-            decision.error = state.error
+            decision.ended, decision.error = state.status, state.error
             decision.timers_done += state.timers
             for command in state.commands.values():
                 self.abandon(command)
                 decision.timers_done += command.timers
                 self._endings[command.event_id] = ("CANCELLED", None)
                 if command.wait is None:
+                    decision.cut_off = True
                     self._touched[command.event_id] = command
         decision.changes = [
             self._change_of(command)

@@ -33,6 +33,7 @@ def decide_cancel(draft: Draft, message: CancelMessage) -> None:
     state = draft.state
     if state.ended:
         text = f"Cannot cancel execution in {state.status} state"
+        draft.decision.cut_off = True  # said again: whoever should have said it may have died
         draft.decision.answer = Answer(status=422, error=text)
         return
     meta = None if message.reason is None else {"reason": message.reason}
@@ -55,6 +56,7 @@ def decide_finalize(draft: Draft, message: FinalizeMessage) -> None:
     if state.ended:
         status: str = state.status
         text = f"Execution already in {status} state"
+        draft.decision.cut_off = True  # as for a cancel
     else:
         status = message.status
         text = f"Execution finalized with status: {status}"

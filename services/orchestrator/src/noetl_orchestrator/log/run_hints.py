@@ -1,4 +1,7 @@
-"""Hints to workers: runs that ended without them. A heartbeat makes up for a lost hint."""
+"""Hints to workers: runs and executions that ended without them.
+
+A heartbeat makes up for a lost hint about runs; what a worker may not have heard, it claims.
+"""
 
 from collections.abc import Sequence
 from itertools import batched
@@ -20,11 +23,23 @@ class RunHints:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def send(self, execution_id: int, pool: str, over: Sequence[tuple[int, int]]) -> None:
-        """Send the runs of one execution; log errors and leave the rest to heartbeats."""
+    async def send(
+        self,
+        execution_id: int,
+        pool: str,
+        over: Sequence[tuple[int, int]] = (),
+        *,
+        ended: bool = False,
+    ) -> None:
+        """Send the runs of one execution; log errors and leave the rest to heartbeats.
+
+        With ``ended`` all runs of it are over, those included that have not begun.
+        """
         subject = control_subject(pool_segment(execution_pool=pool, playbook_path=None))
-        for part in batched(over, _MOST_RUNS, strict=False):
+        for part in batched(over, _MOST_RUNS, strict=False) if over else ((),):
             hint = RunsOverHint(execution_id=execution_id, over=list(part))
+            if ended:
+                hint["ended"] = True
             try:
                 await self._bus.send(subject, orjson.dumps(hint))
             except NoetlError as error:

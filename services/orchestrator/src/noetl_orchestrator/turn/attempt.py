@@ -201,6 +201,8 @@ class TurnAttempt:
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
         self._note_times(kept)
+        # Before any answer: who has heard of an end may rely on it that nothing is begun.
+        await self._stop_runs(encoded.unit for encoded in kept)
         # First what a worker waits for: commands go out with the hints, or with the answers.
         answers_first = any(encoded.handed for encoded in kept)
         if not answers_first:
@@ -244,6 +246,7 @@ class TurnAttempt:
                 await self._again(encoded.unit, committed, prepared)
         for unit in checks:
             if unit.execution_id in committed.checked:
+                await self._stop_runs((unit,))
                 if unit.expected:
                     self._parts.cache.put(unit.execution_id, unit.entry)
                 await _answer_all(unit, {})
@@ -267,15 +270,20 @@ class TurnAttempt:
                 self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
     async def _send_hints(self, kept: Sequence[EncodedUnit]) -> None:
-        """Tell relay, workers and siblings what was committed."""
+        """Tell relay and siblings what was committed."""
         await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.outbox)
         units = [encoded.unit for encoded in kept]
-        for unit in units:
-            if unit.rows.over:
-                await self._parts.run_hints.send(unit.execution_id, unit.pool, unit.rows.over)
         await self._parts.replicas.tell(
             [(unit.execution_id, unit.entry.execution.position) for unit in units]
         )
+
+    async def _stop_runs(self, units: Iterable[UnitOfWork]) -> None:
+        """Tell workers which of their runs are over, and which executions nothing is begun of."""
+        for unit in units:
+            if unit.rows.over or unit.cut_off:
+                await self._parts.run_hints.send(
+                    unit.execution_id, unit.pool, unit.rows.over, ended=unit.cut_off
+                )
 
     async def _cancel_late_children(self, ended: Sequence[UnitOfWork]) -> None:
         """Cancel the children that were noted between the first look and the commit.

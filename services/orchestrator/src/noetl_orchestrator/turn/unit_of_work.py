@@ -76,6 +76,7 @@ class UnitOfWork:
         cascades: a cancel reaches the children.
         cause: what failed first for good, if that was now.
         soft_error: the first soft error, if it came now.
+        cut_off: it is over although commands of it were open, and their workers are told so.
         abandoned: commands that ended without their worker, whose children are cancelled.
         followups: what the end starts.
         spans: what is recorded of it, where its execution is traced.
@@ -100,6 +101,7 @@ class UnitOfWork:
     cascades: bool = False
     cause: Cause | None = None
     soft_error: Cause | None = None
+    cut_off: bool = False
     abandoned: list[int] = field(default_factory=list)
     followups: list[Followup] = field(default_factory=list)
     continues_later: bool = False
@@ -218,6 +220,7 @@ class UnitOfWork:
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
             self.end = ExecutionEnd(now, event_id, decision.error)
+        self.cut_off = self.cut_off or decision.cut_off
         self.abandoned += decision.abandoned
         self.followups += decision.followups
         self.cause = self.cause or decision.cause

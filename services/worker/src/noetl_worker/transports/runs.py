@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -18,6 +19,9 @@ from noetl_worker.tools.tool import Parking
 _log = get_logger()
 _MOST_NAMED = 1000
 _MOST_TOLD = 4096
+_ENDED_SECONDS = 120.0
+_MOST_ENDED = 100_000
+"""More than a control plane ends in that time."""
 
 
 class _Run:
@@ -27,6 +31,30 @@ class _Run:
         self.command = command
         self.task = task
         self.is_over = False
+
+
+class EndedExecutions:
+    """Executions that ended with open commands, for at least two minutes, at most four.
+
+    A notification is older than that only where its command is claimed before it begins.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+        self._turned = clock()
+
+    def __contains__(self, execution_id: int) -> bool:
+        return execution_id in self._recent or execution_id in self._older
+
+    def add(self, execution_id: int) -> None:
+        """Keep an execution in mind."""
+        now = self._clock()
+        if now - self._turned >= _ENDED_SECONDS or len(self._recent) >= _MOST_ENDED:
+            self._older, self._recent = self._recent, set()
+            self._turned = now
+        self._recent.add(execution_id)
 
 
 class Runs:
@@ -41,10 +69,15 @@ class Runs:
         self._parking = parking
         self._running: dict[int, _Run] = {}
         self._told: OrderedDict[int, int] = OrderedDict()
+        self._ended = EndedExecutions()
 
     async def until_over[T](self, command: Command, work: Coroutine[Any, Any, T]) -> T | None:
         """Do the work of a run; None if the run was over before."""
-        if self._told.get(command.event_id, -1) >= command.attempts:
+        if (
+            self._told.get(command.event_id, -1) >= command.attempts
+            or command.execution_id in self._ended
+        ):
+            metrics.STOPPED.labels(command.action).inc()
             work.close()
             return None
         run = _Run(command, asyncio.current_task())
@@ -74,7 +107,18 @@ class Runs:
             if len(self._told) > _MOST_TOLD:
                 self._told.popitem(last=False)
             return
-        if run.is_over or run.command.attempts > attempts or run.task is None:
+        if run.command.attempts <= attempts:
+            self._stop(run)
+
+    def end(self, execution_id: int) -> None:
+        """Stop all runs of an execution, and begin none of it any more."""
+        self._ended.add(execution_id)
+        for run in list(self._running.values()):
+            if run.command.execution_id == execution_id:
+                self._stop(run)
+
+    def _stop(self, run: _Run) -> None:
+        if run.is_over or run.task is None:
             return
         run.is_over = True
         metrics.STOPPED.labels(run.command.action).inc()
@@ -87,6 +131,9 @@ class Runs:
             hint = orjson.loads(incoming.data)
         except orjson.JSONDecodeError:
             return
+        match hint:
+            case {"execution_id": int(execution_id), "ended": True}:
+                self.end(execution_id)
         named = hint.get("over") if isinstance(hint, dict) else None
         for one in named if isinstance(named, list) else ():
             match one:

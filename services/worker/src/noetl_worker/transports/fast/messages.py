@@ -11,7 +11,7 @@ from noetl_common.retry import backoff
 from noetl_contract.ingress import CommandMessageFields, EventFields, HoldFields
 from noetl_contract.message_ids import report_id
 
-from noetl_worker import jsonb
+from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.transports.fast.channel import Channel
@@ -100,6 +100,27 @@ class Messages:
             NoetlError: it may not be stored.
         """
         return await self._channel.send(message, self._id_of(message), seconds=seconds)
+
+    async def publish_start(self, message: Message) -> bool | None:
+        """Publish a start until it is stored; tell if it is the first, None if it never was.
+
+        Raises:
+            Permanent: it will never be taken; it is forgotten.
+        """
+        metrics.FAST_PATH.labels("started").inc()
+        for number in range(self._timing.start_tries):
+            if number:
+                # A refusal comes at once: the next try must not.
+                await asyncio.sleep(self._timing.start_try_seconds * number / 4)
+            try:
+                return await self.publish(message, seconds=self._timing.start_try_seconds)
+            except Permanent:
+                self.forget(message)
+                raise
+            except NoetlError as error:
+                event_id = message.place.event_id
+                _log.warning("start_not_stored", event_id=event_id, error=error.message)
+        return None
 
     async def publish_until_stored(self, message: Message) -> None:
         """Publish until it is stored or answered; from then on it is repeated until answered.

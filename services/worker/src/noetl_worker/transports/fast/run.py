@@ -31,6 +31,7 @@ class Run:
         started: the event that tells of it.
         following: the run that follows: of the same command, if that was handed to this worker
             once more, or of the one that came with the answer.
+        breaks: how often the connection was lost before it came with an answer.
     """
 
     command: Command
@@ -40,6 +41,7 @@ class Run:
     started: EventFields | None = None
     following: "Run | None" = None
     is_lost: bool = False
+    breaks: int = 0
 
     @property
     def is_handed(self) -> bool:

@@ -5,7 +5,7 @@ from time import monotonic, perf_counter, time
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits, current_permits, permit_lent
-from noetl_common.errors import NoetlError, Permanent
+from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import tracing
 from noetl_common.telemetry.work import working_on
@@ -26,6 +26,7 @@ from noetl_worker.transports.fast.messages import Messages
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.run import Run, run_of
 from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.transport import Transport
@@ -47,6 +48,7 @@ class FastTransport:
         channel: the way of starts and outcomes to the orchestrator.
         claims: asks for commands that may be another worker's already.
         control: registers the worker.
+        hearing: tells which notifications are in doubt; without it all are.
         other: takes commands without the fast part, and all while the channel is closed.
     """
 
@@ -65,6 +67,7 @@ class FastTransport:
         fast_path: bool = True,
         timing: Timing | None = None,
         runs: Runs | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         self._channel = channel
         self._claims = claims
@@ -77,6 +80,7 @@ class FastTransport:
         self._fast_path = fast_path
         self._timing = timing or Timing()
         self._runs = runs or Runs()
+        self._hearing = hearing or Hearing()
         self._known = KnownCommands()
         self._asking = 0
         self._messages = Messages(
@@ -107,8 +111,8 @@ class FastTransport:
         if fast is None or not self._channel.is_open:
             await self._other.handle(delivery)
             return
-        self._known.hold(note.event_id)
-        run: Run | None = None
+        held = note.event_id
+        self._known.hold(held)
         try:
             run = await self._take(note, delivery, shard=fast.shard)
             next_until = monotonic() + self._timing.next_seconds
@@ -117,18 +121,25 @@ class FastTransport:
                 _CLAIMED.inc()
             while run is not None:
                 await self._run(run, next_until=next_until)
-                self._known.let_go(run.place.event_id)
+                self._known.let_go(held)
                 run = run.following
                 if run is not None and run.is_overdue:
                     # The relay publishes it now.
                     metrics.FAST_PATH.labels("overdue").inc()
                     run = None
                 if run is not None:
-                    self._known.hold(run.place.event_id)
+                    held = run.place.event_id
+                    self._known.hold(held)
+                    run = await self._undoubted(run)
         finally:
-            self._known.let_go(note.event_id)
-            if run is not None:
-                self._known.let_go(run.place.event_id)
+            self._known.let_go(held)
+
+    async def _undoubted(self, run: Run) -> Run | None:
+        """Claim a command that came with an answer if its end may have been missed since."""
+        if run.untold is None or not run.is_handed or run.breaks == self._hearing.breaks:
+            return run
+        note, place = run.untold[0], run.place
+        return await self._claim(note, None, shard=place.shard, after_start=False)
 
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
@@ -151,6 +162,7 @@ class FastTransport:
         return (
             self._fast_path
             and delivery.num_delivered == 1
+            and self._hearing.covers(delivery.stream_sequence)
             and note.fast is not None
             and time() < fresh_until(note.fast)
         )
@@ -158,7 +170,7 @@ class FastTransport:
     async def _start(self, run: Run) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
-        is_first = await self._publish_start(message)
+        is_first = await self._messages.publish_start(message)
         if is_first is None:
             self._messages.forget(message)
             metrics.FAST_PATH.labels("nak").inc()
@@ -172,24 +184,6 @@ class FastTransport:
         await self._has_started(run, message)
         return True
 
-    async def _publish_start(self, message: Message) -> bool | None:
-        """Publish a start until it is stored; tell if it is the first, None if it never was."""
-        metrics.FAST_PATH.labels("started").inc()
-        for number in range(self._timing.start_tries):
-            if number:
-                # A refusal comes at once: the next try must not.
-                await asyncio.sleep(self._timing.start_try_seconds * number / 4)
-            try:
-                return await self._messages.publish(message, seconds=self._timing.start_try_seconds)
-            except Permanent:
-                self._messages.forget(message)
-                raise
-            except NoetlError as error:
-                _log.warning(
-                    "start_not_stored", event_id=message.place.event_id, error=error.message
-                )
-        return None
-
     async def _has_started(self, run: Run, message: Message) -> None:
         message.due = monotonic() + self._timing.answer_seconds
         await run.acknowledge()
@@ -198,7 +192,7 @@ class FastTransport:
         """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
         message = self._start_message(run)
         try:
-            is_first = await self._publish_start(message)
+            is_first = await self._messages.publish_start(message)
         except Permanent as error:
             # Its outcome will be refused in the same way, and says so.
             _log.error("start_refused", event_id=run.place.event_id, error=error.message)
@@ -258,19 +252,25 @@ class FastTransport:
         self._runs.stop(run.place.event_id, attempts=run.place.attempts)
 
     async def _claim(
-        self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
+        self,
+        note: CommandNotification,
+        delivery: Delivery | None,
+        *,
+        shard: int,
+        after_start: bool,
     ) -> Run | None:
         answer = await self._claims.ask(note, shard=shard, after_start=after_start)
-        if answer == "refused":
-            metrics.PULLS.labels("already_claimed").inc()
-            await delivery.ack()
-            return None
         if answer == "give_back":
             metrics.PULLS.labels("retry_later").inc()
             metrics.FAST_PATH.labels("nak").inc()
-            await delivery.nak(self._timing.claim_nak_seconds)
+            if delivery is not None:
+                await delivery.nak(self._timing.claim_nak_seconds)
             return None
-        await delivery.ack()
+        if delivery is not None:
+            await delivery.ack()
+        if answer == "refused":
+            metrics.PULLS.labels("already_claimed").inc()
+            return None
         metrics.FAST_PATH.labels("claimed").inc()
         run = Run(answer, Place(shard, note.event_id, answer.attempts))
         await self._confirm(run)
@@ -401,6 +401,7 @@ class FastTransport:
             return False
         if following.place.event_id in self._known:
             return True
+        following.breaks = self._hearing.breaks
         run.following = following
         message.settle()
         return False
