@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from noetl_testkit.waiting import eventually
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.settings import Settings
 from noetl_worker.tools.playbook import Playbook
@@ -152,6 +153,113 @@ async def test_a_start_that_is_tried_again_is_the_same_start(
 
     assert len(keys) == 3
     assert len(set(keys)) == 1
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noetl_worker.tools.edge_calls._LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("noetl_worker.tools.edge_calls._FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_start_waits_as_long_as_the_edge_is_away(
+    playbook: Playbook, server: ToolServer, family: Family, context: ToolContext, status: int
+) -> None:
+    family.starts = [Said(status=status)] * 20
+
+    result = await playbook.run({"path": "p"}, context)
+
+    assert result.data["execution_id"] == "55"
+    assert len({one.headers["idempotency-key"] for one in starts(server)}) == 1
+    assert len(starts(server)) == 21
+
+
+@pytest.mark.usefixtures("quick_pauses")
+async def test_a_start_waits_while_connections_break(
+    playbook: Playbook, server: ToolServer, context: ToolContext
+) -> None:
+    place = server.url.rpartition(":")[2]
+    broken = 0
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal broken
+        if broken < 8:
+            broken += 1
+            writer.close()
+            return
+        to, out = await asyncio.open_connection("127.0.0.1", int(place))
+        out.write(await reader.read(65536))
+        writer.write(await to.read(65536))
+        await writer.drain()
+        out.close()
+        writer.close()
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        context.server_url = context.server_url.replace(f":{place}", f":{port}")
+        result = await playbook.run({"path": "p"}, context)
+
+    assert broken == 8
+    assert result.data["execution_id"] == "55"
+
+
+@pytest.mark.usefixtures("quick_pauses")
+async def test_a_cancel_ends_the_wait_for_the_edge(
+    playbook: Playbook, server: ToolServer, family: Family, context: ToolContext
+) -> None:
+    family.starts = [Said(status=503)] * 10_000
+    running = asyncio.create_task(playbook.run({"path": "p"}, context))
+    await eventually(lambda: len(starts(server)) > 5, what="it is tried again")
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert running.cancelled()
+
+
+@pytest.mark.usefixtures("quick_pauses")
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 500])
+async def test_a_refusal_of_a_start_is_for_good(
+    playbook: Playbook, server: ToolServer, family: Family, context: ToolContext, status: int
+) -> None:
+    family.starts = [Said(b"no", status)]
+
+    with pytest.raises(ToolError, match=f"Failed to start child playbook: {status} no"):
+        await playbook.run({"path": "p"}, context)
+
+    assert len(starts(server)) == 1
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://[::1"])
+async def test_an_address_that_is_none_is_not_waited_for(
+    playbook: Playbook, context: ToolContext, url: str
+) -> None:
+    context.server_url = url
+
+    with pytest.raises(ToolError, match="HTTP error: /api/execute: "):
+        await playbook.run({"path": "p"}, context)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+async def test_the_result_of_an_ended_child_is_waited_for(
+    playbook: Playbook, server: ToolServer, family: Family, context: ToolContext
+) -> None:
+    """The edge goes away between the child's end and the reading of its result."""
+    family.statuses = [DONE]
+    family.events = [call_done("score", 5)]
+    answer, away = server.answer, 12
+
+    def away_for_a_while(asked: Asked) -> Said:
+        nonlocal away
+        if asked.path.endswith("/events") and away:
+            away -= 1
+            return Said(status=503)
+        return answer(asked)
+
+    server.answer = away_for_a_while
+
+    assert (await playbook.run(WAITING, context)).data == 5
+    assert away == 0
 
 
 async def test_starts_are_told_apart_and_found_again_by_another_run(

@@ -23,6 +23,10 @@ class EdgeUnreachable(Exception):
     """No answer came; whether the call had its effect is unknown."""
 
 
+class EdgeAddressRefused(EdgeUnreachable):
+    """The address is none to which a call could be made."""
+
+
 class Edge:
     """HTTP client of the control plane, for all addresses.
 
@@ -90,7 +94,9 @@ class Edge:
                 response, data = await fetch(self._client, request, most=most)
         except TimeoutError as error:
             raise EdgeUnreachable(f"no answer in {seconds:g} seconds") from error
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
+            raise EdgeAddressRefused(f"{type(error).__name__}: {error}") from error
+        except httpx.HTTPError as error:
             raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
         return response.status_code, data
 

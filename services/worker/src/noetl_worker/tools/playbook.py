@@ -9,12 +9,11 @@ from typing import Self
 
 import orjson
 from noetl_common.bus.permits import permit_lent
-from noetl_common.retry import backoff
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.tools import merge_labels
 
 from noetl_worker.control_plane.edge import Edge
-from noetl_worker.tools.edge_calls import EdgeCalls
+from noetl_worker.tools.edge_calls import IDEMPOTENCY_KEY, EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
@@ -22,9 +21,6 @@ _HTTP_SECONDS = 30
 _WAIT_SECONDS = 300
 _POLL_SECONDS = 2.0
 _FIRST_LOOK_SECONDS = 0.05
-_TRIES = 4
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 0.8
 _LONGEST_ERROR = 2000
 _PAGE_SIZE = 100
 _MOST_PAGES = 200
@@ -117,35 +113,22 @@ async def _start(
 ) -> JsonObject:
     """Start the child once, however often that must be tried."""
     headers = _start_key(child, context)
-    async for attempt in backoff(
-        first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
-    ):
-        is_last = attempt + 1 == _TRIES
-        try:
-            reply = await calls.post("/api/execute", child.body, seconds=seconds, headers=headers)
-        except ToolError:
-            if is_last or not headers:
-                raise
-        else:
-            if reply.is_good:
-                body = reply.json()
-                if not isinstance(body, dict) or not isinstance(
-                    body.get("execution_id"), str | int
-                ):
-                    raise ToolError("JSON error", "the answer to the start has no `execution_id`")
-                return body
-            if reply.status not in {502, 503, 504} or is_last:
-                raise ToolError(
-                    "HTTP error",
-                    f"Failed to start child playbook: {reply.status} {reply.text[:_LONGEST_ERROR]}",
-                    failure=Failure(
-                        kind="server_error" if reply.status >= 500 else "client_error",
-                        retryable=reply.status >= 500,
-                        status=reply.status,
-                        code=f"HTTP_{reply.status}",
-                    ),
-                )
-    raise AssertionError  # the loop returns or raises
+    reply = await calls.post("/api/execute", child.body, seconds=seconds, headers=headers)
+    if not reply.is_good:
+        raise ToolError(
+            "HTTP error",
+            f"Failed to start child playbook: {reply.status} {reply.text[:_LONGEST_ERROR]}",
+            failure=Failure(
+                kind="server_error" if reply.status >= 500 else "client_error",
+                retryable=reply.status >= 500,
+                status=reply.status,
+                code=f"HTTP_{reply.status}",
+            ),
+        )
+    body = reply.json()
+    if not isinstance(body, dict) or not isinstance(body.get("execution_id"), str | int):
+        raise ToolError("JSON error", "the answer to the start has no `execution_id`")
+    return body
 
 
 def _start_key(child: _Child, context: ToolContext) -> dict[str, str]:
@@ -160,7 +143,7 @@ def _start_key(child: _Child, context: ToolContext) -> dict[str, str]:
     context.child_starts[digest] += 1
     number = context.child_starts[digest]
     key = f"child:{context.execution_id}:{context.event_id}:{digest}:{number}"
-    return {"idempotency-key": key}
+    return {IDEMPOTENCY_KEY: key}
 
 
 async def _outcome(
@@ -197,7 +180,7 @@ async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> Jso
     """Return the child's status document, None if it can't be had now."""
     for path in (f"/api/executions/{execution_id}/status", f"/api/executions/{execution_id}"):
         try:
-            reply = await calls.get(path, seconds=seconds)
+            reply = await calls.look(path, seconds=seconds)
             document = reply.json() if reply.is_good else None
         except ToolError:
             continue
