@@ -1,15 +1,20 @@
 """The guarded protocol on a port of its own, with little patience."""
 
 import asyncio
+import contextlib
 import socket
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import uvloop
 from noetl_common.intake.connections import Connections
 from noetl_common.intake.limits import IntakeLimits
-from noetl_common.intake.protocol import GatheredAnswers
+from noetl_common.intake.protocol import GatheredAnswers, GuardedProtocol
 from noetl_common.server import allow_connections, server_config
 from noetl_testkit.waiting import eventually
 from uvicorn import Server
@@ -26,6 +31,8 @@ LIMITS = IntakeLimits(
 )
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
 
 
 class Echo:
@@ -48,6 +55,18 @@ class Echo:
         answer = self.answer or b"%d %d" % (len(body), len(scope["headers"]))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+
+class Refusing:
+    """An app that answers without looking at the body."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+        self.count += 1
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"who?", "more_body": False})
 
 
 class _Quiet(Server):
@@ -107,7 +126,9 @@ class Written(asyncio.Transport):
 
 async def test_a_head_goes_out_with_the_first_piece_of_its_body() -> None:
     transport = Written()
-    answers = GatheredAnswers(transport, asyncio.get_running_loop())
+    answers = GatheredAnswers(
+        transport, asyncio.get_running_loop(), is_last=lambda: False, close=transport.close
+    )
 
     for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two", b"HTTP/1.1 204 No\r\n\r\n"):
         answers.write(data)
@@ -171,6 +192,149 @@ async def test_a_refusal_names_its_limit(
     assert b"HTTP/1.1 %d " % status in answer
     assert text in answer
     assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    ("chunk", "count"),
+    [(b"1\r\na\r\n", 1001), (b"1;x=y\r\na\r\n", 5000), (b"ff\r\n%b\r\n" % (b"a" * 255), 1001)],
+    ids=["bytes", "extensions", "just too small"],
+)
+@pytest.mark.parametrize("at_once", [1, 10, 5000])
+async def test_a_body_in_small_chunks_is_refused(chunk: bytes, count: int, at_once: int) -> None:
+    app = Echo()
+    pieces = [chunk * at_once] * (count // at_once) + [chunk * (count % at_once) + LAST]
+    async with served(app, replace(LIMITS, body_seconds=60, body_silence_seconds=60)) as port:
+        answer = await ask(port, CHUNKED, *pieces)
+
+    assert b"HTTP/1.1 400 " in answer
+    assert b"more than 1000 chunks of less than 256 bytes on average" in answer
+    assert app.heard[-1] == "http.disconnect"
+
+
+@pytest.mark.parametrize(
+    ("chunk", "count"), [(b"1\r\na\r\n", 1000), (b"100\r\n%b\r\n" % (b"a" * 256), 3000)]
+)
+async def test_a_body_in_few_or_larger_chunks_is_taken(chunk: bytes, count: int) -> None:
+    size = int(chunk.partition(b"\r")[0], 16) * count
+    head = CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with served(Echo(), replace(LIMITS, body_seconds=60, body_silence_seconds=60)) as port:
+        answer = await ask(port, head, *[chunk] * count, LAST)
+
+    assert b"HTTP/1.1 200 " in answer
+    assert b"%d 3" % size in answer
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"1\r\na\r\n" * 10_000, b"fa00\r\n%b\r\n" % (b"a" * 64_000), LAST + (GET + b"\r\n") * 2000],
+    ids=["small chunks", "large chunks", "requests"],
+)
+async def test_nothing_behind_an_early_answer_is_looked_at(
+    piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing, most, taken, parsed = Refusing(), 32 << 20, 0, 0
+    receive, on_body = GuardedProtocol.data_received, GuardedProtocol.on_body
+
+    def counted(self: GuardedProtocol, data: bytes) -> None:
+        nonlocal taken
+        taken += len(data)
+        receive(self, data)
+
+    def noted(self: GuardedProtocol, body: bytes) -> None:
+        nonlocal parsed
+        parsed += 1
+        on_body(self, body)
+
+    monkeypatch.setattr(GuardedProtocol, "data_received", counted)
+    monkeypatch.setattr(GuardedProtocol, "on_body", noted)
+    async with served(refusing) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHUNKED)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(most // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+        await eventually(writer.transport.is_closing, what="the connection is closed")
+        writer.close()
+
+    assert b"HTTP/1.1 401 " in answer
+    assert b"connection: close" in answer
+    assert taken < LIMITS.rest_bytes + (512 << 10)
+    assert (parsed, refusing.count) == (0, 1)
+
+
+async def test_an_early_answer_reaches_who_sends_the_rest_first() -> None:
+    rest = b"a" * (900 << 10)
+    async with served(Refusing()) as port:
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(rest)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        first = await reader.readexactly(8)
+        writer.write(rest)
+        await writer.drain()
+        async with asyncio.timeout(60):
+            answer = first + await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert answer.endswith(b"0\r\n\r\n")
+
+
+async def test_a_client_that_only_waits_behind_an_early_answer_is_left() -> None:
+    async with served(Refusing(), replace(LIMITS, rest_seconds=0.2)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"a")
+        async with asyncio.timeout(60):
+            answer = await reader.read()
+
+        def is_over() -> bool:
+            writer.write(b"a")
+            return writer.transport.is_closing()
+
+        await eventually(is_over, what="the connection is closed")
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_one_connection_is_read_once_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the loop of the services, which reads on while its buffer is filled."""
+    turn, reads = 0, Counter[tuple[int, int]]()
+    receive = GuardedProtocol.data_received
+
+    def counted(self: GuardedProtocol, data: bytes) -> None:
+        reads[id(self), turn] += 1
+        if len(data) >= 64 << 10:
+            # Time for the client to fill what the kernel keeps.
+            never.wait(0.02)
+        receive(self, data)
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    def send(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(CHUNKED + chunk * 4000 + LAST)
+            client.settimeout(60)
+            answers.append(client.recv(65536))
+
+    async def scene() -> None:
+        count()
+        limits = replace(LIMITS, body_seconds=60, body_silence_seconds=60)
+        async with served(Echo(), limits) as port:
+            await asyncio.gather(*(asyncio.to_thread(send, port) for _ in range(2)))
+
+    # So little body that what is kept of it does not stop the reading.
+    chunk = b"100;x=%b\r\n%b\r\n" % (b"y" * 3900, b"a" * 256)
+    never, answers = threading.Event(), list[bytes]()
+    monkeypatch.setattr(GuardedProtocol, "data_received", counted)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())
+
+    assert [answer.count(b"HTTP/1.1 200 ") for answer in answers] == [1, 1]
+    assert max(reads.values()) == 1
 
 
 async def test_a_slow_body_is_not_read_for_ever() -> None:

@@ -13,11 +13,13 @@ ENDED = metrics.counter(
     zeros=(
         "body_seconds",
         "body_silence_seconds",
+        "chunk_bytes",
         "connections",
         "connections_per_address",
         "head_bytes",
         "head_fields",
         "head_seconds",
+        "rest_bytes",
         "unread_seconds",
     ),
 )

@@ -13,6 +13,11 @@ class IntakeLimits:
         head_fields: header fields of a request.
         head_seconds: from a head's first byte to its last; a new connection has as long for its
             first request, and for the handshake of TLS.
+        chunks: of a body, from which on they must have ``chunk_bytes`` on average.
+        chunk_bytes: see there.
+        rest_bytes: of a request's body that come after its answer, before the connection is
+            closed; none of them is looked at.
+        rest_seconds: in which they may come.
         body_silence_seconds: without a byte of a body that is not complete.
         body_seconds: from the end of the head to the end of the body.
         unread_seconds: in which a client must take ``unread_bytes`` of what waits for it.
@@ -26,6 +31,10 @@ class IntakeLimits:
     head_bytes: int = 64 << 10
     head_fields: int = 200
     head_seconds: float = 10.0
+    chunks: int = 1000
+    chunk_bytes: int = 256
+    rest_bytes: int = 1 << 20
+    rest_seconds: float = 2.0
     body_silence_seconds: float = 30.0
     body_seconds: float = 300.0
     unread_seconds: float = 30.0

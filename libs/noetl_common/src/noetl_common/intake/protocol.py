@@ -9,6 +9,7 @@ import asyncio
 import math
 import socket
 import struct
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -25,7 +26,10 @@ PEER_NAMES = "noetl.peer_names"
 
 _CHUNK_OVERHEAD = 17
 """Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
+_TURN_BYTES = 64 << 10
+"""What comes of a connection at once and makes it wait for the others before it is read again."""
 _HEAD = b"HTTP/1."
+_CLOSE = b"connection: close\r\n\r\n"
 _FULL = "Too many connections"
 
 
@@ -51,6 +55,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since = math.inf
         self._surplus = 0
+        self._chunks = 0
+        self._body_bytes = 0
+        self._rest: int | None = None  # bytes of an answered request that may still come
+        self._rest_since = 0.0
         self._body_since = 0.0
         self._heard_at = 0.0
         self._unread_since = math.inf
@@ -65,7 +73,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and refuse it when there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self._answers = GatheredAnswers(self.transport, self.loop)
+        self._answers = GatheredAnswers(
+            self.transport, self.loop, is_last=self._is_last_answer, close=self._close
+        )
         self._address = self.client[0] if self.client else ""
         self._head_since = self.loop.time()
         certificate = transport.get_extra_info("peercert")
@@ -95,10 +105,18 @@ class GuardedProtocol(HttpToolsProtocol):
                 ENDED.labels("unread_seconds").inc()
                 self._drop()
             self._unread, self._unread_since = left, now
+        elif self._rest is not None:
+            if now - self._rest_since > limits.rest_seconds:
+                self.transport.close()
         elif self._is_head:
             if now - self._head_since > limits.head_seconds:
                 self._end_late_head()
-        elif now - self._body_since > limits.body_seconds:
+        else:
+            self._check_body(now)
+
+    def _check_body(self, now: float) -> None:
+        limits = self._limits
+        if now - self._body_since > limits.body_seconds:
             text = f"The body was not complete after {limits.body_seconds:g} s"
             self._end(408, text, "body_seconds")
         elif now - self._heard_at > limits.body_silence_seconds and self._is_heard():
@@ -130,12 +148,24 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._heard_at = self.loop.time()
-        if not self._is_head:
+        if len(data) >= _TURN_BYTES:
+            # The loop would read on for as long as the client fills its buffer.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+        if self._rest is not None:
+            self._rest -= len(data)
+            if self._rest < 0:
+                ENDED.labels("rest_bytes").inc()
+                self.transport.close()
+        elif self._is_head:
+            self._receive_head(data)
+        else:
             self._surplus += len(data)
             super().data_received(data)
             if self._surplus > self._limits.head_bytes:
                 self._end(400, "More bytes surround the body's chunks than it has", "head_bytes")
-            return
+
+    def _receive_head(self, data: bytes) -> None:
         if not self._head_bytes and self._head_since == math.inf:
             self._head_since = self._heard_at
         room = self._limits.head_bytes - self._head_bytes
@@ -150,6 +180,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(431, text, "head_bytes")
         elif not self.transport.is_closing():
             super().data_received(data[room:])
+
+    def _read_on(self) -> None:
+        if not (self.flow.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     # -- what the parser found -----------------------------------------------------------
 
@@ -172,11 +206,24 @@ class GuardedProtocol(HttpToolsProtocol):
         # Fields behind a body are nobody's: a decision on the head must not see them.
         self.headers = []
         self._is_head = False
-        self._head_bytes = self._surplus = 0
+        self._head_bytes = self._surplus = self._chunks = self._body_bytes = 0
         self._body_since = self._heard_at
+
+    def on_chunk_header(self) -> None:
+        """Refuse a body in many small chunks: each costs as much as a large one."""
+        limits = self._limits
+        if self._chunks > limits.chunks and self._body_bytes < limits.chunk_bytes * self._chunks:
+            text = (
+                f"The body came in more than {limits.chunks} chunks of less than "
+                f"{limits.chunk_bytes} bytes on average"
+            )
+            self._broken = (400, text, "chunk_bytes")
+            raise ValueError(text)
+        self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
+        self._body_bytes += len(body)
         self._surplus = max(0, self._surplus - _CHUNK_OVERHEAD * len(body))
         super().on_body(body)
 
@@ -189,6 +236,39 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, or what a limit forbids."""
         self._end(*(self._broken or (400, msg, "")))
+
+    # -- answers that come before the end of the body ------------------------------------
+
+    def _is_last_answer(self) -> bool:
+        """Whether an answer that begins now is the last one: its request has not come to its end.
+
+        In the middle of a body nothing else can be asked.
+        """
+        cycle = self.cycle
+        # Of several requests the last one alone can be incomplete; an earlier one begins no answer
+        # of that.
+        if self._is_head or not cycle.response_started or not cycle.keep_alive:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def _close(self) -> None:
+        """Close the connection behind an answer.
+
+        What the client still sends of the request is dropped unread, a little of it: closed at
+        once, a connection is reset, and the client may never see the answer.
+        """
+        if self._rest is not None or self.transport.is_closing():
+            return
+        if self._is_head:
+            self.transport.close()
+            return
+        self.pipeline.clear()
+        self._rest = self._limits.rest_bytes
+        self._rest_since = self.loop.time()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     # -- writing -------------------------------------------------------------------------
 
@@ -205,7 +285,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _end(self, status: int, text: str, limit: str) -> None:
         """Refuse and close; the request that is being served learns that its client is gone."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._rest is not None:
             return
         if limit:
             ENDED.labels(limit).inc()
@@ -213,7 +293,7 @@ class GuardedProtocol(HttpToolsProtocol):
         is_open = cycle is not None and not cycle.response_complete
         if not (is_open and cycle.response_started):
             self.transport.write(_refusal(status, text))
-        self.transport.close()
+        self._close()
         if is_open:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -224,11 +304,26 @@ class GatheredAnswers:
 
     By themselves they would be two packets, each of which wakes the client. A body that does not
     follow at once holds its head up no longer than other work of the loop does.
+
+    Args:
+        transport: of the connection.
+        loop: runs it.
+        is_last: whether no other answer follows the one that begins, which then says so.
+        close: closes the connection when all is written.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        is_last: Callable[[], bool],
+        close: Callable[[], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._is_last = is_last
+        self._close = close
         self._head = b""
         self._flushing: asyncio.Handle | None = None
 
@@ -239,7 +334,7 @@ class GatheredAnswers:
             self._flushing = None
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD):
-            self._head = data
+            self._head = data[:-2] + _CLOSE if self._is_last() else data
             self._flushing = self._loop.call_soon(self._flush)
             return
         self._transport.write(data)
@@ -247,7 +342,7 @@ class GatheredAnswers:
     def close(self) -> None:
         """Close the connection when all is written."""
         self._flush()
-        self._transport.close()
+        self._close()
 
     def is_closing(self) -> bool:
         """Whether the connection is being closed."""
