@@ -168,7 +168,20 @@ class Renderer:
         Raises:
             TemplateError: The guard is invalid, fails, or reaches a limit.
         """
-        return self.server_text(_condition(expression), scope).strip().lower() not in _FALSE_WORDS
+        return _is_true(self.server_text(_condition(expression), scope))
+
+    def evaluate_worker_condition(self, condition: Json, scope: Scope) -> bool:
+        """Return whether a condition that the worker renders holds: true is what a guard takes so.
+
+        Text without template syntax is an expression, as in a guard; any other value counts by its
+        text.
+
+        Raises:
+            TemplateError: The condition is invalid, fails, or reaches a limit.
+        """
+        if not isinstance(condition, str):
+            return _is_true(str(condition))
+        return _is_true(self.worker_text(_condition(condition), scope))
 
     def evaluate_rule(self, condition: str | bool | None, scope: Scope) -> bool:  # noqa: FBT001 - a JSON value
         """Return whether a worker-side policy rule's ``when`` holds.
@@ -311,6 +324,10 @@ class Renderer:
                 return value
 
 
+def _is_true(text: str) -> bool:
+    return text.strip().lower() not in _FALSE_WORDS
+
+
 def _condition(expression: str) -> str:
     return expression if has_server_syntax(expression) else "{{ " + expression + " }}"
 
@@ -354,6 +371,7 @@ render_config = _DEFAULT.render_config
 render_task = _DEFAULT.render_task
 render_expression = _DEFAULT.render_expression
 evaluate_condition = _DEFAULT.evaluate_condition
+evaluate_worker_condition = _DEFAULT.evaluate_worker_condition
 evaluate_rule = _DEFAULT.evaluate_rule
 compile_templates = _DEFAULT.compile_templates
 compile_conditions = _DEFAULT.compile_conditions

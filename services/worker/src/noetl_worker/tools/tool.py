@@ -8,7 +8,12 @@ from typing import Final, Protocol
 import httpx
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import Json, JsonObject
-from noetl_template import TemplateError, render_task, render_worker
+from noetl_template import (
+    TemplateError,
+    evaluate_worker_condition,
+    render_task,
+    render_worker,
+)
 
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
@@ -181,6 +186,17 @@ class ToolContext:
             return value
         try:
             return render_worker(value, self._scope(extra or {}))
+        except TemplateError as error:
+            raise ToolError("Template error", str(error)) from error
+
+    def holds(self, condition: Json, *, extra: Mapping[str, Json]) -> bool:
+        """Return whether a condition holds, with more variables; truth is that of guards.
+
+        Raises:
+            ToolError: a template is wrong.
+        """
+        try:
+            return evaluate_worker_condition(condition, self._scope(extra))
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
 

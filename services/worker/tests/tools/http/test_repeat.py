@@ -105,6 +105,53 @@ async def test_how_pages_are_gathered(
     assert len(server.asked) == count
 
 
+@pytest.mark.parametrize(
+    ("nexts", "count"),
+    [
+        ([2, 3, None], 3),
+        ([2, 3, 0], 3),
+        (["2", "3", ""], 3),
+        (["cursor-a", "cursor-b"], 3),
+        (["https://api.example/items?page=2", False], 2),
+        ([["more"], []], 2),
+        ([{"page": 2}, {}], 2),
+        (["yes", "no"], 2),
+        (["true", "False"], 2),
+        ([0.5, "null"], 2),
+    ],
+)
+@pytest.mark.parametrize("when", ["{{ response.next }}", "response.next"])
+async def test_a_rule_holds_for_what_a_guard_takes_for_true(
+    toolbox: ToolRegistry, server: ToolServer, nexts: list[Any], count: int, when: str
+) -> None:
+    left = list(nexts)
+    server.answer = lambda _: Said({"items": [0], **({"next": left.pop(0)} if left else {})})
+    rule = {"when": when, "then": {"next_call": {}, "collect": {"path": "items"}}}
+
+    result = await call(toolbox, server, [rule])
+
+    assert (result.data["meta"]["iterations"], len(server.asked)) == (count, count)
+    assert result.data["data"] == [0] * count
+
+
+async def test_pages_without_an_end_are_as_many_as_the_rule_allows(
+    toolbox: ToolRegistry, server: ToolServer
+) -> None:
+    server.answer = lambda _: Said({"items": [0], "next": "the-same"})
+    rule = {
+        "when": "{{ response.next }}",
+        "then": {
+            "max_attempts": 7,
+            "next_call": {"params": {"cursor": "{{ response.next }}"}},
+            "collect": {"path": "items"},
+        },
+    }
+
+    result = await call(toolbox, server, [rule])
+
+    assert result.data["meta"]["iterations"] == len(server.asked) == 7
+
+
 async def test_another_host_gets_no_authentication(
     toolbox: ToolRegistry, server: ToolServer
 ) -> None:

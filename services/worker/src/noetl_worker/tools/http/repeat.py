@@ -16,7 +16,6 @@ from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult, Tried, a
 _TRIES = 3
 _PAGES = 100
 _STRATEGIES = ("append", "replace", "merge")
-_TRUE = frozenset({"true", "1", "yes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +203,9 @@ class Repeat:
     def _matching(self, scope: JsonObject, *, is_good: bool) -> Rule | None:
         for rule in self._rules:
             # There is no page after a failure.
-            if (is_good or not rule.is_about_pages) and self._holds(rule.when, scope):
+            if (is_good or not rule.is_about_pages) and self._context.holds(rule.when, extra=scope):
                 return rule
         return None
-
-    def _holds(self, when: Json, scope: JsonObject) -> bool:
-        value = self._context.render(when, extra=scope)
-        return str(value).strip().lower() in _TRUE
 
     def _change(self, rule: Rule, scope: JsonObject) -> Change:
         rendered = self._context.render(dict(rule.next_call or {}), extra=scope)
