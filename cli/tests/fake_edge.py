@@ -70,6 +70,8 @@ class FakeEdge:
     breaks_after: int | None = None
     ends_cancelled: bool = True
     is_closed: bool = False
+    asked: list[str] = field(default_factory=list)
+    """The paths of all requests."""
     started: dict[str, Any] = field(default_factory=dict)
     cancelled: dict[str, Any] | None = None
     signals: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -115,6 +117,7 @@ def serving(edge: FakeEdge) -> Iterator[FakeEdge]:
 
 def _answer(edge: FakeEdge, request: Request) -> Response:
     path = request.path
+    edge.asked.append(path)
     if request.method == "POST":
         return _write(edge, path, request.json)
     if path.endswith("/events/stream"):

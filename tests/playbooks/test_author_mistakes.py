@@ -54,7 +54,8 @@ MISTAKES = {
     "missing_start": Mistake(
         "must have a step named 'start'", lint=("error", "named 'start'"), refused=422),
     "tab_indentation": Mistake(
-        "Invalid YAML", lint=("error", "not with a tab"), refused=422, hint="not with a tab"),
+        "found character that cannot start any token", lint=("error", "not with a tab"),
+        refused=422, hint="not with a tab"),
     "unknown_filter": Mistake(
         "filter uppper is unknown", lint=("error", "filter uppper"), refused=422),
     "unknown_kind": Mistake(
@@ -118,6 +119,8 @@ def runs(stack: Stack, service: str) -> dict[str, subprocess.CompletedProcess[st
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
         limit = ["--timeout", "1"] if name == "endless" else []
+        if MISTAKES[name].ends is not None:
+            limit += ["--anyway"]
         where = ["--server-url", stack.url, "--set", f"service={service}"]
         return subprocess.run(
             [*command(is_warm=True), "run", str(FOLDER / f"{name}.yaml"), *where, *limit],
@@ -171,6 +174,43 @@ def test_run_tells_it_and_ends_with_the_right_code(
         verb = "answered with an error" if kind == "soft" else "failed"
         assert re.search(rf"\.yaml:\d+: step '{step}' {verb}", run.stderr), run.stderr
     assert "Traceback" not in run.stderr, run.stderr
+
+
+def test_a_file_that_run_refuses_leaves_the_version_before_it_the_newest(
+    stack: Stack, tmp_path: Path
+) -> None:
+    good = """\
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: kept, path: mistakes/kept}
+workflow: [{step: start, tool: {kind: noop}}]
+"""
+    parent = good.replace("kept", "of_kept").replace(
+        "{kind: noop}", "{kind: playbook, path: mistakes/kept}"
+    )
+    file, above = tmp_path / "kept.yaml", tmp_path / "above.yaml"
+    file.write_text(good)
+    above.write_text(parent)
+    assert run_file(stack, file).returncode == 0
+    file.write_text(good.replace("noop", "nop"))
+    refused_run = run_file(stack, file)
+
+    with stack.client() as client:
+        named = {"path": "mistakes/kept", "version": "latest"}
+        newest = client.post("/api/catalog/resource", json=named).raise_for_status().json()
+        again = client.post("/api/execute", json={"path": "mistakes/kept"})
+
+    assert (refused_run.returncode, newest["version"]) == (1, 1)
+    assert "did you mean 'noop'?" in refused_run.stderr
+    assert again.status_code == 200
+    assert run_file(stack, above).returncode == 0
+
+
+def run_file(stack: Stack, file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command(is_warm=True), "run", str(file), "--server-url", stack.url],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
 
 
 @each

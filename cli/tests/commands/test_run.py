@@ -148,10 +148,37 @@ def test_an_invalid_playbook_is_refused_with_the_place(file: Path) -> None:
 def test_a_text_that_is_no_yaml_is_refused_with_its_line(file: Path) -> None:
     file.write_text("a: [\n")
     with serving(FakeEdge(refusal=(422, "Invalid YAML: no node at line 2 column 1"))) as edge:
-        finished = run(edge, file)
+        finished = run(edge, file, "--anyway")
 
     assert finished.returncode == 1
     assert f"{file}:2: Invalid YAML" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (PLAYBOOK.replace("{kind: noop}", "{kind: nop}", 1), "unknown tool kind 'nop'"),
+        (PLAYBOOK.replace("{step: second}", "{step: secnd}"), "did you mean 'second'?"),
+        ("a: [\n", "error"),
+    ],
+)
+def test_a_file_with_errors_registers_nothing(file: Path, text: str, told: str) -> None:
+    file.write_text(text)
+    with serving(FakeEdge(events=[STARTED, COMPLETED])) as edge:
+        finished = run(edge, file)
+
+    assert finished.returncode == 1
+    assert edge.asked == []
+    assert told in finished.stderr
+    assert f"{file}: not run" in finished.stderr
+
+
+def test_what_another_server_may_know_is_run_anyway(file: Path) -> None:
+    file.write_text(PLAYBOOK.replace("{kind: noop}", "{kind: theirs}", 1))
+    with serving(FakeEdge(events=[STARTED, COMPLETED])) as edge:
+        finished = run(edge, file, "--anyway")
+
+    assert finished.returncode == 0
 
 
 def test_a_soft_error_is_shown_though_the_step_completed(file: Path) -> None:

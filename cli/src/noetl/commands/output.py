@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 from noetl_contract.json import Json
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from noetl_engine.playbook.lint import Finding
 
 
 def print_json(value: BaseModel | Sequence[BaseModel] | Json) -> None:
@@ -34,6 +38,13 @@ def print_problems(place: str, problems: Sequence[str]) -> None:
     """Print what the catalog says against a document that it has kept, beside the output."""
     for problem in problems:
         typer.echo(f"{place}: warning: {problem}", err=True)
+
+
+def print_findings(place: str, findings: "Sequence[Finding]") -> None:
+    """Print what the linter says about a document, beside the output."""
+    for finding in findings:
+        where = f"{place}:{finding.line}:{finding.column}"
+        typer.echo(f"{where}: {finding.severity}: {finding.told} [{finding.rule}]", err=True)
 
 
 def _plain(value: Json) -> Json:

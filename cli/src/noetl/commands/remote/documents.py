@@ -10,7 +10,7 @@ import typer
 from noetl_common.settings import PlaybookSettings
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.commands.output import print_json, print_problems
+from noetl.commands.output import print_findings, print_json, print_problems
 from noetl.commands.validate import text_of
 from noetl.exits import Exit
 from noetl.follow.servers import server_of, told
@@ -18,7 +18,6 @@ from noetl.stack.errors import StackError
 
 if TYPE_CHECKING:
     from noetl_client import Client
-    from noetl_engine.playbook.lint import Finding
 
 _ENDINGS = frozenset({".yaml", ".yml"})
 _MOST_FILES = 10_000
@@ -63,7 +62,7 @@ def register(
     good, refused = [], 0
     for document in _in_order(_documents(places)):
         findings = lint_document(document.text, more_kinds=more_kinds)
-        _print(document.place, findings)
+        print_findings(document.place, findings)
         document.told.update(one.message for one in findings)
         if any(one.severity == "error" for one in findings) and not anyway:
             refused += 1
@@ -152,9 +151,3 @@ def _kind_of(text: str) -> str | None:
         getattr(root.entries.get(name), "value", None) for name in ("apiVersion", "kind")
     )
     return str(kind or "") if str(version or "").startswith("noetl.io/") else None
-
-
-def _print(place: str, findings: "list[Finding]") -> None:
-    for finding in findings:
-        where = f"{place}:{finding.line}:{finding.column}"
-        typer.echo(f"{where}: {finding.severity}: {finding.told} [{finding.rule}]", err=True)
