@@ -51,15 +51,17 @@ RUN if [ -s /unused.txt ]; then \
 FROM ${BASE}
 # A number, so that whoever starts the image can see that it isn't root's.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin noetl \
-    # For a volume, which takes the owner of what it covers.
-    && install -d -o 10001 -g 10001 -m 700 /var/cache/noetl
+    # For volumes, which take the owner of what they cover.
+    && install -d -o 10001 -g 10001 -m 700 /var/cache/noetl /var/lib/noetl/scripts
 COPY --from=site /venv /venv
 USER 10001:10001
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NOETL_HTTP_HOST=0.0.0.0 \
     NOETL_HTTP_PORT=8082 \
-    NOETL_LOG_FORMAT=json
+    NOETL_LOG_FORMAT=json \
+    # What scripts share is /tmp, which on a read-only root is the only other place.
+    NOETL_WORKER_SCRIPT_DIRECTORY=/var/lib/noetl/scripts
 EXPOSE 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-m", "noetl_common.healthcheck"]

@@ -119,7 +119,7 @@ CASES: dict[str, Case] = {
     ),
     "duckdb_files": Case(
         issued=dict.fromkeys(
-            ["start", "make", "as_lists", "read", "too_early", "table", "there", "back"], 1
+            ["start", "make", "as_lists", "write", "read", "too_early", "table", "there", "back"], 1
         ),
         data={
             "make": {"columns": ["id", "name", "x"], "row_count": 3},

@@ -255,6 +255,20 @@ FAULTS: dict[str, Fault] = {
         "nobody",
         "extra_pools",
     ),
+    "scripts without a folder of their own": Fault(
+        pods.places,
+        "have no folder of their own at '/var/lib/noetl/scripts'",
+        SHARED,
+        f"{MAIN}/volumeMounts/1",
+        {"name": "tmp", "mountPath": "/elsewhere"},
+    ),
+    "scripts that share their folder": Fault(
+        pods.places,
+        "are below /var/lib of NOETL_WORKER_DUCKDB_PATHS",
+        SHARED,
+        f"{MAIN}/env/+",
+        _env("NOETL_WORKER_DUCKDB_PATHS", "/data,/var/lib"),
+    ),
     "a selector of other pods": Fault(
         references.selectors,
         "doesn't match its own pods",

@@ -1,4 +1,4 @@
-"""Secrets that the pods of manifests mount as files."""
+"""Secrets that the pods of manifests mount as files, and their empty folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,4 +44,23 @@ def mounted(
         place.mkdir(mode=0o700, exist_ok=True)
         file.write_text(f"{secrets[key.secret][key.key]}\n")
         made = {name: text.replace(path, str(file)) for name, text in made.items()}
+    return made
+
+
+def with_folders(variables: dict[str, str], pod: Pod, volumes: Path) -> dict[str, str]:
+    """Make the empty folders of a pod, and return its variables with their places here.
+
+    A variable that names a folder which the pod doesn't mount leads nowhere, as on its image,
+    where nothing else can be written.
+    """
+    folders = {one["name"] for one in pod.spec.get("volumes", []) if "emptyDir" in one}
+    made = dict(variables)
+    for mount in pod.containers[0].get("volumeMounts") or []:
+        if mount["name"] not in folders or mount["mountPath"] == "/tmp":  # noqa: S108  as here
+            continue
+        place = volumes / name_of(pod.owner) / mount["name"]
+        place.mkdir(parents=True, exist_ok=True)
+        for name, text in made.items():
+            if text == mount["mountPath"]:
+                made[name] = str(place)
     return made

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from manifests import Document, Manifests, Pod, name_of, place_of
 
@@ -25,6 +26,12 @@ _UNITS = {
     "Gi": 2.0**30,
     "T": 1e12,
     "Ti": 2.0**40,
+}
+# What scripts and queries of all executions reach, and what that is where nothing is said.
+_SHARED_PATHS = {
+    "NOETL_WORKER_SCRIPT_WRITE_PATHS": "/tmp,/dev/shm",  # noqa: S108 (paths in the pod)
+    "NOETL_WORKER_SCRIPT_READ_PATHS": "",
+    "NOETL_WORKER_DUCKDB_PATHS": "",
 }
 _PATHS = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 
@@ -103,6 +110,23 @@ def _too_much(context: Document, container: Document) -> Iterator[str]:
         yield "may make every system call"
     if "/tmp" not in {mount["mountPath"] for mount in container.get("volumeMounts") or []}:  # noqa: S108 (a path in the pod)
         yield "has no place for files"
+
+
+def places(manifests: Manifests) -> Iterator[str]:
+    """Find workers whose scripts reach each other's directories, which then don't start."""
+    for pod in manifests.pods():
+        if pod.labels.get("app.kubernetes.io/component") != "worker":
+            continue
+        told = {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
+        place = told.get("NOETL_WORKER_SCRIPT_DIRECTORY", "")
+        folders = {one["name"] for one in pod.spec.get("volumes", []) if "emptyDir" in one}
+        mounts = pod.containers[0].get("volumeMounts") or []
+        if place not in {one["mountPath"] for one in mounts if one["name"] in folders}:
+            yield f"{pod.place}: directories of scripts have no folder of their own at {place!r}"
+        for name, default in _SHARED_PATHS.items():
+            for shared in filter(None, told.get(name, default).split(",")):
+                if Path(place).is_relative_to(shared.strip()):
+                    yield f"{pod.place}: directories of scripts are below {shared} of {name}"
 
 
 def probes(manifests: Manifests) -> Iterator[str]:

@@ -16,18 +16,18 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 from manifests import Document, Manifests, Pod, name_of
-from mounts import mounted
+from mounts import mounted, with_folders
 from noetl.commands.logins import password_variable
 from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
@@ -62,6 +62,8 @@ class Cluster:
     secrets: dict[str, dict[str, str]]
     database: Database
     monitor: int
+    volumes: Path
+    """For the folders of pods; not below what scripts share."""
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -83,6 +85,7 @@ class Cluster:
             else:
                 text = _REFERENCE.sub(lambda found: made[found[1]], one["value"])
                 made[one["name"]] = self.here(text)
+        made = with_folders(made, pod, self.volumes)
         return mounted(made, pod, self.secrets, self.folder)
 
     def database_named(self, name: str) -> Database:
@@ -330,7 +333,9 @@ def servers(
         if between is not None:
             stack.enter_context(between.running(folder / "pooler", database))
             given["postgres"] = between.values(given["postgres"])
-        cluster = Cluster(folder, Helm(archive).render(given), made, database, monitor)
+        volumes = stack.enter_context(TemporaryDirectory(dir="/var/tmp"))
+        rendered = Helm(archive).render(given)
+        cluster = Cluster(folder, rendered, made, database, monitor, Path(volumes))
         stack.callback(_kill, cluster)
         yield cluster
 
@@ -471,7 +476,7 @@ def _cleanup(cluster: Cluster) -> str:
 def main() -> int:
     """Rehearse and print."""
     with (
-        tempfile.TemporaryDirectory() as folder,
+        TemporaryDirectory() as folder,
         servers(Path(folder), {"workerPool": {"enabled": True}}) as cluster,
     ):
         for line in rehearse(cluster):

@@ -131,6 +131,7 @@ then the rest by name.
 {{- $_ := set $plain "WORKER_POOL_NAME" .unit.pool -}}
 {{- $_ := set $plain "WORKER_MAX_CONCURRENT" (.unit.part.maxConcurrent | int | toString) -}}
 {{- $_ := set $plain "NOETL_SERVER_URL" .m.workersUrl -}}
+{{- $_ := set $plain "NOETL_WORKER_SCRIPT_DIRECTORY" "/var/lib/noetl/scripts" -}}
 {{- with (.unit.part.containers | default dict).namespace -}}
 {{- $_ := set $plain "NOETL_CONTAINER_BACKEND" "kubernetes" -}}
 {{- $_ := set $plain "NOETL_CONTAINER_NAMESPACE" . -}}

@@ -191,7 +191,13 @@ class Stack:
             self.process = None
 
     def start_worker(
-        self, name: str, *, log: Path, is_warm: bool = True, **environment: str
+        self,
+        name: str,
+        *,
+        log: Path,
+        is_warm: bool = True,
+        within: Sequence[str] = (),
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
         """Start one more worker, in a process group of its own, which the caller ends.
 
@@ -199,6 +205,7 @@ class Stack:
             name: its id.
             log: file that its output is added to.
             is_warm: whether it may be a fork, which outlives a kill for a moment.
+            within: a command that runs the one behind it, somewhere else.
             environment: settings, which win over those of the stack.
         """
         values = {
@@ -212,7 +219,7 @@ class Stack:
         }
         with log.open("ab") as output:
             return subprocess.Popen(
-                service("noetl_worker", is_warm=is_warm),
+                [*within, *service("noetl_worker", is_warm=is_warm and not within)],
                 env=values,
                 stdout=output,
                 stderr=subprocess.STDOUT,

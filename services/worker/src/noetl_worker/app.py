@@ -30,6 +30,7 @@ from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
+from noetl_worker.interpreters.place import place_for_scripts
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import FILES_EACH, InterpreterLimits, ScriptBox
 from noetl_worker.libraries.made import library_pools
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 
 @asynccontextmanager
 async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
+    limits = _script_limits(settings)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings, name="worker"))
         edge = await stack.enter_async_context(open_edge(settings))
@@ -89,8 +91,8 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         own_http = await stack.enter_async_context(
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
-        pool = await stack.enter_async_context(_interpreters(settings))
-        libraries = library_pools(settings, edge, limits=_script_limits(settings))
+        pool = await stack.enter_async_context(_interpreters(settings, limits))
+        libraries = library_pools(settings, edge, limits=limits)
         stack.push_async_callback(libraries.close)
         toolbox = load_tools(
             ToolParts(
@@ -349,12 +351,14 @@ def _script_limits(settings: Settings) -> InterpreterLimits:
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
         box=_script_box(settings),
+        place=str(place_for_scripts(settings)),
     )
 
 
 @asynccontextmanager
-async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
-    limits = _script_limits(settings)
+async def _interpreters(
+    settings: Settings, limits: InterpreterLimits
+) -> AsyncIterator[InterpreterPool]:
     tell_isolation(limits.box)
     # The slots of the worker bound the scripts at work; kept processes need places too.
     wanted = settings.worker_max_concurrent + settings.worker_python_kept

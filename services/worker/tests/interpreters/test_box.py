@@ -97,7 +97,3 @@ def test_older_kernels_enforce_less() -> None:
 
 def test_what_is_switched_off_is_told_so() -> None:
     assert not any(tell_isolation(None).values())
-
-
-def test_directories_of_scripts_are_not_where_all_may_look() -> None:
-    assert ScriptBox(write=("/tmp",)).parent_directory() != "/tmp"  # noqa: S108

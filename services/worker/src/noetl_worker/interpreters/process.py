@@ -11,16 +11,15 @@ from functools import cached_property
 from pathlib import Path
 
 import orjson
-from noetl_common.logging import get_logger
 
 from noetl_worker.interpreters.fork_server import ForkServer, is_readable
 
-_log = get_logger()
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "
     "from host.nursery import main; del sys.path[0]; main()"
 )
-_PREFIX = "noetl-python-"
+PREFIX = "noetl-python-"
+"""Of the names of directories of scripts."""
 FILES_EACH = 7
 """Open files that the worker has for an interpreter: its pipes, and one for each process."""
 _HOST_DIRECTORY = str(Path(__file__).parent)
@@ -36,6 +35,8 @@ class InterpreterLimits:
     result_bytes: int
     box: "ScriptBox | None" = None
     """None: they may reach what the worker's user may."""
+    place: str = ""
+    """Where their directories are made; empty: where the system has temporary files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,6 @@ class ScriptBox:
     """Paths to read and change."""
     ports: tuple[int, ...] | None = None
     """TCP ports to connect to and to listen at; None: all."""
-
-    def parent_directory(self) -> str:
-        """Return where directories of scripts are made: outside of what all may change."""
-        given = tempfile.gettempdir()
-        for path in (given, "/var/tmp", "/dev/shm"):  # noqa: S108  new directories of our own
-            place = Path(path).resolve()
-            if os.access(path, os.W_OK | os.X_OK) and not any(
-                place.is_relative_to(Path(shared).resolve()) for shared in self.write
-            ):
-                return path
-        _log.warning("script_directories_shared", path=given)
-        return given
 
 
 class ZygoteProcess:
@@ -116,13 +105,12 @@ class Nursery:
             lambda requests: _command(
                 executable, requests, limits, libraries, forks_often=forks_often
             ),
-            lambda: _environment(f"{self._parent}/{_PREFIX}{'_' * 8}", libraries),
+            lambda: _environment(f"{self._parent}/{PREFIX}{'_' * 8}", libraries),
         )
 
     @cached_property
     def _parent(self) -> str:
-        box = self._limits.box
-        return tempfile.gettempdir() if box is None else box.parent_directory()
+        return self._limits.place or tempfile.gettempdir()
 
     async def start_zygote(self) -> ZygoteProcess:
         """Start a zygote in a new directory.
@@ -130,7 +118,7 @@ class Nursery:
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent)
+        directory = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
         pairs = [os.pipe() for _ in range(5)]
         # Of the job the worker has the end to write to, of the others the end to read from.
         (theirs, ours), *outputs = pairs

@@ -65,6 +65,15 @@ class ScriptSettings(BaseSettings):
         "directory. What is there is seen by scripts of all executions.",
     )
 
+    worker_script_directory: str = Field(
+        default="",
+        pattern="^(/.*)?$",
+        description="Folder in which each script gets a directory of its own; there, and below no "
+        "path that scripts or DuckDB's queries of all executions may reach, or the worker doesn't "
+        "start. Empty: the first of the system's folder for temporary files, `/var/tmp` and "
+        "`/dev/shm` that is not.",
+    )
+
     worker_python_directory_files: int = Field(
         default=100_000, ge=0, description="Files in the directory of one script; 0: no limit."
     )

@@ -53,9 +53,15 @@ class SqlSettings(BaseSettings):
         description="Where DuckDB looks for extensions; its own directory if empty.",
     )
     worker_duckdb_paths: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("/tmp",),  # noqa: S108  scripts share it, the worker keeps nothing there
-        description="Directories, by commas, whose files DuckDB's queries may read and write, "
-        "beside the database itself.",
+        default=(),
+        description="Directories, by commas, whose files DuckDB's queries of all executions may "
+        "read and write, beside the database itself and the directory of their own execution.",
+    )
+    worker_duckdb_files_seconds: float = Field(
+        default=86_400.0,
+        gt=0,
+        description="Seconds after its last use for which the directory of an execution's queries "
+        "is kept.",
     )
     worker_duckdb_external: bool = Field(
         default=False,

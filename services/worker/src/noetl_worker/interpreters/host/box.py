@@ -38,7 +38,7 @@ _LAST_CAPABILITY = 40
 # see what passes between the services of this machine, with their passwords.
 _KEPT_CAPABILITIES = frozenset((0, 1, 3, 4, 5, 6, 7, 10))
 
-_SYSTEM_PATHS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys")
+SYSTEM_PATHS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys")
 # Files that programs read by names in /etc, where these are links.
 _LINKED = ("/etc/resolv.conf", "/etc/hosts", "/etc/localtime", "/etc/ssl/certs")
 _DEVICES = (
@@ -89,14 +89,16 @@ class Box:
         self, own: str, *, read: list[str], write: list[str], ports: list[int] | None
     ) -> None:
         self._rules = -1
+        self._handled = 0
         version = landlock_version()
         if not version:
             return
-        handled = _READ | _CHANGES
+        handled = _READ | _CHANGES  # all that this version knows of
         if version >= _REFER_FROM:
             handled |= _REFER
         if version >= _TRUNCATE_FROM:
             handled |= _TRUNCATE
+        self._handled = handled
         network = _BIND | _CONNECT if version >= _NETWORK_FROM and ports is not None else 0
         self._rules = _create(
             handled,
@@ -110,6 +112,15 @@ class Box:
         for port in ports or () if network else ():
             _call(_ADD_RULE, self._rules, _NET_PORT, _PORT_RULE.pack(network, port), 0)
 
+    def allow_exactly(self, path: str) -> None:
+        """Let a directory be changed, unless a link on the way leads elsewhere by now.
+
+        Args:
+            path: absolute and without links when it was looked at.
+        """
+        if self._rules >= 0:
+            self._allow(path, self._handled, is_exact=True)
+
     def close_in(self) -> None:
         """Take on the rules, for this process and all it starts, for good."""
         if self._rules >= 0:
@@ -121,12 +132,14 @@ class Box:
         """Number of open files that `close_in` closes."""
         return int(self._rules >= 0)
 
-    def _allow(self, path: str, access: int) -> None:
+    def _allow(self, path: str, access: int, *, is_exact: bool = False) -> None:
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return  # nothing there to allow
         try:
+            if is_exact and os.readlink(f"/proc/self/fd/{place}") != path:  # noqa: PTH115  the host avoids pathlib
+                return
             if not stat.S_ISDIR(os.fstat(place).st_mode):
                 access &= _OF_FILES
             _call(_ADD_RULE, self._rules, _PATH_BENEATH, _PATH_RULE.pack(access, place), 0)
@@ -136,7 +149,7 @@ class Box:
 
 def readable_paths(extra: list[str]) -> list[str]:
     """Return what every script may read: the system, this interpreter, programs of `PATH`."""
-    found = dict.fromkeys((*_SYSTEM_PATHS, *extra))
+    found = dict.fromkeys((*SYSTEM_PATHS, *extra))
     found.update(dict.fromkeys((sys.prefix, sys.base_prefix, sys.exec_prefix)))
     found.update(dict.fromkeys(path for path in sys.path if os.path.isabs(path)))  # noqa: PTH117  the host avoids pathlib
     found.update(

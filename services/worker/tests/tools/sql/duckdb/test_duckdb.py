@@ -46,8 +46,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sql() -> AsyncIterator[Session]:
-    settings = Settings(worker_duckdb_memory_bytes=200 << 20, worker_duckdb_threads=1)
+async def sql(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
+    settings = Settings(
+        worker_duckdb_memory_bytes=200 << 20,
+        worker_duckdb_threads=1,
+        worker_duckdb_paths=(str(tmp_path_factory.getbasetemp()),),
+    )
     tool = DuckDb(DuckDbs(settings), most_seconds=60, result_bytes=1 << 20)
     yield Session(tool)
     await tool.close()

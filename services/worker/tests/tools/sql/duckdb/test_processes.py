@@ -30,10 +30,10 @@ class Worker:
         self.databases = DuckDbs(Settings(**{**given, **settings}))
         self.tool = DuckDb(self.databases, most_seconds=60, result_bytes=1 << 20)
 
-    async def rows(self, query: str, **config: Any) -> Any:
+    async def rows(self, query: str, *, execution: int = 7, **config: Any) -> Any:
         context = ToolContext(
             variables={},
-            execution_id=7,
+            execution_id=execution,
             step="s",
             server_url="",
             toolbox=None,  # type: ignore[arg-type]  # it runs no other tools
@@ -46,8 +46,8 @@ class Worker:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def worker() -> AsyncIterator[Worker]:
-    made = Worker()
+async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worker]:
+    made = Worker(worker_duckdb_paths=(str(tmp_path_factory.mktemp("shared")),))
     yield made
     await made.tool.close()
 
@@ -142,16 +142,18 @@ async def test_idle_processes_are_few_and_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(landlock_version() < 4, reason="the kernel has no Landlock for this")
-async def test_the_kernel_holds_it_where_duckdb_does_not(worker: Worker, tmp_path: Path) -> None:
+async def test_the_kernel_holds_it_where_duckdb_does_not(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of the worker")
-    shared = Path("/tmp/noetl-duckdb-test.txt")  # noqa: S108  what the settings share
+    shared = Path(worker.databases._paths[0]) / "shared.txt"
     await worker.is_well()
-    worker.databases._is_open = True
+    # What DuckDB itself is told; the process is started already.
+    monkeypatch.setattr(worker.databases, "_confined", lambda _: ["/"])
     try:
-        if not secret.is_relative_to("/tmp"):  # noqa: S108  as above
-            with pytest.raises(ToolError, match="Permission denied"):
-                await worker.rows(f"SELECT content FROM read_text('{secret}')")
+        with pytest.raises(ToolError, match="Permission denied"):
+            await worker.rows(f"SELECT content FROM read_text('{secret}')")
         for path in (f"{Path.home()}/.bashrc", f"/proc/{os.getpid()}/environ"):
             with pytest.raises(ToolError, match="Permission denied"):
                 await worker.rows(f"SELECT content FROM read_text('{path}')")
@@ -160,8 +162,7 @@ async def test_the_kernel_holds_it_where_duckdb_does_not(worker: Worker, tmp_pat
         done = f"COPY (SELECT 1 AS a) TO '{shared}'; SELECT a FROM read_csv('{shared}')"
         assert await worker.rows(done) == [{"a": 1}]
     finally:
-        worker.databases._is_open = False
-        await asyncio.to_thread(shared.unlink, missing_ok=True)
+        monkeypatch.undo()
 
 
 def _environment(pid: int) -> bytes:

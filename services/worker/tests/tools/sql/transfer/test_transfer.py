@@ -114,12 +114,14 @@ class Session:
     def duck(self) -> dict[str, Any]:
         return {"type": "duckdb", "connection": self.file}
 
-    async def run(self, source: Any, target: Any, **config: Any) -> ToolResult:
-        context = ToolContext(
+    def context(self) -> ToolContext:
+        return ToolContext(
             variables={"n": 5}, execution_id=7, step="s", server_url="", toolbox=self.toolbox
         )
+
+    async def run(self, source: Any, target: Any, **config: Any) -> ToolResult:
         given = {"source": source, "target": target, **config}
-        return await self.toolbox.run("transfer", given, context)
+        return await self.toolbox.run("transfer", given, self.context())
 
     async def failure(self, source: Any, target: Any, **config: Any) -> ToolError:
         with pytest.raises(ToolError) as caught:
@@ -336,8 +338,9 @@ async def test_there_and_back_through_duckdb(session: Session) -> None:
 
 
 async def test_duckdb_to_duckdb_and_from_a_file(session: Session) -> None:
-    (session.directory / "in.csv").write_text("a,b\n1,x\n2,y\n")
-    query = f"SELECT a, b, {{'s': [a]}} AS c, 'z'::blob AS d FROM '{session.directory}/in.csv'"
+    write = "COPY (FROM (VALUES (1, 'x'), (2, 'y')) AS t(a, b)) TO 'in.csv'"
+    await session.toolbox.run("duckdb", {"query": write}, session.context())
+    query = "SELECT a, b, {'s': [a]} AS c, 'z'::blob AS d FROM 'in.csv'"
 
     await session.run({"type": "duckdb", "query": query}, {**session.duck, "table": "one"})
     await session.run(

@@ -13,8 +13,15 @@ _KINDS = ("csv", "duckdb", "json", "parquet", "postgres", "sqlite")
 _LOGIN = ("connection_string", "host", "port", "user", "password", "database")
 
 
-def attachments(config: Mapping[str, Any], *, secrets: Mapping[str, str]) -> list[JsonObject]:
+def attachments(
+    config: Mapping[str, Any], *, secrets: Mapping[str, str], base: str | None
+) -> list[JsonObject]:
     """Read the ``attach`` list of a configuration, as the processes of DuckDB take it.
+
+    Args:
+        config: of the call.
+        secrets: passwords by name.
+        base: where relative paths begin; None: in the working directory.
 
     Raises:
         ToolError: an entry doesn't say what is to be attached.
@@ -35,7 +42,7 @@ def attachments(config: Mapping[str, Any], *, secrets: Mapping[str, str]) -> lis
             )
             source = _pairs(address)
         else:
-            source = local_path(fields.text("path"), kind="duckdb attach")
+            source = local_path(fields.text("path"), kind="duckdb attach", base=base)
         found.append(
             {
                 "kind": kind,

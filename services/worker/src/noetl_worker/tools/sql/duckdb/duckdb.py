@@ -25,10 +25,12 @@ class DuckDb(SqlTool):
         """Run a script; its last statement decides the result."""
         query, params = fields.bound_query()
         as_objects = fields.flag("as_objects", default=True)
-        attach = attachments(fields.config, secrets=context.secrets)
         path = fields.optional_text("db_path") or ""
         place = None if path in _IN_MEMORY else local_path(path, kind="duckdb")
-        async with self._databases.session(place, attach=attach) as session:
+        databases = self._databases
+        directory = None if place else await databases.directory(context.execution_id)
+        attach = attachments(fields.config, secrets=context.secrets, base=directory)
+        async with databases.session(place, directory=directory, attach=attach) as session:
             data: JsonObject = await session.ask(
                 "script",
                 query=query,

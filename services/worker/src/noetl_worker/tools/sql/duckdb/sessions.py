@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -20,9 +21,11 @@ from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.fork_server import ForkServer, StartFailed
-from noetl_worker.interpreters.process import ScriptBox
+from noetl_worker.interpreters.place import is_below, place_for_scripts
+from noetl_worker.interpreters.process import PREFIX
 from noetl_worker.settings import Settings
 from noetl_worker.tools.errors import ToolError
+from noetl_worker.tools.sql.duckdb.files import FileDirectories
 from noetl_worker.tools.sql.duckdb.processes import DuckProcess, DuckSession
 from noetl_worker.tools.tool import ToolParts
 
@@ -35,8 +38,8 @@ _PREFIX = "noetl-duckdb-"
 _MAIN = "from noetl_worker.tools.sql.duckdb.host.nursery import main; main()"
 _OWN_VARIABLES = ("NOETL_", "POSTGRES_", "NATS_")
 
-type _Key = tuple[str | None, bool]
-"""The file, None for memory; whether servers are attached."""
+type _Key = tuple[str | None, bool, str | None]
+"""The file, None for memory; whether servers are attached; the directory of its files."""
 
 
 class DuckDbs:
@@ -57,21 +60,40 @@ class DuckDbs:
         self._ending: asyncio.TimerHandle | None = None
         self._is_closed = False
 
+    async def directory(self, execution: int) -> str | None:
+        """Return where relative names of an execution's calls in memory begin.
+
+        None: in the worker's working directory, which its settings let queries use.
+
+        Raises:
+            ToolError: the directory can't be made.
+        """
+        if self._is_open or any(is_below(Path.cwd(), one) for one in self._paths):
+            return None
+        return await self._file_directories.of(execution)
+
     @asynccontextmanager
     async def session(
-        self, path: str | None, *, attach: list[JsonObject] | None = None
+        self,
+        path: str | None,
+        *,
+        directory: str | None = None,
+        attach: list[JsonObject] | None = None,
     ) -> AsyncIterator[DuckSession]:
         """Open a database file, or one in memory that is gone afterwards.
 
         Args:
             path: the file; None: in memory.
+            directory: that of the execution, for calls in memory.
             attach: databases and files that the call names; servers are attached now.
 
         Raises:
             ToolError: it can't be opened.
         """
         attach = attach or []
-        key = _key(path, attach)
+        key = _key(path, attach, directory)
+        if key[0] is not None:
+            self._check_database(key[0])
         process = await self._take(key)
         try:
             session = await process.open_session()
@@ -81,7 +103,7 @@ class DuckDbs:
                     path=path or _IN_MEMORY,
                     config=self._config(process, path),
                     attach=attach,
-                    confine=None if self._is_open else list(self._settings.worker_duckdb_paths),
+                    confine=None if self._is_open else self._confined(directory),
                     most_bytes=self._settings.worker_sql_result_bytes,
                 )
                 yield session
@@ -110,7 +132,7 @@ class DuckDbs:
         return process
 
     def _found(self, key: _Key) -> DuckProcess | None:
-        path, _ = key
+        path = key[0]
         if path is not None:
             known = self._files.get(path)
             return None if known is None or known.is_leaving else known
@@ -121,7 +143,7 @@ class DuckDbs:
     async def _started(self, key: _Key) -> DuckProcess:
         if self._is_closed:
             raise ToolError("Database error", "Failed to open database: the worker ends")
-        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=_parent_directory(self._settings))
+        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=self._place)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         told, telling = os.pipe()
         try:
@@ -152,22 +174,53 @@ class DuckDbs:
         return process
 
     def _task(self, key: _Key, directory: str) -> JsonObject:
-        path, has_servers = key
+        path, has_servers, files = key
         settings = self._settings
         extensions = settings.worker_duckdb_extension_directory or str(Path.home() / ".duckdb")
-        write = list(settings.worker_duckdb_paths)
-        if path is not None:
-            # Beside the file are its log and its temporary files.
-            write.append(str(Path(path).parent))
         return {
             "directory": directory,
-            "cwd": str(Path.cwd()),
+            "cwd": files or str(Path.cwd()),
             "memory_bytes": 2 * settings.worker_duckdb_memory_bytes + _UNCOUNTED_BYTES,
             "read": None if self._is_open else [extensions],
-            "write": write,
+            "write": self._confined(files),
+            # Beside a file are its log and its temporary files.
+            "beside": None if path is None else str(Path(path).parent),
             # A file's process serves calls with and without servers.
             "has_network": has_servers or path is not None,
         }
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return self._settings.worker_duckdb_paths
+
+    def _confined(self, directory: str | None) -> list[str]:
+        return [*self._paths, *([] if directory is None else [directory])]
+
+    @cached_property
+    def _place(self) -> Path:
+        return place_for_scripts(self._settings)
+
+    @cached_property
+    def _file_directories(self) -> FileDirectories:
+        settings = self._settings
+        # None is removed while a process has it.
+        most = settings.worker_sql_timeout_seconds + settings.worker_duckdb_kept_seconds
+        seconds = max(settings.worker_duckdb_files_seconds, most)
+        return FileDirectories(self._place, seconds=seconds)
+
+    def _check_database(self, path: str) -> None:
+        """Refuse a file where other executions or the worker itself keep theirs."""
+        if self._is_open:
+            return
+        file = Path(path)
+        # A place that wasn't named has files of others, too.
+        own = "" if self._settings.worker_script_directory else (PREFIX, _PREFIX)
+        if file.is_relative_to(self._place) and (
+            str(file.relative_to(self._place)).startswith(own)
+        ):
+            raise ToolError(
+                "Configuration error", f"duckdb path `{path}` lies in a directory of the worker's"
+            )
 
     def _config(self, process: DuckProcess, path: str | None) -> JsonObject:
         # Equal for all who open a file: within a process they share one instance.
@@ -227,9 +280,10 @@ class DuckDbs:
     def _forget(self, process: DuckProcess) -> None:
         """Offer a process to nobody: it ends, or has ended."""
         self._files = {path: one for path, one in self._files.items() if one is not process}
-        for free in self._free.values():
-            if process in free:
-                free.remove(process)
+        others = (
+            (key, [one for one in free if one is not process]) for key, free in self._free.items()
+        )
+        self._free = {key: free for key, free in others if free}
         if process.has_ended:
             self._all.discard(process)
 
@@ -246,33 +300,35 @@ def shared_databases(parts: ToolParts) -> DuckDbs:
     return found
 
 
-def local_path(text: str, *, kind: str) -> str:
-    """Return the path of a file: absolute as it is, else inside the working directory.
+def local_path(text: str, *, kind: str, base: str | None = None) -> str:
+    """Return the path of a file: absolute as it is, else inside a directory.
+
+    Args:
+        text: as it was given.
+        kind: what it is the path of, for an error.
+        base: the directory; None: the working directory.
 
     Raises:
-        ToolError: it leads out of the working directory.
+        ToolError: it leads out of the directory.
     """
     path = Path(text)
     if path.is_absolute():
         return text
-    here = Path.cwd()
+    whose = "the worker's" if base is None else "the execution's"
+    here = Path.cwd() if base is None else Path(base)
     inside = Path(os.path.normpath(here / path))
     if not inside.is_relative_to(here):
         raise ToolError(
             "Configuration error",
-            f"{kind} path `{text}` leads out of the worker's directory; "
+            f"{kind} path `{text}` leads out of {whose} directory; "
             "give an absolute path if that is meant",
         )
     return str(inside)
 
 
-def _key(path: str | None, attach: list[JsonObject]) -> _Key:
+def _key(path: str | None, attach: list[JsonObject], directory: str | None) -> _Key:
     real = None if path is None else os.path.realpath(path)
-    return real, any(one["is_server"] for one in attach)
-
-
-def _parent_directory(settings: Settings) -> str:
-    return ScriptBox(write=settings.worker_script_write_paths).parent_directory()
+    return real, any(one["is_server"] for one in attach), directory
 
 
 def _command(requests: int) -> list[str]:

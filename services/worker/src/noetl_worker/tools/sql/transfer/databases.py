@@ -41,10 +41,16 @@ class _DuckDbPlace:
     databases: DuckDbs
     path: str | None
     """None for memory."""
+    execution: int
 
     def rows(self, query: str, *, reader: str, size: int) -> AbstractAsyncContextManager[Rows]:
         return duckdb_rows(
-            self.databases, self.path, query, for_postgres=reader == _POSTGRES, size=size
+            self.databases,
+            self.path,
+            query,
+            execution=self.execution,
+            for_postgres=reader == _POSTGRES,
+            size=size,
         )
 
     def target(self, writing: Writing, plan: Plan) -> AbstractAsyncContextManager[Target]:
@@ -76,12 +82,14 @@ class DuckDbPlaces:
     databases: DuckDbs
     title: str = "DuckDb"
 
-    def located(self, endpoint: JsonObject, *, side: Side, context: ToolContext) -> Place:  # noqa: ARG002
+    def located(self, endpoint: JsonObject, *, side: Side, context: ToolContext) -> Place:
         """Read a path."""
         fields = SqlFields(endpoint, kind="transfer")
         path = fields.optional_text("connection") or fields.optional_text("db_path")
         if path and path != ":memory:":
-            return _DuckDbPlace(self.databases, local_path(path, kind="transfer"))
+            return _DuckDbPlace(
+                self.databases, local_path(path, kind="transfer"), context.execution_id
+            )
         if side == "Target":
             raise ToolError("Configuration error", f"{side} connection string required")
-        return _DuckDbPlace(self.databases, None)
+        return _DuckDbPlace(self.databases, None, context.execution_id)

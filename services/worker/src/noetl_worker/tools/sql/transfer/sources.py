@@ -99,14 +99,21 @@ async def postgres_rows(
 
 @asynccontextmanager
 async def duckdb_rows(
-    databases: DuckDbs, path: str | None, query: str, *, for_postgres: bool, size: int
+    databases: DuckDbs,
+    path: str | None,
+    query: str,
+    *,
+    execution: int,
+    for_postgres: bool,
+    size: int,
 ) -> AsyncIterator[Rows]:
     """Run a query on DuckDB and return its rows as they come.
 
     Raises:
         ToolError: it can't be run.
     """
-    async with databases.session(path) as session:
+    directory = None if path else await databases.directory(execution)
+    async with databases.session(path, directory=directory) as session:
         told = await session.ask("read", query=query, for_postgres=for_postgres)
         columns, types = told["columns"], told["types"]
         reads = [_same] * len(columns)

@@ -23,6 +23,7 @@ class Task:
         memory_bytes: bound of its data.
         read: paths that it may read, beside the system's; None: nothing is enforced.
         write: paths that it may change.
+        beside: the directory of its file, a path without links, which it may change.
         has_network: whether it may connect to servers.
     """
 
@@ -31,6 +32,7 @@ class Task:
     memory_bytes: int
     read: list[str] | None
     write: list[str]
+    beside: str | None
     has_network: bool
 
 
@@ -45,7 +47,10 @@ def live(control: socket.socket, task: Task, *, parent: int) -> None:
         if task.read is not None:
             give_up_privileges()
             ports: list[int] | None = None if task.has_network else []
-            Box(task.directory, read=task.read, write=task.write, ports=ports).close_in()
+            box = Box(task.directory, read=task.read, write=task.write, ports=ports)
+            if task.beside is not None:
+                box.allow_exactly(task.beside)
+            box.close_in()
         _serve(control)
     finally:
         os._exit(1)
