@@ -124,6 +124,9 @@ then the rest by name.
 {{- $hosts = append $hosts (urlParse $v.workersUrl).hostname -}}
 {{- end -}}
 {{- $_ := set $plain "NOETL_ALLOWED_HOSTS" (join "," (uniq $hosts)) -}}
+{{- with $v.ingress.trustedProxies -}}
+{{- $_ := set $plain "NOETL_TRUSTED_PROXIES" (join "," .) -}}
+{{- end -}}
 {{- else if has .unit.service (list "orchestrator" "outbox") -}}
 {{- $_ := set $plain "NOETL_OUTBOX_RELAY_EVENTS" ($v.events.relay | toString) -}}
 {{- $_ := set $plain "NOETL_OUTBOX_EVENT_TYPES" $v.events.types -}}

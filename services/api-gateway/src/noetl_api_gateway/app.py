@@ -40,6 +40,7 @@ from noetl_api_gateway.http.shell import Application, Door, Shell
 from noetl_api_gateway.http.token_guard import COMMAND_KEY_STATE, INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
+from noetl_api_gateway.intake.peers import Proxies
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.legacy.homes import Homes
 from noetl_api_gateway.legacy.proxy import LegacyServer
@@ -231,13 +232,15 @@ def _door(settings: Settings, *, is_login_needed: bool) -> Door:
         Origins(settings.origins(), names, is_open=not is_login_needed),
         BodyBudget(settings.max_buffered_body_bytes),
         _failed_logins(settings, is_login_needed=is_login_needed),
+        Proxies(settings.proxy_networks()),
     )
 
 
 def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins | None:
     rate = settings.rates().get("failed_logins")
-    is_bounded = settings.bounds_rates(is_login_needed=is_login_needed)
-    return FailedLogins(rate) if rate is not None and is_bounded else None
+    if rate is None or not settings.bounds_rates(is_login_needed=is_login_needed):
+        return None
+    return FailedLogins(rate, are_jwts_signed=bool(settings.oidc_issuer))
 
 
 def _gatekeeper(

@@ -81,8 +81,15 @@ class IntakeSettings(SettingsPiece):
     rate_limits: str = Field(
         default=_RATES,
         description="Rates of one caller, of one address where none logs in: kind, how many in a "
-        "second or minute, how many at once. Failed logins are counted by address, deliveries by "
-        "listener.",
+        "second or minute, how many at once. Failed logins are counted by kind and "
+        "address, deliveries by listener.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of the proxies before this edge, separated by commas. "
+        "Of what comes from there the client's address is the last one in `X-Forwarded-For` that "
+        "is not in this list, and `NOETL_TRUSTED_CLIENTS` does not apply. Nobody else's word is "
+        "taken.",
     )
     cors_allowed_origins: str = Field(
         default="",
@@ -101,6 +108,7 @@ class IntakeSettings(SettingsPiece):
     @model_validator(mode="after")
     def _has_sound_rates(self) -> Self:
         self.rates()
+        self.proxy_networks()
         return self
 
     def rates(self) -> Mapping[str, Rate]:
@@ -114,6 +122,23 @@ class IntakeSettings(SettingsPiece):
         if unknown:
             raise ValueError(f"NOETL_RATE_LIMITS: {', '.join(sorted(unknown))} is not bounded")
         return rates
+
+    def proxy_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Return the addresses of the proxies before this edge.
+
+        Raises:
+            ValueError: one is no address or network, or it is all there are.
+        """
+        found = []
+        for entry in words(self.trusted_proxies):
+            try:
+                network = ipaddress.ip_network(entry)
+            except ValueError as error:
+                raise ValueError(f"NOETL_TRUSTED_PROXIES: {error}") from error
+            if not network.prefixlen:
+                raise ValueError(f"NOETL_TRUSTED_PROXIES: `{entry}` is everybody")
+            found.append(network)
+        return found
 
     def bounds_rates(self, *, is_login_needed: bool) -> bool:
         """Whether rates are bounded."""

@@ -3,12 +3,17 @@
 Several edges behind one address each allow the whole rate.
 """
 
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from noetl_contract.access.keys import API_KEY
+
 _MOST_CLIENTS = 10_000
+_KEY = re.compile(API_KEY.pattern.encode())
+_JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +63,57 @@ class Buckets:
 
 
 class FailedLogins:
-    """How many unknown logins an address has tried.
+    """How many unknown logins of a kind an address has tried.
 
-    One that is tried again is no guess, so it counts once; and one that has been good lately is
-    never kept out, whoever else guesses from its address.
+    Many people may have one address, a proxy's, so as few as possible are kept out by those who
+    guess there: only logins of the kind that is guessed, and none that nobody can guess, as API
+    keys, of 256 random bits. One that is tried again is no guess, so it counts once; and one that
+    has been good lately is never kept out.
 
     Args:
-        rate: of new failures of one address.
+        rate: of new failures of one kind and address.
         clock: gives seconds that never go back.
+        are_jwts_signed: whether a text in the form of a JWT is nothing but one, which its
+            signature proves; else it may be a session's.
     """
 
-    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rate: Rate,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        are_jwts_signed: bool = False,
+    ) -> None:
         self._buckets = Buckets(rate, clock)
         self._seen: OrderedDict[int, bool] = OrderedDict()
+        self._forms = (_KEY, _JWT) if are_jwts_signed else (_KEY,)
 
-    def wait(self, address: str, login: bytes) -> float:
+    def wait(self, address: str, *tokens: bytes) -> float:
         """Return the seconds for which a login is not looked at; 0 for one that may be tried."""
-        if hash((address, login)) in self._seen:
+        if self._is_proof(tokens) or hash((address, tokens)) in self._seen:
             return 0.0
-        return self._buckets.wait(address)
+        return self._buckets.wait(_bucket(address, tokens))
 
-    def note(self, address: str, login: bytes, *, is_good: bool) -> None:
+    def note(self, address: str, *tokens: bytes, is_good: bool) -> None:
         """Note how a login went."""
-        key = hash((address, login))
+        if self._is_proof(tokens):
+            return
+        key = hash((address, tokens))
         if not is_good and key not in self._seen:
-            self._buckets.take(address)
+            self._buckets.take(_bucket(address, tokens))
         self._seen[key] = is_good
         self._seen.move_to_end(key)
         while len(self._seen) > _MOST_CLIENTS:
             self._seen.popitem(last=False)
+
+    def _is_proof(self, tokens: Sequence[bytes]) -> bool:
+        """Whether none of the tokens can be guessed."""
+        return all(any(form.fullmatch(token) for form in self._forms) for token in tokens)
+
+
+def _bucket(address: str, tokens: Sequence[bytes]) -> str:
+    kind = "jwt" if all(map(_JWT.fullmatch, tokens)) else "other"
+    return f"{kind}:{address}"
 
 
 def parsed_rates(text: str) -> Mapping[str, Rate]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from typing import Any
 
 import pytest
@@ -316,6 +317,46 @@ async def test_an_address_is_not_taken_from_headers(nats_url: str) -> None:
         assert await status(world, **spoofed) == 401
 
 
+async def test_an_address_is_nobody_s_behind_a_proxy(nats_url: str) -> None:
+    """Neither the one that a proxy names nor the proxy's own."""
+    trusted = {"trusted_clients": "gateway:127.0.0.0/8,gateway:10.0.3.0/24"}
+    forwarded = {"x_forwarded_for": "10.0.3.7"}
+    async with guarded_world(nats_url, **trusted, trusted_proxies="127.0.0.0/8") as world:
+        assert await status(world) == await status(world, **forwarded) == 401
+        assert await status(world, **forwarded, **bearer(VIEWER)) == 200
+        # A page's calls of our own, which have none of the headers, are the proxy's too.
+        pages = [await world.get("/console/", **one) for one in ({}, forwarded)]
+        assert {page.status_code for page in pages} <= {303, 401}
+    async with guarded_world(nats_url, **trusted) as world:
+        assert await status(world, **forwarded) == 200
+
+
+async def test_a_good_key_is_let_in_while_others_are_guessed(nats_url: str) -> None:
+    """However many guesses are being looked up, and one that this edge has not seen before."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    count = 0
+
+    async def slowly(request: dict[str, Any]) -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        if count >= 64:
+            begun.set()
+        await go_on.wait()
+        return resolve_keys(request)
+
+    async with guarded_world(nats_url, request_try_seconds=9, request_patience_seconds=9) as world:
+        world.backend.answer("auth.resolve", slowly)
+        guesses = [asyncio.create_task(status(world, **bearer(new_key()))) for _ in range(200)]
+        await begun.wait()
+        good = asyncio.create_task(status(world, **bearer(VIEWER)))
+        await asyncio.sleep(0)
+        go_on.set()
+
+        assert await good == 200
+        assert set(await asyncio.gather(*guesses)) == {401}
+        assert await status(world, **bearer(ADMIN)) == 200
+
+
 async def test_the_internal_routes_take_a_login_with_the_right(nats_url: str) -> None:
     async with guarded_world(nats_url) as world:
         world.backend.answer("outbox.pending", {"pending": 3})
@@ -340,7 +381,7 @@ async def test_who_is_known_stays_in_while_others_guess_from_the_same_address(
         assert await status(world, **bearer(ADMIN)) == 200
         # Known too, though it lacks the right.
         assert (await world.get("/api/admin/keys", **bearer(VIEWER))).status_code == 403
-        for guess in (new_key() for _ in range(4)):
+        for guess in (secrets.token_urlsafe() for _ in range(4)):
             await world.get("/api/nothing", **bearer(guess))
             last = await status(world, **bearer(guess))
 

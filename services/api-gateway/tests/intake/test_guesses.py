@@ -1,11 +1,13 @@
 """Clients that guess logins: told to wait, without keeping others from theirs."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
+from noetl_api_gateway.intake.peers import Proxies
 from noetl_api_gateway.rates import FailedLogins, Rate
 from noetl_common.service import Service
 from noetl_common.settings import ServiceSettings
@@ -34,6 +36,7 @@ def shell() -> Shell:
         Origins((), names, is_open=False),
         BodyBudget(1 << 20),
         FailedLogins(Rate(per_second=0.01, burst=3)),
+        Proxies([ip_network("10.0.9.0/24")]),
     )
     return Shell(_app, door=door, service=Service("edge", ServiceSettings()))
 
@@ -116,3 +119,34 @@ async def test_a_guess_counts_whatever_else_is_sent(
     ]
 
     assert [status for status, _ in guesses][3:] == [429] * 3
+
+
+async def test_guesses_by_a_proxy_count_for_their_client(shell: Shell) -> None:
+    async def by(address: str, client: str, number: int) -> int:
+        token = (b"x-session-token", b"%b %d" % (client.encode(), number))
+        headers = [(b"x-forwarded-for", b"8.8.8.8, " + client.encode()), token]
+        status: int = (await ask_with(shell, headers, address=address))[0]
+        return status
+
+    guesser = [await by("10.0.9.1", "1.1.1.1", number) for number in range(6)]
+    elsewhere = [await by("10.0.9.2", "1.1.1.1", number) for number in range(6, 9)]
+    another = [await by("10.0.9.1", "1.1.1.2", number) for number in range(3)]
+    # Of somebody who only says that he is a proxy.
+    liar = [await by("10.0.8.1", f"1.1.2.{number}", number) for number in range(6)]
+
+    assert guesser == [401] * 3 + [429] * 3
+    assert elsewhere == [429] * 3
+    assert another == [401] * 3
+    assert liar == [401] * 3 + [429] * 3
+
+
+async def test_keys_are_nothing_to_guess(shell: Shell) -> None:
+    keys = [b"Bearer nk_a%d_%b" % (number, b"A" * 43) for number in range(10)]
+    answers = [await ask(shell, b"authorization", key) for key in keys]
+    beside = [
+        await ask_with(shell, [(b"authorization", key), (b"x-session-token", b"guess of " + key)])
+        for key in keys
+    ]
+
+    assert {status for status, _ in answers} == {401}
+    assert [status for status, _ in beside] == [401] * 3 + [429] * 7

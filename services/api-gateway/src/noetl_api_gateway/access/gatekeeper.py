@@ -24,6 +24,7 @@ from noetl_api_gateway.http.fields import IDS
 from noetl_api_gateway.http.rate_guard import RateGuard
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import ENCODED_SLASH
+from noetl_api_gateway.intake.peers import address_of
 from noetl_api_gateway.metrics import access_decisions
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.services import Services
@@ -271,7 +272,6 @@ def _decided(
     connection: Connection, principal: Principal | None, right: Right, outcome: Decision
 ) -> Decided:
     scope = connection.scope
-    client = scope.get("client")
     is_report = right in _REPORTS and outcome == "allowed"
     name = "" if principal is None else principal.name
     if is_report and principal is not None and principal.kind == "capability":
@@ -279,7 +279,7 @@ def _decided(
     return Decided(
         principal=name[:_LONGEST],
         kind="nobody" if principal is None else principal.kind,
-        address=client[0] if client else "",
+        address=address_of(scope),
         right=right.value,
         method=str(scope.get("method", "")),
         route=scope.get("path_template") or "",

@@ -8,7 +8,6 @@ passes on the session of a page: it knows its users itself.
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,13 +27,17 @@ from noetl_api_gateway.access.shown import Shown, login_needed, shown_by
 from noetl_api_gateway.access_settings import AccessSettings
 from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
+from noetl_api_gateway.intake.peers import parsed
 from noetl_api_gateway.upstream.services import Services
 
 _MOST_KNOWN = 10_000
 _MOST_UNKNOWN = 10_000
 _MOST_LOOKUPS = 64
+_MOST_WAITING = 1024
+_PLACE_SECONDS = 5.0
 _UNKNOWN_SECONDS = 2.0
 _UNKNOWN = "The login is not known"
+_BUSY = "Too many logins are being looked up"
 _PROXIES = frozenset({Role.GATEWAY, Role.PAGES})
 """Roles of what passes on the requests of others, with their sessions."""
 _SECRET_READERS = frozenset({Role.WORKER, Role.SYSTEM})
@@ -71,6 +74,7 @@ class Identities:
         self._known: Memory[bytes, Principal] = Memory(_MOST_KNOWN)
         self._unknown: Memory[bytes, str] = Memory(_MOST_UNKNOWN)
         self._lookups: dict[bytes, asyncio.Task[Principal | str]] = {}
+        self._places = asyncio.Semaphore(_MOST_LOOKUPS)
         self._generation = 0
         self._forgotten = asyncio.Event()
 
@@ -138,12 +142,9 @@ class Identities:
     def _of_address(self, address: str) -> Principal | None:
         if not self._networks:
             return None
-        try:
-            peer = ipaddress.ip_address(address)
-        except ValueError:
+        peer = parsed(address)
+        if peer is None:
             return None
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
         for network, principal in self._networks:
             if peer.version == network.version and peer in network:
                 return principal
@@ -251,8 +252,9 @@ class Identities:
             return known
         task = self._lookups.get(mark)
         if task is None:
-            if len(self._lookups) >= _MOST_LOOKUPS:
-                raise busy("Too many logins are being looked up")
+            # Whoever guesses makes others wait for their turn, but keeps none of them out.
+            if len(self._lookups) >= _MOST_WAITING:
+                raise busy(_BUSY)
             with as_the_edge():
                 task = asyncio.create_task(self._found(mark, look_up, self._generation))
             self._lookups[mark] = task
@@ -266,7 +268,7 @@ class Identities:
         generation: int,
     ) -> Principal | str:
         try:
-            found = await look_up()
+            found = await self._in_turn(look_up)
         finally:
             if generation == self._generation:
                 self._lookups.pop(mark, None)
@@ -283,6 +285,18 @@ class Identities:
         if generation == self._generation:
             self._known.put(mark, principal, seconds=seconds)
         return principal
+
+    async def _in_turn(self, look_up: Callable[[], Awaitable[Principal | str]]) -> Principal | str:
+        """Look up when there is a place; raises busy where there is none for long."""
+        try:
+            async with asyncio.timeout(_PLACE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise busy(_BUSY) from None
+        try:
+            return await look_up()
+        finally:
+            self._places.release()
 
     def _widened(self, principal: Principal) -> Principal:
         """Add what a setting grants to roles."""

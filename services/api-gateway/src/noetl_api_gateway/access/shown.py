@@ -8,6 +8,7 @@ from noetl_common.intake.protocol import PEER_NAMES
 from noetl_contract.access.capability import basic_login
 
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.intake.peers import CLIENT, peer_of
 
 _LONGEST_TOKEN = 16_384
 
@@ -19,7 +20,7 @@ class Shown:
     Attributes:
         tokens: of `Authorization: Bearer` and `X-Session-Token`, each once, in this order.
         login: user name and password of `Authorization: Basic`.
-        address: of the peer.
+        address: of the peer; empty where that is a trusted proxy.
         names: of its certificate.
         session: what `X-Session-Token` holds; it is among the tokens, too.
     """
@@ -69,12 +70,12 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
         raise login_needed("More than one login was sent")
     if login is not None and not login[1]:
         login = None  # the name of a command alone, which opens nothing
-    client = scope.get("client")
     names = (scope.get("extensions") or {}).get(PEER_NAMES, ())
     return Shown(
         tokens=tuple(dict.fromkeys(tokens)),
         login=login,
-        address=client[0] if client else "",
+        # A proxy speaks for anybody: whom it names, and where it is itself, proves nothing.
+        address="" if CLIENT in scope else peer_of(scope),
         names=tuple(names),
         session=session,
     )

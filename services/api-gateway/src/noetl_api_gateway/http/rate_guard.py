@@ -10,7 +10,7 @@ from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right, Role
 
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal
-from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.intake.peers import address_of
 from noetl_api_gateway.metrics import REFUSED
 from noetl_api_gateway.rates import Buckets, Rate
 

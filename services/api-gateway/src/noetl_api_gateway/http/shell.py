@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +25,7 @@ from noetl_contract.access.capability import basic_login, named_command
 
 from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
-from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.intake.peers import CLIENT, Proxies, address_of
 from noetl_api_gateway.metrics import REFUSED, http_metrics
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.traces import carry_callers, end_request_span, request_span
@@ -104,12 +104,14 @@ class Door:
         origins: of pages.
         bodies: budget of large bodies.
         logins: failed ones; None where their number is not bounded.
+        proxies: whose word on their clients is taken.
     """
 
     names: ServerNames
     origins: Origins
     bodies: BodyBudget
     logins: FailedLogins | None = None
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class Shell:
@@ -149,7 +151,7 @@ class Shell:
         if b"traceparent" in marks:
             carry_callers(marks)
         cors = self._cors_headers(marks)
-        inner = _routed(scope)
+        inner = _routed(scope, self._door.proxies)
         # Secrets must stay in no cache on their way.
         is_secret = inner["path"].startswith(_SECRET_PATHS)
         headers = (*cors, _NO_STORE) if is_secret else cors
@@ -173,7 +175,7 @@ class Shell:
         if inner["method"] == "HEAD":
             inner["method"] = "GET"
             send = _without_body(send)
-        body = self._door.bodies.open(address_of(scope)) if _is_large(marks) else None
+        body = self._door.bodies.open(address_of(inner)) if _is_large(marks) else None
         if body is not None:
             receive = body.counting(receive)
         try:
@@ -185,12 +187,12 @@ class Shell:
     async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request unless its client guesses logins."""
         logins = self._door.logins
-        login = None if logins is None else _login(scope)
-        if logins is None or login is None:
+        tokens = () if logins is None else _tokens(scope)
+        if logins is None or not tokens:
             await self._measured(scope, receive, send)
             return
         address = address_of(scope)
-        seconds = logins.wait(address, login)
+        seconds = logins.wait(address, *tokens)
         if seconds:
             REFUSED.labels("logins").inc()
             again = (b"retry-after", b"%d" % math.ceil(seconds))
@@ -200,7 +202,7 @@ class Shell:
         # An answer of a route that asks for no login says nothing of it.
         is_good = scope.get("user") is not None
         if is_good or status == 401:
-            logins.note(address, login, is_good=is_good)
+            logins.note(address, *tokens, is_good=is_good)
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 0
@@ -293,14 +295,15 @@ def _marks(scope: Scope) -> _Marks:
     return {name: value for name, value in scope["headers"] if name in _MARKS}
 
 
-def _login(scope: Scope) -> bytes | None:
+def _tokens(scope: Scope) -> tuple[bytes, ...]:
     """Return all that could be guessed: the capability of a command is nothing of the kind."""
-    shown = [
-        value
+    bearers = (
+        value[7:].strip()
         for name, value in scope["headers"]
-        if name == _TOKEN or (name == b"authorization" and value[:7].lower() == b"bearer ")
-    ]
-    return b"\n".join(shown) if shown else None
+        if name == b"authorization" and value[:7].lower() == b"bearer "
+    )
+    sessions = (value.strip() for name, value in scope["headers"] if name == _TOKEN)
+    return (*bearers, *sessions)
 
 
 def _shown(value: bytes) -> str:
@@ -332,9 +335,12 @@ def _preflight(scope: Scope) -> tuple[Header, ...]:
     )
 
 
-def _routed(scope: Scope) -> Scope:
+def _routed(scope: Scope, proxies: Proxies) -> Scope:
     """Copy the scope with aliases replaced: `/noetl/…`, `/c/<execution>/<event>/api/…`."""
     inner: Scope = {**scope}
+    # A call of our own has the client of the request that it is made for.
+    if CLIENT not in scope and (client := proxies.client_of(scope)) is not None:
+        inner[CLIENT] = client
     path = inner["path"] = _decoded_path(scope)
     if path.startswith("/noetl/"):
         inner["path"] = f"/api/{path[7:]}"

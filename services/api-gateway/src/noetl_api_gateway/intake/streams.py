@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from noetl_contract.access.principal import Principal
 
+from noetl_api_gateway.intake.peers import address_of
+
 if TYPE_CHECKING:
     from litestar.types import Receive, Send
 
@@ -64,12 +66,6 @@ def _keys(scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     principal = scope.get("user")
     if isinstance(principal, Principal):
         yield "principal", f"{principal.kind}:{principal.name}"
-
-
-def address_of(scope: Mapping[str, Any]) -> str:
-    """Return the address of the client of a request."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 async def write_chunk(send: "Send", chunk: bytes) -> None:

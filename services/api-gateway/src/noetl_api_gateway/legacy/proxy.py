@@ -17,7 +17,7 @@ from noetl_common.telemetry.carrier import carried_headers
 from noetl_api_gateway.http.bodies import ClientGoneError
 from noetl_api_gateway.http.refusals import Refusal, body_too_large, unavailable
 from noetl_api_gateway.http.shell import Header, Receive, Scope, Send
-from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.intake.peers import peer_of
 from noetl_api_gateway.legacy_settings import LegacySettings
 
 HOP = b"noetl-legacy-hop"
@@ -250,6 +250,6 @@ def _passed(scope: Scope) -> list[Header]:
 def _added(scope: Scope) -> list[Header]:
     """Return who asked, and the trace that goes on."""
     forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    chain = b", ".join([*forwarded, address_of(scope).encode()])
+    chain = b", ".join([*forwarded, peer_of(scope).encode()])
     trace = [(name.encode(), value.encode()) for name, value in carried_headers().items()]
     return [(HOP, b"1"), (b"x-forwarded-for", chain), *trace]

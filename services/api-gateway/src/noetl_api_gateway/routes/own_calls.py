@@ -18,11 +18,12 @@ from noetl_api_gateway.http.shell import (
     Send,
     choosing,
 )
+from noetl_api_gateway.intake.peers import CLIENT
 
 APPLICATION_STATE = "application"
 """Where the application keeps what answers these calls: itself."""
 
-_KEPT = ("asgi", "client", "extensions", "http_version", "root_path", "scheme", "server")
+_KEPT = ("asgi", "client", CLIENT, "extensions", "http_version", "root_path", "scheme", "server")
 _PASSED_ON = frozenset({b"host", b"x-request-id", b"traceparent", b"tracestate"})
 _LOGINS = frozenset({b"authorization", b"x-session-token"})
 _MOST_BYTES = 64 << 20

@@ -34,7 +34,7 @@ from noetl_api_gateway.http.fields import path_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal
-from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.intake.peers import address_of
 from noetl_api_gateway.metrics import DELIVERIES, DELIVERIES_DISPATCHED, DELIVERIES_REJECTED
 from noetl_api_gateway.routes.executions.start import begin
 from noetl_api_gateway.routes.ingress.notes import note_directives

@@ -10,7 +10,7 @@ from noetl_api_gateway.access.gatekeeper import gatekeeper_of
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.rate_guard import LOGINS_STATE, too_often
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.intake.peers import address_of
 
 if TYPE_CHECKING:
     from noetl_api_gateway.rates import FailedLogins
