@@ -1,7 +1,7 @@
 """Rights, namespaces and pools of principals."""
 
 import pytest
-from noetl_contract.access.principal import Principal
+from noetl_contract.access.principal import Principal, starting
 from noetl_contract.access.rights import COMMAND_RIGHTS, ROLE_RIGHTS, Right, Role
 
 
@@ -74,3 +74,54 @@ def test_an_execution_s_namespace_is_the_narrowest_one() -> None:
 
     assert (two.namespace_of("team/a/x"), two.namespace_of("team/x")) == ("team/a/", "team/")
     assert somebody(Role.ADMIN).namespace_of("team/x") == ""
+
+
+def test_what_is_kept_of_a_registrant_is_its_reach() -> None:
+    author = somebody(Role.AUTHOR, namespaces=["team-a"], pools=["gpu"], grants=["secrets.read"])
+    kept, whole = author.as_registrant(), somebody(Role.ADMIN).as_registrant()
+
+    assert (kept.name, kept.namespaces, kept.pools) == (author.name, ("team-a",), ("gpu",))
+    assert kept.rights() == frozenset()
+    assert (whole.reaches("any/x"), whole.may_run_on("gpu")) == (True, True)
+    assert not starting(whole, "any/x", name="t").may_change("system/x")
+    assert not starting(whole, "any/x", name="t").may_run_on("system")
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [("team-a/x", "team-a"), ("/team-a/b/x", "team-a/b"), ("team-a", "team-a"), ("/a/", "a")],
+)
+def test_without_a_registrant_a_start_stays_in_its_folder(path: str, folder: str) -> None:
+    who = starting(None, path, name="trigger:t")
+
+    assert who.namespaces == (folder,)
+    assert who.namespace_of(path) == folder
+    assert (who.name, who.may(Right.EXECUTIONS_START), who.is_whole) == ("trigger:t", True, False)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "other", "both"),
+    [
+        ([""], [""], ("",)),
+        (["team-a"], [""], ("team-a",)),
+        ([""], ["team-a"], ("team-a",)),
+        (["team-a/x", "team-b"], ["team-a"], ("team-a/x",)),
+        (["team-a"], ["team-a/x", "team-b"], ("team-a/x",)),
+        (["team-a"], ["team-b"], ()),
+    ],
+)
+def test_two_reach_together_what_each_of_them_reaches(
+    namespaces: list[str], other: list[str], both: tuple[str, ...]
+) -> None:
+    one = somebody(Role.GATEWAY, namespaces=namespaces, pools=["gpu", "cpu"])
+
+    together = one.narrowed(somebody(Role.WORKER, namespaces=other, pools=["cpu", "tpu"]))
+    assert (together.namespaces, together.pools) == (both, ("cpu",))
+    assert one.narrowed(somebody(Role.ADMIN)).namespaces == tuple(sorted(namespaces))
+
+
+def test_every_pool_together_with_some_is_those() -> None:
+    every = somebody(Role.GATEWAY, namespaces=[""], pools=["*"])
+
+    assert every.narrowed(somebody(Role.WORKER, namespaces=[""], pools=["gpu"])).pools == ("gpu",)
+    assert every.narrowed(every).pools == ("*",)

@@ -95,6 +95,8 @@ class Followup:
         path: of the playbook; with ``version`` one version of it.
         handles: all triggers that led there, this one last.
         is_trigger: a document of kind Trigger.
+        owner: whose rights the execution has; None: not known, or those of the one that ended.
+        namespace: path prefix that its children stay in; None: as for the owner.
     """
 
     trigger: str
@@ -104,6 +106,8 @@ class Followup:
     payload: JsonObject
     handles: tuple[str, ...] = ()
     is_trigger: bool = False
+    owner: str | None = None
+    namespace: str | None = None
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine_driver import Run
+from noetl_contract.access.principal import Principal
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_engine.outputs import Followup
 from noetl_engine.playbook import parse_playbook
@@ -111,3 +112,35 @@ def test_work_is_bounded_and_what_is_beyond_it_is_sent_as_written():
 
     assert one.payload["a"] == loop
     assert one.payload["ended"]["payload_errors"][0]["key"] == "payload.a"
+
+
+def test_what_a_trigger_starts_has_the_reach_of_who_registered_it():
+    def trigger(path: str, **who: Any) -> EndedTrigger:
+        registrant = Principal(kind="key", **who) if who else None
+        return EndedTrigger(
+            path=path,
+            statuses=("FAILED",),
+            playbook="team-a",
+            webhook_url="https://alerts.example/hook",
+            registrant=registrant,
+        )
+
+    found = fail(
+        "{}",
+        trigger("a", name="ada", namespaces=("team-a",)),
+        trigger("b", name="root", namespaces=("",)),
+        trigger("c"),
+    )
+
+    reach = [(one.trigger, one.kind, one.owner, one.namespace) for one in found]
+    assert reach == [
+        ("on_failure:tests/playbook", "playbook", None, None),
+        ("a", "playbook", "ada", "team-a"),
+        # Out of her reach: no namespace would be everywhere.
+        ("a", "webhook", "ada", "noetl"),
+        ("b", "playbook", "root", ""),
+        ("b", "webhook", "root", ""),
+        ("c", "playbook", None, None),
+        ("c", "webhook", None, None),
+    ]
+    assert [one.is_trigger for one in found] == [False] + [True] * 6

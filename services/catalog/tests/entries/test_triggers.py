@@ -22,6 +22,8 @@ from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     ContentRequest,
     EntryName,
+    ListenerRequest,
+    ListenerSubscription,
     RegisterDocument,
     ResolvedEntry,
 )
@@ -121,6 +123,33 @@ async def test_who_registers_a_trigger_has_to_reach_both_ends(entries: Entries) 
         assert answer.status == 403
     answer = await entries.write.on_register(RegisterDocument(content=GOOD, principal=author))
     assert isinstance(answer, RegisterAnswer)
+
+    (trigger,) = (await entries.read.on_triggers(Nothing())).triggers
+    assert trigger.registrant == author.as_registrant()
+    # A version by nobody, where no login is needed, has nobody's reach.
+    await entries.write.on_register(RegisterDocument(content=GOOD))
+    (trigger,) = (await entries.read.on_triggers(Nothing())).triggers
+    assert trigger.registrant is None
+
+
+async def test_who_registered_a_subscription_is_told_with_it(entries: Entries) -> None:
+    document = (
+        "apiVersion: noetl.io/v1\nkind: Subscription\nmetadata: {name: s, path: team/s}\n"
+        "spec: {source: webhook, mode: push, dispatch: {playbook: team/x},"
+        " ingress: {gateway_path: /ingress/s, verify: {type: bearer, secret: alias}}}\n"
+    )
+    who = [
+        Principal(name=name, kind="key", roles=(Role.AUTHOR,), namespaces=("team",), pools=("gpu",))
+        for name in ("ada", "eve")
+    ]
+    for one in who:
+        answer = await entries.write.on_register(RegisterDocument(content=document, principal=one))
+        assert isinstance(answer, RegisterAnswer), answer
+        found = await entries.read.on_listener(ListenerRequest(listener="s"))
+        entry = await entries.read.on_resolve(EntryName(path="team/s"))
+        assert isinstance(found, ListenerSubscription)
+        assert isinstance(entry, ResolvedEntry)
+        assert found.registrant == entry.registrant == one.as_registrant()
 
 
 async def test_the_playbook_of_webhooks_is_always_there(entries: Entries) -> None:

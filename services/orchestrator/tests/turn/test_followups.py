@@ -1,6 +1,7 @@
 """What the end of an execution starts: once, as an outbox row of the commit of the end."""
 
 import orjson
+from noetl_contract.access.principal import Principal
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import JsonObject
 from noetl_testkit.waiting import eventually
@@ -121,3 +122,30 @@ async def test_what_cannot_be_started_is_told_and_blocks_nothing(shard: Shard) -
         f"could not start tests/handler after the end of {failed}: "
         "Playbook not found: tests/handler"
     )
+
+
+async def test_a_trigger_s_start_never_leaves_the_namespace(shard: Shard) -> None:
+    """Also one whose playbook has no folder, or that an orchestrator of before has sent."""
+    replica = await shard.open_replica()
+    named = HANDLER.replace("path: tests/handler", "path: team-a")
+    shard.start_message(named, path="team-a")
+    ada = Principal(name="ada", kind="key", namespaces=("team-a", "tests"))
+    replica.rooms.triggers.known = (
+        EndedTrigger(path="team-a/t", statuses=("CANCELLED",), playbook="team-a", registrant=ada),
+        EndedTrigger(path="team-a/u", statuses=("CANCELLED",), playbook="team-a"),
+    )
+    message = shard.start_message() | {"owner": "eve", "namespace": "tests"}
+    await shard.send(message["execution_id"], message)
+    cancel = {"type": "cancel", "execution_id": message["execution_id"]}
+    await shard.send(message["execution_id"], cancel)
+
+    found = [started for _, started in await starts(shard)]
+    for started in found:
+        await shard.publish(started["execution_id"], orjson.dumps(started))
+    await eventually(shard.ingress_is_empty)
+    kept = []
+    for started in found:
+        statement = "SELECT meta FROM noetl.event WHERE execution_id = $1 AND position = 1"
+        meta = await shard.pool.fetchval(statement, started["execution_id"])
+        kept.append((meta["owner"], meta["namespace"]))
+    assert kept == [("ada", "team-a"), ("trigger:team-a/u", "team-a")]

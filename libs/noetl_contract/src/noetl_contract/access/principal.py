@@ -1,6 +1,6 @@
 """`Principal`: who calls, as the edge has found out and the services are told."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AwareDatetime
 
@@ -103,11 +103,55 @@ class Principal(Model):
         """Return the narrowest namespace that a path is in, ``""`` where all are in reach."""
         return max((one for one in self.namespaces if is_below(path, one)), key=len, default="")
 
+    def as_registrant(self) -> Self:
+        """Return what is kept of who registers a document that starts executions: its reach."""
+        pools = self.pools if _WHOLE.isdisjoint(self.roles) else (EVERY_POOL,)
+        namespaces = (EVERYWHERE,) if self.is_whole else self.namespaces
+        return type(self)(name=self.name, kind=self.kind, namespaces=namespaces, pools=pools)
+
+    def narrowed(self, other: "Principal") -> Self:
+        """Return the principal without the namespaces and pools that another has not got."""
+        both = {
+            *(one for one in self.namespaces if other.reaches(one)),
+            *(one for one in other.stems() or () if self.reaches(one)),
+        }
+        pools = {
+            *(one for one in self.pools if other.may_run_on(one)),
+            *(one for one in other.pools if self.may_run_on(one)),
+        }
+        return self.model_copy(
+            update={"namespaces": tuple(sorted(both)), "pools": tuple(sorted(pools))}
+        )
+
+
+def starting(registrant: Principal | None, path: str, *, name: str) -> Principal:
+    """Return whose rights the start of a playbook has that a document asks for.
+
+    They are those of who registered the document, and never reach `system/`. Where nobody knows
+    who that was, the playbook and its pool were looked at when the document was registered; its
+    execution stays in the folder of the playbook.
+
+    Args:
+        registrant: who registered the document.
+        path: of the playbook.
+        name: of the owner where nobody is known.
+    """
+    known = registrant or Principal(
+        name=name, kind="token", namespaces=(folder_of(path),), pools=(EVERY_POOL,)
+    )
+    return known.model_copy(update={"roles": (Role.GATEWAY,), "grants": ()})
+
 
 class OnBehalf(Model):
     """A request that depends on who asks; absent means the system itself, or an older edge."""
 
     principal: Principal | None = None
+
+
+def folder_of(path: str) -> str:
+    """Return the namespace that a path is in by itself: its folder; itself where it has none."""
+    stem = path.strip("/")
+    return stem.rpartition("/")[0] or stem
 
 
 def is_below(path: str, prefix: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from noetl_contract.access.principal import is_below
+from noetl_contract.access.principal import Principal, folder_of, is_below
 from noetl_contract.json import JsonObject
 from noetl_contract.model import Model, example
 
@@ -34,6 +34,7 @@ class EndedTrigger(Model):
         playbook: path of the playbook to start; with ``version`` one version of it.
         payload: more for its payload.
         webhook_url: address to call, with the credential of the alias ``webhook_auth``.
+        registrant: who registered the document, where that is known.
     """
 
     model_config = example(
@@ -53,6 +54,14 @@ class EndedTrigger(Model):
     payload: JsonObject = Field(default_factory=dict)
     webhook_url: str | None = None
     webhook_auth: str | None = None
+    registrant: Principal | None = None
+
+    def reach_of(self, path: str) -> tuple[str, str] | None:
+        """Return owner and namespace of an execution that the trigger starts; None: not known."""
+        who = self.registrant
+        if who is None:
+            return None
+        return who.name, who.namespace_of(path) if who.reaches(path) else folder_of(path)
 
     def meets(self, status: str, path: str, *, has_errors: bool, is_child: bool) -> bool:
         """Return whether the end of an execution is one that counts."""

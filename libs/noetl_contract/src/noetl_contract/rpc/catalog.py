@@ -22,7 +22,7 @@ from noetl_contract.access.keys import (
     Resolved,
     TokenRequest,
 )
-from noetl_contract.access.principal import OnBehalf
+from noetl_contract.access.principal import OnBehalf, Principal
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -166,6 +166,8 @@ class ResolvedEntry(Model):
     path: str
     version: int
     kind: str
+    registrant: Principal | None = None
+    """Who registered a document that starts executions, where that is known."""
 
 
 class ContentRequest(Model):
@@ -209,6 +211,8 @@ class ListenerSubscription(Model):
     path: str
     catalog_id: int
     spec: JsonObject
+    registrant: Principal | None = None
+    """Who registered it, where that is known."""
 
 
 LIST = Operation("catalog", "list", EntryPage, CatalogListAnswer)

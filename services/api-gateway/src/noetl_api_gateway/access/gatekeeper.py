@@ -19,6 +19,7 @@ from noetl_api_gateway.access.audit import AuditTrail, Decided
 from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.access.reach import Reach
 from noetl_api_gateway.access.shown import login_needed
+from noetl_api_gateway.access.subscriptions import Subscriptions
 from noetl_api_gateway.http.caller import note_caller
 from noetl_api_gateway.http.fields import IDS
 from noetl_api_gateway.http.rate_guard import RateGuard
@@ -92,6 +93,7 @@ class Gatekeeper:
         self.identities = Identities(settings, services, command_key=settings.command_key_bytes())
         self.audit = AuditTrail(bus)
         self.reach = Reach(services)
+        self.subscriptions = Subscriptions(services, seconds=settings.listener_cache_seconds)
         self._rates = rates
         self._has_open_metrics = settings.auth_open_metrics
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.access.principal import is_below
+from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.json import Json, JsonObject
@@ -37,6 +37,7 @@ class Listener:
         spec: the document's.
         verify: how deliveries are verified, the secret in clear.
         subscription: its registration.
+        registrant: who registered the document, where that is known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Listener:
     spec: Mapping[str, Json]
     verify: JsonObject
     subscription: SubscriptionBody
+    registrant: Principal | None = None
 
 
 async def find_listener(services: Services, ids: SnowflakeIds, name: str) -> Listener:
@@ -64,7 +66,7 @@ async def find_listener(services: Services, ids: SnowflakeIds, name: str) -> Lis
     if not isinstance(playbook, str) or not playbook:
         raise Refusal(422, "dispatch.playbook missing")
     subscription = await registered(services, ids, found.path)
-    return Listener(name, found.path, spec, verify, subscription)
+    return Listener(name, found.path, spec, verify, subscription, found.registrant)
 
 
 class Listeners:

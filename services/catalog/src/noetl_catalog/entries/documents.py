@@ -64,6 +64,11 @@ class Document:
     plugins: tuple[NamedPlugin, ...] = ()
     starts: tuple[StartedPlaybook, ...] = ()
 
+    @property
+    def is_start(self) -> bool:
+        """Whether it starts executions with the rights of who registers it."""
+        return self.subscription is not None or self.trigger is not None
+
 
 def read_document(
     content: str,

@@ -8,6 +8,7 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.triggers.subscription import listener_of
 
+from noetl_catalog.entries.reach import read_registrant
 from noetl_catalog.entries.store import SubscriptionDocument
 
 MOST_SUBSCRIPTIONS = 2000
@@ -22,7 +23,10 @@ def find_listener(
         spec = _spec(document.content)
         if listener_of(spec) == listener:
             return ListenerSubscription(
-                path=document.path, catalog_id=document.catalog_id, spec=spec
+                path=document.path,
+                catalog_id=document.catalog_id,
+                spec=spec,
+                registrant=read_registrant(document.registrant),
             )
     return None
 

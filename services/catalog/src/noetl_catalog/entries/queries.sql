@@ -18,9 +18,10 @@ WHERE path = $1 AND deleted_at IS NULL;
 -- The next version of a path; runs under lock_path.
 -- Versions that were taken out count, so that no number is used twice.
 -- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata,
--- $9 locks of libraries by digest or null
+-- $9 locks of libraries by digest or null, $10 who registers it or null
 INSERT INTO noetl.catalog (
-    catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries
+    catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries,
+    registrant
 )
 SELECT
     $1,
@@ -32,7 +33,8 @@ SELECT
     $6,
     $7,
     $8,
-    $9
+    $9,
+    $10
 FROM noetl.catalog
 WHERE path = $2::TEXT
 RETURNING version;
@@ -135,6 +137,12 @@ SELECT libraries -> $2::TEXT AS lock
 FROM noetl.catalog
 WHERE catalog_id = $1;
 
+-- name: find_registrant
+-- Who registered a version that starts executions. $1 catalog id
+SELECT registrant
+FROM noetl.catalog
+WHERE catalog_id = $1;
+
 -- name: find_plugins
 -- Plug-ins that were not taken out, of each path one version. $1 paths, $2 their versions, null
 -- for the newest, in the same order
@@ -201,9 +209,9 @@ SELECT
 
 -- name: list_newest_subscriptions
 -- The newest version of each path of that kind, without those that were taken out. $1 limit
-SELECT n.path, n.catalog_id, n.content
+SELECT n.path, n.catalog_id, n.content, n.registrant
 FROM (
-    SELECT DISTINCT ON (c.path) c.path, c.catalog_id, c.content, c.kind
+    SELECT DISTINCT ON (c.path) c.path, c.catalog_id, c.content, c.kind, c.registrant
     FROM noetl.catalog AS c
     WHERE c.deleted_at IS NULL
     ORDER BY c.path, c.version DESC
@@ -214,9 +222,9 @@ LIMIT $1;
 
 -- name: list_newest_triggers
 -- The newest version of each path that is a trigger, without those that were taken out. $1 limit
-SELECT n.path, n.content
+SELECT n.path, n.content, n.registrant
 FROM (
-    SELECT DISTINCT ON (c.path) c.path, c.content, c.kind
+    SELECT DISTINCT ON (c.path) c.path, c.content, c.kind, c.registrant
     FROM noetl.catalog AS c
     WHERE c.deleted_at IS NULL
         AND c.path IN (SELECT t.path FROM noetl.catalog AS t WHERE t.kind = 'trigger')

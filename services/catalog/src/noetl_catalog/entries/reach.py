@@ -3,6 +3,7 @@
 from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.failures.ended import EndedTrigger
+from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
 from noetl_engine.schedule.model import Schedule
@@ -75,6 +76,11 @@ def _start_refused(principal: Principal, path: str, named: str | None) -> Refusa
     if principal.may_run_on(pool):
         return None
     return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
+
+
+def read_registrant(kept: Json) -> Principal | None:
+    """Return who registered a document, as its row keeps it; None where that is not known."""
+    return None if kept is None else Principal.model_validate(kept)
 
 
 def stems(principal: Principal | None) -> list[str] | None:

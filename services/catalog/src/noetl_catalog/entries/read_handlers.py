@@ -44,7 +44,7 @@ from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
 from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.reach import stems
+from noetl_catalog.entries.reach import read_registrant, stems
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -108,7 +108,11 @@ class ReadHandlers(Handlers):
         if isinstance(found, Refusal):
             own = built_in(path=request.path) if request.catalog_id is None else None
             return found if own is None else ResolvedEntry.model_validate(own, from_attributes=True)
-        return ResolvedEntry.model_validate(found, from_attributes=True)
+        entry = ResolvedEntry.model_validate(found, from_attributes=True)
+        if found.kind != "subscription":
+            return entry
+        who = read_registrant(await self._store.find_registrant(entry.catalog_id))
+        return entry.model_copy(update={"registrant": who})
 
     @answers(CONTENT)
     async def on_content(self, request: ContentRequest) -> Encoded[EntryContent] | Refusal:

@@ -266,7 +266,12 @@ class RegisterHandlers(Handlers):
             await store.keep(session, new, catalog_id=catalog_id, version=version)
 
         version = await self._store.insert_version(
-            catalog_id, document, libraries=libraries.locks, also=also, newest=newest
+            catalog_id,
+            document,
+            libraries=libraries.locks,
+            also=also,
+            newest=newest,
+            registrant=principal.as_registrant() if principal and document.is_start else None,
         )
         if isinstance(version, Newer):
             text = f"The newest version of '{document.path}' is {version.version}, not {newest}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from noetl_common.pg.database import Session, Store
+from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.libraries.lock import LibraryLock
@@ -25,6 +26,7 @@ class SubscriptionDocument:
     path: str
     catalog_id: int
     content: str | None
+    registrant: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,15 @@ class EntryStore(Store):
         libraries: Mapping[str, LibraryLock] | None = None,
         also: AlsoKeep | None = None,
         newest: int | None = None,
+        registrant: Principal | None = None,
     ) -> int | Newer | None:
         """Keep a document as the next version of its path and return the version.
 
         Concurrent calls for one path get different versions. None: the kind is unknown.
         ``libraries`` are the locks of its steps by digest of their requirements; ``also`` writes
         in the same transaction, with the version. With ``newest`` the document is kept only if
-        that is the newest version that was not taken out, 0 where there is none.
+        that is the newest version that was not taken out, 0 where there is none. ``registrant`` is
+        who registers it.
 
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
@@ -77,6 +81,7 @@ class EntryStore(Store):
                 {digest: lock.model_dump() for digest, lock in libraries.items()}
                 if libraries
                 else None,
+                registrant and registrant.model_dump(mode="json", exclude_defaults=True),
             )
             if also is not None:
                 await also(session, version)
@@ -161,6 +166,11 @@ class EntryStore(Store):
         """Count versions of playbooks, and workers that were heard within a time."""
         row = await self._db.fetchone("count_catalog", timedelta(seconds=silent_seconds))
         return CatalogCounts(**row)
+
+    async def find_registrant(self, catalog_id: int) -> Json:
+        """Return who registered a version, as it is kept; None where that is not known."""
+        kept: Json = await self._db.fetchval("find_registrant", catalog_id)
+        return kept
 
     async def list_newest_subscriptions(self, *, limit: int) -> list[SubscriptionDocument]:
         """Return the newest version of each subscription, by path."""

@@ -329,6 +329,8 @@ class OutboxRows:
                 handles=wanted.handles,
                 is_trigger=wanted.is_trigger,
             ),
+            owner=wanted.owner,
+            namespace=wanted.namespace,
         )
         payload = encode_message(message).decode()
         shard = shard_for(execution_id, shard_count=self.settings.shard_count)

@@ -1,5 +1,6 @@
 """Families of executions: what a start takes over from its parent, and how large they may be."""
 
+from noetl_contract.access.principal import folder_of
 from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.outputs import Answer
 
@@ -69,10 +70,12 @@ def _completed(message: ExecuteMessage, origin: Origin) -> ExecuteMessage:
         }
     after = message.after
     if after is not None and after.is_trigger:
-        # Who registered the trigger was asked for his rights; its children stay where it is.
-        values["owner"] = f"trigger:{after.trigger}"
-        if origin.namespace is not None:
-            values["namespace"] = message.path.rpartition("/")[0]
+        # Those of who registered the trigger, if that is known: he was asked for his rights. Else
+        # what it starts stays in the folder that it is in.
+        if message.owner is None:
+            values["owner"] = f"trigger:{after.trigger}"
+        if message.namespace is None and origin.namespace is not None:
+            values["namespace"] = folder_of(message.path)
         message = message.model_copy(update=values)
     for name in ("trace", "owner", "namespace"):
         if getattr(message, name) is None and getattr(origin, name) is not None:

@@ -1,6 +1,7 @@
 """What the end of an execution starts: its playbook's ``on_failure``, and triggers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.failures.ended import WEBHOOK_PATH, EndedTrigger
@@ -46,18 +47,7 @@ def followups_of(draft: Draft, decision: Decision) -> list[Followup]:
                 is_child=state.parent_execution_id is not None,
             ):
                 found += _of_trigger(trigger, ended, values)
-    return [
-        Followup(
-            trigger=one.trigger,
-            kind=one.kind,
-            path=one.path,
-            version=one.version,
-            payload=one.payload,
-            handles=(*state.handles, one.trigger),
-            is_trigger=one.is_trigger,
-        )
-        for one in found
-    ]
+    return [replace(one, handles=(*state.handles, one.trigger)) for one in found]
 
 
 def check_followups(memory: Memory, playbook: Playbook, facts: Facts) -> None:
@@ -103,21 +93,21 @@ def _of_playbook(
 
 def _of_trigger(trigger: EndedTrigger, ended: JsonObject, values: _Values) -> Iterator[Followup]:
     told, name = {**ended, "trigger": trigger.path}, trigger.path
+    started = []
     if trigger.playbook is not None:
         payload = rendered_payload(trigger.payload, told, values)
-        yield Followup(
-            name, "playbook", trigger.playbook, trigger.version, payload, is_trigger=True
-        )
+        started.append(Followup(name, "playbook", trigger.playbook, trigger.version, payload))
     if trigger.webhook_url is not None:
-        yield _call(name, trigger.webhook_url, trigger.webhook_auth, told, is_trigger=True)
+        started.append(_call(name, trigger.webhook_url, trigger.webhook_auth, told))
+    for one in started:
+        owner, namespace = trigger.reach_of(one.path) or (None, None)
+        yield replace(one, is_trigger=True, owner=owner, namespace=namespace)
 
 
-def _call(
-    name: str, url: str, auth: str | None, ended: JsonObject, *, is_trigger: bool = False
-) -> Followup:
+def _call(name: str, url: str, auth: str | None, ended: JsonObject) -> Followup:
     """Return the start of the playbook with which a worker calls an address."""
     payload: dict[str, Value] = {"url": url, "auth": auth, "body": {"ended": ended}}
-    return Followup(name, "webhook", WEBHOOK_PATH, None, payload, is_trigger=is_trigger)
+    return Followup(name, "webhook", WEBHOOK_PATH, None, payload)
 
 
 def _ended(draft: Draft, decision: Decision) -> JsonObject:

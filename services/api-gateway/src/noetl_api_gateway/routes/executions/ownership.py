@@ -1,8 +1,9 @@
 """Who an execution belongs to, and whether he may start it."""
 
 import hashlib
+from dataclasses import dataclass
 
-from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below
+from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below, starting
 from noetl_contract.access.rights import Right
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.rpc.orchestrator import ChildReserved
@@ -16,18 +17,73 @@ from noetl_api_gateway.http.refusals import Refusal
 _START = Right.EXECUTIONS_START
 
 
-async def owned(gateway: Gateway, message: ExecuteMessage) -> ExecuteMessage:
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Whose rights the start has that a message of a subscription asks for.
+
+    Attributes:
+        registrant: who registered the subscription; None where that is not known.
+        actor: who brings the message.
+        within: of whom it needs the reach too.
+    """
+
+    registrant: Principal | None
+    actor: str
+    within: Principal | None = None
+
+    def starting(self, path: str) -> Principal:
+        """Return the principal that starts a playbook."""
+        found = starting(self.registrant, path, name=self.actor)
+        return found if self.within is None else found.narrowed(self.within)
+
+
+async def subscriber_of(
+    gateway: Gateway, parent: int | None, call: tuple[int, int] | None
+) -> Subscriber | None:
+    """Return whose rights a start has below a parent that is a subscription; else None.
+
+    A subscription that is read by a worker starts no more than who registered it could start, and
+    no more than the worker's own login may.
+
+    Raises:
+        Refusal: 404, the subscription is out of the caller's reach.
+    """
+    who, gatekeeper = caller(), gateway.gatekeeper
+    if who is None or gatekeeper is None or parent is None or call is not None:
+        return None
+    if who.kind == "capability":
+        return None
+    found = await gatekeeper.subscriptions.find(parent)
+    if found is None:
+        return None
+    if not who.reaches(found.path):
+        gatekeeper.refused_here(_START, "hidden")
+        raise Refusal(404, f"Execution not found: {parent}")
+    return Subscriber(found.registrant, who.name, within=who)
+
+
+async def owned(
+    gateway: Gateway, message: ExecuteMessage, below: Subscriber | None = None
+) -> ExecuteMessage:
     """Return the start with its owner; a command's start gets it from its parent, later.
+
+    Args:
+        gateway: the open parts.
+        message: the start.
+        below: whose rights it has, if its parent is a subscription.
 
     Raises:
         Refusal: 403 or 404, the caller may not start it.
     """
-    principal, gatekeeper = caller(), gateway.gatekeeper
+    principal = caller() if below is None else below.starting(message.path)
+    gatekeeper = gateway.gatekeeper
     if principal is None or gatekeeper is None:
         return message
     parent = message.parent_execution_id
-    if parent is not None and not await gatekeeper.reach.has_execution(
-        principal, parent, is_read=False
+    if (
+        parent is not None
+        and below is None
+        and not await gatekeeper.reach.has_execution(principal, parent, is_read=False)
     ):
         gatekeeper.refused_here(_START, "hidden")
         raise Refusal(404, f"Execution not found: {parent}")
@@ -46,7 +102,7 @@ async def owned(gateway: Gateway, message: ExecuteMessage) -> ExecuteMessage:
     return message.model_copy(
         update={
             "owner": principal.name,
-            "actor": principal.name,
+            "actor": principal.name if below is None else below.actor,
             "namespace": principal.namespace_of(message.path),
         }
     )

@@ -33,7 +33,14 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of, chosen_execution
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
-from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, own_call, owned
+from noetl_api_gateway.routes.executions.ownership import (
+    Subscriber,
+    caller_s_key,
+    inherited,
+    own_call,
+    owned,
+    subscriber_of,
+)
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()
@@ -83,8 +90,11 @@ async def begin(
     call: tuple[int, int] | None,
     restart: Restart | None = None,
     chosen: int | None = None,
+    below: Subscriber | None = None,
 ) -> ExecuteAnswer:
     """Start an execution, under the chosen id or one of the shard that remembers its keys.
+
+    One below a subscription has the rights of who registered that.
 
     Raises:
         Refusal: nothing was started, or it is not known whether.
@@ -115,7 +125,8 @@ async def begin(
         restart=restart,
         timeout_seconds=wanted.timeout,
     )
-    message = await owned(gateway, message)
+    below = below or await subscriber_of(gateway, wanted.parent_execution_id, call)
+    message = await owned(gateway, message, below)
     message = await _as_child(gateway, message, await own_call(gateway, call))
     answer = await _committed(gateway, message)
     if key is None and dedup is not None and answer.status == "duplicate":

@@ -9,8 +9,8 @@ from litestar import Response, post
 from litestar.params import FromPath
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.access.principal import EVERY_POOL, EVERYWHERE, Principal
-from noetl_contract.access.rights import Right, Role
+from noetl_contract.access.principal import starting
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
 from noetl_contract.http.triggers import DeliveryAnswer, DeliveryBody, DeliveryRefusal
 from noetl_contract.json import Json, JsonObject
@@ -29,13 +29,14 @@ from noetl_api_gateway.access.deliveries import SIGNATURE_HEADER, Rejected
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import MAX_DEPTH, AnyRequest, is_deeper, read_bytes, without_nul
-from noetl_api_gateway.http.caller import note_caller
+from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.fields import path_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal
 from noetl_api_gateway.intake.peers import address_of
 from noetl_api_gateway.metrics import DELIVERIES, DELIVERIES_DISPATCHED, DELIVERIES_REJECTED
+from noetl_api_gateway.routes.executions.ownership import Subscriber
 from noetl_api_gateway.routes.executions.start import begin
 from noetl_api_gateway.routes.ingress.notes import note_directives
 from noetl_api_gateway.upstream.listeners import Listener, UnknownListener
@@ -92,7 +93,7 @@ async def deliver(
         headers = dict(request.headers.items())
         await gateway.deliveries.verify(found.verify, headers, body)
         # Known from here on: who guesses tokens at the same address doesn't keep it out.
-        request.scope["user"] = _principal(found)
+        request.scope["user"] = starting(None, found.path, name=_name(found))
         answer = await _dispatched(request, gateway, found, body)
     except Rejected as rejected:
         return _rejected(rejected, known)
@@ -142,10 +143,11 @@ async def _dispatched(
     message = _message(request, gateway, listener, spec, body)
     chosen = directed(message, spec.dispatch, spec.headers)
     wanted = _start(listener, spec, message, chosen)
-    if gateway.gatekeeper is not None:
-        note_caller(_principal(listener))
+    below = Subscriber(listener.registrant, _name(listener))
     try:
-        answer = await begin(gateway, wanted, key=None, call=None)
+        # A login beside what the listener asks for is nobody's here.
+        with as_the_edge():
+            answer = await begin(gateway, wanted, key=None, call=None, below=below)
     except (Refusal, NoetlError) as error:
         text = error.text if isinstance(error, Refusal) else error.message
         _log.warning("delivery_not_started", listener=listener.name, reason=text[:500])
@@ -250,18 +252,8 @@ def _body_of(inner: JsonObject) -> tuple[Json, JsonObject]:
     return without_nul(data), notes
 
 
-def _principal(listener: Listener) -> Principal:
-    """Return whose rights a delivery's start has: those of a gateway, which never reach `system`.
-
-    Whether the author of a subscription may start its playbooks was decided at registration.
-    """
-    return Principal(
-        name=f"listener:{listener.path}"[:200],
-        kind="token",
-        roles=(Role.GATEWAY,),
-        namespaces=(EVERYWHERE,),
-        pools=(EVERY_POOL,),
-    )
+def _name(listener: Listener) -> str:
+    return f"listener:{listener.path}"[:200]
 
 
 def _take(request: AnyRequest, kind: str, client: str) -> None:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 from noetl_contract.failures.ended import EndedTrigger
+from noetl_contract.json import Json
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
 from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
+
+from noetl_catalog.entries.reach import read_registrant
 
 MOST_TRIGGERS = 1000
 """How many are in force; those behind them by path are not."""
@@ -21,6 +24,7 @@ class TriggerDocument:
 
     path: str
     content: str | None
+    registrant: Json = None
 
 
 def read_triggers(documents: Iterable[TriggerDocument]) -> list[EndedTrigger]:
@@ -33,7 +37,9 @@ def read_triggers(documents: Iterable[TriggerDocument]) -> list[EndedTrigger]:
         try:
             tree = to_json(compose(document.content or ""))
             if isinstance(tree, Mapping):
-                found.append(read_trigger(tree, document.path))
+                trigger = read_trigger(tree, document.path)
+                who = read_registrant(document.registrant)
+                found.append(trigger.model_copy(update={"registrant": who}))
         except (DecodeError, InvalidTrigger) as error:
             _log.warning("trigger_not_read", path=document.path, error=str(error))
     return found
