@@ -2,15 +2,15 @@
 
 import asyncio
 import os
+import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
 import psutil
 import pytest
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.interpreters.guard import TreeLimits, excesses
 from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
@@ -36,7 +36,7 @@ async def run(
     pool: InterpreterPool,
     code: str,
     *,
-    seconds: float = 20.0,
+    seconds: float = PATIENCE_SECONDS,
     execution: int | None = 7,
     **changes: Any,
 ) -> Run:
@@ -110,13 +110,10 @@ HANGS = {
 async def test_a_hanging_script_is_killed_when_its_time_is_over(
     interpreters: InterpreterPool, name: str
 ) -> None:
-    started = time.monotonic()
-
     ended = await run(interpreters, HANGS[name], seconds=0.3)
     after = await run(interpreters, "result = x")
 
     assert ended.timed_out
-    assert time.monotonic() - started < 60
     assert after.value == 1
 
 
@@ -256,9 +253,7 @@ async def test_a_result_above_the_limit_fails_its_run(interpreters: InterpreterP
 async def test_a_result_that_cannot_be_decoded_ends_its_run(
     interpreters: InterpreterPool, prefix: str
 ) -> None:
-    deep = await run(
-        interpreters, f"{prefix}result = 1\nfor _ in range(5000): result = [result]", seconds=10
-    )
+    deep = await run(interpreters, f"{prefix}result = 1\nfor _ in range(5000): result = [result]")
     after = await run(interpreters, "result = x")
 
     assert (deep.unreadable, deep.timed_out, deep.has_value) == (True, False, False)
@@ -659,7 +654,7 @@ result = {
 }
 """
     # A fresh interpreter: the environment is that of its start.
-    seen = (await interpreters.run(make_job(code), timeout=20, executable=None)).value
+    seen = (await interpreters.run(make_job(code), timeout=PATIENCE_SECONDS, executable=None)).value
 
     assert seen["found"] == []
     assert "NOETL_TEST_SECRET" not in seen["names"]
@@ -685,7 +680,7 @@ async def test_environment_and_directory_of_a_job(
 
 
 async def test_cancelling_a_run_kills_the_script(interpreters: InterpreterPool) -> None:
-    running = asyncio.create_task(run(interpreters, "while True: pass", seconds=100))
+    running = asyncio.create_task(run(interpreters, "while True: pass"))
     await eventually(interpreters.script_pids, what="it runs")
     (zygote,) = interpreters.script_pids()
     await eventually(lambda: busy_below(zygote), what="it is busy")
@@ -719,11 +714,11 @@ def nursery_of(pool: InterpreterPool) -> psutil.Process:
     return psutil.Process(process.pid)
 
 
-class HeldUp:
-    """Longest time for which the loop did nothing else."""
+class Turns:
+    """How often the loop has had a turn for others: a handful when something blocks it."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.count = 0
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
@@ -734,9 +729,8 @@ class HeldUp:
 
     async def _watch(self) -> None:
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            self.seconds = max(self.seconds, time.monotonic() - before)
+            await asyncio.sleep(0.001)
+            self.count += 1
 
 
 async def test_a_nursery_that_was_killed_is_started_again(
@@ -751,6 +745,23 @@ async def test_a_nursery_that_was_killed_is_started_again(
         assert (await run(pool, "result = x")).value == 1
 
 
+async def test_a_zygote_awaits_its_end_and_its_scripts_are_open_to_signals(
+    interpreters: InterpreterPool,
+) -> None:
+    """One that is handled may come just before the wait for a script, which then goes on."""
+    code = (
+        "import os, signal, time\n"
+        "result = [os.getppid(), list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),"
+        " signal.getsignal(signal.SIGTERM) == signal.SIG_DFL]"
+    )
+    zygote, blocked, is_usual = (await run(interpreters, code)).value
+    lines = Path(f"/proc/{zygote}/status").read_text().splitlines()  # noqa: ASYNC240 -- a look
+    caught = int(next(line for line in lines if line.startswith("SigCgt:")).split()[1], 16)
+
+    assert not caught >> (signal.SIGTERM - 1) & 1
+    assert (blocked, is_usual) == ([], True)
+
+
 async def test_scripts_whose_nursery_is_killed_fail_and_the_next_ones_run(
     interpreter_limits: InterpreterLimits,
 ) -> None:
@@ -758,21 +769,23 @@ async def test_scripts_whose_nursery_is_killed_fail_and_the_next_ones_run(
         executable=None, limits=interpreter_limits, size=2, warm=2, keeping=Keeping(2, 60)
     ) as pool:
         running = [
-            asyncio.create_task(run(pool, "while True: pass", execution=number, seconds=100))
+            asyncio.create_task(run(pool, "while True: pass", execution=number))
             for number in (1, 2)
         ]
         await eventually(lambda: len(pool.script_pids()) == 2, what="both run")
         directories = [psutil.Process(pid).cwd() for pid in pool.script_pids()]
         waiting = asyncio.create_task(run(pool, "result = x", execution=3))
-        async with HeldUp() as held_up:
+        async with Turns() as turns:
             nursery_of(pool).kill()
 
-            ends = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 20)
-            assert (await asyncio.wait_for(waiting, 20)).value == 1
+            ends = await asyncio.wait_for(
+                asyncio.gather(*running, return_exceptions=True), PATIENCE_SECONDS
+            )
+            assert (await asyncio.wait_for(waiting, PATIENCE_SECONDS)).value == 1
 
     assert [type(end) for end in ends] == [InterpreterLost, InterpreterLost]
     assert [one for one in directories if os.path.exists(one)] == []  # noqa: ASYNC240, PTH110  a look, nothing slow
-    assert held_up.seconds < 1
+    assert turns.count > 10
 
 
 async def test_a_stopped_nursery_goes_on_and_holds_nothing_up(
@@ -783,14 +796,14 @@ async def test_a_stopped_nursery_goes_on_and_holds_nothing_up(
     ) as pool:
         first = asyncio.create_task(run(pool, "import time\ntime.sleep(2.5)\nresult = x"))
         await eventually(pool.script_pids, what="it runs")
-        async with HeldUp() as held_up:
+        async with Turns() as turns:
             nursery_of(pool).suspend()
 
             # The pool has to grow for it.
             assert (await run(pool, "result = x", execution=8)).value == 1
         assert (await first).value == 1
 
-    assert held_up.seconds < 0.8
+    assert turns.count > 10
 
 
 async def test_a_start_is_given_up_while_the_nursery_does_not_answer(
@@ -804,9 +817,7 @@ async def test_a_start_is_given_up_while_the_nursery_does_not_answer(
         nursery_of(pool).suspend()
         second = asyncio.create_task(run(pool, "result = x", execution=8))
         await eventually(lambda: pool._starting, what="the next one starts")
-        started = time.monotonic()
 
-    assert time.monotonic() - started < 10
     ends = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(end) for end in ends] == [InterpreterLost, InterpreterLost]
 
@@ -869,7 +880,7 @@ async def test_an_interpreter_that_starts_while_its_worker_dies_leaves_no_direct
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STARTS_AND_DIES, stdout=asyncio.subprocess.PIPE
     )
-    said = (await asyncio.wait_for(process.communicate(), 30))[0].decode().strip()
+    said = (await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS))[0].decode().strip()
 
     assert "noetl-python-" in said
     await eventually(lambda: not Path(said).exists(), what="the directory is gone")

@@ -6,7 +6,6 @@ import atexit
 import builtins
 import contextlib
 import contextvars
-import inspect
 import json
 import linecache
 import os
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
 
 
 _KNOWN_BODIES = 16
-# The function of C, without the enumerations around it.
-_set_handler = inspect.unwrap(signal.signal)
-_SIGTERM, _SIGKILL, _DEFAULT = int(signal.SIGTERM), int(signal.SIGKILL), int(signal.SIG_DFL)
+_set_mask = signal.pthread_sigmask
+_SIGKILL, _SET = int(signal.SIGKILL), int(signal.SIG_SETMASK)
 _seed = random.seed
 
 
@@ -94,7 +92,7 @@ class ScriptProcess:
         return contextvars.Context().run(self._work, job, may_stay=may_stay)
 
     def _prepare(self) -> None:
-        _set_handler(_SIGTERM, _DEFAULT)
+        _set_mask(_SET, ())  # not the zygote's
         os.setpgid(0, 0)
         if self._box is not None:
             self._box.close_in()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .traces import Traces
 
 
+_AWAITED = (signal.SIGTERM, signal.SIGCHLD)
+
+
 class Zygote:
     """The parent of script processes; ends with the worker."""
 
@@ -51,7 +54,10 @@ class Zygote:
         self._children = f"/proc/{self._pid}/task/{self._pid}/children"
 
     def serve(self, *, parent: int) -> None:
-        signal.signal(signal.SIGTERM, self._on_end)
+        # Waited for and never handled: a handler's signal that comes just before a wait for a
+        # script leaves the wait asleep, and us alive without the nursery.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
             self._end()
         limits.adopt_orphans()
@@ -80,7 +86,7 @@ class Zygote:
             ).live()
         self._child = pid
         os.write(self.control, CONTROL.pack(READY, pid, 0))
-        _, status = os.waitpid(pid, 0)
+        status = self._wait_for(pid)
         self._child = 0
         _kill_group(pid)
         self._end_descendants(seconds=5.0)
@@ -90,10 +96,14 @@ class Zygote:
         self._empty_directory()
         os.write(self.control, CONTROL.pack(LEFT if is_left else ENDED, pid, status))
 
-    def _on_end(self, _number: int, _frame: object) -> None:
-        if os.getpid() != self._pid:  # it came just before the fork
-            os._exit(1)
-        self._end()
+    def _wait_for(self, pid: int) -> int:
+        """Return how a script process has ended; end with it when we are told to."""
+        while True:
+            if signal.sigwaitinfo(_AWAITED).si_signo == signal.SIGTERM:
+                self._end()
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return status
 
     def _end(self) -> NoReturn:
         if self._child:
