@@ -1,18 +1,24 @@
 """A backup and a restore on a real server, and everything that is refused."""
 
+import asyncio
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asyncpg import Record
 from noetl.backup.dump import back_up
 from noetl.backup.manifest import NAME
-from noetl.backup.restore import Restored, restore, send_again
+from noetl.backup.parts import open_part
+from noetl.backup.restore import PROGRAM, Restored, restore, send_again
 from noetl.stack.errors import StackError
-from noetl.stack.servers import binaries, migrations
+from noetl.stack.servers import binaries, migrations, sessions
 from noetl.stack.servers.databases import Databases, single_database
 from noetl_testkit.postgres import Database, OwnPostgresServer
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 # Two messages to executions, a commit's row, and a command's.
 FILLED = """
@@ -31,7 +37,10 @@ def databases_at(database: Database) -> Databases:
     return single_database(database.address)
 
 
-def test_what_was_backed_up_is_there_again(own_postgres: OwnPostgresServer, tmp_path: Path) -> None:
+def test_what_was_backed_up_is_there_again(
+    own_postgres: OwnPostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LEAVING_SECONDS", PATIENCE_SECONDS)
     source, folder = own_postgres.at("source"), tmp_path / "backup"
     empty = databases_at(own_postgres.maintenance)
     with pytest.raises(StackError, match=r"shard_0 \(noetl@127.0.0.1:.*/postgres\): .*read"):
@@ -62,7 +71,9 @@ def test_what_was_backed_up_is_there_again(own_postgres: OwnPostgresServer, tmp_
     assert target.run(owner) == "noetl_orchestrator"
     assert migrations.migrate(target.dsn).strip() == ""
 
-    in_use_or_filled(databases_at(target), target, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "LEAVING_SECONDS", 0.0)
+        in_use_or_filled(databases_at(target), target, folder)
     assert restore(databases_at(target), folder, replace=True, seconds=60).messages == 2
     assert send_again(databases_at(target)).messages == 2
 
@@ -97,21 +108,55 @@ def refused_before_a_restore(databases: Databases, folder: Path) -> None:
         restore(databases, folder.parent, seconds=60)
 
 
-def in_use_or_filled(databases: Databases, database: Database, folder: Path) -> None:
-    with pytest.raises(StackError, match="has a schema noetl already"):
-        restore(databases, folder, seconds=60)
+@contextmanager
+def session_of(program: str, database: Database) -> Iterator[None]:
+    """Be connected as a program."""
     with subprocess.Popen(
         [str(binaries.postgres("psql")), "-XqAt", database.dsn],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={"PGAPPNAME": "noetl-orchestrator"},
+        env={"PGAPPNAME": program},
     ) as session:
         assert session.stdin is not None
         assert session.stdout is not None
         session.stdin.write("SELECT 1;\n")
         session.stdin.flush()
         assert session.stdout.readline() == "1\n"
+        yield
+        session.stdin.close()
+
+
+@pytest.mark.parametrize("program", [PROGRAM, "noetl-orchestrator"])
+async def test_a_session_that_ends_meanwhile_is_waited_for(
+    own_postgres: OwnPostgresServer, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """The server learns of a client's end a moment later, that of our own last one too."""
+    monkeypatch.setattr(sessions, "LEAVING_SECONDS", PATIENCE_SECONDS)
+    address = own_postgres.maintenance.address
+    looks: list[str] = []
+
+    async with open_part(address, name=PROGRAM, seconds=PATIENCE_SECONDS) as database:
+        fetch = database.fetch
+
+        async def counted(name: str) -> list[Record]:
+            looks.append(name)
+            return await fetch(name)
+
+        monkeypatch.setattr(database, "fetch", counted)
+        with session_of(program, own_postgres.maintenance):
+            looking = asyncio.create_task(sessions.sessions_left(database))
+            await eventually(lambda: len(looks) > 2, what="it was seen")
+            assert not looking.done()
+        left = await looking
+
+    assert left is None
+
+
+def in_use_or_filled(databases: Databases, database: Database, folder: Path) -> None:
+    with pytest.raises(StackError, match="has a schema noetl already"):
+        restore(databases, folder, seconds=60)
+    with session_of("noetl-orchestrator", database):
         for act in (
             lambda: restore(databases, folder, replace=True, seconds=60),
             lambda: send_again(databases),
@@ -120,4 +165,3 @@ def in_use_or_filled(databases: Databases, database: Database, folder: Path) -> 
                 StackError, match=r"is in use \(1 of noetl-orchestrator\): stop every"
             ):
                 act()
-        session.stdin.close()

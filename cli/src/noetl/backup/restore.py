@@ -18,6 +18,7 @@ from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases
 from noetl.stack.servers.roles import CONSOLE, ROLES
+from noetl.stack.servers.sessions import sessions_left
 
 PROGRAM = "noetl-server restore"
 _SECONDS = 600.0
@@ -202,9 +203,8 @@ async def _send_all_again(parts: Parts, *, is_open: bool = True) -> Restored:
 
 
 async def _refuse_sessions(database: Statements, name: str, address: DatabaseAddress) -> None:
-    sessions = await database.fetch("list_sessions")
-    if sessions:
-        who = ", ".join(f"{row['number']} of {row['program']}" for row in sessions)
+    who = await sessions_left(database)
+    if who is not None:
         raise StackError(
             f"{name} ({address!r}) is in use ({who}): stop every service before a restore"
         )

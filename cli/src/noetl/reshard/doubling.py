@@ -26,6 +26,7 @@ from noetl.reshard.broker import clear_broker
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases
+from noetl.stack.servers.sessions import sessions_left
 
 PROGRAM = "noetl-server reshard"
 _SECONDS = 3600.0
@@ -136,10 +137,9 @@ async def _prepare_new(wanted: Doubling) -> None:
 async def _refuse_what_runs(wanted: Doubling) -> None:
     for address in {wanted.cluster, *wanted.old, *wanted.new}:
         async with _session(address) as session:
-            sessions = await session.fetch("list_sessions")
+            who = await sessions_left(session)
             living = await session.fetch("list_living") if address == wanted.cluster else []
-        if sessions:
-            who = ", ".join(f"{row['number']} of {row['program']}" for row in sessions)
+        if who is not None:
             raise StackError(f"{address!r} is in use ({who}): stop every service and worker first")
         if living:
             who = ", ".join(f"{row['name']} has {row['what']}" for row in living)
