@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from noetl_testkit.waiting import eventually
+from noetl_worker.interpreters.host.calls import can_filter
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 
@@ -84,3 +86,44 @@ async def test_nothing_of_a_script_is_left_when_its_step_is_over(
 
         after = await pool.run(make_job("result = 5"), timeout=20, execution=2)
     assert after.value == 5
+
+
+_STARVE = """
+import os, resource
+zygote = os.getppid()
+with open(f"/proc/{zygote}/status") as file:
+    nursery = int(next(line for line in file if line.startswith("PPid")).split()[1])
+limits = {}
+for pid in (zygote, nursery):
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, 0))
+        limits[pid] = "changed"
+    except PermissionError:
+        limits[pid] = "refused"
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        null = os.open("/dev/null", os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        os.closerange(3, 64)
+        os.execve("/bin/sleep", ["sleep", args["mark"]], {})
+    os._exit(0)
+os.wait()
+result = sorted(limits.values())
+"""
+
+
+@pytest.mark.skipif(not can_filter(), reason="the kernel has no filters")
+async def test_nothing_is_left_where_its_parents_were_to_be_blind() -> None:
+    """Without open files they could not look for what a script leaves behind."""
+    mark = f"99.{os.getpid()}"
+    async with open_pool(ScriptBox()) as pool:
+        try:
+            attack = await pool.run(make_job(_STARVE, mark=mark), timeout=60, execution=1)
+            await eventually(lambda: not sleepers(mark), what="all are gone", timeout_seconds=60)
+        finally:
+            for pid in sleepers(mark):
+                os.kill(pid, signal.SIGKILL)
+
+    assert attack.value == ["refused", "refused"]

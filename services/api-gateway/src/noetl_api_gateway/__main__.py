@@ -7,6 +7,7 @@ import sys
 import uvloop
 from noetl_common.logging import configure
 from noetl_common.process.ending import ending_at_once
+from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.server import allow_connections, serve, server_config
 from noetl_common.telemetry.tracing import traced_process
 
@@ -44,6 +45,7 @@ async def run(settings: Settings) -> int:
 
 def main() -> None:
     """Serve, and exit with the exit code."""
+    hide_from_scripts()
     settings = Settings()
     configure(settings, "api-gateway")
     with ending_at_once():

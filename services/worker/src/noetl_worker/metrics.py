@@ -43,7 +43,8 @@ EMIT_RETRIES = counter(
 )
 SCRIPT_ISOLATION = gauge(
     "noetl_worker_script_isolation",
-    "1 if scripts are kept from other files, neighbours' memory, TCP ports, foreign processes.",
+    "1 if scripts are kept from other files, neighbours' memory, TCP ports, signals to foreign "
+    "processes, calls that change those.",
     ("feature",),
 )
 CONTAINERS_STARTED = counter(

@@ -4,6 +4,7 @@ from noetl_common.logging import get_logger
 
 from noetl_worker import metrics
 from noetl_worker.interpreters.host.box import features, landlock_version
+from noetl_worker.interpreters.host.calls import can_filter
 from noetl_worker.interpreters.process import ScriptBox
 
 _log = get_logger()
@@ -20,6 +21,7 @@ def tell_isolation(box: ScriptBox | None) -> dict[str, bool]:
         version if box is not None else 0,
         limits_network=box is not None and box.ports is not None,
     )
+    enforced["calls"] = box is not None and can_filter()
     for feature, is_enforced in enforced.items():
         metrics.SCRIPT_ISOLATION.labels(feature).set(int(is_enforced))
     # An open network is what playbooks need; anything else that is missing is a weakness.

@@ -47,7 +47,8 @@ class ScriptSettings(BaseSettings):
     worker_script_isolated: bool = Field(
         default=True,
         description="Scripts reach only the files and processes below, where the kernel has "
-        "Landlock; false: all that the worker's user may reach.",
+        "Landlock, and make no system calls that change other processes, where it has seccomp; "
+        "false: all that the worker's user may reach.",
     )
     worker_script_network: str = Field(
         default="all",

@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import box, limits, sharing
+from . import box, calls, limits, sharing
 from .traces import Traces
 from .wire import PID
 from .zygote import Zygote
@@ -53,6 +53,8 @@ def _serve(
     if libraries is not None:
         _find_libraries(libraries)
     box.give_up_privileges()
+    if bounds["box"] is not None:
+        calls.refuse_calls()
     limits.adopt_orphans()
     traces = Traces(libraries)
     if forks_often:

@@ -9,6 +9,7 @@ from functools import partial
 
 from noetl_worker.interpreters.host import limits
 from noetl_worker.interpreters.host.box import Box, give_up_privileges
+from noetl_worker.interpreters.host.calls import refuse_calls
 from noetl_worker.tools.sql.duckdb.host.session import HostSession
 from noetl_worker.tools.sql.duckdb.host.wire import CONTROL, OPEN, STOP
 
@@ -46,6 +47,7 @@ def live(control: socket.socket, task: Task, *, parent: int) -> None:
         limits.apply_data_limit(task.memory_bytes)
         if task.read is not None:
             give_up_privileges()
+            refuse_calls()
             ports: list[int] | None = None if task.has_network else []
             box = Box(task.directory, read=task.read, write=task.write, ports=ports)
             if task.beside is not None:
