@@ -18,14 +18,19 @@ from .security.access.callers import ASKING
 
 _STACKS = pytest.StashKey[SharedStacks]()
 _UI = os.environ.get("NOETL_TEST_UI_DIR") or str(Path(__file__).parent / "console" / "stand_in")
+# A service that is merely kept waiting for a processor is no refusal.
+_PATIENT = {
+    f"NOETL_{name}_PATIENCE_SECONDS": "60" for name in ("REQUEST", "START", "RESOLVE", "EXISTS")
+}
 _SETTINGS = {
     "nats": {"NOETL_WORKER_TRANSPORT": "nats", "NOETL_UI_DIR": _UI},
     "http": {"NOETL_WORKER_TRANSPORT": "http"},
     "edge": {
-        "NOETL_HEAD_SECONDS": "1",
-        "NOETL_BODY_SILENCE_SECONDS": "1",
-        "NOETL_BODY_SECONDS": "4",
-        "NOETL_UNREAD_SECONDS": "1",
+        # Their tests wait for them; who is served well sends in a moment, of a busy machine too.
+        "NOETL_HEAD_SECONDS": "3",
+        "NOETL_BODY_SILENCE_SECONDS": "3",
+        "NOETL_BODY_SECONDS": "10",
+        "NOETL_UNREAD_SECONDS": "3",
         "NOETL_MAX_CONNECTIONS_PER_ADDRESS": "200",
         "NOETL_MAX_BUFFERED_BODY_BYTES": str(64 << 20),
         "NOETL_MAX_EVENT_STREAMS_PER_ADDRESS": "8",
@@ -48,7 +53,7 @@ def _prepared_stack(name: str) -> Iterator[Stack]:
     """Run a stack with the database and the credentials that playbooks name."""
     # One that is started as its users start it.
     is_warm = name != "nats"
-    with running_stack(environment=_SETTINGS[name], is_warm=is_warm) as stack:
+    with running_stack(environment={**_PATIENT, **_SETTINGS[name]}, is_warm=is_warm) as stack:
         asyncio.run(_create_database(stack))
         login = stack.database_login(DATABASE)
         with stack.client() as client:

@@ -10,7 +10,7 @@ from typing import Any
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.process import birth
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 READY = "Ctrl-C stops"
 HERE = Path(__file__).parent
@@ -46,7 +46,6 @@ class PlaceholderStack:
         wait_until(
             lambda: process.poll() is not None or self.output().count(READY) == self._starts,
             what="the stack is ready",
-            timeout_seconds=60,
         )
         assert process.poll() is None, self.output()
 
@@ -70,20 +69,19 @@ class PlaceholderStack:
         wait_until(
             lambda: self.services()[name]["restarts"] > before["restarts"] and self.is_ready(),
             what=f"{name} is back",
-            timeout_seconds=60,
         )
 
     def kill_supervisor(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_SECONDS)
 
     def stop(self) -> int:
         """Ctrl-C; the exit code."""
         if self._process is None:
             return 0
         self._process.send_signal(signal.SIGINT)
-        code = self._process.wait(timeout=60)
+        code = self._process.wait(timeout=PATIENCE_SECONDS)
         self._process = None
         return code
 

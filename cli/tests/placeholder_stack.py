@@ -7,6 +7,7 @@ from noetl.commands.up import serve
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl.stack.supervisor import StackPlan
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 MODULES = dict.fromkeys(("api-gateway", "orchestrator", "worker"), "placeholder_service")
 
@@ -18,6 +19,6 @@ if __name__ == "__main__":
         replicas={"worker": 2},
     )
     try:
-        serve(plan, ready_timeout=60)
+        serve(plan, ready_timeout=PATIENCE_SECONDS)
     except StackError as error:
         sys.exit(f"placeholder_stack: {error}")

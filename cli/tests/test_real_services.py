@@ -14,9 +14,9 @@ import pytest
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.process import free_port
 from noetl_testkit.stack import command
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 [COMMAND] = command()
 PLAYBOOK = """\
@@ -81,14 +81,13 @@ def started(
         wait_until(
             lambda: process.poll() is not None or log.read_text().count("Ctrl-C stops") == ready,
             what="the stack is ready",
-            timeout_seconds=120,
         )
         assert process.poll() is None, log.read_text()
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal_number)
-        process.wait(timeout=90)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def run_command(file: Path, data: DataDirectory, *, is_warm: bool = False) -> list[str]:
@@ -103,7 +102,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -149,12 +148,12 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(
             text=True,
         )
         assert following.stderr is not None
-        wait_until(lambda: "… start" in following.stderr.readline(), timeout_seconds=30)
+        wait_until(lambda: "… start" in following.stderr.readline())
         first.kill()
     try:
         with started(data, *command(is_warm=True), *up):
             gate.unlink()
-            result, said = following.communicate(timeout=150)
+            result, said = following.communicate(timeout=PATIENCE_SECONDS)
     finally:
         following.kill()
 
@@ -177,15 +176,15 @@ def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
     ):
         stderr = first.stderr
         assert stderr is not None
-        wait_until(data.is_held, what="the first run has a stack", timeout_seconds=60)
+        wait_until(data.is_held, what="the first run has a stack")
         given = ("--set", "n=2", "--set", f"gate={other_gate}")
         later = pool.submit(run, file, data, *given, is_warm=True)
-        wait_until(data.is_used, what="the second run has found it", timeout_seconds=60)
+        wait_until(data.is_used, what="the second run has found it")
         gate.unlink()
-        wait_until(lambda: "another run uses" in stderr.readline(), timeout_seconds=60)
+        wait_until(lambda: "another run uses" in stderr.readline())
         other_gate.unlink()
         second = later.result()
-        said, _ = first.communicate(timeout=90)
+        said, _ = first.communicate(timeout=PATIENCE_SECONDS)
 
     assert (first.returncode, json.loads(said)) == (0, {"before": 1})
     assert (second.returncode, json.loads(second.stdout)) == (0, {"before": 2}), second.stderr
@@ -202,11 +201,11 @@ def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: 
     )
     stderr = process.stderr
     assert stderr is not None
-    wait_until(lambda: "… start" in stderr.readline(), timeout_seconds=60)
+    wait_until(lambda: "… start" in stderr.readline())
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "CANCELLED" in stderr.readline(), timeout_seconds=60)
+    wait_until(lambda: "CANCELLED" in stderr.readline())
     gate.unlink()
-    _, said = process.communicate(timeout=90)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 130, said
     assert not data.is_held()
@@ -231,7 +230,7 @@ def test_server_and_worker_start_as_modules(file: Path, data: DataDirectory) -> 
                 file, data, "--server-url", f"http://127.0.0.1:{port}", "--timeout", "60"
             )
             worker.terminate()
-            worker.wait(timeout=60)
+            worker.wait(timeout=PATIENCE_SECONDS)
     finally:
         worker.kill()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from noetl_common import metrics
 from noetl_testkit.stack import command
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.warm.measured import Loading
 
 READS = ["logs", "412345678901234567", "--file", "-"]
@@ -23,7 +23,7 @@ def test_a_command_says_and_returns_what_it_does_alone(words: list[str], tmp_pat
             cwd=tmp_path,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
         for is_warm in (True, False)
     )
@@ -54,7 +54,7 @@ def test_signals_reach_it_and_it_ends_with_its_caller(number: signal.Signals, co
         process.send_signal(number)
 
         process.stdout.read()
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=PATIENCE_SECONDS) == code
         wait_until(lambda: _reads_no_more(process), what="nothing reads any more")
 
 

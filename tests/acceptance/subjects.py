@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import nats
 from nats.aio.msg import Msg
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -31,8 +32,8 @@ def subjects_seen(url: str) -> Iterator[set[str]]:
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
     thread.start()
     try:
-        assert is_ready.wait(30), "no subscription to all subjects"
+        assert is_ready.wait(PATIENCE_SECONDS), "no subscription to all subjects"
         yield seen
     finally:
         is_over.set()
-        thread.join(timeout=30)
+        thread.join(timeout=PATIENCE_SECONDS)

@@ -20,7 +20,7 @@ import nats
 from nats.aio.client import Client
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -40,7 +40,7 @@ ODDITIES: tuple[Json, ...] = (
     "2026-13-45T99:99:99Z", "{{ 1 / 0 }}", "%00", "../../..", {"$ref": "#"},
 )  # fmt: skip
 AT_ONCE = 16
-SECONDS = 30.0
+SECONDS = PATIENCE_SECONDS
 
 
 def mutated(seed: Json, chance: random.Random) -> Json:
@@ -168,7 +168,7 @@ async def post_events(
             kept.append(f"{answer.status_code} {answer.text[:200]} <- {path} {body[:600]!r}")
 
     async with (
-        httpx.AsyncClient(base_url=url, timeout=60) as client,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client,
         asyncio.TaskGroup() as group,
     ):
         for number in range(cases):

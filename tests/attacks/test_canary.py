@@ -28,7 +28,7 @@ from noetl_contract.json import JsonObject
 from noetl_testkit.stack import FINISHED, Stack, events, execute, finish, register, running_stack
 from noetl_testkit.web import Request, Response, serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 KINDS = sorted(entry.name for entry in entry_points(group="noetl.tools"))
 
@@ -202,7 +202,7 @@ def stack(canaries: Canaries) -> Iterator[Stack]:
                     path = register(client, yaml.safe_dump(document))["path"]
                     canaries.executions[path] = execute(client, path, api_token=canaries.paid)
         for execution_id in canaries.executions.values():
-            assert finish(client, execution_id, seconds=90) in FINISHED
+            assert finish(client, execution_id) in FINISHED
         yield stack
 
 

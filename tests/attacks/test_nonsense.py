@@ -8,11 +8,12 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from noetl_testkit.stack import Stack, execute, finish, register
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     import httpx
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 GOOD = """\
 apiVersion: noetl.io/v2
@@ -34,7 +35,7 @@ def stack(nats_stack: Stack) -> Stack:
 def assert_alive(stack: Stack) -> None:
     """A playbook still runs, so no consumer is stuck behind the nonsense."""
     with stack.client() as client:
-        assert finish(client, execute(client, "nonsense/good"), seconds=20) == "COMPLETED"
+        assert finish(client, execute(client, "nonsense/good")) == "COMPLETED"
 
 
 BROKEN_PLAYBOOKS = {
@@ -151,7 +152,7 @@ async def test_garbage_on_a_stream_becomes_dead_letters(stack: Stack, subject: s
             "noetl_dead.>", stream="noetl_dead", config=ConsumerConfig(opt_start_seq=last + 1),
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE, ordered_consumer=True,
         )  # fmt: skip
-        letters = [(await reader.next_msg(timeout=30)).headers or {} for _ in GARBAGE]
+        letters = [(await reader.next_msg(timeout=PATIENCE_SECONDS)).headers or {} for _ in GARBAGE]
     finally:
         await connection.close()
 

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from noetl_testkit.waiting import unless_it_hangs
+
 from benchmarks.probes.slow_link import serve
 
 
@@ -16,7 +18,7 @@ async def test_what_is_sent_comes_back_in_order_after_the_round_trip(unused_tcp_
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     target = server.sockets[0].getsockname()[1]
     link = asyncio.create_task(serve(unused_tcp_port, target, 0.02))
-    async with asyncio.timeout(10):
+    async with unless_it_hangs():
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from golden import TOKEN
 from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_testkit.web import Response, serving
 
 SCRIPT = Path(__file__).parents[2] / "helm" / "noetl" / "files" / "register.py"
@@ -33,7 +34,7 @@ def _register(stack: Stack, folder: Path) -> subprocess.CompletedProcess[str]:
         env={"NOETL_SERVER_URL": stack.url, "NOETL_INTERNAL_API_TOKEN": TOKEN},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, finish
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 QUICK = """\
 apiVersion: noetl.io/v2
@@ -84,7 +85,7 @@ class Cli:
             [str(self.binary), *self.options, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
             input=answer,
             # In the checkout the CLI would take "examples/hello" for the file of that name.
@@ -133,7 +134,7 @@ def installed_in(folder: Path) -> Path:
     done = subprocess.run(
         [_UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python", "noetl"],
         capture_output=True,
-        timeout=150,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     if done.returncode != 0:

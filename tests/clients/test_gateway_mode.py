@@ -13,10 +13,11 @@ import httpx
 import pytest
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, finish
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from ..security.access.callers import GATEWAY_AT, KEYS, PAGES_AT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 EXECUTE = """
 mutation ExecutePlaybook($name: String!, $variables: JSON, $clientId: String) {
@@ -101,7 +102,7 @@ class Page:
         self.client_id = ""
         self._client = httpx.AsyncClient(
             base_url=stack.url,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             headers={
                 "Authorization": f"Bearer {token}",
                 "x-session-token": token,
@@ -262,7 +263,7 @@ async def test_calls_of_a_page_come_through_a_gateway(
     at = httpx.AsyncHTTPTransport(local_address=address)
     headers = {"x-session-token": "a-session-of-the-gateway", "x-requested-with": "page"}
     async with httpx.AsyncClient(
-        base_url=stack.url, transport=at, headers=headers, timeout=60
+        base_url=stack.url, transport=at, headers=headers, timeout=PATIENCE_SECONDS
     ) as gateway:
         calls = [
             gateway.post("/api/execute", json={"path": "tests/gateway/plain"}),

@@ -1,6 +1,7 @@
 """What steps print, seen while they run, over both transports of the workers."""
 
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from noetl_testkit.stack import Stack
 if TYPE_CHECKING:
     from noetl_contract.http.workers.output import StepOutput
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 PATH = "tests/live/printing"
 SECRET = "hunter-2-hunter"
@@ -19,16 +20,17 @@ PRINTING = f"""
 apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {{name: printing, path: {PATH}}}
-workload: {{password: {SECRET}}}
+workload: {{password: {SECRET}, gate: ""}}
 workflow:
   - step: start
     tool:
       kind: python
       code: |
-        import sys, time
+        import os, sys, time
         print("begun")
         print("the word is", variables["workload"]["password"], file=sys.stderr)
-        time.sleep(0.5)
+        while os.path.exists(variables["workload"]["gate"]):
+            time.sleep(0.02)
         for _ in range({LINES} // 1000):
             print("flood\\n" * 999 + "flood")
         result = 1
@@ -38,12 +40,16 @@ workflow:
 """
 
 
-async def test_lines_are_seen_before_their_step_ends(transport_stack: Stack) -> None:
+async def test_lines_are_seen_before_their_step_ends(
+    transport_stack: Stack, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
     connection = Connection(transport_stack.url, transport_stack.admin_key())
     seen: list[StepOutput] = []
     async with AsyncClient(connection) as client:
         await client.catalog.register(PRINTING)
-        execution_id = (await client.start(PATH)).execution_id
+        execution_id = (await client.start(PATH, {"gate": str(gate)})).execution_id
         is_running: bool | None = None
         async with aclosing(client.output(execution_id)) as output:
             async for one in output:
@@ -51,6 +57,7 @@ async def test_lines_are_seen_before_their_step_ends(transport_stack: Stack) -> 
                 if is_running is None:
                     steps = await client.steps(execution_id)
                     is_running = [step.state for step in steps.steps] == ["RUNNING"]
+                    gate.unlink()
         events = await client.events(execution_id, event_type="call.done")
 
     assert is_running

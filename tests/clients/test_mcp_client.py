@@ -10,7 +10,7 @@ from noetl_client import Client
 from noetl_testkit.stack import Stack
 from noetl_testkit.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 OFFERED = """
 apiVersion: noetl.io/v2

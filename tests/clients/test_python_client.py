@@ -7,7 +7,7 @@ import pytest
 from noetl_client import AsyncClient, ExecutionFailed, WaitTimedOut
 from noetl_testkit.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 FAILING = """

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from nats.js.api import AckPolicy, ConsumerConfig
 from noetl.stack.process import free_port
-from noetl_testkit.stack import READY_SECONDS, Stack
+from noetl_testkit.stack import Stack
 from noetl_testkit.waiting import wait_for, wait_until
 from real_cli import FAILS, PARENT, QUICK, WAITS, Cli, installed_in
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def wait_for_worker(stack: Stack) -> None:
                 return False
             return answer.status_code == 200 and bool(answer.json())
 
-        wait_until(is_known, what="a worker came", timeout_seconds=READY_SECONDS)
+        wait_until(is_known, what="a worker came")
 
 
 def test_register_run_and_status(cli: Cli, pytestconfig: pytest.Config) -> None:

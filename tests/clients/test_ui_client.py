@@ -11,7 +11,7 @@ from noetl_testkit.stack import Stack
 from real_cli import FAILS
 from ui_client import MODES, ORIGIN, Page, check, double, printed, shown_text
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 # The longest page of events.
 MOST_EVENTS = 2000

@@ -8,7 +8,7 @@ from noetl_testkit.stack import Stack
 from test_ui_client import CATALOG, SAYS
 from ui_client import MODES, ORIGIN, Mode, Page, check, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 ROOT = "screens"
 HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: x, path: PATH}\nworkflow:\n"
 FAILING = """\

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 from noetl_contract.json import Json, JsonObject
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 ORIGIN = "http://localhost:5173"
 TERMINAL = {"COMPLETED", "FAILED", "CANCELED", "CANCELLED", "ERROR"}
@@ -57,7 +57,9 @@ class Page:
 
     def __init__(self, base_url: str, mode: Mode) -> None:
         self.mode = mode
-        self._client = httpx.Client(base_url=base_url, timeout=120, headers=dict(mode.headers))
+        self._client = httpx.Client(
+            base_url=base_url, timeout=PATIENCE_SECONDS, headers=dict(mode.headers)
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -38,7 +38,6 @@ KEYS = frozenset(
     {"name", "ask", "json", "text", "headers", "status", "body", "plain"}
     | {"error", "error_like", "detail", "has", "save", "until"}
 )
-UNTIL_SECONDS = 20.0
 # What others wrote keeps no order of keys in the database.
 FREE = frozenset({"context", "result", "workload", "meta", "data", "payload", "layout"})
 _NAMED = re.compile(r"\$\{(\w+)\}")
@@ -117,7 +116,7 @@ class Story:
                 return not found
 
             with suppress(TimeoutError):
-                wait_until(is_the_same, timeout_seconds=UNTIL_SECONDS)
+                wait_until(is_the_same)
         if not found:
             for name, place in case.spec.get("save", {}).items():
                 self.names[name] = str(_at(answer.json(), place))

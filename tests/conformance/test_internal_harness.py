@@ -14,7 +14,7 @@ from golden import TOKEN
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.stack import Stack, service
-from noetl_testkit.waiting import wait_for
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -67,7 +67,7 @@ def test_without_a_configured_token_nobody_passes(stack: Stack, configured: str 
         answer = asked_until_it_answers(f"http://127.0.0.1:{port}{PENDING}", edge)
     finally:
         edge.terminate()
-        edge.wait(timeout=20)
+        edge.wait(timeout=PATIENCE_SECONDS)
     assert answer.status_code == 503
     assert answer.json()["error"].startswith(
         "Internal API not configured: NOETL_INTERNAL_API_TOKEN env var unset on the server."
@@ -78,7 +78,7 @@ def asked_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> httpx.
     def answer() -> httpx.Response | None:
         assert process.poll() is None
         try:
-            return httpx.get(url, headers=AUTHORIZED, timeout=10)
+            return httpx.get(url, headers=AUTHORIZED, timeout=PATIENCE_SECONDS)
         except httpx.ConnectError:
             return None
 

@@ -70,7 +70,6 @@ async def open_page(seen: Seen, browser: Browser) -> AsyncIterator[Open]:
         await context.close()
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", MODES)
 async def test_pages_are_accessible_and_fit(open_page: Open, seen: Seen, mode: str) -> None:
     """Some of them; all with NOETL_CONSOLE_PAGES=all, which takes a minute."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fenced import ROOT, Block
 from noetl.stack.servers.binaries import postgres
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
-_SECONDS = 60
 _ID = re.compile(r"\b\d{17,19}\b")
 _KEY = re.compile(r"\bnk_([0-9a-f]+)_[\w-]{20,}")
 _POSTGRES = postgres("psql").parent
@@ -93,7 +93,7 @@ class Reader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=_SECONDS,
+                timeout=PATIENCE_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:

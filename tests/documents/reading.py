@@ -20,7 +20,7 @@ from nats.js.api import StreamConfig
 from noetl.stack.process import free_port
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, command, execute, finish, register
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.web import Request, Response, serving
 from readers import Reader
 
@@ -52,7 +52,7 @@ class Session:
         """Return the execution of a playbook, once it has ended."""
         with self.stack.client() as client:
             execution = self.executions[block.place]
-            finish(client, execution, seconds=60)
+            finish(client, execution)
             answer = client.get(f"/api/executions/{execution}", params={"page_size": 500})
             return dict(answer.json())
 
@@ -66,10 +66,9 @@ class Session:
                 wait_until(
                     lambda: len(_open_waits(client, execution)) == 2,
                     what="both waits are open",
-                    timeout_seconds=30,
                 )
             else:
-                finish(client, execution, seconds=60)
+                finish(client, execution)
             return execution
 
     def end_given(self) -> None:
@@ -213,7 +212,7 @@ def _example_service() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager

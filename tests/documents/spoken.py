@@ -19,6 +19,7 @@ from fenced import ROOT
 from noetl.main import app
 from noetl_common.environment.pieces import variables_of
 from noetl_common.errors import NoetlError
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
@@ -45,7 +46,12 @@ def strangers(text: str) -> Iterator[str]:
     no service would take, and services and volumes that ``compose.yaml`` hasn't got.
     """
     read = subprocess.run(
-        ["bash", "-n"], input=text, capture_output=True, text=True, timeout=10, check=False
+        ["bash", "-n"],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     if read.returncode:
         yield read.stderr.strip()
@@ -123,7 +129,7 @@ def _help_of(program: str) -> str:
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     return done.stdout

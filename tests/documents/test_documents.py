@@ -17,8 +17,6 @@ from spoken import strangers
 from wholes import document_of, problems_of
 
 # The first test waits for all executions and commands, which are some twenty processes of ours.
-pytestmark = pytest.mark.timeout(300)
-
 # What a block that isn't even parsed may not have.
 _OURS = "noetl-server"
 BLOCKS = all_blocks()

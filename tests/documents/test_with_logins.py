@@ -10,8 +10,6 @@ from reading import Session, session_of
 
 from tests.security.access.callers import INTERNAL, KEYS
 
-pytestmark = pytest.mark.timeout(300)
-
 ALL = all_blocks()
 RUN = [one for one in ALL if one.stack == "asking" and one.language == "sh" and one.is_run]
 # With the files of the tutorial's first page, which its last one goes on with.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "deploy/monitoring/alerts.yaml"
@@ -95,5 +96,5 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = promtool()
     assert program is not None
     return subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [program, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )

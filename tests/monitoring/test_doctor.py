@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, command, register
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 POOL = "doctor-nobody"
 PLAYBOOK = """
@@ -52,7 +53,7 @@ def examined(stack: Stack) -> tuple[int, JsonObject]:
         [*command(is_warm=True), "doctor", "--json", "--data", str(stack.data)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.stdout, done.stderr

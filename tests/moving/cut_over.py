@@ -21,7 +21,7 @@ from noetl.stack.process import free_port
 from noetl_contract.json import JsonObject
 from noetl_testkit.legacy import LegacyProcess
 from noetl_testkit.stack import FINISHED, Stack
-from noetl_testkit.waiting import wait_for, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
 
 HELLO = """apiVersion: noetl.io/v2
 kind: Playbook
@@ -72,18 +72,17 @@ def running_edges(
             wait_until(
                 lambda url=url: _is_ready(url),
                 what=f"{url} is ready",
-                timeout_seconds=90,
                 every_seconds=0.1,
             )
         yield urls
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _is_ready(url: str) -> bool:
     try:
-        with urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 -- of ours
+        with urlopen(f"{url}/readyz", timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 -- of ours
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -94,7 +93,9 @@ class Address:
     """The one address; ``move`` makes another edge answer it."""
 
     url: str
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=40, trust_env=False))
+    client: httpx.Client = field(
+        default_factory=lambda: httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False)
+    )
 
     def move(self, url: str) -> None:
         """Lead to another edge from now on."""
@@ -156,7 +157,7 @@ class Traffic:
             status: str = self.address.get(f"/api/executions/{number}/status").json()["status"]
             return status if status in FINISHED else None
 
-        return wait_for(ended, what=f"execution {number} ends", timeout_seconds=60)
+        return wait_for(ended, what=f"execution {number} ends")
 
     def run_until(self, over: threading.Event) -> None:
         """Start and finish executions, one after the other."""

@@ -35,7 +35,7 @@ import asyncpg
 import httpx
 from noetl.stack.services import MODULES
 from noetl_testkit.stack import Stack, register
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from verify import check_executions, longest_gap
 
 PLAYBOOK = """\
@@ -46,7 +46,7 @@ workflow:
 """
 STEPS = 10
 PROCESSES = (*MODULES, "nats", "postgres")
-SETTLE_SECONDS = 180
+SETTLE_SECONDS = PATIENCE_SECONDS
 WARM = 10
 """Starts accepted before the first kill, and after the last one."""
 

@@ -14,7 +14,7 @@ from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
 from noetl_contract.documents.broker_users import broker_users
 from noetl_testkit.process import start
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 NODES = 3
 _READY_SECONDS = 60.0
@@ -63,7 +63,7 @@ class Node:
         """Send a signal that ends it, and wait until it has ended."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=PATIENCE_SECONDS)
             self.process = None
 
     def ask(self, path: str) -> dict[str, object]:

@@ -5,7 +5,6 @@ import pytest
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(400)
 async def test_nothing_is_lost_when_every_process_is_killed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

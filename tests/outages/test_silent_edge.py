@@ -12,7 +12,7 @@ import pytest
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
@@ -81,7 +81,7 @@ def silence(stack: Stack, service: str, gate: Path, *, until: Callable[[], bool]
         finally:
             os.kill(process, signal.SIGCONT)
         gate.unlink()
-        return finish(client, execution_id, seconds=60)
+        return finish(client, execution_id)
 
 
 async def is_silent(dsn: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.stack import Stack, events, execute, finish, register, running_stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2

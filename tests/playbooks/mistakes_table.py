@@ -11,6 +11,7 @@ from pathlib import Path
 
 from noetl_engine.playbook.lint import lint
 from noetl_testkit.stack import Stack, command, running_stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_testkit.web import Response, serving
 
 FOLDER = Path(__file__).parent / "mistakes"
@@ -41,7 +42,7 @@ def _print(name: str, stack: Stack, service: str) -> None:
         [*command(), "run", str(file), *where, *limit],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     said = [line for line in run.stderr.splitlines() if not _PROGRESS.match(line)]

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from noetl_engine.playbook.lint import Finding, lint
 from noetl_testkit.stack import Stack, command
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_testkit.web import Response, serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 FOLDER = Path(__file__).parent / "mistakes"
 UNION = "data did not match any variant of untagged enum ToolDefinition"
@@ -126,7 +127,7 @@ def runs(stack: Stack, service: str) -> dict[str, subprocess.CompletedProcess[st
             [*command(is_warm=True), "run", str(FOLDER / f"{name}.yaml"), *where, *limit],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -209,7 +210,7 @@ workflow: [{step: start, tool: {kind: noop}}]
 def run_file(stack: Stack, file: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command(is_warm=True), "run", str(file), "--server-url", stack.url],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
 

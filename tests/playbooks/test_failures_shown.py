@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from noetl_testkit.stack import Stack, command
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.web import Request, Response, serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {{name: {0}, path: failing/{0}}}\n"
 
@@ -112,7 +112,7 @@ def runs(
             ],
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -187,7 +187,7 @@ def test_a_failure_starts_its_handler_and_calls_an_address(
             found = client.get("/api/executions?path=failing/handler").json()
             return [one for one in found if one["status"] == "COMPLETED"]
 
-        wait_until(lambda: handled() and bodies, timeout_seconds=100)
+        wait_until(lambda: handled() and bodies)
         (entry,) = handled()
     assert str(entry["parent_execution_id"]) == str(begun["execution_id"])
     assert bodies[0]["ended"]["execution_id"] == str(begun["execution_id"])

@@ -13,7 +13,7 @@ from noetl_testkit.waiting import wait_until
 from proofs import PROOFS, Run
 from real_playbooks import DATABASE, read
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 ROWS = {
     "hello_world/hello_world.yaml": 19,
@@ -53,7 +53,7 @@ def test_real_playbook_does_its_work(transport_stack: Stack, hosts: MockHosts, n
         path = register(client, text)["path"]
         execution_id = execute(client, path)
 
-        status = finish(client, execution_id, seconds=90)
+        status = finish(client, execution_id)
         run = Run(
             execution_id=execution_id,
             log=events(client, execution_id),

@@ -10,9 +10,10 @@ import pytest
 from noetl.commands.modules import with_module
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, events, execute, finish, register
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_testkit.web import Response, serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 PATH = "tests/plugins/versioned"
 VERSIONS = 10
@@ -102,7 +103,7 @@ def test_each_run_has_one_version_while_ten_replace_each_other(nats_stack: Stack
             before = newest[0]
             execution_id = execute(client, "tests/plugins/uses")
             began.append((execution_id, before, newest[0] + 1))
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_SECONDS)
         assert replaced.is_set()
 
         versions = []

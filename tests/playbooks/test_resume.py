@@ -6,7 +6,7 @@ import pytest
 from noetl_testkit.stack import Stack, events, execute, finish, register
 from noetl_testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 
 def test_the_example_goes_on_from_its_failed_iteration(

@@ -23,9 +23,9 @@ from nats.js.api import ConsumerConfig
 from noetl.commands.modules import with_module
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 ROWS = int(os.environ.get("NOETL_TEST_SYSTEM_ROWS", "300"))
 TOKEN = "the-right-token"
@@ -86,7 +86,7 @@ def published(stack: Stack) -> Counter[str]:
             left = (await js.stream_info("NOETL_EVENTS")).state.messages
             found: Counter[str] = Counter()
             while left:
-                messages = await reader.fetch(min(left, 500), timeout=10)
+                messages = await reader.fetch(min(left, 500), timeout=PATIENCE_SECONDS)
                 found.update((one.headers or {})["Nats-Msg-Id"] for one in messages)
                 left -= len(messages)
             return found
@@ -113,10 +113,10 @@ def system_worker(stack: Stack) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ def begin(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> in
 def run(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> None:
     """Run a system playbook to its good end; nothing of it shows the token."""
     execution_id = begin(stack, client, name, **workload)
-    assert finish(client, execution_id, seconds=200) == "COMPLETED"
+    assert finish(client, execution_id) == "COMPLETED"
     body = client.get(f"/api/executions/{execution_id}").json()
     assert body["soft_errors"] == 0
     assert TOKEN not in client.get(f"/api/executions/{execution_id}/events").text
@@ -367,14 +367,13 @@ def test_beside_the_services_nothing_happens_twice() -> None:
             for name in ("outbox_publisher", "projector")
             for form in (HTTP, PLUGIN) * 2
         ]
-        assert {finish(client, one, seconds=200) for one in begun} == {"COMPLETED"}
+        assert {finish(client, one) for one in begun} == {"COMPLETED"}
         run(stack, client, "projector")
 
         left = "SELECT count(*) FROM noetl.outbox WHERE outbox_id <= $1 AND status <> 'PUBLISHED'"
         wait_until(
             lambda: fetch(stack, left, ROWS)[0][0] == 0,
             what="all rows are published",
-            timeout_seconds=60,
         )
         assert_published_once(stack)
         assert_projected_once(stack)

@@ -10,7 +10,7 @@ import pytest
 from noetl.main import app
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, command, finish, register
-from noetl_testkit.waiting import wait_for, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.e2e
@@ -97,9 +97,11 @@ def test_the_clock_fires_until_it_is_paused(nats_stack: Stack) -> None:
 
 
 def test_an_interrupted_backfill_says_so_and_goes_on(nats_stack: Stack, tmp_path: Path) -> None:
-    path = "schedules/slow"
+    path, gate = "schedules/slow", tmp_path / "gate"
+    gate.touch()
+    waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nresult ="
     with nats_stack.client() as client:
-        register(client, WORK.replace("result =", "import time; time.sleep(0.3); result ="))
+        register(client, WORK.replace("result =", json.dumps(waits)[1:-1]))
         register(
             client,
             TICK.replace("schedules/tick", path).replace(
@@ -115,11 +117,12 @@ def test_an_interrupted_backfill_says_so_and_goes_on(nats_stack: Stack, tmp_path
         )
         wait_until(lambda: len(history(nats_stack, path)) >= 2)
         going.send_signal(signal.SIGINT)
-        assert going.wait(timeout=20) == 130
+        assert going.wait(timeout=PATIENCE_SECONDS) == 130
         said.seek(0)
         assert "The same command goes on with the rest." in said.read()
     before = {one["execution_id"] for one in history(nats_stack, path)}
-    assert len(before) < 8
+    gate.unlink()
+    assert len(before) == 2, "two at once, which wait"
 
     summary = run(nats_stack, *words)
 

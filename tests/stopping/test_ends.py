@@ -8,7 +8,7 @@ import pytest
 from noetl_testkit.stack import Stack, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 SLOTS = 2
 WAITING = """
@@ -67,7 +67,7 @@ def until_status(client: httpx.Client, execution: str, status: str) -> str:
         found = client.get(f"/api/executions/{execution}/status").json()
         return bool(found["status"] == status)
 
-    wait_until(is_so, what=f"{execution} is {status}", timeout_seconds=60)
+    wait_until(is_so, what=f"{execution} is {status}")
     return execution
 
 

@@ -6,7 +6,7 @@ import pytest
 from noetl_testkit.stack import Stack
 from recorded import kill_many
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize("over_http", [True, False], ids=["contract's HTTP", "messages"])

@@ -10,9 +10,9 @@ from subprocess import Popen
 import httpx
 import pytest
 from noetl_testkit.stack import Stack, events, finish, register
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 POOL = "shrinking"
 STEP = """
@@ -53,12 +53,12 @@ class Pool:
 
     def ended(self, name: str) -> int:
         """Wait for the end of a worker; return its exit code."""
-        return self._workers.pop(name).wait(timeout=60)
+        return self._workers.pop(name).wait(timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
         for worker in self._workers.values():
             worker.kill()
-            worker.wait(timeout=10)
+            worker.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path
         marks = [tmp_path / f"mark-{number}" for number in range(6)]
         ids = [start(client, 2, mark) for mark in marks]
         pool.start("shrink-1", grace=30)
-        wait_until(lambda: sum(map(begun, marks)) == 4, timeout_seconds=30)
+        wait_until(lambda: sum(map(begun, marks)) == 4)
         pool.tell_to_stop("shrink-1")
         pool.start("shrink-2", grace=30)
 
@@ -115,12 +115,12 @@ def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
             name = f"cut-{number}"
             # Of this three tenths are for the goodbye, which has to fit on a busy machine.
             pool.start(name, grace=2.0)
-            wait_until(partial(has_begun, mark, number), timeout_seconds=30)
+            wait_until(partial(has_begun, mark, number))
             pool.tell_to_stop(name)
             assert pool.ended(name) == 0
         pool.start("cut-4", grace=30)
 
-        assert finish(client, execution_id, seconds=60) == "COMPLETED"
+        assert finish(client, execution_id) == "COMPLETED"
         types = [event["event_type"] for event in events(client, execution_id)]
         assert types.count("command.claimed") == 4
         assert begun(mark) == 4

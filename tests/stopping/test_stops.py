@@ -7,7 +7,7 @@ from noetl_testkit.stack import Stack, events
 from noetl_testkit.waiting import eventually
 from stops import TOOLS, World, fresh_mark, opened
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 
 async def stop_all(stack: Stack) -> list[str]:

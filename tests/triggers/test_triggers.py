@@ -35,9 +35,9 @@ def test_w19_each_message_starts_one_execution_though_runtime_and_broker_are_kil
             wait_until(lambda: len(started(nats_stack, path)) >= 35)
             source.restart()
             source.send(bodies(60, 20))
-            wait_until(lambda: len(started(nats_stack, path)) == 80, timeout_seconds=60)
+            wait_until(lambda: len(started(nats_stack, path)) == 80)
             # What the killed runtime had taken comes again when its time to acknowledge is over.
-            wait_until(lambda: 1_000_001 in dead_letters(nats_stack), timeout_seconds=60)
+            wait_until(lambda: 1_000_001 in dead_letters(nats_stack))
             code = runtime.stop()
 
     assert started(nats_stack, path) == Counter(range(80))

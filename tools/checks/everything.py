@@ -10,10 +10,11 @@ import monitoring
 import names
 import rooms
 import sizes
+import waits
 import walkthrough
 from findings import run
 
-CHECKS = (citations, dependencies, links, monitoring, names, rooms, sizes, walkthrough)
+CHECKS = (citations, dependencies, links, monitoring, names, rooms, sizes, waits, walkthrough)
 
 
 def find(root: Path) -> Iterator[str]:

@@ -24,7 +24,7 @@ from noetl.stack.servers.databases import Databases
 from noetl_common.pg.pool import wait_for_schema
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.stack import command
-from noetl_testkit.waiting import wait_for, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
 from structlog.testing import capture_logs
 
 HELD = "SELECT coalesce(string_agg(message_id, ' ' ORDER BY event_id), '') FROM noetl.outbox"
@@ -187,9 +187,9 @@ def stopped_in_the_middle(
             lambda: int((scratch / "pid").read_text()) if (scratch / "pid").exists() else None
         )
         running.send_signal(number)
-        _, complaint = running.communicate(timeout=60)
+        _, complaint = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == (1 if number == signal.SIGTERM else -number)
-    wait_until(lambda: birth(child) is None, what="pg_restore has ended", timeout_seconds=10)
+    wait_until(lambda: birth(child) is None, what="pg_restore has ended")
     (scratch / "hang").unlink()
     return complaint
 

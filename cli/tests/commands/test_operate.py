@@ -16,6 +16,7 @@ from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl_testkit import stack
 from noetl_testkit.nats import NatsServer
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("command", ["migrate", "rebuild", "logs"])
@@ -153,7 +154,7 @@ def test_a_worker_that_waits_for_its_stack_says_so_and_can_be_interrupted(tmp_pa
     assert process.stderr is not None
     said = process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert said == f"noetl.worker: waiting for a stack on {tmp_path / '.noetl'}\n"
     assert "Traceback" not in rest

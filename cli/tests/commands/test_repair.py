@@ -13,6 +13,7 @@ from noetl.commands.remote.repair import standing_lines
 from noetl.follow.servers import RefusedError
 from noetl.follow.standing import QuietWatch, reasons_in
 from noetl.main import app
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
 NO_WORKER = {"code": "no_worker", "step": "start", "text": "no worker of pool 'system'"}
@@ -177,7 +178,7 @@ async def said_by(edge: Asked) -> list[str]:
     said: list[str] = []
     watch = QuietWatch(edge, said.append, seconds=0.01)  # type: ignore[arg-type]
     task = asyncio.create_task(watch.run("7", "p v1"))
-    await asyncio.wait_for(edge.enough.wait(), 10)
+    await asyncio.wait_for(edge.enough.wait(), PATIENCE_SECONDS)
     watch.moved()
     task.cancel()
     with suppress(asyncio.CancelledError):

@@ -18,7 +18,7 @@ from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl.stack.services import Outside
 from noetl_testkit import stack
-from noetl_testkit.waiting import eventually, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, wait_until
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
@@ -51,7 +51,11 @@ def command(edge: FakeEdge, file: Path, *arguments: str) -> list[str]:
 
 def run(edge: FakeEdge, file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(edge, file, *arguments), capture_output=True, text=True, check=False, timeout=60
+        command(edge, file, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -241,9 +245,9 @@ def test_without_a_stream_the_events_are_polled(file: Path) -> None:
 def test_ctrl_c_cancels_the_execution(file: Path) -> None:
     with serving(FakeEdge(events=[STARTED, event(1, "command.issued", "start")])) as edge:
         process = subprocess.Popen(command(edge, file), stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: edge.resumed_after, what="the run is followed", timeout_seconds=30)
+        wait_until(lambda: edge.resumed_after, what="the run is followed")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 130, said
     assert edge.cancelled == {"reason": "noetl-server run: interrupted", "cascade": True}
@@ -386,7 +390,7 @@ def test_a_wait_is_asked_for_on_the_terminal(file: Path) -> None:
         with suppress(OSError):
             while os.read(ours, 65536):
                 pass
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
         os.close(ours)
 
 
@@ -413,7 +417,7 @@ def test_a_terminal_gets_a_live_table(file: Path) -> None:
                 screen += chunk
         except OSError:
             pass  # how a pseudo terminal says that the other side is gone
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_SECONDS)
         os.close(ours)
 
     text = screen.decode()

@@ -6,6 +6,7 @@ from typing import Any
 
 from fake_edge import EXECUTION, FakeEdge, done, event, of_command, serving
 from noetl_testkit.stack import command
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 EVENTS = [
     *done("load", 1, {"n": 1}, stdout="one\ntwo\n", stderr="oops\n"),
@@ -18,7 +19,7 @@ EVENTS = [
 def logs(edge: FakeEdge, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command(is_warm=True), "logs", str(EXECUTION), *words, "--server-url", edge.url],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
 
 

@@ -66,7 +66,6 @@ def test_a_busy_backend_of_a_killed_postgres_does_not_stop_the_next_one(
             lambda: (
                 database.run("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%'") == "1"
             ),
-            timeout_seconds=20,
         )
         lasting_stack.kill_and_wait("postgres")
     finally:
@@ -90,7 +89,7 @@ def test_a_killed_backend_takes_nothing_along(lasting_stack: PlaceholderStack) -
     postmaster = lasting_stack.pid("postgres")
     for _ in range(ROUNDS):
         kill_a_backend(lasting_stack, postmaster)
-        wait_until(lambda: answers(lasting_stack), what="PostgreSQL answers", timeout_seconds=30)
+        wait_until(lambda: answers(lasting_stack), what="PostgreSQL answers")
 
     assert lasting_stack.pid("postgres") == postmaster
     assert lasting_stack.database.run("SELECT n FROM backend_kept") == "1"

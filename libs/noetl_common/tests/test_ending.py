@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 _PROGRAM = """
 import sys, threading
@@ -27,6 +28,8 @@ def test_a_process_ends_with_its_code_and_output_beside_a_thread_that_hangs(
 ) -> None:
     program = [sys.executable, "-c", _PROGRAM.format(end=end)]
 
-    done = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        program, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (code, "told\n", error)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,7 +20,7 @@ from noetl_contract.rpc.catalog import (
     MachineLeaseRequest,
     MachineRenewRequest,
 )
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 
 @dataclass
@@ -100,6 +100,7 @@ class FakeCatalog:
     previous_high_water_ms: int = 0
     clock_offset_ms: int = 0
     lost: bool = False
+    refused: int = 0
     renewals: list[MachineRenewRequest] = field(default_factory=list)
 
     async def lease(self, _request: MachineLeaseRequest) -> MachineLease:
@@ -107,6 +108,7 @@ class FakeCatalog:
 
     async def renew(self, request: MachineRenewRequest) -> MachineLease:
         if self.lost:
+            self.refused += 1
             raise Conflict(what="the lease")
         self.renewals.append(request)
         return self._answer()
@@ -126,12 +128,25 @@ class FakeCatalog:
             yield
 
 
+async def next_id(ids: SnowflakeIds) -> int:
+    """Make an id as soon as the lease is fresh; on a busy machine it is old at times."""
+    made: list[int] = []
+
+    def is_made() -> bool:
+        with suppress(NotMinting):
+            made.append(ids.next())
+        return bool(made)
+
+    await eventually(is_made, what="an id is made")
+    return made[0]
+
+
 async def test_a_leased_id_is_used_and_renewed(bus: Bus) -> None:
     catalog = FakeCatalog(lease_seconds=0.6)
     async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
-        first = ids.next()
-        await eventually(lambda: len(catalog.renewals) >= 3 and ids.is_minting)
-        second = ids.next()
+        first = await next_id(ids)
+        await eventually(lambda: len(catalog.renewals) >= 3)
+        second = await next_id(ids)
 
     assert (first >> 12) & 1023 == 7
     assert second > first
@@ -164,11 +179,11 @@ async def test_the_next_holder_mints_above_the_one_before(bus: Bus) -> None:
 async def test_without_renewal_no_ids_are_made(bus: Bus) -> None:
     """The machine id may belong to another process by now."""
     catalog = FakeCatalog(lease_seconds=1.0)
-    async with asyncio.timeout(10):
+    async with unless_it_hangs():
         serving = catalog.served(bus)
         await serving.__aenter__()
         async with lease_machine_id(RpcClient(bus), "me") as ids:
-            assert await ids.is_ready()
+            await eventually(ids.is_ready)
             await serving.__aexit__(None, None, None)
             await eventually(lambda: not ids.is_minting)
             with pytest.raises(NotMinting, match="renewed"):
@@ -181,12 +196,11 @@ async def test_without_renewal_no_ids_are_made(bus: Bus) -> None:
 async def test_a_lost_lease_is_replaced_by_another_machine_id(bus: Bus) -> None:
     catalog = FakeCatalog(lease_seconds=1.0)
     async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
-        before = ids.next()
+        before = await next_id(ids)
         catalog.lost, catalog.machine_id = True, 8
-        await eventually(lambda: not ids.is_minting)
+        await eventually(lambda: catalog.refused and not ids.is_minting)
         catalog.lost = False
-        await eventually(lambda: ids.is_minting)
-        after = ids.next()
+        after = await next_id(ids)
 
     assert (after >> 12) & 1023 == 8
     assert after > before
@@ -196,9 +210,16 @@ async def test_a_clock_that_is_off_makes_no_ids(bus: Bus) -> None:
     catalog = FakeCatalog(lease_seconds=1.0)
     async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
         catalog.clock_offset_ms = -6_000
-        await eventually(lambda: not ids.is_minting)
-        with pytest.raises(NotMinting, match="clock"):
-            ids.next()
+
+        def is_told() -> bool:
+            # On a busy machine there are other reasons at times.
+            try:
+                ids.next()
+            except NotMinting as error:
+                return "clock" in str(error)
+            return False
+
+        await eventually(is_told, what="it is refused for the clock")
 
 
 async def test_leasing_waits_for_the_catalog(bus: Bus) -> None:
@@ -215,4 +236,4 @@ async def test_leasing_waits_for_the_catalog(bus: Bus) -> None:
     await eventually(lambda: bus.nc.stats["in_msgs"] > answers)
     assert not leased.is_set()
     async with catalog.served(bus):
-        await asyncio.wait_for(leasing, timeout=5)
+        await asyncio.wait_for(leasing, timeout=PATIENCE_SECONDS)

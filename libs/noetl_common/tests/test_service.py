@@ -18,7 +18,7 @@ from noetl_common.errors import Unavailable
 from noetl_common.metrics import counter, gauge, histogram
 from noetl_common.service import Service, ServiceApp, create_service_app, every, supervise
 from noetl_common.settings import ServiceSettings
-from noetl_testkit.waiting import eventually, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, wait_until
 from prometheus_client import REGISTRY
 
 
@@ -92,12 +92,15 @@ async def test_a_silent_loop_fails_liveness() -> None:
     async with lived(app) as client:
         await eventually(app.service.stuck_loops)
         stuck = await client.get("/healthz")
-        app.service.beat("pull")
-        alive = await client.get("/healthz")
+
+        async def is_alive() -> bool:
+            app.service.beat("pull")
+            return (await client.get("/healthz")).status_code == 200
+
+        await eventually(is_alive, what="it lives again")
 
     assert stuck.status_code == 503
     assert "pull" in stuck.json()["loops"]
-    assert alive.status_code == 200
 
 
 async def test_metrics_and_unknown_routes() -> None:
@@ -163,7 +166,7 @@ async def test_a_loop_that_ends_fails_the_service(how: str) -> None:
 
     app = create_service_app("demo", run, ServiceSettings())
     async with lived(app) as client:
-        await asyncio.wait_for(app.service.failed.wait(), timeout=5)
+        await asyncio.wait_for(app.service.failed.wait(), timeout=PATIENCE_SECONDS)
         assert not await is_ready(client)
 
     assert isinstance(app.service.failure, RuntimeError)
@@ -181,7 +184,7 @@ async def test_a_task_group_of_the_service_fails_it_too() -> None:
 
     app = create_service_app("demo", run, ServiceSettings())
     async with lived(app):
-        await asyncio.wait_for(app.service.failed.wait(), timeout=5)
+        await asyncio.wait_for(app.service.failed.wait(), timeout=PATIENCE_SECONDS)
 
     assert isinstance(app.service.failure, ExceptionGroup)
 
@@ -299,9 +302,9 @@ def answers(port: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
     with process(tmp_path) as (started, port):
-        wait_until(lambda: answers(port), what="the service is ready", timeout_seconds=20)
+        wait_until(lambda: answers(port), what="the service is ready")
         started.send_signal(number)
-        output, _ = started.communicate(timeout=10)
+        output, _ = started.communicate(timeout=PATIENCE_SECONDS)
 
     assert started.returncode == 0
     assert "loop ended" in output
@@ -314,7 +317,7 @@ def test_a_signal_ends_the_process_in_good_order(tmp_path: Path, number: signal.
 
 def test_a_failed_loop_ends_the_process_with_an_error(tmp_path: Path) -> None:
     with process(tmp_path, "fail") as (started, _port):
-        output, _ = started.communicate(timeout=20)
+        output, _ = started.communicate(timeout=PATIENCE_SECONDS)
 
     assert started.returncode == 1
     assert "loop_failed" in output

@@ -16,6 +16,7 @@ from noetl_common.pg.tls import is_loopback, ssl_mode, tls_of
 from noetl_common.settings import NatsSettings, PostgresSettings, PostgresTls
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import OwnPostgresServer
+from noetl_testkit.waiting import unless_it_hangs
 from pydantic import SecretStr
 
 from libs.noetl_common.tests.certificates import Authority, Pair
@@ -74,7 +75,7 @@ async def test_a_service_speaks_tls_to_the_broker_and_shows_its_certificate(
     tls_nats: NatsServer, authority: Authority
 ) -> None:
     settings = broker(tls_nats, authority.file, authority.issue("client"))
-    async with asyncio.timeout(20), connect(settings, name="test") as bus:
+    async with unless_it_hangs(), connect(settings, name="test") as bus:
         assert await bus.flush()
 
 
@@ -160,7 +161,7 @@ async def test_a_service_checks_the_databases_certificate(
     own_postgres: OwnPostgresServer, front: TlsFront, authority: Authority, tmp_path: Path
 ) -> None:
     settings = database(own_postgres, front, root=authority.file, mode="verify-full")
-    async with asyncio.timeout(20), open_pool(settings, name="test") as pool:
+    async with unless_it_hangs(), open_pool(settings, name="test") as pool:
         assert await pool.fetchval("SELECT 1") == 1
     assert front.encrypted
 
@@ -180,7 +181,7 @@ async def test_the_name_is_checked_with_verify_full_only(
         async with asyncio.timeout(2), open_pool(full, name="test"):
             pass
     authority_only = full.model_copy(update={"postgres_sslmode": "verify-ca"})
-    async with asyncio.timeout(20), open_pool(authority_only, name="test") as pool:
+    async with unless_it_hangs(), open_pool(authority_only, name="test") as pool:
         assert await pool.fetchval("SELECT 1") == 1
 
 

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import httpx
-import pytest
 from noetl_testkit.stack import execute, finish, register, running_stack
 from snow_bench import Fakesnow, Keys
 
 PLAYBOOK = Path(__file__).with_name("moving.yaml")
 
 
-@pytest.mark.timeout(300)
 def test_a_playbook_moves_rows_there_and_back(fakesnow: Fakesnow, keys: Keys) -> None:
     login = fakesnow.login(user="bot")
     # As credentials of the original server have it.

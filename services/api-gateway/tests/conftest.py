@@ -31,7 +31,7 @@ from noetl_contract.rpc.registry import all_operations
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import commit_subject
 from noetl_testkit.rpc import fake_handler
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr
 
 type Answering = Callable[[dict[str, Json]], Json]
@@ -218,7 +218,10 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
         # It trusts nobody, which is read at once.
         nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False, verify=nobody
+            base_url=f"http://127.0.0.1:{port}",
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+            verify=nobody,
         ) as client:
             try:
                 yield client
@@ -229,26 +232,35 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
                 await task
 
 
+IMPATIENT: dict[str, Any] = {
+    "event_patience_seconds": 3.0,
+    "start_patience_seconds": 1.0,
+    "exists_patience_seconds": 1.0,
+    "resolve_patience_seconds": 1.0,
+    "request_try_seconds": 0.5,
+    "request_patience_seconds": 1.0,
+    "secret_try_seconds": 0.5,
+    "secret_patience_seconds": 1.0,
+    "claim_patience_seconds": 0.6,
+    "health_patience_seconds": 0.5,
+}
+"""Settings for tests in which something behind the edge doesn't answer."""
+
+
 def make_settings(nats_url: str, **changes: Any) -> Settings:
-    """Settings with short patience."""
+    """Settings with endless patience, where a test doesn't say otherwise, and short pauses."""
     defaults: dict[str, Any] = {
         "nats_url": SecretStr(nats_url),
-        "event_patience_seconds": 3.0,
-        "start_patience_seconds": 1.0,
         "clock_allowance_seconds": 0.3,
-        "exists_patience_seconds": 1.0,
-        "resolve_patience_seconds": 1.0,
-        "request_try_seconds": 0.5,
-        "request_patience_seconds": 1.0,
-        "claim_patience_seconds": 0.6,
         "claim_hold_seconds": 0.4,
         "ingress_check_seconds": 0.2,
-        "health_patience_seconds": 0.5,
         "backlog_watch_seconds": 0.05,
         "stream_poll_seconds": 0.3,
         "stream_heartbeat_seconds": 0.5,
     }
-    return Settings(**{**defaults, **changes})
+    patient = dict.fromkeys(IMPATIENT.keys() - changes, PATIENCE_SECONDS)
+    # More than some may be set to.
+    return Settings(**{**defaults, **changes}).model_copy(update=patient)
 
 
 @dataclass
@@ -284,11 +296,17 @@ async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
         shell = create_app(make_settings(nats_url, **changes))
         client = await stack.enter_async_context(serving(shell))
 
-        async def is_open() -> bool:
-            return (await client.get("/api/health")).json()["nats"] == "connected"
-
-        await eventually(is_open, what="the edge is open", every_seconds=0.002)
+        await eventually(
+            lambda: shell.service.gateway is not None, what="the edge is open", every_seconds=0.002
+        )
         yield World(client, backend, shell)
+
+
+@pytest.fixture
+async def start_unanswered(nats_url: str) -> AsyncIterator[World]:
+    """An edge that waits for the answer to a start for a short time."""
+    async with make_world(nats_url, start_patience_seconds=2.0) as made:
+        yield made
 
 
 @pytest.fixture

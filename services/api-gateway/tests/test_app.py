@@ -13,7 +13,7 @@ import pytest
 from noetl.stack.process import free_port
 from noetl_common.bus.broker import connect
 from noetl_common.settings import NatsSettings
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr
 
 from .conftest import serving_backend
@@ -29,7 +29,8 @@ async def running(
         **os.environ,
         "NOETL_NATS_URL": nats_url,
         "NOETL_HTTP_PORT": str(port),
-        "NOETL_REQUEST_PATIENCE_SECONDS": "1",
+        "NOETL_REQUEST_TRY_SECONDS": str(PATIENCE_SECONDS),
+        "NOETL_REQUEST_PATIENCE_SECONDS": str(PATIENCE_SECONDS),
         **changes,
     }
     process = await asyncio.create_subprocess_exec(
@@ -38,7 +39,10 @@ async def running(
     try:
         scheme = "http" if verify is None else "https"
         async with httpx.AsyncClient(
-            base_url=f"{scheme}://127.0.0.1:{port}", trust_env=False, verify=verify or True
+            base_url=f"{scheme}://127.0.0.1:{port}",
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+            verify=verify or True,
         ) as client:
             await eventually(lambda: _answers(client), what="the port answers")
             yield process, client
@@ -80,7 +84,7 @@ async def test_process_fails_readiness_before_it_closes(nats_url: str) -> None:
     async with (
         connect(nats, name="fake services") as bus,
         serving_backend(bus),
-        running(nats_url, NOETL_DRAIN_DELAY_SECONDS="1") as (process, client),
+        running(nats_url, NOETL_DRAIN_DELAY_SECONDS=str(PATIENCE_SECONDS)) as (process, client),
     ):
         await eventually(lambda: _is_ready(client), what="the edge is ready")
         process.send_signal(signal.SIGTERM)
@@ -90,6 +94,7 @@ async def test_process_fails_readiness_before_it_closes(nats_url: str) -> None:
 
         await eventually(is_draining, what="readiness fails")
         served = await client.get("/health")
+        process.send_signal(signal.SIGTERM)  # it waits no longer
         await process.communicate()
 
     assert (served.status_code, served.headers["connection"]) == (200, "close")

@@ -16,6 +16,7 @@ from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName, ExecutionOrigin
 from noetl_contract.subjects import rpc_subject
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from pydantic import SecretStr
 
 type Ask = Callable[..., Awaitable[RpcReply]]
@@ -37,7 +38,9 @@ class World:
 
     async def ask(self, operation: str, **request: Json) -> RpcReply:
         """Ask the service."""
-        return await self.client.call(rpc_subject("catalog", operation), request, seconds=10)
+        return await self.client.call(
+            rpc_subject("catalog", operation), request, seconds=PATIENCE_SECONDS
+        )
 
     async def ok(self, operation: str, **request: Json) -> Json:
         """Ask and return the body of a 200."""

@@ -29,6 +29,7 @@ from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.messages import Command, Messages
 from services.orchestrator.tests.playbooks import LINEAR
@@ -83,7 +84,7 @@ class Shard(Tables, Messages):
         execution_id: int,
         body: bytes | JsonObject,
         *,
-        seconds: float = 10.0,
+        seconds: float = PATIENCE_SECONDS,
         deadline_ms: int | None = None,
         subject: str | None = None,
     ) -> JsonObject:

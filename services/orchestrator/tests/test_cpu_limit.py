@@ -5,6 +5,7 @@ import time
 
 import pytest
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 def work(seconds: float) -> None:
@@ -51,6 +52,6 @@ class Late:
 late = Late()
 CpuLimit(0.01)
 """
-    done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE_SECONDS, check=False)
 
     assert done.returncode == 0

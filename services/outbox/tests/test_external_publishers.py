@@ -10,7 +10,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import event_subject, rpc_subject
 from noetl_outbox.external_publishers import pause_seconds
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.outbox.tests.rows import EXECUTION_ID, Rows, relaying
 
@@ -23,7 +23,9 @@ async def ask(rows: Rows, database: Database, nats_url: str) -> AsyncIterator[As
     client = RpcClient(rows.bus)
 
     async def asked(operation: str, **request: Json) -> RpcReply:
-        return await client.call(rpc_subject("outbox", operation, shard=0), request, seconds=10)
+        return await client.call(
+            rpc_subject("outbox", operation, shard=0), request, seconds=PATIENCE_SECONDS
+        )
 
     async with relaying(database, nats_url, outbox_relay_events=False):
         yield asked
@@ -94,7 +96,8 @@ async def test_a_claim_of_large_rows_ends_before_the_memory_does(
     async with relaying(database, nats_url, **settings):
         claim = rpc_subject("outbox", "claim", shard=0)
         replies = [
-            await RpcClient(rows.bus).call(claim, {"limit": 100}, seconds=10) for _ in range(3)
+            await RpcClient(rows.bus).call(claim, {"limit": 100}, seconds=PATIENCE_SECONDS)
+            for _ in range(3)
         ]
 
     assert [reply.body["claimed"] for reply in replies] == [50, 10, 0]
@@ -183,12 +186,16 @@ async def test_beside_the_relay_nothing_is_published_twice(
         client = RpcClient(rows.bus)
         for number in range(1, 21):
             await rows.commit(rows.event(number), age_seconds=5)
-            reply = await client.call(rpc_subject("outbox", "claim", shard=0), {}, seconds=10)
+            reply = await client.call(
+                rpc_subject("outbox", "claim", shard=0), {}, seconds=PATIENCE_SECONDS
+            )
             for row in reply.body["rows"]:
                 await rows.bus.publish(row["subject"], b"{}", message_id=row["message_id"])
             ids = [row["outbox_id"] for row in reply.body["rows"]]
             await client.call(
-                rpc_subject("outbox", "mark.published", shard=0), {"outbox_ids": ids}, seconds=10
+                rpc_subject("outbox", "mark.published", shard=0),
+                {"outbox_ids": ids},
+                seconds=PATIENCE_SECONDS,
             )
         await eventually(rows.all_published, what="all rows are published")
 

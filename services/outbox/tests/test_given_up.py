@@ -6,7 +6,7 @@ from noetl_contract.rpc.states import GIVEN_UP, OUTBOX_STATE, GivenUpQuery
 from noetl_contract.streams import DEAD
 from noetl_contract.subjects import dead_letter_subject
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.outbox.tests.rows import EXECUTION_ID, Rows, relaying
 
@@ -28,18 +28,20 @@ async def test_letters_and_rows_are_listed_with_their_commands(
 ) -> None:
     for number in range(1, 6):
         await bury(rows, number, **({"Cut": "9"} if number == 4 else {}))
-    await rows.bus.request(f"$JS.API.STREAM.MSG.DELETE.{DEAD.name}", b'{"seq":3}', seconds=5)
+    await rows.bus.request(
+        f"$JS.API.STREAM.MSG.DELETE.{DEAD.name}", b'{"seq":3}', seconds=PATIENCE_SECONDS
+    )
     await rows.commit(rows.command(1), age_seconds=5)
     client = RpcClient(rows.bus)
 
     async def listed(**query: int) -> dict[str, object]:
         wanted = GivenUpQuery(limit=2, with_letters=True, **query)
-        return (await client.ask(GIVEN_UP, wanted, shard=0, seconds=10)).model_dump()
+        return (await client.ask(GIVEN_UP, wanted, shard=0, seconds=PATIENCE_SECONDS)).model_dump()
 
     async with relaying(database, nats_url):
 
         async def is_published() -> bool:
-            state = await client.ask(OUTBOX_STATE, Nothing(), shard=0, seconds=10)
+            state = await client.ask(OUTBOX_STATE, Nothing(), shard=0, seconds=PATIENCE_SECONDS)
             assert state.outbox is not None
             return state.outbox.pending["command"] == 0
 
@@ -49,7 +51,7 @@ async def test_letters_and_rows_are_listed_with_their_commands(
         )
         first = await listed()
         second = await listed(before=int(str(first["before"])))
-        state = await client.ask(OUTBOX_STATE, Nothing(), shard=0, seconds=10)
+        state = await client.ask(OUTBOX_STATE, Nothing(), shard=0, seconds=PATIENCE_SECONDS)
 
     newest, cut = first["letters"]  # type: ignore[misc]  # of a dump
     assert (newest["name"], newest["reason"], newest["tries"]) == ("5", "reason 5", 3)

@@ -27,9 +27,9 @@ async def test_wiped_store_gets_pending_commands_recent_events_and_messages_agai
         await rows.commit(done, pending=False)
         await eventually(rows.all_published)
         own_nats.wipe()
-        await eventually(lambda: _holds(rows, COMMANDS.name, 1), timeout_seconds=20)
-        await eventually(lambda: _holds(rows, EVENTS.name, 1), timeout_seconds=20)
-        await eventually(lambda: _holds(rows, INGRESS.name, 1), timeout_seconds=20)
+        await eventually(lambda: _holds(rows, COMMANDS.name, 1))
+        await eventually(lambda: _holds(rows, EVENTS.name, 1))
+        await eventually(lambda: _holds(rows, INGRESS.name, 1))
         await eventually(rows.all_published)
         commands = await rows.stored(COMMANDS.name)
         messages = await rows.stored(INGRESS.name)
@@ -71,7 +71,7 @@ async def test_broker_that_comes_back_gets_what_was_committed_meanwhile(
         own_nats.kill()
         await rows.commit(*(rows.event(number) for number in range(2, 100)))
         own_nats.start()
-        await eventually(rows.all_published, timeout_seconds=30)
+        await eventually(rows.all_published)
         count = await rows.count(EVENTS.name)
 
     assert count == 99
@@ -93,7 +93,7 @@ async def test_database_that_comes_back_is_swept(
             async with opened_rows(database, nats_url) as rows:
                 rows.last_id = 1
                 await rows.commit(*(rows.event(number) for number in range(2, 100)))
-                await eventually(rows.all_published, timeout_seconds=30)
+                await eventually(rows.all_published)
                 count = await rows.count(EVENTS.name)
 
     assert count == 99

@@ -230,7 +230,7 @@ async def test_first_worker_of_a_pool_is_noticed_soon(
             await eventually(rows.all_published)
             return "command" in (await rows.stored(COMMANDS.name))[-1][2]["fast"]
 
-        await eventually(is_inlined, timeout_seconds=10, every_seconds=0.2)
+        await eventually(is_inlined, every_seconds=0.2)
 
     assert number > 1
 
@@ -240,7 +240,7 @@ async def test_two_relays_share_ten_thousand_rows_without_doubles(
 ) -> None:
     await rows.commit(*(rows.event(number) for number in range(1, 10_001)), age_seconds=60)
     async with relaying(database, nats_url), relaying(database, nats_url):
-        await eventually(rows.all_published, timeout_seconds=60, every_seconds=0.2)
+        await eventually(rows.all_published, every_seconds=0.2)
 
     claims = await rows.pool.fetch("SELECT attempts, count(*) FROM noetl.outbox GROUP BY attempts")
     sequences = await rows.pool.fetchval("SELECT count(DISTINCT stream_sequence) FROM noetl.outbox")

@@ -19,6 +19,7 @@ from noetl_contract.rpc.registry import all_operations
 from noetl_projector.app import open_parts
 from noetl_projector.settings import Settings
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.projector.tests.conftest import make_settings
 
@@ -51,7 +52,7 @@ async def test_every_operation_is_answered_on_the_subject_of_its_shard(
     async with connect(settings, name="test") as bus, leasing(bus), serving(settings):
         client = RpcClient(bus)
         replies = {
-            operation.name: await client.call(operation.subject(0), b"[]", seconds=10)
+            operation.name: await client.call(operation.subject(0), b"[]", seconds=PATIENCE_SECONDS)
             for operation in operations
         }
 

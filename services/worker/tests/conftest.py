@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
@@ -42,7 +43,7 @@ async def interpreters() -> AsyncIterator[InterpreterPool]:
 async def toolbox(interpreters: InterpreterPool) -> AsyncIterator[ToolRegistry]:
     settings = Settings(worker_http_body_bytes=1 << 20, worker_retry_max_wait_seconds=0.05)
     async with (
-        open_tool_client(seconds=30, trust_env=False) as http,
+        open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False) as http,
         open_edge(settings) as edge,
     ):
         tools = load_tools(

@@ -20,7 +20,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_contract.subjects import command_subject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from worker_control_plane import ControlPlane, control_plane, make_command, make_notification
 from worker_edge import scripted_edge
 
@@ -54,7 +54,7 @@ class Process:
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
 
 @asynccontextmanager
@@ -69,14 +69,14 @@ async def running_worker(nats_url: str, **env: str) -> AsyncIterator[Process]:
             "NOETL_NATS_URL": nats_url,
             "NOETL_HTTP_PORT": str(port),
             "WORKER_ID": "w-1",
-            "NOETL_SHUTDOWN_GRACE_SECONDS": "6",
+            "NOETL_SHUTDOWN_GRACE_SECONDS": "60",
             "NOETL_LOG_FORMAT": "json",
             **env,
         },
     )
     try:
         made = Process(process, port)
-        await eventually(made.is_ready, what="the worker is ready", timeout_seconds=30)
+        await eventually(made.is_ready, what="the worker is ready")
         yield made
     finally:
         if process.returncode is None:
@@ -114,8 +114,25 @@ async def test_a_worker_starts_registers_runs_and_tells(plane: ControlPlane, nat
         command = make_command("python", config={"code": "result = x", "args": {"x": 5}})
         await plane.notify(make_notification(1, command=command))
         result = await plane.result_of(1)
-        metrics = await worker.get("/metrics")
         health = await worker.get("/healthz")
+
+        lines = [
+            'noetl_worker_pulls_total{outcome="claimed"} 1.0',
+            'noetl_worker_dispatch_duration_seconds_count{tool_kind="python"} 1.0',
+            "noetl_worker_concurrent_dispatches 0.0",
+            "noetl_worker_unconfirmed 0.0",
+            (
+                'noetl_worker_nats_consumer_pending{consumer="noetl_worker_pool_shared",'
+                'stream="NOETL_COMMANDS"} 0.0'
+            ),
+        ]
+
+        async def are_shown() -> bool:
+            metrics = await worker.get("/metrics")
+            return metrics is not None and all(line in metrics.text for line in lines)
+
+        await eventually(are_shown, what="all metrics are shown")
+        metrics = await worker.get("/metrics")
 
     assert result["data"] == 5
     registrations = [body for name, body in plane.calls if name == "runtime.register"]
@@ -123,17 +140,6 @@ async def test_a_worker_starts_registers_runs_and_tells(plane: ControlPlane, nat
     assert health is not None
     assert health.status_code == 200
     assert metrics is not None
-    for line in (
-        'noetl_worker_pulls_total{outcome="claimed"} 1.0',
-        'noetl_worker_dispatch_duration_seconds_count{tool_kind="python"} 1.0',
-        "noetl_worker_concurrent_dispatches 0.0",
-        "noetl_worker_unconfirmed 0.0",
-        (
-            'noetl_worker_nats_consumer_pending{consumer="noetl_worker_pool_shared",'
-            'stream="NOETL_COMMANDS"} 0.0'
-        ),
-    ):
-        assert line in metrics.text
     began = 'noetl_worker_fast_path_total{outcome="%s"} 1.0'
     assert began % "quick" in metrics.text or began % "started" in metrics.text
 
@@ -151,7 +157,7 @@ async def test_sigterm_lets_work_in_flight_end_and_deregisters(
     assert code == 0
     assert (await plane.result_of(1))["data"] == "slept"
     assert plane.calls[-1][0] == "runtime.deregister"
-    assert [one for one in below if one.is_running()] == []
+    await eventually(lambda: not any(map(is_alive, below)), what="all are gone")
 
 
 async def test_sigterm_kills_what_outlives_the_grace(
@@ -166,7 +172,7 @@ async def test_sigterm_kills_what_outlives_the_grace(
     assert code == 0
     assert plane.of("outcome", 1) == []
     assert plane.calls[-1][0] == "runtime.deregister"
-    assert [one for one in below if one.is_running()] == []
+    await eventually(lambda: not any(map(is_alive, below)), what="all are gone")
 
 
 async def test_a_thread_that_never_ends_does_not_keep_the_worker(
@@ -253,7 +259,7 @@ async def test_a_worker_waits_for_the_catalog_before_it_pulls(
             return await plane.outcome(1)
 
     starting = asyncio.create_task(start())
-    await eventually(lambda: len(plane.calls) >= 3, what="it asks", timeout_seconds=30)
+    await eventually(lambda: len(plane.calls) >= 3, what="it asks")
     before = list(plane.messages)
     plane.runtime_answer = lambda _operation, _request: {"status": "ok"}
     await starting

@@ -14,6 +14,7 @@ from noetl_common.egress.rules import Egress
 from noetl_contract.json import JsonObject
 from noetl_contract.plugins.document import Form, PluginBody
 from noetl_contract.plugins.names import PluginPin
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.interpreters.pool import InterpreterPool
@@ -191,7 +192,9 @@ async def world(interpreters: InterpreterPool, **settings: Any) -> AsyncIterator
 
     with tool_server(partial(_said, known)) as server:
         async with (
-            open_tool_client(seconds=30, trust_env=False, egress=Egress.of(chosen)) as http,
+            open_tool_client(
+                seconds=PATIENCE_SECONDS, trust_env=False, egress=Egress.of(chosen)
+            ) as http,
             open_edge(chosen) as edge,
         ):
             toolbox = load_tools(

@@ -13,7 +13,17 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, StreamSpec
 from pydantic import SecretStr
 
-__all__ = ["Place", "durable_info", "is_settled", "make_place", "nats_settings", "running"]
+from noetl_testkit.waiting import PATIENCE_SECONDS
+
+__all__ = [
+    "Place",
+    "durable_info",
+    "has_listener",
+    "is_settled",
+    "make_place",
+    "nats_settings",
+    "running",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,22 @@ def make_place(name: str, **stream: Any) -> Place:
 def nats_settings(url: str) -> NatsSettings:
     """Return settings that lead to a server."""
     return NatsSettings(nats_url=SecretStr(url))
+
+
+async def has_listener(bus: Bus, subject: str, body: bytes = b"") -> bool:
+    """Send a request and say whether anybody gets it, answered or not.
+
+    Where nobody does the broker says so at once, before it answers the flush behind the request.
+    """
+    inbox = bus.nc.new_inbox()
+    answers = await bus.nc.subscribe(inbox)
+    try:
+        await bus.nc.publish(subject, body, reply=inbox)
+        await bus.nc.flush(int(PATIENCE_SECONDS))
+        found = [await answers.next_msg() for _ in range(answers.pending_msgs)]
+    finally:
+        await answers.unsubscribe()
+    return not any((one.headers or {}).get("Status") == "503" for one in found)
 
 
 async def durable_info(bus: Bus, place: Place) -> dict[str, Any]:

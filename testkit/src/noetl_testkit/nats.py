@@ -15,7 +15,7 @@ from noetl.stack.servers.nats_probe import NatsProbe, NatsProbeError
 from noetl_contract.documents.broker_users import broker_users
 
 from noetl_testkit.process import start
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,7 +80,7 @@ class NatsServer:
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE_SECONDS)
             self._process = None
 
 
@@ -128,7 +128,7 @@ def without_leftover_streams(url: str) -> Iterator[None]:
         except (OSError, NatsProbeError):
             return False
 
-    wait_until(are_gone, what="the streams of the test are deleted", timeout_seconds=60)
+    wait_until(are_gone, what="the streams of the test are deleted")
 
 
 def foreign_nats_url() -> str | None:
@@ -136,14 +136,14 @@ def foreign_nats_url() -> str | None:
     return os.environ.get("NOETL_NATS_URL") or None
 
 
-def wait_for_stream(url: str, name: str, *, timeout_seconds: float = 10.0) -> None:
+def wait_for_stream(url: str, name: str) -> None:
     """Wait until a stream exists."""
 
     def exists() -> bool:
         with NatsProbe(url) as probe:
             return name in stream_names(probe)
 
-    wait_until(exists, what=f"stream {name} exists", timeout_seconds=timeout_seconds)
+    wait_until(exists, what=f"stream {name} exists")
 
 
 __all__ = [

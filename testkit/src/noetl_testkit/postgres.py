@@ -22,7 +22,7 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.json import JsonObject
 
 from noetl_testkit.process import start
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,6 @@ class OwnPostgresServer(PostgresServer):
             wait_until(
                 lambda: process.poll() is not None or self.instance.is_ready(process.pid),  # noqa: B023 -- called in this round only
                 what="PostgreSQL is ready",
-                timeout_seconds=30,
                 every_seconds=0.005,
             )
             if process.poll() is None:
@@ -182,8 +181,14 @@ class OwnPostgresServer(PostgresServer):
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill the server process; its backends notice by themselves."""
-        self._end(signal.SIGKILL)
+        """Kill the server process; its backends notice by themselves, which is waited for.
+
+        One that has not noticed yet goes on answering.
+        """
+        if self._process is not None:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            self._end(signal.SIGKILL)
+            wait_until(lambda: all(map(_is_gone, children)), what="the backends are gone")
 
     def restart(self) -> None:
         """Kills it and starts it again on the same port with the same data."""
@@ -193,8 +198,17 @@ class OwnPostgresServer(PostgresServer):
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=PATIENCE_SECONDS)
             self._process = None
+
+
+def _is_gone(pid: str) -> bool:
+    """Whether a process has ended, whoever has yet to be told."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in {"Z", "X"}
 
 
 def copy_files(directory: Path) -> None:

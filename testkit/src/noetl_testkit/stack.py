@@ -19,10 +19,9 @@ from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
 
 from noetl_testkit.postgres import copied_password, copy_files, forget_on_power_cut
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.warm.programs import warm_program, warm_service
 
-READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
@@ -85,6 +84,7 @@ class Stack:
                 [
                     *command(is_warm=self.is_warm),
                     *("up", "--port", str(self.port), "--data", str(self.data)),
+                    *("--ready-timeout", str(PATIENCE_SECONDS)),
                     *self.arguments,
                 ],
                 stdout=output,
@@ -103,7 +103,6 @@ class Stack:
             wait_until(
                 lambda: process.poll() is not None or self.is_ready(),
                 what="the stack is ready",
-                timeout_seconds=READY_SECONDS,
             )
         except TimeoutError as error:
             raise RuntimeError(f"{error}: {self.log()}") from error
@@ -173,7 +172,7 @@ class Stack:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(timeout=40)
+                self.process.wait(timeout=PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill_everything()
         self.process = None
@@ -187,7 +186,7 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self.process is not None:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=PATIENCE_SECONDS)
             self.process = None
 
     def start_worker(
@@ -233,7 +232,7 @@ class Stack:
         """
         shown = self.admin_key() if token is None else token
         headers = {"authorization": f"Bearer {shown}"} if shown else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=35)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -272,7 +271,11 @@ def execute(client: httpx.Client, path: str, **workload: Json) -> int:
 
 
 def finish(
-    client: httpx.Client, execution_id: int, *, seconds: float = 60, poll_seconds: float = 0.02
+    client: httpx.Client,
+    execution_id: int,
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    poll_seconds: float = 0.02,
 ) -> str:
     """Wait until an execution has ended and return its status.
 

@@ -1,15 +1,32 @@
-"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+"""Waiting for a condition, instead of sleeping and hoping.
+
+The bounds are against hanging only. A test says what it waits for and never for how long, so that
+it passes on a machine of any speed and load; how long something takes is measured in `benchmarks`.
+"""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
+
+PATIENCE_SECONDS = 300.0 * float(os.environ.get("NOETL_TEST_PATIENCE", "1"))
+"""How long anything in a test may take before it counts as hanging; the only such time there is.
+
+A run that passes never waits for it. `NOETL_TEST_PATIENCE` multiplies it, on machines that are
+slower by orders of magnitude.
+"""
+
+
+def unless_it_hangs() -> asyncio.Timeout:
+    """Return a block for awaiting what has to happen; ``TimeoutError`` ends it when it doesn't."""
+    return asyncio.timeout(PATIENCE_SECONDS)
 
 
 def wait_for[Value](
     look: Callable[[], Value | None],
     *,
     what: str = "there is a value",
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = PATIENCE_SECONDS,
     every_seconds: float = 0.02,
 ) -> Value:
     """Look until there is a value and return it; None means not yet.
@@ -29,7 +46,7 @@ def wait_until(
     condition: Callable[[], object],
     *,
     what: str = "the condition holds",
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = PATIENCE_SECONDS,
     every_seconds: float = 0.02,
 ) -> None:
     """Block until the condition is true.
@@ -49,7 +66,7 @@ async def eventually(
     condition: Callable[[], Awaitable[object]] | Callable[[], object],
     *,
     what: str = "the condition holds",
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = PATIENCE_SECONDS,
     every_seconds: float = 0.02,
 ) -> None:
     """Wait in a coroutine until the condition, plain or awaitable, is true.

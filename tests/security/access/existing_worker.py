@@ -7,6 +7,7 @@ import httpx
 from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, register
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from .callers import COMMAND_KEY, Callers
 
@@ -38,7 +39,9 @@ class ExistingWorker:
 
     def call(self, method: str, path: str, json: Any = None, **options: Any) -> httpx.Response:
         """Call below the address, without any other login."""
-        return httpx.request(method, self.address() + path, json=json, timeout=30, **options)
+        return httpx.request(
+            method, self.address() + path, json=json, timeout=PATIENCE_SECONDS, **options
+        )
 
     def claim(self) -> int:
         """Claim the command."""

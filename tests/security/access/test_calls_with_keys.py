@@ -10,7 +10,7 @@ import httpx
 import pytest
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, command, execute, finish, register, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.web import Request, Response, serving
 
 _TOKEN = "internal-token-of-this-test"
@@ -54,7 +54,7 @@ def _server(*words: str, token: str | None = None) -> subprocess.CompletedProces
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -68,7 +68,7 @@ def _made(stack: Stack, name: str, *words: str) -> str:
 def test_the_key_of_the_administrator_is_shown_once(stack: Stack) -> None:
     line = f"export NOETL_SESSION_TOKEN={stack.admin_key()}"
     # It comes a moment after the services are ready.
-    wait_until(lambda: line in stack.log(), what="the key is shown", timeout_seconds=10)
+    wait_until(lambda: line in stack.log(), what="the key is shown")
     assert json.loads((stack.data / "identity.json").read_text())["is_admin_key_shown"] is True
 
 
@@ -111,7 +111,6 @@ def test_a_key_runs_a_playbook_and_is_of_no_use_once_it_is_revoked(
             lambda: client.get("/api/executions").status_code == 401,
             what="the revoked key is refused",
             # Told, it takes milliseconds, which a busy machine makes more of; untold, a minute.
-            timeout_seconds=20,
         )
     listed = _server("key", "list", "--data", str(stack.data))
     revoked = _server("key", "list", "--revoked", "--json", "--data", str(stack.data))
@@ -200,7 +199,7 @@ def test_what_was_done_is_in_the_audit(stack: Stack) -> None:
             found = admin.get("/api/internal/access-audit?principal=audited").json()["rows"]
             return list(found)
 
-        wait_until(lambda: bool(rows()), what="the refusal is in the audit", timeout_seconds=10)
+        wait_until(lambda: bool(rows()), what="the refusal is in the audit")
         assert rows()[0]["outcome"] == "forbidden"
         assert rows()[0]["right"] == "keys.manage"
 

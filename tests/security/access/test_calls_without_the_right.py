@@ -134,7 +134,6 @@ def test_a_key_is_refused_as_soon_as_its_revocation_is_told(caller: Callers) -> 
     wait_until(
         lambda: client.get("/api/pool/status").status_code == 401,
         what="the key opens nothing",
-        timeout_seconds=20,
     )
 
 
@@ -163,7 +162,7 @@ def test_each_decision_is_in_the_audit(caller: Callers) -> None:
         viewer = listed(outcome="forbidden", right="executions.cancel")
         return bool(nobody) and any(row["object"] == "execution:7" for row in viewer)
 
-    wait_until(is_told, what="both refusals are listed", timeout_seconds=20)
+    wait_until(is_told, what="both refusals are listed")
 
 
 def test_the_internal_token_stays_good_for_the_internal_routes(caller: Callers) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 from .callers import ASKING, KEYS
 
@@ -23,7 +23,9 @@ def unknown_key() -> str:
 def client(stack: Stack, token: str | None = None, *, address: str = PROXY) -> httpx.Client:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     way = httpx.HTTPTransport(local_address=address)
-    return httpx.Client(base_url=stack.url, headers=headers, timeout=60, transport=way)
+    return httpx.Client(
+        base_url=stack.url, headers=headers, timeout=PATIENCE_SECONDS, transport=way
+    )
 
 
 @contextlib.contextmanager
@@ -41,12 +43,12 @@ def guessed(stack: Stack, *, clients: int = 8) -> Iterator[list[int]]:
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: len(statuses) > 100, what="guesses", timeout_seconds=60)
+        wait_until(lambda: len(statuses) > 100, what="guesses")
         yield statuses
     finally:
         over.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
 
 def test_a_new_login_is_let_in_while_keys_are_guessed(asking_stack: Stack) -> None:

@@ -9,7 +9,7 @@ from real_cli import QUICK, Cli, installed_in
 
 from .callers import KEYS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

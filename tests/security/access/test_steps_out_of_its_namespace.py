@@ -3,7 +3,6 @@
 import re
 
 import httpx
-import pytest
 from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, events, execute, register
@@ -36,13 +35,12 @@ def running_command(client: httpx.Client, execution_id: int) -> int:
     def started() -> list[dict[str, object]]:
         return [one for one in events(client, execution_id) if one["event_type"] == _STARTED]
 
-    wait_until(lambda: bool(started()), what="the step runs", timeout_seconds=20)
+    wait_until(lambda: bool(started()), what="the step runs")
     found = re.search(r"\d+:start:(\d+)", str(started()[0]))
     assert found is not None
     return int(found[1])
 
 
-@pytest.mark.timeout(120)
 def test_children_stay_in_the_namespace_of_the_owner(asking_stack: Stack, caller: Callers) -> None:
     admin = caller.of(Role.ADMIN)
     for path in ("steps-a/wait", "steps-b/wait"):

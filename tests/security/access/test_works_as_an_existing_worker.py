@@ -13,6 +13,7 @@ import httpx
 import pytest
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, execute, finish, register
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from .callers import KEYS, Callers
 from .existing_worker import POOL, TWO_STEPS, issued
@@ -87,7 +88,7 @@ def _accept(server: socket.socket, to: int, pool: ThreadPoolExecutor) -> None:
 
 def _forward(client: socket.socket, to: int, pool: ThreadPoolExecutor) -> None:
     client.settimeout(30)
-    with client, socket.create_connection(("127.0.0.1", to), timeout=30) as behind:
+    with client, socket.create_connection(("127.0.0.1", to), timeout=PATIENCE_SECONDS) as behind:
         back = pool.submit(_pump, behind, client)
         _pump(client, behind)
         back.result(60)
@@ -125,9 +126,13 @@ def test_where_flight_is_nobody_answers_and_the_result_comes_over_http(
         assert flight_address(server_url) == (host, 8083)
         # Anything but a refused connection would fail the step.
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(flight_address(server_url), timeout=10).sendall(_HTTP2)
+            socket.create_connection(flight_address(server_url), timeout=PATIENCE_SECONDS).sendall(
+                _HTTP2
+            )
         found = httpx.get(
-            f"{server_url}/api/result/resolve", params={"ref": kept.json()["ref"]}, timeout=30
+            f"{server_url}/api/result/resolve",
+            params={"ref": kept.json()["ref"]},
+            timeout=PATIENCE_SECONDS,
         )
 
     assert found.status_code == 200

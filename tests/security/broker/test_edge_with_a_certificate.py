@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 from noetl_testkit.stack import execute, finish, register, running_stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from libs.noetl_common.tests.certificates import Authority
 
@@ -49,8 +50,10 @@ def test_a_stack_with_certificates_is_ready_and_works(tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{stack.port}"
         login = {"authorization": f"Bearer {stack.admin_key()}"}
         with (
-            httpx.Client(base_url=url, verify=trust, timeout=35, headers=login) as client,
-            httpx.Client(base_url=url, verify=trust, timeout=35) as stranger,
+            httpx.Client(
+                base_url=url, verify=trust, timeout=PATIENCE_SECONDS, headers=login
+            ) as client,
+            httpx.Client(base_url=url, verify=trust, timeout=PATIENCE_SECONDS) as stranger,
         ):
             register(client, CHILD)
             register(client, PLAYBOOK)
@@ -58,7 +61,7 @@ def test_a_stack_with_certificates_is_ready_and_works(tmp_path: Path) -> None:
             assert stranger.get("/api/executions").status_code == 401
             workers = client.get("/api/worker/pools").json()
         try:
-            httpx.get(f"http://127.0.0.1:{stack.port}/health", timeout=5)
+            httpx.get(f"http://127.0.0.1:{stack.port}/health", timeout=PATIENCE_SECONDS)
         except httpx.HTTPError as error:
             plain = str(error)
         else:

@@ -19,7 +19,7 @@ from noetl_common.bus.errors import BusForbidden, TopologyRefused
 from noetl_contract.streams import COMMANDS, INGRESS, STREAMS, ingress_durable, pool_durable
 from noetl_testkit.bus import nats_settings
 from noetl_testkit.stack import Stack
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 OWN = pool_durable("shared")
 OTHER = pool_durable("system")
@@ -141,7 +141,7 @@ async def worker(nats_stack: Stack) -> AsyncIterator[Bus]:
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.what)
 async def test_a_message_is_refused(worker: Bus, attempt: Attempt) -> None:
     with pytest.raises(BusForbidden):
-        await worker.request(attempt.subject, attempt.body, seconds=20)
+        await worker.request(attempt.subject, attempt.body, seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("subject", SUBSCRIPTIONS)

@@ -1,6 +1,5 @@
 """Somebody has the database login of one service: what it does not let him do."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_common.pg.rights import WrongRole, check_rights
 from noetl_orchestrator.log.retention import Retention
 from noetl_testkit.postgres import Database, PostgresServer
+from noetl_testkit.waiting import unless_it_hangs
 
 SECRETS = ("credential", "keychain", "secret_audit", "api_key")
 
@@ -137,7 +137,7 @@ async def test_rights_are_not_given_at_the_cost_of_who_works(database: Database)
     passwords = {role: secrets.token_hex(8) for role in ROLES.values()}
     busy = await asyncpg.connect(database.dsn)
     try:
-        async with asyncio.timeout(20), busy.transaction():
+        async with unless_it_hangs(), busy.transaction():
             await busy.execute("SELECT FROM noetl.event")
             with pytest.raises(DatabaseUnavailable, match="a table is in use"):
                 await administer(database.dsn, roles=statements(passwords))

@@ -23,10 +23,11 @@ from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Role
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.stack import Stack, execute, register, running_stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from routes import OPERATIONS
 
 AT_ONCE = 8
-SECONDS = 60.0
+SECONDS = PATIENCE_SECONDS
 _COMMAND_KEY = secrets.token_urlsafe(32)
 _INTERNAL = secrets.token_urlsafe(16)
 KEYS = {role: f"nk_{role}_{secrets.token_urlsafe(32)}" for role in Role}

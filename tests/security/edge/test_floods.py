@@ -4,6 +4,7 @@ import httpx
 import pytest
 from attacker import list_executions, watched
 from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 ONCE = {"path": "security/edge/nowhere", "workload": {}}
 
@@ -21,7 +22,7 @@ def test_a_flood_is_told_to_wait(
 ) -> None:
     # From an address of its own, whose rate no other test has used up.
     own = httpx.HTTPTransport(local_address=address)
-    client = httpx.Client(base_url=edge_stack.url, transport=own, timeout=35)
+    client = httpx.Client(base_url=edge_stack.url, transport=own, timeout=PATIENCE_SECONDS)
     with watched(edge_stack, list_executions) as witness, client:
         answers = [client.post(path, json=body) for _ in range(burst * 4)]
 
@@ -36,7 +37,9 @@ def test_a_flood_is_told_to_wait(
 def test_a_batch_counts_as_what_is_in_it(edge_stack: Stack) -> None:
     # From an address of its own, whose rate no other test has used up.
     from_elsewhere = httpx.HTTPTransport(local_address="127.0.0.7")
-    with httpx.Client(base_url=edge_stack.url, transport=from_elsewhere, timeout=35) as client:
+    with httpx.Client(
+        base_url=edge_stack.url, transport=from_elsewhere, timeout=PATIENCE_SECONDS
+    ) as client:
         batch = {"executions": [ONCE] * 25}
         first = client.post("/api/execute/batch", json=batch)
         second = client.post("/api/execute/batch", json=batch)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from attacker import ask, connect, list_executions, pump, rest, status_of, watched
 from noetl_testkit.stack import Stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 MEBIBYTE = 1 << 20
 HEAD = (
@@ -42,7 +42,7 @@ def flooded(stack: Stack, head: bytes, piece: bytes, *, connections: int) -> Ite
     finally:
         over.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
 
 def login(stack: Stack) -> bytes:
@@ -60,7 +60,7 @@ def test_others_are_served_within_a_flood_of_small_chunks(
         flooded(asking_stack, head, piece, connections=connections),
         watched(asking_stack, list_executions) as witness,
     ):
-        wait_until(lambda: len(witness.waits) >= 100, what="a hundred answers", timeout_seconds=60)
+        wait_until(lambda: witness.answers >= 100, what="a hundred answers")
 
     assert witness.was_served()
 
@@ -111,8 +111,8 @@ def test_a_large_result_in_chunks_arrives(asking_stack: Stack) -> None:
 
     with asking_stack.client() as client:
         headers = {"content-type": "application/json"}
-        answer = client.put(UPLOAD, content=body(), headers=headers, timeout=100)
-        read = client.get(f"{UPLOAD}/large", timeout=100)
+        answer = client.put(UPLOAD, content=body(), headers=headers)
+        read = client.get(f"{UPLOAD}/large", timeout=PATIENCE_SECONDS)
 
     assert answer.status_code < 400, answer.text
     assert len(read.content) > 60 * MEBIBYTE
@@ -120,7 +120,7 @@ def test_a_large_result_in_chunks_arrives(asking_stack: Stack) -> None:
 
 def test_a_refused_upload_is_told_so(asking_stack: Stack) -> None:
     """Also where more is under way than the edge takes behind its answer."""
-    with httpx.Client(base_url=asking_stack.url, timeout=35) as client:
+    with httpx.Client(base_url=asking_stack.url, timeout=PATIENCE_SECONDS) as client:
         answers = [client.put(UPLOAD, content=b"1" * size) for size in (100, 800_000)]
 
     assert [answer.status_code for answer in answers] == [401, 401]

@@ -1,11 +1,10 @@
 """Bodies that stop, drip, or are many at once."""
 
 import contextlib
-import time
 
 import httpx
 import pytest
-from attacker import connect, edge_memory, list_executions, rest, status_of, watched
+from attacker import connect, edge_memory, list_executions, rest, status_of, until_answered, watched
 from noetl_testkit.stack import Stack
 
 MEBIBYTE = 1 << 20
@@ -26,41 +25,29 @@ def test_half_a_body_is_not_waited_for(edge_stack: Stack, sent: bytes) -> None:
         answer = rest(client)
 
     assert status_of(answer) == 408
-    assert b"No byte of the body came for 1 s" in answer
+    assert b"No byte of the body came for 3 s" in answer
 
 
 def test_a_body_in_drops_is_not_waited_for(edge_stack: Stack) -> None:
     with connect(edge_stack) as client:
         client.sendall(head(UPLOAD, 5000))
-        client.settimeout(0.2)
-        answer, began = b"", time.monotonic()
-        while not answer and time.monotonic() < began + 30:
-            with contextlib.suppress(OSError):
-                client.sendall(b"a")
-            with contextlib.suppress(TimeoutError):
-                answer = client.recv(65536)
+        answer = until_answered(client)
 
     assert status_of(answer) == 408
-    assert b"The body was not complete after 4 s" in answer
+    # The second, where this client was kept from sending for so long.
+    texts = (b"The body was not complete after 10 s", b"No byte of the body came for 3 s")
+    assert any(text in answer for text in texts)
 
 
 def test_a_body_behind_its_refusal_is_not_read_for_ever(edge_stack: Stack) -> None:
     with connect(edge_stack) as client:
         client.sendall(head(b"/api/nowhere", 5_000_000))
         first = client.recv(65536)
-        client.settimeout(0.2)
-        is_over, began = False, time.monotonic()
-        while not is_over and time.monotonic() < began + 30:
-            try:
-                client.sendall(b"a")
-                is_over = client.recv(65536) == b""
-            except TimeoutError:
-                continue
-            except OSError:
-                is_over = True
+        # Until the edge hangs up.
+        while until_answered(client):
+            continue
 
     assert status_of(first) in {404, 405}
-    assert is_over
 
 
 def test_stalled_uploads_hold_a_bounded_part_of_memory(edge_stack: Stack) -> None:

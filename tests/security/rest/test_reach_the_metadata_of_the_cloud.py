@@ -4,7 +4,7 @@ import pytest
 from noetl_testkit.stack import Stack, events, execute, finish, register
 from noetl_testkit.web import Request, Response, serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 METADATA = "169.254.169.254"
 PLAYBOOK = """

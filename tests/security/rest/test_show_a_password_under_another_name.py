@@ -13,7 +13,7 @@ from noetl_testkit.stack import Stack, events, execute, finish, register
 if TYPE_CHECKING:
     from noetl_contract.json import JsonObject
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 CHILD = """
 apiVersion: noetl.io/v2

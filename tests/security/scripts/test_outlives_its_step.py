@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.interpreters.host.calls import can_filter
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
@@ -81,10 +81,12 @@ async def test_nothing_of_a_script_is_left_when_its_step_is_over(
     mark = f"98{int(kills)}{int(boxed)}.{os.getpid()}"
     async with open_pool(ScriptBox() if boxed else None) as pool:
         attack = make_job(_LEAVE, mark=mark, kills=kills, seconds=1)
-        await asyncio.gather(pool.run(attack, timeout=20, execution=1), return_exceptions=True)
+        await asyncio.gather(
+            pool.run(attack, timeout=PATIENCE_SECONDS, execution=1), return_exceptions=True
+        )
         await eventually(lambda: not sleepers(mark), what="all are gone")
 
-        after = await pool.run(make_job("result = 5"), timeout=20, execution=2)
+        after = await pool.run(make_job("result = 5"), timeout=PATIENCE_SECONDS, execution=2)
     assert after.value == 5
 
 
@@ -120,8 +122,10 @@ async def test_nothing_is_left_where_its_parents_were_to_be_blind() -> None:
     mark = f"99.{os.getpid()}"
     async with open_pool(ScriptBox()) as pool:
         try:
-            attack = await pool.run(make_job(_STARVE, mark=mark), timeout=60, execution=1)
-            await eventually(lambda: not sleepers(mark), what="all are gone", timeout_seconds=60)
+            attack = await pool.run(
+                make_job(_STARVE, mark=mark), timeout=PATIENCE_SECONDS, execution=1
+            )
+            await eventually(lambda: not sleepers(mark), what="all are gone")
         finally:
             for pid in sleepers(mark):
                 os.kill(pid, signal.SIGKILL)

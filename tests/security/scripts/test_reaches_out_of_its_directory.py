@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from steps import pids, python_step, result_of
 
 _TRY = """
@@ -107,7 +108,7 @@ def test_a_script_can_do_what_scripts_do(nats_stack: Stack) -> None:
 
 def test_the_worker_tells_what_it_enforces(nats_stack: Stack) -> None:
     port = nats_stack.services()["worker"]["port"]
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS).text
 
     for feature in ("files", "neighbours", "signals"):
         assert f'noetl_worker_script_isolation{{feature="{feature}"}} 1.0' in text

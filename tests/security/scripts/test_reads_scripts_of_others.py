@@ -224,9 +224,7 @@ def test_a_container_without_a_place_for_them_does_not_start(
 ) -> None:
     log = tmp_path / "log"
     with container() as one, _workers(nats_stack, one, 1, log) as (process,):
-        wait_until(
-            lambda: process.poll() is not None, what="the worker has ended", timeout_seconds=60
-        )
+        wait_until(lambda: process.poll() is not None, what="the worker has ended")
 
     assert process.returncode == 1
     text = log.read_text()

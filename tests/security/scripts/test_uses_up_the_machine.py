@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
@@ -98,8 +99,8 @@ def make_job(code: str) -> bytes:
 async def test_it_is_killed_by_the_name_of_the_limit(what: str) -> None:
     code, excess = _HUNGRY[what]
     async with guarded_pool() as pool:
-        ended = await pool.run(make_job(code), timeout=45)
-        after = await pool.run(make_job("result = 5"), timeout=20)
+        ended = await pool.run(make_job(code), timeout=PATIENCE_SECONDS)
+        after = await pool.run(make_job("result = 5"), timeout=PATIENCE_SECONDS)
 
     assert (ended.exit_code, ended.excess) == (-9, excess)
     assert (after.value, after.excess) == (5, None)
@@ -117,6 +118,6 @@ time.sleep(2)
 result = len(mine)
 """
     async with guarded_pool() as pool:
-        ended = await pool.run(make_job(code), timeout=45)
+        ended = await pool.run(make_job(code), timeout=PATIENCE_SECONDS)
 
     assert ended.value == 60 * _MEBIBYTE

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from noetl_testkit.stack import Stack, execute, finish, register
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2

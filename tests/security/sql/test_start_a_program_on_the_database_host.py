@@ -3,7 +3,7 @@
 import pytest
 from noetl_testkit.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 PROGRAM = "DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''id''' ; END $$"
 FILE = "SELECT pg_read_file('/etc/passwd')"

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from parts import SERVER, SERVICES, Image, by_package, images, main, ours
 
 TOP = Path(__file__).parents[3]
@@ -87,4 +88,4 @@ def test_nothing_imports_what_is_taken_out(image: Image) -> None:
     gone = {name.replace("-", "_"): None for name in (*image.unused, *image.without)}
     code = f"import sys; sys.modules.update({gone!r}); {IMPORTS[image.name]}"
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)

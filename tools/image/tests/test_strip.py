@@ -6,6 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from noetl_testkit.waiting import PATIENCE_SECONDS
+
 from tools.image.strip import main, strip
 
 
@@ -22,7 +24,7 @@ def test_a_library_still_loads(tmp_path: Path) -> None:
         f"import importlib.machinery as m; m.ExtensionFileLoader({spec.name!r}, {str(library)!r})"
     )
     code = f"{load}.create_module(m.ModuleSpec({spec.name!r}, None, origin={str(library)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)
     assert strip(library) == 0
 
 
@@ -32,7 +34,11 @@ def test_a_program_still_runs(tmp_path: Path) -> None:
     strip(program)
 
     said = subprocess.run(
-        [program, "-c", "echo 42"], capture_output=True, text=True, check=True, timeout=30
+        [program, "-c", "echo 42"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     ).stdout
     assert said == "42\n"
 

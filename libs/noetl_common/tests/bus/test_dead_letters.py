@@ -11,7 +11,7 @@ from noetl_common.errors import Permanent, Transient
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import DEAD
 from noetl_testkit.bus import Place, durable_info, is_settled, running
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
 async def dead_letter(bus: Bus, place: Place) -> tuple[dict[str, str], bytes]:
@@ -20,7 +20,9 @@ async def dead_letter(bus: Bus, place: Place) -> tuple[dict[str, str], bytes]:
     request = orjson.dumps({"last_by_subj": subject})
 
     async def exists() -> bool:
-        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, seconds=10)
+        raw = await bus.request(
+            f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, seconds=PATIENCE_SECONDS
+        )
         return "message" in orjson.loads(raw.data)
 
     await eventually(exists, what="there is a dead letter")

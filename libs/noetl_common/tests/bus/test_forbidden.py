@@ -16,7 +16,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.streams import COMMANDS, STREAMS, pool_durable
 from noetl_testkit.bus import nats_settings
 from noetl_testkit.nats import NatsServer, running_nats
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 
 @pytest.fixture
@@ -32,10 +32,14 @@ def settings_of(server: NatsServer, user: str) -> NatsSettings:
 async def test_a_publish_and_a_request_without_the_right_fail_by_name(server: NatsServer) -> None:
     async with connect(settings_of(server, "worker-shared"), name="test") as bus:
         with pytest.raises(BusForbidden, match="worker-shared may not publish noetl_ingress"):
-            await bus.publish("noetl_ingress.0.7.cancel", b"{}", message_id="1", seconds=30)
+            await bus.publish(
+                "noetl_ingress.0.7.cancel", b"{}", message_id="1", seconds=PATIENCE_SECONDS
+            )
         with pytest.raises(BusForbidden, match=r"credential\.get"):
-            await bus.request("noetl_rpc.catalog.cluster.credential.get", seconds=30)
-        (error,) = await bus.publish_many([Outgoing("noetl.events.X", b"{}")], seconds=30)
+            await bus.request("noetl_rpc.catalog.cluster.credential.get", seconds=PATIENCE_SECONDS)
+        (error,) = await bus.publish_many(
+            [Outgoing("noetl.events.X", b"{}")], seconds=PATIENCE_SECONDS
+        )
         assert isinstance(error, BusForbidden)
         assert {"noetl_ingress", "noetl_rpc.catalog.credential.get", "noetl.events"} <= (
             bus.forbidden
@@ -51,7 +55,7 @@ async def test_who_may_not_make_streams_waits_for_another(server: NatsServer) ->
         await eventually(lambda: edge.forbidden, what="the edge has tried")
         assert not waiting.done()
         await ensure_topology(outbox, STREAMS)
-        async with asyncio.timeout(10):
+        async with unless_it_hangs():
             await waiting
 
 
@@ -104,4 +108,4 @@ async def test_a_worker_makes_the_durable_of_its_pool_and_with_no_other_filter(
                 f"$JS.API.CONSUMER.DELETE.{case.stream}.{case.name}",
             ):
                 with pytest.raises(BusForbidden):
-                    await worker.request(subject, body, seconds=30)
+                    await worker.request(subject, body, seconds=PATIENCE_SECONDS)

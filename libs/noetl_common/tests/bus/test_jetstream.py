@@ -1,7 +1,9 @@
 """Questions to the broker's API, and the pauses between tries."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import noetl_common.retry
 import pytest
 from noetl_common.bus import jetstream
 from noetl_common.bus.broker import Bus
@@ -55,7 +57,15 @@ async def test_missing_things_are_none(bus: Bus, bus_prefix: str) -> None:
         await jetstream.call(bus, f"STREAM.CREATE.{bus_prefix}", {"name": "another"})
 
 
-async def test_pauses_end_with_the_time_there_is() -> None:
+async def test_pauses_end_with_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(noetl_common.retry, "monotonic", lambda: now)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     tries = [
         attempt
         async for attempt in backoff(
@@ -63,8 +73,10 @@ async def test_pauses_end_with_the_time_there_is() -> None:
         )
     ]
 
-    assert len(tries) > 3
+    # A millisecond at first and two later, of which half is chance.
+    assert len(tries) > 10
     assert tries == list(range(len(tries)))
+    assert 100.018 - 1e-6 < now < 100.02
 
 
 async def test_without_time_there_is_one_try() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from time import monotonic
 
 import nats.errors
 import pytest
@@ -15,7 +14,7 @@ from noetl_common.bus.topology import ensure_durable, ensure_topology, run_topol
 from noetl_testkit.bus import make_place, nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.ports import turning_away
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
 class Collector:
@@ -33,24 +32,21 @@ async def test_a_pull_goes_on_by_itself_after_a_kill(own_nats: NatsServer, own_b
     place = make_place("kill")
     await ensure_topology(own_bus, [place.stream])
     collector = Collector()
-    gaps: list[float] = []
     async with running(run_pull(own_bus, place.durable, collector)):
         for number in range(5):
             await own_bus.publish(place.subject(), b"%d" % number, message_id=f"a{number}")
             await eventually(lambda: collector.bodies[-1:] == [b"%d" % number])  # noqa: B023 -- now
             await asyncio.to_thread(own_nats.restart)
-            ready = monotonic()
-            await own_bus.publish(place.subject(), b"after", message_id=f"b{number}", seconds=10)
-            await eventually(lambda: collector.bodies[-1:] == [b"after"], every_seconds=0.005)
-            gaps.append(monotonic() - ready)
-
-    assert max(gaps) < 2.0
+            await own_bus.publish(
+                place.subject(), b"after", message_id=f"b{number}", seconds=PATIENCE_SECONDS
+            )
+            await eventually(lambda: collector.bodies[-1:] == [b"after"])
 
 
 async def test_a_pull_goes_on_by_itself_with_a_wiped_store(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
-    """Stream and durable are made again, and messages flow within a second or two."""
+    """Stream and durable are made again, and messages flow."""
     place = make_place("wipe")
     await ensure_topology(own_bus, [place.stream])
     collector = Collector()
@@ -64,14 +60,11 @@ async def test_a_pull_goes_on_by_itself_with_a_wiped_store(
         await own_bus.publish(place.subject(), b"before", message_id="1")
         await eventually(lambda: collector.bodies == [b"before"])
         await asyncio.to_thread(own_nats.wipe)
-        ready = monotonic()
-        await own_bus.publish(place.subject(), b"after", message_id="2", seconds=10)
-        await eventually(lambda: collector.bodies == [b"before", b"after"], every_seconds=0.005)
-        gap = monotonic() - ready
+        await own_bus.publish(place.subject(), b"after", message_id="2", seconds=PATIENCE_SECONDS)
+        await eventually(lambda: collector.bodies == [b"before", b"after"])
         await eventually(lambda: reborn)
         info = await ensure_durable(own_bus, place.durable)
 
-    assert gap < 2.0
     assert reborn == [place.stream.name]
     assert info["config"]["max_ack_pending"] == place.durable.max_ack_pending
 
@@ -98,7 +91,7 @@ async def test_an_answer_to_a_lost_store_does_not_hit_the_new_one(
         await asyncio.to_thread(own_nats.wipe)
         await ensure_topology(other, [place.stream])
         await eventually(lambda: pull._verified)
-        await other.publish(place.subject(), b"new", message_id="2", seconds=10)
+        await other.publish(place.subject(), b"new", message_id="2", seconds=PATIENCE_SECONDS)
         # The window of the first is full with the old message, so the other one gets the new.
         async with running(run_pull_each(other, place.durable, hold, permits=1, drain_seconds=0)):
             await holding.wait()
@@ -156,7 +149,7 @@ async def test_under_load_kills_lose_nothing(own_nats: NatsServer, own_bus: Bus)
         for start in range(0, total, 50):
             await own_bus.publish_many(
                 [Outgoing(place.subject(), b"%d" % (start + n), f"{start + n}") for n in range(50)],
-                seconds=30,
+                seconds=PATIENCE_SECONDS,
             )
 
     async with (
@@ -167,7 +160,7 @@ async def test_under_load_kills_lose_nothing(own_nats: NatsServer, own_bus: Bus)
             await eventually(lambda: len(collector.bodies) > share * 1_000)  # noqa: B023 -- now
             await asyncio.to_thread(own_nats.restart)
         await publishing
-        await eventually(lambda: len(set(collector.bodies)) == total, timeout_seconds=20)
+        await eventually(lambda: len(set(collector.bodies)) == total)
 
 
 async def test_readiness_follows_the_connection(own_nats: NatsServer, own_bus: Bus) -> None:
@@ -193,7 +186,7 @@ async def test_connecting_waits_for_the_broker(own_nats: NatsServer) -> None:
         await tried.wait()
     assert not connected.is_set()
     await asyncio.to_thread(own_nats.start)
-    await asyncio.wait_for(using, timeout=10)
+    await asyncio.wait_for(using, timeout=PATIENCE_SECONDS)
 
     assert connected.is_set()
 

@@ -8,7 +8,7 @@ from noetl_common.bus.permits import Permits, permit_lent
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_testkit.bus import make_place, running
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
 async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> None:
@@ -39,7 +39,7 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
     async with running(run_pull_each(bus, place.durable, handle, permits=2)):
         for name in children:
             await bus.publish(place.subject(), b"parent " + name, message_id=f"p{name!r}")
-        await eventually(lambda: len(ended) == 8, timeout_seconds=10)
+        await eventually(lambda: len(ended) == 8)
 
     # Two permits, and those who came back while both were taken.
     assert most <= 2 + 4
@@ -50,7 +50,7 @@ async def test_only_so_many_permits_are_lent() -> None:
     await permits.acquire()
     await permits.acquire()
     with permits.lend():
-        await asyncio.wait_for(permits.acquire(), 1)
+        await asyncio.wait_for(permits.acquire(), PATIENCE_SECONDS)
         with permits.lend():
             taken = asyncio.create_task(permits.acquire())
             await asyncio.sleep(0)
@@ -60,7 +60,7 @@ async def test_only_so_many_permits_are_lent() -> None:
     await asyncio.sleep(0)
     assert not taken.done()
     permits.release()
-    await asyncio.wait_for(taken, 1)
+    await asyncio.wait_for(taken, PATIENCE_SECONDS)
 
 
 async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
@@ -68,7 +68,7 @@ async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
     await permits.acquire()
     assert await permits.regain(0), "nobody has taken it meanwhile"
     with permits.lend():
-        await asyncio.wait_for(permits.acquire(), 1)
+        await asyncio.wait_for(permits.acquire(), PATIENCE_SECONDS)
     assert not await permits.regain(0.01)
     assert not permits.is_crowded
 
@@ -78,11 +78,11 @@ async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
     await asyncio.sleep(0)
     assert permits.is_crowded
     permits.release()
-    assert await asyncio.wait_for(back, 1)
+    assert await asyncio.wait_for(back, PATIENCE_SECONDS)
     assert not permits.is_crowded
     assert not other.done()
     permits.release()
-    await asyncio.wait_for(other, 1)
+    await asyncio.wait_for(other, PATIENCE_SECONDS)
 
 
 async def test_without_a_delivery_there_is_nothing_to_lend() -> None:

@@ -14,7 +14,7 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Invalid, TooLarge
 from noetl_testkit.bus import Place, make_place, running
 from noetl_testkit.nats import NatsServer
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
 async def test_an_ack_names_stream_and_sequence(bus: Bus, place: Place) -> None:
@@ -93,7 +93,9 @@ async def test_a_header_value_cannot_add_headers(bus: Bus, place: Place) -> None
         place.subject(), b"a", message_id="1", headers={"Reason": "one\r\nNats-Rollup: all"}
     )
 
-    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', seconds=10)
+    raw = await bus.request(
+        f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', seconds=PATIENCE_SECONDS
+    )
     assert orjson.loads(raw.data)["message"]["seq"] == 1
     message = await bus.js.get_msg(place.stream.name, 1)
     assert message.headers == {"Reason": "one Nats-Rollup: all", "Nats-Msg-Id": "1"}
@@ -136,7 +138,7 @@ async def test_publishing_waits_through_a_restart(own_nats: NatsServer, own_bus:
     await ensure_topology(own_bus, [place.stream])
     await asyncio.to_thread(own_nats.kill)
     publishing = asyncio.ensure_future(
-        own_bus.publish(place.subject(), b"a", message_id="1", seconds=20)
+        own_bus.publish(place.subject(), b"a", message_id="1", seconds=PATIENCE_SECONDS)
     )
     await asyncio.to_thread(own_nats.start)
 
@@ -155,7 +157,7 @@ async def test_messages_in_flight_at_a_kill_are_stored_once(
         for start in range(0, total, 100):
             acks = await own_bus.publish_many(
                 [Outgoing(place.subject(), b"x", f"m{start + n}") for n in range(100)],
-                seconds=20,
+                seconds=PATIENCE_SECONDS,
             )
             assert all(isinstance(ack, PubAck) for ack in acks)
 
@@ -178,7 +180,7 @@ async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
     await ensure_topology(own_bus, [place.stream])
     os.kill(own_nats.pid, signal.SIGSTOP)
     publishing = asyncio.ensure_future(
-        own_bus.publish(place.subject(), b"a", message_id=None, seconds=20)
+        own_bus.publish(place.subject(), b"a", message_id=None, seconds=PATIENCE_SECONDS)
     )
     await asyncio.sleep(0)
     await asyncio.to_thread(own_nats.kill)

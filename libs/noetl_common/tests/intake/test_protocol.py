@@ -1,4 +1,4 @@
-"""The guarded protocol on a port of its own, with little patience."""
+"""The guarded protocol on a port of its own, with little patience where that is what is shown."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ from noetl_common.intake.connections import Connections
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.intake.protocol import GatheredAnswers, GuardedProtocol
 from noetl_common.server import allow_connections, server_config
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 from uvicorn import Server
 
 LIMITS = IntakeLimits(
     head_bytes=2048,
     head_fields=10,
-    head_seconds=0.2,
-    body_silence_seconds=0.2,
-    body_seconds=0.6,
-    unread_seconds=0.2,
+    head_seconds=PATIENCE_SECONDS,
+    body_silence_seconds=PATIENCE_SECONDS,
+    body_seconds=PATIENCE_SECONDS,
+    unread_seconds=PATIENCE_SECONDS,
     connections=6,
     connections_per_address=4,
 )
@@ -97,7 +97,7 @@ async def ask(port: int, *pieces: bytes) -> bytes:
         writer.write(piece)
         await writer.drain()
     try:
-        async with asyncio.timeout(10):
+        async with unless_it_hangs():
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -153,7 +153,7 @@ async def test_a_head_without_its_body_yet_is_sent() -> None:
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET + b"Connection: close\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with unless_it_hangs():
             head = await reader.readuntil(b"\r\n\r\n")
             goes_on.set()
             rest = await reader.read()
@@ -172,21 +172,26 @@ async def test_a_request_in_pieces_is_served() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "status", "text"),
+    ("limits", "pieces", "status", "text"),
     [
-        ((GET, b"A: " + b"b" * 4000), 431, b"more than 2048 bytes"),
-        ((GET + b"A: b\r\n" * 20 + b"\r\n",), 431, b"more than 10 header fields"),
-        ((GET,), 408, b"head was not complete after 0.2 s"),
-        ((POST, b"a"), 408, b"No byte of the body came for 0.2 s"),
-        ((b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",), 400, b"Invalid HTTP request"),
-        (((GET + b"\r\n") * 50,), 429, b"More than 32 requests were sent ahead"),
+        ({}, (GET, b"A: " + b"b" * 4000), 431, b"more than 2048 bytes"),
+        ({}, (GET + b"A: b\r\n" * 20 + b"\r\n",), 431, b"more than 10 header fields"),
+        ({"head_seconds": 0.2}, (GET,), 408, b"head was not complete after 0.2 s"),
+        (
+            {"body_silence_seconds": 0.2},
+            (POST, b"a"),
+            408,
+            b"No byte of the body came for 0.2 s",
+        ),
+        ({}, (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",), 400, b"Invalid HTTP request"),
+        ({}, ((GET + b"\r\n") * 50,), 429, b"More than 32 requests were sent ahead"),
     ],
     ids=["long", "fields", "half head", "half body", "not http", "ahead"],
 )
 async def test_a_refusal_names_its_limit(
-    pieces: tuple[bytes, ...], status: int, text: bytes
+    limits: dict[str, float], pieces: tuple[bytes, ...], status: int, text: bytes
 ) -> None:
-    async with served(Echo()) as port:
+    async with served(Echo(), replace(LIMITS, **limits)) as port:
         answer = await ask(port, *pieces)
 
     assert b"HTTP/1.1 %d " % status in answer
@@ -273,7 +278,7 @@ async def test_an_early_answer_reaches_who_sends_the_rest_first() -> None:
         first = await reader.readexactly(8)
         writer.write(rest)
         await writer.drain()
-        async with asyncio.timeout(60):
+        async with unless_it_hangs():
             answer = first + await reader.read()
         writer.close()
 
@@ -285,7 +290,7 @@ async def test_a_client_that_only_waits_behind_an_early_answer_is_left() -> None
     async with served(Refusing(), replace(LIMITS, rest_seconds=0.2)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST + b"a")
-        async with asyncio.timeout(60):
+        async with unless_it_hangs():
             answer = await reader.read()
 
         def is_over() -> bool:
@@ -339,7 +344,7 @@ def test_one_connection_is_read_once_in_a_turn(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_slow_body_is_not_read_for_ever() -> None:
     app = Echo()
-    async with served(app) as port:
+    async with served(app, replace(LIMITS, head_seconds=0.2, body_seconds=0.6)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST.replace(b"10", b"1000"))
         reading = asyncio.create_task(reader.read())
@@ -353,7 +358,8 @@ async def test_a_slow_body_is_not_read_for_ever() -> None:
 
 
 async def test_an_answer_that_nobody_reads_is_dropped() -> None:
-    async with served(Echo(b"a" * (64 << 20))) as port:
+    limits = replace(LIMITS, unread_seconds=0.2)
+    async with served(Echo(b"a" * (64 << 20)), limits) as port:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
@@ -368,7 +374,7 @@ async def test_an_answer_that_nobody_reads_is_dropped() -> None:
                     return True
                 return False
 
-            await eventually(is_over, what="the connection is dropped", timeout_seconds=10)
+            await eventually(is_over, what="the connection is dropped")
 
 
 async def test_an_answer_that_is_read_slowly_arrives() -> None:

@@ -21,7 +21,7 @@ from noetl_common.pg.pool import (
 from noetl_common.settings import PostgresSettings
 from noetl_testkit.ports import turning_away
 from noetl_testkit.postgres import Database, OwnPostgresServer
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
@@ -104,7 +104,7 @@ async def test_opening_waits_for_the_server(own_postgres: OwnPostgresServer) -> 
     assert not opened.is_set()
     await asyncio.to_thread(own_postgres.start)
 
-    assert await asyncio.wait_for(using, timeout=30) == 1
+    assert await asyncio.wait_for(using, timeout=PATIENCE_SECONDS) == 1
 
 
 async def test_a_wrong_password_is_not_waited_for(
@@ -112,7 +112,7 @@ async def test_a_wrong_password_is_not_waited_for(
 ) -> None:
     wrong = settings_of(own_postgres.maintenance, postgres_password=SecretStr("wrong"))
     with pytest.raises(DatabaseRefused):
-        async with asyncio.timeout(10), open_pool(wrong, name="test"):
+        async with unless_it_hangs(), open_pool(wrong, name="test"):
             pass
 
 
@@ -131,7 +131,7 @@ async def test_the_pool_survives_a_kill_of_the_server(own_postgres: OwnPostgresS
             except DatabaseUnavailable:
                 return False
 
-        await eventually(answers, what="the pool is of use again", timeout_seconds=20)
+        await eventually(answers, what="the pool is of use again")
 
 
 async def test_the_schema_is_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +153,11 @@ async def test_the_schema_is_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPa
     assert not waiting.done()
     await pool.execute("INSERT INTO noetl.schema_migrations VALUES ('0003')")
 
-    await asyncio.wait_for(waiting, timeout=5)
+    await asyncio.wait_for(waiting, timeout=PATIENCE_SECONDS)
 
 
 async def test_a_migrated_database_has_its_schema(database: Database) -> None:
-    async with open_pool(settings_of(database), name="test") as pool, asyncio.timeout(5):
+    async with open_pool(settings_of(database), name="test") as pool, unless_it_hangs():
         await wait_for_schema(pool, "0001")
 
 

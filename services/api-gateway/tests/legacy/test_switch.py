@@ -12,7 +12,7 @@ from noetl_api_gateway.legacy.proxy import REQUESTS
 from noetl_api_gateway.legacy_settings import parsed_routes
 from noetl_api_gateway.settings import Settings
 from noetl_contract.rpc import RpcReply
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_testkit.web import Request, Response, WebServer, serving
 from pydantic import ValidationError
 
@@ -186,7 +186,7 @@ async def test_an_answer_is_passed_on_as_it_comes(nats_url: str) -> None:
             assert first == b"data: 1\n\n"
         # The client has left, and so does the edge.
         more.set()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
 
 
 async def test_a_large_body_is_streamed_up_to_the_limit(nats_url: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
-from ..conftest import EXECUTION_ID, World, make_world
+from ..conftest import EXECUTION_ID, IMPATIENT, World, make_world
 
 SHAPE = "Failed to deserialize the JSON body into the target type: "
 URL = f"/api/vars/{EXECUTION_ID}"
@@ -207,7 +207,7 @@ async def test_widgets_show_the_trend_and_the_newest(world: World) -> None:
 
 async def test_dashboard_of_several_shards_is_merged(nats_url: str) -> None:
     """The fake answers for one shard only, so the other one is missed."""
-    async with make_world(nats_url, shard_count=2) as world:
+    async with make_world(nats_url, shard_count=2, **IMPATIENT) as world:
         world.backend.answer("counts", {"total_playbooks": 0, "total_workers": 0})
         world.backend.answer("dashboard.counters", {})
 

@@ -13,6 +13,7 @@ from noetl_api_gateway.routes.mcp.progress import Progress, ProgressStream
 from noetl_api_gateway.routes.mcp.tools import Forms, names_of, page_of_tools, schema_of
 from noetl_console.api import Answer, Api
 from noetl_contract.http.catalog.entries import UiField
+from noetl_testkit.waiting import unless_it_hangs
 
 STATUS: dict[str, Any] = {
     "execution_id": "7", "status": "RUNNING", "current_step": None, "is_cancelled": False,
@@ -195,7 +196,7 @@ async def streamed(call: Any, *, leaves: bool = False, heartbeat: float = 60.0) 
     async def send(message: Any) -> None:
         parts.append(message.get("body", b""))
 
-    async with asyncio.timeout(5):
+    async with unless_it_hangs():
         stream = ProgressStream(5, "t", call, heartbeat_seconds=heartbeat)
         await stream({}, receive, send)  # type: ignore[arg-type,typeddict-item]
     return b"".join(parts).decode()

@@ -10,6 +10,7 @@ from noetl_api_gateway.http.answers import for_pages
 from noetl_contract.http.executions.events import EventAnswer, EventRequest
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from pydantic import BaseModel
 
 from ..conftest import EXECUTION_ID, World
@@ -501,7 +502,7 @@ async def test_result_larger_than_a_message_is_fetched_in_parts(world: World) ->
     fetched: list[Any] = []
 
     async def fetch(request: dict[str, Any]) -> Any:
-        incoming = await world.backend.bus.request(request["data_at"], seconds=10)
+        incoming = await world.backend.bus.request(request["data_at"], seconds=PATIENCE_SECONDS)
         fetched.append(orjson.loads(incoming.data))
         return {"ref": "r"}
 

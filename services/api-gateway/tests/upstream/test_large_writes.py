@@ -11,7 +11,7 @@ import pytest
 from noetl_common.bus.delivery import Delivery
 from noetl_contract.rpc import RpcReply
 from noetl_testkit.nats import NatsServer
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from ..conftest import EXECUTION_ID, World, make_world
 
@@ -34,7 +34,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     server.instance = replace(server.instance, max_payload_bytes=LIMIT)
     server.start()
     try:
-        async with make_world(server.url, event_patience_seconds=5) as made:
+        async with make_world(server.url) as made:
             yield made
     finally:
         server.kill()
@@ -44,7 +44,9 @@ def keep(world: World, kept: list[dict[str, Any]]) -> None:
     """Answer as the result store does, having fetched what was too large."""
 
     async def on_put(request: dict[str, Any]) -> RpcReply:
-        data = orjson.loads((await world.backend.bus.request(request["data_at"], seconds=5)).data)
+        data = orjson.loads(
+            (await world.backend.bus.request(request["data_at"], seconds=PATIENCE_SECONDS)).data
+        )
         kept.append({**request, "data": data})
         return RpcReply(
             body={"ref": REF, "store": "db", "scope": "ingress", "bytes": 1, "sha256": "0"}

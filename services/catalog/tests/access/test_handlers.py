@@ -16,7 +16,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_contract.streams import AUDIT
 from noetl_contract.subjects import ACCESS_AUDIT, ACCESS_HINT
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.catalog.tests.world import World, make_settings, open_world
 
@@ -142,7 +142,7 @@ async def test_a_revoked_key_is_told_to_all_edges_at_once(
         await bus.nc.subscribe(ACCESS_HINT, cb=take)
         await bus.nc.flush()
         await world.ok("auth.key_revoke", key_id=made["key_id"])
-        body = await asyncio.wait_for(heard.get(), 5)
+        body = await asyncio.wait_for(heard.get(), PATIENCE_SECONDS)
 
     assert orjson.loads(body) == {"revoked": [made["key_id"]]}
 

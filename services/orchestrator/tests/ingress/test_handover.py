@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 import pytest
-from noetl_common.bus.errors import BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
@@ -18,8 +17,8 @@ from noetl_contract.subjects import (
 )
 from noetl_orchestrator.ingress.direct import run_direct
 from noetl_orchestrator.memory.replicas import Replicas
-from noetl_testkit.bus import running
-from noetl_testkit.waiting import eventually
+from noetl_testkit.bus import has_listener, running
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard, running_loops
 
@@ -222,7 +221,7 @@ async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
                 await shard.publish(message["execution_id"], message)
         await eventually(lambda: len(given) == len(theirs))
         ending = asyncio.create_task(life.aclose())
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(left.wait(), PATIENCE_SECONDS)
         committed = {"answers": [(given[0]["number"], "ack", None)]}
         await shard.bus.send(replica_subject(name), orjson.dumps(committed))
         await ending
@@ -316,26 +315,13 @@ async def appears(shard: Shard, replica: Replica, name: str) -> None:
 
 async def is_subscribed(shard: Shard, subject: str) -> bool:
     """Tell whether anybody listens on a subject that answers nothing to an empty frame."""
-    frame = b'{"from":"nobody","messages":[]}\n'
-    try:
-        await shard.bus.request(subject, frame, seconds=0.05)
-    except NobodyListens:
-        return False
-    except BusUnavailable:
-        return True
-    return True
+    return await has_listener(shard.bus, subject, b'{"from":"nobody","messages":[]}\n')
 
 
 async def is_heard(shard: Shard) -> bool:
     """Tell whether anybody takes writes past the stream."""
     subject = direct_subject(ingress_subject(0, execution_id=1, kind="events"))
-    try:
-        await shard.bus.request(subject, b"nonsense", seconds=0.05)
-    except NobodyListens:
-        return False
-    except BusUnavailable:
-        return True
-    return True
+    return await has_listener(shard.bus, subject, b"nonsense")
 
 
 async def tell(shard: Shard, name: str, *, leaves: bool = False) -> None:

@@ -1,14 +1,12 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
-import asyncio
-
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
 from noetl_engine.inputs import Continued
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import eventually, unless_it_hangs
 
 from services.orchestrator.tests.shard import Replica, Shard
 
@@ -211,7 +209,7 @@ async def test_timers_that_no_turn_deletes_are_submitted_for_half_their_lease_at
         nonlocal beats
         beats += 1
 
-    async with asyncio.timeout(10):  # they are due again at once, so there is always a full batch
+    async with unless_it_hangs():  # they are due again at once, so there is always a full batch
         found = await take_due_timers(replica.rooms.store, dispatcher, settings, beat)
 
     assert found == len(dispatcher.submitted) == beats >= 1

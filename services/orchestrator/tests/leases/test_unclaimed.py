@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import orjson
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.streams import pool_durable
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.leases.workers import age_hold, hear, renotified, sweep
 from services.orchestrator.tests.messages import Command
@@ -22,7 +23,9 @@ async def make_unclaimed(shard: Shard, *, minutes: float = 2.0) -> None:
 async def publish_rows(shard: Shard, *, sequence: int) -> None:
     """Mark notifications as published, as the relay would."""
     info = orjson.loads(
-        (await shard.bus.request("$JS.API.STREAM.INFO.NOETL_COMMANDS", seconds=2)).data
+        (
+            await shard.bus.request("$JS.API.STREAM.INFO.NOETL_COMMANDS", seconds=PATIENCE_SECONDS)
+        ).data
     )
     await shard.pool.execute(
         "UPDATE noetl.outbox SET status = 'PUBLISHED', published_at = now(),"

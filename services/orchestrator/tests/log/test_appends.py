@@ -11,6 +11,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.appends import Appends
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.shard import Shard
 
@@ -32,7 +33,7 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
 
     async def asked(operation: str, **request: Json) -> RpcReply:
         subject = rpc_subject("orchestrator", operation, shard=0)
-        return await client.call(subject, request, seconds=10)
+        return await client.call(subject, request, seconds=PATIENCE_SECONDS)
 
     async with serve_rpc(shard.bus, handlers.handlers(), queue="test", shard=0):
         yield asked

@@ -14,7 +14,7 @@ from noetl_contract.rpc.orchestrator import POOL_STATUS
 from noetl_orchestrator.app import create_app
 from noetl_orchestrator.log.connections import TurnConnections, pool_status_handler
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import settings_for
 from services.orchestrator.tests.test_app import catalog, is_ready, running
@@ -86,7 +86,7 @@ async def test_a_running_orchestrator_answers_for_its_pool(
     app = create_app(settings)
     async with connect(settings, name="test") as bus, catalog(bus), running(app):
         await eventually(lambda: is_ready(app))
-        answer = await RpcClient(bus).ask(POOL_STATUS, Nothing(), shard=0, seconds=5.0)
+        answer = await RpcClient(bus).ask(POOL_STATUS, Nothing(), shard=0, seconds=PATIENCE_SECONDS)
 
     assert (answer.status, answer.pool_min, answer.pool_max) == ("ok", 3, 4)
     assert 0 <= answer.pool_available <= answer.pool_size <= 4

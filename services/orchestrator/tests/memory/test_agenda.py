@@ -11,7 +11,7 @@ from noetl_orchestrator.log.stored_rows import NextLooks
 from noetl_orchestrator.loops import run_timers
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.database_clock import DatabaseClock
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.playbooks import LINEAR
 from services.orchestrator.tests.shard import Shard
@@ -78,7 +78,7 @@ async def test_a_timer_of_a_commit_ends_the_sleep_for_a_later_one() -> None:
     due = known.now + SOON
     known.agenda.note(timers=[Timer(due)], changes=[])
 
-    assert await asyncio.wait_for(waiting, 10)
+    assert await asyncio.wait_for(waiting, PATIENCE_SECONDS)
     assert known.now >= due
 
 

@@ -8,7 +8,7 @@ import pytest
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_contract.ingress import ExecuteMessage
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.gates import (
     DEADLINES_MS,
@@ -43,7 +43,7 @@ async def test_w5_the_deadline_is_tested_again_in_the_commit(shard: Shard) -> No
         gate.before = hold
         message = shard.start_message()
         answer = await shard.send(
-            message["execution_id"], message, deadline_ms=deadline_ms, seconds=60
+            message["execution_id"], message, deadline_ms=deadline_ms, seconds=PATIENCE_SECONDS
         )
 
         assert answer["status"] == 503
@@ -93,7 +93,7 @@ async def test_w5_a_copy_past_its_deadline_of_a_committed_start_is_answered_like
 
         gate.before = hold
         answer = await shard.send(
-            message["execution_id"], message, deadline_ms=deadline_ms, seconds=60
+            message["execution_id"], message, deadline_ms=deadline_ms, seconds=PATIENCE_SECONDS
         )
         if gate.commits > first:
             break

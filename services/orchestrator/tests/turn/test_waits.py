@@ -7,7 +7,7 @@ from noetl_contract.ingress import INGRESS
 from noetl_contract.json import Json, JsonObject
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
 
@@ -95,7 +95,7 @@ async def test_a_wait_that_begins_and_ends_in_one_turn_leaves_no_timer(shard: Sh
     replica.rooms.dispatcher.submit(TurnInput(execution_id, first, Caller()))
     cancel = INGRESS.validate_python({"type": "cancel", "execution_id": execution_id})
     replica.rooms.dispatcher.submit(TurnInput(execution_id, cancel, Told()))
-    await asyncio.wait_for(taken, 10)
+    await asyncio.wait_for(taken, PATIENCE_SECONDS)
 
     assert (await shard.types(execution_id))[-1] == "playbook_cancelled"
     assert await timers(shard) == []

@@ -114,6 +114,6 @@ async def test_p2_each_look_reaches_back_behind_the_one_before(
         async def is_found() -> bool:
             return await status_of(pool, 2) == "FAILED"
 
-        await eventually(is_found, timeout_seconds=10)
+        await eventually(is_found)
 
     assert first == "COMPLETED"

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.host.box import features, landlock_version
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import Keeping, interpreter_pool
@@ -33,7 +34,7 @@ async def result_of(limits: InterpreterLimits, box: ScriptBox, code: str, **args
         warm=1,
         keeping=Keeping(1, 5),
     ) as pool:
-        run = await pool.run(orjson.dumps(job), timeout=20)
+        run = await pool.run(orjson.dumps(job), timeout=PATIENCE_SECONDS)
     return run.value if run.has_value else run.stderr
 
 

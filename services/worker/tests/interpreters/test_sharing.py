@@ -4,6 +4,7 @@ import sys
 
 import orjson
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.interpreters.run import Run
@@ -27,7 +28,9 @@ async def run(pool: InterpreterPool, code: str, *, executable: str | None = None
         "step": "start",
         "server_url": "",
     }
-    return await pool.run(orjson.dumps(job), timeout=20, executable=executable, execution=7)
+    return await pool.run(
+        orjson.dumps(job), timeout=PATIENCE_SECONDS, executable=executable, execution=7
+    )
 
 
 @_WRITES_NO_COUNTS

@@ -13,6 +13,7 @@ import pytest
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.libraries.requirements import requirements_of
 from noetl_testkit.libraries.wheels import make_wheel
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.interpreters.host.box import landlock_version
@@ -76,7 +77,9 @@ async def run(pools: LibraryPools, lock: LibraryLock, code: str, *, execution: i
         "server_url": "",
     }  # fmt: skip
     async with pools.interpreters(lock) as interpreters:
-        ended = await interpreters.run(orjson.dumps(job), timeout=20, execution=execution)
+        ended = await interpreters.run(
+            orjson.dumps(job), timeout=PATIENCE_SECONDS, execution=execution
+        )
     return ended.value if ended.has_value else ended.stderr
 
 

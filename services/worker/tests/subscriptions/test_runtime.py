@@ -190,7 +190,7 @@ def dead(world: World) -> list[int]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    await eventually(condition, timeout_seconds=40)
+    await eventually(condition)
 
 
 async def test_w19_a_message_is_started_under_its_key_and_then_acknowledged(

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from noetl_engine.commands import build_command
 from noetl_engine.playbook import PlaybookError, parse_playbook
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "Makefile").exists())
 EXAMPLE = ROOT / "examples" / "third_party_tool"
@@ -56,7 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--target", str(target)]
     done = subprocess.run(
         [*command, "--python", sys.executable, str(source)],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return target
@@ -71,8 +72,12 @@ def test_a_playbook_runs_a_tool_from_another_package(installed: Path) -> None:
 
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        input=orjson.dumps(job), env=environment, capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
+        input=orjson.dumps(job),
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
 
     assert done.returncode == 0, done.stderr.decode()
     answer = orjson.loads(done.stdout)

@@ -125,13 +125,11 @@ async def test_exactly_one_outcome_of_each_command_counts(
         await eventually(
             lambda: all(row.finished for row in rows.values()),
             what="all commands are finished",
-            timeout_seconds=40,
         )
         for worker in (a, b):
             await eventually(
                 lambda worker=worker: worker.transport._pending_outcomes.count == 0,
                 what="all outcomes are answered",
-                timeout_seconds=20,
             )
 
     assert [len(row.effects) for row in rows.values()] == [1] * COMMANDS

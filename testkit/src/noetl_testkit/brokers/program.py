@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noetl_testkit.process import start
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -47,7 +47,6 @@ class Program:
         wait_until(
             lambda: process.poll() is not None or self._is_ready(),
             what=f"{self._command[0]} answers",
-            timeout_seconds=60,
         )
         if process.poll() is not None:
             raise RuntimeError(self._log.read_text(errors="replace")[-2000:])
@@ -56,7 +55,7 @@ class Program:
         """Kill it, as a power cut would."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE_SECONDS)
             self._process = None
 
     def restart(self) -> None:

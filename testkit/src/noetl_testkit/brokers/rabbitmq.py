@@ -8,6 +8,7 @@ from pathlib import Path
 from noetl.stack.process import free_port
 
 from noetl_testkit.brokers.program import Program
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 def has_rabbitmq() -> bool:
@@ -63,8 +64,10 @@ class RabbitServer(Program):
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.settimeout(2)
+            with socket.create_connection(
+                ("127.0.0.1", self.port), timeout=PATIENCE_SECONDS
+            ) as connection:
+                connection.settimeout(PATIENCE_SECONDS)
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return bool(connection.recv(1))
         except OSError:

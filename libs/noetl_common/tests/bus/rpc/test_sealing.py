@@ -11,6 +11,7 @@ from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRe
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CREDENTIAL_GET
 from noetl_testkit.bus import nats_settings
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 SECRET = "never-in-clear"
 WANTED = CredentialRead(identifier="pg", include_data=True)
@@ -44,9 +45,11 @@ async def test_who_reads_the_brokers_messages_reads_no_secret(bus: Bus) -> None:
     listening = await bus.subscribe("_INBOX_noetl.>", lambda incoming: heard.append(incoming.data))
     client = RpcClient(bus)
 
-    found = await client.ask(CREDENTIAL_GET, WANTED, seconds=10)
+    found = await client.ask(CREDENTIAL_GET, WANTED, seconds=PATIENCE_SECONDS)
     with pytest.raises(RpcRefused, match=SECRET):
-        await client.ask(CREDENTIAL_GET, CredentialRead(identifier="other"), seconds=10)
+        await client.ask(
+            CREDENTIAL_GET, CredentialRead(identifier="other"), seconds=PATIENCE_SECONDS
+        )
     await bus.flush()
     await listening.unsubscribe()
 
@@ -57,7 +60,7 @@ async def test_who_reads_the_brokers_messages_reads_no_secret(bus: Bus) -> None:
 
 async def test_a_client_of_the_release_before_gets_the_answer_in_clear(bus: Bus) -> None:
     body = WANTED.model_dump_json().encode()
-    answer = await bus.request(CREDENTIAL_GET.subject(), body, seconds=10)
+    answer = await bus.request(CREDENTIAL_GET.subject(), body, seconds=PATIENCE_SECONDS)
 
     assert orjson.loads(answer.data)["body"]["data"] == {"password": SECRET}
 
@@ -69,7 +72,7 @@ async def test_a_service_of_the_release_before_answers_in_clear(nats_url: str) -
             CREDENTIAL_GET.subject(),
             lambda incoming: bus.send_nowait(incoming.reply, orjson.dumps(reply)),
         )
-        found = await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=10)
+        found = await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=PATIENCE_SECONDS)
         await listening.unsubscribe()
 
     assert found.data == {"password": SECRET}
@@ -81,13 +84,15 @@ async def test_an_answer_without_sense_is_told_as_one(nats_url: str) -> None:
             CREDENTIAL_GET.subject(), lambda incoming: bus.send_nowait(incoming.reply, b"no JSON")
         )
         with pytest.raises(RpcUnavailable, match="an answer without sense"):
-            await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=10)
+            await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("key", ["", "x", "AAAA", "A" * 43 + "="])
 async def test_what_is_no_key_is_refused_without_the_secret(bus: Bus, key: str) -> None:
     body = WANTED.model_dump_json().encode()
-    answer = await bus.request(CREDENTIAL_GET.subject(), body, headers={HEADER: key}, seconds=10)
+    answer = await bus.request(
+        CREDENTIAL_GET.subject(), body, headers={HEADER: key}, seconds=PATIENCE_SECONDS
+    )
 
     assert orjson.loads(answer.data)["status"] == 400
     assert SECRET.encode() not in answer.data
@@ -101,11 +106,13 @@ async def test_an_answer_for_another_key_is_no_answer(nats_url: str) -> None:
     ):
         body = WANTED.model_dump_json().encode()
         other = {HEADER: SealingKey().public}
-        sealed = await bus.request(CREDENTIAL_GET.subject(), body, headers=other, seconds=10)
+        sealed = await bus.request(
+            CREDENTIAL_GET.subject(), body, headers=other, seconds=PATIENCE_SECONDS
+        )
     async with connect(nats_settings(nats_url), name="test") as bus:
         await bus.subscribe(
             CREDENTIAL_GET.subject(),
             lambda incoming: bus.send_nowait(incoming.reply, sealed.data),
         )
         with pytest.raises(Exception, match="can't be opened"):
-            await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=10)
+            await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=PATIENCE_SECONDS)

@@ -26,6 +26,7 @@ from noetl_contract.rpc.projector import (
     VarName,
     VarsSet,
 )
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 type Way = dict[str, bool]
 """How requests reach a handler: as an argument of `serve_rpc`."""
@@ -61,7 +62,7 @@ async def test_a_model_goes_there_and_a_model_comes_back(bus: Bus, shard: int, w
 
     wanted = VarsSet(execution_id=7, variables=[NewVar(var_name="x", var_value=None)])
     async with serve_rpc(bus, [handle(VARS_SET, on_set)], queue="q", shard=shard, **way):
-        answer = await RpcClient(bus).ask(VARS_SET, wanted, shard=shard, seconds=10)
+        answer = await RpcClient(bus).ask(VARS_SET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
 
     assert answer == VarsSetAnswer(execution_id=7, status="ok", variables_set=1)
     assert asked == [wanted]
@@ -73,8 +74,10 @@ async def test_an_encoded_answer_passes_through(bus: Bus, shard: int, way: Way) 
 
     wanted = VarName(execution_id=7, var_name="x")
     async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
-        answer = await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=10)
-        reply = await RpcClient(bus).forward(VARS_GET, wanted, shard=shard, seconds=10)
+        answer = await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
+        reply = await RpcClient(bus).forward(
+            VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS
+        )
 
     assert answer.var_value == 12345678901234567890
     assert reply.status == 200
@@ -88,7 +91,9 @@ async def test_keys_that_are_not_set_are_absent(bus: Bus, shard: int, way: Way) 
     wanted = ExecutionName(execution_id=7)
     handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
     async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
-        reply = await RpcClient(bus).forward(EXECUTIONS_EXISTS, wanted, shard=shard, seconds=10)
+        reply = await RpcClient(bus).forward(
+            EXECUTIONS_EXISTS, wanted, shard=shard, seconds=PATIENCE_SECONDS
+        )
 
     assert reply.body == {"exists": True}
 
@@ -100,8 +105,10 @@ async def test_a_refusal_is_raised_with_all_that_was_told(bus: Bus, shard: int, 
     wanted = VarName(execution_id=7, var_name="x")
     async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
         with pytest.raises(RpcRefused) as caught:
-            await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=10)
-        reply = await RpcClient(bus).forward(VARS_GET, wanted, shard=shard, seconds=10)
+            await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
+        reply = await RpcClient(bus).forward(
+            VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS
+        )
 
     error = caught.value
     assert (error.status, error.message, error.detail) == (409, "too late", {"since": 1})
@@ -120,7 +127,9 @@ async def test_an_error_of_a_handler_becomes_an_answer(
 
     wanted = VarName(execution_id=7, var_name="x")
     async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
-        reply = await RpcClient(bus).forward(VARS_GET, wanted, shard=shard, seconds=10)
+        reply = await RpcClient(bus).forward(
+            VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS
+        )
 
     assert reply.status == status
     assert "secret" not in str(reply)
@@ -137,7 +146,9 @@ async def test_a_wrong_request_never_reaches_the_handler(
 
     handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
     async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
-        reply = await RpcClient(bus).call(EXECUTIONS_EXISTS.subject(shard), sent, seconds=10)
+        reply = await RpcClient(bus).call(
+            EXECUTIONS_EXISTS.subject(shard), sent, seconds=PATIENCE_SECONDS
+        )
 
     assert reply.status == status
 
@@ -152,10 +163,10 @@ async def test_errors_without_details_tell_their_text_alone(bus: Bus, shard: int
     client = RpcClient(bus)
     async with serve_rpc(bus, handlers, queue="q", shard=shard):
         failed = await client.forward(
-            EXECUTIONS_EXISTS, ExecutionName(execution_id=1), shard=shard, seconds=10
+            EXECUTIONS_EXISTS, ExecutionName(execution_id=1), shard=shard, seconds=PATIENCE_SECONDS
         )
         wrong = await client.call(
-            EXECUTIONS_EXISTS.subject(shard), {"execution_id": "hidden"}, seconds=10
+            EXECUTIONS_EXISTS.subject(shard), {"execution_id": "hidden"}, seconds=PATIENCE_SECONDS
         )
 
     assert (failed.status, failed.error, failed.detail) == (500, "no", None)
@@ -173,7 +184,10 @@ async def test_an_answer_of_another_shape_is_no_answer(bus: Bus, shard: int) -> 
     async with serve_rpc(bus, handlers, queue="q", shard=shard):
         with pytest.raises(RpcUnavailable, match="wrong shape"):
             await RpcClient(bus).ask(
-                EXECUTIONS_EXISTS, ExecutionName(execution_id=1), shard=shard, seconds=10
+                EXECUTIONS_EXISTS,
+                ExecutionName(execution_id=1),
+                shard=shard,
+                seconds=PATIENCE_SECONDS,
             )
 
 
@@ -189,7 +203,10 @@ async def test_requests_in_hand_are_answered_at_the_end(bus: Bus, shard: int, wa
     async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
         call = asyncio.ensure_future(
             RpcClient(bus).forward(
-                EXECUTIONS_EXISTS, ExecutionName(execution_id=1), shard=shard, seconds=5
+                EXECUTIONS_EXISTS,
+                ExecutionName(execution_id=1),
+                shard=shard,
+                seconds=PATIENCE_SECONDS,
             )
         )
         await begun.wait()

@@ -1,6 +1,5 @@
 """The event stream: replay, resume, live, end."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +9,7 @@ import pytest
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import commit_subject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import eventually, unless_it_hangs
 
 from ...conftest import EXECUTION_ID, World, make_world
 
@@ -76,7 +75,7 @@ class Reader:
     async def message(self, *, comments: bool = False) -> dict[str, Json]:
         """The next message as its fields; comments are skipped unless wanted."""
         found: dict[str, Json] = {}
-        async with asyncio.timeout(5):
+        async with unless_it_hangs():
             async for line in self._lines:
                 if line == "":
                     if found:

@@ -7,7 +7,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_testkit.rpc import fake_handler
 from prometheus_client import REGISTRY
 
-from ...conftest import World, make_world
+from ...conftest import IMPATIENT, World, make_world
 
 TOKEN = "right"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
@@ -23,14 +23,17 @@ def of_pools(*pools: Json) -> JsonObject:
 
 
 async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None:
-    async with make_world(nats_url, internal_api_token=TOKEN, shard_count=2) as world:
+    two = {"internal_api_token": TOKEN, "shard_count": 2}
+    async with make_world(nats_url, **IMPATIENT, **two) as world:
+        world.backend.answer("demand", of_pools(GPU))
+        alone = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
+    async with make_world(nats_url, **two) as world:
         world.backend.answer("demand", of_pools(GPU))
 
         async def other(_request: JsonObject) -> RpcReply:
             return RpcReply(body=of_pools({**GPU, "waiting": 10}))
 
         handlers = [fake_handler("orchestrator", "demand", other)]
-        alone = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
         async with serve_rpc(world.backend.bus, handlers, queue="fake", shard=1, direct=True):
             whole = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
             unknown = await world.get("/api/internal/pools/none/demand", **AUTHORIZED)

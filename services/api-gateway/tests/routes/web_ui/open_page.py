@@ -1,12 +1,12 @@
 """A page that is open: what it is told, one message after the other."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from noetl_contract.json import JsonObject
+from noetl_testkit.waiting import unless_it_hangs
 
 from ...conftest import World
 
@@ -49,7 +49,7 @@ async def opened(
 ) -> AsyncIterator[OpenPage]:
     """Open a page, or open it again."""
     path = f"/events?session_token={login}" + (f"&client_id={client_id}" if client_id else "")
-    async with asyncio.timeout(20), world.client.stream("GET", path) as answer:
+    async with unless_it_hangs(), world.client.stream("GET", path) as answer:
         told = messages(answer.aiter_lines())
         _, hello = await anext(told)
         yield OpenPage(told, hello["result"], hello["result"]["clientId"])

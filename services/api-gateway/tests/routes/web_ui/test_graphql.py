@@ -1,6 +1,5 @@
 """GraphQL as the web UI's gateway mode asks it: forms, bounds, rights."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from graphql import build_client_schema, get_introspection_query, print_schema
 from noetl_api_gateway.routes.web_ui.graphql.schema import SCHEMA
 from noetl_contract.access.rights import Role
 from noetl_contract.rpc import RpcReply
+from noetl_testkit.waiting import unless_it_hangs
 
 from ...access.callers import KEYS, bearer, guarded_world
 from ...conftest import EXECUTION_ID, World, make_world
@@ -228,7 +228,7 @@ async def test_a_call_of_a_stream_ends(world: World) -> None:
     world.backend.answer("executions.tail", tail)
     wanted = {"method": "GET", "endpoint": f"/executions/{EXECUTION_ID}/events/stream"}
 
-    async with asyncio.timeout(5):
+    async with unless_it_hangs():
         told = (await ask(world, PROXY, input=wanted))["data"]["proxyRequest"]
 
     assert told["success"]

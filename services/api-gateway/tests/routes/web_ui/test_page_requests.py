@@ -126,9 +126,9 @@ async def test_p5_what_is_posted_while_a_page_is_away_is_kept_for_it(world: Worl
     }
 
 
-async def test_p5_a_request_is_there_before_its_execution(world: World) -> None:
+async def test_p5_a_request_is_there_before_its_execution(start_unanswered: World) -> None:
     """An edge that dies between the two leaves a request, not an execution without one."""
-    found: list[Any] = []
+    world, found = start_unanswered, list[Any]()
 
     async def look(message: dict[str, Any], _delivery: Any) -> RpcReply | None:
         pages = world.shell.service.opened_gateway().pages

@@ -1,12 +1,10 @@
 """What a page behind a gateway asks: whose a token is, what it may, what happens."""
 
-import asyncio
-
 import orjson
 from noetl_contract.access.rights import Role
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import event_subject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import eventually, unless_it_hangs
 
 from ...access.callers import KEYS, guarded_world
 from ...conftest import EXECUTION_ID, World
@@ -47,7 +45,7 @@ async def test_where_no_login_is_needed_each_token_is_good(world: World) -> None
 
 async def test_a_page_hears_what_happens(world: World) -> None:
     path = "/events?session_token=t&client_id=mine"
-    async with asyncio.timeout(20), world.client.stream("GET", path) as answer:
+    async with unless_it_hangs(), world.client.stream("GET", path) as answer:
         told = messages(answer.aiter_lines())
         _, hello = await anext(told)
         name, ping = await anext(told)
@@ -130,7 +128,7 @@ async def test_guessed_tokens_are_few(nats_url: str) -> None:
 async def test_a_page_that_may_not_read_any_more_is_let_go(nats_url: str) -> None:
     key = KEYS[Role.VIEWER]
     async with (
-        asyncio.timeout(20),
+        unless_it_hangs(),
         guarded_world(nats_url) as world,
         world.client.stream("GET", f"/events?session_token={key}") as answer,
     ):

@@ -11,7 +11,7 @@ import pytest
 from noetl_contract.json import Json
 from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.catalog.tests.providers.provider_server import Call, Clouds, running_clouds
 from services.catalog.tests.world import World, open_world
@@ -229,7 +229,7 @@ async def test_a_service_that_ends_stores_what_its_issuer_still_answers(
         issuer.answers.clear()
         issuer.is_asked.clear()
         await use(world)
-        await asyncio.to_thread(issuer.is_asked.wait, 10)
+        await asyncio.to_thread(issuer.is_asked.wait, PATIENCE_SECONDS)
         # While the service ends, which cancels the loop that asks.
         threading.Timer(0.2, issuer.answers.set).start()
     async with catalogs(database, nats_url, clouds) as world:
@@ -245,7 +245,7 @@ async def test_a_newer_refresh_token_of_an_operator_counts(
         await store(world, issuer.token)
         issuer.answers.clear()
         using = asyncio.create_task(use(world))
-        await asyncio.to_thread(issuer.is_asked.wait, 10)
+        await asyncio.to_thread(issuer.is_asked.wait, PATIENCE_SECONDS)
         await store(world, "by hand")
         issuer.answers.set()
         found = await using

@@ -200,7 +200,7 @@ FAILURES: tuple[tuple[int, Json, str], ...] = (
 async def test_an_issuer_that_fails_is_left_alone_for_a_while(
     database: Database, nats_url: str, clouds: Clouds
 ) -> None:
-    async with catalogs(database, nats_url, clouds, keychain_retry_seconds=0.5) as world:
+    async with catalogs(database, nats_url, clouds, keychain_retry_seconds=3.0) as world:
         for number, (status, answer, text) in enumerate(FAILURES):
             clouds.answer("/t0/token", answer, status=status)
             uses = (refused(world, "own", 2 * number) for _ in range(8))

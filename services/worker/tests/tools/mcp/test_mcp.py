@@ -42,7 +42,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             )
             stack.callback(process.wait, timeout=10)
             stack.callback(process.kill)
-        wait_until(lambda: all(map(is_ready, ports.values())), timeout_seconds=30)
+        wait_until(lambda: all(map(is_ready, ports.values())))
         yield {form: f"http://127.0.0.1:{port}/mcp" for form, port in ports.items()}
 
 
