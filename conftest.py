@@ -5,6 +5,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from noetl_testkit.shared_stacks import stack_of
 
 # Kill and freeze processes and look at the time that takes: never two of them at once.
@@ -31,6 +32,11 @@ _LONGEST = (
     "tests/attacks/test_canary.py",
 )
 """Groups of more than half a minute; they begin in this order."""
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -134,7 +134,7 @@ _BITS = st.sampled_from(
 
 
 @given(st.lists(_BITS, min_size=3, max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_mixture_takes_longer(bits: list[str]) -> None:
     opened = 0
     parts = []

@@ -46,7 +46,7 @@ def assert_agreement(text: str) -> None:
     assert set(refused) <= told, text
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.sampled_from(places(VALID)), JSON, st.sampled_from(places(VALID)), JSON)
 def test_any_values_in_any_two_places(first: tuple, one: object, second: tuple, two: object):
     document = with_value(VALID, first, one)
@@ -56,7 +56,7 @@ def test_any_values_in_any_two_places(first: tuple, one: object, second: tuple, 
     assert_agreement(yaml.safe_dump(document, allow_unicode=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([path for path in places(VALID) if path]), max_size=4))
 def test_any_keys_missing(paths: list[tuple]):
     document = json.loads(json.dumps(VALID))
@@ -71,7 +71,7 @@ def test_any_keys_missing(paths: list[tuple]):
     assert_agreement(json.dumps(document))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.data())
 def test_any_lines_moved_repeated_or_indented_otherwise(data: st.DataObject):
     lines = data.draw(st.sampled_from(TEXTS)).splitlines()
@@ -92,7 +92,7 @@ def test_any_lines_moved_repeated_or_indented_otherwise(data: st.DataObject):
     assert_agreement("\n".join(lines))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text() | st.text(alphabet="[]{}:,-?&*!|>'\"%#@` \n\tab1.~<", max_size=200))
 def test_any_text(text: str):
     assert_agreement(text)

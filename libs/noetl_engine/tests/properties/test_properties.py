@@ -18,7 +18,7 @@ LIMITS = Limits(rounds_per_decision=50)
 MAX_COMMANDS = 40
 
 seeds = st.integers(min_value=0, max_value=2**32)
-examples = settings(max_examples=150, deadline=None)
+examples = settings(max_examples=150)
 
 
 def make_run(rng: random.Random) -> tuple[Run, RandomGraph]:

@@ -177,7 +177,7 @@ def ends_of(run: Run) -> list[str]:
 def test_random_failures_restarted_at_random_steps(world_count: int) -> None:
     checked: set[tuple[str, int]] = set()
 
-    @settings(max_examples=3 * world_count, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=3 * world_count, suppress_health_check=list(HealthCheck))
     @given(playbooks(), st.integers(0, 2**32))
     def one(text: str, seed: int) -> None:
         if (text, seed) not in checked and check(parse_playbook(text), seed):

@@ -194,7 +194,7 @@ def assert_end(world: World) -> None:
 
 
 def test_long_walks_end_once_and_are_the_same_again(world_count: int) -> None:
-    @settings(max_examples=2 * world_count, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=2 * world_count, suppress_health_check=list(HealthCheck))
     @given(playbooks(), st.integers(0, 2**32))
     def one(text: str, seed: int) -> None:
         try:
@@ -213,7 +213,6 @@ def test_every_execution_ends_once_and_is_the_same_again(world_count: int) -> No
         settings=settings(
             max_examples=world_count,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
