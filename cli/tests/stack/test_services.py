@@ -1,9 +1,11 @@
 """What services are told, and where servers of one's own are."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from noetl.stack import services
+from noetl.stack import process, services
 from noetl.stack.errors import StackError
 from noetl.stack.process import free_port
 
@@ -79,3 +81,30 @@ def test_a_process_has_one_login_at_the_broker(monkeypatch: pytest.MonkeyPatch) 
 
     assert told("nats://outbox:of-the-stack@127.0.0.1:1") == set()
     assert told("nats://broker:4222") == {"NATS_USER", "NOETL_NATS_NKEY_SEED_FILE"}
+
+
+def test_a_port_is_given_once_before_anybody_listens_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = free_port()
+    monkeypatch.setattr(process, "FIRST_PORT", first)
+    monkeypatch.setattr(process, "LAST_PORT", first + 1)
+
+    with pytest.raises(StackError, match="no free port"):
+        free_port()
+
+
+def test_a_port_is_not_given_by_two_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; from noetl.stack.process import free_port; print(free_port(), flush=True); sys.stdin.read()"  # noqa: E501 -- one program
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        monkeypatch.setattr(process, "FIRST_PORT", theirs)
+        monkeypatch.setattr(process, "LAST_PORT", theirs + 1)
+        with pytest.raises(StackError, match="no free port"):
+            free_port()
+        other.communicate()
+
+    assert free_port() == theirs

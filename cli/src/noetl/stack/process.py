@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from noetl.stack.errors import StackError
 
 PROC = Path("/proc")
 FIRST_PORT, LAST_PORT = 15_000, 32_000
+_MOST_CLAIMS = 64
+_claims: deque[int] = deque()
+"""Descriptors that hold the ports given last."""
 
 
 def with_parent_death(
@@ -38,16 +42,34 @@ def with_parent_death(
 
 
 def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
-    """Return a free TCP port, none of those in `taken`.
+    """Return a free TCP port, none of those in `taken` nor one that was given a moment ago.
 
     Below the range from which the kernel gives ports to outgoing connections: there a server that
     restarts could find its port lent out, to one of its own waiting clients for example.
     """
     for _ in range(1000):
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        if port not in taken and is_port_free(port, host):
+        if port not in taken and is_port_free(port, host) and _claim(port):
             return port
     raise StackError(f"no free port between {FIRST_PORT} and {LAST_PORT}")
+
+
+def _claim(port: int) -> bool:
+    """Keep a port from whoever looks for one on this machine, until somebody listens there.
+
+    By a name that the kernel gives once, and forgets with the process.
+    """
+    if sys.platform != "linux":
+        return True
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0noetl-port-{port}")
+        except OSError:
+            return False
+        _claims.append(claim.detach())
+    if len(_claims) > _MOST_CLAIMS:
+        os.close(_claims.popleft())
+    return True
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
