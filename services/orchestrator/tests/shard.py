@@ -113,6 +113,7 @@ class Shard(Tables, Messages):
         with_execution: bool = True,
         after_start: bool = False,
         fence: str | None = None,
+        known_workload: int | None = None,
         replica: int = 0,
     ) -> JsonObject:
         """Claim a command of a replica directly."""
@@ -123,6 +124,7 @@ class Shard(Tables, Messages):
             instance=instance,
             after_start=after_start,
             fence=fence,
+            known_workload=known_workload,
         )
         answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):

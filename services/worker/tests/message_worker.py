@@ -34,6 +34,7 @@ from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
+from noetl_worker.workloads import Workloads
 from worker_edge import make_credentials
 
 # Ids of two workers never meet.
@@ -146,7 +147,9 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             identity = Identity.of_this_process(settings)
             transport = FastTransport(
                 BusChannel(bus),
-                claims=BusClaims(bus, identity=identity, timing=timing),
+                claims=BusClaims(
+                    bus, identity=identity, timing=timing, workloads=Workloads(1 << 20)
+                ),
                 control=BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
                 identity=identity,
                 runner=Runner(

@@ -95,7 +95,10 @@ class Channel:
 _SHARD = "Number of the shard, from 0."
 _EXECUTION = "Id of the execution."
 _ID = {"Nats-Msg-Id": "Id by which the broker drops repetitions."}
-_NEXT = "The worker has room for a command, which may come with the answer."
+_NEXT = (
+    "The worker has room for a command, which may come with the answer; `2`: also one that names "
+    "its workload."
+)
 _INGRESS = {
     **_ID,
     REPLY_HEADER: "Subject that gets the answer after the commit.",

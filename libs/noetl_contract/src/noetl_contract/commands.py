@@ -1,10 +1,14 @@
-"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``.
+"""Commands on their way: their notification, and contexts that name a large workload.
 
-Readers take the models, which forgive; the sender, who builds one for every command, takes the
-typed dictionaries of the same keys.
+Readers of ``noetl.commands.<pool>.<execution_id>`` take the models, which forgive; the sender, who
+builds one for every command, takes the typed dictionaries of the same keys.
+
+The variables of a command have the workload of its execution up to four times: each of its keys,
+all of it as ``workload``, and both again in ``ctx``. Where it is large the log has a short form,
+from which whoever knows the workload makes the whole context again.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from pydantic import (
     BeforeValidator,
@@ -46,8 +50,9 @@ class FastCommand(Model):
 class FastPath(Model):
     """The extra key that only our worker reads.
 
-    ``command`` and ``until`` (RFC 3339) are there only in the first publication, the one
-    made from the hint.
+    ``command`` or ``named``, and ``until`` (RFC 3339) are there only in the first publication, the
+    one made from the hint. The context of ``named`` is short and names its workload: a worker that
+    doesn't know that one claims the command.
     """
 
     v: Literal[1] = 1
@@ -55,6 +60,7 @@ class FastPath(Model):
     attempts: StrictInt
     until: Annotated[StrictStr | None, _UnreadableIsNone] = None
     command: Annotated[FastCommand | None, _UnreadableIsNone] = None
+    named: Annotated[FastCommand | None, _UnreadableIsNone] = None
 
 
 class CommandNotification(Model):
@@ -107,7 +113,9 @@ def _plain_fast(fast: Json) -> FastPath | None:
     if type(fast) is not dict:
         return None
     get = fast.get
-    version, until, command = get("v"), get("until"), get("command")
+    version, until = get("v"), get("until")
+    key = "named" if "named" in fast else "command"
+    command = get(key)
     if (
         type(version) is not int
         or version != 1
@@ -116,6 +124,7 @@ def _plain_fast(fast: Json) -> FastPath | None:
         or type(until) is not str
         or type(command) is not dict
         or type(command.get("action")) is not str
+        or (key == "named" and "command" in fast)
     ):
         return None
     values = {
@@ -129,7 +138,9 @@ def _plain_fast(fast: Json) -> FastPath | None:
         "shard": fast["shard"],
         "attempts": fast["attempts"],
         "until": until,
-        "command": carried,
+        "command": None,
+        "named": None,
+        key: carried,
     }
     return filled(FastPath, values, values.keys() & fast.keys())
 
@@ -150,6 +161,7 @@ class FastPathBody(TypedDict):
     attempts: int
     until: NotRequired[str]
     command: NotRequired[FastCommandBody]
+    named: NotRequired[FastCommandBody]
 
 
 class CommandMessage(TypedDict):
@@ -162,3 +174,63 @@ class CommandMessage(TypedDict):
     server_url: str
     trace: NotRequired[Json]
     fast: FastPathBody
+
+
+NAMED: Final = "named_workload"
+"""Key of a short context: which workload, and what is to be made of it."""
+
+
+def named_position(context: Json) -> int | None:
+    """Return the log position of the row with the workload that a context names, if it does."""
+    told = context.get(NAMED) if isinstance(context, dict) else None
+    position = told.get("position") if isinstance(told, dict) else None
+    return position if isinstance(position, int) else None
+
+
+def short_context(context: JsonObject, workload: JsonObject, *, position: int) -> JsonObject | None:
+    """Return a context that names the workload; None for one whose ``workload`` is something else.
+
+    Args:
+        context: Of a command, with its variables under ``render_context``. What of them is the
+            very same object as in the workload is left out.
+        workload: The workload.
+        position: Log position of the row that holds it.
+    """
+    scope = context.get("render_context")
+    if not isinstance(scope, dict) or scope.get("workload") is not workload:
+        return None
+    told: JsonObject = {"position": position}
+    rest = {name: value for name, value in scope.items() if name != "ctx"}
+    if "ctx" in scope:
+        if _is_same(scope["ctx"], rest):
+            told["ctx"] = True
+        else:
+            rest["ctx"] = scope["ctx"]
+    hidden = [name for name in workload if name not in rest]
+    if hidden:
+        told["hidden"] = hidden
+    own = {
+        name: value
+        for name, value in rest.items()
+        if name != "workload" and not (name in workload and workload[name] is value)
+    }
+    return {**context, "render_context": own, NAMED: told}
+
+
+def _is_same(alias: Json, variables: JsonObject) -> bool:
+    if not isinstance(alias, dict) or alias.keys() != variables.keys():
+        return False
+    return all(alias[name] is value for name, value in variables.items())
+
+
+def whole_context(context: Json, workload: JsonObject) -> JsonObject:
+    """Return the whole context that a short one stands for; its workload is shared, not copied."""
+    told = context[NAMED]
+    hidden = told.get("hidden", ())
+    variables = {name: value for name, value in workload.items() if name not in hidden}
+    variables["workload"] = workload
+    variables |= context["render_context"]
+    if told.get("ctx"):
+        variables["ctx"] = dict(variables)
+    kept = {name: value for name, value in context.items() if name != NAMED}
+    return {**kept, "render_context": variables}

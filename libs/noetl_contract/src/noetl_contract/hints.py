@@ -75,6 +75,7 @@ ReplicaMoves = TypedDict(
         "wanted": NotRequired[float],
         "spare": NotRequired[bool],
         "active": NotRequired[list[str]],
+        "names": NotRequired[bool],
     },
 )
 """The body on ``noetl_hint.moved.<shard>``: the sender, and executions with their new positions.
@@ -83,6 +84,7 @@ Without positions it tells that the sender is there. ``takes``: messages of exec
 over to it, which the release before did not know. ``leaves``: it is about to end.
 ``wanted``: the part of a core that it wants. ``spare``: whether its machine has cores to spare.
 ``active``: the replicas that own executions; what the oldest tells counts.
+``names``: it reads commands that name their workload, which the release before did not.
 """
 
 

@@ -26,6 +26,8 @@ DEADLINE_HEADER = "Noetl-Deadline"
 STORED_HEADER = "Noetl-Stored"
 AGAIN_HEADER = "Noetl-Again"
 NEXT_HEADER = "Noetl-Next"
+NEXT_NAMED = "2"
+"""Value of that header of a worker that reads commands which name their workload; else ``1``."""
 
 
 class WireEvent(Model):

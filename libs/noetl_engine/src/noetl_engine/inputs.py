@@ -30,6 +30,9 @@ class Claimed:
     """Commands of its path or pool are paused; only one that was handed out before is given."""
     final: bool = False
     """The two seconds of a held-back repeated claim are over."""
+    known_workload: int | None = None
+    """Position of the workload that its worker knows of the execution, 0 for none; None: it can't
+    read a command that names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class Limits:
     fast_path_seconds: float = 30.0
     commands_per_decision: int = 200
     command_bytes_per_decision: int = 16 << 20
+    repeated_workload_bytes: int = 4096
+    """Commands name a workload that is larger; 0: they repeat any."""
     iterations_in_flight: int = 10_000
     rounds_per_decision: int = 1000
     steps_per_execution: int = 1_000_000
@@ -166,6 +171,7 @@ class Facts:
     ``heard_since`` is what counts for workers that are not among them.
     ``triggers`` are what ends of executions start.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
+    ``names_workloads`` is False while others may read the log who expect whole contexts there.
     """
 
     now: datetime
@@ -174,3 +180,4 @@ class Facts:
     limits: Limits = field(default_factory=Limits)
     triggers: Sequence[EndedTrigger] = ()
     heard_since: datetime | None = None
+    names_workloads: bool = True

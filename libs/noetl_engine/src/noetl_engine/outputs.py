@@ -8,9 +8,20 @@ from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class ShortContext:
+    """The context of a command that names the workload, and the size of that as JSON."""
+
+    context: JsonObject
+    workload_bytes: int
+
+
 @dataclass(slots=True)
 class NewCommand:
-    """A ``command.issued`` of this decision, for its row and its notification."""
+    """A ``command.issued`` of this decision, for its row and its notification.
+
+    ``context`` is whole; the log has ``short`` in its place, if there is one.
+    """
 
     event_id: int
     command_id: str
@@ -21,6 +32,7 @@ class NewCommand:
     meta: Json
     iteration_index: int | None = None
     trace: Json = None
+    short: ShortContext | None = None
 
 
 @dataclass(slots=True)

@@ -229,23 +229,28 @@ def test_what_is_open_at_once_is_bounded_whatever_the_playbook_says(limit: int |
     assert run.ended == ["COMPLETED"]
 
 
+@pytest.mark.parametrize("repeated", [0, 4096])
 @pytest.mark.parametrize("at_start", [True, False])
-def test_a_large_context_makes_the_parts_smaller(*, at_start: bool) -> None:
-    """Every command carries the context, so 200 of them may be too much for one commit."""
+def test_a_large_context_makes_the_parts_smaller(*, at_start: bool, repeated: int) -> None:
+    """Every command repeats the context, so 200 of them may be too much for one commit."""
     loop = make_loop("{{ range(40) }}", "parallel")
     steps = (
         [make_step("start", loop=loop)]
         if at_start
         else [make_step("start", "lp"), make_step("lp", loop=loop)]
     )
-    limits = Limits(command_bytes_per_decision=1_000_000)
+    limits = Limits(command_bytes_per_decision=1_000_000, repeated_workload_bytes=repeated)
     run = Run(make_playbook(*steps, workload={"text": "x" * 50_000}), limits=limits).start()
     if not at_start:
         run.work("start")
 
     assert len(run.open) == 40
     widest = max(len(decision.commands) for decision in run.decisions)
-    assert 1 <= widest <= 6
+    if repeated == 0:
+        assert 1 <= widest <= 6
+    else:
+        # What they name makes none of them larger; at the start it isn't in the log yet.
+        assert widest > 30
 
 
 def test_a_part_that_does_not_render_ends_the_execution():

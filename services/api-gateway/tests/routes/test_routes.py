@@ -277,6 +277,17 @@ async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> N
     assert world.backend.requests("claim")[0]["execution_id"] == EXECUTION_ID
 
 
+async def test_a_claim_tells_which_workload_its_worker_knows(world: World) -> None:
+    answer = {"status": "ok", "workload": {"rows": [1]}}
+    world.backend.answer("claim", answer)
+
+    body = {"worker_id": "w", "known_workload": 0}
+    claimed = await world.post("/api/commands/9/claim", body)
+
+    assert claimed.json() == answer
+    assert world.backend.requests("claim") == [{"event_id": 9, **body}]
+
+
 async def test_claim_conflict_carries_its_code(world: World) -> None:
     message = "Command already claimed by w-2"
     detail = {"code": "active_claim", "message": message}

@@ -172,6 +172,7 @@ class Orchestrator:
             new_id=self._new_id,
             workers=self.liveness.workers,
             heard_since=self.liveness.heard_since,
+            names_workloads=self.replicas.all_read_names,
             limits=self._limits,
             triggers=self.triggers.known,
         )

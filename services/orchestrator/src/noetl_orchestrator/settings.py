@@ -101,6 +101,12 @@ class Settings(
     fast_path_max_bytes: int = Field(
         default=65_536, ge=0, description="Largest notification with its command inside."
     )
+    repeated_workload_bytes: int = Field(
+        default=4096,
+        ge=0,
+        description="Commands of executions with a larger workload name it in the log and do not "
+        "repeat it; 0: all repeat it, as the release before expects.",
+    )
     hint_max_bytes: int = Field(
         default=524_288, ge=1024, description="Largest hint; a larger commit sends several."
     )
@@ -352,6 +358,7 @@ class Settings(
             fast_path_seconds=self.fast_path_seconds,
             commands_per_decision=self.decision_commands,
             command_bytes_per_decision=self.decision_command_bytes,
+            repeated_workload_bytes=self.repeated_workload_bytes,
             iterations_in_flight=self.iterations_in_flight,
             rounds_per_decision=self.decision_rounds,
             steps_per_execution=self.execution_steps_max,

@@ -195,7 +195,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
 def _without_command(payload: Json) -> Json:
     if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
         return payload
-    fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "until"}}
+    fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "named", "until"}}
     return payload | {"fast": fast}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from noetl_contract.commands import short_context
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
     EXECUTIONS_CANCELLED,
@@ -367,6 +368,21 @@ async def test_a_command_is_read_from_the_log_when_its_row_is_gone(
     body = (await ask(COMMAND_GET, CommandName(event_id=1002))).body
 
     assert (body["execution_id"], body["node_name"], body["action"]) == (1, "start", "noop")
+
+
+async def test_a_command_that_names_its_workload_is_read_whole(ask: Ask, add_log: AddLog) -> None:
+    """Its row names the one that counted then, which a restart may have changed."""
+    workload = {"rows": [1, 2], "n": 3}
+    flat = {**workload, "workload": workload, "row": 2}
+    context = {"tool_config": {}, "args": {}, "render_context": {**flat, "ctx": flat}}
+    short = short_context(context, workload, position=2)
+    started = {"event_type": "playbook_started", "context": {"workload": {"rows": []}}}
+    restored = {"event_type": "execution.restored", "context": {"workload": workload}}
+    await add_log(1, [started, restored, {**ISSUED, "context": short}])
+
+    body = (await ask(COMMAND_GET, CommandName(event_id=1003))).body
+
+    assert body["context"] == context
 
 
 async def test_origin_has_the_workload_as_it_was_sent(ask: Ask, add_log: AddLog) -> None:

@@ -58,6 +58,7 @@ from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
+from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _LONGEST_GOODBYE_SECONDS = 5.0
@@ -197,13 +198,14 @@ def _transport(
     )
     edge_results = EdgeResultStore(edge)
     timing = Timing(start_after_seconds=settings.worker_start_after_seconds)
-    over_edge = EdgeChannel(edge)
+    over_edge, workloads = EdgeChannel(edge), Workloads(settings.worker_workload_bytes)
     over_http = HttpTransport(
         edge,
         identity=identity,
         runner=runner,
         reporter=reporter,
         results=edge_results,
+        workloads=workloads,
         runs=runs,
         on_answer=over_edge.on_answer,
     )
@@ -211,9 +213,10 @@ def _transport(
     if is_over_http and not settings.fast_path_enabled:
         return over_http
     if is_over_http:
-        way = _Way(over_edge, EdgeClaims(edge, identity=identity, timing=timing), over_http)
+        claims = EdgeClaims(edge, identity=identity, timing=timing, workloads=workloads)
+        way = _Way(over_edge, claims, over_http)
     else:
-        way = _way_over_bus(bus, identity, runs, timing)
+        way = _way_over_bus(bus, identity, runs, timing, workloads)
     return FastTransport(
         way.channel,
         claims=way.claims,
@@ -245,10 +248,12 @@ class _Way:
     control: Control
 
 
-def _way_over_bus(bus: Bus, identity: Identity, runs: Runs, timing: Timing) -> _Way:
+def _way_over_bus(
+    bus: Bus, identity: Identity, runs: Runs, timing: Timing, workloads: Workloads
+) -> _Way:
     return _Way(
         BusChannel(bus),
-        BusClaims(bus, identity=identity, timing=timing),
+        BusClaims(bus, identity=identity, timing=timing, workloads=workloads),
         BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
     )
 

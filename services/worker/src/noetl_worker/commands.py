@@ -5,9 +5,17 @@ from datetime import UTC, datetime
 
 import orjson
 from noetl_common.errors import Permanent
-from noetl_contract.commands import CommandNotification, FastPath, plain_notification
+from noetl_contract.commands import (
+    CommandNotification,
+    FastPath,
+    named_position,
+    plain_notification,
+    whole_context,
+)
 from noetl_contract.json import Json, JsonObject
 from pydantic import ValidationError
+
+from noetl_worker.workloads import KnownWorkload, Workloads
 
 
 class UndecodableNotification(Permanent):
@@ -78,19 +86,26 @@ def notification_of(body: object) -> CommandNotification:
         raise UndecodableNotification(reason=reason) from error
 
 
-def command_of(note: CommandNotification) -> Command | None:
-    """Return the command inside a notification, if it is there."""
+def command_of(note: CommandNotification, workloads: Workloads | None = None) -> Command | None:
+    """Return the command inside a notification, if it is there and its workload is known."""
     fast = note.fast
-    if fast is None or fast.command is None:
+    carried = None if fast is None else fast.command or fast.named
+    if fast is None or carried is None:
         return None
-    context, meta = fast.command.context, fast.command.meta
+    context, meta = carried.context, carried.meta
+    position = named_position(context)
+    if position is not None:
+        known = _known(note, position, workloads)
+        if known is None:
+            return None
+        context = whole_context(context, known.workload)
     return Command(
         execution_id=note.execution_id,
         event_id=note.event_id,
         command_id=note.command_id,
         step=note.step,
         server_url=note.server_url,
-        action=fast.command.action,
+        action=carried.action,
         context=context if isinstance(context, dict) else {},
         meta=meta if isinstance(meta, dict) else {},
         attempts=fast.attempts,
@@ -116,8 +131,10 @@ def fresh_until(fast: FastPath) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def decode_claim(body: Json, note: CommandNotification) -> Command:
-    """Translate a granted claim.
+def decode_claim(
+    body: Json, note: CommandNotification, workloads: Workloads | None = None
+) -> Command:
+    """Translate a granted claim; keep the workload that it brings.
 
     Raises:
         UndecodableClaim: it is of another shape.
@@ -132,6 +149,7 @@ def decode_claim(body: Json, note: CommandNotification) -> Command:
     context, meta, fast = body.get("context"), body.get("meta"), body.get("fast")
     if not isinstance(meta, dict):
         meta = {}
+    context = _whole(context, body, note, workloads)
     command_id = meta.get("command_id")
     if not isinstance(command_id, str):
         known = _is_int(command_id)
@@ -151,6 +169,35 @@ def decode_claim(body: Json, note: CommandNotification) -> Command:
         shard=note.fast.shard if note.fast is not None else 0,
         fence=fence if isinstance(fence, str) else secret_in(note.server_url),
     )
+
+
+def _whole(
+    context: Json, body: JsonObject, note: CommandNotification, workloads: Workloads | None
+) -> Json:
+    """Return a claim's context, with its workload if it names one.
+
+    Raises:
+        UndecodableClaim: that was not brought, and is not known.
+    """
+    position = named_position(context)
+    if position is None:
+        return context
+    brought = body.get("workload")
+    if isinstance(brought, dict):
+        if workloads is not None:
+            workloads.keep(note.execution_id, KnownWorkload(position, brought))
+        return whole_context(context, brought)
+    known = _known(note, position, workloads)
+    if known is None:
+        raise UndecodableClaim(event_id=note.event_id, reason="its workload is missing")
+    return whole_context(context, known.workload)
+
+
+def _known(
+    note: CommandNotification, position: int, workloads: Workloads | None
+) -> KnownWorkload | None:
+    known = None if workloads is None else workloads.find(note.execution_id)
+    return known if known is not None and known.position == position else None
 
 
 def _is_int(value: Json) -> bool:

@@ -159,6 +159,12 @@ class Settings(
         description="Run commands that came whole in their notification unclaimed; false with the "
         "transport `http`: claim and report like other workers.",
     )
+    worker_workload_bytes: int = Field(
+        default=16 * _MEBIBYTE,
+        ge=0,
+        description="Bytes of large workloads kept for further commands of their executions, as "
+        "JSON; in memory they are several times as large.",
+    )
     worker_unconfirmed_max: int = Field(
         default=256, ge=1, description="Outcomes that may wait for their answer."
     )

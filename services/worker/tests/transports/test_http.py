@@ -27,6 +27,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTiming, HttpTransport
+from noetl_worker.workloads import Workloads
 from worker_control_plane import Pulling, make_command
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 
@@ -109,6 +110,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 ),
                 reporter=Reporter(worker_id="w-1", next_id=ids.__next__),
                 results=EdgeResultStore(calls),
+                workloads=Workloads(1 << 20),
                 timing=QUICK,
             )
             pulling = asyncio.create_task(
@@ -128,6 +130,38 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
 async def finished(edge: ScriptedEdge, *, count: int = 3) -> list[Any]:
     await eventually(lambda: len(edge.events) >= count, what=f"{count} events")
     return edge.events
+
+
+async def test_a_large_workload_is_fetched_once(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    """From our own control plane, whose notifications have a fast part."""
+    workload = {"rows": [{"id": 5}]}
+    context = {
+        "tool_config": {"result": {"id": "{{ workload.rows[0].id }}"}},
+        "render_context": {},
+        "named_workload": {"position": 1, "ctx": True},
+    }
+
+    def answer(event_id: int, _count: int) -> tuple[int, Any]:
+        status, body = grant()
+        brought = {"workload": workload} if event_id == 1 else {}
+        meta = {**body["meta"], "command_id": f"7:start:{event_id}"}
+        return status, {**body, "event_id": event_id, "context": context, "meta": meta, **brought}
+
+    edge.claim = answer
+    fast = {"v": 1, "shard": 0, "attempts": 0}
+    async with start_worker() as worker:
+        for event_id in (1, 2):
+            await worker.notify(make_note(edge, event_id=event_id) | {"fast": fast})
+            await finished(edge, count=3 * event_id)
+        await worker.all_acked()
+
+    for event_id, known in ((1, 0), (2, 1)):
+        claim = {"worker_id": "w-1", "known_workload": known}
+        assert edge.bodies(f"/api/commands/{event_id}/claim") == [claim]
+    results = [one["context"]["result"] for one in edge.events if one["event_type"] == "call.done"]
+    assert [one["context"]["data"]["id"] for one in results] == [5, 5]
 
 
 async def test_a_command_is_claimed_started_called_and_completed(

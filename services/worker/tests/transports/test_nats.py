@@ -343,6 +343,7 @@ async def test_a_command_in_doubt_is_claimed(
             "worker_id": "w-1",
             "instance": worker.instance,
             "after_start": False,
+            "known_workload": 0,
         }
     ] == plane.claims
     assert outcome["hold"]["attempts"] == 2

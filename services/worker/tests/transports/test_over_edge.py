@@ -39,6 +39,7 @@ from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
+from noetl_worker.workloads import Workloads
 from worker_control_plane import Pulling, granted, make_command, make_notification
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 
@@ -105,19 +106,21 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
             )
             reporter = Reporter(worker_id="w-1", next_id=ids.__next__)
             results, channel = EdgeResultStore(calls), EdgeChannel(calls)
+            workloads = Workloads(1 << 20)
             over_http = HttpTransport(
                 calls,
                 identity=identity,
                 runner=runner,
                 reporter=reporter,
                 results=results,
+                workloads=workloads,
                 runs=runs,
                 on_answer=channel.on_answer,
             )
             timing = replace(QUICK, start_after_seconds=0.05)
             transport = FastTransport(
                 channel,
-                claims=EdgeClaims(calls, identity=identity, timing=timing),
+                claims=EdgeClaims(calls, identity=identity, timing=timing, workloads=workloads),
                 control=over_http,
                 identity=identity,
                 runner=runner,
@@ -272,7 +275,7 @@ async def test_a_command_that_is_not_in_its_notification_is_claimed(
         start, outcome = await reports(edge, 2)
 
     (claim,) = edge.bodies("/api/commands/1/claim")
-    assert claim == {"worker_id": "w-1", "instance": worker.instance}
+    assert claim == {"worker_id": "w-1", "instance": worker.instance, "known_workload": 0}
     assert start["hold"]["attempts"] == outcome["hold"]["attempts"] == 1
 
 
@@ -300,7 +303,7 @@ async def test_an_edge_that_takes_no_reports_gets_single_events(
     assert not worker.channel.is_open
     (reported,) = edge.bodies(REPORTS.format(1))
     assert edge.events[:3] == [{"execution_id": 7, **event} for event in reported["events"]]
-    assert edge.bodies("/api/commands/2/claim") == [{"worker_id": "w-1"}]
+    assert edge.bodies("/api/commands/2/claim") == [{"worker_id": "w-1", "known_workload": 0}]
     assert [event["event_type"] for event in edge.events[3:]] == [
         "command.started",
         "call.done",

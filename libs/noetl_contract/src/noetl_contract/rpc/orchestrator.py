@@ -23,6 +23,8 @@ class ClaimRequest(Model):
 
     ``after_start`` says that a start over the fast path was published and is unanswered.
     ``fence`` is the secret part of the capability in the notification, of any attempt.
+    ``known_workload`` is the log position of the workload that the worker has of the execution, 0
+    for none; without it the answer has whole contexts only.
     """
 
     model_config = example(
@@ -39,6 +41,7 @@ class ClaimRequest(Model):
     instance: str | None = None
     after_start: bool = False
     fence: str | None = None
+    known_workload: int | None = None
 
 
 class ClaimFence(Model):

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from noetl_contract.commands import named_position, whole_context
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import end_recorded, recorded_at
@@ -90,7 +91,7 @@ def _body(draft: Draft, command: CommandState, message: Claimed) -> Json:
         # The real worker copies `attempts` into every event of the run: the fence (L1).
         meta["attempt"] = command.attempts + 1
         meta["attempts"] = command.attempts
-    body = {
+    body: JsonObject = {
         "status": "ok",
         "event_id": command.event_id,
         "execution_id": draft.state.execution_id,
@@ -100,6 +101,11 @@ def _body(draft: Draft, command: CommandState, message: Claimed) -> Json:
         "context": issued["context"],
         "meta": meta,
     }
+    named = named_position(issued["context"])
+    if named is not None and message.known_workload is None:
+        body["context"] = whole_context(issued["context"], draft.memory.values.rows[named])
+    elif named is not None and message.known_workload != named:
+        body["workload"] = draft.memory.values.rows[named]
     if message.instance is not None:
         body["fast"] = {"v": 1, "attempts": command.attempts}
     return body

@@ -11,6 +11,7 @@ from noetl_contract.json import Json
 from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of, with_plugins
+from noetl_engine.commands.named_workload import carried_bytes, name_workload
 from noetl_engine.commands.repeatable import is_repeatable
 from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
@@ -26,7 +27,6 @@ from noetl_engine.state.failures import ends_softly, is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
-from noetl_engine.state.values import rough_bytes
 from noetl_engine.state.waiting import REMINDER_TIMER, WAIT_TIMER
 
 BY_ENGINE = {"emitted_by": "orchestrator"}
@@ -34,8 +34,6 @@ PLAYBOOK_NODE = "playbook"
 
 # More than any step writes, so that loops count too.
 _EVENTS_PER_STEP = 10
-# The context itself, `ctx`, and `workload` or the results in `steps`.
-_CONTEXT_COPIES = 3
 # A fan-out goes on in the next decision after this part of the work of one.
 _EARLY = 2
 
@@ -155,7 +153,7 @@ class Draft:
 
     def issue_recorded(self, built: BuiltCommand) -> CommandState:
         """Append the ``command.issued`` of a run that the origin has in its log."""
-        row = self._append_issued(built)
+        row = self._append_issued(built, built.context)
         self._recorded.add(row.event_id)
         return self.state.commands[row.event_id]
 
@@ -166,7 +164,8 @@ class Draft:
             return
         state = self.state
         built = with_plugins(built, state.plugins)
-        row = self._append_issued(built)
+        short = name_workload(built.context, self.memory, self.facts)
+        row = self._append_issued(built, built.context if short is None else short.context)
         self.issued += 1
         iteration = built.iteration
         self.decision.commands.append(
@@ -180,10 +179,11 @@ class Draft:
                 meta=row.meta,
                 iteration_index=None if iteration is None else iteration.index,
                 trace=state.trace,
+                short=short,
             )
         )
 
-    def _append_issued(self, built: BuiltCommand) -> EventRow:
+    def _append_issued(self, built: BuiltCommand, context: Json) -> EventRow:
         state = self.state
         event_id = self.facts.new_id()
         meta = built.meta(
@@ -203,7 +203,7 @@ class Draft:
             event_id=event_id,
             node_type=built.tool_kind,
             parent_event_id=self.trigger,
-            context=built.context,
+            context=context,
             meta=meta,
             note=note or None,
         )
@@ -348,7 +348,7 @@ class Draft:
         if wanted <= 1:
             return 1
         limits = self.facts.limits
-        size = _CONTEXT_COPIES * rough_bytes(flat)
+        size = carried_bytes(flat, self.memory, self.facts)
         by_bytes = limits.command_bytes_per_decision // max(size, 1)
         return max(1, min(wanted, limits.commands_per_decision - self.issued, by_bytes))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from noetl_contract.commands import named_position
 from noetl_contract.events import EventType
 from noetl_contract.failures.soft import SOFT_SUCCESS
 from noetl_contract.ingress import (
@@ -51,6 +52,7 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 -
             command = state.commands.get(event_id)
             if command is not None:
                 _ask(memory, {command.issued}, ())
+                _check_named(memory, command)
                 _check_recorded(memory, event_id)
         case CommandOutcomeMessage(hold=hold, events=events):
             if hold.event_id in state.commands:
@@ -88,6 +90,14 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 -
             _check_loops(memory, state.running, ending={})
         case _:
             pass
+
+
+def _check_named(memory: Memory, command: CommandState) -> None:
+    """Ask for the workload that a command names: its worker may not know it."""
+    if command.wait is None:
+        named = named_position(memory.values.rows[command.issued]["context"])
+        if named is not None:
+            _ask(memory, {named}, ())
 
 
 def _check_recorded(memory: Memory, event_id: int) -> None:

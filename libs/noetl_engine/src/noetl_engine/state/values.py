@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from noetl_contract.events import EventRow, EventType
-from noetl_contract.json import Json
+from noetl_contract.json import Json, encode
 
 from noetl_engine.state.identity import command_id_of
 from noetl_engine.state.model import ResultRef, State
@@ -76,17 +76,29 @@ class Values:
     _sizes: dict[int, int] = field(default_factory=dict)
     _bytes: int = 0
     _iteration_bytes: dict[int, int] = field(default_factory=dict)
+    _json_bytes: dict[int, int] = field(default_factory=dict)
     _prune_above: int = _PRUNE_ABOVE
 
     def put(self, position: int, value: Json, *, size: int | None = None) -> None:
         """Keep the value of a row; with ``size`` it is not estimated."""
         self.rows[position] = value
         self._data.pop(position, None)
+        self._json_bytes.pop(position, None)
         self._weigh(position, rough_bytes(value) if size is None else size)
 
     def _weigh(self, position: int, size: int) -> None:
         self._bytes += size - self._sizes.get(position, 0)
         self._sizes[position] = size
+
+    def json_bytes(self, position: int, *, above: int) -> int:
+        """Return the bytes of a row's value as JSON, exact above a bound; 0 for one below it."""
+        # The estimate counts more than JSON has, so small values are never encoded for this.
+        if self._sizes.get(position, 0) <= above:
+            return 0
+        known = self._json_bytes.get(position)
+        if known is None:
+            known = self._json_bytes[position] = len(encode(self.rows[position]))
+        return known
 
     def data(self, position: int) -> Json:
         """Return the unwrapped data of the result at a position, with its self copy."""
@@ -198,6 +210,7 @@ class Values:
         """Forget a row's value."""
         self.rows.pop(position, None)
         self._data.pop(position, None)
+        self._json_bytes.pop(position, None)
         self._bytes -= self._sizes.pop(position, 0)
 
     def prune(self, state: State) -> None:

@@ -141,6 +141,7 @@ class ClaimHandler:
             instance=claim.instance,
             after_start=claim.after_start,
             final=final,
+            known_workload=claim.known_workload,
         )
         arrival = arrival_here()
         self._dispatcher.submit(TurnInput(execution_id, message, caller, arrival=arrival))

@@ -12,6 +12,7 @@ from noetl_contract.ingress import (
     AGAIN_HEADER,
     INGRESS,
     NEXT_HEADER,
+    NEXT_NAMED,
     CancelMessage,
     CommandOutcomeMessage,
     CommandStartMessage,
@@ -103,7 +104,9 @@ def turn_input_of(
         is_repeated=delivery.num_delivered > 1 or AGAIN_HEADER in delivery.headers,
     )
     if isinstance(message, CommandOutcomeMessage) and not turn_input.is_repeated:
-        turn_input.wants_command = NEXT_HEADER in delivery.headers
+        wish = delivery.headers.get(NEXT_HEADER)
+        turn_input.wants_command = wish is not None
+        turn_input.takes_named = wish == NEXT_NAMED
     if delivery.num_delivered > _CALM_DELIVERIES:
         turn_input.watch = f"{message.execution_id}:{_sameness(message, delivery)}"
     if isinstance(message, ExecuteMessage):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Literal, Self
 
 import orjson
 from noetl_contract import message_ids
@@ -98,11 +98,13 @@ class Notification:
     Attributes:
         plain: the message without the command, which is stored.
         inlined: the message with the command inside, if it may travel so.
+        is_named: that command names its workload.
     """
 
     plain: CommandMessage
     pool: str
     inlined: bytes | None
+    is_named: bool = False
 
     def row(self, *, outbox_id: int) -> OutboxRow:
         """Return the outbox row; a small command travels inside its hint."""
@@ -220,22 +222,35 @@ class OutboxRows:
             command.trace if trace is None else trace,
         )
         pool = pool_segment(execution_pool=command.pool, playbook_path=None)
-        return Notification(plain, pool, self._inlined(plain, command, now=now))
-
-    def _inlined(
-        self, plain: CommandMessage, command: NewCommand, *, now: datetime
-    ) -> bytes | None:
         if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
             # What may run once only is claimed first: its hold is stored before it runs.
-            return None
+            return Notification(plain, pool, None)
+        short = command.short
+        # A whole context has its workload twice at least.
+        if short is None or 2 * short.workload_bytes <= self.settings.fast_path_max_bytes:
+            inlined = self._inlined(plain, command, command.context, key="command", now=now)
+            if inlined is not None or short is None:
+                return Notification(plain, pool, inlined)
+        inlined = self._inlined(plain, command, short.context, key="named", now=now)
+        return Notification(plain, pool, inlined, is_named=True)
+
+    def _inlined(
+        self,
+        plain: CommandMessage,
+        command: NewCommand,
+        context: Json,
+        *,
+        key: Literal["command", "named"],
+        now: datetime,
+    ) -> bytes | None:
         fast: FastPathBody = {
             **plain["fast"],
             "until": format_time(now + timedelta(seconds=self.settings.fast_path_seconds)),
-            "command": {
-                "action": command.tool_kind,
-                "context": embed(command.context),
-                "meta": embed(command.meta),
-            },
+        }
+        fast[key] = {
+            "action": command.tool_kind,
+            "context": embed(context),
+            "meta": embed(command.meta),
         }
         body = orjson.dumps({**plain, "fast": fast})
         return body if len(body) <= self.settings.fast_path_max_bytes else None

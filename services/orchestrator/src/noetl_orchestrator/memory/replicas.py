@@ -85,6 +85,8 @@ class Replicas:
         self._has_left = False
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
+        self._namers: set[str] = set()
+        self._shows = 0
         self._loads: dict[str, Load] = {}
         self._chosen: list[str] = []
         self._active: list[str] = [self.name]
@@ -96,6 +98,14 @@ class Replicas:
     def are_there(self) -> bool:
         """Return whether a sibling was heard lately."""
         return bool(self._heard)
+
+    @property
+    def all_read_names(self) -> bool:
+        """Return whether every sibling reads commands that name their workload.
+
+        Not before siblings had time to tell, by the second time that this process was shown.
+        """
+        return self._shows > 1 and self._heard.keys() <= self._namers
 
     @property
     def is_active(self) -> bool:
@@ -146,6 +156,7 @@ class Replicas:
         self._loads[self.name] = self._look()
         self._choose()
         await self.send(())
+        self._shows += 1
         now = self._monotonic()
         was_late, self._shown_at = now - self._shown_at > _LATE_SECONDS, now
         if was_late:
@@ -163,6 +174,7 @@ class Replicas:
         """Take a sibling for gone, until it is heard again."""
         if self._heard.pop(name, None) is None:
             return
+        self._namers.discard(name)
         if name in self._takers:
             self._takers.discard(name)
             self._loads.pop(name, None)
@@ -177,6 +189,7 @@ class Replicas:
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
         body = ReplicaMoves({"from": self.name, "moved": list(moved), "takes": True})
+        body["names"] = True
         if self._has_left:
             body["leaves"] = True
         elif not moved:
@@ -202,6 +215,8 @@ class Replicas:
         """Take what a sibling tells of itself."""
         is_new = name not in self._heard
         self._heard[name] = self._monotonic()
+        if message.get("names"):
+            self._namers.add(name)
         if message.get("takes"):
             self._takers.add(name)
             if "wanted" in message:

@@ -134,7 +134,8 @@ class Encoder:
                 now=now,
                 trace=None if spans is None else spans.of_command(command),
             )
-            if wishes and notification.inlined is not None and change is None:
+            is_read = bool(wishes) and (not notification.is_named or wishes[0][0].takes_named)
+            if is_read and notification.inlined is not None and change is None:
                 wish, reported = wishes.popleft()
                 handed[wish] = HandedCommand(command.event_id, reported, notification.inlined)
                 row["handed_for"] = reported

@@ -49,6 +49,7 @@ class TurnInput:
         may_precede_start: a parent's cancel; the start of the child may arrive later.
         is_overdue: a commit found the deadline passed, so the start is stored by now or never.
         wants_command: an outcome whose worker has room for a command, and waits for the answer.
+        takes_named: the command may name its workload.
         is_repeated: it may have been committed before, its answer lost (W8).
         attempts: decisions that were not committed.
         stored_events: rows found under event ids of this input.
@@ -69,6 +70,7 @@ class TurnInput:
     may_precede_start: bool = False
     is_overdue: bool = False
     wants_command: bool = False
+    takes_named: bool = False
     is_repeated: bool = False
     attempts: int = 0
     stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)

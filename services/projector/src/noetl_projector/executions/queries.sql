@@ -495,6 +495,12 @@ SELECT e.context -> 'workload' AS workload
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 1;
 
+-- name: read_workload
+-- The workload that commands name. $1 execution id, $2 position of its row
+SELECT e.context -> 'workload' AS workload
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = $2;
+
 -- name: read_origin
 -- The workload of an execution, and the pool that its start named. $1 execution id
 SELECT

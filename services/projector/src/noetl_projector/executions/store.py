@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from noetl_common.ids import time_of_id_ms
 from noetl_common.pg.database import Store
 from noetl_common.pg.patterns import patterns_below
+from noetl_contract.commands import named_position, whole_context
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
@@ -314,7 +315,13 @@ class ExecutionStore(Store):
         row = await self._db.fetchrow("find_command", event_id, execution_id)
         if row is None:
             row = await self._db.fetchrow("find_issued", event_id, execution_id)
-        return None if row is None else CommandAnswer(**row)
+        if row is None:
+            return None
+        named = named_position(row["context"])
+        if named is None:
+            return CommandAnswer(**row)
+        workload = await self._db.fetchval("read_workload", row["execution_id"], named)
+        return CommandAnswer(**{**row, "context": whole_context(row["context"], workload)})
 
     async def find_standing(
         self, event_id: int, *, execution_id: int | None

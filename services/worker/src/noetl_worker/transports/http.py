@@ -27,6 +27,7 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.traces import taken
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.runs import Runs
+from noetl_worker.workloads import Workloads
 
 _GRANTED = frozenset({200, 201})
 _LATER = frozenset({408, 429, 502, 503, 504})
@@ -57,6 +58,7 @@ class HttpTransport:
         runner: Runner,
         reporter: Reporter,
         results: ResultStore,
+        workloads: Workloads,
         timing: HttpTiming | None = None,
         runs: Runs | None = None,
         on_answer: Callable[[Json], None] | None = None,
@@ -66,6 +68,7 @@ class HttpTransport:
         self._runner = runner
         self._reporter = reporter
         self._results = results
+        self._workloads = workloads
         self._timing = timing or HttpTiming()
         self._runs = runs or Runs()
         self._known = KnownCommands()
@@ -136,7 +139,7 @@ class HttpTransport:
             status, body = await self._edge.call_json(
                 "POST",
                 f"/api/commands/{note.event_id}/claim",
-                {"worker_id": self._identity.worker_id},
+                self._claim_of(note),
                 base=note.server_url,
             )
         except EdgeUnreachable as error:
@@ -145,7 +148,7 @@ class HttpTransport:
             return None
         if status in _GRANTED:
             try:
-                command = decode_claim(body, note)
+                command = decode_claim(body, note, self._workloads)
             except UndecodableClaim as error:
                 _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
                 await self._give_back(delivery, "failed")
@@ -160,6 +163,12 @@ class HttpTransport:
         _log.warning("claim_refused", event_id=note.event_id, status=status, answer=body)
         await self._give_back(delivery, "retry_later" if status in _LATER else "failed")
         return None
+
+    def _claim_of(self, note: CommandNotification) -> JsonObject:
+        body: JsonObject = {"worker_id": self._identity.worker_id}
+        if note.fast is not None:  # else the server is another one
+            body["known_workload"] = self._workloads.position(note.execution_id)
+        return body
 
     async def _give_back(self, delivery: Delivery, outcome: str) -> None:
         """Ask for redelivery, later each time: a claim refused for good must not spin."""

@@ -18,6 +18,11 @@ class ClaimBody(Model):
 
     worker_id: str
     instance: str | None = None
+    known_workload: int | None = Field(
+        default=None,
+        description="Log position of the workload that the worker has of the execution, 0 for "
+        "none: the answer may name a large workload; absent: contexts are whole",
+    )
 
 
 class CommandReport(Model):
@@ -67,3 +72,8 @@ class ClaimAnswer(CommandAnswer):
 
     status: Literal["ok"] = "ok"
     event_id: int
+    workload: Any = Field(
+        default=None,
+        description="The workload that the context names in `named_workload`; there only if the "
+        "claim said what is known, and it isn't this one",
+    )

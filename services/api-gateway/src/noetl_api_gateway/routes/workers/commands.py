@@ -105,6 +105,7 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
         event_id=event_id,
         worker_id=body.worker_id,
         instance=body.instance,
+        known_workload=body.known_workload,
         execution_id=named,
         fence=_fence(gateway.settings.command_key_bytes(), named or 0, event_id),
     )

@@ -7,6 +7,7 @@ from noetl_contract.commands import CommandNotification
 
 from noetl_worker.commands import Command
 from noetl_worker.transports.fast.message import Message
+from noetl_worker.workloads import Workloads
 
 type Verdict = Literal["refused", "give_back"]
 type Hear = Callable[[bytes], None]
@@ -39,6 +40,10 @@ class Channel(Protocol):
 
 class Claims(Protocol):
     """Asks for the right to run a command."""
+
+    @property
+    def workloads(self) -> Workloads:
+        """Workloads that answers have brought, which other commands name."""
 
     async def ask(
         self, note: CommandNotification, *, shard: int, after_start: bool

@@ -10,6 +10,7 @@ from noetl_contract.json import Json
 from noetl_worker.commands import Command, UndecodableClaim, decode_claim
 from noetl_worker.transports.fast.channel import Verdict
 from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 
@@ -24,9 +25,17 @@ class ClaimRounds:
     own, no other can get the command.
     """
 
-    def __init__(self, timing: Timing, note: CommandNotification, *, after_start: bool) -> None:
+    def __init__(
+        self,
+        timing: Timing,
+        note: CommandNotification,
+        workloads: Workloads,
+        *,
+        after_start: bool,
+    ) -> None:
         self._timing = timing
         self._note = note
+        self._workloads = workloads
         self._after_start = after_start
 
     async def ask(self, once: Callable[[], Awaitable[ClaimAnswer | None]]) -> Command | Verdict:
@@ -51,7 +60,7 @@ class ClaimRounds:
             _log.info("claim_refused", event_id=self._note.event_id, status=status)
             return None
         try:
-            return decode_claim(body, self._note)
+            return decode_claim(body, self._note, self._workloads)
         except UndecodableClaim as error:
             _log.error("claim_undecodable", event_id=self._note.event_id, error=error.message)
             return None

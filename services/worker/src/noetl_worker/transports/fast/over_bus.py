@@ -15,7 +15,7 @@ from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
@@ -28,6 +28,7 @@ from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import Runs
+from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _AGAIN_SECONDS = 2.0
@@ -97,7 +98,7 @@ class BusChannel:
 
     async def _send_short(self, message: Message, way: ShortWay, headers: dict[str, str]) -> bool:
         """Send past the stream; tell whether the answer came, else note what that means."""
-        wish = {NEXT_HEADER: "1"} if message.wants_next else {}
+        wish = {NEXT_HEADER: NEXT_NAMED} if message.wants_next else {}
         self._short[message.reply] = message
         answered = message.expect()
         is_late = False
@@ -160,10 +161,13 @@ def _subject_of(message: Message) -> str:
 class BusClaims:
     """Asks the orchestrator of a shard for commands."""
 
-    def __init__(self, bus: Bus, *, identity: Identity, timing: Timing) -> None:
+    def __init__(
+        self, bus: Bus, *, identity: Identity, timing: Timing, workloads: Workloads
+    ) -> None:
         self._rpc = RpcClient(bus)
         self._identity = identity
         self._timing = timing
+        self.workloads = workloads
 
     async def ask(
         self, note: CommandNotification, *, shard: int, after_start: bool
@@ -171,24 +175,24 @@ class BusClaims:
         """Ask until there is an answer."""
         subject = rpc_subject("orchestrator", "claim", shard=shard)
         fence = secret_in(note.server_url)
-        request = orjson.dumps(
-            {
-                "execution_id": note.execution_id,
-                "event_id": note.event_id,
-                "worker_id": self._identity.worker_id,
-                "instance": self._identity.instance,
-                "after_start": after_start,
-                **({"fence": fence} if fence else {}),
-            }
-        )
-        rounds = ClaimRounds(self._timing, note, after_start=after_start)
+        request: JsonObject = {
+            "execution_id": note.execution_id,
+            "event_id": note.event_id,
+            "worker_id": self._identity.worker_id,
+            "instance": self._identity.instance,
+            "after_start": after_start,
+            **({"fence": fence} if fence else {}),
+        }
+        rounds = ClaimRounds(self._timing, note, self.workloads, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(subject, request, note))
 
     async def _ask_once(
-        self, subject: str, request: bytes, note: CommandNotification
+        self, subject: str, request: JsonObject, note: CommandNotification
     ) -> ClaimAnswer | None:
+        known = self.workloads.position(note.execution_id)
+        body = orjson.dumps({**request, "known_workload": known})
         try:
-            reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
+            reply = await self._rpc.call(subject, body, seconds=self._timing.claim_seconds)
         except RpcUnavailable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
             return None

@@ -24,6 +24,7 @@ from noetl_worker.transports.fast.channel import Hear, Verdict
 from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
 from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _LATER = frozenset({408, 425, 429})
@@ -176,10 +177,13 @@ def _refuse(status: int, answer: bytes) -> NoReturn:
 class EdgeClaims:
     """Claims commands at the edge that their notification names, as one process."""
 
-    def __init__(self, edge: Edge, *, identity: Identity, timing: Timing) -> None:
+    def __init__(
+        self, edge: Edge, *, identity: Identity, timing: Timing, workloads: Workloads
+    ) -> None:
         self._edge = edge
         self._identity = identity
         self._timing = timing
+        self.workloads = workloads
 
     async def ask(
         self, note: CommandNotification, *, shard: int, after_start: bool
@@ -190,13 +194,14 @@ class EdgeClaims:
             "worker_id": self._identity.worker_id,
             "instance": self._identity.instance,
         }
-        rounds = ClaimRounds(self._timing, note, after_start=after_start)
+        rounds = ClaimRounds(self._timing, note, self.workloads, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(note, body))
 
     async def _ask_once(self, note: CommandNotification, request: JsonObject) -> ClaimAnswer | None:
+        body = {**request, "known_workload": self.workloads.position(note.execution_id)}
         try:
             return await self._edge.call_json(
-                "POST", f"/api/commands/{note.event_id}/claim", request, base=note.server_url
+                "POST", f"/api/commands/{note.event_id}/claim", body, base=note.server_url
             )
         except EdgeUnreachable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=str(error))

@@ -16,6 +16,7 @@ from noetl_worker.commands import (
     notification_of,
 )
 from noetl_worker.transports.fast.message import Message, Place
+from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 
@@ -71,14 +72,17 @@ class Run:
                 await delivery.nak(seconds)
 
 
-def run_of(body: object) -> Run | None:
-    """Return the run of a command that came with an answer; None for nonsense."""
+def run_of(body: object, workloads: Workloads) -> Run | None:
+    """Return the run of a command that came with an answer.
+
+    None for nonsense, and for a command whose workload is not known.
+    """
     try:
         note = notification_of(body)
     except UndecodableNotification as error:
         _log.error("next_undecodable", error=error.message)
         return None
-    command = command_of(note)
+    command = command_of(note, workloads)
     if command is None or note.fast is None:
         return None
     place = Place(note.fast.shard, note.event_id, command.attempts)

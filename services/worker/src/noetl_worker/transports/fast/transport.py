@@ -145,7 +145,7 @@ class FastTransport:
         self, note: CommandNotification, delivery: Delivery, *, shard: int
     ) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
-        command = command_of(note)
+        command = command_of(note, self._claims.workloads)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
             run = Run(command, Place(shard, note.event_id, command.attempts))
@@ -395,7 +395,7 @@ class FastTransport:
             return False
         is_wanted = message.wants_next and not _is_over(slots)
         message.wants_next = False
-        following = run_of(message.next) if is_wanted else None
+        following = run_of(message.next, self._claims.workloads) if is_wanted else None
         if following is None:
             self._send_again(message)
             return False
