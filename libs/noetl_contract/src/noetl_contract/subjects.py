@@ -5,7 +5,7 @@ root of their own (``noetl_…``), because such a consumer ends on a body it can
 """
 
 import re
-from typing import Literal
+from typing import Final, Literal
 
 COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
@@ -30,6 +30,8 @@ type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
 ]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
+URGENT_KINDS: Final[frozenset[IngressKind]] = frozenset({"cancel", "finalize", "pause", "resume"})
+"""What people say about an execution; nothing of the work under way is before it (W26)."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the

@@ -428,6 +428,57 @@ async def test_w21_where_nobody_takes_short_writes_the_stream_has_them_at_once(
     assert AGAIN_HEADER not in headers[0]
 
 
+@pytest.mark.parametrize("word", ["cancel", "pause", "resume", "finalize"])
+async def test_w26_people_take_the_short_way_also_while_others_leave_it_alone(
+    world: World, word: str
+) -> None:
+    bus = world.backend.bus
+    sent: list[Incoming] = []
+
+    def commit(message: Incoming) -> None:
+        sent.append(message)
+        if message.subject.endswith(word):
+            reply = RpcReply(body={"status": word}).model_dump_json().encode()
+            bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
+
+    async def from_the_stream(_message: Any, _delivery: Delivery) -> RpcReply:
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = from_the_stream
+    await bus.subscribe(direct_filter(0), commit)
+    await bus.flush()
+    for _ in range(2):  # the first is not answered there, so the way is closed to the second
+        assert (await world.post("/api/events", EVENT)).json() == OK
+    body = {"status": "COMPLETED"} if word == "finalize" else {}
+    answer = await world.post(f"/api/executions/{EXECUTION_ID}/{word}", body)
+
+    assert answer.json() == {"status": word}
+    kinds = [one.subject.rpartition(".")[2] for one in sent]
+    assert kinds == ["events", word]
+
+
+async def test_w26_people_have_places_of_their_own(nats_url: str) -> None:
+    """Otherwise events that wait for their commit would keep a cancel from being sent."""
+    async with make_world(nats_url, max_waiting_writes=1) as world:
+        bus = world.backend.bus
+        world.backend.on_ingress = _hold
+
+        def commit(message: Incoming) -> None:
+            if message.subject.endswith("cancel"):
+                reply = RpcReply(body=OK).model_dump_json().encode()
+                bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
+
+        await bus.subscribe(direct_filter(0), commit)
+        await bus.flush()
+        held = asyncio.create_task(world.post("/api/events", EVENT))
+        await eventually(lambda: world.backend.ingress, what="the event is with the orchestrator")
+        answer = await world.post(f"/api/executions/{EXECUTION_ID}/cancel", {})
+
+        assert answer.json() == OK
+        assert not held.done()
+        held.cancel()
+
+
 def test_the_short_way_is_tried_by_one_write_after_it_has_failed() -> None:
     now = 100.0
     way = ShortWay(lambda: now)

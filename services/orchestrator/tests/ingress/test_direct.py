@@ -3,7 +3,7 @@
 import orjson
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
-from noetl_contract.subjects import direct_subject, ingress_subject
+from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
 from noetl_orchestrator.ingress.direct import run_direct
 from noetl_testkit.bus import running
 from noetl_testkit.waiting import eventually
@@ -11,9 +11,9 @@ from noetl_testkit.waiting import eventually
 from services.orchestrator.tests.shard import Shard
 
 
-async def ask(shard: Shard, message: JsonObject) -> JsonObject:
+async def ask(shard: Shard, message: JsonObject, *, kind: IngressKind = "execute") -> JsonObject:
     """Send a write past the stream until it is answered, as the edge does."""
-    ingress = ingress_subject(0, execution_id=message["execution_id"], kind="execute")
+    ingress = ingress_subject(0, execution_id=message["execution_id"], kind=kind)
     with shard.bus.inbox().expect() as waiter:
 
         async def is_answered() -> bool:
@@ -73,3 +73,22 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
             assert not waiter.answer.done()
         assert handler.under_way == 0
     assert await shard.types(message["execution_id"]) == []
+
+
+async def test_w26_people_are_heard_when_the_window_is_full(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start()
+    handler = replica.rooms.on_batch
+    command = await shard.command(execution_id)
+    message = {"type": "cancel", "execution_id": execution_id}
+    handler.begun()  # one message of the stream waits for its turn: no others are taken
+
+    async with running(run_direct(replica.bus, handler, shard=0, window=1, queue="test")):
+        dropped = shard.fast(command)
+        ingress = ingress_subject(0, execution_id=execution_id, kind="outcome")
+        await shard.bus.send(direct_subject(ingress), orjson.dumps(dropped))
+        answer = await ask(shard, message, kind="cancel")
+    handler.finished()
+
+    assert answer["body"]["status"] == "cancelled"
+    assert "call.done" not in await shard.types(execution_id)

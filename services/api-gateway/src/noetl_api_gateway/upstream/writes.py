@@ -36,7 +36,7 @@ from noetl_contract.ingress import (
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import direct_subject, ingress_subject
+from noetl_contract.subjects import URGENT_KINDS, direct_subject, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import PUBLISHED_AGAIN, SENT_DIRECTLY, WAYS
@@ -55,8 +55,9 @@ _PUBLISH_SECONDS = 1.0
 _DIRECT_SECONDS = 0.5
 """Pause after a write past the stream, in which its answer usually comes."""
 _LONGEST_SILENCE_SECONDS = 8.0
+_URGENT_PLACES = 256
 _FREQUENT = frozenset({"execute", "events", "start", "outcome"})
-"""Kinds that take the short way."""
+"""Kinds that take the short way while it works; urgent ones always try it."""
 _REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
@@ -87,6 +88,7 @@ class IngressWriter:
         bus: the connection.
         shard_count: shards of the cluster.
         max_waiting: writes held at once; one more waits for its turn, or is refused if early.
+            Urgent ones have places of their own.
         check_seconds: silence after which the stream is searched for the message.
         backlog: refuses new starts while it is full.
         large: stores messages that are too large for the broker.
@@ -107,6 +109,7 @@ class IngressWriter:
         self._shard_count = shard_count
         self._max_waiting = max_waiting
         self._places = asyncio.Semaphore(max_waiting)
+        self._urgent_places = asyncio.Semaphore(_URGENT_PLACES)
         self._check_seconds = check_seconds
         self._backlog = backlog
         self._large = large
@@ -159,12 +162,14 @@ class IngressWriter:
         body = encode_message(message)
         if wait.early:
             self.refuse_overload()
-        await self._take_place(deadline)
+        kind = kind_of(message)
+        is_urgent = kind in URGENT_KINDS
+        places = self._urgent_places if is_urgent else self._places
+        await _take_place(places, deadline)
         try:
             is_stored = self._large.is_needed(body)
             if is_stored:
                 body = await self._keep(body, execution_id, wait, deadline)
-            kind = kind_of(message)
             is_report = kind in _REPORTS
             with Answers(self._inbox, is_bare=is_report, is_passed_on=is_passed_on) as answers:
                 shard = shard_for(execution_id, shard_count=self._shard_count)
@@ -173,8 +178,9 @@ class IngressWriter:
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
                 # A stored one is fetched first, which may take its time.
-                is_short = kind in _FREQUENT and not is_stored and self._bus.is_connected
-                way = self._short_ways[shard]
+                is_short = is_urgent or kind in _FREQUENT
+                is_short = is_short and not is_stored and self._bus.is_connected
+                way = ShortWay() if is_urgent else self._short_ways[shard]
                 if is_short and way.take():
                     reply = await self._send_short(write, way, answers, deadline)
                     if reply is not None:
@@ -184,18 +190,7 @@ class IngressWriter:
                 WAYS.labels("again" if AGAIN_HEADER in write.headers else "stream").inc()
                 return body_of(reply)
         finally:
-            self._places.release()
-
-    async def _take_place(self, deadline: float) -> None:
-        if not self._places.locked():
-            await self._places.acquire()  # at once
-            return
-        try:
-            # A place that gets free at the last moment comes too late.
-            async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise NoAnswerError from error
+            places.release()
 
     async def deliver(
         self, message: IngressMessage, *, seconds: float, is_passed_on: bool = False
@@ -345,6 +340,18 @@ class IngressWriter:
             write.ack = None
             write.is_lost = True
             write.is_doubtful = True
+
+
+async def _take_place(places: asyncio.Semaphore, deadline: float) -> None:
+    if not places.locked():
+        await places.acquire()  # at once
+        return
+    try:
+        # A place that gets free at the last moment comes too late.
+        async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
+            await places.acquire()
+    except TimeoutError as error:
+        raise NoAnswerError from error
 
 
 @dataclass(slots=True)

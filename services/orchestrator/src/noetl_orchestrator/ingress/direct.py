@@ -13,7 +13,7 @@ from noetl_common.bus.dead_letters import bury
 from noetl_common.bus.delivery import Delivery, DeliveryOwner
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.streams import ingress_durable
-from noetl_contract.subjects import direct_filter, ingress_of_direct
+from noetl_contract.subjects import URGENT_KINDS, direct_filter, ingress_of_direct
 
 from noetl_orchestrator.ingress.handlers import IngressHandler
 
@@ -64,7 +64,7 @@ async def run_direct(
         handler: as for messages of the stream.
         shard: whose writes are taken.
         window: most that wait here, those of the stream counted in; more are dropped, and go to
-            the stream.
+            the stream. Urgent ones have as much room once more.
         queue: name that the replicas share, so that each write comes to one of them.
         beat: called with each batch and each idle second.
     """
@@ -72,8 +72,9 @@ async def run_direct(
     waiting: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def take(incoming: Incoming) -> None:
-        if handler.under_way + waiting.qsize() < window:
-            subject = ingress_of_direct(incoming.subject)
+        subject = ingress_of_direct(incoming.subject)
+        is_urgent = subject.rpartition(".")[2] in URGENT_KINDS
+        if handler.under_way + waiting.qsize() < window * (1 + is_urgent):
             # Its reply subject is the broker's, for when nobody listens.
             told = Incoming(subject, incoming.data, incoming.headers)
             waiting.put_nowait(DirectDelivery(intake, told))
