@@ -30,6 +30,7 @@ from noetl_engine.playbook.model import (
     Step,
     Tool,
 )
+from noetl_engine.renders import MoreWork
 from noetl_engine.restart.origin import ORIGIN_TYPES
 
 NOW = datetime(2026, 6, 14, 10, 0, 0, tzinfo=UTC)
@@ -118,6 +119,7 @@ class Run:
         self.snapshot: bytes | None = None
         self.snapshot_position = 0
         self.continues = 0
+        self.more_work = 0
         self.ended: list[str] = []
 
     def new_id(self) -> int:
@@ -178,12 +180,17 @@ class Run:
         if self.reload(len(self.decisions)):
             self.execution = self.restore()
         given = self.facts(**facts)
-        for _ in range(3 if self.origin is None else len(self.origin.rows) + 3):
+        for _ in range(30 if self.origin is None else len(self.origin.rows) + 3):
             try:
                 decision = self.execution.decide(self.playbook, message, given)
                 break
             except NeedRows as need:
                 self.answer(need)
+            except MoreWork as more:
+                # As the orchestrator does: it is read again, and decided in the next turn.
+                self.more_work += 1
+                self.execution = self.restore() if self.rows else Execution.new(EXECUTION_ID)
+                given = self.facts(**facts, renders=more.renders)
         else:
             raise AssertionError("the engine keeps asking for rows")
         self.take(decision)

@@ -31,7 +31,7 @@ type IngressKind = Literal[
 ]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
 URGENT_KINDS: Final[frozenset[IngressKind]] = frozenset({"cancel", "finalize", "pause", "resume"})
-"""What people say about an execution; nothing of the work under way is before it (W26)."""
+"""What people say about an execution; nothing of the work under way is before it (W27)."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the

@@ -15,7 +15,6 @@ from noetl_contract.ingress import (
     ResumeMessage,
     SignalMessage,
 )
-from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -51,6 +50,7 @@ from noetl_engine.inputs import (
 )
 from noetl_engine.outputs import Answer, Decision, NeedRows, OriginNeed, Progress
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.renders import Renders
 from noetl_engine.restart.begin import begin_restart
 from noetl_engine.restart.origin import OriginLog, OriginView
 from noetl_engine.restart.take_over import check_origin, take_over
@@ -137,6 +137,7 @@ class Execution:
         Raises:
             NeedRows: Values are missing; nothing was changed. Provide them and decide again.
             StartRefused: The start is refused; nothing was changed.
+            MoreWork: Its templates go on in another turn; the execution is worthless until then.
         """
         memory = self._memory
         draft = Draft(memory, playbook, facts)
@@ -146,7 +147,8 @@ class Execution:
             return draft.finish()
         check_rows(memory, message)
         check_followups(memory, playbook, facts)
-        with shared_work(facts.limits.template_work_per_decision):
+        renders = facts.renders or Renders()
+        with renders.within(facts.limits.template_work_per_decision):
             if not self._restart(draft, message):
                 _dispatch(draft, message)
             take_kept_signals(draft)

@@ -17,6 +17,8 @@ from noetl_contract.ingress import (
     SignalMessage,
 )
 
+from noetl_engine.renders import Renders
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -152,9 +154,10 @@ class Limits:
     repeated_workload_bytes: int = 4096
     """Commands name a workload that is larger; 0: they repeat any."""
     iterations_in_flight: int = 10_000
+    loop_window: int = 256
     rounds_per_decision: int = 1000
     steps_per_execution: int = 1_000_000
-    template_work_per_decision: int = 4_000_000
+    template_work_per_decision: int = 400_000
     callback_seconds: float = 21_600.0
     once: frozenset[str] = frozenset()
     """Kinds of tools whose lost runs are not run again, beside those that say so themselves."""
@@ -170,6 +173,7 @@ class Facts:
     ``workers`` is None while the path of heartbeats is down: then nobody is judged (L3).
     ``heard_since`` is what counts for workers that are not among them.
     ``triggers`` are what ends of executions start.
+    ``renders`` are those of an earlier turn, of a decision that goes on.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
     ``names_workloads`` is False while others may read the log who expect whole contexts there.
     """
@@ -181,3 +185,4 @@ class Facts:
     triggers: Sequence[EndedTrigger] = ()
     heard_since: datetime | None = None
     names_workloads: bool = True
+    renders: Renders | None = None

@@ -193,7 +193,7 @@ def test_a_large_fan_out_comes_in_parts():
         make_playbook(
             make_step("start", "lp"), make_step("lp", loop=make_loop("{{ 450 }}", "parallel"))
         ),
-        limits=Limits(commands_per_decision=200),
+        limits=Limits(commands_per_decision=200, loop_window=1000),
     ).start()
     run.work("start")
     parts = [len(decision.commands) for decision in run.decisions if decision.commands]
@@ -218,8 +218,7 @@ def test_a_looped_start_comes_in_parts_too():
 @pytest.mark.parametrize("limit", [None, 50])
 def test_what_is_open_at_once_is_bounded_whatever_the_playbook_says(limit: int | None) -> None:
     loop = make_loop("{{ range(30) }}", "parallel", max_in_flight=limit)
-    run = Run(make_playbook(make_step("start", loop=loop)), limits=Limits(iterations_in_flight=7))
-    run.start()
+    run = Run(make_playbook(make_step("start", loop=loop)), limits=Limits(loop_window=7)).start()
     widest = 0
     while run.open:
         widest = max(widest, len(run.open))
@@ -229,10 +228,40 @@ def test_what_is_open_at_once_is_bounded_whatever_the_playbook_says(limit: int |
     assert run.ended == ["COMPLETED"]
 
 
+@pytest.mark.parametrize("at_start", [True, False])
+def test_waits_are_open_beyond_the_window_of_commands(*, at_start: bool) -> None:
+    """They stand in nobody's way, and a thousand approvals may be asked for at once."""
+    wait = make_step(
+        "start" if at_start else "lp",
+        loop=make_loop("{{ range(30) }}", "parallel"),
+        tool=Tool(kind="wait", config={"signal": "approval"}),
+    )
+    steps = [wait] if at_start else [make_step("start", "lp"), wait]
+    limits = Limits(loop_window=7, iterations_in_flight=20)
+    run = Run(make_playbook(*steps), limits=limits).start()
+    if not at_start:
+        run.work("start")
+
+    assert run.story.count("wait.started") == 20
+
+
+def test_a_loop_of_the_window_keeps_it_full_to_its_end() -> None:
+    loop = make_loop("{{ range(40) }}", "parallel")
+    limits = Limits(loop_window=8, commands_per_decision=3)
+    run = Run(make_playbook(make_step("start", loop=loop)), limits=limits).start()
+    open_at_once = []
+    while run.open:
+        open_at_once.append(len(run.open))
+        run.work(run.label(run.open[-1]))
+
+    assert open_at_once == [8] * 33 + [7, 6, 5, 4, 3, 2, 1]
+    assert run.ended == ["COMPLETED"]
+
+
 @pytest.mark.parametrize("repeated", [0, 4096])
 @pytest.mark.parametrize("at_start", [True, False])
 def test_a_large_context_makes_the_parts_smaller(*, at_start: bool, repeated: int) -> None:
-    """Every command repeats the context, so 200 of them may be too much for one commit."""
+    """Every command carries the context, so 200 of them may be too much for one commit."""
     loop = make_loop("{{ range(40) }}", "parallel")
     steps = (
         [make_step("start", loop=loop)]

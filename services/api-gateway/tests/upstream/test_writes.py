@@ -429,7 +429,7 @@ async def test_w21_where_nobody_takes_short_writes_the_stream_has_them_at_once(
 
 
 @pytest.mark.parametrize("word", ["cancel", "pause", "resume", "finalize"])
-async def test_w26_people_take_the_short_way_also_while_others_leave_it_alone(
+async def test_w27_people_take_the_short_way_also_while_others_leave_it_alone(
     world: World, word: str
 ) -> None:
     bus = world.backend.bus
@@ -457,7 +457,7 @@ async def test_w26_people_take_the_short_way_also_while_others_leave_it_alone(
     assert kinds == ["events", word]
 
 
-async def test_w26_people_have_places_of_their_own(nats_url: str) -> None:
+async def test_w27_people_have_places_of_their_own(nats_url: str) -> None:
     """Otherwise events that wait for their commit would keep a cancel from being sent."""
     async with make_world(nats_url, max_waiting_writes=1) as world:
         bus = world.backend.bus

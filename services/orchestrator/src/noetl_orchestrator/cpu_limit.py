@@ -1,16 +1,18 @@
-"""A bound on the processor time of a decision, which runs in the event loop."""
+"""Bounds on the processor time of decisions, which run in the event loop."""
 
+import asyncio
 import atexit
 import signal
 import threading
-import time
 from collections.abc import Callable
+from time import perf_counter, thread_time
 from types import FrameType
 from typing import ClassVar
 
 from noetl_common.errors import Permanent
 
 _LOOK_SECONDS = 0.25
+_UNBROKEN_SECONDS = 0.01
 
 
 class TookTooLong(Permanent):
@@ -62,7 +64,7 @@ class CpuLimit:
             return
         try:
             try:
-                CpuLimit._end = time.thread_time() + self._seconds
+                CpuLimit._end = thread_time() + self._seconds
                 CpuLimit._is_inside = True
                 # Interrupted again and again: the call may catch the first one and go on.
                 call(*args, **kwargs)
@@ -76,7 +78,46 @@ class CpuLimit:
     @classmethod
     def is_over(cls) -> bool:
         """Return whether a limited call is under way and has used up its time."""
-        return cls._is_inside and time.thread_time() >= cls._end
+        return cls._is_inside and thread_time() >= cls._end
+
+
+class TurnTime:
+    """The processor time that the decisions of one turn have together (W9).
+
+    In between everything else of the process goes on: messages are read, and workers answered.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._used = self._unbroken = 0.0
+        self._began: float | None = None
+        self._began_at = 0.0
+
+    def begin(self) -> None:
+        """Note that decisions begin."""
+        self._began_at = perf_counter()
+        self._began = thread_time()
+
+    def end(self) -> tuple[float, float]:
+        """Note that they are made; return what they took of the processor, and of the clock."""
+        took = self._running()
+        self._began = None
+        self._used += took
+        self._unbroken += took
+        return took, perf_counter() - self._began_at
+
+    def is_over(self) -> bool:
+        """Return whether the time is used up."""
+        return self._used + self._running() >= self._seconds
+
+    async def let_others(self) -> None:
+        """Let the event loop go round if decisions have held it for a while."""
+        if self._unbroken >= _UNBROKEN_SECONDS:
+            self._unbroken = 0.0
+            await asyncio.sleep(0)
+
+    def _running(self) -> float:
+        return 0.0 if self._began is None else thread_time() - self._began
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -34,6 +34,7 @@ from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
@@ -51,6 +52,8 @@ from noetl_orchestrator.turn.turns import Turns
 
 _log = get_logger()
 _POOL_LOOK_SECONDS = 30.0
+_SLOW_PART = 0.2
+"""Of the time of a turn: a playbook whose decisions take as much is slow."""
 
 
 class Orchestrator:
@@ -95,10 +98,8 @@ class Orchestrator:
         self.playbooks = Playbooks(fetch_content, parse, settings)
         few = settings.replicas_active_min
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index, fewest_active=few)
-        self.dispatcher = Dispatcher(
-            turn_inputs=settings.turn_inputs,
-            inputs_per_execution=settings.turn_inputs_per_execution,
-        )
+        self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
+        self.dispatcher = self._build_dispatcher()
         repetitions = Repetitions(
             self.store, hints, outbox_rows, new_id=self._new_id, settings=settings
         )
@@ -129,6 +130,13 @@ class Orchestrator:
         self._hints.news.close()
         self.playbooks.close()
         await self.store.close()
+
+    def _build_dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            turn_inputs=self._settings.turn_inputs,
+            inputs_per_execution=self._settings.turn_inputs_per_execution,
+            is_slow=lambda one: self._costs.has_slow(one.execution_id, one.message),
+        )
 
     def _build_turns(
         self,
@@ -163,6 +171,8 @@ class Orchestrator:
                 make_facts=self._make_facts,
                 conflict_attempts=self._settings.conflict_attempts,
                 cpu_limit=CpuLimit(self._settings.decision_seconds),
+                turn_seconds=self._settings.turn_seconds,
+                costs=self._costs,
             )
         )
 

@@ -39,6 +39,12 @@ class Settings(
         description="Events of one execution after which its other inputs wait for the next turn "
         "(W9).",
     )
+    turn_seconds: float = Field(
+        default=0.1,
+        gt=0,
+        description="Processor time of the decisions of one turn; what is not decided by then "
+        "comes with the next one (W9).",
+    )
     turns_in_flight: int = Field(
         default=2, ge=1, description="Turns of disjoint executions that may run side by side."
     )
@@ -266,7 +272,15 @@ class Settings(
     iterations_in_flight: int = Field(
         default=10_000,
         ge=1,
-        description="Iterations of a loop that are open at once, even without max_in_flight.",
+        description="Iterations of a loop of waits that are open at once, even without "
+        "max_in_flight.",
+    )
+    loop_window: int = Field(
+        default=256,
+        ge=1,
+        description="Iterations of a loop that workers have at once, even without max_in_flight; "
+        "commands of others wait behind no more of them. Above the slots of the largest pool, or "
+        "some of these stay free (W9).",
     )
     child_depth_max: int = Field(
         default=32, ge=1, description="Generations of children below an execution (W15)."
@@ -288,7 +302,7 @@ class Settings(
     )
 
     decision_template_work: int = Field(
-        default=4_000_000,
+        default=400_000,
         ge=1,
         description="Work of all templates of one decision at most, in the units of templates: a "
         "round, a call or a filter costs one or more. Half of it ends a part of a fan-out (W9).",
@@ -360,6 +374,7 @@ class Settings(
             command_bytes_per_decision=self.decision_command_bytes,
             repeated_workload_bytes=self.repeated_workload_bytes,
             iterations_in_flight=self.iterations_in_flight,
+            loop_window=self.loop_window,
             rounds_per_decision=self.decision_rounds,
             steps_per_execution=self.execution_steps_max,
             template_work_per_decision=self.decision_template_work,

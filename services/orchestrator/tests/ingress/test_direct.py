@@ -75,7 +75,7 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
     assert await shard.types(message["execution_id"]) == []
 
 
-async def test_w26_people_are_heard_when_the_window_is_full(shard: Shard) -> None:
+async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
     handler = replica.rooms.on_batch

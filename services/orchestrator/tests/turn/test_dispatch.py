@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Self
 
 import pytest
-from noetl_contract.ingress import CancelMessage
+from noetl_contract.ingress import CancelMessage, PauseMessage, SignalMessage
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
@@ -16,17 +16,27 @@ from services.orchestrator.tests.gates import (
 from services.orchestrator.tests.shard import Shard
 
 
-def turn_input(execution_id: int, reason: str = "") -> TurnInput:
-    return TurnInput(
-        execution_id, CancelMessage(execution_id=execution_id, reason=reason), Caller()
-    )
+def turn_input(execution_id: int, name: str = "x") -> TurnInput:
+    message = SignalMessage(execution_id=execution_id, name=name, signal_id=name)
+    return TurnInput(execution_id, message, Caller())
 
 
-def names(groups: list[Group]) -> list[tuple[int, list[str | None]]]:
+def cancel(execution_id: int) -> TurnInput:
+    return TurnInput(execution_id, CancelMessage(execution_id=execution_id), Caller())
+
+
+def pause(execution_id: int) -> TurnInput:
+    return TurnInput(execution_id, PauseMessage(execution_id=execution_id), Caller())
+
+
+def names(groups: list[Group]) -> list[tuple[int, list[str]]]:
     return [
         (
             group.execution_id,
-            [w.message.reason for w in group.inputs if isinstance(w.message, CancelMessage)],
+            [
+                one.message.name if isinstance(one.message, SignalMessage) else "urgent"
+                for one in group.inputs
+            ],
         )
         for group in groups
     ]
@@ -88,6 +98,134 @@ async def test_what_is_postponed_comes_first_and_blocks_its_execution(
     later = await dispatcher.take()
 
     assert names(later) == [(1, ["a", "b"])]
+
+
+async def test_urgent_inputs_come_first_and_without_others(dispatcher: Dispatcher) -> None:
+    for execution_id in (1, 2, 3):
+        dispatcher.submit(turn_input(execution_id))
+    dispatcher.submit(cancel(4))
+    dispatcher.submit(cancel(3))
+
+    first, second = names(await dispatcher.take()), names(await dispatcher.take())
+
+    # The cancel of an execution overtakes what it has to say itself.
+    assert first == [(4, ["urgent"]), (3, ["urgent", "x"])]
+    assert second == [(1, ["x"]), (2, ["x"])]
+
+
+async def test_urgent_inputs_keep_others_from_no_second_turn(dispatcher: Dispatcher) -> None:
+    for execution_id in range(20, 40):
+        dispatcher.submit(cancel(execution_id))
+    dispatcher.submit(turn_input(1))
+
+    sizes = [names(await dispatcher.take()) for _ in range(3)]
+
+    assert [len(groups) for groups in sizes] == [4, 1, 4]
+    assert sizes[1] == [(1, ["x"])]
+
+
+async def test_urgent_inputs_keep_their_order(dispatcher: Dispatcher) -> None:
+    dispatcher.submit(turn_input(1))
+    (group,) = await dispatcher.take()
+    first, second = pause(1), cancel(1)
+    for one in (turn_input(1, "y"), first, second):
+        dispatcher.submit(one)
+    dispatcher.postpone(group, 0.0)
+
+    (again,) = await dispatcher.take()
+    dispatcher.release([1])
+    (rest,) = await dispatcher.take()
+
+    assert again.inputs == [first, second]
+    assert names([rest]) == [(1, ["x", "y"])]
+
+
+async def test_an_urgent_input_wakes_a_turn_beside_the_one_under_way() -> None:
+    dispatcher = Dispatcher(turn_inputs=64, inputs_per_execution=2, gather_seconds=60)
+    async with Turns(dispatcher) as turns:
+        dispatcher.submit(turn_input(0))
+        await eventually(lambda: turns.begun)
+
+        dispatcher.submit(turn_input(1))
+        dispatcher.submit(cancel(1))
+        await eventually(lambda: len(turns.begun) == 2)
+
+        assert turns.begun == [[0], [1]]
+
+
+async def test_what_a_turn_had_no_time_for_keeps_its_place() -> None:
+    dispatcher = Dispatcher(turn_inputs=64, inputs_per_execution=2)
+    orders: list[list[int]] = []
+
+    async def turn(groups: list[Group], _beat: Callable[[], None]) -> list[Postponed]:
+        orders.append([group.execution_id for group in groups])
+        if orders == [[1, 2, 3]]:
+            dispatcher.submit(turn_input(4))
+            dispatcher.submit(turn_input(1, "y"))
+        return [(group, None) for group in groups[1:]]
+
+    for execution_id in (1, 2, 3):
+        dispatcher.submit(turn_input(execution_id))
+    loop = asyncio.create_task(dispatcher.run_turns(turn))
+    await eventually(lambda: len(dispatcher) == 0 and len(orders) >= 5)
+    loop.cancel()
+
+    # Each goes to the end of the line when it was decided, not before.
+    assert [order[0] for order in orders] == [1, 2, 3, 4, 1]
+
+
+async def test_slow_executions_have_turns_of_their_own_one_at_a_time() -> None:
+    slow = {1, 2, 3}
+    dispatcher = Dispatcher(
+        turn_inputs=64,
+        inputs_per_execution=2,
+        gather_seconds=0.01,
+        is_slow=lambda one: one.execution_id in slow,
+    )
+    async with Turns(dispatcher) as turns:
+        for execution_id in (1, 2, 3):
+            dispatcher.submit(turn_input(execution_id))
+        await eventually(lambda: turns.begun)
+        for execution_id in (4, 5):
+            dispatcher.submit(turn_input(execution_id))
+        await eventually(lambda: len(turns.begun) == 2)
+        dispatcher.submit(turn_input(6))
+        slow.add(7)
+        dispatcher.submit(turn_input(7))
+        turns.going.set()
+        await eventually(lambda: len(turns.begun) == 4)
+
+    assert turns.begun[:2] == [[1, 2, 3], [4, 5]]
+    assert sorted(turns.begun[2:]) == [[6], [7]]
+
+
+async def test_slow_executions_rest_while_others_are_at_work() -> None:
+    """So that they hold the process for half of the time at most."""
+    dispatcher = Dispatcher(
+        turn_inputs=64, inputs_per_execution=2, is_slow=lambda one: one.execution_id < 10
+    )
+    orders: list[list[int]] = []
+
+    async def turn(groups: list[Group], _beat: Callable[[], None]) -> list[Postponed]:
+        orders.append([group.execution_id for group in groups])
+        if groups[0].execution_id < 10:
+            dispatcher.note_slow(3600.0)
+        return []
+
+    dispatcher.submit(turn_input(11))
+    loop = asyncio.create_task(dispatcher.run_turns(turn))
+    await eventually(lambda: orders == [[11]])
+    dispatcher.submit(turn_input(1))
+    await eventually(lambda: len(orders) == 2)
+    dispatcher.submit(turn_input(2))
+    dispatcher.submit(turn_input(12))
+    dispatcher.submit(cancel(3))
+    await eventually(lambda: len(orders) == 4)
+    loop.cancel()
+
+    # A cancel of a slow one is no slow input.
+    assert orders == [[11], [1], [3], [12]]
+    assert len(dispatcher) == 1
 
 
 async def test_take_waits_for_inputs(dispatcher: Dispatcher) -> None:

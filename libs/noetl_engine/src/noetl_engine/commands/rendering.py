@@ -23,6 +23,7 @@ from noetl_template import (
 
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import Playbook, Step
+from noetl_engine.renders import rendered
 from noetl_engine.state.results import bare_name
 
 # Fields of a playbook's records whose text is an expression, with template syntax or without.
@@ -36,7 +37,7 @@ def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
 
     def evaluate(value: V, scope: Scope) -> R:
         try:
-            return work(value, scope)
+            return rendered(value, lambda: work(value, scope))
         except TemplateError as error:
             raise EvaluateError(str(error)) from error
 
@@ -113,7 +114,7 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         name = bare_name(key)
         if isinstance(value, str):
             try:
-                values[name] = render_expression(value, scope)
+                values[name] = rendered(value, partial(render_expression, value, scope))
             except (TemplateLimitError, SecretMissing) as error:
                 raise EvaluateError(str(error)) from error
             except TemplateError:

@@ -8,7 +8,6 @@ from noetl_contract.events import EventRow, EventType
 from noetl_contract.failures.cause import Cause
 from noetl_contract.hints import EVERY_RUN
 from noetl_contract.json import Json
-from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of, with_plugins
 from noetl_engine.commands.named_workload import carried_bytes, name_workload
@@ -22,6 +21,7 @@ from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
+from noetl_engine.renders import work_of_decision
 from noetl_engine.state.context import Flat
 from noetl_engine.state.failures import ends_softly, is_failure
 from noetl_engine.state.memory import Memory, ends_run
@@ -374,7 +374,7 @@ class Draft:
 
         Templates that are worth much work for each command would hold up other executions.
         """
-        return work_spent() > self.facts.limits.template_work_per_decision // _EARLY
+        return work_of_decision() > self.facts.limits.template_work_per_decision // _EARLY
 
     def first_cause(self) -> Cause | None:
         """Return what failed first for good, with its place in the playbook."""

@@ -248,8 +248,8 @@ class Plan:
         flat = self.flat_of(entry)
         results = self.plain_results() - entry.own().keys()
         room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
-        if draft.is_taking_over or (built and draft.has_worked_enough):
-            room = 0
+        if draft.is_taking_over or draft.has_worked_enough:
+            room = 0  # also of the first one, when guards and `set` were the work
         entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
         if room < 1:
             return

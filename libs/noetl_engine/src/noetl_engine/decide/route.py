@@ -25,7 +25,17 @@ from noetl_engine.decide.plan import (
     Variables,
 )
 from noetl_engine.errors import EvaluateError, evaluating
-from noetl_engine.playbook.model import Arc, Loop, LoopMode, RouterForm, RouterMode, Step
+from noetl_engine.inputs import Limits
+from noetl_engine.playbook.model import (
+    Arc,
+    Loop,
+    LoopMode,
+    RouterForm,
+    RouterMode,
+    Step,
+    Tool,
+)
+from noetl_engine.playbook.waits import WAIT_KINDS
 from noetl_engine.state.context import drained, scope_of
 from noetl_engine.state.model import Phase
 from noetl_engine.state.results import bare_name, context_updates, with_self_copy
@@ -305,7 +315,7 @@ class Routing:
     def _open_loop(self, loop: Loop, entry: Entry) -> None:
         """Fix the collection at entry (R10); a cursor has none."""
         entry.loop = loop
-        most = self.draft.facts.limits.iterations_in_flight
+        most = most_open(self.plan.steps[entry.step], self.draft.facts.limits)
         if loop.mode is LoopMode.CURSOR or loop.collection is None:
             entry.is_cursor = True
             together = loop.frame.row_concurrency
@@ -408,6 +418,16 @@ class Routing:
                     self._release(join)
                     released = True
                     break
+
+
+def most_open(step: Step, limits: Limits) -> int:
+    """Return how many iterations of a loop may be open at once, whatever its playbook says.
+
+    Their commands wait in the pool before those of other executions. Waits are none.
+    """
+    if isinstance(step.tool, Tool) and step.tool.kind in WAIT_KINDS:
+        return limits.iterations_in_flight
+    return min(limits.loop_window, limits.iterations_in_flight)
 
 
 def limit_of(loop: Loop, scope: Scope, *, total: int, most: int) -> int | None:

@@ -11,7 +11,7 @@ from noetl_engine.commands.build import BuiltCommand, LoopElement, build_command
 from noetl_engine.commands.collection import type_word
 from noetl_engine.commands.rendering import render_collection
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
-from noetl_engine.decide.route import limit_of, route_completion
+from noetl_engine.decide.route import limit_of, most_open, route_completion
 from noetl_engine.errors import EvaluateError, StartRefused
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
@@ -103,10 +103,12 @@ def _begin_loop(
     total = len(elements)
     count = total if limit is None else min(limit, total)
     count = min(count, draft.room(flat, wanted=count))
-    commands: list[BuiltCommand] = [
-        build_command(step, flat, LoopElement(loop, index, total, elements[index]))
-        for index in range(count)
-    ]
+    commands: list[BuiltCommand] = []
+    for index in range(count):
+        if draft.has_worked_enough:
+            break
+        element = LoopElement(loop, index, total, elements[index])
+        commands.append(build_command(step, flat, element))
     _append_started(draft, message, workload, generated=total)
     _enter_loop(draft, loop, elements, limit, commands)
 
@@ -114,7 +116,7 @@ def _begin_loop(
 def _open_loop(draft: Draft, flat: dict[str, Json], loop: Loop) -> tuple[list[Json], int | None]:
     scope = scope_of(flat)
     elements = _elements(loop, scope)
-    most = draft.facts.limits.iterations_in_flight
+    most = most_open(draft.playbook.start, draft.facts.limits)
     return elements, limit_of(loop, scope, total=len(elements), most=most)
 
 

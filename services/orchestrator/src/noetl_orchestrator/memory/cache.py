@@ -119,6 +119,11 @@ class ExecutionCache:
         self._entries.move_to_end(execution_id)
         return found[0]
 
+    def peek(self, execution_id: int) -> CachedExecution | None:
+        """Return an entry, which counts as no use of it."""
+        found = self._entries.get(execution_id)
+        return None if found is None else found[0]
+
     def note_newer(self, execution_id: int, position: int) -> None:
         """Note that another replica has committed up to a position."""
         found = self._entries.get(execution_id)

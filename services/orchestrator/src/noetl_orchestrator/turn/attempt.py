@@ -12,10 +12,11 @@ from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
+from noetl_engine.renders import MoreWork
 from orjson import Fragment
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
+from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_hints import OutboxHints, Repetitions
 from noetl_orchestrator.log.run_hints import RunHints
@@ -23,6 +24,7 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
@@ -66,6 +68,8 @@ class TurnParts:
     make_facts: MakeFacts
     conflict_attempts: int
     cpu_limit: CpuLimit
+    turn_seconds: float
+    costs: Costs
 
 
 class TurnAttempt:
@@ -108,29 +112,80 @@ class TurnAttempt:
         return prepared.postponed
 
     async def _decide(self, prepared: PreparedTurn, facts: Facts) -> None:
-        undecided = list(prepared.units)
+        """Decide what there is time for, and leave the rest to the next turn (W9)."""
+        turn_time = TurnTime(self._parts.turn_seconds)
+        undecided = self._without_slow(prepared)
         while undecided:
             needs: list[tuple[UnitOfWork, NeedRows]] = []
             for unit in undecided:
-                work = working_on(unit)
+                if turn_time.is_over():
+                    self._leave(unit, prepared)
+                    continue
+                await turn_time.let_others()
                 try:
-                    self._parts.cpu_limit.run(unit.decide, facts)
+                    self._decide_one(unit, facts, turn_time)
                 except NeedRows as need:
                     needs.append((unit, need))
                 except StartRefused as refused:
                     prepared.units.remove(unit)
                     self._refuse_start(unit, refused, prepared)
-                except TookTooLong as error:
-                    raise _bad_decision(unit, error) from error
-                except NoetlError:
-                    raise
-                except Exception as error:
-                    raise _bad_decision(unit, error) from error
-                finally:
-                    done_with(work)
+                except MoreWork as more:
+                    self._go_on_later(unit, more, prepared)
             if needs:
                 await self._parts.loader.provide([_row_request(unit, need) for unit, need in needs])
             undecided = [unit for unit, _ in needs]
+
+    def _decide_one(self, unit: UnitOfWork, facts: Facts, turn_time: TurnTime) -> None:
+        work = working_on(unit)
+        turn_time.begin()
+        try:
+            self._parts.cpu_limit.run(unit.decide, facts, turn_time.is_over)
+        except (NeedRows, StartRefused, MoreWork):
+            raise
+        except Exception as error:
+            if isinstance(error, NoetlError) and not isinstance(error, TookTooLong):
+                raise
+            raise _bad_decision(unit, error) from error
+        finally:
+            done_with(work)
+            self._note_time(unit, *turn_time.end())
+
+    def _without_slow(self, prepared: PreparedTurn) -> list[UnitOfWork]:
+        """Return the units to decide: slow ones have turns of their own, but for urgent inputs."""
+        costs = self._parts.costs
+        slow = [
+            unit
+            for unit in prepared.units
+            if costs.is_slow(unit.entry.catalog_id)
+            and not any(turn_input.is_urgent for turn_input in unit.inputs)
+        ]
+        if len(slow) < len(prepared.units):
+            for unit in slow:
+                self._leave(unit, prepared)
+        return list(prepared.units)
+
+    def _note_time(self, unit: UnitOfWork, processor_seconds: float, seconds: float) -> None:
+        costs, catalog_id = self._parts.costs, unit.entry.catalog_id
+        costs.note(catalog_id, processor_seconds / max(unit.next_input, 1))
+        if costs.is_slow(catalog_id):
+            self._parts.dispatcher.note_slow(seconds)
+
+    def _leave(self, unit: UnitOfWork, prepared: PreparedTurn) -> None:
+        """Leave what is not decided yet of an execution to the next turn."""
+        if unit.next_input:
+            unit.leave_rest()
+            return
+        prepared.units.remove(unit)
+        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), None))
+        if unit.is_fresh:
+            self._parts.cache.put(unit.execution_id, unit.entry)
+
+    def _go_on_later(self, unit: UnitOfWork, more: MoreWork, prepared: PreparedTurn) -> None:
+        """Postpone an execution whose decision has more work than one turn may have."""
+        unit.inputs[unit.next_input].renders = more.renders
+        self._parts.cache.forget(unit.execution_id)
+        prepared.units.remove(unit)
+        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), 0.0))
 
     def _refuse_start(
         self, unit: UnitOfWork, refused: StartRefused, prepared: PreparedTurn
@@ -250,6 +305,8 @@ class TurnAttempt:
                 if unit.expected:
                     self._parts.cache.put(unit.execution_id, unit.entry)
                 await _answer_all(unit, {})
+                if unit.left:
+                    prepared.postponed.append((Group(unit.execution_id, unit.left), 0.0))
             else:
                 await self._again(unit, committed, prepared)
 

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from noetl_contract.ingress import CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage
 from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
+from noetl_engine.renders import Renders
 
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 from noetl_orchestrator.traces import Arrival
+
+_URGENT = (CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage)
 
 
 class Caller:
@@ -57,6 +61,7 @@ class TurnInput:
         arrival: where and when it came from, while spans are recorded.
         watch: key that counts turns of this input that did not end; None for an input that
             nothing speaks against.
+        renders: of a decision that goes on in this turn (W9).
     """
 
     execution_id: int
@@ -77,6 +82,12 @@ class TurnInput:
     discarded_answer: Answer | None = None
     arrival: Arrival | None = None
     watch: str | None = None
+    renders: Renders | None = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Return whether it is a word of people, which waits for no work of its execution (W27)."""
+        return isinstance(self.message, _URGENT)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """The unit of work: the decisions of one turn for one execution, until they are committed."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -172,22 +172,31 @@ class UnitOfWork:
             )
         ]
 
-    def decide(self, facts: Facts) -> None:
-        """Decide the inputs that are left, one after the other.
+    def decide(self, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Decide the inputs that are left, one after the other, until the turn's time is over.
 
         Raises:
             NeedRows: stored rows are needed first; provide them and call again.
             StartRefused: the start is impossible; nothing was decided.
+            MoreWork: the decision goes on in another turn; drop the unit.
         """
         while self.next_input < len(self.inputs):
             turn_input = self.inputs[self.next_input]
             if turn_input.caller.is_waiting:
                 self._decide(turn_input, facts)
             self.next_input += 1
-            if len(self.rows.events) >= self.max_events:
-                # One execution must not fill the commit that others share (W9).
-                self.left = list(self.inputs[self.next_input :])
-                self.inputs = self.inputs[: self.next_input]
+            if self.next_input == len(self.inputs):
+                return
+            is_last_urgent = turn_input.is_urgent and not self.inputs[self.next_input].is_urgent
+            if len(self.rows.events) >= self.max_events or is_over() or is_last_urgent:
+                # One execution must not fill the commit that others share (W9), and people
+                # don't wait for what its work has to say (W27).
+                self.leave_rest()
+
+    def leave_rest(self) -> None:
+        """Leave the inputs that are not decided yet to the next turn."""
+        self.left = list(self.inputs[self.next_input :])
+        self.inputs = self.inputs[: self.next_input]
 
     def _decide(self, turn_input: TurnInput, facts: Facts) -> None:
         message = turn_input.message
@@ -201,6 +210,8 @@ class UnitOfWork:
         if self.is_withheld and isinstance(message, Claimed):
             message = replace(message, withheld=True)
         turn_input.caller.taken()
+        if turn_input.renders is not None:
+            facts = replace(facts, renders=turn_input.renders)
         decision = self.entry.execution.decide(self.playbook, message, facts)
         turn_input.message = message
         self._add(turn_input, message, decision, facts.now)
