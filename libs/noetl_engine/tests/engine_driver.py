@@ -19,7 +19,7 @@ from noetl_contract.ingress import (
 )
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Claimed, Continued, Facts, Input, Limits
-from noetl_engine.outputs import Decision, NeedRows, NewCommand, OriginNeed
+from noetl_engine.outputs import Decision, NeedResults, NeedRows, NewCommand, OriginNeed
 from noetl_engine.playbook.model import (
     Arc,
     Loop,
@@ -104,6 +104,10 @@ class Run:
     """Whether a fan-out that comes in parts is continued at once."""
     origin: "Run | None" = None
     """The run that this one goes on from."""
+    documents: dict[str, Any] = field(default_factory=dict)
+    """The result store, by references."""
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Why other results can't be had."""
     origin_page: int = 7
     """How many rows of it are read at once."""
 
@@ -121,6 +125,7 @@ class Run:
         self.continues = 0
         self.more_work = 0
         self.ended: list[str] = []
+        self.asked: list[dict[str, int]] = []
 
     def new_id(self) -> int:
         self.next_id += 1
@@ -157,6 +162,33 @@ class Run:
         }
         self.execution.provide(rows, iterations)
 
+    def answer_with_results(self, need: NeedResults) -> None:
+        self.asked.append(need.results)
+        read = {ref for asked in self.asked for ref in asked}
+        self.execution = self.restore()
+        self.execution.provide_results(
+            {ref: self.documents[ref] for ref in read if ref in self.documents},
+            {ref: self.withheld[ref] for ref in read if ref in self.withheld},
+        )
+
+    def keep(
+        self, label: str, data: Any, *, size: int = 200_000, withheld: str = "", **beside: Any
+    ) -> "Run":
+        """Run one open command whose result goes to the result store, which may withhold it."""
+        command = self.find(label)
+        ref = f"noetl://execution/{EXECUTION_ID}/result/{command.step}/{self.new_id()}"
+        if withheld:
+            self.withheld[ref] = withheld
+        else:
+            self.documents[ref] = {"status": "success", "data": data}
+        said = {"kind": "result_ref", "ref": ref, "store": "db", "meta": {"bytes": size}}
+        events = self.outcome_events(command, data={**beside, "_ref": ref})
+        context = events[1].context
+        context["result"]["reference"] = said
+        self.open.remove(command)
+        self.finish(command, events)
+        return self
+
     def answer_of_origin(self, need: OriginNeed) -> None:
         origin = self.origin
         assert origin is not None
@@ -180,7 +212,7 @@ class Run:
         if self.reload(len(self.decisions)):
             self.execution = self.restore()
         given = self.facts(**facts)
-        for _ in range(30 if self.origin is None else len(self.origin.rows) + 3):
+        for _ in range(30 if self.origin is None else len(self.origin.rows) + 9):
             try:
                 decision = self.execution.decide(self.playbook, message, given)
                 break
@@ -191,8 +223,10 @@ class Run:
                 self.more_work += 1
                 self.execution = self.restore() if self.rows else Execution.new(EXECUTION_ID)
                 given = self.facts(**facts, renders=more.renders)
+            except NeedResults as results:
+                self.answer_with_results(results)
         else:
-            raise AssertionError("the engine keeps asking for rows")
+            raise AssertionError("the engine keeps asking for rows or results")
         self.take(decision)
         return decision
 

@@ -15,6 +15,7 @@ from noetl_contract.ingress import (
     ResumeMessage,
     SignalMessage,
 )
+from noetl_contract.json import Json
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -136,6 +137,7 @@ class Execution:
 
         Raises:
             NeedRows: Values are missing; nothing was changed. Provide them and decide again.
+            NeedResults: Results of the result store are missing, and this object is worthless.
             StartRefused: The start is refused; nothing was changed.
             MoreWork: Its templates go on in another turn; the execution is worthless until then.
         """
@@ -209,6 +211,15 @@ class Execution:
             if ref is not None and ref.kind == "loop" and ref.first == first:
                 values.end_loop(ref)
                 values.updates.pop(first, None)
+
+    def provide_results(self, documents: Mapping[str, Json], withheld: Mapping[str, str]) -> None:
+        """Take the results that a :class:`~noetl_engine.outputs.NeedResults` asked for.
+
+        Args:
+            documents: documents of the result store by their references.
+            withheld: of the others, why they can't be had.
+        """
+        self._memory.values.stored.take(documents, withheld)
 
     def snapshot(self) -> bytes:
         """Return the state, without results: with the rows after it as good as the whole log."""

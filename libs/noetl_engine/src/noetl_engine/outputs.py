@@ -1,5 +1,6 @@
 """Outputs of decisions: rows to append, commands to issue or change, an answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -164,6 +165,21 @@ class OriginNeed:
     execution_id: int
     after: int | None = None
     up_to: int = 0
+
+
+class NeedResults(Exception):
+    """The decision needs results that are kept in the result store.
+
+    Unlike with :class:`NeedRows` it was under way, so the execution is worth nothing any more:
+    drop it, read it again, provide the results, and decide again.
+
+    Attributes:
+        results: references of what to read, with the bytes of their documents; 0 for unknown.
+    """
+
+    def __init__(self, results: Mapping[str, int]) -> None:
+        super().__init__(f"results are needed: {', '.join(results)}")
+        self.results = dict(results)
 
 
 class NeedRows(Exception):

@@ -143,19 +143,6 @@ def test_an_evaluate_error_names_step_part_and_value():
     assert run.execution.progress.failed_steps == 1
 
 
-def test_a_loop_over_a_result_that_is_kept_by_reference_says_so():
-    playbook = make_playbook(
-        make_step("start", "each"),
-        make_step("each", loop=make_loop("{{ start.rows }}")),
-    )
-    run = Run(playbook).start().work("start", data={"_ref": "noetl://execution/1/result/start/2"})
-
-    assert str(run.decisions[-1].error).endswith(
-        "{{ start.rows }} (got null); the result of 'start' is kept by reference: name what is "
-        "wanted of it in 'output_select', or fetch it with 'result_fetch'"
-    )
-
-
 def test_the_part_is_named_for_guards_sets_and_tools():
     for playbook, place in (
         (make_playbook(make_step("start", make_arc("a", "{{ 1 + missing }}")), make_step("a")),

@@ -4,7 +4,12 @@ Server and worker follow different rules; each function says whose. The module-l
 share one :class:`Renderer` with default limits.
 """
 
-from noetl_template.errors import SecretMissing, TemplateError, TemplateLimitError
+from noetl_template.errors import (
+    SecretMissing,
+    TemplateError,
+    TemplateLimitError,
+    ValueNotAtHand,
+)
 from noetl_template.limits import Limits, SharedWork, shared_work, work_spent
 from noetl_template.references import look_ups, references
 from noetl_template.render import (
@@ -16,6 +21,7 @@ from noetl_template.render import (
     evaluate_rule,
     evaluate_worker_condition,
     has_server_syntax,
+    named_value,
     render_config,
     render_expression,
     render_server,
@@ -23,6 +29,7 @@ from noetl_template.render import (
     render_worker,
     use_limits,
 )
+from noetl_template.stored import Stored, with_fetched
 from noetl_template.syntax.literals import has_worker_syntax, literal, templates_in
 from noetl_template.syntax.look_ups import Reference
 from noetl_template.values import KEYCHAIN, Json, Secrets
@@ -37,8 +44,10 @@ __all__ = [
     "SecretMissing",
     "Secrets",
     "SharedWork",
+    "Stored",
     "TemplateError",
     "TemplateLimitError",
+    "ValueNotAtHand",
     "compile_conditions",
     "compile_templates",
     "evaluate_condition",
@@ -48,6 +57,7 @@ __all__ = [
     "has_worker_syntax",
     "literal",
     "look_ups",
+    "named_value",
     "references",
     "render_config",
     "render_expression",
@@ -57,5 +67,6 @@ __all__ = [
     "shared_work",
     "templates_in",
     "use_limits",
+    "with_fetched",
     "work_spent",
 ]

@@ -15,9 +15,11 @@ from noetl_template.errors import (
     EvaluationError,
     LimitReached,
     NoSecret,
+    NotAtHand,
     SecretMissing,
     TemplateError,
     TemplateLimitError,
+    ValueNotAtHand,
 )
 from noetl_template.limits import Budget, Limits
 from noetl_template.syntax.look_ups import look_ups_in, names_made_in, with_guards
@@ -82,7 +84,7 @@ class PathTemplate:
                     value = value.get("result", value)
                 else:
                     value = getitem(value, name)
-        except NoSecret as error:
+        except (NoSecret, NotAtHand) as error:
             raise failed(self.source, error) from error
         return value
 
@@ -179,6 +181,10 @@ def failed(source: str, error: Exception) -> TemplateError:
             problem = "too many arguments"
         case _:
             problem = f"invalid operation: {error}"
+    if isinstance(error, NotAtHand):
+        missing = ValueNotAtHand(problem, template=source, line=line)
+        missing.stored = error.stored
+        return missing
     kind: type[TemplateError] = TemplateError
     if isinstance(error, LimitReached | NoSecret):
         kind = TemplateLimitError if isinstance(error, LimitReached) else SecretMissing

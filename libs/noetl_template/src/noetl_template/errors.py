@@ -1,5 +1,7 @@
 """Errors of templates."""
 
+from typing import Any
+
 _SHOWN_TEMPLATE_CHARS = 200
 
 
@@ -33,6 +35,16 @@ class SecretMissing(TemplateError):
     """A template names a secret that isn't there. It is never taken for an absent value."""
 
 
+class ValueNotAtHand(TemplateError):
+    """A template asks for a value that is kept elsewhere. It is never taken for an absent value.
+
+    Attributes:
+        stored: what stands for the value, a :class:`~noetl_template.stored.Stored`.
+    """
+
+    stored: Any = None
+
+
 class EvaluationError(Exception):
     """Raised by operators, filters and limits; becomes a TemplateError."""
 
@@ -43,6 +55,14 @@ class EvaluationError(Exception):
 
 class LimitReached(EvaluationError):
     """A limit is reached; becomes a TemplateLimitError."""
+
+
+class NotAtHand(EvaluationError):
+    """A value is kept elsewhere and has not been fetched; becomes a ValueNotAtHand."""
+
+    def __init__(self, stored: object) -> None:
+        super().__init__("the value is kept elsewhere")
+        self.stored = stored
 
 
 class NoSecret(EvaluationError):

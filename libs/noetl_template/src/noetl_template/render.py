@@ -10,9 +10,11 @@ from noetl_template.errors import (
     SecretMissing,
     TemplateError,
     TemplateLimitError,
+    ValueNotAtHand,
 )
 from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
+from noetl_template.stored import with_fetched
 from noetl_template.syntax.literals import (
     has_worker_syntax,
     holds_template,
@@ -158,9 +160,16 @@ class Renderer:
         """
         budget = Budget(self._limits)
         try:
-            return self._server_string(text, scope, budget)
+            return _whole(self._server_string, text, scope, budget)
         finally:
             budget.settle()
+
+    def named_value(self, text: str, scope: Scope) -> Value:
+        """Return the very value that a server-side string names, None where it does more."""
+        compiled = self._server.compile(text) if has_server_syntax(text) else None
+        if not isinstance(compiled, PathTemplate):
+            return None
+        return compiled.value(scope, Budget(self._limits))
 
     def evaluate_condition(self, expression: str, scope: Scope) -> bool:
         """Return whether a guard holds; text without template syntax is an expression.
@@ -197,7 +206,7 @@ class Renderer:
             return condition is True
         try:
             text = self.worker_text(condition, scope)
-        except (TemplateLimitError, SecretMissing):
+        except (TemplateLimitError, SecretMissing, ValueNotAtHand):
             raise
         except TemplateError:
             return False
@@ -280,9 +289,12 @@ class Renderer:
         return self._print(text, scope, self._server, budget) if has_server_syntax(text) else text
 
     def _text(self, text: str, scope: Scope, compiler: Compiler) -> str:
+        def printed(text: str, scope: Scope, budget: Budget) -> str:
+            return self._print(text, scope, compiler, budget)
+
         budget = Budget(self._limits)
         try:
-            return self._print(text, scope, compiler, budget)
+            return _whole(printed, text, scope, budget)
         finally:
             budget.settle()
 
@@ -306,12 +318,12 @@ class Renderer:
     ) -> Json:
         match value:
             case str():
-                return string(value, scope, budget)
+                return _whole(string, value, scope, budget)
             case dict():
                 if depth > MAX_NESTING:
                     raise TemplateError("value is nested too deeply", template="")
                 return {
-                    (key(name, scope, budget) if key else name): self._walk(
+                    (_whole(key, name, scope, budget) if key else name): self._walk(
                         entry, scope, budget, string, key, depth + 1
                     )
                     for name, entry in value.items()
@@ -326,6 +338,21 @@ class Renderer:
 
 def _is_true(text: str) -> bool:
     return text.strip().lower() not in _FALSE_WORDS
+
+
+def _whole[T](
+    work: Callable[[str, Scope, Budget], T], text: str, scope: Scope, budget: Budget
+) -> T:
+    """Render a text; if it asks for more of values kept elsewhere than is at hand, with those.
+
+    Only then: what stands for a value has fields that the value itself has not.
+    """
+    try:
+        return work(text, scope, budget)
+    except ValueNotAtHand as error:
+        if error.stored.ref not in error.stored.fetched:
+            raise
+    return work(text, with_fetched(scope), budget)
 
 
 def _condition(expression: str) -> str:
@@ -370,6 +397,7 @@ render_worker = _DEFAULT.render_worker
 render_config = _DEFAULT.render_config
 render_task = _DEFAULT.render_task
 render_expression = _DEFAULT.render_expression
+named_value = _DEFAULT.named_value
 evaluate_condition = _DEFAULT.evaluate_condition
 evaluate_worker_condition = _DEFAULT.evaluate_worker_condition
 evaluate_rule = _DEFAULT.evaluate_rule

@@ -42,6 +42,7 @@ from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.memory.result_store import ResultReader, ResultStore
 from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
@@ -94,7 +95,13 @@ class Orchestrator:
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
-        self.loader = Loader(self.store, Origins(database), executions)
+        origins = Origins(database)
+        self.loader = Loader(self.store, origins, executions)
+        self.results = ResultReader(
+            ResultStore(bus, shard=settings.shard_index),
+            origins,
+            most_bytes=settings.decision_result_bytes,
+        )
         self.playbooks = Playbooks(fetch_content, parse, settings)
         few = settings.replicas_active_min
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index, fewest_active=few)
@@ -155,6 +162,7 @@ class Orchestrator:
                 agenda=self.agenda,
                 cache=self.cache,
                 loader=self.loader,
+                results=self.results,
                 replicas=self.replicas,
                 preparation=Preparation(
                     self.store,

@@ -269,6 +269,12 @@ class Settings(
         description="Bytes of the commands of one decision at most, roughly: each carries the "
         "whole context (W9).",
     )
+    decision_result_bytes: int = Field(
+        default=8 << 20,
+        ge=0,
+        description="Bytes of the results above the inline limit that are read for the templates "
+        "of one decision; a step that needs more fails.",
+    )
     iterations_in_flight: int = Field(
         default=10_000,
         ge=1,

@@ -14,7 +14,7 @@ from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.kept_calls import open_calls
 from noetl_worker.control_plane.registration import Identity
-from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
+from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, NotStored, StoredResult
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
@@ -76,8 +76,8 @@ class Taking:
 class NoStore:
     inline_limit = INLINE_LIMIT_BYTES
 
-    async def put(self, _command: Command, _document: bytes) -> StoredResult | None:
-        return None
+    async def put(self, _command: Command, _document: bytes) -> StoredResult:
+        raise NotStored("there is none")
 
 
 class Bench:

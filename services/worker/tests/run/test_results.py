@@ -3,12 +3,13 @@
 from typing import Any
 
 import orjson
-from noetl_worker.commands import command_of, decode_notification
-from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES
+import pytest
+from noetl_worker.commands import Command, command_of, decode_notification
+from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
 from noetl_worker.run.output_select import select_output
 from noetl_worker.run.reports import cut_error
 from noetl_worker.run.results import reported_result
-from noetl_worker.tools.tool import ToolResult
+from noetl_worker.tools.tool import ToolError, ToolResult
 from worker_control_plane import make_command, make_notification
 
 
@@ -33,15 +34,38 @@ class KeepingStore:
     def __init__(self) -> None:
         self.documents: list[bytes] = []
 
-    async def put(self, _command: Any, document: bytes) -> None:
+    async def put(self, _command: Any, document: bytes) -> StoredResult:
         self.documents.append(document)
+        return StoredResult(ref="noetl://execution/7/result/start/1", store="db", scope="execution")
 
 
-async def test_the_limit_of_inline_results_is_exact() -> None:
+def some_command() -> Command:
     note = decode_notification(orjson.dumps(make_notification(1, command=make_command())))
     command = command_of(note)
     assert command is not None
-    store = KeepingStore()
+    return command
+
+
+async def test_variables_that_rules_set_stay_beside_the_reference_of_a_large_result() -> None:
+    data = {"task": "x" * 200_000, "_context_updates": {"ctx.size": 3}}
+
+    reported = await reported_result(some_command(), ToolResult(data=data), KeepingStore())
+
+    assert reported["context"]["data"] == {
+        "_ref": "noetl://execution/7/result/start/1",
+        "_context_updates": {"ctx.size": 3},
+    }
+
+
+async def test_variables_too_large_for_an_event_fail_their_step() -> None:
+    data = {"task": "x" * 200_000, "_context_updates": {"ctx.a": 1, "ctx.rows": "x" * 60_000}}
+
+    with pytest.raises(ToolError, match=r"variables that step 'start' sets .*: ctx.a, ctx.rows$"):
+        await reported_result(some_command(), ToolResult(data=data), KeepingStore())
+
+
+async def test_the_limit_of_inline_results_is_exact() -> None:
+    command, store = some_command(), KeepingStore()
     frame = len(b'{"status":"success","data":""}')
 
     inline = await reported_result(
@@ -52,7 +76,7 @@ async def test_the_limit_of_inline_results_is_exact() -> None:
     )
 
     assert "context" in orjson.loads(orjson.dumps(inline))
-    assert stored == {"status": "success"}
+    assert stored["context"] == {"data": {"_ref": "noetl://execution/7/result/start/1"}}
     assert [len(document) for document in store.documents] == [INLINE_LIMIT_BYTES + 1]
 
 

@@ -29,6 +29,7 @@ class Family:
     statuses: list[dict[str, Any]] = field(default_factory=list)
     starts: list[Said] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    stored: dict[str, Said] = field(default_factory=dict)
     has_status_route: bool = True
 
     def answer(self, asked: Asked) -> Said:
@@ -44,6 +45,8 @@ class Family:
                     "pagination": {"has_next": page < len(self.events)},
                 }
             )
+        if path == "result/resolve":
+            return self.stored[asked.query["ref"]]
         if path == "executions/55/status" and not self.has_status_route:
             return Said(b"nothing here", 404)
         return Said(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
@@ -299,7 +302,7 @@ DONE = {"execution_id": "55", "status": "COMPLETED"}
             {"a": {"x": 1}, "b": {"x": 2, "y": 3}},
             {"a": {"x": 1}, "b": {"x": 2, "y": 3}, "x": 2, "y": 3},
         ),
-        ({"_ref": "noetl://execution/55/result/score/1"},) * 2,
+        ({"_ref": "noetl://execution/7/result/score/1"},) * 2,
         ({}, {}),
     ],
 )
@@ -314,6 +317,30 @@ async def test_the_steps_newest_data_is_the_result(
     ]
 
     assert seen == (await playbook.run(WAITING, context)).data
+
+
+REF = "noetl://execution/55/result/score/1"
+
+
+async def test_data_of_the_result_store_is_the_result_too(
+    playbook: Playbook, family: Family, context: ToolContext
+) -> None:
+    family.statuses = [DONE]
+    family.events = [call_done("score", {"_ref": REF, "total": 2})]
+    family.stored = {REF: Said({"status": "success", "data": {"rows": [1, 2], "total": 2}})}
+
+    assert (await playbook.run(WAITING, context)).data == {"rows": [1, 2], "total": 2}
+
+
+async def test_data_that_the_result_store_has_no_more_is_an_error(
+    playbook: Playbook, family: Family, context: ToolContext
+) -> None:
+    family.statuses = [DONE]
+    family.events = [call_done("score", {"_ref": REF})]
+    family.stored = {REF: Said({"error": "result not found"}, 404)}
+
+    with pytest.raises(ToolError, match=f"Failed to read the child's result {REF}: 404"):
+        await playbook.run(WAITING, context)
 
 
 @pytest.mark.parametrize(

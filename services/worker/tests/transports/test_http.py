@@ -449,6 +449,22 @@ async def test_a_large_result_is_put_first(edge: ScriptedEdge, start_worker: Sta
     }
 
 
+async def test_a_result_that_could_not_be_put_fails_its_step(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant(
+        "python", config={"code": "result = {'big': 'x' * 110_000}"}
+    )
+    edge.result = lambda _body: (413, {"error": "too large"})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge)
+
+    assert [one["event_type"] for one in events[1:]] == ["call.error", "command.failed"]
+    assert "bytes and is lost: the result store answered 413" in events[2]["context"]["error"]
+
+
 async def test_registration_heartbeat_and_end(
     edge: ScriptedEdge, start_worker: StartWorker
 ) -> None:

@@ -195,7 +195,7 @@ async def test_a_large_result_is_stored_before_it_is_reported(
     } == outcome["events"][1]["context"]["result"]
 
 
-async def test_a_result_that_could_not_be_stored_leaves_its_status(
+async def test_a_result_that_could_not_be_stored_fails_its_step(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     plane.result_answer = lambda _request: RpcReply(status=500, error="no")
@@ -205,7 +205,10 @@ async def test_a_result_that_could_not_be_stored_leaves_its_status(
         await plane.notify(make_notification(1, command=command))
         outcome = await plane.outcome(1)
 
-    assert outcome["events"][1]["context"]["result"] == {"status": "success"}
+    assert [one["event_type"] for one in outcome["events"][1:]] == ["call.error", "command.failed"]
+    error = outcome["events"][2]["context"]["error"]
+    assert error.startswith("Result not stored: the result of step 'start' has 2000")
+    assert error.endswith(" bytes and is lost: the result store answered 500: no")
 
 
 async def test_text_that_no_database_takes_is_replaced(

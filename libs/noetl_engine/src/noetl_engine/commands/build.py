@@ -13,6 +13,7 @@ from noetl_engine.commands.rendering import (
     render_count,
     render_for_worker,
 )
+from noetl_engine.commands.results_for_worker import with_results_for_worker
 from noetl_engine.commands.waits import build_wait
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import (
@@ -170,6 +171,9 @@ def build_command(
     if policy is not None:
         context["policy"] = policy
     context.update(_kept(step))
+    if walked is not None and walked.hold_stored:
+        flat = with_results_for_worker(flat, context)
+        context["render_context"] = scope_of(flat)
     names_here = {*(iteration.variables() if iteration else ()), *inputs, *given, "iter"}
     results = [name for name in results if name not in names_here]
     needed = needed_results(kind, context, results, own=names_here, walked=walked)

@@ -1,10 +1,7 @@
 """Turn a loop's rendered `in` into the list of its elements, or refuse it."""
 
-from collections.abc import Mapping
-
 import orjson
 from noetl_contract.json import Json
-from noetl_template import TemplateError, look_ups
 
 from noetl_engine.errors import EvaluateError
 
@@ -44,22 +41,6 @@ def elements_of(value: Json, *, expression: str) -> list[Json]:
                 f"Loop expression did not evaluate to an iterable: {expression} "
                 f"(got {type_word(value)})"
             )
-
-
-def by_reference(expression: str, scope: Mapping[str, Json]) -> str:
-    """Return what to add to an error when an expression names a result that is kept elsewhere."""
-    try:
-        names = sorted({path[0] for path in look_ups(expression)})
-    except TemplateError:
-        return ""
-    for name in names:
-        value = scope.get(name)
-        if isinstance(value, dict) and "_ref" in value:
-            return (
-                f"; the result of '{name}' is kept by reference: name what is wanted of it in "
-                "'output_select', or fetch it with 'result_fetch'"
-            )
-    return ""
 
 
 def _parts(text: str) -> list[Json]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from noetl_contract.json import Json
+from noetl_template import Stored
 
 from noetl_engine.state.context import Walked
 
@@ -80,7 +81,7 @@ def needed_results(
         return everything
     if kind == "task_sequence" and not isinstance(parts["tool_config"], list):
         return everything
-    texts = list(_templates(parts))
+    texts = list(templates_of(parts))
     needed = _mentioned([*texts, *_paths(tools)], everything)
     # The Python worker fills parameters of `main` with variables of their names.
     needed |= _named([config["code"] for tool, config in tools if tool == "python"], everything)
@@ -98,7 +99,7 @@ def _holds_template(value: Json, walked: Walked) -> bool:
     known = walked.templates.get(id(value))
     if known is not None and known[0] is value:
         return known[1]
-    found = next(_templates(value), None) is not None
+    found = next(templates_of(value), None) is not None
     if isinstance(value, dict | list):
         walked.templates[id(value)] = (value, found)
     return found
@@ -118,7 +119,7 @@ def _is_long(result: Json, levels: int = _LEVELS) -> bool:
     """Return whether a result is worth a search: it, or a value not far inside, is large."""
     if isinstance(result, str):
         return len(result) > LONGEST_TEXT
-    if not isinstance(result, list | dict):
+    if not isinstance(result, list | dict) or isinstance(result, Stored):
         return False
     if len(result) > LONGEST_LIST:
         return True
@@ -171,15 +172,15 @@ def _named(texts: list[str], names: set[str]) -> set[str]:
     return {name for name in names if any(name in text for text in texts)}
 
 
-def _templates(value: Json) -> Iterator[str]:
+def templates_of(value: Json) -> Iterator[str]:
     """Yield the texts with template syntax anywhere in a value, keys included."""
     if isinstance(value, str):
         if "{{" in value or "{%" in value:
             yield value
     elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _templates(key)
-            yield from _templates(inner)
+        for key, inner in dict.items(value) if isinstance(value, dict) else value.items():
+            yield from templates_of(key)
+            yield from templates_of(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _templates(inner)
+            yield from templates_of(inner)

@@ -11,10 +11,12 @@ from noetl_template import (
     SecretMissing,
     TemplateError,
     TemplateLimitError,
+    ValueNotAtHand,
     compile_conditions,
     compile_templates,
     evaluate_condition,
     literal,
+    named_value,
     render_config,
     render_expression,
     render_server,
@@ -22,9 +24,11 @@ from noetl_template import (
 )
 
 from noetl_engine.errors import EvaluateError
+from noetl_engine.outputs import NeedResults
 from noetl_engine.playbook.model import Playbook, Step
 from noetl_engine.renders import rendered
 from noetl_engine.state.results import bare_name
+from noetl_engine.state.stored import StoredResult
 
 # Fields of a playbook's records whose text is an expression, with template syntax or without.
 _GUARDS = frozenset({"when"})
@@ -33,20 +37,51 @@ type Scope = Mapping[str, Json]
 
 
 def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
-    """Return the same work, with an evaluate error in place of a template's."""
+    """Return the same work, with an evaluate error in place of a template's.
+
+    Where the template needs a result of the result store, `NeedResults` is in place of it.
+    """
 
     def evaluate(value: V, scope: Scope) -> R:
         try:
             return rendered(value, lambda: work(value, scope))
+        except ValueNotAtHand as error:
+            raise question(error.stored) from error
         except TemplateError as error:
             raise EvaluateError(str(error)) from error
 
     return evaluate
 
 
+def question(stored: StoredResult) -> EvaluateError | NeedResults:
+    """Return the question for a result, or why there is no answer to it."""
+    why = stored.kept.withheld.get(stored.ref)
+    if why is None:
+        return NeedResults(stored.wanted())
+    return EvaluateError(
+        f"the result of step '{stored.step}' is kept in the result store and can't be had here: "
+        f"{why}. Fields of up to 8 KiB stay with their names in 'output_select', and tasks behind "
+        "a 'result_fetch' in the same pipeline work on all of it"
+    )
+
+
+def _collection(text: str, scope: Scope) -> Json:
+    """Return the list that a loop goes over.
+
+    Of another loop's result the elements alone are wanted, not what is stored of each.
+    """
+    try:
+        return render_expression(text, scope)
+    except ValueNotAtHand:
+        value: Json = named_value(text, scope)
+        if isinstance(value, list):
+            return value
+        raise
+
+
 render: Callable[[Json, Scope], Json] = _evaluating(render_server)
 """Render a configuration value, all strings and keys in it, or raise `EvaluateError`."""
-render_collection: Callable[[str, Scope], Json] = _evaluating(render_expression)
+render_collection: Callable[[str, Scope], Json] = _evaluating(_collection)
 """Render a loop's ``in`` or ``max_in_flight``, or raise `EvaluateError`."""
 condition_holds = _evaluating(evaluate_condition)
 """Return whether a guard holds, or raise `EvaluateError`."""
@@ -115,6 +150,8 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         if isinstance(value, str):
             try:
                 values[name] = rendered(value, partial(render_expression, value, scope))
+            except ValueNotAtHand as error:
+                raise question(error.stored) from error
             except (TemplateLimitError, SecretMissing) as error:
                 raise EvaluateError(str(error)) from error
             except TemplateError:

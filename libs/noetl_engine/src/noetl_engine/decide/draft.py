@@ -23,7 +23,7 @@ from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.renders import work_of_decision
 from noetl_engine.state.context import Flat
-from noetl_engine.state.failures import ends_softly, is_failure
+from noetl_engine.state.failures import ends_softly, ends_without_data, is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
@@ -86,7 +86,10 @@ class Draft:
         note = row.note if isinstance(row.note, dict) else {}
         command = state.commands.get(note["command"]) if "command" in note else None
         running = not state.ended
-        if self.playbook.fails_softly and command is not None and ends_softly(row):
+        if command is not None and (
+            (self.playbook.fails_softly and ends_softly(row))
+            or ends_without_data(state, command, row)
+        ):
             row.note = {**note, "fails": True}
         self.memory.absorb(row)
         self.decision.events.append(row)

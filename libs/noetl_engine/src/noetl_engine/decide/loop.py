@@ -227,7 +227,8 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
     for index in loop.next_iterations(count):
         if built and draft.has_worked_enough:
             break
-        element = LoopElement(step.loop, index, loop.total, elements[index])
+        value = draft.memory.values.stored.element(elements[index])
+        element = LoopElement(step.loop, index, loop.total, value)
         walked = draft.memory.contexts.walked
         given = draft.memory.given_to(step.name, index)
         command = build_command(

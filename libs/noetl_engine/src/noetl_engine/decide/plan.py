@@ -264,7 +264,8 @@ class Plan:
         for index in range(min(entry.wanted, room)):
             if built and draft.has_worked_enough:
                 break
-            iteration = LoopElement(entry.loop, index, total, entry.elements[index])
+            element = draft.memory.values.stored.element(entry.elements[index])
+            iteration = LoopElement(entry.loop, index, total, element)
             given = draft.memory.given_to(entry.step, index, entering=True)
             built.append(
                 build_command(step, flat, iteration, results=results, walked=walked, given=given)

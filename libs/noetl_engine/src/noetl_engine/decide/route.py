@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from noetl_contract.json import Json
 
-from noetl_engine.commands.collection import by_reference, elements_of
+from noetl_engine.commands.collection import elements_of
 from noetl_engine.commands.rendering import (
     admits,
     condition_holds,
@@ -329,11 +329,7 @@ class Routing:
         scope = scope_of(plan.flat_of(entry))
         with evaluating(entry.step, "loop.in"):
             rendered = render_collection(loop.collection, scope)
-            try:
-                entry.elements = elements_of(rendered, expression=loop.collection)
-            except EvaluateError as error:
-                why = by_reference(loop.collection, scope)
-                raise EvaluateError(f"{error}{why}") from error
+            entry.elements = elements_of(rendered, expression=loop.collection)
         with evaluating(entry.step, "loop.spec.max_in_flight"):
             entry.limit = limit_of(loop, scope, total=len(entry.elements), most=most)
 

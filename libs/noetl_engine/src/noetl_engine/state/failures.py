@@ -11,15 +11,19 @@ from noetl_engine.state.model import CommandState, Phase, State, StepState
 
 
 def note_answer(state: State, command: CommandState, row: EventRow) -> None:
-    """Keep the soft error of a ``call.done``; it counts when its command ends."""
+    """Keep what is wrong with the result of a ``call.done``; it counts when its command ends.
+
+    That is its soft error, or that its data is nowhere.
+    """
     found = soft_error_in(row.result)
-    if found is None:
+    lost = _lost_data(row.result) if found is None else None
+    if found is None and lost is None:
         state.answered.pop(command.event_id, None)
         return
-    message, task = found
+    message, task = found or (lost or "", None)
     state.answered[command.event_id] = Cause(
         step=command.step,
-        kind="soft",
+        kind="soft" if lost is None else "tool",
         message=message,
         task=task,
         iteration=command.index,
@@ -41,7 +45,7 @@ def note_failure(state: State, step: StepState, command: CommandState, row: Even
     """Keep a failure of a step, of its present run the first."""
     answered = state.answered.pop(command.event_id, None)
     error = error_of(row) or command.error
-    if error is None and is_soft_error(row):
+    if error is None and (is_soft_error(row) or (answered is not None and answered.kind == "tool")):
         cause = answered or _bare(command, row)
         command.error = cause.message
     else:
@@ -68,6 +72,37 @@ def note_undecided(state: State, told: Json) -> None:
     state.progress.current_step = step.name
     if step.outcome is not Phase.COMPLETED:
         state.set_outcome(step, Phase.FAILED)
+
+
+def ends_without_data(state: State, command: CommandState, row: EventRow) -> bool:
+    """Return whether a row ends a run well whose result names data that is in no store."""
+    answered = state.answered.get(command.event_id)
+    is_lost = answered is not None and answered.kind == "tool"
+    note = row.note if isinstance(row.note, dict) else {}
+    return is_lost and row.event_type == EventType.COMMAND_COMPLETED and "parked" not in note
+
+
+def _lost_data(result: Json) -> str | None:
+    """Return what became of the data of a good result, if its worker could not store it.
+
+    Such a result has no context, at most a reference to the memory of its worker.
+    """
+    context = result.get("context") if isinstance(result, dict) else None
+    reported = context.get("result") if isinstance(context, dict) else None
+    if not isinstance(reported, dict) or "context" in reported:
+        return None
+    reference = reported.get("reference")
+    if reference is None:
+        lost = reported.keys() == {"status"}
+        return "the result is lost: its worker could not store it" if lost else None
+    if not isinstance(reference, dict) or isinstance(reference.get("ref"), str):
+        return None
+    size, kind = reference.get("byte_length"), reference.get("kind") or reference.get("store")
+    told = f" of {size} bytes" if isinstance(size, int) else ""
+    return (
+        f"the result{told} is lost: its worker could not store it, and names its own memory "
+        f"({brief(str(kind))}) in place of a store"
+    )
 
 
 def ends_softly(row: EventRow) -> bool:

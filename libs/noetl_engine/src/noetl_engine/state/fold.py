@@ -20,7 +20,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
 ``fails``
-    Of the end of a run that answered with an error: its step fails, as the playbook asks for.
+    Of the end of a run that answered with an error, or whose result is in no store: its step
+    fails; for the first of these because the playbook asks for it.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
 ``wait``

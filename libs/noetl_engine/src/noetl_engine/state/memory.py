@@ -8,6 +8,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_engine.state.context import Contexts
 from noetl_engine.state.fold import fold
 from noetl_engine.state.model import CommandState, State
+from noetl_engine.state.stored import StoredResults
 from noetl_engine.state.values import IterationResult, Values
 
 RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
@@ -22,7 +23,7 @@ class Memory:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.values = Values()
+        self.values = Values(stored=StoredResults(state.execution_id))
         self.contexts = Contexts(state, self.values)
 
     def absorb(self, row: EventRow) -> None:

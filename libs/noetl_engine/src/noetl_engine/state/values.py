@@ -8,7 +8,8 @@ from noetl_contract.json import Json, encode
 
 from noetl_engine.state.identity import command_id_of
 from noetl_engine.state.model import ResultRef, State
-from noetl_engine.state.results import bare_name, context_updates, unwrap, with_self_copy
+from noetl_engine.state.results import bare_name, context_updates
+from noetl_engine.state.stored import StoredResults
 
 _NODE_BYTES = 64
 _COUNTED_NODES = 2000
@@ -30,7 +31,7 @@ class IterationResult:
     command_id: str | None = None
     """Of a callback, whose row doesn't name its command."""
 
-    def entry(self) -> Json:
+    def entry(self, stored: StoredResults) -> dict[str, Json]:
         """Return the iteration's part of the loop's result (R10)."""
         context = self.result.get("context") if isinstance(self.result, dict) else None
         context = context if isinstance(context, dict) else {}
@@ -44,7 +45,7 @@ class IterationResult:
         return {
             "status": status,
             "context": {"command_id": command_id, "status": status},
-            "data": None if self.bare else unwrap(self.result),
+            "data": None if self.bare else stored.iteration_data_of(self.result),
         }
 
 
@@ -72,6 +73,8 @@ class Values:
     """Results of ended loops, by the position of their entry."""
     updates: dict[int, dict[str, list[Json]]] = field(default_factory=dict)
     """What iterations of a loop that has just ended set for the execution."""
+    stored: StoredResults = field(default_factory=StoredResults)
+    """Results that are kept elsewhere."""
     _data: dict[int, Json] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
     _bytes: int = 0
@@ -105,7 +108,7 @@ class Values:
         try:
             return self._data[position]
         except KeyError:
-            data = self._data[position] = with_self_copy(unwrap(self.rows[position]))
+            data = self._data[position] = self.stored.data_of(self.rows[position])
             return data
 
     def take_row(self, row: EventRow) -> None:
@@ -171,7 +174,8 @@ class Values:
             known[bare.index] = bare
         ordered = [known[index] for index in sorted(known)]
         self.updates[ref.first] = self._collect_updates(ordered)
-        result = [iteration.entry() for iteration in ordered]
+        result: list[Json] = [iteration.entry(self.stored) for iteration in ordered]
+        self.stored.note_loop(ref.first, result)
         self.loops[ref.first] = result
         self._weigh(ref.first, rough_bytes(result))
 
@@ -224,10 +228,12 @@ class Values:
         entries = {step.result.first for step in state.steps.values() if step.result}
         for entered in [entered for entered in self.loops if entered not in entries]:
             del self.loops[entered]
+            self.stored.loops.discard(entered)
 
     def memory_size(self) -> int:
         """Roughly how many bytes all this takes."""
-        return self._bytes + sum(self._iteration_bytes.values()) + _ENTRY_BYTES * len(self.rows)
+        kept = self._bytes + sum(self._iteration_bytes.values()) + _ENTRY_BYTES * len(self.rows)
+        return kept + sum(map(rough_bytes, self.stored.fetched.values()))
 
 
 def context_positions(state: State) -> set[int]:
@@ -276,8 +282,8 @@ def rough_bytes(value: Json) -> int:
         if isinstance(item, str):
             total += len(item)
         elif isinstance(item, dict):
-            total += sum(map(len, item)) + _NODE_BYTES
-            pending.extend(item.values())
+            total += sum(map(len, dict.keys(item))) + _NODE_BYTES
+            pending.extend(dict.values(item))
         elif isinstance(item, list):
             pending.extend(item)
     return total

@@ -7,8 +7,9 @@ from jinja2 import pass_context
 
 from noetl_template import operators
 from noetl_template.context import RenderContext
-from noetl_template.errors import EvaluationError
+from noetl_template.errors import EvaluationError, NotAtHand
 from noetl_template.registry import Operation, Registry
+from noetl_template.stored import Stored
 from noetl_template.values import Kind, Value
 from noetl_template.walks import equal
 
@@ -17,6 +18,8 @@ def _of_kind(*kinds: Kind) -> Operation:
     wanted = frozenset(kinds)
 
     def has_kind(context: RenderContext, value: Value) -> bool:
+        if isinstance(value, Stored) and Kind.UNDEFINED not in kinds:
+            raise NotAtHand(value)
         return context.dialect.kind(value) in wanted
 
     return has_kind

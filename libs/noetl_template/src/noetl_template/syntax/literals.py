@@ -38,7 +38,7 @@ def holds_template(value: Json) -> bool:
             if has_worker_syntax(each):
                 return True
         elif isinstance(each, dict):
-            waiting.extend(each.values())
+            waiting.extend(dict.values(each))
         elif isinstance(each, list):
             waiting.extend(each)
     return False
@@ -59,7 +59,7 @@ def templates_in(values: Iterable[Json]) -> frozenset[str]:
                     with suppress(ValueError, RecursionError):
                         waiting.append(json.loads(text))
             case dict() as entries:
-                waiting.extend(entries.values())
+                waiting.extend(dict.values(entries))
             case list() | tuple() as elements:
                 waiting.extend(elements)
     return frozenset(found)
@@ -81,7 +81,7 @@ def _literal(value: Json, renders: int, own: frozenset[str]) -> Json:
         is_plain = not has_worker_syntax(value) or (own and value.strip() in own)
         return value if is_plain else _literal_text(value, renders)
     if isinstance(value, dict):
-        return {key: _literal(item, renders, own) for key, item in value.items()}
+        return {key: _literal(item, renders, own) for key, item in dict.items(value)}
     if isinstance(value, list):
         return [_literal(item, renders, own) for item in value]
     return value

@@ -31,6 +31,11 @@ class Origins:
         """Keep an origin for as long as the execution that goes on from it; safe to repeat."""
         await self._db.execute("note_restart", execution_id, origin)
 
+    async def find_origins(self, execution_id: int) -> set[int]:
+        """Return the executions that one goes on from, also those further back."""
+        rows = await self._db.fetch("find_origins", execution_id)
+        return {int(row["origin_execution_id"]) for row in rows}
+
     async def read_runs(
         self, execution_id: int, *, after: int, up_to: int, limit: int
     ) -> list[EventRow]:

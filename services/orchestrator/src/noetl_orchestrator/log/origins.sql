@@ -42,6 +42,12 @@ FROM noetl.restart AS r
 WHERE r.execution_id = $2::BIGINT
 ON CONFLICT (execution_id, origin_execution_id) DO NOTHING;
 
+-- name: find_origins
+-- The executions that one goes on from. $1 execution id
+SELECT r.origin_execution_id
+FROM noetl.restart AS r
+WHERE r.execution_id = $1::BIGINT;
+
 -- name: read_runs
 -- A page of a log: what tells of runs and entries. The context of commands is large, and not
 -- needed. $1 execution id, $2 position behind which to begin, $3 last position, $4 limit

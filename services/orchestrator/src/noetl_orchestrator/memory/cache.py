@@ -8,6 +8,7 @@ from typing import Protocol
 
 from noetl_common.crypto.chain import Chain
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.json import Json
 from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Decision, Progress
 from noetl_engine.playbook import Playbook
@@ -37,6 +38,9 @@ class ExecutionLike(Protocol):
         self,
         rows: Iterable[EventRow],
         iterations: Mapping[tuple[str, int, int], list[EventRow]],
+    ) -> None: ...
+    def provide_results(
+        self, documents: Mapping[str, Json], withheld: Mapping[str, str]
     ) -> None: ...
     def provide_origin(
         self,

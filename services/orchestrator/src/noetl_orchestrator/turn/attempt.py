@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from noetl_common.errors import NoetlError
@@ -11,7 +12,7 @@ from noetl_common.telemetry.work import done_with, working_on
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
-from noetl_engine.outputs import Answer, NeedRows
+from noetl_engine.outputs import Answer, NeedResults, NeedRows
 from noetl_engine.renders import MoreWork
 from orjson import Fragment
 
@@ -28,6 +29,7 @@ from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.memory.result_store import ReadResults, ResultReader
 from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import (
     cancel_below_ended,
@@ -61,6 +63,7 @@ class TurnParts:
     agenda: Agenda
     cache: ExecutionCache
     loader: Loader
+    results: ResultReader
     replicas: Replicas
     preparation: Preparation
     encoder: Encoder
@@ -126,6 +129,9 @@ class TurnAttempt:
                     self._decide_one(unit, facts, turn_time)
                 except NeedRows as need:
                     needs.append((unit, need))
+                except NeedResults as need:
+                    prepared.units.remove(unit)
+                    self._wait_for_results(unit, need, prepared)
                 except StartRefused as refused:
                     prepared.units.remove(unit)
                     self._refuse_start(unit, refused, prepared)
@@ -140,7 +146,7 @@ class TurnAttempt:
         turn_time.begin()
         try:
             self._parts.cpu_limit.run(unit.decide, facts, turn_time.is_over)
-        except (NeedRows, StartRefused, MoreWork):
+        except (NeedRows, NeedResults, StartRefused, MoreWork):
             raise
         except Exception as error:
             if isinstance(error, NoetlError) and not isinstance(error, TookTooLong):
@@ -186,6 +192,18 @@ class TurnAttempt:
         self._parts.cache.forget(unit.execution_id)
         prepared.units.remove(unit)
         prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), 0.0))
+
+    def _wait_for_results(
+        self, unit: UnitOfWork, need: NeedResults, prepared: PreparedTurn
+    ) -> None:
+        """Postpone a unit until the results are read that one of its inputs needs."""
+        execution_id, asking = unit.execution_id, unit.inputs[unit.next_input]
+        # It has been changed half way.
+        self._parts.cache.forget(execution_id)
+        found = asking.results = asking.results or ReadResults()
+        read = partial(self._parts.results.read, execution_id, need.results, found)
+        group = Group(execution_id, [*unit.inputs, *unit.left], waits_for=read)
+        prepared.postponed.append((group, 0.0))
 
     def _refuse_start(
         self, unit: UnitOfWork, refused: StartRefused, prepared: PreparedTurn

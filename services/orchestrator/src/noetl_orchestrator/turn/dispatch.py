@@ -73,9 +73,15 @@ class Dispatcher:
         self._under_way = 0
         self._late = 0
         self._wake = asyncio.Event()
+        self._waited_for: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return sum(len(inputs) for inputs in self._waiting.values())
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a group waits for what its decision needs."""
+        return bool(self._waited_for)
 
     def submit(self, turn_input: TurnInput) -> None:
         """Append an input to those of its execution, an urgent one before all that are not."""
@@ -191,8 +197,17 @@ class Dispatcher:
         self._wake_up()
 
     def postpone(self, group: Group, delay_seconds: float) -> None:
-        """Put a group back in front; its execution stays busy for the delay."""
-        asyncio.get_running_loop().call_later(delay_seconds, self._put_back, group)
+        """Put a group back in front; its execution stays busy for the delay, or what it needs."""
+        if group.waits_for is None:
+            asyncio.get_running_loop().call_later(delay_seconds, self._put_back, group)
+            return
+        task = asyncio.create_task(self._put_back_after(group, group.waits_for))
+        self._waited_for.add(task)
+        task.add_done_callback(self._waited_for.discard)
+
+    async def _put_back_after(self, group: Group, wait: Callable[[], Awaitable[None]]) -> None:
+        await wait()
+        self._put_back(group)
 
     def _put_back(self, group: Group) -> None:
         self._put_before(group)

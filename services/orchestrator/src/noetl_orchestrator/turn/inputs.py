@@ -1,6 +1,6 @@
 """`TurnInput`: one input with its execution, deadline and waiting caller, and its group."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from noetl_engine.outputs import Answer
 from noetl_engine.renders import Renders
 
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
+from noetl_orchestrator.memory.result_store import ReadResults
 from noetl_orchestrator.traces import Arrival
 
 _URGENT = (CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage)
@@ -58,6 +59,7 @@ class TurnInput:
         attempts: decisions that were not committed.
         stored_events: rows found under event ids of this input.
         discarded_answer: the answer of the decision that those rows prevented.
+        results: what was read of the result store for its decision.
         arrival: where and when it came from, while spans are recorded.
         watch: key that counts turns of this input that did not end; None for an input that
             nothing speaks against.
@@ -80,6 +82,7 @@ class TurnInput:
     attempts: int = 0
     stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
     discarded_answer: Answer | None = None
+    results: ReadResults | None = None
     arrival: Arrival | None = None
     watch: str | None = None
     renders: Renders | None = None
@@ -92,7 +95,12 @@ class TurnInput:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """The inputs of one execution in one turn, in their order."""
+    """The inputs of one execution in one turn, in their order.
+
+    Attributes:
+        waits_for: what has to be done before they are decided again; never raises.
+    """
 
     execution_id: int
     inputs: list[TurnInput]
+    waits_for: Callable[[], Awaitable[None]] | None = None

@@ -218,4 +218,5 @@ def _joined(postponed: list[Postponed]) -> list[Postponed]:
             groups[group.execution_id] = (group, pause)
         else:
             known[0].inputs.extend(group.inputs)
+            known[0].waits_for = known[0].waits_for or group.waits_for
     return list(groups.values())

@@ -177,6 +177,7 @@ class UnitOfWork:
 
         Raises:
             NeedRows: stored rows are needed first; provide them and call again.
+            NeedResults: results have to be read for the next input; this unit is worthless.
             StartRefused: the start is impossible; nothing was decided.
             MoreWork: the decision goes on in another turn; drop the unit.
         """
@@ -212,6 +213,9 @@ class UnitOfWork:
         turn_input.caller.taken()
         if turn_input.renders is not None:
             facts = replace(facts, renders=turn_input.renders)
+        if turn_input.results is not None:
+            read = turn_input.results
+            self.entry.execution.provide_results(read.documents, read.withheld)
         decision = self.entry.execution.decide(self.playbook, message, facts)
         turn_input.message = message
         self._add(turn_input, message, decision, facts.now)

@@ -7,7 +7,6 @@ from typing import Protocol
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
-from noetl_common.logging import get_logger
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.subjects import rpc_subject
 
@@ -22,8 +21,7 @@ _ROOM = 64 << 10
 """Bytes of a request beside the document."""
 _EVENTS_ROOM = 16 << 10
 """Bytes of an outcome beside the result."""
-
-_log = get_logger()
+_LONGEST_ANSWER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,10 @@ class StoredResult:
     expires_at: str | None = None
 
 
+class NotStored(Exception):
+    """A result was not kept, or nobody says so; the text is why."""
+
+
 class ResultStore(Protocol):
     """Store for results that are too large for an event."""
 
@@ -45,8 +47,12 @@ class ResultStore(Protocol):
     def inline_limit(self) -> int:
         """Bytes of the largest document that goes into the event itself."""
 
-    async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Store a document under the step's name; None if that failed."""
+    async def put(self, command: Command, document: bytes) -> StoredResult:
+        """Store a document under the step's name.
+
+        Raises:
+            NotStored: that failed.
+        """
 
 
 class EdgeResultStore:
@@ -60,25 +66,26 @@ class EdgeResultStore:
         """Return the contract's limit; the edge knows what to do with large events."""
         return INLINE_LIMIT_BYTES
 
-    async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Store a document; tried once, as the original worker does."""
+    async def put(self, command: Command, document: bytes) -> StoredResult:
+        """Store a document; tried once, as the original worker does.
+
+        Raises:
+            NotStored: that failed.
+        """
         body = orjson.dumps(_request(command, document))
         try:
             status, answer = await self._edge.call(
                 "PUT", f"/api/result/{command.execution_id}", body, base=command.server_url or None
             )
         except EdgeUnreachable as error:
-            _log.warning("result_put_unanswered", error=str(error))
-            return None
+            raise NotStored(f"no answer from the result store: {error}") from error
         if status >= 300:
-            _log.warning(
-                "result_put_refused", status=status, answer=answer[:500].decode(errors="replace")
-            )
-            return None
+            text = answer[:_LONGEST_ANSWER].decode(errors="replace")
+            raise NotStored(f"the result store answered {status}: {text}")
         try:
             return _stored(orjson.loads(answer))
-        except orjson.JSONDecodeError:
-            return None
+        except orjson.JSONDecodeError as error:
+            raise NotStored("the result store's answer is no JSON") from error
 
 
 class RpcResultStore:
@@ -95,8 +102,12 @@ class RpcResultStore:
         """Return the contract's limit, or less if the broker takes less."""
         return min(INLINE_LIMIT_BYTES, self._bus.largest_message - _EVENTS_ROOM)
 
-    async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Store a document; repeating the call stores it once, as the worker chooses the id."""
+    async def put(self, command: Command, document: bytes) -> StoredResult:
+        """Store a document; repeating the call stores it once, as the worker chooses the id.
+
+        Raises:
+            NotStored: that failed.
+        """
         if len(document) + _ROOM > self._bus.largest_message:
             return await self._edge.put(command, document)
         request = {
@@ -112,11 +123,9 @@ class RpcResultStore:
                 wait_for_responder=True,
             )
         except RpcUnavailable as error:
-            _log.warning("result_put_unanswered", error=error.message)
-            return None
+            raise NotStored(f"no answer from the result store: {error.message}") from error
         if reply.status >= 300:
-            _log.warning("result_put_refused", status=reply.status, error=reply.error)
-            return None
+            raise NotStored(f"the result store answered {reply.status}: {reply.error}")
         return _stored(reply.body)
 
 
@@ -129,13 +138,12 @@ def _request(command: Command, document: bytes) -> JsonObject:
     }
 
 
-def _stored(body: Json) -> StoredResult | None:
+def _stored(body: Json) -> StoredResult:
     """Read the answer; `ref`, `store` and `scope` are required."""
-    if not isinstance(body, dict):
-        return None
+    body = body if isinstance(body, dict) else {}
     ref, store, scope = body.get("ref"), body.get("store"), body.get("scope")
     if not (isinstance(ref, str) and isinstance(store, str) and isinstance(scope, str)):
-        return None
+        raise NotStored("the result store's answer names no result")
     size, sha256, expires_at = body.get("bytes"), body.get("sha256"), body.get("expires_at")
     return StoredResult(
         ref=ref,

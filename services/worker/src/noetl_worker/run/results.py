@@ -10,10 +10,10 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
-from noetl_worker.control_plane.result_stores import ResultStore, StoredResult
+from noetl_worker.control_plane.result_stores import NotStored, ResultStore, StoredResult
 from noetl_worker.redaction import is_heavy, scrub
 from noetl_worker.run.output_select import select_output
-from noetl_worker.tools.tool import ToolResult
+from noetl_worker.tools.tool import ToolError, ToolResult
 
 _log = get_logger()
 _LONGEST_ERROR = 2000
@@ -24,7 +24,11 @@ LONGEST_TAIL = 16 << 10
 async def reported_result(
     command: Command, result: ToolResult, store: ResultStore, *, secrets: Sequence[str] = ()
 ) -> JsonObject:
-    """Return the `result` of `call.done`, without the texts of ``secrets``."""
+    """Return the `result` of `call.done`, without the texts of ``secrets``.
+
+    Raises:
+        ToolError: it is too large for its event, and could not be stored.
+    """
     body = result.to_json()
     if is_heavy(body):
         # 32 MB of text take 0.2 s; on the event loop heartbeats would wait for that.
@@ -36,15 +40,19 @@ async def reported_result(
         # Encoded once: the event takes the bytes as they are.
         return {"status": status, "context": orjson.Fragment(data)}
     started = perf_counter()
-    stored = await store.put(command, data)
-    metrics.RESULT_PUT_SECONDS.observe(perf_counter() - started)
-    if stored is None:
+    try:
+        stored = await store.put(command, data)
+    except NotStored as error:
         metrics.RESULT_PUT_ERRORS.inc()
         _log.warning("result_not_stored", command_id=command.command_id, size=len(data))
-        return {"status": status}
+        text = f"the result of step '{command.step}' has {len(data)} bytes and is lost: {error}"
+        raise ToolError("Result not stored", text) from error
+    finally:
+        metrics.RESULT_PUT_SECONDS.observe(perf_counter() - started)
     metrics.RESULT_PUT_BYTES.inc(len(data))
     selected = select_output(body.get("data"), command.context.get("output_select"))
-    context: JsonObject = {"data": {**selected, "_ref": stored.ref}}
+    updates = _updates(command, body, most=store.inline_limit // 2)
+    context: JsonObject = {"data": {**selected, **updates, "_ref": stored.ref}}
     # What went wrong stays in sight.
     context |= {name: body[name] for name in ("error", "task") if name in body}
     if isinstance(context.get("error"), str):
@@ -57,6 +65,26 @@ async def reported_result(
         "context": context,
         "reference": _reference(stored),
     }
+
+
+def _updates(command: Command, body: JsonObject, *, most: int) -> JsonObject:
+    """Return the variables that rules of the playbook have set: what routes sees their values.
+
+    Raises:
+        ToolError: they are too large for an event.
+    """
+    data = body.get("data")
+    found = data.get("_context_updates") if isinstance(data, dict) else None
+    if not isinstance(found, dict) or not found:
+        return {}
+    size = len(jsonb.encode(found))
+    if size > most:
+        names = ", ".join(sorted(found))
+        text = (
+            f"the variables that step '{command.step}' sets have {size} bytes, of {most}: {names}"
+        )
+        raise ToolError("Variables too large", text)
+    return {"_context_updates": found}
 
 
 def _tail(text: str) -> str:

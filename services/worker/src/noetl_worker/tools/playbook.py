@@ -170,7 +170,8 @@ async def _outcome(
         if document.get("status") == "COMPLETED" and child.return_step is not None:
             async for event in _calls_done(calls, execution_id, seconds=seconds):
                 if event.get("node_name") == child.return_step:
-                    return _data_of(event.get("result"))
+                    data = _data_of(event.get("result"))
+                    return await _whole(calls, data, execution_id, seconds=seconds)
             return document
         if document.get("status") in _ENDED or document.get("is_cancelled") is True:
             return _checked(child, document, execution_id)
@@ -222,6 +223,25 @@ def _data_of(result: Json) -> Json:
     for key in ("context", "result", "context", "data"):
         result = result.get(key) if isinstance(result, dict) else None
     return merge_labels(result)
+
+
+async def _whole(calls: EdgeCalls, data: Json, execution_id: str, *, seconds: float) -> Json:
+    """Return the data of a child's step, read from the result store if it was too large.
+
+    It becomes part of the parent's result, where a reference to the child's says nothing.
+    """
+    ref = data.get("_ref") if isinstance(data, dict) else None
+    if not isinstance(ref, str) or not ref.startswith(f"noetl://execution/{execution_id}/"):
+        return data
+    reply = await calls.get("/api/result/resolve", seconds=seconds, params={"ref": ref})
+    if not reply.is_good:
+        raise ToolError(
+            "HTTP error",
+            f"Failed to read the child's result {ref}: {reply.status} "
+            f"{reply.text[:_LONGEST_ERROR]}",
+        )
+    document = reply.json()
+    return merge_labels(document.get("data") if isinstance(document, dict) else document)
 
 
 def _payload(config: JsonObject) -> Json:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import orjson
+from noetl_common.logging import get_logger
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.commands import Command
@@ -31,6 +32,7 @@ from noetl_worker.tools.tool import (
     ToolResult,
 )
 
+_log = get_logger()
 _TYPES = ("gcs", "s3", "http", "local", "inline")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 # A Secret holds a mebibyte, metadata included.
@@ -158,7 +160,11 @@ class ScriptEnds:
     async def report(self, ending: Ending) -> bool:
         """Report an end; False when it has to be reported again."""
         result = result_of(ending)
-        reported = await self._report_result(_command_of(ending.origin), result)
+        try:
+            reported = await self._report_result(_command_of(ending.origin), result)
+        except ToolError as error:
+            _log.warning("result_not_reported", job=ending.name, error=str(error))
+            return False
         body = body_of(replace(ending, logs=None)) | {"result": reported}
         return await self._callbacks.send(ending, body)
 
