@@ -24,7 +24,7 @@ CASES: dict[str, Case] = {
     ),
     "lease_shape": Case(
         issued={"start": 1, "context_one": 1, "context_two": 1, "claim": 1, "summarize": 1},
-        data={"summarize": {"keys": ["_ref", "data"], "ran": 0}},
+        data={"summarize": {"keys": ["data", "name", "padding"], "ran": 0}},
         skipped={"run_batches"},
         children=(),
     ),
@@ -110,8 +110,22 @@ CASES: dict[str, Case] = {
         data={"validate": {"total_users": 35, "distinct": 35}},
     ),
     "heavy_page": Case(
-        issued={"start": 1, "report": 1},
-        data={"report": {"keys": ["_ref", "data"], "is_reference": True}},
+        issued={"start": 1, "start_again": 1, "report": 1},
+        data={
+            "report": {
+                "keys": [
+                    "body",
+                    "count",
+                    "data",
+                    "fetch",
+                    "headers",
+                    "more",
+                    "shrink",
+                    "status_code",
+                ],
+                "is_reference": True,
+            }
+        },
     ),
     "missing_libs": Case(
         issued={"start": 1, "end": 1},
@@ -224,11 +238,10 @@ CASES: dict[str, Case] = {
         ),
         data={
             "end": {
-                "small": ["_ref", "data", "tier"],
+                "small": ["blob", "data", "tier"],
                 "medium": "medium",
-                "large": ["_ref", "data"],
-                # The result is stored, and only `_ref` is left of it.
-                "size": None,
+                "large": "noetl://",
+                "size": 2048 * 1024,
             },
         },
     ),

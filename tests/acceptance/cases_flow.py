@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
         status="FAILED",
         issued={"start": 1, "use": 1, "fetch": 1, "bad": 1},
         error="Configuration error: Invalid artifact config: invalid type: null, expected a string",
-        data={"use": {"count": 3, "next": 2, "id": 7, "whole": None, "ref": "noetl://"}},
+        data={"use": {"count": 3, "next": 2, "id": 7, "whole": [{"id": 7}], "ref": "noetl://"}},
     ),
     "args_step": Case(
         issued={"start": 1, "both": 1},

@@ -193,6 +193,213 @@ def test_every_place_gets_the_value_that_it_names(transport_stack: Stack) -> Non
         assert asyncio.run(_value(dsn, statement, str(execution))) == 150
 
 
+KINDS = """
+workflow:
+- step: start
+  tool:
+  - numbers: {kind: python, code: "result = list(range(30000))"}
+  - pairs: {kind: python, code: "result = [[i, 'x' * 1000] for i in range(130)]"}
+  - mapping: {kind: python, code: "result = {str(i): 'x' * 1000 for i in range(130)}"}
+  next:
+    spec: {mode: inclusive}
+    arcs: [{step: numbers}, {step: pairs}, {step: mapping}, {step: scalar}, {step: piece}]
+- step: numbers
+  loop: {in: "{{ start.numbers[:50] }}", iterator: n, spec: {mode: parallel}}
+  tool: {kind: noop, result: {n: "{{ n }}"}}
+  next: [end]
+- step: pairs
+  loop: {in: "{{ start.pairs }}", iterator: pair, spec: {mode: parallel}}
+  tool: {kind: noop, result: {n: "{{ pair[0] }}"}}
+  next: [end]
+- step: mapping
+  loop: {in: "{{ start.mapping }}", iterator: entry, spec: {mode: parallel}}
+  tool: {kind: noop, result: {n: "{{ entry.key | int }}"}}
+  next: [end]
+- step: scalar
+  tool: {kind: python, code: "result = 'ab,' * 70000"}
+  next: [text]
+- step: text
+  tool: {kind: python, input: {text: "{{ scalar }}"}, code: "result = {'size': len(text)}"}
+  next: [end]
+- step: piece
+  tool: {kind: noop, result: "{{ start.numbers | sum }} {{ start.mapping | length }}"}
+  next: [end]
+- step: end
+  tool:
+    kind: python
+    input:
+      numbers: "{{ numbers | map(attribute='data.n') | sum }}"
+      pairs: "{{ pairs | map(attribute='data.n') | sum }}"
+      mapping: "{{ mapping.results | map(attribute='n') | sum }}"
+      text: "{{ text.size }}"
+      piece: "{{ piece }}"
+    code: "result = args"
+"""
+
+
+def test_lists_maps_and_texts_of_any_kind(nats_stack: Stack) -> None:
+    with nats_stack.client() as client:
+        execution, status = played(client, "kinds", KINDS)
+
+        assert status == "COMPLETED", error_of(client, execution)
+        assert data_of(client, execution, "end") == {
+            "numbers": 50 * 49 // 2,
+            "pairs": 130 * 129 // 2,
+            "mapping": 130 * 129 // 2,
+            "text": 210_000,
+            "piece": f"{30000 * 29999 // 2} 130",
+        }
+
+
+FANNED = """
+workflow:
+- step: start
+  loop: {in: "[1, 2, 3]", iterator: n, spec: {mode: parallel}}
+  tool: {kind: python, input: {n: "{{ n }}"}, code: "result = {'pad': 'x' * 150000, 'n': n}"}
+  next: {arcs: [{step: sum, when: "{{ start.stats.success == 3 and start[2].data.n == 3 }}"}]}
+- step: sum
+  tool:
+    kind: python
+    input:
+      count: "{{ start | length }}"
+      sum: "{{ start.results | map(attribute='n') | sum }}"
+      all: "{{ start }}"
+      refs: "{{ start | map(attribute='data._ref') | list }}"
+    code: |
+      result = {'count': count, 'sum': sum, 'all': [len(one['data']['pad']) for one in all],
+                'refs': len(set(refs))}
+  next: [again]
+- step: again
+  loop: {in: "{{ start }}", iterator: one}
+  tool: {kind: python, input: {pad: "{{ one.data.pad }}"}, code: "result = len(pad)"}
+  next: [end]
+- step: end
+  tool: {kind: noop, result: "{{ again.results }}"}
+"""
+
+
+def test_the_array_of_a_loop_with_large_results(transport_stack: Stack) -> None:
+    with transport_stack.client() as client:
+        execution, status = played(client, "fanned", FANNED)
+
+        assert status == "COMPLETED", error_of(client, execution)
+        found = data_of(client, execution, "sum")
+        assert found == {"count": 3, "sum": 6, "all": [150_000] * 3, "refs": 3}
+        assert data_of(client, execution, "end") == [150_000] * 3
+
+
+TOO_LARGE = """
+spec: {errors: fail}
+workflow:
+- step: start
+  tool: {kind: python, code: "result = {'rows': [['x' * 1000] for _ in range(9000)], 'n': 9000}"}
+  output: {output_select: [n]}
+  next: {arcs: [{step: some}]}
+- step: some
+  tool: {kind: noop, result: "{{ start.n }} of {{ start._ref }}"}
+  next: [each]
+- step: each
+  loop: {in: "{{ start.rows }}", iterator: row}
+  tool: {kind: noop}
+"""
+
+
+def test_a_result_above_the_limit_fails_the_step_that_names_it(nats_stack: Stack) -> None:
+    with nats_stack.client() as client:
+        execution, status = played(client, "too_large", TOO_LARGE)
+
+        assert status == "FAILED"
+        error = error_of(client, execution)
+        assert "step 'each', loop.in: the result of step 'start' is kept" in error
+        assert "it has 90" in error
+        assert "a decision reads 8388608 at most (NOETL_DECISION_RESULT_BYTES)" in error
+        assert str(data_of(client, execution, "some")).startswith("9000 of noetl://")
+
+
+RESTARTED = """
+workload: {divisor: 0}
+workflow:
+- step: start
+  tool: {kind: python, code: "result = [{'id': i, 'pad': 'x' * 1000} for i in range(150)]"}
+  next: [divide]
+- step: divide
+  tool:
+    kind: python
+    input: {rows: "{{ start }}", divisor: "{{ workload.divisor }}"}
+    code: "result = {'n': len(rows) / divisor}"
+  next: {arcs: [{step: each}]}
+- step: each
+  loop: {in: "{{ start }}", iterator: row, spec: {mode: parallel}}
+  tool: {kind: noop, result: "{{ row.id }}"}
+"""
+
+
+def test_a_restart_reads_the_results_of_its_origin(nats_stack: Stack) -> None:
+    with nats_stack.client() as client:
+        origin, status = played(client, "restarted", "spec: {errors: fail}\n" + RESTARTED)
+        assert status == "FAILED"
+        answer = client.post(f"/api/executions/{origin}/restart", json={"input": {"divisor": 2}})
+        again = int(answer.raise_for_status().json()["execution_id"])
+
+        assert finish(client, again, seconds=240) == "COMPLETED", error_of(client, again)
+        assert data_of(client, again, "divide") == {"n": 75}
+        assert len(issued(client, again, "each")) == 150
+        assert str(origin) in data_of(client, again, "start")["_ref"]
+
+
+LOST = """
+workflow:
+- step: start
+  tool: {kind: noop}
+  next: [end]
+- step: end
+  tool: {kind: noop}
+"""
+IN_MEMORY = {
+    "kind": "arrow_ipc",
+    "shm_name": "noetl_0a1b2c3d_0a1b2c3d",
+    "schema_digest": "json",
+    "byte_length": 46_137_344,
+    "lease_expires_at": "2026-06-14T10:01:00Z",
+    "media_type": "application/json",
+}
+
+
+@pytest.mark.parametrize("reference", [IN_MEMORY, None])
+def test_a_worker_that_keeps_its_result_to_itself_fails_its_step(
+    nats_stack: Stack, reference: Any
+) -> None:
+    """As the existing worker does when the result store doesn't answer it."""
+    result = {"status": "success", "reference": reference} if reference else {"status": "success"}
+    with nats_stack.client() as client:
+        body = {"path": kept(client, "lost", LOST), "execution_pool": "of-nobody"}
+        execution = int(client.post("/api/execute", json=body).json()["execution_id"])
+        (command,) = issued(client, execution, "start")
+        event_id = command["event_id"]
+        url = f"/api/commands/{event_id}/claim"
+        client.post(url, json={"worker_id": "other"}).raise_for_status()
+        for event_type, status, context in (
+            ("command.started", "STARTED", {}),
+            ("call.done", "COMPLETED", {"call_index": 0, "result": result}),
+            ("command.completed", "success", {"status": "success"}),
+        ):
+            event = {
+                "execution_id": str(execution),
+                "event_type": event_type,
+                "step": "start",
+                "status": status,
+                "worker_id": "other",
+                "context": {"command_id": f"{execution}:start:{event_id}", **context},
+            }
+            client.post("/api/events", json=event).raise_for_status()
+
+        assert finish(client, execution) == "FAILED"
+        error = error_of(client, execution)
+        assert error.startswith("step 'start'")
+        assert "is lost: its worker could not store it" in error
+        assert not issued(client, execution, "end")
+
+
 async def _value(dsn: str, statement: str, *arguments: Any) -> Any:
     connection = await asyncpg.connect(dsn)
     try:

@@ -51,9 +51,10 @@ class ExistingWorker:
     def report(self) -> list[int]:
         """Post what a run posts."""
         command_id = f"{self.execution_id}:start:{self.event_id}"
+        result = {"status": "success", "context": {"status": "success", "data": {"n": 1}}}
         shapes: list[tuple[str, str, dict[str, Any]]] = [
             ("command.started", "STARTED", {}),
-            ("call.done", "COMPLETED", {"call_index": 0, "result": {"status": "success"}}),
+            ("call.done", "COMPLETED", {"call_index": 0, "result": result}),
             ("command.completed", "COMPLETED", {"status": "COMPLETED"}),
         ]
         return [
