@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step, posted
+from noetl_engine.inputs import Limits
 from noetl_engine.playbook.model import Pipeline, Task, Tool
 
 ROWS = [{"id": number} for number in range(3000)]
@@ -159,6 +160,21 @@ def test_a_loop_over_the_result_of_a_loop_reads_each_where_it_is_named() -> None
     assert run.find("use:i0").context["tool_config"]["args"]["n"] == 0
     run.work("use:i0")
     assert run.find("use:i1").context["tool_config"]["args"]["n"] == 1
+
+
+def test_commands_with_a_large_result_in_each_come_in_parts() -> None:
+    step = make_step(
+        "use", loop=make_loop([1] * 9, "parallel"), tool=using(rows="{{ start.rows }}")
+    )
+    run = Run(
+        make_playbook(make_step("start", "use"), step),
+        limits=Limits(command_bytes_per_decision=1_000_000),
+        goes_on=False,
+    ).start()
+    run.keep("start", {"rows": ["x" * 400_000]})
+
+    assert len(run.open) == 3
+    assert run.decisions[-1].continue_later
 
 
 def test_what_only_the_worker_renders_gets_the_value_with_its_variables() -> None:

@@ -1,6 +1,7 @@
 """A decision being made: appended rows get a position and are folded at once."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -59,6 +60,9 @@ class Draft:
     _recorded: set[int] = field(default_factory=set)
     """Commands that the origin has run: they are in the log alone."""
     _results: dict[int, int] = field(default_factory=dict)
+    _weighed: BuiltCommand | None = None
+    _built_bytes: int = 0
+    """Of the configurations of commands, while results of the result store may be in them."""
     _ended_before: bool = False
     _failed_before: bool = False
     _soft_before: bool = False
@@ -370,6 +374,22 @@ class Draft:
                 f"the execution has entered {entered} steps and has {self.state.position} events; "
                 f"the limit is {most} (NOETL_EXECUTION_STEPS_MAX)"
             )
+
+    def is_full(self, built: Sequence[BuiltCommand]) -> bool:
+        """Return whether further commands of a fan-out wait for the next decision (W9).
+
+        Beside the work of templates, the results that were read for them count: each command has
+        its own.
+        """
+        if not built:
+            return False
+        if self.has_worked_enough:
+            return True
+        newest = built[-1]
+        if self.memory.values.stored.fetched and newest is not self._weighed and newest.context:
+            self._weighed = newest
+            self._built_bytes += rough_bytes(newest.context.get("tool_config"))
+        return self._built_bytes > self.facts.limits.command_bytes_per_decision
 
     @property
     def has_worked_enough(self) -> bool:

@@ -143,7 +143,7 @@ def _issue_queued(draft: Draft) -> None:
                 continue
             flat = _on_top(draft, queued)
             room = draft.room(flat, wanted=len(built) + 1)
-            if len(built) >= room or (built and draft.has_worked_enough):
+            if len(built) >= room or draft.is_full(built):
                 draft.decision.continue_later = True
                 break
             with evaluating(name, "tool"):
@@ -225,7 +225,7 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
     results = _plain_results(draft, flat)
     built: list[BuiltCommand] = []
     for index in loop.next_iterations(count):
-        if built and draft.has_worked_enough:
+        if draft.is_full(built):
             break
         value = draft.memory.values.stored.element(elements[index])
         element = LoopElement(step.loop, index, loop.total, value)

@@ -248,8 +248,9 @@ class Plan:
         flat = self.flat_of(entry)
         results = self.plain_results() - entry.own().keys()
         room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
-        if draft.is_taking_over or draft.has_worked_enough:
-            room = 0  # also of the first one, when guards and `set` were the work
+        # Also of the first one, when guards and `set` were the work.
+        if draft.is_taking_over or draft.has_worked_enough or draft.is_full(built):
+            room = 0
         entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
         if room < 1:
             return
@@ -262,7 +263,7 @@ class Plan:
             return
         total = len(entry.elements)
         for index in range(min(entry.wanted, room)):
-            if built and draft.has_worked_enough:
+            if draft.is_full(built):
                 break
             element = draft.memory.values.stored.element(entry.elements[index])
             iteration = LoopElement(entry.loop, index, total, element)

@@ -6,7 +6,6 @@ from noetl_contract.json import Json
 
 from noetl_engine.state.model import State
 from noetl_engine.state.results import context_updates
-from noetl_engine.state.stored import StoredResult
 from noetl_engine.state.values import Values
 
 type Flat = Mapping[str, Json]
@@ -48,7 +47,7 @@ class Walked:
     Attributes:
         templates: whether a template is somewhere in them.
         sizes: whether they are so large that a command had better not carry them for nothing.
-        hold_stored: whether results among them are kept in the result store.
+        hold_stored: whether results among them may be kept in the result store.
     """
 
     __slots__ = ("hold_stored", "sizes", "templates")
@@ -132,8 +131,7 @@ class Contexts:
             if data is not None:
                 flat[name] = data
         flat["steps"] = steps
-        results = (isinstance(value, StoredResult) for value in flat.values())
-        self.walked.hold_stored = bool(values.stored.loops) or any(results)
+        self.walked.hold_stored = values.stored.are_seen
         for name in state.variables:
             flat[name] = self.variable(name)
         flat["execution_id"] = str(state.execution_id)

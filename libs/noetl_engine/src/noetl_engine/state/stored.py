@@ -50,8 +50,8 @@ class StoredResults:
     """As templates see them, but for the self copy."""
     withheld: dict[str, str] = field(default_factory=dict)
     """Why others are not: too large, or gone."""
-    loops: set[int] = field(default_factory=set)
-    """Loops, by the position of their entry, whose arrays hold references."""
+    are_seen: bool = False
+    """Whether any result of the execution stands as a reference."""
 
     def take(self, documents: Mapping[str, Json], withheld: Mapping[str, str]) -> None:
         """Take documents of the result store, or why they can't be had."""
@@ -90,13 +90,12 @@ class StoredResults:
             return value
         return {**value, "data": self._mark(inner, reference, None)}
 
-    def note_loop(self, entered: int, entries: Iterable[Mapping[str, Json]]) -> None:
+    @staticmethod
+    def join(entries: Iterable[Mapping[str, Json]]) -> None:
         """Make the references in a loop's result a family."""
         family = [one for entry in entries if isinstance(one := entry["data"], StoredResult)]
         for one in family:
             one.family = family
-        if family:
-            self.loops.add(entered)
 
     def _mark(self, data: Json, ref: str, result: Json, *, copies_itself: bool = False) -> Json:
         if isinstance(data, StoredResult):
@@ -119,6 +118,7 @@ class StoredResults:
         made = StoredResult(data, ref=ref, fetched=self.fetched, copies_itself=copies_itself)
         meta = said.get("meta")
         size = meta.get("bytes") if isinstance(meta, dict) else None
+        self.are_seen = True
         made.kept, made.size = self, size if isinstance(size, int) else 0
         made.family = [made]
         return made

@@ -175,7 +175,7 @@ class Values:
         ordered = [known[index] for index in sorted(known)]
         self.updates[ref.first] = self._collect_updates(ordered)
         result: list[Json] = [iteration.entry(self.stored) for iteration in ordered]
-        self.stored.note_loop(ref.first, result)
+        self.stored.join(result)
         self.loops[ref.first] = result
         self._weigh(ref.first, rough_bytes(result))
 
@@ -228,7 +228,6 @@ class Values:
         entries = {step.result.first for step in state.steps.values() if step.result}
         for entered in [entered for entered in self.loops if entered not in entries]:
             del self.loops[entered]
-            self.stored.loops.discard(entered)
 
     def memory_size(self) -> int:
         """Roughly how many bytes all this takes."""

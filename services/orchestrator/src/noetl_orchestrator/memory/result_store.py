@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
-from noetl_common.errors import Permanent, Unavailable
+from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.json import Json, encode
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
@@ -15,6 +15,7 @@ from noetl_orchestrator.log.origins import Origins
 
 _log = get_logger()
 _SECONDS = 20.0
+_PAUSE_SECONDS = 0.5
 _AT_ONCE = 4
 _MISSING = 404
 _TOO_MANY = 429
@@ -106,9 +107,10 @@ class ResultReader:
             for ref in _without(wanted, found.withheld):
                 async with self._room:
                     await self._read_one(ref, wanted[ref], found)
-        except Unavailable as error:
+        except NoetlError as error:
             # The decision asks again.
             _log.warning("result_not_read", execution_id=execution_id, error=error.message)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read_one(self, ref: str, size: int, found: ReadResults) -> None:
         if not self._is_too_much(ref, size, found):

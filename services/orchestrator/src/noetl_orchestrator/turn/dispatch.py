@@ -206,8 +206,10 @@ class Dispatcher:
         task.add_done_callback(self._waited_for.discard)
 
     async def _put_back_after(self, group: Group, wait: Callable[[], Awaitable[None]]) -> None:
-        await wait()
-        self._put_back(group)
+        try:
+            await wait()
+        finally:
+            self._put_back(group)
 
     def _put_back(self, group: Group) -> None:
         self._put_before(group)
