@@ -64,7 +64,6 @@ CASES: dict[str, Case] = {
         issued=dict.fromkeys(
             [
                 "start",
-                "nan",
                 "keys",
                 "late_return",
                 "unicode_text",
@@ -76,7 +75,6 @@ CASES: dict[str, Case] = {
         ),
         data={
             "start": {"printed": "json"},
-            "nan": {"stdout": ""},
             "keys": {"1": "one", "none": None, "nested": {"2": [3]}, "tuple": [1, 2]},
             "late_return": {"x": 10, "size": 3, "missing": 7, "context": None},
             "unicode_text": "größe 🚀",

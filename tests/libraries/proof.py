@@ -1,7 +1,8 @@
 """Libraries from a real index: ``make libraries``; needs a network, or `--find-links`.
 
 A playbook with a package is registered, started twice and started again in another version, and
-both versions at once. Says what registering, the first and the second start took.
+both versions at once. Says what registering, the first and the second start took. Of pandas also
+what its values are in a result, and how one that JSON lacks is refused.
 """
 
 import argparse
@@ -29,6 +30,34 @@ workflow:
       took = time.perf_counter() - began
       result = {{"version": {package}.__version__, "seconds": took}}
 """
+VALUES = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {{name: values, path: proofs/values}}
+workload: {{missing: false}}
+workflow:
+- step: start
+  tool:
+    kind: python
+    requirements: ["pandas=={version}"]
+    input: {{missing: "{{{{ workload.missing }}}}"}}
+    code: |
+      import pandas as pd
+      at = pd.to_datetime(["2026-01-01T10:00:00", "2026-01-02T10:00:00"])
+      df = pd.DataFrame({{"x": [1, 2], "price": [1.5, None if missing else 2.5], "at": at}})
+      whole = df.astype(object).where(df.notna(), None)
+      result = {{
+          "sum": df.x.sum(), "any": df.x.any(), "mean": df.x.mean(), "last": df["at"].max(),
+          "list": df.x, "array": df.x.to_numpy(), "times": df["at"].to_numpy(),
+          "counts": df.x.value_counts().to_dict(),
+          "table": whole if missing == "kept" else df,
+      }}
+"""
+_TIMES = ["2026-01-01T10:00:00", "2026-01-02T10:00:00"]
+IN_A_RESULT = {
+    "sum": 3, "any": True, "mean": 1.5, "last": _TIMES[1], "list": [1, 2], "array": [1, 2],
+    "times": [f"{one}.000000000" for one in _TIMES], "counts": {"1": 1, "2": 1},
+}  # fmt: skip
 _LONGEST_SECONDS = 400
 
 
@@ -84,6 +113,32 @@ def prove(stack: Stack, package: str, versions: list[str]) -> bool:
     return both == [versions[n % 2] for n in range(8)]
 
 
+def prove_values(stack: Stack, version: str) -> bool:
+    """Compare what values of pandas are in a result; a missing one has to be refused by name."""
+    with stack.client() as client:
+        client.timeout = httpx.Timeout(60)
+        register(client, VALUES.format(version=version))
+        told: list[bool] = []
+        for missing, price in ((False, 2.5), ("kept", None), (True, "refused")):
+            body = {"path": "proofs/values", "workload": {"missing": missing}}
+            started = client.post("/api/execute", json=body).raise_for_status().json()
+            execution_id = int(started["execution_id"])
+            status = finish(client, execution_id, seconds=_LONGEST_SECONDS)
+            detail = client.get(f"/api/executions/{execution_id}").json()
+            if price == "refused":
+                said = str(detail.get("error"))
+                told.append(status == "FAILED" and "result.table[1].price is NaN" in said)
+            else:
+                rows = [
+                    {"x": 1, "price": 1.5, "at": _TIMES[0]},
+                    {"x": 2, "price": price, "at": _TIMES[1]},
+                ]
+                said = str(detail.get("result"))
+                told.append(detail.get("result") == {**IN_A_RESULT, "table": rows})
+            print(f"values of pandas {version}, missing {missing}: {said}", flush=True)
+    return all(told)
+
+
 def main() -> None:
     """Read what is wanted, and prove it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,6 +154,8 @@ def main() -> None:
         }
     with running_stack(environment=environment) as stack:
         is_right = prove(stack, given.package, given.versions)
+        if given.package == "pandas":
+            is_right = prove_values(stack, given.versions[0]) and is_right
     raise SystemExit(os.EX_OK if is_right else os.EX_SOFTWARE)
 
 

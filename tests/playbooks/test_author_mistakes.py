@@ -77,6 +77,10 @@ MISTAKES = {
     "template_syntax": Mistake(
         "syntax error: expected token 'name'", lint=("error", "syntax error"), ends="FAILED",
         cause=("evaluate", "end")),
+    "nan_result": Mistake(
+        "Result error: result.mean is NaN", ends="FAILED", cause=("tool", "start")),
+    "nan_in_a_loop": Mistake(
+        "result.rows[1].price is Infinity", ends="FAILED", cause=("tool", "start")),
     "timeout": Mistake(
         "timed out after 1 seconds", ends="FAILED", cause=("timeout", "start")),
     "endless": Mistake("", lint=("warning", "round in a circle"), ends="CANCELLED"),
@@ -84,7 +88,7 @@ MISTAKES = {
     "http_500": Mistake(
         "HTTP 500", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
     "huge_result": Mistake(
-        "its result is too large", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
+        "its result is too large", ends="FAILED", cause=("tool", "start")),
     "python_exception": Mistake(
         "KeyError: 'apple'", ends="COMPLETED", soft_errors=1, cause=("soft", "start")),
     # Completed, but not as meant: only `validate` can tell.

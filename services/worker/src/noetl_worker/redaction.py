@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from noetl_contract.json import Json
 
+from noetl_worker.interpreters.host.results import plain
+
 REDACTED = "[REDACTED]"
 DEEPEST = 100
 """Levels of a result. Readers of our messages stop between 128 and 255, framing included."""
@@ -64,6 +66,7 @@ def scrub(value: Json, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> 
 
     Raises:
         NestedTooDeeply: it has too many levels.
+        NotJson: something in it has no JSON; its path is not the value's.
     """
     if isinstance(value, str):
         if len(value) >= _SHORTEST and _is_secret(value):
@@ -82,7 +85,10 @@ def scrub(value: Json, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> 
         if not _room:
             raise NestedTooDeeply
         return [scrub(item, secrets=secrets, _room=_room - 1) for item in value]
-    return value
+    if value is None or (isinstance(value, int | float) and (value - value) == 0):
+        return value
+    # What a tool of another package gave, and numbers for which the encoder would write null.
+    return scrub(plain(value), secrets=secrets, _room=_room)
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:

@@ -272,11 +272,9 @@ VALUES: dict[str, tuple[str, Any]] = {
     "nothing": ("pass", None),
     "unicode": ("result = 'é☃💥'", "é☃💥"),
     "half a surrogate pair": (r"result = '\ud800x'", "\ufffdx"),
-    "set": ("result = {1}", "{1}"),
+    "set": ("result = {2, 1}", [1, 2]),
     "date": ("import datetime\nresult = datetime.date(2026, 1, 2)", "2026-01-02"),
     "integer keys": ("result = {1: 2}", {"1": 2}),
-    "circle": ("result = []\nresult.append(result)", None),
-    "tuple keys": ("result = {(1, 2): 3}", None),
     "return": ("if x:\n    return {'t': '''a\n  b'''}", {"t": "a\n  b"}),
     "return none": ("if not x:\n    return 5", None),
     "main": ("def main(x, y=2): return [x, y]", [1, 2]),
@@ -334,11 +332,41 @@ async def test_the_value_of_a_script(interpreters: InterpreterPool, name: str) -
     assert (0, True, value) == (ended.exit_code, ended.has_value, ended.value), ended.stderr
 
 
-async def test_not_a_number_is_no_result(interpreters: InterpreterPool) -> None:
-    ended = await run(interpreters, "result = {'n': float('nan')}")
+REFUSED = {
+    "not a number": ("result = {'n': float('nan')}", "result.n is NaN: "),
+    "infinity": ("result = [1, {'a b': [-1e308 * 10]}]", "result[1]['a b'][0] is -Infinity: "),
+    "of a main": ("def main(): return {'rows': [{'price': 1e999}]}", "result.rows[0].price is Inf"),
+    "decimal": ("from decimal import Decimal\nresult = [Decimal('nan')]", "result[0] is NaN: "),
+    "circle": ("result = {'a': []}\nresult['a'].append(result)", "result.a[0] holds itself"),
+    "tuple keys": ("result = {'t': {(1, 2): 3}}", "result.t has the key (1, 2): keys are texts"),
+    "generator": ("result = {'g': (x for x in 'ab')}", "result.g is a generator (<generator "),
+    "object": ("class A: pass\nresult = [A()]", "result[0] is a A (<__main__.A object at "),
+    "function": ("def f(): pass\nresult = f", "result is a function (<function f at "),
+    "many digits": ("result = {'n': 10**5000}", "result.n is an integer of more than 300 digits"),
+    "too deep": (
+        "result = [float('nan')]\nfor _ in range(3000): result = [result]",
+        "is nested more than 100 levels deep",
+    ),
+    "range": ("result = range(10**12)", "result has 1000000000000 rows or values, which are more"),
+    "a broken method": (
+        "class A:\n  def __str__(self): raise KeyError('inside')\nresult = {'a': A()}",
+        "result.a has no JSON: the A can't be read ('inside')",
+    ),
+}
 
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_has_no_json_is_refused_by_name(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    code, why = REFUSED[name]
+
+    ended = await run(interpreters, code)
+
+    assert ended.refused is not None, ended
+    assert why in ended.refused
     assert not ended.has_value
-    assert "not JSON" in ended.stderr
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
 
 
 async def test_a_traceback_shows_the_script_alone(interpreters: InterpreterPool) -> None:

@@ -1,11 +1,16 @@
 """The reported form of results and errors."""
 
+import datetime as dt
+import math
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pytest
 from noetl_worker.commands import Command, command_of, decode_notification
 from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
+from noetl_worker.interpreters.host.results import NotJson
 from noetl_worker.run.output_select import select_output
 from noetl_worker.run.reports import cut_error
 from noetl_worker.run.results import reported_result
@@ -26,6 +31,43 @@ def test_selected_output() -> None:
     assert selected == {"id": 2, "rows": "later"}
     assert select_output("text", ["a"]) == {}
     assert select_output(data, "one") == {}
+
+
+@dataclass
+class Row:
+    price: float
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({"mean": math.nan}, "result.mean is NaN"),
+        (
+            {"fetch": {"rows": [{"price": 1.5}, {"price": -math.inf}]}},
+            "fetch.rows[1].price is -Inf",
+        ),
+        ({"pair": (1, math.nan)}, "result.pair[1] is NaN"),
+        ([Row(1.0), Row(math.inf)], "result[1].price is Infinity"),
+        ({"o": object()}, "result.o is a object"),
+        ({"rows": [0.5] * 5000, "mean": math.nan}, "result.mean is NaN"),
+    ],
+)
+async def test_a_result_that_is_no_json_is_refused_with_its_path(data: Any, path: str) -> None:
+    command = Command(7, 9, "7:s:9", "s", "", "python", {})
+
+    with pytest.raises(NotJson, match=re.escape(path)):
+        await reported_result(command, ToolResult(data=data), KeepingStore())
+
+
+async def test_what_has_a_text_in_json_is_that() -> None:
+    command = Command(7, 9, "7:s:9", "s", "", "python", {})
+    data = {"at": dt.date(2026, 1, 2), "row": Row(1.5), "set": {2, 1}, "pair": (1, None)}
+
+    reported = await reported_result(command, ToolResult(data=data), KeepingStore())
+
+    assert orjson.loads(orjson.dumps(reported))["context"]["data"] == {
+        "at": "2026-01-02", "row": {"price": 1.5}, "set": [1, 2], "pair": [1, None],
+    }  # fmt: skip
 
 
 class KeepingStore:

@@ -369,6 +369,7 @@ class Interpreter:
             value=MISSING if report is None else report.get("value", MISSING),
             cwd_error=None if report is None else report.get("cwd_error"),
             file_error=None if report is None else report.get("file_error"),
+            refused=None if report is None else report.get("refused"),
             stdout=self._stdout.take_text(),
             stderr=self._stderr.take_text(),
             timed_out=self._timed_out,

@@ -155,6 +155,7 @@ def _command(
     bounds = {
         "memory_bytes": limits.memory_bytes,
         "file_bytes": limits.file_bytes,
+        "result_bytes": limits.result_bytes,
         "box": None if box is None else asdict(box),
         "libraries": libraries,
         "forks_often": forks_often,

@@ -29,6 +29,8 @@ class Run:
     too_large: bool = False
     unreadable: bool = False
     """It reported something that is no JSON, or has too many levels."""
+    refused: str | None = None
+    """Path and reason of what in its result has no JSON."""
     excess: str | None = None
     """What it used too much of, in words, and was killed for."""
     cwd_error: str | None = None

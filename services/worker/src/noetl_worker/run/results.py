@@ -11,6 +11,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.result_stores import NotStored, ResultStore, StoredResult
+from noetl_worker.interpreters.host.results import NotJson, plain
 from noetl_worker.redaction import is_heavy, scrub
 from noetl_worker.run.output_select import select_output
 from noetl_worker.tools.tool import ToolError, ToolResult
@@ -28,6 +29,7 @@ async def reported_result(
 
     Raises:
         ToolError: it is too large for its event, and could not be stored.
+        NotJson: something in it has no JSON.
     """
     body = result.to_json()
     if is_heavy(body):
@@ -116,8 +118,12 @@ def _repeated_bytes(body: JsonObject, size: int, *, most: int) -> int:
 
 
 def _prepared(body: JsonObject, secrets: Sequence[str]) -> tuple[JsonObject, bytes]:
-    scrubbed: JsonObject = scrub(body, secrets=secrets)
-    return scrubbed, jsonb.encode(scrubbed)
+    try:
+        scrubbed: JsonObject = scrub(body, secrets=secrets)
+        return scrubbed, jsonb.encode(scrubbed)
+    except NotJson:
+        plain(body.get("data"))  # knows the path
+        raise
 
 
 def _reference(stored: StoredResult) -> Mapping[str, Json]:

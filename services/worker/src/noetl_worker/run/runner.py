@@ -18,6 +18,7 @@ from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.resolver import CommandCredentials
 from noetl_worker.credentials.source import CredentialSource
+from noetl_worker.interpreters.host.results import NotJson
 from noetl_worker.output.outputs import Outputs
 from noetl_worker.output.run_output import RunOutput
 from noetl_worker.redaction import NestedTooDeeply, mask, spellings_of
@@ -160,6 +161,8 @@ class Runner:
             return self._raised(command, str(error), task=error.task)
         except _Malformed as error:
             return self._raised(command, str(error))
+        except NotJson as error:
+            return self._raised(command, f"Result error: {error}")
         except NestedTooDeeply as error:
             return self._raised(command, f"Execution failed: {error}")
         except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails

@@ -7,6 +7,7 @@ from typing import cast
 from noetl_contract.json import JsonObject
 from noetl_contract.tools import TOOLS
 
+from noetl_worker.interpreters.host.results import NotJson
 from noetl_worker.tools.tool import Parking, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 GROUP = "noetl.tools"
@@ -53,7 +54,10 @@ class ToolRegistry:
             # Never without: a tool might fall back to a default of its driver.
             message = f"credential alias '{config['auth']}': nobody here looks up credentials"
             raise ToolError("Configuration error", message)
-        return await tool.run(config, context)
+        try:
+            return await tool.run(config, context)
+        except NotJson as error:
+            raise ToolError("Result error", str(error)) from error
 
     async def close(self) -> None:
         """Release connections and databases that tools hold between runs."""

@@ -15,6 +15,7 @@ import orjson
 import pytest
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+from tool_server import Said, tool_server
 
 
 def _deflate(plain: bytes) -> bytes:
@@ -187,6 +188,25 @@ async def test_answers_that_are_no_json(toolbox: ToolRegistry, url: str) -> None
     assert binary.stdout is None
     assert isinstance(forced.data["body"], str)
     assert moved.data["body"] == "é"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"rows": [{"price": 1.5}, {"price": NaN}]}', "result.rows[1].price is NaN: "),
+        (b"[1, -Infinity]", "result[1] is -Infinity: "),
+    ],
+)
+async def test_a_body_with_a_number_that_json_lacks_raises(
+    toolbox: ToolRegistry, body: bytes, why: str
+) -> None:
+    with tool_server(lambda _: Said(body)) as server:
+        text = await call(toolbox, {"url": server.url, "response_type": "text"})
+        with pytest.raises(ToolError) as raised:
+            await call(toolbox, {"url": server.url})
+
+    assert text.data["body"] == body.decode()
+    assert str(raised.value).startswith(f"Result error: {why}")
 
 
 async def test_blanks_around_the_value_of_a_header_are_not_sent(

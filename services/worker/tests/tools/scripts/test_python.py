@@ -187,11 +187,8 @@ async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_p
 async def test_a_result_that_cannot_be_decoded_is_an_error(toolbox: ToolRegistry) -> None:
     code = "result = 1\nfor _ in range(5000): result = [result]"
 
-    result = await toolbox.run("python", {"code": code}, make_context(toolbox))
-
-    assert (result.status, result.exit_code) == ("error", -1)
-    assert result.error is not None
-    assert "nested too deeply" in result.error
+    with pytest.raises(ToolError, match=r"^Result error: .* nested too deeply"):
+        await toolbox.run("python", {"code": code}, make_context(toolbox))
 
 
 @pytest.mark.parametrize("uri", ["/dev/zero", "/", "/missing/file.py", ""])
@@ -321,7 +318,6 @@ async def test_a_script_that_cannot_be_asked_for_raises(
         ("return a + c", 4),
         ("result = None\ndef main(): return 'main'", "main"),
         ("import datetime\nresult = {'d': datetime.date(2026, 1, 2)}", {"d": "2026-01-02"}),
-        ("result = float('nan')", None),
     ],
 )
 async def test_how_a_script_gives_its_result(toolbox: ToolRegistry, code: str, data: Any) -> None:
@@ -333,6 +329,26 @@ async def test_how_a_script_gives_its_result(toolbox: ToolRegistry, code: str, d
         assert {"stdout": "", "stderr": result.stderr} == result.data
     else:
         assert result.data == data
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (
+            "result = {'rows': 3, 'mean': float('nan')}",
+            "result.mean is NaN: JSON has no such value",
+        ),
+        ("result = {'o': object()}", "result.o is a object (<object object at "),
+        ("import sys\nprint('{\"a\": [1, NaN]}')\nsys.exit(0)", "result.a[1] is NaN: "),
+    ],
+)
+async def test_a_result_without_json_is_an_error(
+    toolbox: ToolRegistry, code: str, why: str
+) -> None:
+    with pytest.raises(ToolError) as raised:
+        await toolbox.run("python", {"code": code}, make_context(toolbox))
+
+    assert str(raised.value).startswith(f"Result error: {why}")
 
 
 async def test_another_interpreter_is_started_for_its_script(toolbox: ToolRegistry) -> None:

@@ -348,6 +348,7 @@ async def test_what_is_no_module_of_the_interface_is_told(here: World) -> None:
         "nonsense": "can't be compiled: ",
         "(module)": "it exports no memory 'memory'",
         says("x"): "its result is no JSON",
+        says('{"data":[NaN]}'): "result.data[0] is NaN",
         says("[1]"): "its result has neither `data` nor `error`",
         module("(i64.const -1)"): "its result has 4294967295 bytes",
         module("(i64.const 0x7fffffff00000005)"): "which it hasn't got",

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import imports, limits
 from .body import Body
+from .results import NotJson, encode
 from .wire import JOB, LENGTH, REPORT_MARK, STALE
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class ScriptProcess:
         report: int,
         control: int,
         parent: int,
+        largest: int,
         box: Box | None,
         traces: Traces,
     ) -> None:
+        self._largest = largest
         self._job = job
         self._report = report
         self._control = control
@@ -137,18 +140,21 @@ class ScriptProcess:
             except (OSError, ValueError) as error:
                 self._report_bytes(dumps({"file_error": str(error)}).encode())
                 return False, 1
-        status, value = self._execute(job)
+        status, said = self._execute(job)
         if may_stay and status == 0 and self._may_stay(job):
             _flush()
-            self._report_value(value, prefix=b'"kept":true')
+            self._report_said(b'"kept":true', said)
             return True, status
-        self._report_value(value)
+        self._report_said(said)
         _end_interpreter()
         _flush()
         return False, status
 
-    def _execute(self, job: dict[str, Any]) -> tuple[int, str | None]:
-        """Return the exit status, and the value as JSON if there is one."""
+    def _execute(self, job: dict[str, Any]) -> tuple[int, bytes]:
+        """Return the exit status, and what is reported: the value, or why it has no JSON.
+
+        Nothing of a script that was cut short; null of one that gave no value.
+        """
         name = job["name"]
         source = job["code"]
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
@@ -159,14 +165,19 @@ class ScriptProcess:
             if job.get("libs"):
                 imports.add_imports(namespace, job["libs"], taken=job["args"])
             value = self._body(source, name).evaluate(namespace, dict(job["args"]))
-            return 0, _encode(value)
+            return 0, b'"value":' + _utf8(self._encoded(value))
+        except NotJson as refused:
+            return 0, b'"refused":' + _utf8(dumps(str(refused)))
         except SystemExit as end:
-            return _exit_status(end), None
+            return _exit_status(end), b""
         except BaseException as error:  # noqa: BLE001  a script may raise anything
             if isinstance(error, MemoryError):
                 limits.lift_memory_limit()
             _print_error(error, name)
-            return 1, None
+            return 1, b""
+
+    def _encoded(self, value: Any) -> str:
+        return "null" if value is None else encode(value, most=self._largest)
 
     def _body(self, source: str, name: str) -> Body:
         known = self._bodies.get((name, source))
@@ -183,10 +194,8 @@ class ScriptProcess:
         job.clear()
         return not self._traces.are_alive()
 
-    def _report_value(self, value: str | None, *, prefix: bytes = b"") -> None:
-        # No value: the script was cut short or its result has no JSON; null: it gave none.
-        given = b"" if value is None else b'"value":' + _utf8(value)
-        self._report_bytes(b"{" + b",".join(part for part in (prefix, given) if part) + b"}")
+    def _report_said(self, *parts: bytes) -> None:
+        self._report_bytes(b"{" + b",".join(part for part in parts if part) + b"}")
 
     def _report_bytes(self, data: bytes) -> None:
         frame = memoryview(REPORT_MARK + LENGTH.pack(len(data)) + data)
@@ -246,18 +255,6 @@ def _input_data(args: dict[str, Any]) -> dict[str, Any]:
     if inner.get("data") == fields:
         inner = fields
     return {**inner, **args}
-
-
-def _encode(value: Any) -> str | None:
-    """JSON of a result; `stderr` says why there is none."""
-    if value is None:
-        return "null"
-    try:
-        return dumps(value, default=str, allow_nan=False, ensure_ascii=False)
-    except (ValueError, TypeError, RecursionError) as error:
-        _complain(f"the result is not JSON: {error}")
-        # Not a number: no result at all; anything else: a null one.
-        return None if "float values" in str(error) else "null"
 
 
 def _utf8(text: str) -> bytes:

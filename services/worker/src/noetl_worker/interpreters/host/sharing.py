@@ -40,7 +40,7 @@ def rehearse(traces: Traces) -> None:
         text = json.dumps(_rehearsal(number)).encode()
         os.write(job, JOB.pack(True, len(text)) + text)
         ScriptProcess(
-            job=jobs, report=report, control=-1, parent=0, box=None, traces=traces
+            job=jobs, report=report, control=-1, parent=0, largest=0, box=None, traces=traces
         ).serve_one()
         traces.are_found(code)
     for descriptor in (jobs, job, report):

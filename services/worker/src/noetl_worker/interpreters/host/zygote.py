@@ -81,6 +81,7 @@ class Zygote:
                 report=self.report,
                 control=self.control,
                 parent=self._pid,
+                largest=self.limits.get("result_bytes", 0),
                 box=self._box,
                 traces=self._traces,
             ).live()

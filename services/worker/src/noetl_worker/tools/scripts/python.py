@@ -17,6 +17,7 @@ from noetl_contract.libraries.requirements import (
     requirements_of,
 )
 
+from noetl_worker import jsonb
 from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
@@ -103,6 +104,8 @@ class Python:
                 "I/O error",
                 f"python script file `{source['file']}` could not be read: {run.file_error}",
             )
+        if (wrong := _wrong_result(run)) is not None:
+            raise ToolError("Result error", wrong)
         result = _result(run, seconds=seconds, duration_ms=int((perf_counter() - started) * 1000))
         if code is not None and "ModuleNotFoundError" in run.stderr:
             return replace(result, error=_with_advice(result.error, code, wanted))
@@ -155,18 +158,23 @@ def _requirements(
     return wanted
 
 
+def _wrong_result(run: Run) -> str | None:
+    """Return what is wrong with the result that a script gave, if anything is."""
+    if run.too_large:
+        return "the script was ended: its result is too large (NOETL_WORKER_PYTHON_RESULT_BYTES)"
+    if run.unreadable:
+        return "the script was ended: its result is nested too deeply or no JSON"
+    return run.refused
+
+
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     if run.timed_out and seconds is not None:
         return over_time(seconds, duration_ms=duration_ms, stdout=run.stdout, stderr=run.stderr)
-    exit_code = -1 if run.exit_code < 0 or run.unreadable else run.exit_code
+    exit_code = max(run.exit_code, -1)
     failed = exit_code != 0
     error = f"Python script exited with code {exit_code}" if failed else None
-    if run.too_large:
-        error = "Python script was ended: its result is too large"
     if run.excess is not None:
         error = f"Python script was killed: {run.excess}"
-    if run.unreadable:
-        error = "Python script was ended: its result is nested too deeply or no JSON"
     return ToolResult(
         status="error" if failed else "success",
         data=_data(run),
@@ -198,10 +206,7 @@ def _data(run: Run) -> Any:
         return run.value
     if not run.has_value:
         # The script was cut short: its output counts if it is JSON.
-        try:
-            printed = orjson.loads(run.stdout)
-        except orjson.JSONDecodeError:
-            printed = MISSING
+        printed = jsonb.parsed(run.stdout, MISSING)
         if printed is not MISSING:
             return printed
     return {"stdout": run.stdout, "stderr": run.stderr}

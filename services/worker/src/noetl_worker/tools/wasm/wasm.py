@@ -12,7 +12,7 @@ from noetl_contract.plugins.interface import SERVER_HOST
 from noetl_contract.plugins.names import PluginPin
 from pydantic import ValidationError
 
-from noetl_worker import metrics
+from noetl_worker import jsonb, metrics
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.http.hosts import addresses_of
 from noetl_worker.tools.tool import (
@@ -197,11 +197,13 @@ def _told(plugin: Plugin, host: "Host", given: bytes, *, duration_ms: int) -> To
 
     Raises:
         ToolError: it gave none.
+        NotJson: a number in it is not finite.
     """
     try:
         answer = orjson.loads(given)
     except orjson.JSONDecodeError as error:
         metrics.PLUGIN_RUNS.labels("ended").inc()
+        jsonb.refuse_not_finite(given)
         raise ToolError(_PREFIX, f"{plugin.named}: its result is no JSON: {error}") from error
     if not isinstance(answer, dict) or not ("data" in answer or "error" in answer):
         metrics.PLUGIN_RUNS.labels("ended").inc()
