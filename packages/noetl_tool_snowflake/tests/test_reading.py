@@ -15,6 +15,7 @@ from noetl_tool_snowflake.sql_text import bound, has_rows, leaves_open, statemen
 from noetl_tool_snowflake.values import duckdb_type, reader, text, transfer_reader
 from noetl_worker.tools.errors import ToolError
 from noetl_worker.tools.sql.fields import SqlFields
+from noetl_worker.tools.sql.result import RowBuffer
 from snow_bench import PASSPHRASE, Keys, make_keys
 
 TOP = Path(__file__).resolve().parents[3]
@@ -159,7 +160,6 @@ def test_servers_are_compared_in_one_form(monkeypatch: pytest.MonkeyPatch) -> No
         (0, 2**70, str(2**70), str(2**70), str(2**70)),
         (0, Decimal("1.50"), "1.50", "1.50", "1.50"),
         (1, 2.5, 2.5, 2.5, "2.5"),
-        (1, float("nan"), None, "nan", "nan"),
         (13, True, True, True, "true"),
         (3, date(2024, 1, 2), "2024-01-02", "2024-01-02", "2024-01-02"),
         (12, time(1, 2, 3), "01:02:03", "01:02:03", "01:02:03"),
@@ -174,6 +174,14 @@ def test_values(code: int, value: Any, plain: Any, moved: Any, as_text: Any) -> 
     assert reader(code)(value) == plain
     assert transfer_reader(code)(value) == moved
     assert text(value) == as_text
+
+
+def test_a_number_that_json_lacks_is_refused_with_its_place() -> None:
+    rows = RowBuffer(["price"], as_objects=True, most_bytes=1000)
+    rows.add([[reader(1)(1.5)]])
+
+    with pytest.raises(ToolError, match=r"^Result error: result\.rows\[1\]\.price is NaN: "):
+        rows.add([[reader(1)(float("nan"))]])
 
 
 def test_types_of_duckdb() -> None:

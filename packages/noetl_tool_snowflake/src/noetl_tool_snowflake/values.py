@@ -67,7 +67,8 @@ def duckdb_type(code: int, precision: int | None, scale: int | None) -> str:
 
 def _plain(value: object) -> Json:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        # The encoder would write null for it; the same number as a decimal it refuses.
+        return value if math.isfinite(value) else Decimal(value)
     if isinstance(value, bytes | bytearray):
         return b64encode(value).decode()
     return _exact(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
+from noetl_worker.interpreters.host.results import NotJson, plain
 from noetl_worker.tools.errors import ToolError
 
 _FIRST_ROWS = 10
@@ -47,14 +48,17 @@ class RowBuffer:
         """Take rows of plain JSON values.
 
         Raises:
-            ToolError: there are too many.
+            ToolError: there are too many, or a value is a number that JSON doesn't have.
         """
         made: list[Json]
         if self._as_objects:
             made = [dict(zip(self.columns, row, strict=True)) for row in rows]
         else:
             made = [list(row) for row in rows]
-        self._bytes += len(jsonb.encode(made))
+        try:
+            self._bytes += len(jsonb.encode(made))
+        except NotJson as error:
+            raise ToolError("Result error", self._named(made) or str(error)) from error
         if self._bytes > self._most_bytes:
             raise ToolError(
                 "Database error",
@@ -62,6 +66,15 @@ class RowBuffer:
                 "(NOETL_WORKER_SQL_RESULT_BYTES)",
             )
         self._rows.extend(made)
+
+    def _named(self, rows: list[Json]) -> str | None:
+        """Return what is wrong in rows, with its place in the result."""
+        try:
+            for number, row in enumerate(rows, start=len(self._rows)):
+                plain(row, f"result.rows[{number}]")
+        except NotJson as error:
+            return str(error)
+        return None
 
     def data(self) -> JsonObject:
         """Return the data of the result."""

@@ -106,8 +106,7 @@ async def test_everything_but_select_and_with_counts(sql: Session, query: str, c
         ("[1::hugeint]", ["1"]),
         ("1.50::decimal(10,2)", "1.50"),
         ("0.1::double", 0.1),
-        ("'nan'::double", None),
-        ("[1.5::double, 'inf'::double]", [1.5, None]),
+        ("[1.5::double, NULL]", [1.5, None]),
         ("true", True),
         ("'é'", "é"),
         ("'ab'::blob", "YWI="),
@@ -177,6 +176,25 @@ async def test_parameters(sql: Session, value: Any) -> None:
 
     expected = {dict: '{"a":[1]}', list: '[1,"x"]'}.get(type(value), value)
     assert data["rows"] == [{"v": expected}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("'nan'::double", " is NaN: "),
+        ("'-inf'::float", " is -Infinity: "),
+        ("[1.5::double, 'inf'::double]", "[1] is Infinity: "),
+        ("{'a': {'b': 'nan'::double}}", ".a.b is NaN: "),
+    ],
+)
+async def test_a_number_that_json_lacks_is_refused_with_its_place(
+    sql: Session, expression: str, why: str
+) -> None:
+    query = f"SELECT CASE WHEN i = 777 THEN {expression} END AS v FROM range(1000) AS t(i)"
+
+    error = await sql.failure(query)
+
+    assert str(error).startswith(f"Result error: result.rows[777].v{why}")
 
 
 async def test_a_script_with_everything_a_splitter_can_get_wrong(sql: Session) -> None:

@@ -143,9 +143,6 @@ async def test_everything_but_select_and_with_counts(
         ("9223372036854775807", 9223372036854775807),
         ("1.5::float8", 1.5),
         ("0.1::float4", 0.1),
-        ("'NaN'::float8", None),
-        ("'-Infinity'::float8", None),
-        ("'NaN'::float4", None),
         ("1.500::numeric", "1.500"),
         ("1e30::numeric", "1" + "0" * 30),
         ("0.0000000001::numeric", "0.0000000001"),
@@ -219,6 +216,32 @@ async def test_every_type_has_a_value(sql: Session, expression: str, value: Any)
         value = '["a b","c\\"d")'
 
     assert await sql.value(expression) == value
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("'NaN'::float8", "price is NaN: "),
+        ("'-Infinity'::float8", "price is -Infinity: "),
+        ("'NaN'::float4", "price is NaN: "),
+        ("ARRAY[1.5, 'infinity'::float8]", "price[1] is Infinity: "),
+        ("ARRAY[ARRAY['-Infinity'::float4]]", "price[0][0] is -Infinity: "),
+    ],
+)
+async def test_a_number_that_json_lacks_is_refused_with_its_place(
+    sql: Session, expression: str, why: str
+) -> None:
+    others = "SELECT NULL::float8 AS price FROM generate_series(1, 700) UNION ALL SELECT 1.5"
+    if expression[0] != "'":
+        others = "SELECT 1 AS a, NULL AS price WHERE false"
+        query = f"SELECT {expression} AS price"
+    else:
+        query = f"{others} UNION ALL SELECT {expression}"
+
+    error = await sql.failure(query)
+
+    place = "result.rows[701]" if expression[0] == "'" else "result.rows[0]"
+    assert str(error).startswith(f"Result error: {place}.{why}")
 
 
 async def test_session_settings_change_no_value(sql: Session) -> None:

@@ -169,7 +169,8 @@ def _bound(value: Any) -> str:
     if value is None:
         return ""
     text = to_json(value)
-    text = text if isinstance(text, str) else orjson.dumps(text).decode()
+    text = text if isinstance(text, str | Decimal) else orjson.dumps(text).decode()
+    text = str(text)
     if not any(mark in text for mark in ' ,()[]"\\'):
         return text or '""'
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -215,8 +216,9 @@ def _record(value: Any) -> dict[str, Any]:
     return {name: to_json(item) for name, item in value.items()}
 
 
-def _float(value: float) -> float | None:
-    return value if isfinite(value) else None
+def _float(value: float) -> float | Decimal:
+    # The encoder would write null for it; the same number as a decimal it refuses.
+    return value if isfinite(value) else Decimal(value)
 
 
 def _base64(value: bytes) -> str:

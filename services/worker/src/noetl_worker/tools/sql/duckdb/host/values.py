@@ -7,6 +7,7 @@ months, nanoseconds and whatever lies outside of Python's calendar.
 import base64
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -186,7 +187,8 @@ def _same(value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, float):
-        return value if isfinite(value) else None
+        # The encoder would write null for it; the same number as a decimal it refuses.
+        return value if isfinite(value) else Decimal(value)
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, bytes):
