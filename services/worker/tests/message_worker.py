@@ -127,6 +127,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         drain_seconds: float = 5.0,
         share: float = 1.0,
         slow_seconds: float = 1.0,
+        is_able: Callable[[], bool] = lambda: True,
         **pending_outcomes: int,
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
@@ -178,7 +179,11 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                     bus,
                     durable or pool_durable("shared"),
                     SlotShares(
-                        transport.handle, slots=permits, share=share, slow_seconds=slow_seconds
+                        transport.handle,
+                        slots=permits,
+                        share=share,
+                        slow_seconds=slow_seconds,
+                        is_able=is_able,
                     ),
                     permits=permits,
                     drain_seconds=drain_seconds,

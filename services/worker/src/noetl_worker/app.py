@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -122,6 +122,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         await bus.subscribe(WATCH_HINT, outputs.on_hint)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
+        service.ready_when("scripts", pool.is_ready)
         await ensure_topology(bus, (COMMANDS,), (durable,))
         service.spawn("hearing", hearing.follow(bus, durable.stream))
         service.spawn("topology", run_topology_watch(bus, (COMMANDS,), (durable,)))
@@ -133,11 +134,20 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         for tool in toolbox.parking:
             service.spawn("parked", tool.watch())
         await register_until_done(transport)
-        service.spawn("commands", _work(settings, service, bus, transport))
+        service.spawn(
+            "commands", _work(settings, service, bus, transport, is_able=lambda: pool.is_able)
+        )
         yield
 
 
-async def _work(settings: Settings, service: Service, bus: Bus, transport: Transport) -> None:
+async def _work(
+    settings: Settings,
+    service: Service,
+    bus: Bus,
+    transport: Transport,
+    *,
+    is_able: Callable[[], bool],
+) -> None:
     """Pull, run, report; when cancelled, end what is running and wait for the answers."""
     grace = settings.shutdown_grace_seconds
     goodbye = min(_LONGEST_GOODBYE_SECONDS, grace * 0.3)
@@ -162,6 +172,7 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                         traced(transport.handle),
                         slots=settings.worker_max_concurrent,
                         share=settings.pool_share,
+                        is_able=is_able,
                     ),
                     permits=settings.worker_max_concurrent,
                     drain_seconds=grace - goodbye,

@@ -41,6 +41,10 @@ EMIT_RETRIES = counter(
     ("event_type",),
     zeros=("call.done", "command.completed", "command.failed", "command.started"),
 )
+START_FAILURES = counter(
+    "noetl_worker_interpreter_start_failures_total",
+    "Processes for scripts that could not be started; they are tried again for a minute.",
+)
 SCRIPT_ISOLATION = gauge(
     "noetl_worker_script_isolation",
     "1 if scripts are kept from other files, neighbours' memory, TCP ports, signals to foreign "
@@ -73,7 +77,7 @@ CONTAINER_WATCH_BREAKS = counter(
 )
 PUT_OFF = counter(
     "noetl_worker_put_off_total",
-    "Commands given back because their execution held its share of the slots while others waited.",
+    "Commands given back: their execution held its share of the slots, or no script could begin.",
 )
 ENVIRONMENTS = counter(
     "noetl_worker_libraries_environments_total",

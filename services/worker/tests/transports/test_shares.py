@@ -2,6 +2,7 @@
 
 from message_worker import StartWorker
 from noetl_testkit.waiting import eventually
+from noetl_worker import metrics
 from worker_control_plane import ControlPlane, granted, make_command, make_notification
 
 GREEDY, OTHER = 7, 8
@@ -78,3 +79,32 @@ async def test_a_command_that_waits_for_its_answer_holds_no_slot(
         plane.outcome_answer = lambda _message, _count: {"status": "ok"}
 
     assert put_off == []
+
+
+async def test_a_worker_that_can_begin_no_script_leaves_commands_to_others(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    _grant_all(plane)
+    async with start_worker(name="ill", is_able=lambda: False) as ill:
+        await _notify(plane, GREEDY, range(1, 6))
+        await eventually(lambda: metrics.PUT_OFF._value.get() > 0, what="they are given back")
+        async with start_worker(name="well", permits=8) as well:
+            await eventually(lambda: well.gate.running == 5, what="another one has them")
+            well.gate.open.set()
+            await eventually(lambda: _begun(plane, GREEDY) == 5, what="they are told of")
+
+    assert ill.gate.runs == 0
+
+
+async def test_a_worker_that_is_able_again_takes_what_it_gave_back(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    _grant_all(plane)
+    before = metrics.PUT_OFF._value.get()
+    is_able = False
+    async with start_worker(is_able=lambda: is_able) as worker:
+        await _notify(plane, GREEDY, range(1, 3))
+        await eventually(lambda: metrics.PUT_OFF._value.get() > before, what="they are given back")
+        is_able = True
+        await eventually(lambda: worker.gate.running == 2, what="it has them after all")
+        worker.gate.open.set()

@@ -1,19 +1,79 @@
 """A process that loads something once, and forks others on request."""
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 
 from noetl_worker.interpreters.host.wire import PID
 
+_log = get_logger()
+PATIENCE_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
+_PASSING = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EAGAIN,
+        errno.EINTR,
+        errno.ENOSPC,
+        errno.EDQUOT,
+    }
+)
 _PROMPT_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 
 
 class StartFailed(Exception):
-    """The process could not be started."""
+    """The process could not be started, so nothing has begun.
+
+    Attributes:
+        may_pass: it may be otherwise in a moment, or elsewhere: what the machine lacks, or what
+            somebody has killed.
+    """
+
+    def __init__(self, reason: str, *, may_pass: bool = True) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
+
+    @classmethod
+    def of(cls, error: OSError) -> Self:
+        """Return what an error of the system means."""
+        text = f"{error.strerror} (os error {error.errno})"
+        return cls(text, may_pass=error.errno in _PASSING)
+
+
+async def started[T](start: Callable[[], Awaitable[T]]) -> T:
+    """Start something, again and again while what hinders it may pass.
+
+    Raises:
+        StartFailed: it can't be started, or could not for a minute.
+    """
+    failure = StartFailed("it was not tried")
+    async for _ in backoff(
+        first_seconds=FIRST_PAUSE_SECONDS,
+        longest_seconds=LONGEST_PAUSE_SECONDS,
+        total_seconds=PATIENCE_SECONDS,
+    ):
+        try:
+            return await start()
+        except OSError as error:
+            failure = StartFailed.of(error)
+        except StartFailed as error:
+            failure = error
+        if not failure.may_pass:
+            break
+        _log.warning("start_failed", error=str(failure))
+    raise failure
 
 
 class ForkServer:
@@ -68,12 +128,23 @@ class ForkServer:
     async def _ask(
         self, requests: socket.socket, request: bytes, descriptors: tuple[int, ...]
     ) -> tuple[int, int] | None:
-        """Ask for a fork; None: it is gone or does not answer."""
+        """Ask for a fork; None: it is gone or does not answer.
+
+        Raises:
+            StartFailed: there is no descriptor left for the answer.
+        """
+        try:
+            # Else an answer without its descriptor would look as if it were gone, with all it has.
+            room = os.dup(requests.fileno())
+        except OSError as error:
+            raise StartFailed.of(error) from error
         try:
             socket.send_fds(requests, [request], descriptors)
             if not await is_readable(requests.fileno(), seconds=_PROMPT_SECONDS):
                 self._wake()
                 await is_readable(requests.fileno(), seconds=_ANSWER_SECONDS)
+            os.close(room)
+            room = -1
             data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
         except asyncio.CancelledError:
             # The late answer would be taken for the next one.
@@ -81,6 +152,9 @@ class ForkServer:
             raise
         except OSError:
             return None
+        finally:
+            if room >= 0:
+                os.close(room)
         return (PID.unpack(data)[0], handles[0]) if handles else None
 
     def _wake(self) -> None:
@@ -89,7 +163,10 @@ class ForkServer:
             self._process.send_signal(signal.SIGCONT)
 
     def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise StartFailed.of(error) from error
         with theirs:
             try:
                 # By the thread of the loop: its end is the signal for the process to end.
@@ -105,7 +182,7 @@ class ForkServer:
                 )
             except OSError as error:
                 ours.close()
-                raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
+                raise StartFailed.of(error) from error
         ours.setblocking(False)
         self._requests = ours
         return ours

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
-from noetl_worker.interpreters.fork_server import StartFailed
+from noetl_worker import metrics
+from noetl_worker.interpreters.fork_server import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PATIENCE_SECONDS,
+    StartFailed,
+    started,
+)
 from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 from noetl_worker.interpreters.run import InterpreterLost, Listener, Run
@@ -91,6 +98,8 @@ class InterpreterPool:
         self._waiting: deque[_Waiter] = deque()
         self._growth: asyncio.TimerHandle | None = None
         self._closed = False
+        self._pause = FIRST_PAUSE_SECONDS
+        self._unable_until = 0.0
         self._least = _SPARES
 
     async def run(
@@ -123,6 +132,15 @@ class InterpreterPool:
             execution = None
         interpreter = await self._take(execution)
         return await interpreter.run(job, timeout=timeout, execution=execution, listener=listener)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether scripts can be begun, as far as is known: not for a while after a failure."""
+        return asyncio.get_running_loop().time() >= self._unable_until
+
+    async def is_ready(self) -> bool:
+        """Return the same, for the readiness of the process."""
+        return self.is_able
 
     async def warm_up(self, count: int) -> None:
         """Start some interpreters ahead of the first scripts; so many stay."""
@@ -173,8 +191,10 @@ class InterpreterPool:
     ) -> Run:
         nursery = Nursery(executable=executable, limits=self._limits, forks_often=False)
         try:
-            interpreter = await Interpreter.start(
-                nursery=nursery, limits=self._limits, on_free=lambda _: None
+            interpreter = await started(
+                lambda: Interpreter.start(
+                    nursery=nursery, limits=self._limits, on_free=lambda _: None
+                )
             )
             self._alone.add(interpreter)
             try:
@@ -302,8 +322,8 @@ class InterpreterPool:
             await self._start_one()
         except (StartFailed, OSError) as error:
             self._starting = {task for task in self._starting if task is not own}
-            # Starting more would go on for ever.
-            self._refuse(str(error))
+            failure = StartFailed.of(error) if isinstance(error, OSError) else error
+            self._put_off(failure)
             return
         self._starting = {task for task in self._starting if task is not own}
         if not self._closed:
@@ -314,6 +334,7 @@ class InterpreterPool:
             nursery=self._nursery, limits=self._limits, on_free=self._freed
         )
         self._all.add(interpreter)
+        self._pause, self._unable_until = FIRST_PAUSE_SECONDS, 0.0
         self._freed(interpreter)
 
     def _freed(self, interpreter: Interpreter) -> None:
@@ -368,18 +389,33 @@ class InterpreterPool:
         # The first gets an interpreter of its own soon, if one may start.
         return next(same, None if self._starting else first)
 
-    def _refuse(self, reason: str) -> None:
-        """Fail the waiting scripts if there is no interpreter left."""
-        _log.warning("interpreter_not_started", error=reason)
+    def _put_off(self, failure: StartFailed) -> None:
+        """Let the waiting scripts wait for the next try; without interpreters not for ever."""
+        loop = asyncio.get_running_loop()
+        _log.warning("interpreter_not_started", error=str(failure))
+        metrics.START_FAILURES.inc()
+        self._unable_until = loop.time() + 2 * self._pause
         if self._all:
             kept = self._oldest_kept() if self._waiting else None
             if kept is not None:
                 self._retire(kept)
-            return
+        else:
+            self._refuse(failure, before=loop.time() - PATIENCE_SECONDS)
+        if self._waiting and self._growth is None and not self._closed:
+            self._growth = loop.call_later(self._pause, self._look_again)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+    def _refuse(self, failure: StartFailed, *, before: float) -> None:
+        """Fail the scripts that wait since before a time, or all if it won't be otherwise."""
+        left: deque[_Waiter] = deque()
         for waiter in self._waiting:
-            if not waiter.future.done():
-                waiter.future.set_exception(StartFailed(reason))
-        self._waiting.clear()
+            if waiter.future.done():
+                continue
+            if failure.may_pass and waiter.since > before:
+                left.append(waiter)
+            else:
+                waiter.future.set_exception(failure)
+        self._waiting = left
 
 
 @asynccontextmanager
@@ -396,7 +432,7 @@ async def interpreter_pool(
     try:
         try:
             await pool.warm_up(min(warm, size))
-        except StartFailed as error:
+        except (StartFailed, OSError) as error:
             # Scripts will say so; the other tools work all the same.
             _log.error("interpreter_not_started", error=str(error))
         yield pool

@@ -8,11 +8,12 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import orjson
 
-from noetl_worker.interpreters.fork_server import ForkServer, is_readable
+from noetl_worker.interpreters.fork_server import ForkServer, StartFailed, is_readable
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "
@@ -119,7 +120,14 @@ class Nursery:
             StartFailed: the program is not there or can't be started.
         """
         directory = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
-        pairs = [os.pipe() for _ in range(5)]
+        pairs: list[tuple[int, int]] = []
+        try:
+            pairs.extend(os.pipe() for _ in range(5))
+        except OSError as error:
+            for descriptor in chain.from_iterable(pairs):
+                os.close(descriptor)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise StartFailed.of(error) from error
         # Of the job the worker has the end to write to, of the others the end to read from.
         (theirs, ours), *outputs = pairs
         given = (theirs, *(pair[1] for pair in outputs))

@@ -11,6 +11,7 @@ from noetl_worker import metrics
 
 _MOST_REMEMBERED = 1024
 _LONGEST_PAUSE_DOUBLINGS = 3
+_UNABLE_PAUSE_SECONDS = 2.0
 
 
 class SlotShares:
@@ -21,6 +22,9 @@ class SlotShares:
     commands hold their slots for long: where slots change hands quickly, all have their turn. A
     command that only waits, for a child or for the answer to its outcome, holds none; and one that
     follows another with that answer is a command of its own.
+
+    While the worker can't begin scripts it gives everything back, so that others have it: what a
+    machine has too little of is seldom lacking for scripts alone.
     """
 
     def __init__(
@@ -30,11 +34,13 @@ class SlotShares:
         slots: int,
         share: float,
         slow_seconds: float = 1.0,
+        is_able: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._handle = handle
         self._most = max(1, int(slots * share))
         self._slow_seconds = slow_seconds
+        self._is_able = is_able
         self._clock = clock
         self._held: Counter[str] = Counter()
         self._newest: dict[str, float] = {}
@@ -42,6 +48,10 @@ class SlotShares:
 
     async def __call__(self, delivery: Delivery) -> None:
         """Handle a delivery, or give it back for a moment."""
+        if not self._is_able():
+            metrics.PUT_OFF.inc()
+            await delivery.nak(_UNABLE_PAUSE_SECONDS)
+            return
         execution = delivery.subject.rpartition(".")[2]
         if (
             self._held[execution] >= self._most

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -20,7 +20,7 @@ import orjson
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
-from noetl_worker.interpreters.fork_server import ForkServer, StartFailed
+from noetl_worker.interpreters.fork_server import ForkServer, StartFailed, started
 from noetl_worker.interpreters.place import is_below, place_for_scripts
 from noetl_worker.interpreters.process import PREFIX
 from noetl_worker.settings import Settings
@@ -140,26 +140,31 @@ class DuckDbs:
         # The last one used comes first, as its memory is in the caches most likely.
         return free.pop() if free else None
 
+    async def _fork(self, key: _Key, directory: str) -> tuple[int, socket.socket, int]:
+        """Start a process; return its descriptor, and the ends of its requests and its word."""
+        with ExitStack() as theirs, ExitStack() as ours:
+            requests, taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.callback(requests.close)
+            theirs.callback(taken.close)
+            told, telling = os.pipe()
+            ours.callback(os.close, told)
+            theirs.callback(os.close, telling)
+            task = orjson.dumps(self._task(key, directory))
+            _, handle = await self._nursery.fork(task, (taken.fileno(), telling))
+            ours.pop_all()
+        return handle, requests, told
+
     async def _started(self, key: _Key) -> DuckProcess:
         if self._is_closed:
             raise ToolError("Database error", "Failed to open database: the worker ends")
         directory = tempfile.mkdtemp(prefix=_PREFIX, dir=self._place)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        told, telling = os.pipe()
         try:
-            _, handle = await self._nursery.fork(
-                orjson.dumps(self._task(key, directory)), (theirs.fileno(), telling)
-            )
+            handle, ours, told = await started(lambda: self._fork(key, directory))
         except BaseException as error:
-            ours.close()
-            os.close(told)
             shutil.rmtree(directory, ignore_errors=True)
             if isinstance(error, StartFailed):
                 raise ToolError("Database error", f"Failed to open database: {error}") from error
             raise
-        finally:
-            theirs.close()
-            os.close(telling)
         process = DuckProcess(
             handle,
             ours,
