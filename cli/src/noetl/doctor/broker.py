@@ -4,7 +4,14 @@ import re
 from collections.abc import Iterator
 
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import ConsumerInfo, consumer_info, get_message, stream_info
+from noetl_common.bus.errors import BusForbidden, TopologyRefused
+from noetl_common.bus.jetstream import (
+    ConsumerInfo,
+    consumer_info,
+    get_message,
+    has_failed,
+    stream_info,
+)
 from noetl_contract.streams import (
     DEAD,
     STREAMS,
@@ -36,7 +43,11 @@ async def look_at_broker(bus: Bus, *, shards: int) -> list[Finding]:
         if found is None:
             missing.add(spec.name)
             findings.append(Finding("stream_missing", spec.name, f"no stream {spec.name}"))
-        elif spec is DEAD and found.messages:
+            continue
+        if await _has_failed(bus, spec.name):
+            text = f"{spec.name} stores nothing since a write to the broker's disk failed"
+            findings.append(Finding("stream_failed", spec.name, text))
+        if spec is DEAD and found.messages:
             text = f"{counted(found.messages, 'dead letter')} in {spec.name}"
             details = await _letters(bus, last=found.last_sequence)
             findings.append(Finding("dead_letters", spec.name, text, details))
@@ -45,6 +56,14 @@ async def look_at_broker(bus: Bus, *, shards: int) -> list[Finding]:
             info = await consumer_info(bus, durable.stream, durable.name)
             findings += _durable(durable, info)
     return findings
+
+
+async def _has_failed(bus: Bus, stream: str) -> bool:
+    """Return whether a stream takes nothing any more, as far as this login may know."""
+    try:
+        return await has_failed(bus, stream)
+    except (BusForbidden, TopologyRefused):
+        return False
 
 
 def _durables(shards: int) -> Iterator[DurableSpec]:

@@ -76,6 +76,11 @@ KINDS: Mapping[str, Kind] = {
         "Messages of this stream can't be stored; services make it anew if their login may.",
         _TOPOLOGY,
     ),
+    "stream_failed": Kind(
+        Severity.CRITICAL,
+        "What is published to it is lost without a word, also when its disk has room again.",
+        f"make room on its disk and restart the broker; {_RUNBOOK}#noetlbrokerstoresnothing",
+    ),
     "durable_missing": Kind(
         Severity.CRITICAL,
         "Nobody reads these messages until the durable is made anew.",

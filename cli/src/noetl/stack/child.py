@@ -28,6 +28,18 @@ async def _always(_: int) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """What is wrong with a process that answers, and whether a new start helps."""
+
+    text: str
+    restart_helps: bool
+
+
+async def _well(_: int) -> Ailment | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChildSpec:
     """How to run one process.
@@ -41,6 +53,7 @@ class ChildSpec:
         prepare: blocking work before each start, done in a thread.
         is_ready: whether the process with this pid is itself and does its work.
         is_alive: whether it makes progress; one that doesn't for long is killed.
+        ailment: what is wrong with it although it answers; it is started again where that helps.
         stop_signal: asks it to drain.
         stop_grace_seconds: how long that may take.
         start_patience_seconds: how long it may take to become ready once.
@@ -54,6 +67,7 @@ class ChildSpec:
     prepare: Callable[[], None] = lambda: None
     is_ready: Callable[[int], Awaitable[bool]]
     is_alive: Callable[[int], Awaitable[bool]] = _always
+    ailment: Callable[[int], Awaitable[Ailment | None]] = _well
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_seconds: float = 20.0
     start_patience_seconds: float = 120.0
@@ -70,6 +84,7 @@ class Pace:
     start_poll_seconds: float = 0.05
     watch_poll_seconds: float = 1.0
     hang_patience_seconds: float = 45.0
+    examine_seconds: float = 5.0
 
 
 @dataclass
@@ -185,7 +200,8 @@ class Child:
     async def _watch(self, pid: int) -> None:
         """Follows readiness and liveness until cancelled; kills a process that hangs."""
         await self._wait_ready(pid)
-        last_sign_of_life = time.monotonic()
+        last_sign_of_life = examined = time.monotonic()
+        ailment: Ailment | None = None
         while True:
             await asyncio.sleep(self.pace.watch_poll_seconds)
             ready, alive = await self.spec.is_ready(pid), await self.spec.is_alive(pid)
@@ -195,8 +211,28 @@ class Child:
             if now - last_sign_of_life > self.pace.hang_patience_seconds:
                 self._kill()
                 return
-            if not self._stopping.is_set():
-                self._enter(ChildState.READY if ready else ChildState.NOT_READY)
+            if alive and now - examined > self.pace.examine_seconds:
+                ailment, examined = await self.spec.ailment(pid), time.monotonic()
+            if self._stopping.is_set():
+                continue
+            if ailment is not None:
+                self._suffer(ailment)
+            self._enter(ChildState.READY if ready and ailment is None else ChildState.NOT_READY)
+            if ailment is not None and ailment.restart_helps:
+                await self._end(pid)
+                return
+
+    def _suffer(self, ailment: Ailment) -> None:
+        """Tell what is wrong, once."""
+        if self.trouble != ailment.text:
+            self.trouble = ailment.text
+            self.changed(self)
+
+    async def _end(self, pid: int) -> None:
+        """End the process in good order, so that it is started again."""
+        send(pid, self.spec.stop_signal)
+        await asyncio.sleep(self.spec.stop_grace_seconds)
+        self._kill()
 
     async def _wait_ready(self, pid: int) -> None:
         deadline = time.monotonic() + self.spec.start_patience_seconds

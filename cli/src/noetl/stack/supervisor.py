@@ -14,7 +14,7 @@ from pathlib import Path
 from noetl_common.errors import NoetlError
 
 from noetl.stack import leftovers, services
-from noetl.stack.child import Child, ChildSpec, ChildState
+from noetl.stack.child import Ailment, Child, ChildSpec, ChildState
 from noetl.stack.datadir import DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import probe_context, status_of
@@ -218,6 +218,9 @@ class Supervisor:
         async def is_ready(_: int) -> bool:
             return await asyncio.to_thread(instance.is_ready)
 
+        async def ailment(_: int) -> Ailment | None:
+            return await asyncio.to_thread(instance.ailment)
+
         self._add(
             ChildSpec(
                 name="nats",
@@ -227,6 +230,7 @@ class Supervisor:
                 prepare=instance.prepare,
                 is_ready=is_ready,
                 is_alive=is_ready,
+                ailment=ailment,
             )
         )
         return instance.url

@@ -9,7 +9,7 @@ import pytest
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
 from noetl_common.bus.jetstream import stream_info
-from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.bus.publish import Outgoing, PubAck, Silence
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Invalid, TooLarge
 from noetl_testkit.bus import Place, make_place, running
@@ -188,3 +188,41 @@ async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
     with pytest.raises(BusUnavailable, match="connection was lost"):
         await publishing
     await asyncio.to_thread(own_nats.start)
+
+
+async def test_a_broker_that_acknowledges_nothing_is_noticed(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subject that somebody hears and no stream takes: the same silence as of a failed stream."""
+    monkeypatch.setattr("noetl_common.bus.publish._SILENT_SECONDS", 0.2)
+    await bus.subscribe("noetl_commits.silent", lambda _message: None)
+    assert await bus.silence.is_over()
+
+    for _ in range(2):
+        with pytest.raises(BusUnavailable, match="no acknowledgement"):
+            await bus.publish("noetl_commits.silent", b"a", message_id=None, seconds=0.2)
+
+    assert bus.silence.families() == ["noetl_commits"]
+    with pytest.raises(BusUnavailable, match="noetl_commits: nothing is acknowledged"):
+        await bus.silence.is_over()
+    bus.silence.end("noetl_commits")
+    assert await bus.silence.is_over()
+
+
+def test_silence_is_that_of_its_own_subjects_and_has_an_end() -> None:
+    now = 1000.0
+    silence = Silence(["a", "b"], clock=lambda: now)
+    silence.note("a", seconds=5)
+    silence.note("b", seconds=5)
+    assert silence.families() == [], "one late message is no silence"
+    now += 11
+    silence.note("a", seconds=5)
+    assert silence.families() == ["a"]
+    silence.end("b")
+    now += 300
+    assert silence.families() == ["a"], "who has nothing to publish learns of no end"
+    now += 400
+    assert silence.families() == [], "nor of a silence that goes on"
+    silence.note("a", seconds=5)
+    silence.clear()
+    assert silence.families() == []

@@ -109,6 +109,12 @@ STREAMS = (INGRESS, COMMANDS, EVENTS, COMMITS, DEAD, AUDIT)
 ALL_STREAMS = (*STREAMS, PAGES)
 """With what one service makes when it needs it."""
 
+# What asks a broker whether a stream has failed: a purge of messages that there are none of. After
+# a write that failed, for want of room on the disk, it is refused so until the broker is started
+# again; to a publish the broker says nothing.
+NO_MESSAGES = "noetl_nothing.at.all"
+PURGE_FAILED = 10051
+
 
 def ingress_durable(shard: int) -> DurableSpec:
     """Return the orchestrators' durable of one shard (ack wait 5 s: W4)."""

@@ -292,6 +292,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             )
             probe = HealthProbe(bus, services, timeout_seconds=settings.health_patience_seconds)
             service.ready_when("nats", bus.is_ready)
+            service.ready_when("nats_stores", bus.silence.is_over)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
             service.measure_when_read("demand", lambda: measure_demand(services), *MEASURED)
@@ -307,11 +308,6 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 interval_seconds=settings.edge_heartbeat_seconds,
             )
             service.spawn("registration", run_registration(registration))
-            places = StreamPlaces(
-                settings.max_event_streams,
-                per_address=settings.max_event_streams_per_address,
-                per_principal=settings.max_event_streams_per_principal,
-            )
             watches = OutputWatches(bus)
             service.spawn("output watches", watches.run())
             service.gateway = Gateway(
@@ -322,7 +318,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 services,
                 probe,
                 service.closing,
-                places,
+                _stream_places(settings),
                 Listeners(services, ids, seconds=settings.listener_cache_seconds),
                 DeliveryCheck(settings.ingress_jwks_url),
                 watches,
@@ -334,6 +330,14 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             finally:
                 service.gateway = None
                 await registration.leave()
+
+
+def _stream_places(settings: Settings) -> StreamPlaces:
+    return StreamPlaces(
+        settings.max_event_streams,
+        per_address=settings.max_event_streams_per_address,
+        per_principal=settings.max_event_streams_per_principal,
+    )
 
 
 @asynccontextmanager

@@ -69,6 +69,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             open_pool(_background_settings(settings), name=f"{NAME}-background", login=login)
         )
         service.ready_when("bus", bus.is_ready)
+        service.ready_when("nats_stores", bus.silence.is_over)
         await wait_for_schema(background_pool, _SCHEMA)
         await check_rights(background_pool, service=NAME, role=settings.postgres_user)
         await ensure_topology(bus, STREAMS, ingress_durables(settings.shard_index))

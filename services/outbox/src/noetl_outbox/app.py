@@ -67,6 +67,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
             bus, store, creation_times=creation_times, wake_sweep=relay.wake, settings=settings
         )
         service.ready_when("nats", bus.is_ready)
+        service.ready_when("nats_stores", bus.silence.is_over)
         service.ready_when("postgres", database.is_reachable)
         service.measure_when_read(
             "outbox", lambda: measure(store, shard=settings.shard_index), *MEASURED

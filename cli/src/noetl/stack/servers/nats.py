@@ -1,18 +1,22 @@
 """One embedded NATS server: its configuration, its command line, and whether it is itself."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from noetl_contract.documents.broker_logins import OPERATOR, BrokerUser, authorization
+from noetl_contract.streams import ALL_STREAMS, NO_MESSAGES, PURGE_FAILED
 
+from noetl.stack.child import Ailment
 from noetl.stack.private_file import write_private
 from noetl.stack.process import with_parent_death
 from noetl.stack.servers import binaries
 from noetl.stack.servers.nats_probe import NatsProbe
 
 MEGABYTE = 1024 * 1024
+_ROOM_BYTES = 16 * MEGABYTE
 
 
 def nats_address(user: str, password: str, *, port: int) -> str:
@@ -82,6 +86,35 @@ class NatsInstance:
                 return "error" not in probe.request("$JS.API.INFO")
         except (OSError, ValueError):
             return False
+
+    def failed_streams(self) -> list[str]:
+        """Return the streams that take nothing any more, until the server is started again.
+
+        Raises:
+            OSError, ValueError: it doesn't answer.
+        """
+        failed = []
+        with NatsProbe(self.url) as probe:
+            for stream in ALL_STREAMS:
+                purge = f"$JS.API.STREAM.PURGE.{stream.name}"
+                error = probe.request(purge, {"filter": NO_MESSAGES}).get("error")
+                if isinstance(error, dict) and error.get("err_code") == PURGE_FAILED:
+                    failed.append(stream.name)
+        return failed
+
+    def ailment(self) -> Ailment | None:
+        """Return what is wrong with this server, if it answers and yet stores nothing."""
+        try:
+            failed = self.failed_streams()
+            if not failed:
+                return None
+            free = shutil.disk_usage(self.store).free
+        except (OSError, ValueError):
+            return None  # whether it answers is asked elsewhere
+        text = f"it stores nothing in {', '.join(failed)} since a write to its disk failed"
+        if free < _ROOM_BYTES:
+            return Ailment(f"{text}, which has {free // MEGABYTE} MB left", restart_helps=False)
+        return Ailment(f"{text}; there is room now", restart_helps=True)
 
     def _settings(self) -> dict[str, object]:
         settings: dict[str, object] = {

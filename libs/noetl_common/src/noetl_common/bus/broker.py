@@ -77,6 +77,7 @@ class Bus:
         self.forbidden: set[str] = set()
         self.answers = Inbox(prefix="")
         self._publisher = Publisher(self)
+        self.silence = self._publisher.silence
         self._connected = asyncio.Event()
         self._closed_reason: str | None = None
         self._asked: dict[asyncio.Future[Incoming], str] = {}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 from noetl_contract.json import JsonObject
+from noetl_contract.streams import NO_MESSAGES, PURGE_FAILED
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
@@ -191,6 +192,20 @@ async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float
         bus, f"STREAM.MSG.DELETE.{stream}", wanted, allow=(_NO_MESSAGE,), seconds=seconds
     )
     return answer is not None and "error" not in answer
+
+
+async def has_failed(bus: Bus, stream: str, *, seconds: float = SECONDS) -> bool:
+    """Return whether a stream takes nothing any more, until the broker is started again.
+
+    Raises:
+        BusUnavailable, TopologyRefused: as `stream_info`.
+        BusForbidden: our login may not ask.
+    """
+    wanted: JsonObject = {"filter": NO_MESSAGES}
+    answer = await call(
+        bus, f"STREAM.PURGE.{stream}", wanted, allow=(PURGE_FAILED,), seconds=seconds
+    )
+    return answer is not None and "error" in answer
 
 
 async def call(

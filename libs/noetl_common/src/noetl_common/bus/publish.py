@@ -1,8 +1,9 @@
 """Publishing to JetStream: many at once, acknowledged through one inbox."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from time import monotonic, perf_counter
 from typing import Protocol
@@ -24,6 +25,9 @@ _REPEAT_SECONDS = 1.0
 _REPEAT_BYTES = 4 << 20  # at once: half of what the connection keeps unsent
 _TOO_LARGE_FOR_STREAM = 10054
 _FAMILIES = sorted({family(subject) for stream in ALL_STREAMS for subject in stream.subjects})
+_SILENT_SECONDS = 15.0
+_REMEMBER_SECONDS = 600.0
+"""Who has nothing to publish learns of no end; tries come minutes apart at last."""
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 
@@ -87,12 +91,75 @@ class Connection(Protocol):
         """Wait until there is a connection."""
 
 
+class Silence:
+    """Subjects whose messages are not acknowledged although there is a connection.
+
+    A broker whose disk was full marks a stream as failed until it is started again: it answers
+    everything else, and takes messages without a word.
+
+    Args:
+        families: of subjects, as they are named in metrics.
+    """
+
+    def __init__(self, families: Iterable[str], clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, tuple[float, float]] = {}
+        shown = metrics.gauge(
+            "noetl_bus_unacknowledged",
+            "1 while messages of these subjects are not acknowledged, though we are connected.",
+            ("family",),
+        )
+        for name in families:
+            shown.labels(name).set_function(partial(self._is_silent, name))
+
+    def _is_silent(self, name: str) -> bool:
+        return name in self.families()
+
+    def note(self, name: str, *, seconds: float) -> None:
+        """Note that a message was not acknowledged for so long, until now."""
+        now = self._clock()
+        since, last = self._since.get(name, (now - seconds, now))
+        if now - last > _REMEMBER_SECONDS:
+            since = now - seconds
+        self._since[name] = since, now
+
+    def end(self, name: str) -> None:
+        """Note that one was acknowledged."""
+        if self._since:
+            self._since.pop(name, None)
+
+    def clear(self) -> None:
+        """Forget all: the connection was lost, which is told elsewhere."""
+        self._since.clear()
+
+    def families(self) -> list[str]:
+        """Return the families that are silent now."""
+        now = self._clock()
+        return [
+            name
+            for name, (since, last) in self._since.items()
+            if last - since >= _SILENT_SECONDS and now - last <= _REMEMBER_SECONDS
+        ]
+
+    async def is_over(self) -> bool:
+        """Readiness check: what is published to streams is acknowledged.
+
+        Raises:
+            BusUnavailable: for a while it was not; names the subjects.
+        """
+        if silent := self.families():
+            reason = "nothing is acknowledged: has its disk been full? Start the broker again"
+            raise BusUnavailable(what=", ".join(silent), reason=reason)
+        return True
+
+
 class Publisher:
     """Publishes with acknowledgements; messages with an id survive a reconnect by repetition."""
 
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._in_flight: dict[str, _InFlight] = {}
+        self.silence = Silence(_FAMILIES)
         self._repeating: asyncio.TimerHandle | None = None
         self._published = metrics.counter(
             "noetl_bus_published_total",
@@ -121,12 +188,14 @@ class Publisher:
                 ack = await self._until_stored(message)
         except TimeoutError:
             self._published.labels(name, "timeout").inc()
+            self._note_silence(name, seconds)
             raise BusUnavailable(
                 what=message.subject, reason=f"no acknowledgement in {seconds:g} s"
             ) from None
         except NoetlError:
             self._published.labels(name, "error").inc()
             raise
+        self.silence.end(name)
         self._published.labels(name, "ok").inc()
         self._duration.labels(name).observe(perf_counter() - started)
         return ack
@@ -148,6 +217,12 @@ class Publisher:
         except TimeoutError:
             pass
         late = f"no acknowledgement in {seconds:g} s"
+        for name in {
+            family(message.subject)
+            for message, result in zip(messages, results, strict=True)
+            if result is None
+        }:
+            self._note_silence(name, seconds)
         outcome = [
             BusUnavailable(what=message.subject, reason=late) if result is None else result
             for message, result in zip(messages, results, strict=True)
@@ -226,6 +301,11 @@ class Publisher:
         await wire.write(bus.nc, data)
         return entry
 
+    def _note_silence(self, name: str, seconds: float) -> None:
+        """Note a message that was not acknowledged, unless there is no connection."""
+        if self._bus.nc.is_connected:
+            self.silence.note(name, seconds=seconds)
+
     def _repeat(self) -> None:
         """Send again what has not been acknowledged for long; its id makes that harmless.
 
@@ -257,6 +337,7 @@ class Publisher:
 
     def on_disconnected(self) -> None:
         """Fail messages without an id: whether they were stored is unknown."""
+        self.silence.clear()
         for entry in self._in_flight.values():
             if not entry.repeatable and not entry.answer.done():
                 entry.answer.set_exception(
@@ -281,6 +362,8 @@ class Publisher:
             key = (family(message.subject), "ok" if isinstance(result, PubAck) else "error")
             counts[key] = counts.get(key, 0) + 1
         for (name, word), count in counts.items():
+            if word == "ok":
+                self.silence.end(name)
             self._published.labels(name, word).inc(count)
 
 
