@@ -201,7 +201,7 @@ def test_a_trigger_stays_there_also_under_the_very_name_of_a_namespace(
         started = [one for one in _entries(found) if one["path"] == name]
         return int(started[0]["execution_id"]) if started else None
 
-    execution = wait_for(followed, what="the trigger counts", timeout_seconds=60)
+    execution = wait_for(followed, what="the trigger counts")
 
     assert teams.reach(execution) == INSIDE
     owner = f"trigger:{name}/t" if is_old else f"author of {name}"

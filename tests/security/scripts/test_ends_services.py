@@ -6,6 +6,7 @@ All that these calls ask for is the same user, which the local stack's services 
 import httpx
 import pytest
 from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.host.calls import can_filter
 from steps import pids, python_step, result_of
 
@@ -67,7 +68,7 @@ def test_no_memory_of_the_kernel_s_is_left(nats_stack: Stack) -> None:
 
 def test_the_worker_tells_that_calls_are_refused(nats_stack: Stack) -> None:
     port = nats_stack.services()["worker"]["port"]
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS).text
 
     assert 'noetl_worker_script_isolation{feature="calls"} 1.0' in text
 

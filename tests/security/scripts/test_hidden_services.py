@@ -40,7 +40,7 @@ def test_the_edge_hides_what_it_was_told(nats_stack: Stack, tmp_path: Path) -> N
                     return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=30).is_success
                 return False
 
-            wait_until(lives, what="the edge lives", timeout_seconds=60)
+            wait_until(lives, what="the edge lives")
             place = Path(f"/proc/{edge.pid}")
             assert f"Uid:\t{_USER if is_root else os.geteuid()}" in (place / "status").read_text()
             assert (place / "environ").stat().st_uid == 0

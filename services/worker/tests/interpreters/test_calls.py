@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.host.calls import COMMON, MACHINES, can_filter, program
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import Keeping, interpreter_pool
@@ -43,7 +44,7 @@ async def result_of(limits: InterpreterLimits, code: str, **args: Any) -> Any:
         warm=1,
         keeping=Keeping(1, 5),
     ) as pool:
-        run = await pool.run(orjson.dumps(job), timeout=120)
+        run = await pool.run(orjson.dumps(job), timeout=PATIENCE_SECONDS)
     return run.value if run.has_value else run.stderr
 
 
