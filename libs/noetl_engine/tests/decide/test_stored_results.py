@@ -85,7 +85,7 @@ def test_what_names_the_reference_asks_for_nothing() -> None:
     assert run.asked == []
     assert args_of(run) == {"ref": args_of(run)["ref"], "total": 3, "old": False}
     scope = run.find("use").context["render_context"]
-    assert dict.items(scope["start"]["data"]) == {"_ref": args_of(run)["ref"], "total": 3}.items()
+    assert scope["start"]["data"] == {"_ref": args_of(run)["ref"], "total": 3}
 
 
 def test_a_result_that_can_not_be_had_fails_the_step_that_names_it() -> None:

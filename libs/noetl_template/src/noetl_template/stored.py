@@ -70,10 +70,9 @@ class Stored(dict[str, Value]):
     def __contains__(self, key: Value) -> bool:
         return dict.__contains__(self, key) or self._refuse()
 
-    # Whatever looks at all of it.
-    __bool__ = __eq__ = __ge__ = __gt__ = __iter__ = __le__ = __len__ = __lt__ = _refuse
-    __ne__ = __or__ = __reversed__ = __ror__ = items = keys = values = _refuse
-    __hash__ = None
+    # Whatever templates look at all of it by; `walks.equal` compares.
+    __bool__ = __ge__ = __gt__ = __iter__ = __le__ = __len__ = __lt__ = _refuse
+    __or__ = __reversed__ = __ror__ = items = keys = values = _refuse
 
 
 def with_fetched(scope: Mapping[str, Value]) -> dict[str, Value]:

@@ -4,8 +4,9 @@ import math
 import re
 from typing import Final
 
-from noetl_template.errors import EvaluationError
+from noetl_template.errors import EvaluationError, NotAtHand
 from noetl_template.limits import Budget
+from noetl_template.stored import Stored
 from noetl_template.values import (
     INT64_MAX,
     INT64_MIN,
@@ -84,6 +85,9 @@ def equal(left: Value, right: Value, budget: Budget) -> bool:
     if type(left) not in _CONTAINERS or type(right) not in _CONTAINERS:
         if type(left) is str and len(left) > SHORT:
             budget.spend(len(left))
+        for one in (left, right):
+            if isinstance(one, Stored):
+                raise NotAtHand(one)
         return bool(left == right)
     if isinstance(left, dict) is not isinstance(right, dict) or len(left) != len(right):
         return False
