@@ -82,6 +82,10 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("{{ '%s|' | format(a) }}", '"1e+21|"', '"1000000000000000000000.0|"',
                 (("a", 1e21),)),
     ],
+    "numbers-not-finite": [
+        Example("{{ 1 / 0 }}", '"inf"', REFUSED),
+        Example("{{ (1 / 0) }}", "null", REFUSED, (), ("worker",)),
+    ],
     "numbers-beyond-64-bit": [
         Example("{{ [9223372036854775808] }}", "[9223372036854775808]",
                 '["9223372036854775808"]', (), ("server",)),
@@ -163,7 +167,12 @@ def _textual(value: object) -> object:  # noqa: PLR0911 - one return per type
     return value
 
 
+_NOT_FINITE = re.compile(r"\b(?:inf|NaN|null)\b")
+
 _KINDS: dict[str, Callable[[Difference], bool]] = {
+    "numbers-not-finite": lambda one: (
+        one.ours == REFUSED and _NOT_FINITE.search(one.theirs) is not None
+    ),
     "numbers-written-otherwise": _is_number_written_otherwise,
     "null-beside-tojson": lambda one: "tojson" in one.template and _is_value_instead_of_text(one),
     "null-in-operator": lambda one: (

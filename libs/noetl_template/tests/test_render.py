@@ -1,7 +1,8 @@
 import copy
 import threading
 import time
-from typing import Never
+from collections.abc import Callable
+from typing import Any, Never
 
 import pytest
 from noetl_template import (
@@ -260,6 +261,27 @@ def test_guards(guard: str, *, holds: bool):
 )
 def test_policy_rules(*, when: str | bool | None, holds: bool):
     assert evaluate_rule(when, {"output": {"status": "error"}}) is holds
+
+
+@pytest.mark.parametrize("render", [render_server, render_worker])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1e308 * 10 }}",
+        "{{ -1e308 * 10 }}",
+        "{{ total / count }}",
+        "{{ {'mean': [total / count]} }}",
+        " {{ total / count }} ",
+        "{{ [1e308 * 10] | tojson }}",
+    ],
+)
+def test_a_number_that_json_lacks_is_no_value(render: Callable[[Any, Any], Any], template: str):
+    with pytest.raises(TemplateError, match=r"the value is (NaN|-?inf), a number that JSON does"):
+        render({"set": [template]}, {"total": 0.0, "count": 0.0})
+
+
+def test_in_a_text_such_a_number_is_a_word():
+    assert render_server("mean: {{ 0.0 / 0 }}", {}) == "mean: NaN"
 
 
 def test_a_failing_guard_raises():

@@ -1,6 +1,5 @@
 """Give rendered text its JSON type ("3" becomes 3), by the rules of server or worker."""
 
-import math
 import re
 from typing import Final
 
@@ -17,6 +16,7 @@ from noetl_template.values import (
     WORKER,
     Json,
     Value,
+    finite,
     float_text,
 )
 from noetl_template.walks import prints_as_json
@@ -85,7 +85,7 @@ def server_value(value: Value, prefix: str, suffix: str, budget: Budget) -> Json
         case int():
             return value if INT64_MIN <= value <= INT64_MAX else float(value)
         case float():
-            return value if math.isfinite(value) else prefix + float_text(value) + suffix
+            return finite(value)
         case list() | dict() if prints_as_json(value, budget):
             known: Json = plain(value)
             return known

@@ -323,7 +323,8 @@ class Dialect:
     def json_ready(self, value: Value, budget: Budget) -> Value:
         """Return ``value`` for JSON: undefined and none as ``None``, keys as strings.
 
-        Of numbers that JSON doesn't know the server makes text later, like of all its floats.
+        Raises:
+            EvaluationError: a number in it is not finite, or it is a function or the like.
         """
         match value:
             case str():
@@ -333,7 +334,7 @@ class Dialect:
             case None | bool() | int():
                 return value
             case float():
-                return value if math.isfinite(value) or not self.proxies_result else None
+                return finite(value)
             case Marker():
                 return None
             case list() | tuple():
@@ -372,6 +373,17 @@ WORKER: Final = Dialect(
 def size_of(value: object) -> int:
     """Return the number of characters or elements that an operation has to be paid for."""
     return len(value) if isinstance(value, str | list | Mapping) else 0
+
+
+def finite(value: float) -> float:
+    """Return a number that JSON knows.
+
+    Raises:
+        EvaluationError: it is none.
+    """
+    if not math.isfinite(value):
+        raise EvaluationError(f"the value is {float_text(value)}, a number that JSON doesn't have")
+    return value
 
 
 def float_text(value: float) -> str:
