@@ -28,6 +28,7 @@ from noetl_engine.state.failures import ends_softly, ends_without_data, is_failu
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
+from noetl_engine.state.values import rough_bytes
 from noetl_engine.state.waiting import REMINDER_TIMER, WAIT_TIMER
 
 BY_ENGINE = {"emitted_by": "orchestrator"}
