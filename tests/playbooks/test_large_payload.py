@@ -14,7 +14,7 @@ from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 LOOP = """\
 apiVersion: noetl.io/v2
@@ -162,7 +162,7 @@ def names(client: httpx.Client, stack: Stack) -> None:
         client.post(f"/api/executions/{execution_id}/cancel")
         return issued_bytes(stack, execution_id, "start")[1] < 3000
 
-    wait_until(is_short, what="large payloads are named", timeout_seconds=60, every_seconds=0.2)
+    wait_until(is_short, what="large payloads are named", every_seconds=0.2)
 
 
 def test_the_bytes_of_an_iteration_do_not_grow_with_the_payload(transport_stack: Stack) -> None:
@@ -278,7 +278,7 @@ def test_a_killed_orchestrator_goes_on_from_the_log() -> None:
             )
 
         for wanted in (500, 2500):
-            wait_until(lambda wanted=wanted: ended() >= wanted, timeout_seconds=300)
+            wait_until(lambda wanted=wanted: ended() >= wanted)
             for name, service in stack.services().items():
                 if name.startswith("orchestrator"):
                     with suppress(ProcessLookupError):

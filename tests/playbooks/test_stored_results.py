@@ -9,7 +9,7 @@ from httpx import Client
 from noetl_testkit.stack import Stack, events, execute, finish, register
 from real_playbooks import DATABASE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 COUNT = 600
 ROWS = f"result = [{{'id': i, 'name': 'x' * 250}} for i in range({COUNT})]"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from noetl_contract.json import Json
 
 from noetl_engine.inputs import Facts, WorkerSeen
+from noetl_engine.outputs import CommandChange
 from noetl_engine.state.model import CommandState
 
 GIVEN_BACK = "worker_gone"
@@ -147,3 +148,48 @@ def _registered_again(
         latest = since + allowance
         return claimed_at < latest and (heard_at is None or heard_at < latest)
     return claimed_at < since - allowance and (heard_at is None or heard_at < since)
+
+
+def change_of(
+    command: CommandState,
+    facts: Facts,
+    *,
+    ended: str | None,
+    error: str | None,
+    result_event_id: int | None,
+) -> CommandChange:
+    """Return a command's row as it is now.
+
+    Args:
+        command: its state.
+        facts: of the decision.
+        ended: its last status, if it is over.
+        error: why it has failed.
+        result_event_id: of the event that holds its result.
+    """
+    # With its result in the log the command can end without its worker.
+    limits = facts.limits
+    seconds = limits.lease_seconds if command.call is None else limits.result_seconds
+    # Nobody holds a parked command: its worker is done with it.
+    held = bool(command.holds) and command.parked is None
+    status = "PENDING"
+    if ended is not None:
+        status = ended
+    elif command.started_at is not None:
+        status = "RUNNING"
+    elif command.holds:
+        status = "CLAIMED"
+    return CommandChange(
+        event_id=command.event_id,
+        status=status,
+        worker_id=command.worker_id if held or ended else None,
+        instance=command.instance if held or ended else None,
+        attempts=command.attempts,
+        holds=command.holds,
+        claimed_at=command.claimed_at,
+        started_at=command.started_at,
+        ended_at=None if ended is None else facts.now,
+        lease_until=None if ended or not held else facts.now + timedelta(seconds=seconds),
+        error=error,
+        result_event_id=result_event_id,
+    )

@@ -140,3 +140,23 @@ class RenderContext(Context):
             return False
         loop._last_changed_value = values  # noqa: SLF001 - where Jinja keeps it
         return True
+
+
+type Operation = Callable[..., Value]
+"""A filter or test: a function of the render context, the value and the arguments."""
+
+
+class Registry(dict[str, Operation]):
+    """Finds something for every name, so that only *using* an unknown one is an error.
+
+    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the original server
+    accepts unknown names in branches that are never taken.
+    """
+
+    @override
+    def get(self, key: str, default: Value = None, /) -> Operation:
+        return super().get(key, _unknown)
+
+
+def _unknown(*_args: Value) -> None:
+    """Never called: generated code looks the name up again and raises by itself."""

@@ -14,8 +14,6 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any, Final
 
-import orjson
-
 from noetl_template.errors import EvaluationError, NoSecret
 from noetl_template.limits import Budget
 
@@ -447,11 +445,3 @@ def is_hidden(char: str) -> bool:
     Unprintable ones and those that combine with their neighbour.
     """
     return not char.isprintable() or unicodedata.category(char) in {"Mn", "Me"}
-
-
-def dump_json(value: Value) -> str:
-    """Compact JSON with sorted keys."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except (TypeError, ValueError) as error:
-        raise EvaluationError("this value has no JSON form") from error

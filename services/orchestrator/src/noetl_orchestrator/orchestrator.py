@@ -42,8 +42,8 @@ from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.memory.replicas import Replicas
-from noetl_orchestrator.memory.result_store import ResultReader, ResultStore
 from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
+from noetl_orchestrator.result_store import ResultReader, ResultStore
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -92,16 +92,12 @@ class Orchestrator:
         outbox_rows = OutboxRows.of(settings)
         self.clock, self.pauses = DatabaseClock(), Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
-        self.cache = ExecutionCache(
-            max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
-        )
+        many, most = settings.cache_executions, settings.cache_bytes
+        self.cache = ExecutionCache(max_executions=many, max_bytes=most)
         origins = Origins(database)
         self.loader = Loader(self.store, origins, executions)
-        self.results = ResultReader(
-            ResultStore(bus, shard=settings.shard_index),
-            origins,
-            most_bytes=settings.decision_result_bytes,
-        )
+        stored, most = ResultStore(bus, shard=settings.shard_index), settings.decision_result_bytes
+        self.results = ResultReader(stored, origins, most_bytes=most)
         self.playbooks = Playbooks(fetch_content, parse, settings)
         few = settings.replicas_active_min
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index, fewest_active=few)

@@ -201,12 +201,9 @@ def _transport(
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
     runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing, outputs=outputs)
-    reporter = Reporter(
-        worker_id=identity.worker_id,
-        next_id=ids.next,
-        # An outcome holds the text twice, and escaped it may be longer.
-        error_bytes=bus.largest_message // 8,
-    )
+    # An outcome holds the text of an error twice, and escaped it may be longer.
+    most = bus.largest_message // 8
+    reporter = Reporter(worker_id=identity.worker_id, next_id=ids.next, error_bytes=most)
     edge_results = EdgeResultStore(edge)
     timing = Timing(start_after_seconds=settings.worker_start_after_seconds)
     over_edge, workloads = EdgeChannel(edge), Workloads(settings.worker_workload_bytes)

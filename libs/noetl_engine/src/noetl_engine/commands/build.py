@@ -159,17 +159,13 @@ def build_command(
             flat = {**flat, **inputs}
             scope = scope_of(flat)
         kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope, own)
-        policy = None
     else:
         kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, step=step)
-        policy = tool.policy
     context: dict[str, Json] = {
         "tool_config": config,
         "args": dict(step.args),
         "render_context": scope,
     }
-    if policy is not None:
-        context["policy"] = policy
     context.update(_kept(step))
     if walked is not None and walked.hold_stored:
         flat = with_results_for_worker(flat, context)
@@ -187,6 +183,8 @@ def build_command(
 def _kept(step: Step) -> dict[str, Json]:
     """Return what the worker is told of a step beside its configuration."""
     kept: dict[str, Json] = {}
+    if isinstance(step.tool, Tool) and step.tool.policy is not None:
+        kept["policy"] = step.tool.policy
     if step.keychain:
         kept["keychain"] = list(step.keychain)
         if step.keychain_needed:

@@ -27,8 +27,7 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.outputs import NeedResults
 from noetl_engine.playbook.model import Playbook, Step
 from noetl_engine.renders import rendered
-from noetl_engine.state.results import bare_name
-from noetl_engine.state.stored import StoredResult
+from noetl_engine.state.results import StoredResult, bare_name
 
 # Fields of a playbook's records whose text is an expression, with template syntax or without.
 _GUARDS = frozenset({"when"})

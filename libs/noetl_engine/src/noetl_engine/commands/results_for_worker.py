@@ -8,7 +8,7 @@ from noetl_template import Stored, TemplateError, look_ups, with_fetched
 
 from noetl_engine.commands.needed_results import templates_of
 from noetl_engine.commands.rendering import question
-from noetl_engine.state.stored import StoredResult
+from noetl_engine.state.results import StoredResult
 
 _ALIASES = frozenset({"ctx", "workload"})
 

@@ -17,7 +17,7 @@ from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
-from noetl_engine.lease import given_back_note
+from noetl_engine.lease import change_of, given_back_note
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
@@ -446,29 +446,5 @@ class Draft:
 
     def _change_of(self, command: CommandState) -> CommandChange:
         ended, error = self._endings.get(command.event_id, (None, None))
-        limits = self.facts.limits
-        # With its result in the log the command can end without its worker.
-        seconds = limits.lease_seconds if command.call is None else limits.result_seconds
-        # Nobody holds a parked command: its worker is done with it.
-        held = bool(command.holds) and command.parked is None
-        status = "PENDING"
-        if ended is not None:
-            status = ended
-        elif command.started_at is not None:
-            status = "RUNNING"
-        elif command.holds:
-            status = "CLAIMED"
-        return CommandChange(
-            event_id=command.event_id,
-            status=status,
-            worker_id=command.worker_id if held or ended else None,
-            instance=command.instance if held or ended else None,
-            attempts=command.attempts,
-            holds=command.holds,
-            claimed_at=command.claimed_at,
-            started_at=command.started_at,
-            ended_at=None if ended is None else self.facts.now,
-            lease_until=None if ended or not held else self.facts.now + timedelta(seconds=seconds),
-            error=error,
-            result_event_id=self._results.get(command.event_id),
-        )
+        result = self._results.get(command.event_id)
+        return change_of(command, self.facts, ended=ended, error=error, result_event_id=result)

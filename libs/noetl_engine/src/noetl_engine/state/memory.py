@@ -8,7 +8,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_engine.state.context import Contexts
 from noetl_engine.state.fold import fold
 from noetl_engine.state.model import CommandState, State
-from noetl_engine.state.stored import StoredResults
+from noetl_engine.state.results import StoredResults
 from noetl_engine.state.values import IterationResult, Values
 
 RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})

@@ -8,8 +8,7 @@ from noetl_contract.json import Json, encode
 
 from noetl_engine.state.identity import command_id_of
 from noetl_engine.state.model import ResultRef, State
-from noetl_engine.state.results import bare_name, context_updates
-from noetl_engine.state.stored import StoredResults
+from noetl_engine.state.results import StoredResults, bare_name, context_updates
 
 _NODE_BYTES = 64
 _COUNTED_NODES = 2000

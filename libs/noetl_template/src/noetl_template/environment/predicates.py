@@ -6,9 +6,8 @@ from typing import Final
 from jinja2 import pass_context
 
 from noetl_template import operators
-from noetl_template.context import RenderContext
+from noetl_template.context import Operation, Registry, RenderContext
 from noetl_template.errors import EvaluationError, NotAtHand
-from noetl_template.registry import Operation, Registry
 from noetl_template.stored import Stored
 from noetl_template.values import Kind, Value
 from noetl_template.walks import equal

@@ -11,7 +11,7 @@ from jinja2 import pass_context
 from jinja2.utils import missing
 
 from noetl_template.containers import listed, mapped
-from noetl_template.context import RenderContext
+from noetl_template.context import Operation, Registry, RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import (
     defaults,
@@ -22,7 +22,6 @@ from noetl_template.filters import (
     sequences,
     text,
 )
-from noetl_template.registry import Operation, Registry
 from noetl_template.syntax.prepare import ITERATE, LOOK_UP, OWN, PAY
 from noetl_template.values import SERVER, Dialect, Value, size_of
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from noetl_template.context import RenderContext
+from noetl_template.context import Operation, RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.text import join_elements
-from noetl_template.registry import Operation
 from noetl_template.values import Kind, Value
 
 

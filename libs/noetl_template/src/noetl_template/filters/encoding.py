@@ -7,18 +7,18 @@ import orjson
 
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.values import INT64_MAX, INT64_MIN, Value, dump_json, float_text
+from noetl_template.values import INT64_MAX, INT64_MIN, Value, float_text
 
 
 def exact_json(context: RenderContext, value: Value) -> str:
     """Return the worker's ``tojson``."""
-    return dump_json(context.dialect.json_ready(value, context.budget))
+    return _dump_json(context.dialect.json_ready(value, context.budget))
 
 
 def textual_json(context: RenderContext, value: Value) -> str:
     """Return the server's ``tojson``."""
     ready = context.dialect.json_ready(value, context.budget)
-    return dump_json(with_textual_floats(ready))
+    return _dump_json(with_textual_floats(ready))
 
 
 def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return per type
@@ -74,3 +74,11 @@ def decode_base64(context: RenderContext, value: Value) -> str:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise EvaluationError(f"b64decode error: {error}") from error
+
+
+def _dump_json(value: Value) -> str:
+    """Compact JSON with sorted keys."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except (TypeError, ValueError) as error:
+        raise EvaluationError("this value has no JSON form") from error

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from noetl_template.containers import grouped, listed, mapped
-from noetl_template.context import RenderContext
+from noetl_template.context import Operation, RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.ordering import folded, in_order
-from noetl_template.registry import Operation
 from noetl_template.values import INT64_MAX, INT64_MIN, Kind, Value
 from noetl_template.walks import equal
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from noetl_template.containers import listed
-from noetl_template.context import RenderContext
+from noetl_template.context import Operation, RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.registry import Operation
 from noetl_template.values import MAX_NESTING, Kind, Value, quoted
 
 _HTML: Final = {

@@ -6,7 +6,7 @@ from noetl_contract.ingress import StoredMessage
 from noetl_contract.json import encode
 from pydantic import ValidationError
 
-from noetl_orchestrator.memory.result_store import NotStored, ResultStore
+from noetl_orchestrator.result_store import NotStored, ResultStore
 
 _FETCH_SECONDS = 10.0
 

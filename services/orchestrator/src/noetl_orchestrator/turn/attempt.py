@@ -1,7 +1,7 @@
 """One attempt at a turn: prepare, decide, encode, commit, answer."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -14,7 +14,6 @@ from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedResults, NeedRows
 from noetl_engine.renders import MoreWork
-from orjson import Fragment
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
@@ -29,7 +28,7 @@ from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
-from noetl_orchestrator.memory.result_store import ReadResults, ResultReader
+from noetl_orchestrator.result_store import ReadResults, ResultReader
 from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import (
     cancel_below_ended,
@@ -37,10 +36,10 @@ from noetl_orchestrator.turn.child_cancels import (
     tell_callers,
 )
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
-from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, HandedCommand
+from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, answer_all
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
-from noetl_orchestrator.turn.unit_of_work import UnitOfWork
+from noetl_orchestrator.turn.unit_of_work import UnitOfWork, begin_spans, end_spans
 
 _log = get_logger()
 
@@ -96,7 +95,7 @@ class TurnAttempt:
         began = perf_counter()
         await self._decide(prepared, facts)
         if spans is not None:
-            _trace(prepared.units, spans)
+            begin_spans(prepared.units, spans)
         commit = CommitParameters()
         encoded_units, checks = await self._encode(prepared, commit, facts)
         metrics.DECIDE_SECONDS.observe(perf_counter() - began)
@@ -107,7 +106,7 @@ class TurnAttempt:
             spans.committed()
         await self._after_commit(prepared, encoded_units, checks, committed)
         if spans is not None:
-            _end_spans(encoded_units, committed, spans)
+            end_spans((encoded.unit for encoded in encoded_units), committed.kept, spans)
         for turn_input, answer in prepared.settled:
             await turn_input.caller.answered(answer)
         for turn_input in prepared.given_back:
@@ -296,7 +295,7 @@ class TurnAttempt:
                 events=len(encoded.unit.rows.events),
                 commands=len(encoded.unit.rows.commands),
             )
-            await _answer_all(encoded.unit, encoded.handed)
+            await answer_all(encoded.unit, encoded.handed)
             if encoded.unit.left:
                 left = Group(encoded.unit.execution_id, encoded.unit.left)
                 prepared.postponed.append((left, 0.0))
@@ -322,7 +321,7 @@ class TurnAttempt:
                 await self._stop_runs((unit,))
                 if unit.expected:
                     self._parts.cache.put(unit.execution_id, unit.entry)
-                await _answer_all(unit, {})
+                await answer_all(unit, {})
                 if unit.left:
                     prepared.postponed.append((Group(unit.execution_id, unit.left), 0.0))
             else:
@@ -439,21 +438,6 @@ class TurnAttempt:
             prepared.postponed.append((group, pause))
 
 
-def _trace(units: Iterable[UnitOfWork], spans: TurnSpans) -> None:
-    for unit in units:
-        if unit.writes:
-            arrivals = [turn_input.arrival for turn_input in unit.inputs]
-            unit.spans = spans.of_unit(unit.execution_id, unit.trace, arrivals)
-
-
-def _end_spans(
-    encoded_units: Iterable[EncodedUnit], committed: Committed, spans: TurnSpans
-) -> None:
-    for unit in (encoded.unit for encoded in encoded_units):
-        if unit.spans is not None and unit.execution_id in committed.kept:
-            unit.spans.end(spans)
-
-
 def _bad_decision(unit: UnitOfWork, error: Exception) -> BadDecision:
     return BadDecision("decision", Group(unit.execution_id, list(unit.inputs)), error)
 
@@ -462,15 +446,3 @@ def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
     return RowRequest(
         unit.execution_id, unit.entry.execution, need, unit.expected, unit.rows.events
     )
-
-
-async def _answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, HandedCommand]) -> None:
-    for turn_input, answer in unit.answers:
-        if isinstance(answer.body, dict) and answer.body.get("status") == "late":
-            metrics.LATE.labels(answer.body.get("reason", "taken")).inc()
-        command = handed.get(turn_input)
-        told = answer
-        if command is not None and isinstance(answer.body, dict):
-            body = {**answer.body, "next": Fragment(command.message)}
-            told = Answer(answer.status, body, answer.error, answer.detail)
-        await turn_input.caller.answered(told)

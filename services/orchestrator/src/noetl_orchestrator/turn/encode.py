@@ -11,8 +11,10 @@ from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject, embed, encode_text
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import pool_segment
-from noetl_engine.outputs import CommandChange, NewCommand
+from noetl_engine.outputs import Answer, CommandChange, NewCommand
+from orjson import Fragment
 
+from noetl_orchestrator import metrics
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
 from noetl_orchestrator.memory.pauses import Pauses
@@ -367,3 +369,16 @@ def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
         "error": change.error,
         "latest_event_id": change.result_event_id,
     }
+
+
+async def answer_all(unit: UnitOfWork, handed: Mapping[TurnInput, HandedCommand]) -> None:
+    """Answer the callers of a unit; commands go with the answers to the outcomes they follow."""
+    for turn_input, answer in unit.answers:
+        if isinstance(answer.body, dict) and answer.body.get("status") == "late":
+            metrics.LATE.labels(answer.body.get("reason", "taken")).inc()
+        command = handed.get(turn_input)
+        told = answer
+        if command is not None and isinstance(answer.body, dict):
+            body = {**answer.body, "next": Fragment(command.message)}
+            told = Answer(answer.status, body, answer.error, answer.detail)
+        await turn_input.caller.answered(told)

@@ -10,7 +10,7 @@ from noetl_engine.outputs import Answer
 from noetl_engine.renders import Renders
 
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
-from noetl_orchestrator.memory.result_store import ReadResults
+from noetl_orchestrator.result_store import ReadResults
 from noetl_orchestrator.traces import Arrival
 
 _URGENT = (CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage)

@@ -1,7 +1,7 @@
 """The unit of work: the decisions of one turn for one execution, until they are committed."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.memory.cache import CachedExecution
-from noetl_orchestrator.traces import UnitSpans
+from noetl_orchestrator.traces import TurnSpans, UnitSpans
 from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
 from noetl_orchestrator.turn.inputs import TurnInput
 
@@ -276,3 +276,18 @@ class UnitOfWork:
             if row.event_id in outside:
                 self.rows.posted_ids.append(row.event_id)
                 self.duplicates.note(row, turn_input)
+
+
+def begin_spans(units: Iterable[UnitOfWork], spans: TurnSpans) -> None:
+    """Record what the units of a turn write, each in the trace of its execution."""
+    for unit in units:
+        if unit.writes:
+            arrivals = [turn_input.arrival for turn_input in unit.inputs]
+            unit.spans = spans.of_unit(unit.execution_id, unit.trace, arrivals)
+
+
+def end_spans(units: Iterable[UnitOfWork], kept: Container[int], spans: TurnSpans) -> None:
+    """End the spans of units whose executions were committed."""
+    for unit in units:
+        if unit.spans is not None and unit.execution_id in kept:
+            unit.spans.end(spans)
