@@ -236,14 +236,18 @@ def _transport(
         if is_over_http
         else RpcResultStore(bus, edge=edge_results, next_id=ids.next),
         other=over_http,
-        pending_outcomes=PendingOutcomes(
-            most=settings.worker_unconfirmed_max,
-            most_bytes=settings.worker_unconfirmed_max_bytes,
-        ),
+        pending_outcomes=_pending_outcomes(settings),
         fast_path=settings.fast_path_enabled,
         timing=timing,
         runs=runs,
         hearing=hearing,
+    )
+
+
+def _pending_outcomes(settings: Settings) -> PendingOutcomes:
+    return PendingOutcomes(
+        most=settings.worker_unconfirmed_max,
+        most_bytes=settings.worker_unconfirmed_max_bytes,
     )
 
 
