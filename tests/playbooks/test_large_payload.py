@@ -172,7 +172,7 @@ def test_the_bytes_of_an_iteration_do_not_grow_with_the_payload(transport_stack:
         path = register(client, PARALLEL)["path"]
         for count in (500, 2000):
             execution_id = execute(client, path, rows=rows(count))
-            assert finish(client, execution_id, seconds=300) == "COMPLETED"
+            assert finish(client, execution_id) == "COMPLETED"
             check_rows(transport_stack, execution_id, rows(count))
             number, sizes[count] = issued_bytes(transport_stack, execution_id, "each")
             assert number == count
@@ -191,7 +191,7 @@ def test_loops_of_other_kinds_and_chains(transport_stack: Stack) -> None:
         second = execute(client, calls, rows=rows(120))
         third = execute(client, chain, text="x" * 1_500_000)
         for execution_id in (first, second, third):
-            assert finish(client, execution_id, seconds=300) == "COMPLETED"
+            assert finish(client, execution_id) == "COMPLETED"
 
     check_rows(transport_stack, first, rows(200))
     assert issued_bytes(transport_stack, first, "each")[1] < 3000
@@ -210,7 +210,7 @@ def test_scripts_see_the_payload_and_its_secrets_are_masked(transport_stack: Sta
         names(client, transport_stack)
         path = register(client, SCRIPT)["path"]
         execution_id = execute(client, path, rows=rows(800), token=secret)
-        assert finish(client, execution_id, seconds=120) == "FAILED"
+        assert finish(client, execution_id) == "FAILED"
         told = client.get(f"/api/executions/{execution_id}").text
     (data,) = results(transport_stack, execution_id, "script")
     assert data == {"ids": 799}
@@ -283,7 +283,7 @@ def test_a_killed_orchestrator_goes_on_from_the_log() -> None:
                 if name.startswith("orchestrator"):
                     with suppress(ProcessLookupError):
                         os.kill(service["pid"], signal.SIGKILL)
-        assert finish(client, execution_id, seconds=400) == "COMPLETED"
+        assert finish(client, execution_id) == "COMPLETED"
         (count,) = fetched(
             stack,
             "SELECT count(DISTINCT c.iter_index) AS indices, count(*) AS commands"

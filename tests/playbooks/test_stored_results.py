@@ -27,7 +27,7 @@ def kept(client: Client, name: str, workflow: str) -> str:
 def played(client: Client, name: str, workflow: str, **payload: Any) -> tuple[int, str]:
     """Run a playbook of these steps to its end; return its id and how it ended."""
     execution = execute(client, kept(client, name, workflow), **payload)
-    return execution, finish(client, execution, seconds=240)
+    return execution, finish(client, execution)
 
 
 def error_of(client: Client, execution: int) -> str:
@@ -341,7 +341,7 @@ def test_a_restart_reads_the_results_of_its_origin(nats_stack: Stack) -> None:
         answer = client.post(f"/api/executions/{origin}/restart", json={"input": {"divisor": 2}})
         again = int(answer.raise_for_status().json()["execution_id"])
 
-        assert finish(client, again, seconds=240) == "COMPLETED", error_of(client, again)
+        assert finish(client, again) == "COMPLETED", error_of(client, again)
         assert data_of(client, again, "divide") == {"n": 75}
         assert len(issued(client, again, "each")) == 150
         assert str(origin) in data_of(client, again, "start")["_ref"]

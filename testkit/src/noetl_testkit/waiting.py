@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE_SECONDS = 300.0 * float(os.environ.get("NOETL_TEST_PATIENCE", "1"))
+PATIENCE_SECONDS = 600.0 * float(os.environ.get("NOETL_TEST_PATIENCE", "1"))
 """How long anything in a test may take before it counts as hanging; the only such time there is.
 
 A run that passes never waits for it. `NOETL_TEST_PATIENCE` multiplies it, on machines that are

@@ -12,6 +12,7 @@ from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.streams import DEAD, STREAMS, audit_durable, ingress_durable, projector_durable
 from noetl_testkit.nats import NatsServer, running_nats
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 DURABLES = (audit_durable(), ingress_durable(0), projector_durable(0))
 
@@ -55,7 +56,7 @@ async def test_one_failed_stream_of_several_is_found_and_a_restart_helps(tmp_pat
 
             server.stop()
             server.start()
-            await bus.publish(f"{DEAD.name}.x", b"x", message_id="3", seconds=20)
+            await bus.publish(f"{DEAD.name}.x", b"x", message_id="3", seconds=PATIENCE_SECONDS)
             assert server.instance.ailment() is None
 
 

@@ -8,7 +8,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_contract.commands import NAMED, CommandNotification, named_position, whole_context
 from noetl_contract.ingress import NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import eventually, unless_it_hangs
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LINEAR
@@ -208,5 +208,6 @@ async def test_two_replicas_of_this_release_know_it_of_each_other(shard: Shard) 
         await shard.open_replica(with_siblings=True, replicas_active_min=2)
     first, second = (one.rooms.replicas for one in shard.replicas)
 
-    await eventually(lambda: first.are_there and second.are_there)
-    await eventually(lambda: first.all_read_names and second.all_read_names)
+    async with unless_it_hangs():
+        await eventually(lambda: first.are_there and second.are_there)
+        await eventually(lambda: first.all_read_names and second.all_read_names)

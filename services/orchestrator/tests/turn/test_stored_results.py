@@ -8,7 +8,7 @@ from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_contract.json import Json, encode
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Shard
 
@@ -48,7 +48,7 @@ async def report(shard: Shard, execution_id: int, *, ref: str) -> None:
     """Report the first step's result as one of the result store."""
     command = await shard.command(execution_id)
     message = shard.fast(command, data={"data": {"_ref": ref}})
-    answer = await shard.send(execution_id, message, seconds=60)
+    answer = await shard.send(execution_id, message, seconds=PATIENCE_SECONDS)
     assert answer["status"] == "ok", answer
 
 
@@ -138,7 +138,7 @@ async def test_results_of_another_execution_are_those_of_its_origins_only(
     result["reference"] = {"kind": "result_ref", "ref": ref}
 
     async with store(shard, {ref: {"status": "success", "data": {"rows": ROWS}}}) as asked:
-        await shard.send(execution_id, message, seconds=60)
+        await shard.send(execution_id, message, seconds=PATIENCE_SECONDS)
 
     if is_origin:
         assert len(await shard.open_commands(execution_id)) == 3

@@ -17,7 +17,7 @@ from noetl_engine.playbook import Playbook
 from noetl_orchestrator import cpu_limit
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.gates import Gate, Noted, beat, finish
 from services.orchestrator.tests.playbooks import LINEAR
@@ -211,7 +211,7 @@ async def test_w9_a_decision_with_more_work_than_a_turn_has_goes_on_in_the_next(
     command = await shard.command(execution_id)
     before = gate.commits
 
-    answer = await shard.send(execution_id, shard.fast(command), seconds=60)
+    answer = await shard.send(execution_id, shard.fast(command), seconds=PATIENCE_SECONDS)
     await _finish(shard, execution_id)
 
     assert answer["status"] == "ok"
@@ -239,7 +239,7 @@ async def test_w9_it_goes_on_in_another_process_when_its_own_has_died(shard: Sha
     assert answers([group]) == [0]
 
     await shard.open_replica(decision_template_work=5_000)
-    await shard.send(execution_id, outcome, seconds=60)
+    await shard.send(execution_id, outcome, seconds=PATIENCE_SECONDS)
     await _finish(shard, execution_id)
 
     state = await shard.state(execution_id)
