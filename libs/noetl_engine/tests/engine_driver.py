@@ -172,11 +172,18 @@ class Run:
         )
 
     def keep(
-        self, label: str, data: Any, *, size: int = 200_000, withheld: str = "", **beside: Any
+        self,
+        label: str,
+        data: Any,
+        *,
+        size: int = 200_000,
+        withheld: str = "",
+        execution_id: int = EXECUTION_ID,
+        **beside: Any,
     ) -> "Run":
         """Run one open command whose result goes to the result store, which may withhold it."""
         command = self.find(label)
-        ref = f"noetl://execution/{EXECUTION_ID}/result/{command.step}/{self.new_id()}"
+        ref = f"noetl://execution/{execution_id}/result/{command.step}/{self.new_id()}"
         if withheld:
             self.withheld[ref] = withheld
         else:

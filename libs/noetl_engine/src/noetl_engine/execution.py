@@ -150,7 +150,8 @@ class Execution:
         check_rows(memory, message)
         check_followups(memory, playbook, facts)
         renders = facts.renders or Renders()
-        with renders.within(facts.limits.template_work_per_decision):
+        most = facts.limits.template_work_per_decision
+        with renders.within(most, position=memory.state.position):
             if not self._restart(draft, message):
                 _dispatch(draft, message)
             take_kept_signals(draft)

@@ -9,7 +9,7 @@ from noetl_template import TemplateLimitError, shared_work, work_spent
 from noetl_engine.errors import EngineError
 
 _PARTS = 10
-_WORTH_KEEPING = 1000
+_WORTH_KEEPING = 100
 
 
 class MoreWork(EngineError):
@@ -34,11 +34,15 @@ class Renders:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[object, Any, int]] = {}
         self._limit = self._count = self._earlier = self._kept_before = 0
+        self._position = 0
         self._shared: shared_work | None = None
         self._token: Token[Renders | None] | None = None
 
-    def within(self, limit: int) -> Self:
-        """Begin a try with so many units of work."""
+    def within(self, limit: int, *, position: int = 0) -> Self:
+        """Begin a try with so many units; what was rendered at another position is void."""
+        if position != self._position:
+            self._kept.clear()
+            self._position = position
         self._limit, self._count, self._earlier = limit, 0, 0
         self._kept_before = len(self._kept)
         self._shared = shared_work(limit)

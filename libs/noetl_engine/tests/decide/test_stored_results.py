@@ -278,3 +278,79 @@ def test_an_error_without_data_stays_a_soft_error() -> None:
 
     assert run.ended == []
     assert run.execution.progress.soft_errors == 1
+
+
+@pytest.mark.parametrize("reloads", [True, False])
+@pytest.mark.parametrize("mode", ["parallel", "sequential"])
+def test_a_restart_goes_over_the_results_of_its_origin(mode: str, *, reloads: bool) -> None:
+    """They name the execution that they are of, also once they are elements of another loop."""
+    loop = make_loop([0, 1, 2, 3], "parallel")
+    use = make_step("use", loop=make_loop("{{ start }}", mode), tool=using(n="{{ item.data.n }}"))
+    playbook = make_playbook(make_step("start", "use", loop=loop), use)
+    run = Run(playbook, reload=lambda _: reloads).start()
+    for number in range(4):
+        run.keep(f"start:i{number}", {"n": number + 10}, execution_id=6999)
+    values = []
+    while run.open:
+        command = run.open[0]
+        values.append(command.context["tool_config"]["args"]["n"])
+        run.work(run.label(command))
+
+    assert sorted(values) == [10, 11, 12, 13]
+    assert run.ended == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("mode", ["parallel", "sequential"])
+def test_a_loop_over_more_results_than_a_decision_reads_goes_on(mode: str) -> None:
+    """Each command names one of them."""
+    loop = make_loop(list(range(12)), "parallel")
+    use = make_step("use", loop=make_loop("{{ start }}", mode), tool=using(n="{{ item.data.n }}"))
+    run = _Reading(make_playbook(make_step("start", "use", loop=loop), use)).start()
+    for number in range(12):
+        run.keep(f"start:i{number}", {"n": number}, size=400)
+    values = []
+    while run.open:
+        command = run.open[0]
+        values.append(command.context["tool_config"]["args"]["n"])
+        run.work(run.label(command))
+
+    assert sorted(values) == list(range(12))
+    assert run.ended == ["COMPLETED"]
+
+
+class _Reading(Run):
+    """Reads for each decision anew, and at most three results of 400 bytes."""
+
+    def decide(self, message: Any, **facts: Any) -> Any:
+        self.read: dict[str, Any] = {}
+        return super().decide(message, **facts)
+
+    def answer_with_results(self, need: Any) -> None:
+        self.asked.append(need.results)
+        for ref in need.results:
+            if len(self.read) < 3:
+                self.read[ref] = self.documents[ref]
+        self.execution = self.restore()
+        self.execution.provide_results(self.read, {})
+
+
+@pytest.mark.parametrize("is_pipeline", [True, False])
+def test_variables_that_hold_a_large_result_make_the_parts_smaller(*, is_pipeline: bool) -> None:
+    """What only the worker's templates name goes with the command's variables."""
+    verbatim = {"input": {"n": "{{ first.n + start.rows | length }}"}}
+    task = Task(
+        label="first", tool=Tool(kind="python"), rendered={"kind": "python"}, verbatim=verbatim
+    )
+    rules = [{"when": "{{ start.rows | length > output.n }}", "then": {"do": "break"}}]
+    single = Tool(kind="http", config={"url": "x"}, policy={"rules": rules})
+    use = make_step(
+        "use",
+        loop=make_loop([1] * 20, "parallel"),
+        tool=Pipeline(tasks=(task,)) if is_pipeline else single,
+    )
+    limits = Limits(command_bytes_per_decision=1_000_000)
+    run = Run(make_playbook(make_step("start", "use"), use), limits=limits, goes_on=False).start()
+    run.keep("start", {"rows": ["x" * 400_000]})
+
+    assert len(run.open) == 1
+    assert run.decisions[-1].continue_later

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import Run, command_outcome, make_arc, make_loop, make_playbook, make_step
 from noetl_engine.commands import rendering
 from noetl_engine.inputs import Limits
+from noetl_engine.outputs import NeedRows
 from noetl_engine.playbook.model import Playbook, Tool
+from noetl_engine.renders import MoreWork
 
 # Units of work of one heavy template, roughly; a light one costs a few.
 _HEAVY = 2_400
@@ -119,3 +121,44 @@ def test_the_first_command_waits_when_its_routing_was_the_work() -> None:
     assert run.more_work == 0
     run.work_all()
     assert run.ended == ["COMPLETED"]
+
+
+def test_what_was_rendered_before_others_moved_the_execution_is_rendered_again() -> None:
+    """Another replica, or a word of people, may come between the turns of a decision."""
+    rules = {f"ctx.a{number}": heavy("{{ ctx.total + 1 }}") for number in range(6)}
+    first = {"ctx.total": "{{ 1 }}"}
+    playbook = make_playbook(
+        make_step("start", make_arc("a"), make_arc("b"), mode="inclusive", set=first),
+        make_step("a", set=rules),
+        make_step("b", set={"ctx.total": "{{ 100 }}"}),
+    )
+    run = within(2 * _HEAVY, playbook).work("start")
+    a, b = run.find("a"), run.find("b")
+    message = command_outcome(run.hold(a), tuple(run.outcome_events(a)))
+    with pytest.raises(MoreWork) as more:
+        run.execution.decide(playbook, message, run.facts())
+    renders = more.value.renders
+    run.execution = run.restore()
+    run.finish(b, run.outcome_events(b))
+    while True:
+        try:
+            decision = run.execution.decide(playbook, message, run.facts(renders=renders))
+            break
+        except NeedRows as need:
+            run.answer(need)
+        except MoreWork:
+            run.execution = run.restore()
+    run.take(decision)
+
+    values = [row.result["context"]["values"] for row in run.rows_of("ctx.updated")][-1]
+    assert values == {f"a{number}": 101 for number in range(6)}
+
+
+def test_many_small_templates_have_the_turns_that_few_large_ones_have() -> None:
+    guard = heavy("{{ false }}", rounds=300)
+    arcs = [make_arc("end", guard) for _ in range(30)]
+    playbook = make_playbook(make_step("start", *arcs, make_arc("end")), make_step("end"))
+    run = within(4 * _HEAVY, playbook).work("start")
+
+    assert run.more_work > 0
+    assert run.find("end")

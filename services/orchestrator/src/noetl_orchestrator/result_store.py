@@ -98,21 +98,25 @@ class ResultReader:
             wanted: references with sizes, 0 for unknown ones.
             found: what was read for the decision before.
         """
+        first = next(iter(wanted))
         try:
             foreign = {ref for ref in wanted if _execution_of(ref) != execution_id}
             if foreign:
                 known = await self._origins.find_origins(execution_id)
                 for ref in [ref for ref in foreign if _execution_of(ref) not in known]:
                     found.withheld[ref] = "it is of another execution"
-            for ref in _without(wanted, found.withheld):
-                async with self._room:
-                    await self._read_one(ref, wanted[ref], found)
+            # One place for all of them: those that wait for one hold nothing.
+            async with self._room:
+                for ref in _without(wanted, found.withheld):
+                    await self._read_one(ref, wanted[ref], found, is_asked=ref == first)
         except NoetlError as error:
             # The decision asks again.
             _log.warning("result_not_read", execution_id=execution_id, error=error.message)
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _read_one(self, ref: str, size: int, found: ReadResults) -> None:
+    async def _read_one(self, ref: str, size: int, found: ReadResults, *, is_asked: bool) -> None:
+        if not is_asked and found.bytes + size > self._most_bytes:
+            return  # whoever names it asks for it by itself
         if not self._is_too_much(ref, size, found):
             try:
                 document = await self._store.read(ref)
@@ -120,6 +124,8 @@ class ResultReader:
                 found.withheld[ref] = error.message
                 return
             size = size or len(encode(document))
+            if not is_asked and found.bytes + size > self._most_bytes:
+                return
             if not self._is_too_much(ref, size, found):
                 found.documents[ref] = document
                 found.bytes += size

@@ -323,3 +323,21 @@ async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) ->
     )
 
     assert gate.sizes == [1, 19]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_w27_an_urgent_input_waits_for_no_results(
+    dispatcher: Dispatcher, *, has_begun: bool
+) -> None:
+    async def silent_store() -> None:
+        await asyncio.Event().wait()
+
+    dispatcher.submit(turn_input(1, "a"))
+    (group,) = await dispatcher.take()
+    group.waits_for = silent_store
+    dispatcher.postpone(group, 0.0)
+    if has_begun:
+        await asyncio.sleep(0)
+    dispatcher.submit(cancel(1))
+
+    assert names(await dispatcher.take()) == [(1, ["urgent", "a"])]

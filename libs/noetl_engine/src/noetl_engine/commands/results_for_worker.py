@@ -9,6 +9,7 @@ from noetl_template import Stored, TemplateError, look_ups, with_fetched
 from noetl_engine.commands.needed_results import templates_of
 from noetl_engine.commands.rendering import question
 from noetl_engine.state.results import StoredResult
+from noetl_engine.state.values import rough_bytes
 
 _ALIASES = frozenset({"ctx", "workload"})
 
@@ -40,6 +41,24 @@ def with_results_for_worker(
                     raise question(stored)
                 named.add(head)
     return {**flat, **with_fetched({name: flat[name] for name in named})} if named else flat
+
+
+def own_bytes(context: Mapping[str, Json], known: Mapping[str, Json]) -> int:
+    """Return roughly how many bytes a command holds beside the variables that all hold.
+
+    Args:
+        context: The command's context.
+        known: The variables of all commands.
+    """
+    scope = context.get("render_context")
+    scope = scope if isinstance(scope, Mapping) else {}
+    own: dict[str, Json] = {
+        name: value
+        for name, value in scope.items()
+        if name not in _ALIASES and value is not known.get(name)
+    }
+    # They are in `ctx` once more.
+    return rough_bytes(context.get("tool_config")) + 2 * rough_bytes(own)
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from noetl_contract.json import Json
 from noetl_engine.commands.build import BuiltCommand, pool_of, with_plugins
 from noetl_engine.commands.named_workload import carried_bytes, name_workload
 from noetl_engine.commands.repeatable import is_repeatable
+from noetl_engine.commands.results_for_worker import own_bytes
 from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
@@ -28,7 +29,6 @@ from noetl_engine.state.failures import ends_softly, ends_without_data, is_failu
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
-from noetl_engine.state.values import rough_bytes
 from noetl_engine.state.waiting import REMINDER_TIMER, WAIT_TIMER
 
 BY_ENGINE = {"emitted_by": "orchestrator"}
@@ -389,7 +389,7 @@ class Draft:
         newest = built[-1]
         if self.memory.values.stored.fetched and newest is not self._weighed and newest.context:
             self._weighed = newest
-            self._built_bytes += rough_bytes(newest.context.get("tool_config"))
+            self._built_bytes += own_bytes(newest.context, self.memory.contexts.flat())
         return self._built_bytes > self.facts.limits.command_bytes_per_decision
 
     @property

@@ -11,6 +11,7 @@ from noetl_engine.decide.route import (
     route_failure,
 )
 from noetl_engine.errors import EvaluateError, evaluating
+from noetl_engine.outputs import NeedResults
 from noetl_engine.playbook.model import Step
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import CommandState, LoopState, Phase, Queued
@@ -231,8 +232,13 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
         element = LoopElement(step.loop, index, loop.total, value)
         walked = draft.memory.contexts.walked
         given = draft.memory.given_to(step.name, index)
-        command = build_command(
-            step, flat, element, results=results, walked=walked, frame=loop.frame, given=given
-        )
+        try:
+            command = build_command(
+                step, flat, element, results=results, walked=walked, frame=loop.frame, given=given
+            )
+        except NeedResults:
+            if not built:
+                raise
+            break  # the next decision reads for those that are left
         built.append(command)
     return built

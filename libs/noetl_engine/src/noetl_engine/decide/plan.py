@@ -14,6 +14,7 @@ from noetl_contract.json import Json
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
 from noetl_engine.errors import evaluating
+from noetl_engine.outputs import NeedResults
 from noetl_engine.playbook.model import Arc, Loop
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import Phase
@@ -268,9 +269,15 @@ class Plan:
             element = draft.memory.values.stored.element(entry.elements[index])
             iteration = LoopElement(entry.loop, index, total, element)
             given = draft.memory.given_to(entry.step, index, entering=True)
-            built.append(
-                build_command(step, flat, iteration, results=results, walked=walked, given=given)
-            )
+            try:
+                command = build_command(
+                    step, flat, iteration, results=results, walked=walked, given=given
+                )
+            except NeedResults:
+                if not built:
+                    raise
+                break  # the next decision reads for those that are left
+            built.append(command)
 
     def write(self, commands: list[BuiltCommand]) -> None:
         """Append the plan: per routing variables, skips and enters; then all commands."""

@@ -85,9 +85,8 @@ class StoredResult(Stored):
         Whoever has read one of a loop's results and asks for a second one goes through all.
         """
         left = [one for one in self.family if not one.kept.is_known(one.ref)]
-        if len(left) < len(self.family):
-            return {one.ref: one.size for one in left}
-        return {self.ref: self.size}
+        own = {self.ref: self.size}
+        return own | {one.ref: one.size for one in left} if len(left) < len(self.family) else own
 
 
 @dataclass(slots=True)
@@ -99,13 +98,15 @@ class StoredResults:
     """As templates see them, but for the self copy."""
     withheld: dict[str, str] = field(default_factory=dict)
     """Why others are not: too large, or gone."""
+    refs: set[str] = field(default_factory=set)
+    """Of the results seen so far: those of an origin name another execution."""
     are_seen: bool = False
     """Whether any result of the execution stands as a reference."""
 
     def take(self, documents: Mapping[str, Json], withheld: Mapping[str, str]) -> None:
         """Take documents of the result store, or why they can't be had."""
         self.fetched.update({ref: _data_of(document) for ref, document in documents.items()})
-        self.withheld.update(withheld)
+        self.withheld = dict(withheld)
 
     def is_known(self, ref: str) -> bool:
         """Return whether a result was asked for already."""
@@ -152,7 +153,7 @@ class StoredResults:
                 return data
             data = data.entries()  # of this execution before it was read again
         said = _said_of(result)
-        is_own = ref.startswith(f"{_SCHEME}{self.execution_id}/")
+        is_own = ref.startswith(f"{_SCHEME}{self.execution_id}/") or ref in self.refs
         if not is_own and said.get("ref") != ref:
             # The result of another execution: a value like any other.
             return with_self_copy(data) if copies_itself else data
@@ -168,6 +169,7 @@ class StoredResults:
         meta = said.get("meta")
         size = meta.get("bytes") if isinstance(meta, dict) else None
         self.are_seen = True
+        self.refs.add(ref)
         made.kept, made.size = self, size if isinstance(size, int) else 0
         made.family = [made]
         return made

@@ -73,7 +73,7 @@ class Dispatcher:
         self._under_way = 0
         self._late = 0
         self._wake = asyncio.Event()
-        self._waited_for: set[asyncio.Task[None]] = set()
+        self._waited_for: dict[int, asyncio.Future[None]] = {}
 
     def __len__(self) -> int:
         return sum(len(inputs) for inputs in self._waiting.values())
@@ -86,6 +86,9 @@ class Dispatcher:
     def submit(self, turn_input: TurnInput) -> None:
         """Append an input to those of its execution, an urgent one before all that are not."""
         execution_id = turn_input.execution_id
+        waited_for = self._waited_for.get(execution_id) if turn_input.is_urgent else None
+        if waited_for is not None:
+            waited_for.cancel()  # people don't wait for it; the decision behind asks again (W27)
         inputs = self._waiting.get(execution_id)
         if inputs is None:
             self._waiting[execution_id] = deque((turn_input,))
@@ -201,15 +204,14 @@ class Dispatcher:
         if group.waits_for is None:
             asyncio.get_running_loop().call_later(delay_seconds, self._put_back, group)
             return
-        task = asyncio.create_task(self._put_back_after(group, group.waits_for))
-        self._waited_for.add(task)
-        task.add_done_callback(self._waited_for.discard)
+        waited_for = asyncio.ensure_future(group.waits_for())
+        self._waited_for[group.execution_id] = waited_for
+        # Not in the task itself: one that is cancelled before it begins runs no `finally`.
+        waited_for.add_done_callback(lambda _: self._end_wait(group))
 
-    async def _put_back_after(self, group: Group, wait: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await wait()
-        finally:
-            self._put_back(group)
+    def _end_wait(self, group: Group) -> None:
+        del self._waited_for[group.execution_id]
+        self._put_back(group)
 
     def _put_back(self, group: Group) -> None:
         self._put_before(group)
