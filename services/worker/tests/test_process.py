@@ -183,7 +183,7 @@ async def test_a_thread_that_never_ends_does_not_keep_the_worker(
     query = f"SELECT * FROM read_csv('{tmp_path / 'pipe'}')"
     command = make_command("duckdb", config={"query": query, "timeout_seconds": 1})
 
-    async with running_worker(nats_url) as worker:
+    async with running_worker(nats_url, NOETL_WORKER_DUCKDB_PATHS=str(tmp_path)) as worker:
         await plane.notify(make_notification(1, command=command))
         result = await plane.result_of(1)
         code = await worker.end(signal.SIGTERM)
@@ -252,14 +252,16 @@ async def test_a_worker_waits_for_the_catalog_before_it_pulls(
     plane: ControlPlane, nats_url: str
 ) -> None:
     plane.runtime_answer = lambda _operation, _request: RpcReply(status=503, error="starting")
-    await plane.notify(make_notification(1, command=make_command()))
 
     async def start() -> dict[str, Any]:
         async with running_worker(nats_url):
             return await plane.outcome(1)
 
     starting = asyncio.create_task(start())
-    await eventually(lambda: len(plane.calls) >= 3, what="it asks")
+    await eventually(lambda: len(plane.calls) >= 2, what="it asks")
+    await plane.notify(make_notification(1, command=make_command()))
+    asked = len(plane.calls)
+    await eventually(lambda: len(plane.calls) >= asked + 2, what="it asks again")
     before = list(plane.messages)
     plane.runtime_answer = lambda _operation, _request: {"status": "ok"}
     await starting

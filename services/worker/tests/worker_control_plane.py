@@ -21,7 +21,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
 from noetl_contract.subjects import command_subject
 from noetl_testkit.rpc import fake_handler
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 type MessageAnswer = Callable[[dict[str, Any], int], dict[str, Any] | None]
 """Gets a message and how often it came; None means that the answer is lost."""
@@ -121,7 +121,7 @@ class ControlPlane:
             if one["type"] == f"command.{kind}" and one["hold"]["event_id"] == event_id
         ]
 
-    async def outcome(self, event_id: int, *, seconds: float = 15.0) -> dict[str, Any]:
+    async def outcome(self, event_id: int, *, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         await eventually(
             lambda: self.of("outcome", event_id),
             what=f"an outcome of {event_id}",
@@ -129,7 +129,9 @@ class ControlPlane:
         )
         return self.of("outcome", event_id)[0]
 
-    async def result_of(self, event_id: int, *, seconds: float = 15.0) -> dict[str, Any]:
+    async def result_of(
+        self, event_id: int, *, seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """The ToolResult in `call.done`."""
         events = (await self.outcome(event_id, seconds=seconds))["events"]
         assert [one["event_type"] for one in events] == [

@@ -211,6 +211,31 @@ async def test_a_result_that_could_not_be_stored_fails_its_step(
     assert error.endswith(" bytes and is lost: the result store answered 500: no")
 
 
+async def test_a_result_is_stored_when_its_store_is_there_again(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    stored, asked = plane.result_answer, list[int]()
+
+    def answer(request: dict[str, Any]) -> RpcReply | dict[str, Any]:
+        asked.append(request["result_id"])
+        return RpcReply(status=503, error="starting") if len(asked) < 3 else stored(request)
+
+    plane.result_answer = answer
+    command = make_command("python", config={"code": "result = 'x' * 200_000"})
+
+    async with start_worker():
+        await plane.notify(make_notification(1, command=command))
+        outcome = await plane.outcome(1)
+
+    assert [one["event_type"] for one in outcome["events"][1:]] == [
+        "call.done",
+        "command.completed",
+    ]
+    # Under one id, so that it is kept once.
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
 async def test_text_that_no_database_takes_is_replaced(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:

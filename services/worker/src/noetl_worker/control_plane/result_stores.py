@@ -1,22 +1,28 @@
 """Stores for large results: the edge over HTTP, or the projector by message."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 
+_log = get_logger()
 INLINE_LIMIT_BYTES = 102_400
 
 _SCOPE = "execution"
 _PUT_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
+_LATER = frozenset({408, 425, 429, 502, 503, 504})
 _ROOM = 64 << 10
 """Bytes of a request beside the document."""
 _EVENTS_ROOM = 16 << 10
@@ -37,7 +43,15 @@ class StoredResult:
 
 
 class NotStored(Exception):
-    """A result was not kept, or nobody says so; the text is why."""
+    """A result was not kept, or nobody says so; the text is why.
+
+    Attributes:
+        may_pass: it may be otherwise in a moment.
+    """
+
+    def __init__(self, text: str, *, may_pass: bool = False) -> None:
+        super().__init__(text)
+        self.may_pass = may_pass
 
 
 class ResultStore(Protocol):
@@ -67,21 +81,26 @@ class EdgeResultStore:
         return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult:
-        """Store a document; tried once, as the original worker does.
+        """Store a document.
 
         Raises:
             NotStored: that failed.
         """
         body = orjson.dumps(_request(command, document))
+        return await _patiently(lambda: self._put(command, body))
+
+    async def _put(self, command: Command, body: bytes) -> StoredResult:
         try:
             status, answer = await self._edge.call(
                 "PUT", f"/api/result/{command.execution_id}", body, base=command.server_url or None
             )
         except EdgeUnreachable as error:
-            raise NotStored(f"no answer from the result store: {error}") from error
+            text = f"no answer from the result store: {error}"
+            raise NotStored(text, may_pass=True) from error
         if status >= 300:
             text = answer[:_LONGEST_ANSWER].decode(errors="replace")
-            raise NotStored(f"the result store answered {status}: {text}")
+            told = f"the result store answered {status}: {text}"
+            raise NotStored(told, may_pass=status in _LATER)
         try:
             return _stored(orjson.loads(answer))
         except orjson.JSONDecodeError as error:
@@ -115,18 +134,40 @@ class RpcResultStore:
             "execution_id": command.execution_id,
             "result_id": self._next_id(),
         }
+        body = orjson.dumps(request)
+        return await _patiently(lambda: self._put(command.shard, body))
+
+    async def _put(self, shard: int, body: bytes) -> StoredResult:
         try:
             reply = await self._rpc.call(
-                rpc_subject("projector", "result.put", shard=command.shard),
-                orjson.dumps(request),
+                rpc_subject("projector", "result.put", shard=shard),
+                body,
                 seconds=_PUT_SECONDS,
                 wait_for_responder=True,
             )
         except RpcUnavailable as error:
-            raise NotStored(f"no answer from the result store: {error.message}") from error
+            text = f"no answer from the result store: {error.message}"
+            raise NotStored(text, may_pass=True) from error
         if reply.status >= 300:
-            raise NotStored(f"the result store answered {reply.status}: {reply.error}")
+            told = f"the result store answered {reply.status}: {reply.error}"
+            raise NotStored(told, may_pass=reply.status in _LATER)
         return _stored(reply.body)
+
+
+async def _patiently(put: Callable[[], Awaitable[StoredResult]]) -> StoredResult:
+    """Store a document as long as an outage of the control plane may take.
+
+    Its tool has done its work: without its result the step fails.
+    """
+    end = monotonic() + _PATIENCE_SECONDS
+    async for _ in backoff(first_seconds=0.2, longest_seconds=5.0, jitter=0.25):
+        try:
+            return await put()
+        except NotStored as error:
+            if not error.may_pass or monotonic() > end:
+                raise
+            _log.info("result_put_again", error=str(error))
+    raise AssertionError  # the loop has no end of its own
 
 
 def _request(command: Command, document: bytes) -> JsonObject:

@@ -394,7 +394,8 @@ class InterpreterPool:
         loop = asyncio.get_running_loop()
         _log.warning("interpreter_not_started", error=str(failure))
         metrics.START_FAILURES.inc()
-        self._unable_until = loop.time() + 2 * self._pause
+        if failure.may_pass:
+            self._unable_until = loop.time() + 2 * self._pause
         if self._all:
             kept = self._oldest_kept() if self._waiting else None
             if kept is not None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -163,15 +165,32 @@ async def test_relative_names_stay_where_the_settings_let_them_be(
 
 
 async def test_directories_go_when_nobody_has_used_them_for_long(tmp_path: Path) -> None:
-    directories = FileDirectories(tmp_path, seconds=100)
+    directories = FileDirectories(tmp_path, seconds=100, least=1)
     old, used = Path(await directories.of(1)), Path(await directories.of(2))
     (old / "file").write_text("1")
     for one in (old, used):
         os.utime(one, (1, 1))
-    again = FileDirectories(tmp_path, seconds=100)
+    again = FileDirectories(tmp_path, seconds=100, least=1)
 
     assert await again.of(2) == str(used)
     await eventually(lambda: list(tmp_path.glob("*/*")) == [used], what="the old one is gone")
+
+
+async def test_they_go_earlier_where_their_place_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directories of scripts lie in the same place."""
+    directories = FileDirectories(tmp_path, seconds=10_000, least=100)
+    old = Path(await directories.of(1))
+    os.utime(old, (time.time() - 1000, time.time() - 1000))
+    used = await FileDirectories(tmp_path, seconds=10_000, least=100).of(2)
+    there = {str(old), used}
+    await eventually(lambda: {str(one) for one in tmp_path.glob("*/*")} == there)
+
+    room = shutil.disk_usage(tmp_path)._replace(total=1 << 30, free=100 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: room)
+    assert await FileDirectories(tmp_path, seconds=10_000, least=100).of(2) == used
+    await eventually(lambda: [str(one) for one in tmp_path.glob("*/*")] == [used])
 
 
 async def test_a_folder_that_somebody_else_has_made_is_not_used(tmp_path: Path) -> None:
@@ -179,4 +198,4 @@ async def test_a_folder_that_somebody_else_has_made_is_not_used(tmp_path: Path) 
     (tmp_path / f"noetl-duckdb-files-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(ToolError, match="is not this user's alone"):
-        await FileDirectories(tmp_path, seconds=100).of(1)
+        await FileDirectories(tmp_path, seconds=100, least=1).of(1)

@@ -13,6 +13,7 @@ from noetl_worker.tools.errors import ToolError
 
 _NAME: Final = "noetl-duckdb-files-"
 _SWEEP_SECONDS: Final = 60.0
+_ROOM: Final = 1 << 30
 
 
 class FileDirectories:
@@ -23,12 +24,14 @@ class FileDirectories:
     Args:
         place: where they are; nothing but queries of their own execution reaches them there.
         seconds: those that were not used for so long are removed.
+        least: where the place is nearly full, which scripts share, already those that were not
+            used for so long.
     """
 
-    def __init__(self, place: Path, *, seconds: float) -> None:
+    def __init__(self, place: Path, *, seconds: float, least: float) -> None:
         # A place that users share has one for each.
         self._root = place / f"{_NAME}{os.geteuid()}"
-        self._seconds = seconds
+        self._seconds, self._least = seconds, least
         self._next_sweep = 0.0
 
     async def of(self, execution: int) -> str:
@@ -52,7 +55,9 @@ class FileDirectories:
         return str(directory)
 
     def _remove_old(self) -> None:
-        oldest = time.time() - self._seconds
+        room = shutil.disk_usage(self._root)
+        is_crowded = room.free < min(room.total // 4, _ROOM)
+        oldest = time.time() - (self._least if is_crowded else self._seconds)
         for entry in os.scandir(self._root):
             with suppress(OSError):  # another worker has removed it
                 if entry.stat(follow_symlinks=False).st_mtime < oldest:

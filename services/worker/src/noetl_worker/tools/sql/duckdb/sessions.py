@@ -211,7 +211,7 @@ class DuckDbs:
         # None is removed while a process has it.
         most = settings.worker_sql_timeout_seconds + settings.worker_duckdb_kept_seconds
         seconds = max(settings.worker_duckdb_files_seconds, most)
-        return FileDirectories(self._place, seconds=seconds)
+        return FileDirectories(self._place, seconds=seconds, least=most)
 
     def _check_database(self, path: str) -> None:
         """Refuse a file where other executions or the worker itself keep theirs."""
