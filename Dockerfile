@@ -52,7 +52,9 @@ FROM ${BASE}
 # A number, so that whoever starts the image can see that it isn't root's.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin noetl \
     # For volumes, which take the owner of what they cover.
-    && install -d -o 10001 -g 10001 -m 700 /var/cache/noetl /var/lib/noetl/scripts
+    && install -d -o 10001 -g 10001 -m 700 /var/cache/noetl \
+    # Like /tmp, for whoever the image runs as: what is made there is its maker's alone.
+    && install -d -m 1777 /var/lib/noetl/scripts
 COPY --from=site /venv /venv
 USER 10001:10001
 ENV PATH=/venv/bin:$PATH \

@@ -66,4 +66,4 @@ async def test_letters_and_rows_are_listed_with_their_commands(
     assert row["requeue"] == f"noetl-server dead-letters replay {row['name']}"
     assert state.outbox is not None
     assert state.outbox.parked == 1
-    assert state.readiness == {"nats": "ok", "postgres": "ok"}
+    assert state.readiness == {"nats": "ok", "nats_stores": "ok", "postgres": "ok"}

@@ -226,3 +226,8 @@ def test_silence_is_that_of_its_own_subjects_and_has_an_end() -> None:
     silence.note("a", seconds=5)
     silence.clear()
     assert silence.families() == []
+    # Two short outages, with nothing published in between, are not one long silence.
+    silence.note("a", seconds=1)
+    now += 240
+    silence.note("a", seconds=1)
+    assert silence.families() == []

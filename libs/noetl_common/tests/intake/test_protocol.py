@@ -342,6 +342,30 @@ def test_one_connection_is_read_once_in_a_turn(monkeypatch: pytest.MonkeyPatch) 
     assert max(reads.values()) == 1
 
 
+async def test_nothing_is_written_behind_a_refusal_that_overtakes_an_answer() -> None:
+    """A broken request behind one that is still being served."""
+    problems = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: problems.append(told))
+    gate = asyncio.Event()
+
+    async def slow(_scope: Any, _receive: Any, send: Any) -> None:
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late", "more_body": False})
+
+    async with served(slow) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + b"\r\n" + CHUNKED + b"zz\r\n")
+        await writer.drain()
+        async with unless_it_hangs():
+            await reader.read()
+        gate.set()
+        await asyncio.sleep(0)
+        writer.close()
+
+    assert problems == []
+
+
 async def test_a_slow_body_is_not_read_for_ever() -> None:
     app = Echo()
     async with served(app, replace(LIMITS, head_seconds=0.2, body_seconds=0.6)) as port:

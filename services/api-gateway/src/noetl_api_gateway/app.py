@@ -292,7 +292,6 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
             )
             probe = HealthProbe(bus, services, timeout_seconds=settings.health_patience_seconds)
             service.ready_when("nats", bus.is_ready)
-            service.ready_when("nats_stores", bus.silence.is_over)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)
             service.measure_when_read("demand", lambda: measure_demand(services), *MEASURED)

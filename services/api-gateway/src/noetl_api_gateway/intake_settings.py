@@ -137,6 +137,8 @@ class IntakeSettings(SettingsPiece):
                 raise ValueError(f"NOETL_TRUSTED_PROXIES: {error}") from error
             if not network.prefixlen:
                 raise ValueError(f"NOETL_TRUSTED_PROXIES: `{entry}` is everybody")
+            if network.version == 6 and network.network_address.ipv4_mapped is not None:
+                raise ValueError(f"NOETL_TRUSTED_PROXIES: write `{entry}` as addresses of IPv4")
             found.append(network)
         return found
 

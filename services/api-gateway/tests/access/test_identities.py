@@ -259,6 +259,7 @@ HEADERS = {
     "nothing": {},
     "own session": session(VIEWER),
     "unknown session": session("s3ss10n-of-the-gateway"),
+    "revoked key as session": session(new_key()),
     "unknown session, own bearer": {**session("s3ss10n"), **bearer(VIEWER)},
     "unknown bearer": bearer("nk_nobody"),
     "own bearer": bearer(VIEWER),
@@ -279,6 +280,8 @@ GATEWAY, PAGES, WORKER = "gateway@10.1.0.0/16", "pages@10.2.0.0/16", "worker@10.
         ("own session", OWN, OWN, OWN, OWN),
         # A gateway knows its users itself; nobody else passes on what nobody knows.
         ("unknown session", 401, GATEWAY, PAGES, 401),
+        # A key is of this server, so a gateway can't know it better.
+        ("revoked key as session", 401, 401, 401, 401),
         ("unknown session, own bearer", 401, 401, 401, 401),
         ("unknown bearer", 401, 401, 401, 401),
         ("own bearer", OWN, OWN, OWN, OWN),

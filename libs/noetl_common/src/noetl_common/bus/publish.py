@@ -27,6 +27,8 @@ _TOO_LARGE_FOR_STREAM = 10054
 _FAMILIES = sorted({family(subject) for stream in ALL_STREAMS for subject in stream.subjects})
 _SILENT_SECONDS = 15.0
 _REMEMBER_SECONDS = 600.0
+_CONNECTED_SECONDS = 60.0
+"""The longest time between two failures, without a success, that belong to one silence."""
 """Who has nothing to publish learns of no end; tries come minutes apart at last."""
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
@@ -119,7 +121,7 @@ class Silence:
         """Note that a message was not acknowledged for so long, until now."""
         now = self._clock()
         since, last = self._since.get(name, (now - seconds, now))
-        if now - last > _REMEMBER_SECONDS:
+        if now - seconds - last > _CONNECTED_SECONDS:
             since = now - seconds
         self._since[name] = since, now
 

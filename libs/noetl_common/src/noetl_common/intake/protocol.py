@@ -293,7 +293,11 @@ class GuardedProtocol(HttpToolsProtocol):
         is_open = cycle is not None and not cycle.response_complete
         if not (is_open and cycle.response_started):
             self.transport.write(_refusal(status, text))
-        self._close()
+        if is_open and self.pipeline:
+            # An earlier answer is under way: it could not be written behind an end of writing.
+            self.transport.close()
+        else:
+            self._close()
         if is_open:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -337,7 +341,8 @@ class GatheredAnswers:
             self._head = data[:-2] + _CLOSE if self._is_last() else data
             self._flushing = self._loop.call_soon(self._flush)
             return
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         """Close the connection when all is written."""

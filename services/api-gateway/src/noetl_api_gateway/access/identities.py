@@ -37,6 +37,7 @@ _MOST_WAITING = 1024
 _PLACE_SECONDS = 5.0
 _UNKNOWN_SECONDS = 2.0
 _UNKNOWN = "The login is not known"
+_OVER = "The session is over"
 _BUSY = "Too many logins are being looked up"
 _PROXIES = frozenset({Role.GATEWAY, Role.PAGES})
 """Roles of what passes on the requests of others, with their sessions."""
@@ -135,7 +136,8 @@ class Identities:
         try:
             return await self._of_token(session)
         except Refusal as refusal:
-            if refusal.status != 401:
+            # A key that is revoked, or a token without a grant, is known here and opens nothing.
+            if refusal.text not in {_UNKNOWN, _OVER}:
                 raise
             return proxy
 
@@ -228,7 +230,7 @@ class Identities:
         if answer.status != "ok":
             raise unavailable("The database of sessions did not answer")
         if not answer.valid or answer.user is None:
-            return "The session is over"
+            return _OVER
         grants = GrantsRequest(
             kind="session",
             subject=answer.user.email,
