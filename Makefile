@@ -84,7 +84,7 @@ lists: setup
 # stack; as root it is installed when it isn't there.
 .PHONY: monitoring
 monitoring: setup
-	command -v promtool >/dev/null || apt-get install -y --no-install-recommends prometheus
+	command -v promtool >/dev/null || { apt-get update -qq; apt-get install -y --no-install-recommends prometheus; }
 	.venv/bin/pytest -n 0 tests/monitoring tools/checks/tests/test_monitoring.py
 	PYTHONPATH=tests/monitoring .venv/bin/python tests/monitoring/prometheus_proof.py
 
@@ -101,7 +101,7 @@ traces: setup
 # The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
 .PHONY: pooler
 pooler: setup
-	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || apt-get install -y --no-install-recommends pgbouncer
+	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { apt-get update -qq; apt-get install -y --no-install-recommends pgbouncer; }
 	.venv/bin/python tools/chart/pooler_rehearsal.py $(args)
 
 chaos: setup
@@ -198,6 +198,7 @@ lock:
 # Every page of the console in Chromium, on a desktop, a phone and in the dark, with its pictures in
 # .noetl/console, and how soon a change is seen.
 console: setup
+	command -v chromium >/dev/null || { apt-get update -qq; apt-get install -y --no-install-recommends chromium; }
 	mkdir -p .noetl/console && NOETL_CONSOLE_PAGES=all NOETL_CONSOLE_SHOTS=.noetl/console \
 		.venv/bin/pytest -q -s -n 0 -p no:cacheprovider tests/console $(args)
 

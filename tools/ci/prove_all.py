@@ -10,6 +10,7 @@ Ends with 1 when one failed, or, with ``--required``, when what one needs can't 
 import argparse
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,11 +38,13 @@ class Proof:
         name: its target.
         is_short: it takes two minutes at most, so every change has to pass it.
         args: what its recipe gets as ``args``.
+        program: of Debian's packages, which its recipe installs as root where it is not there.
     """
 
     name: str
     is_short: bool = False
     args: str = ""
+    program: str = ""
 
 
 PROOFS = (
@@ -50,7 +53,7 @@ PROOFS = (
     Proof("traces", is_short=True),
     Proof("renewals", is_short=True),
     Proof("chart-run", is_short=True),
-    Proof("pooler", is_short=True),
+    Proof("pooler", is_short=True, program="pgbouncer"),
     Proof("hostile", is_short=True),
     Proof("moving", is_short=True),
     Proof("rotation", is_short=True),
@@ -67,8 +70,8 @@ PROOFS = (
     Proof("waits"),
     Proof("chart-scale"),
     Proof("schemathesis"),
-    Proof("console"),
-    Proof("monitoring"),
+    Proof("console", program="chromium"),
+    Proof("monitoring", program="promtool"),
     Proof("plugins"),
     Proof("libraries"),
     Proof("snowflake"),
@@ -108,6 +111,8 @@ def run(proof: Proof, command: Sequence[str], *, logs: Path, seconds: float) -> 
     """Run one, for so many seconds at most; what it started ends with it."""
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{proof.name}.log"
+    if missing := _missing(proof):
+        return Outcome(proof, "not proven", 0.0, log, missing)
     begun = monotonic()
     with log.open("wb") as output:
         running = subprocess.Popen(  # noqa: S603 -- recipes of our Makefile
@@ -126,6 +131,13 @@ def run(proof: Proof, command: Sequence[str], *, logs: Path, seconds: float) -> 
     if found:
         return Outcome(proof, "not proven", taken, log, found[1].strip())
     return Outcome(proof, "passed", taken, log)
+
+
+def _missing(proof: Proof) -> str:
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    if not proof.program or os.geteuid() == 0 or shutil.which(proof.program, path=path):
+        return ""
+    return f"{proof.program} is not installed, and only root could install it"
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:

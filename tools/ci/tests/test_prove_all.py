@@ -81,6 +81,22 @@ def test_what_a_proof_that_hangs_has_started_ends_with_it(tmp_path: Path) -> Non
     wait_until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", what="its end")
 
 
+def test_what_only_root_could_install_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = Proof("one", program="a-program-that-nobody-has")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    missing = run(proof, [sys.executable, "-c", "print(1)"], logs=tmp_path, seconds=120)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    root = run(proof, [sys.executable, "-c", "print(1)"], logs=tmp_path, seconds=120)
+
+    assert (missing.result, root.result) == ("not proven", "passed")
+    assert (
+        missing.reason
+        == "a-program-that-nobody-has is not installed, and only root could install it"
+    )
+
+
 def test_names_choose() -> None:
     assert [proof.name for proof in chosen(only=["chaos", "traces"], is_short=False)] == [
         "traces",
