@@ -58,6 +58,15 @@ workflow:
     tool: {kind: python, code: "1 / 0"}
 """
 
+LARGE = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: large, path: traces/large}
+workflow:
+  - step: start
+    tool: {kind: python, input: {text: "{{ workload.large }}"}, code: "result = len(text)"}
+"""
+
 type Edge = tuple[str, str, str]
 """Name of a span, name of its parent, service of the span."""
 
@@ -115,7 +124,7 @@ def main() -> None:
             "NOETL_LOG_LEVEL": "debug",
         }
         with running_stack(environment=environment) as stack, stack.client() as client:
-            for text in (CHILD, PARENT, BROKEN):
+            for text in (CHILD, PARENT, BROKEN, LARGE):
                 register(client, text)
             proof = Proof(receiver, stack, client)
             found = proof.of_pool(None, EVERYWHERE | OVER_NATS)
@@ -237,7 +246,7 @@ class Proof:
 
     def relayed_commands_are_recorded(self) -> None:
         """A command too large for its hint goes by the relay, and so does its span."""
-        execution_id = self.start("traces/child", workload={"large": "x" * 400_000})
+        execution_id = self.start("traces/large", workload={"large": "x" * 400_000})
         self._whole(execution_id, {("relay command", "issue command", "outbox")})
         print("large command: its relay is recorded")
 

@@ -23,12 +23,12 @@ from test_stop_everything_by_a_template import (
     ENDLESS,
     GOOD,
     HEAD,
-    MOST_SECONDS,
     NAME,
     PLACES,
     errors_of,
 )
 
+MOST_SECONDS = 10
 MOST_RATIO = 2.0
 DATA_PLACE = "payload"
 
