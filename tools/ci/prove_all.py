@@ -181,6 +181,8 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    # What runs ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     outcomes = []
     for proof in proofs:
         command = ["make", "--no-print-directory", proof.name, f"args={proof.args}"]
