@@ -305,6 +305,18 @@ async def test_a_playbook_posts_with_nothing_but_the_gateway_url(nats_url: str) 
     assert others == [403, 403, 403]
 
 
+async def test_the_gateway_url_is_plain_where_nothing_is_asked_for(nats_url: str) -> None:
+    async with make_world(nats_url, command_key="k") as world:
+        runs(world)
+        run = await started(world, "page-10")
+        workload = world.backend.ingress[-1]["payload"]
+        taken = await post(world, PROGRESS, request_id=run["requestId"])
+
+    assert workload["gateway_url"] == "http://localhost:8082"
+    assert "callback_token" not in workload
+    assert taken[0] == 200
+
+
 async def test_the_gateway_url_is_enough_where_the_token_is_asked_for(nats_url: str) -> None:
     async with make_world(nats_url, internal_api_token=INTERNAL, command_key="k") as world:
         runs(world)

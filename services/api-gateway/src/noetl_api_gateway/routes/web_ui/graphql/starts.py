@@ -15,7 +15,7 @@ from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.pages.requests import CLIENT_ID, PageRequest
 
-from noetl_api_gateway.access.gatekeeper import principal_of
+from noetl_api_gateway.access.gatekeeper import gatekeeper_of, principal_of
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, OwnCalls
@@ -112,7 +112,7 @@ async def started(asking: Asking, start: Start, client_id: str | None) -> JsonOb
         created_at=rfc3339(datetime.now(UTC)),
     )
     number = await pages.keep(request)
-    more = _for_callbacks(asking.gateway, request.request_id)
+    more = _for_callbacks(asking, request.request_id)
     try:
         answer = await _sent(asking, start, more, request.execution_id)
     except Refused as refused:
@@ -134,11 +134,15 @@ async def _sent(
     return await api.send(ExecuteAnswer, start.route, body)
 
 
-def _for_callbacks(gateway: Gateway, request_id: str) -> JsonObject:
-    """Return what a playbook needs to post the result of a request, without any other login."""
-    base = gateway.settings.public_server_url.rstrip("/")
-    key = gateway.settings.command_key_bytes()
-    if not key:
+def _for_callbacks(asking: Asking, request_id: str) -> JsonObject:
+    """Return what a playbook needs to post the result of a request, without any other login.
+
+    Where the request's id is enough the address is plain: some HTTP clients take no login in one.
+    """
+    settings = asking.gateway.settings
+    base, key = settings.public_server_url.rstrip("/"), settings.command_key_bytes()
+    is_open = gatekeeper_of(asking.request) is None and not settings.internal_token()
+    if is_open or not key:
         return {"request_id": request_id, "gateway_url": base}
     capability = PageCapability(request_id)
     mac = capability.mac(key)
