@@ -1,12 +1,13 @@
 """The short form of a command's context stands for the whole one."""
 
+import json
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from noetl_contract.commands import named_position, short_context, whole_context
+from noetl_contract.json import encode
 
 NAMES = st.sampled_from(["rows", "ctx", "workload", "steps", "a", "b", "item"])
 SMALL = st.one_of(st.integers(-3, 3), st.text(max_size=3), st.lists(st.integers(), max_size=2))
@@ -35,7 +36,7 @@ def test_the_whole_context_comes_back(
     assert short is not None
     assert named_position(short) == 7
     # As it was stored, and read again.
-    assert whole_context(orjson.loads(orjson.dumps(short)), workload) == context
+    assert whole_context(json.loads(encode(short)), workload) == context
 
 
 @pytest.mark.parametrize("alias", [{"other": 1}, 5, {"workload": {}, "n": 2}])

@@ -19,6 +19,7 @@ from noetl_testkit.nats import (
     running_nats,
     without_leftover_streams,
 )
+from noetl_testkit.patience import use_patient_clients
 from noetl_testkit.postgres import (
     Database,
     OwnPostgresServer,
@@ -32,8 +33,9 @@ _LOGGERS = structlog.get_config()["logger_factory"]
 
 
 def pytest_configure() -> None:
-    """Let stacks be forks of a loaded process."""
+    """Let stacks be forks of a loaded process, and no client give up before its test does."""
     use_warm_programs()
+    use_patient_clients()
 
 
 @pytest.fixture(scope="session")
