@@ -13,6 +13,7 @@ from pathlib import Path
 
 from golden import TOKEN
 from noetl_testkit.stack import Stack, running_stack
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 __all__ = ["defects", "generate"]
 
@@ -20,13 +21,14 @@ FOLDER = Path(__file__).parent
 EVERYTHING = ("--phases", "examples,coverage,fuzzing", "--max-examples", "30")
 
 
-def generate(stack: Stack, arguments: Sequence[str], *, seconds: float) -> tuple[int, str]:
+def generate(stack: Stack, arguments: Sequence[str]) -> tuple[int, str]:
     """Run schemathesis and return its exit code and what it printed."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         f"--config-file={FOLDER / 'schemathesis.toml'}",
         "run",
         f"{stack.url}/schema/openapi.json",
+        f"--request-timeout={PATIENCE_SECONDS:.0f}",
         "--no-color",
         *arguments,
     ]
@@ -35,7 +37,7 @@ def generate(stack: Stack, arguments: Sequence[str], *, seconds: float) -> tuple
             command,
             check=False,
             cwd=folder,
-            timeout=seconds,
+            timeout=PATIENCE_SECONDS,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={
@@ -57,7 +59,7 @@ def defects(stack: Stack) -> list[str]:
 def main() -> int:
     """Run everything, or what the arguments say."""
     with running_stack(environment={"NOETL_INTERNAL_API_TOKEN": TOKEN}) as stack:
-        code, printed = generate(stack, [*EVERYTHING, *sys.argv[1:]], seconds=1800)
+        code, printed = generate(stack, [*EVERYTHING, *sys.argv[1:]])
         sys.stdout.write(printed)
         found = defects(stack)
         sys.stdout.write("".join(f"{line}\n" for line in found))

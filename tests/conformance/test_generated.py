@@ -13,7 +13,7 @@ FEW = ("--phases", "examples,fuzzing", "--max-examples", "2", "--generation-dete
 @pytest.mark.e2e
 def test_generated_requests_are_answered_as_documented(stack: Stack) -> None:
     try:
-        code, printed = generate(stack, FEW, seconds=100)
+        code, printed = generate(stack, FEW)
     finally:
         lift_pauses(stack)
     assert code == 0, printed[-8000:]

@@ -107,12 +107,13 @@ def test_rows_are_counted_claimed_published_and_failed(stack: Stack, client: htt
 
 def claimed_before_the_relay(stack: Stack, client: httpx.Client, count: int) -> JsonObject:
     """Lay out rows and claim them; the outbox service, which looks each second, may be first."""
-    for _ in range(10):
+
+    def laid_out() -> JsonObject | None:
         rows = asyncio.run(lay_out_rows(stack, count))
-        claimed = post(client, "outbox/claim", {"limit": count})
-        if {row["outbox_id"] for row in claimed["rows"]} == set(rows):
-            return claimed
-    raise AssertionError(f"the outbox service is always first: {claimed}")
+        claimed: JsonObject = post(client, "outbox/claim", {"limit": count})
+        return claimed if {row["outbox_id"] for row in claimed["rows"]} == set(rows) else None
+
+    return wait_for(laid_out, what="rows are claimed before the outbox service has them")
 
 
 @pytest.mark.parametrize(

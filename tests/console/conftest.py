@@ -1,15 +1,16 @@
 """A browser, where there is one, and a stack with something to see."""
 
 import shutil
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from console_world import BROKEN, EDITED, EDITS, SLOW, SOFT, Seen
+from console_world import BROKEN, EDITED, EDITS, HELD, SOFT, OpenContext, Seen
 from noetl_testkit.stack import Stack
-from playwright.async_api import Browser, async_playwright
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,8 +31,25 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", *(f"--disable-{one}" for one in quiet)]
         )
+        expect.set_options(timeout=PATIENCE_SECONDS * 1000)
         yield started
         await started.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_context(browser: Browser) -> AsyncIterator[OpenContext]:
+    """Open contexts whose pages wait as long as their test does; they end with it."""
+    contexts = []
+
+    async def opened(**options: Any) -> BrowserContext:
+        context = await browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_SECONDS * 1000)
+        return context
+
+    yield opened
+    for context in contexts:
+        await context.close()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +59,7 @@ def seen(chromium: str, nats_stack: Stack) -> Seen:
     names = ("hello", "approval", "nightly", "nightly_schedule")
     edits = [EDITED.format(n=number + 1) for number in range(EDITS)]
     texts = [
-        SLOW,
+        HELD,
         SOFT,
         BROKEN,
         *edits,
@@ -55,9 +73,10 @@ def seen(chromium: str, nats_stack: Stack) -> Seen:
     made.start("console/hello")
     made.start("console/soft")
     found = Seen(nats_stack, made.start("console/broken"), made.start("console/approval"))
-    for _ in range(300):
+
+    def are_there() -> bool:
         has_failed = found.get(f"executions/{found.broken}/status")["status"] == "FAILED"
-        if has_failed and found.get(f"waits?execution_id={found.waiting}")["waits"]:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("the examples have not come to where they should be")
+        return has_failed and bool(found.get(f"waits?execution_id={found.waiting}")["waits"])
+
+    wait_until(are_there, what="the examples are where they should be")
+    return found

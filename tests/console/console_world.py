@@ -1,20 +1,40 @@
 """A stack with something to see in its console."""
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
+from noetl_testkit.web import Request, Response, serving
+from playwright.async_api import BrowserContext
 
-SLOW = """
+type OpenContext = Callable[..., Awaitable[BrowserContext]]
+
+HELD = """
 apiVersion: noetl.io/v2
 kind: Playbook
-metadata: {name: slow, path: console/slow}
+metadata: {name: held, path: console/held}
+workload: {gate: ""}
 workflow:
   - step: start
-    tool: {kind: python, code: "import time; print('half <way>'); time.sleep(1.5)"}
+    tool:
+      kind: python
+      args: {gate: "{{ workload.gate }}"}
+      code: |
+        from urllib.request import urlopen
+        print("half <way>", flush=True)
+        urlopen(gate + "/start").read()
     next: {arcs: [{step: second}]}
   - step: second
-    tool: {kind: python, code: "import time; time.sleep(1.5)"}
+    tool:
+      kind: python
+      args: {gate: "{{ workload.gate }}"}
+      code: |
+        from urllib.request import urlopen
+        urlopen(gate + "/second").read()
 """
 BROKEN = """
 apiVersion: noetl.io/v2
@@ -90,6 +110,38 @@ class Seen:
     def page(self, path: str) -> str:
         return f"{self.stack.url}/console{path}"
 
-    def start(self, path: str) -> str:
+    def start(self, path: str, **payload: str) -> str:
+        wanted = {"path": path, "payload": payload}
         with self.stack.client() as client:
-            return str(client.post("/noetl/execute", json={"path": path}).json()["execution_id"])
+            return str(client.post("/noetl/execute", json=wanted).json()["execution_id"])
+
+    @contextmanager
+    def held(self) -> Iterator["Held"]:
+        """Start an execution whose steps end when they may, with the block at the latest."""
+        gates = {"/start": Event(), "/second": Event()}
+
+        def answer(request: Request) -> Response:
+            gates[request.path].wait(PATIENCE_SECONDS)
+            return Response(b"go on")
+
+        with serving(answer) as server:
+            run = Held(self.start("console/held", gate=server.url), gates)
+            try:
+                yield run
+            finally:
+                for gate in gates.values():
+                    gate.set()
+            # Its scripts ask this server.
+            address = f"executions/{run.execution_id}/status"
+            wait_until(lambda: self.get(address)["completed"], what="the execution is over")
+
+
+@dataclass(frozen=True)
+class Held:
+    """An execution whose steps wait for the test."""
+
+    execution_id: str
+    gates: dict[str, Event]
+
+    def let_end(self, step: str) -> None:
+        self.gates[f"/{step}"].set()

@@ -2,15 +2,15 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from console_world import CHAIN, EDITED, EDITS, Seen
-from playwright.async_api import Browser, Page, expect
+from console_world import CHAIN, EDITED, EDITS, OpenContext, Seen
+from noetl_testkit.waiting import eventually
+from playwright.async_api import Page, expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 type Open = Callable[..., Awaitable[Page]]
@@ -53,21 +53,14 @@ def addresses(seen: Seen) -> list[str]:
     ]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def open_page(seen: Seen, browser: Browser) -> AsyncIterator[Open]:
+@pytest.fixture
+def open_page(seen: Seen, open_context: OpenContext) -> Open:
     del seen
-    contexts = []
 
     async def opened(**options: Any) -> Page:
-        context = await browser.new_context(**options)
-        contexts.append(context)
-        page = await context.new_page()
-        page.set_default_timeout(20_000)
-        return page
+        return await (await open_context(**options)).new_page()
 
-    yield opened
-    for context in contexts:
-        await context.close()
+    return opened
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -109,11 +102,12 @@ async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    await page.goto(seen.page("?path=console/slow"))
-    execution_id = seen.start("console/slow")
-
-    await page.get_by_role("link", name=execution_id).click()
-    await expect(page.locator(".timeline")).to_contain_text("second")
+    await page.goto(seen.page("?path=console/held"))
+    with seen.held() as run:
+        await page.get_by_role("link", name=run.execution_id).click()
+        await expect(page.locator(".title .badge")).to_have_text("running")
+        run.let_end("start")
+        await expect(page.locator(".timeline")).to_contain_text("second")
     await expect(page.locator(".title .badge")).to_have_text("completed")
     await expect(page.get_by_text("Cancel with all children")).to_have_count(0)
     assert complaints == []
@@ -121,12 +115,12 @@ async def test_a_page_follows_its_run(open_page: Open, seen: Seen) -> None:
 
 async def test_lines_show_while_their_step_runs_and_stay(open_page: Open, seen: Seen) -> None:
     page = await open_page()
-    execution_id = seen.start("console/slow")
-    await page.goto(seen.page(f"/runs/{execution_id}"))
+    with seen.held() as run:
+        await page.goto(seen.page(f"/runs/{run.execution_id}"))
 
-    await expect(page.locator(".printed .text")).to_have_text("half <way>")
-    await expect(page.locator(".title .badge")).to_have_text("running")
-    await page.get_by_role("link", name="Output").click()
+        await expect(page.locator(".printed .text")).to_have_text("half <way>")
+        await expect(page.locator(".title .badge")).to_have_text("running")
+        await page.get_by_role("link", name="Output").click()
     await expect(page.locator(".title .badge")).to_have_text("completed")
     await expect(page.locator(".printed li")).to_have_count(1)
     await expect(page.locator(".printed")).to_contain_text("half <way>")
@@ -159,7 +153,7 @@ async def test_a_change_shows_within_a_second(open_page: Open, seen: Seen) -> No
     await page.add_init_script(_WATCH)
     number = seen.start("console/chain")
     await page.goto(seen.page(f"/runs/{number}"))
-    await expect(page.locator(".title .badge")).to_have_text("completed", timeout=60_000)
+    await expect(page.locator(".title .badge")).to_have_text("completed")
     shown = await _noted(page)
     late = []
     for step in seen.get(f"executions/{number}/steps")["steps"]:
@@ -198,13 +192,14 @@ def _tell(what: str, late: list[float]) -> None:
 
 async def test_the_focus_outlives_a_change(open_page: Open, seen: Seen) -> None:
     page = await open_page()
-    execution_id = seen.start("console/slow")
-    await page.goto(seen.page(f"/runs/{execution_id}"))
-    await page.locator(".timeline a").first.focus()
+    with seen.held() as run:
+        await page.goto(seen.page(f"/runs/{run.execution_id}"))
+        await page.locator(".timeline a").first.focus()
+        run.let_end("start")
 
-    await expect(page.locator(".timeline")).to_contain_text("second")
+        await expect(page.locator(".timeline")).to_contain_text("second")
 
-    await expect(page.locator(".timeline a").first).to_be_focused()
+        await expect(page.locator(".timeline a").first).to_be_focused()
 
 
 async def test_problems_show_while_a_text_is_typed(open_page: Open, seen: Seen) -> None:
@@ -286,18 +281,17 @@ async def _filter(page: Page, seen: Seen) -> None:
 
 
 async def _go_on_from_a_step(page: Page, seen: Seen) -> None:
-    execution_id = seen.start("console/slow")
-    await page.goto(seen.page(f"/runs/{execution_id}"))
-    await page.click("button:has-text('Pause')")
-    await page.click("button:has-text('Go on')")
-    await page.fill("#reason", "enough")
-    await page.click("button:has-text('Cancel with all children')")
-    await page.click("summary:has-text('Go on from a step')")
-    await page.select_option("#from_step", "start")
-    await page.click("button:has-text('Restart')")
-    again = page.url.rpartition("/")[2]
-    assert again != execution_id
-    await page.click("button:has-text('Cancel with all children')")
+    with seen.held() as run:
+        await page.goto(seen.page(f"/runs/{run.execution_id}"))
+        await page.click("button:has-text('Pause')")
+        await page.click("button:has-text('Go on')")
+        await page.fill("#reason", "enough")
+        await page.click("button:has-text('Cancel with all children')")
+        await page.click("summary:has-text('Go on from a step')")
+        await page.select_option("#from_step", "start")
+        await page.click("button:has-text('Restart')")
+        await page.wait_for_url(lambda url: run.execution_id not in url)
+        await page.click("button:has-text('Cancel with all children')")
 
 
 async def _switch_a_schedule(page: Page, seen: Seen) -> None:
@@ -326,10 +320,13 @@ async def _restart_failures(page: Page, seen: Seen) -> None:
 async def _dismiss_failures(page: Page, seen: Seen) -> None:
     # What was restarted has failed again.
     await page.goto(seen.page("/failures?path=console/broken"))
-    for _ in range(100):
-        if await page.locator("button:has-text('Dismiss')").count():
-            break
+    dismiss = page.locator("button:has-text('Dismiss')")
+
+    async def is_shown() -> bool:
         await page.reload()
+        return await dismiss.count() > 0
+
+    await eventually(is_shown, what="the failure is shown again")
     await page.click("button:has-text('Dismiss')")
     await page.goto(seen.page("/failures?path=console/broken"))
     await expect(page.locator("button:has-text('Dismiss')")).to_have_count(0)
@@ -360,16 +357,16 @@ async def _keep_a_secret(page: Page, seen: Seen) -> None:
 
 
 async def _cancel(page: Page, seen: Seen) -> None:
-    execution_id = seen.start("console/slow")
-    await page.goto(seen.page("?path=console/slow"))
-    await page.check(f"input[value='{execution_id}']")
-    await page.click("button:has-text('Cancel selected')")
-    await expect(page.locator(".outcomes")).to_contain_text(execution_id)
-    assert seen.get(f"executions/{execution_id}/status")["status"] == "CANCELLED"
-    await page.goto(seen.page("?path=console/slow&status=CANCELLED"))
-    await page.check(f"input[value='{execution_id}']")
-    await page.click("button:has-text('Run selected again')")
-    again = await page.locator(".outcomes a").last.inner_text()
-    assert again != execution_id
-    await page.click(".outcomes a >> nth=-1")
-    await page.click("button:has-text('Cancel with all children')")
+    with seen.held() as run:
+        await page.goto(seen.page("?path=console/held"))
+        await page.check(f"input[value='{run.execution_id}']")
+        await page.click("button:has-text('Cancel selected')")
+        await expect(page.locator(".outcomes")).to_contain_text(run.execution_id)
+        assert seen.get(f"executions/{run.execution_id}/status")["status"] == "CANCELLED"
+        await page.goto(seen.page("?path=console/held&status=CANCELLED"))
+        await page.check(f"input[value='{run.execution_id}']")
+        await page.click("button:has-text('Run selected again')")
+        again = await page.locator(".outcomes a").last.inner_text()
+        assert again != run.execution_id
+        await page.click(".outcomes a >> nth=-1")
+        await page.click("button:has-text('Cancel with all children')")

@@ -6,13 +6,13 @@ makes the calls of its screens and has nothing to look at.
 
 import os
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from console_world import OpenContext
 from noetl_testkit.stack import Stack
-from playwright.async_api import Browser, Page, Response
+from playwright.async_api import Page, Response
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 REAL = os.environ.get("NOETL_TEST_UI_DIR")
@@ -40,12 +40,8 @@ class Watched:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def watched(browser: Browser) -> AsyncIterator[Watched]:
-    context = await browser.new_context()
-    page = await context.new_page()
-    page.set_default_timeout(30_000)
-    yield Watched(page)
-    await context.close()
+async def watched(open_context: OpenContext) -> Watched:
+    return Watched(await (await open_context()).new_page())
 
 
 @pytest.mark.skipif(REAL is not None, reason="NOETL_TEST_UI_DIR names a build, which is driven")

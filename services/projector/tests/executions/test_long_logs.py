@@ -22,7 +22,6 @@ from noetl_testkit.postgres import Database as DatabaseAddress
 
 from services.projector.tests.conftest import AddLog, Pool, make_settings
 
-LONGEST_TURN_SECONDS = 0.05
 FAT = """
 INSERT INTO noetl.event (
     execution_id, catalog_id, event_id, position, event_type, node_id, node_name, status, context)
@@ -66,7 +65,11 @@ async def long_log(pool: Pool, add_log: AddLog) -> None:
 async def test_no_turn_of_the_loop_is_long(
     handlers: list[Handler], monkeypatch: pytest.MonkeyPatch, operation: Any, request_: Any
 ) -> None:
-    """21 MB in 100 rows. Processor time counts: others may have the machine."""
+    """21 MB in 100 rows: of all the work for them no turn does a fifth.
+
+    Processor time counts, as others may have the machine, and it is compared with itself, as no
+    machine is as fast as another.
+    """
     (handler,) = (one for one in handlers if one.operation is operation)
     turns: list[float] = []
     run = asyncio.Handle._run
@@ -77,9 +80,11 @@ async def test_no_turn_of_the_loop_is_long(
         turns.append(time.thread_time() - began)
 
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    began = time.process_time()
     _, answer = await handler.answer(encode_value(request_))
+    work = time.process_time() - began
     monkeypatch.undo()
 
     assert 10_000_000 < len(answer) < 20_000_000
     assert answer.count(b'"truncated":true') > 10
-    assert max(turns) < LONGEST_TURN_SECONDS
+    assert max(turns) < work / 5
