@@ -212,6 +212,7 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
             http="httptools",
             proxy_headers=False,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=int(PATIENCE_SECONDS),
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -13,7 +13,7 @@ from noetl_common.bus.pull import run_pull_each
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import WATCH_HINT, control_subject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.kept_calls import open_calls
 from noetl_worker.control_plane.registration import Identity
@@ -55,8 +55,8 @@ QUICK = Timing(
     outcome_longest_pause_seconds=0.2,
     look_seconds=0.02,
 )
-TOLD_FIRST = replace(QUICK, start_after_seconds=0)
-"""Starts are told before the tool begins."""
+TOLD_FIRST = replace(QUICK, start_after_seconds=0, start_try_seconds=PATIENCE_SECONDS)
+"""Starts are told before the tool begins, and stored however long that takes."""
 
 
 class Gate:

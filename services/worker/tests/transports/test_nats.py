@@ -1,6 +1,7 @@
 """The fast path against real NATS and a scripted orchestrator."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -758,7 +759,7 @@ async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
 ) -> None:
     async with (
         control_plane(own_nats.url) as plane,
-        start_worker(url=own_nats.url, timing=TOLD_FIRST) as worker,
+        start_worker(url=own_nats.url, timing=replace(TOLD_FIRST, start_try_seconds=0.5)) as worker,
     ):
         worker.gate.open.set()
         js = plane.bus.js
