@@ -6,7 +6,7 @@ import time
 import httpx
 import nats
 from noetl.stack.servers.nats_probe import NatsProbe
-from noetl_testkit.patience import LOST_SECONDS, use_patient_clients
+from noetl_testkit.plugin import LOST_SECONDS, use_patient_clients
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
 

@@ -4,13 +4,19 @@
 servers of one's own; the fixtures named `own_…` always start theirs, because their tests kill them.
 """
 
+import inspect
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import structlog
+from nats.aio.client import Client
+from nats.js.client import JetStreamContext
+from noetl.stack.servers.nats_probe import NatsProbe
 
 from noetl_testkit.databases import UsedDatabases
 from noetl_testkit.nats import (
@@ -19,7 +25,6 @@ from noetl_testkit.nats import (
     running_nats,
     without_leftover_streams,
 )
-from noetl_testkit.patience import use_patient_clients
 from noetl_testkit.postgres import (
     Database,
     OwnPostgresServer,
@@ -27,15 +32,48 @@ from noetl_testkit.postgres import (
     foreign_postgres,
     running_postgres,
 )
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_testkit.warm.programs import use_warm_programs
 
 _LOGGERS = structlog.get_config()["logger_factory"]
+LOST_SECONDS = PATIENCE_SECONDS / 20
+"""How long a request over NATS may take.
+
+An outage takes one away without a sign, unlike one over HTTP, whose connection ends. Who waits for
+the end of an outage then asks again, which must come before the test's own bound.
+"""
+
+# Their libraries give up after 0.5 to 10 s where the caller says nothing, and that a busy machine
+# takes longer is no failure. What the product gives its own clients stays as it is.
+_CALLS = ("request", "stream", "get", "options", "head", "post", "put", "patch", "delete")
+_HASTY: tuple[tuple[Callable[..., Any], str, float], ...] = (
+    *((getattr(httpx, name), "timeout", PATIENCE_SECONDS) for name in _CALLS),
+    (httpx.Client.__init__, "timeout", PATIENCE_SECONDS),
+    (httpx.AsyncClient.__init__, "timeout", PATIENCE_SECONDS),
+    (NatsProbe.__init__, "timeout_seconds", PATIENCE_SECONDS),
+    (Client.connect, "connect_timeout", PATIENCE_SECONDS),
+    (Client.request, "timeout", LOST_SECONDS),
+    (Client.flush, "timeout", LOST_SECONDS),
+    (JetStreamContext.__init__, "timeout", LOST_SECONDS),
+)
 
 
 def pytest_configure() -> None:
     """Let stacks be forks of a loaded process, and no client give up before its test does."""
     use_warm_programs()
     use_patient_clients()
+
+
+def use_patient_clients() -> None:
+    """Give more time to every call of this process that names none of its own."""
+    for function, name, seconds in _HASTY:
+        plain: Any = inspect.unwrap(function)
+        if name in (plain.__kwdefaults__ or {}):
+            plain.__kwdefaults__[name] = seconds
+        else:
+            parameters = inspect.getfullargspec(plain).args[-len(plain.__defaults__) :]
+            defaults = dict(zip(parameters, plain.__defaults__, strict=True))
+            plain.__defaults__ = tuple((defaults | {name: seconds}).values())
 
 
 @pytest.fixture(scope="session")
