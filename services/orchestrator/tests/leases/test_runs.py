@@ -2,12 +2,14 @@
 
 import orjson
 import pytest
+from noetl_contract.hints import EVERY_RUN
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.orchestrator import RunsQuery
 from noetl_contract.subjects import control_subject
 from noetl_testkit.waiting import eventually
 
+from services.orchestrator.tests.gates import TOO_LARGE
 from services.orchestrator.tests.leases.workers import age_hold, hear
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
@@ -68,6 +70,46 @@ async def test_of_an_execution_that_ends_nothing_is_begun(
     heard.clear()
     await shard.send(command.execution_id, message)
     assert [one["ended"] for one in heard] == [True], "said again to who asks again"
+
+
+async def test_of_an_execution_that_the_orchestrator_fails_nothing_is_begun(
+    shard: Shard, replica: Replica
+) -> None:
+    """An input that can't be stored ends it; its command waits in a queue."""
+    del replica
+    heard = await told(shard, "gpu")
+    command = await shard.command(await shard.start(execution_pool="gpu"))
+    bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
+
+    answer = await shard.send(command.execution_id, bad)
+
+    assert answer["status"] == 422
+    assert heard == [{"execution_id": command.execution_id, "over": [], "ended": True}], (
+        "told before the answer"
+    )
+    heard.clear()
+    await shard.send(command.execution_id, bad)
+    await shard.bus.flush()
+    assert heard == [], "of what has ended no command is open"
+
+
+async def test_a_failure_without_the_fold_stops_what_goes_on_after_its_report(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    """Its container is told to go whatever run had started it."""
+    heard = await told(shard)
+    bad = shard.event(held, "command.heartbeat", event_id=TOO_LARGE)
+
+    await shard.send(held.execution_id, bad)
+
+    assert heard == [
+        {
+            "execution_id": held.execution_id,
+            "over": [[held.event_id, EVERY_RUN]],
+            "ended": True,
+        }
+    ]
+    assert await over(replica, held) == [held.event_id]
 
 
 async def test_the_hint_goes_to_the_pool_of_the_execution(shard: Shard, replica: Replica) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import orjson
 from noetl_common.pg.errors import DatabaseUnavailable
+from noetl_orchestrator.log.stored_rows import UnfoldedEnd
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
@@ -85,7 +86,7 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     fail_execution = replica.rooms.store.fail_execution
     tries = 0
 
-    async def away_once(*args: object, **options: object) -> int | None:
+    async def away_once(*args: object, **options: object) -> UnfoldedEnd | None:
         nonlocal tries
         tries += 1
         if tries == 1:

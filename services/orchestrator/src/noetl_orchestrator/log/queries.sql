@@ -719,6 +719,7 @@ cancelled AS (
     FROM target AS t
     WHERE c.execution_id = t.execution_id
         AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    RETURNING c.event_id, c.pool, c.worker_id
 ),
 
 announced AS (
@@ -744,7 +745,9 @@ children AS (
     WHERE EXISTS (SELECT FROM target)
 )
 
-SELECT t.position + 1 AS position
+SELECT
+    (SELECT min(c.pool) FROM cancelled AS c) AS pool,
+    array(SELECT c.event_id FROM cancelled AS c WHERE c.worker_id IS NOT NULL) AS held
 FROM target AS t;
 
 -- name: find_next_looks

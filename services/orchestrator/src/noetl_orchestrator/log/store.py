@@ -23,6 +23,7 @@ from noetl_orchestrator.log.stored_rows import (
     Origin,
     Publication,
     RequestKeyHolder,
+    UnfoldedEnd,
 )
 
 _log = get_logger()
@@ -218,8 +219,8 @@ class Store:
         outbox_id: int,
         subject: str,
         messages: Sequence[OutboxRow] = (),
-    ) -> int | None:
-        """End a running execution without folding; return the position of its last row.
+    ) -> UnfoldedEnd | None:
+        """End a running execution without folding; return what is over with it.
 
         Return None if it isn't at the expected position, or has ended. ``messages`` are inserted
         into the outbox with the end.
@@ -235,7 +236,7 @@ class Store:
             *_message_columns(messages),
             expected,
         )
-        return rows[0]["position"] if rows else None
+        return UnfoldedEnd(rows[0]["pool"], rows[0]["held"]) if rows else None
 
     async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
         """Lease timers that are due."""

@@ -1,6 +1,6 @@
 """Rows that the store reads, as dataclasses: held commands, due timers, loaded executions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,19 @@ class Committed:
     checked: frozenset[int]
     clashes: Mapping[tuple[int, int], EventIdentity]
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnfoldedEnd:
+    """A failure that was committed without the fold (W2).
+
+    Attributes:
+        pool: of the commands that were open; None without any.
+        held: those that workers have had.
+    """
+
+    pool: str | None
+    held: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ import re
 
 from noetl_common.errors import Conflict, NoetlError
 from noetl_common.logging import get_logger
+from noetl_contract.hints import EVERY_RUN
 from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow
+from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.log.stored_rows import UnfoldedEnd
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.inputs import TurnInput
@@ -28,10 +31,13 @@ _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^
 class Refusals:
     """Refuse inputs and fail their executions."""
 
-    def __init__(self, store: Store, cache: ExecutionCache, encoder: Encoder) -> None:
+    def __init__(
+        self, store: Store, cache: ExecutionCache, encoder: Encoder, run_hints: RunHints
+    ) -> None:
         self._store = store
         self._cache = cache
         self._encoder = encoder
+        self._run_hints = run_hints
 
     async def refuse(self, turn_input: TurnInput, error: Exception) -> None:
         """Refuse a bad input, and fail its execution without the fold."""
@@ -71,14 +77,18 @@ class Refusals:
         await turn_input.caller.refused(text, Answer(status=status, error=text))
 
     async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
-        position = await self._end(execution_id, error, f"{kind}_error")
+        end = await self._end(execution_id, error, f"{kind}_error")
         self._cache.forget(execution_id)
-        if position is not None:
-            metrics.EXECUTIONS_FAILED.inc()
-            _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+        if end is None:
+            return
+        metrics.EXECUTIONS_FAILED.inc()
+        _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+        if end.pool is not None:
+            over = [(event_id, EVERY_RUN) for event_id in end.held]
+            await self._run_hints.send(execution_id, end.pool, over, ended=True)
 
-    async def _end(self, execution_id: int, error: str, reason: str) -> int | None:
-        """Append the failure; return its position, or None if the execution is not running."""
+    async def _end(self, execution_id: int, error: str, reason: str) -> UnfoldedEnd | None:
+        """Append the failure; return what is over, or None if the execution is not running."""
         new_id = self._encoder.new_id
         event_id = new_id()
         tried: int | None = None
@@ -87,7 +97,7 @@ class Refusals:
             if found is None or found.position == tried:
                 return None
             tried = found.position
-            position = await self._store.fail_execution(
+            end = await self._store.fail_execution(
                 execution_id,
                 expected=tried,
                 event_id=event_id,
@@ -97,8 +107,8 @@ class Refusals:
                 subject=self._encoder.outbox_rows.event_subject(execution_id),
                 messages=await self._cancels_of_children(execution_id, event_id),
             )
-            if position is not None:
-                return position
+            if end is not None:
+                return end
         raise Conflict(what=f"execution {execution_id}")
 
     async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:

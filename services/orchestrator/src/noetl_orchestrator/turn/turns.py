@@ -35,7 +35,7 @@ class Turns:
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts
         self._attempt = TurnAttempt(parts)
-        self._refusals = Refusals(parts.store, parts.cache, parts.encoder)
+        self._refusals = Refusals(parts.store, parts.cache, parts.encoder, parts.run_hints)
 
     async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
         """Process groups of disjoint executions; return those to try again later.
