@@ -308,6 +308,60 @@ def test_a_script_that_went_wrong_is_a_soft_error_with_its_text() -> None:
     assert run.execution.state.soft.message == "Job failed with 1 failures"
 
 
+@RELOADS
+@pytest.mark.parametrize("early", [False, True], ids=["later", "early"])
+@pytest.mark.parametrize("status", ["success", "error"])
+def test_a_script_whose_result_is_refused_fails_its_step_with_the_reason(
+    status: str, *, reload: bool, early: bool
+) -> None:
+    run = begin(SCRIPT, reload=reload)
+    command = run.find("c")
+    error = "Result not stored: the result of step 'c' has 9 bytes and is lost: too large"
+    event = WireEvent(
+        event_type="call.done",
+        step="c",
+        event_id=run.new_id(),
+        status="COMPLETED" if status == "success" else "FAILED",
+        context={
+            "command_id": command.command_id,
+            "call_index": 0,
+            "result": {"status": status},
+            "error": error,
+        },
+        meta={"node_type": "container"},
+    )
+    if early:
+        run.work_start(command, run.outcome_events(command)[0])
+        run.decide(posted((event,)))
+    complete(run, says_so=True)
+    if not early:
+        run.decide(posted((event,)))
+
+    assert run.ended == ["FAILED"]
+    assert run.execution.state.causes["c"].message == error
+    assert run.execution.progress.soft_errors == 0
+
+
+def test_a_callback_from_outside_may_have_no_data() -> None:
+    run = begin(Tool(kind="python", config={"code": "result = 1"}))
+    command = complete(run, says_so=True)
+    run.decide(
+        posted(
+            (
+                WireEvent(
+                    event_type="call.done",
+                    step="c",
+                    event_id=run.new_id(),
+                    status="COMPLETED",
+                    context={"command_id": command.command_id, "result": {"status": "success"}},
+                ),
+            )
+        )
+    )
+
+    assert run.log[-2:] == ["enter end", "I(end)"]
+
+
 def test_a_script_that_its_run_has_waited_for_is_not_parked() -> None:
     run = begin(SCRIPT).work("c", data={"output": "42\n"})
 

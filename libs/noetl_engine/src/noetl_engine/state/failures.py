@@ -9,14 +9,16 @@ from noetl_contract.json import Json
 
 from noetl_engine.state.model import CommandState, Phase, State, StepState
 
+_LOST = "the result is lost: its worker could not store it"
+
 
 def note_answer(state: State, command: CommandState, row: EventRow) -> None:
     """Keep what is wrong with the result of a ``call.done``; it counts when its command ends.
 
     That is its soft error, or that its data is nowhere.
     """
-    found = soft_error_in(row.result)
-    lost = _lost_data(row.result) if found is None else None
+    lost = _lost_data(row)
+    found = soft_error_in(row.result) if lost is None else None
     if found is None and lost is None:
         state.answered.pop(command.event_id, None)
         return
@@ -33,7 +35,10 @@ def note_answer(state: State, command: CommandState, row: EventRow) -> None:
 
 def count_soft_error(state: State, command: CommandState, row: EventRow) -> None:
     """Count the end of a command whose tool answered with an error; keep the first."""
-    answered = state.answered.pop(command.event_id, None)
+    answered = state.answered.get(command.event_id)
+    if answered is not None and answered.kind == "tool":
+        return  # its data is lost: it fails when it ends
+    state.answered.pop(command.event_id, None)
     if not is_soft_error(row):
         return
     state.progress.soft_errors += 1
@@ -76,25 +81,30 @@ def note_undecided(state: State, told: Json) -> None:
 
 def ends_without_data(state: State, command: CommandState, row: EventRow) -> bool:
     """Return whether a row ends a run well whose result names data that is in no store."""
+    note = row.note if isinstance(row.note, dict) else {}
+    if note.get("callback") == "ends":
+        return _lost_data(row) is not None
     answered = state.answered.get(command.event_id)
     is_lost = answered is not None and answered.kind == "tool"
-    note = row.note if isinstance(row.note, dict) else {}
     return is_lost and row.event_type == EventType.COMMAND_COMPLETED and "parked" not in note
 
 
-def _lost_data(result: Json) -> str | None:
-    """Return what became of the data of a good result, if its worker could not store it.
+def _lost_data(row: EventRow) -> str | None:
+    """Return what became of the data of a result, if its worker could not store it.
 
     Such a result has no context, at most a reference to the memory of its worker.
     """
-    context = result.get("context") if isinstance(result, dict) else None
-    reported = context.get("result") if isinstance(context, dict) else None
+    reported = _context_of(row).get("result")
     if not isinstance(reported, dict) or "context" in reported:
+        return None
+    if reported.keys() == {"status"} and _is_called_back(row):
+        # A job's worker says why. Anybody else who calls back may have no data to give.
+        return (error_of(row) or _LOST) if _is_of_a_job(row) else None
+    if soft_error_in(row.result) is not None:
         return None
     reference = reported.get("reference")
     if reference is None:
-        lost = reported.keys() == {"status"}
-        return "the result is lost: its worker could not store it" if lost else None
+        return _LOST if reported.keys() == {"status"} else None
     if not isinstance(reference, dict) or isinstance(reference.get("ref"), str):
         return None
     size, kind = reference.get("byte_length"), reference.get("kind") or reference.get("store")
@@ -103,6 +113,14 @@ def _lost_data(result: Json) -> str | None:
         f"the result{told} is lost: its worker could not store it, and names its own memory "
         f"({brief(str(kind))}) in place of a store"
     )
+
+
+def _is_called_back(row: EventRow) -> bool:
+    return isinstance(row.note, dict) and "callback" in row.note
+
+
+def _is_of_a_job(row: EventRow) -> bool:
+    return isinstance(row.meta, dict) and row.meta.get("node_type") == "container"
 
 
 def ends_softly(row: EventRow) -> bool:

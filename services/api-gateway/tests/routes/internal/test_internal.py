@@ -315,6 +315,31 @@ async def test_a_callback_may_bring_the_result_of_its_step(world: World) -> None
     assert event["meta"] == {"node_type": "container"}
 
 
+async def test_a_callback_may_say_why_its_result_is_lost(world: World) -> None:
+    command = f"{EXECUTION_ID}:train:9"
+    body = {"state": "succeeded", "job_name": "j", "command_id": command}
+
+    said = {**body, "result": {"status": "success"}, "error": "refused"}
+    await post(world, f"container-callback/{EXECUTION_ID}/train", said)
+    with_data = {**said, "result": {"status": "success", "context": {"data": 1}}}
+    await post(world, f"container-callback/{EXECUTION_ID}/train", with_data)
+
+    contexts = [one["events"][0]["context"] for one in world.backend.ingress]
+    assert contexts == [
+        {
+            "command_id": command,
+            "call_index": 0,
+            "result": {"status": "success"},
+            "error": "refused",
+        },
+        {
+            "command_id": command,
+            "call_index": 0,
+            "result": {"status": "success", "context": {"data": 1}},
+        },
+    ]
+
+
 async def test_the_login_of_a_command_brings_the_callback_of_its_execution(nats_url: str) -> None:
     key = "k" * 32
     body = {"state": "succeeded", "job_name": "job-1"}

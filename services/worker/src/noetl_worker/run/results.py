@@ -14,7 +14,7 @@ from noetl_worker.control_plane.result_stores import NotStored, ResultStore, Sto
 from noetl_worker.interpreters.host.results import NotJson, plain
 from noetl_worker.redaction import is_heavy, scrub
 from noetl_worker.run.output_select import select_output
-from noetl_worker.tools.tool import ToolError, ToolResult
+from noetl_worker.tools.tool import Failure, ToolError, ToolResult
 
 _log = get_logger()
 _LONGEST_ERROR = 2000
@@ -48,7 +48,8 @@ async def reported_result(
         metrics.RESULT_PUT_ERRORS.inc()
         _log.warning("result_not_stored", command_id=command.command_id, size=len(data))
         text = f"the result of step '{command.step}' has {len(data)} bytes and is lost: {error}"
-        raise ToolError("Result not stored", text) from error
+        failure = Failure(retryable=error.may_pass)
+        raise ToolError("Result not stored", text, failure=failure) from error
     finally:
         metrics.RESULT_PUT_SECONDS.observe(perf_counter() - started)
     metrics.RESULT_PUT_BYTES.inc(len(data))

@@ -21,7 +21,7 @@ from noetl_contract.hints import EVERY_RUN
 from noetl_testkit.waiting import eventually
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.commands import Command
-from noetl_worker.control_plane.result_stores import StoredResult
+from noetl_worker.control_plane.result_stores import NotStored, StoredResult
 from noetl_worker.run.results import reported_result
 from noetl_worker.settings import Settings
 from noetl_worker.tools.containers.callback import Callbacks
@@ -67,9 +67,12 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
+        self.refuses: list[NotStored] = []
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
         assert (command.step, command.server_url) == ("a step!", "http://edge")
+        if self.refuses:
+            raise self.refuses.pop(0)
         self.kept.append(document)
         return StoredResult(ref="noetl://r/1", store="db", scope="execution")
 
@@ -303,6 +306,33 @@ async def test_a_large_result_goes_to_the_store(
     assert told["context"]["data"] == {"_ref": "noetl://r/1", "job_name": "noetl-script-7-9"}
     (kept,) = world.store.kept
     assert orjson.loads(kept)["data"]["output"] == "x" * 900 + "\n"
+
+
+async def test_a_result_that_the_store_refuses_for_good_is_told_once(
+    script: Script, world: World, context: ToolContext
+) -> None:
+    world.store.refuses = [NotStored("the result store answered 413: too large")]
+    await script.run(inline("print('x' * 900)"), context)
+    await world.go()
+
+    assert await world.told() == {"status": "success"}
+    (body,) = world.edge.bodies
+    assert body["error"].startswith("Result not stored: the result of step 'a step!' has ")
+    assert body["error"].endswith("is lost: the result store answered 413: too large")
+    await eventually(lambda: not script.named(), what="nothing is left to report")
+    assert (len(world.edge.bodies), world.store.kept) == (1, [])
+
+
+async def test_a_store_that_is_away_is_asked_again(
+    script: Script, world: World, context: ToolContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noetl_worker.tools.containers.watcher._AGAIN_SECONDS", 0.01)
+    world.store.refuses = [NotStored("no answer from the result store: away", may_pass=True)] * 2
+    await script.run(inline("print('x' * 900)"), context)
+    await world.go()
+
+    assert (await world.told())["context"]["data"]["_ref"] == "noetl://r/1"
+    assert (len(world.store.kept), world.store.refuses) == (1, [])
 
 
 async def test_what_the_keychain_brings_is_masked(

@@ -261,7 +261,8 @@ class CallbackRequest(Model):
     result: JsonObject | None = Field(
         default=None,
         description="The step's result as a worker reports it, in place of the description of a "
-        "container.",
+        "container. Its `status` alone if the result store refuses it for good: the step fails "
+        "with `error`.",
     )
 
 

@@ -88,10 +88,13 @@ async def container_callback(
 def _context(sent: CallbackRequest) -> JsonObject:
     """Return the event's result of the step, or a description of the job.
 
-    Unknown fields of that are null.
+    Unknown fields of that are null. A result of a status alone is one that could not be stored;
+    the error beside it says why.
     """
     if sent.result is not None:
-        return {"command_id": sent.command_id, "call_index": 0, "result": sent.result}
+        context = {"command_id": sent.command_id, "call_index": 0, "result": sent.result}
+        is_lost = sent.error is not None and sent.result.keys() == {"status"}
+        return context | {"error": sent.error} if is_lost else context
     completed_at = (sent.completed_at or datetime.now(UTC)).isoformat()
     more = sent.model_dump(include=_MORE, exclude_none=True, mode="json")
     return {

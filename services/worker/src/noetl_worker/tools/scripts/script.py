@@ -160,12 +160,18 @@ class ScriptEnds:
     async def report(self, ending: Ending) -> bool:
         """Report an end; False when it has to be reported again."""
         result = result_of(ending)
+        more: JsonObject
         try:
             reported = await self._report_result(_command_of(ending.origin), result)
         except ToolError as error:
             _log.warning("result_not_reported", job=ending.name, error=str(error))
-            return False
-        body = body_of(replace(ending, logs=None)) | {"result": reported}
+            if error.failure.retryable:
+                return False
+            # Refused for good: the step fails with the reason, as one does whose run stores it.
+            more = {"result": {"status": result.status}, "error": str(error)}
+        else:
+            more = {"result": reported}
+        body = body_of(replace(ending, logs=None)) | more
         return await self._callbacks.send(ending, body)
 
 
