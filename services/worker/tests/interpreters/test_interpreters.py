@@ -343,6 +343,9 @@ REFUSED = {
     "object": ("class A: pass\nresult = [A()]", "result[0] is a A (<__main__.A object at "),
     "function": ("def f(): pass\nresult = f", "result is a function (<function f at "),
     "many digits": ("result = {'n': 10**5000}", "result.n is an integer of more than 300 digits"),
+    "digits beyond doubles": ("result = [10**400]", "result[0] is an integer of more than 300"),
+    "a long key": ("result = {10**5000: 1}", "result has a key that is an integer of more than"),
+    "a number of 65 bits": ("result = {'n': 2**64}", "result.n is an integer beyond 64 bits"),
     "too deep": (
         "result = [float('nan')]\nfor _ in range(3000): result = [result]",
         "is nested more than 100 levels deep",

@@ -105,6 +105,11 @@ def moment(text: str) -> Any:
 CONVERTED: dict[str, tuple[Any, Any]] = {
     "plain": ({"a": [1, 2.5, True, None, "é"]}, {"a": [1, 2.5, True, None, "é"]}),
     "tuple": ((1, (2,)), [1, [2]]),
+    "64 bits": ([(1 << 64) - 1, -(1 << 63)], [(1 << 64) - 1, -(1 << 63)]),
+    "digits of other things": (
+        {"text": "9" * 30, 10**30: [1.5e300, 0.00012345678901234567, "é" + "1" * 19]},
+        {"text": "9" * 30, str(10**30): [1.5e300, 0.00012345678901234567, "é" + "1" * 19]},
+    ),
     "sets": ({"s": {3, 1, 2}, "f": frozenset("a")}, {"s": [1, 2, 3], "f": ["a"]}),
     "bytes": ([b"ab", bytearray(b"ab")], ["YWI=", "YWI="]),
     "times": (
@@ -161,6 +166,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "too many values": (Array(range(10**6)), "result has 1000000 rows or values"),
     "object among good": ({"a": 1, "b": [{2, 1}, object()]}, "result.b[1] is a object"),
     "key": ({"a": {NAN: 1}}, "result.a has a key that is NaN"),
+    "long key": ([{10**5000: 1}], "result[0] has a key that is an integer of more than 300"),
+    "long key in a tuple": ({(1, 10**5000): 1}, "result has the key no text: keys are texts"),
+    "5000 digits": ({"a": [1, 10**5000]}, "result.a[1] is an integer of more than 300 digits"),
+    "400 digits": ({"a": (1, 10**400)}, "result.a[1] is an integer of more than 300 digits"),
+    "65 bits": ({"a": [{"id": 1 << 64}]}, "result.a[0].id is an integer beyond 64 bits, of which"),
+    "less than 64 bits hold": ({"x": {-(1 << 63) - 1}}, "result.x[0] is an integer beyond 64 bits"),
 }
 
 

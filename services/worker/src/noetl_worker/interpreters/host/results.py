@@ -14,9 +14,14 @@ from typing import Any
 DEEPEST = 100
 """Levels of a value; readers of our messages don't follow much further."""
 _MOST_BITS = 1023
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+"""Integers that readers of JSON don't round."""
+_MANY_DIGITS = b"0" * 19
+_DIGITS = bytes(48 if 48 <= one < 58 else 46 for one in range(256))
 _LONGEST_PATH = 200
 _LONGEST_SHOWN = 60
 _FRAMES = frozenset({"numpy", "pandas"})
+_LONG = "an integer of more than 300 digits"
 _GIVE = "JSON has no such value, so give null (None) or a text in its place"
 
 
@@ -40,14 +45,19 @@ def encode(value: Any, *, most: int = 0) -> str:
         NotJson: it, or something in it, has no JSON.
     """
     try:
-        return dumps(
+        text = dumps(
             value,
             default=lambda one: _converted(one, most),
             allow_nan=False,
             ensure_ascii=False,
         )
     except Exception:  # noqa: BLE001  also what a value's own methods raise; named below
-        return dumps(plain(value, most=most), allow_nan=False, ensure_ascii=False)
+        text = None
+    # Looked for in the text, which takes a tenth of the time that it took to write.
+    if text is not None and _MANY_DIGITS not in text.encode(errors="replace").translate(_DIGITS):
+        return text
+    found = _plain(value, _Place(None, "result", is_exact=True), most, {})
+    return dumps(found, allow_nan=False, ensure_ascii=False) if text is None else text
 
 
 def plain(value: Any, path: str = "result", *, most: int = 0) -> Any:
@@ -60,13 +70,17 @@ def plain(value: Any, path: str = "result", *, most: int = 0) -> Any:
 
 
 class _Place:
-    """Where a value is: its key in a place; only an error makes a text of it."""
+    """Where a value is: its key in a place; only an error makes a text of it.
 
-    __slots__ = ("above", "depth", "key")
+    In a place that is exact no integer is rounded by those who read it.
+    """
 
-    def __init__(self, above: _Place | None, key: Any) -> None:
+    __slots__ = ("above", "depth", "is_exact", "key")
+
+    def __init__(self, above: _Place | None, key: Any, *, is_exact: bool = False) -> None:
         self.above = above
         self.key = key
+        self.is_exact: bool = is_exact if above is None else above.is_exact
         self.depth: int = 0 if above is None else above.depth + 1
 
     def refuse(self, why: str) -> NotJson:
@@ -114,7 +128,10 @@ def _plain(value: Any, place: _Place, most: int, inside: dict[int, Any]) -> Any:
 def _number(value: float, place: _Place) -> float:
     if isinstance(value, int):
         if value.bit_length() > _MOST_BITS:
-            raise place.refuse("is an integer of more than 300 digits: give it as a text")
+            raise place.refuse(f"is {_LONG}: give it as a text")
+        if place.is_exact and not _LEAST <= value <= _MOST:
+            text = "is an integer beyond 64 bits, of which readers of JSON keep 16 digits"
+            raise place.refuse(f"{text}: give it as a text")
     elif value - value != 0:
         raise place.refuse(f"is {_float(value)}: {_GIVE}{_advice()}")
     return value
@@ -135,6 +152,8 @@ def _replaced(value: Any, place: _Place, most: int) -> Any:
 def _key(key: Any, place: _Place, most: int) -> Any:
     if isinstance(key, float) and key - key != 0:
         raise place.refuse(f"has a key that is {_float(key)}: keys are texts")
+    if isinstance(key, int) and key.bit_length() > _MOST_BITS:
+        raise place.refuse(f"has a key that is {_LONG}: give it as a text")
     if key is None or isinstance(key, (str, int, float)):
         return key
     try:
@@ -142,7 +161,7 @@ def _key(key: Any, place: _Place, most: int) -> Any:
     except Exception:  # noqa: BLE001  as above
         made = None
     if not isinstance(made, (str, int, float)):
-        raise place.refuse(f"has the key {_cut(repr(key), _LONGEST_SHOWN)}: keys are texts")
+        raise place.refuse(f"has the key {_cut(_shown(key), _LONGEST_SHOWN)}: keys are texts")
     return _key(made, place, most)
 
 
