@@ -114,7 +114,7 @@ async def test_a_timeout_is_a_status_without_data(toolbox: ToolRegistry, place: 
 
     result = (await toolbox.run("python", config, context)).to_json()
 
-    assert 1000 <= result.pop("duration_ms") < 4000
+    assert result.pop("duration_ms") >= 1000
     assert result == {"status": "timeout", "error": "Execution timed out after 1 seconds"}
 
 
