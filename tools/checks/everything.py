@@ -9,12 +9,15 @@ import links
 import monitoring
 import names
 import rooms
+import rulebook
 import sizes
 import waits
 import walkthrough
 from findings import run
 
-CHECKS = (citations, dependencies, links, monitoring, names, rooms, sizes, waits, walkthrough)
+CHECKS = (
+    citations, dependencies, links, monitoring, names, rooms, rulebook, sizes, waits, walkthrough,
+)  # fmt: skip
 
 
 def find(root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Templates cost work: one has a limit, and a decision with more takes several turns (W9)."""
+"""Templates cost work: one has a limit, and a decision with more takes several turns (W28)."""
 
 from typing import Any
 

@@ -82,7 +82,7 @@ class CpuLimit:
 
 
 class TurnTime:
-    """The processor time that the decisions of one turn have together (W9).
+    """The processor time that the decisions of one turn have together (W29).
 
     In between everything else of the process goes on: messages are read, and workers answered.
     """

@@ -43,7 +43,7 @@ class Settings(
         default=0.1,
         gt=0,
         description="Processor time of the decisions of one turn; what is not decided by then "
-        "comes with the next one (W9).",
+        "comes with the next one (W29).",
     )
     turns_in_flight: int = Field(
         default=2, ge=1, description="Turns of disjoint executions that may run side by side."
@@ -286,7 +286,7 @@ class Settings(
         ge=1,
         description="Iterations of a loop that workers have at once, even without max_in_flight; "
         "commands of others wait behind no more of them. Above the slots of the largest pool, or "
-        "some of these stay free (W9).",
+        "some of these stay free (W30).",
     )
     child_depth_max: int = Field(
         default=32, ge=1, description="Generations of children below an execution (W15)."
@@ -311,7 +311,8 @@ class Settings(
         default=400_000,
         ge=1,
         description="Work of all templates of one decision at most, in the units of templates: a "
-        "round, a call or a filter costs one or more. Half of it ends a part of a fan-out (W9).",
+        "round, a call or a filter costs one or more (W28). Half of it ends a part of a fan-out "
+        "(W9).",
     )
     template_source_chars: int = Field(
         default=65_536,

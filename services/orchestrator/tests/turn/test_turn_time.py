@@ -1,4 +1,4 @@
-"""W9 and W27: how much a turn decides, and that the rest comes with the next ones."""
+"""W9 and W27 to W29: how much a turn decides, and that the rest comes with the next ones."""
 
 from typing import ClassVar
 

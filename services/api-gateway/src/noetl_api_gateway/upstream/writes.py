@@ -1,4 +1,4 @@
-"""Sending writes to the orchestrators, and waiting for the commit (W4-W7, W21).
+"""Sending writes to the orchestrators, and waiting for the commit (W4-W7, W21, W31, W33).
 
 A write is held until its answer has come: the broker's acknowledgement is not acceptance (W6).
 So what comes for each step goes to an orchestrator without the ingress stream first, and is

@@ -114,7 +114,7 @@ class TurnAttempt:
         return prepared.postponed
 
     async def _decide(self, prepared: PreparedTurn, facts: Facts) -> None:
-        """Decide what there is time for, and leave the rest to the next turn (W9)."""
+        """Decide what there is time for, and leave the rest to the next turn (W29)."""
         turn_time = TurnTime(self._parts.turn_seconds)
         undecided = self._without_slow(prepared)
         while undecided:

@@ -63,7 +63,7 @@ class TurnInput:
         arrival: where and when it came from, while spans are recorded.
         watch: key that counts turns of this input that did not end; None for an input that
             nothing speaks against.
-        renders: of a decision that goes on in this turn (W9).
+        renders: of a decision that goes on in this turn (W28).
     """
 
     execution_id: int
