@@ -8,6 +8,7 @@ import dependencies
 import links
 import monitoring
 import names
+import readmes
 import rooms
 import rulebook
 import sizes
@@ -16,7 +17,8 @@ import walkthrough
 from findings import run
 
 CHECKS = (
-    citations, dependencies, links, monitoring, names, rooms, rulebook, sizes, waits, walkthrough,
+    citations, dependencies, links, monitoring, names, readmes, rooms, rulebook, sizes, waits,
+    walkthrough,
 )  # fmt: skip
 
 
