@@ -23,16 +23,20 @@ EVERYTHING = ("--phases", "examples,coverage,fuzzing", "--max-examples", "30")
 
 def generate(stack: Stack, arguments: Sequence[str]) -> tuple[int, str]:
     """Run schemathesis and return its exit code and what it printed."""
-    command = [
-        str(Path(sys.executable).with_name("schemathesis")),
-        f"--config-file={FOLDER / 'schemathesis.toml'}",
-        "run",
-        f"{stack.url}/schema/openapi.json",
-        f"--request-timeout={PATIENCE_SECONDS:.0f}",
-        "--no-color",
-        *arguments,
-    ]
     with tempfile.TemporaryDirectory(prefix="noetl-generated-") as folder:
+        # Read here: schemathesis would wait for it no longer than 10 s.
+        document = Path(folder) / "openapi.json"
+        with stack.client(TOKEN) as client:
+            document.write_bytes(client.get("/schema/openapi.json").raise_for_status().content)
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={FOLDER / 'schemathesis.toml'}",
+            "run",
+            str(document),
+            f"--request-timeout={PATIENCE_SECONDS:.0f}",
+            "--no-color",
+            *arguments,
+        ]
         done = subprocess.run(
             command,
             check=False,
