@@ -20,7 +20,7 @@ import httpx
 import yaml
 from noetl.stack.process import free_port
 from noetl_testkit.stack import Stack, execute, finish, register, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from promtool import ALERTS, ROOT, rules
 
 DASHBOARD = ROOT / "deploy/monitoring/dashboards/noetl.json"
@@ -66,11 +66,11 @@ def prometheus(stack: Stack, folder: Path) -> Iterator[httpx.Client]:
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            wait_until(lambda: _is_ready(client), what="Prometheus is ready", timeout_seconds=30)
+            wait_until(lambda: _is_ready(client), what="Prometheus is ready")
             yield client
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _is_ready(client: httpx.Client) -> bool:
@@ -149,13 +149,11 @@ def main() -> int:
             wait_until(
                 lambda: len(asked(client, 'up{job=~"noetl.*"} == 1')) == 6,
                 what="all processes are scraped",
-                timeout_seconds=30,
             )
             load(stack)
             wait_until(
                 lambda: set(check_dashboard(client)) <= MAY_BE_EMPTY,
                 what="all panels show something",
-                timeout_seconds=60,
                 every_seconds=1,
             )
             wait_until(lambda: not _unhealthy(client), what="all rules were evaluated")
@@ -166,7 +164,6 @@ def main() -> int:
             wait_until(
                 lambda: wanted <= firing(client),
                 what="the planted trouble fires",
-                timeout_seconds=60,
                 every_seconds=1,
             )
             sys.stdout.write(

@@ -32,7 +32,7 @@ import httpx
 import nats
 from noetl_contract.sharding import shard_for
 from noetl_testkit.stack import Stack, command, execute, finish, register
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from verify import check_executions
 
 SHARDS = 2
@@ -138,7 +138,7 @@ def load(stack: Stack, starts: Starts) -> Iterator[None]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(timeout=40)
+            thread.join(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -157,7 +157,6 @@ def undelivered(stack: Stack, client: httpx.Client) -> Iterator[set[int]]:
     wait_until(
         lambda: parents <= asyncio.run(_seen(stack, last, CHILDREN, list(parents))),
         what="every parent has a child on the shard",
-        timeout_seconds=60,
     )
     pid = stack.services()[f"orchestrator-s{last}"]["pid"]
     assert pid is not None
@@ -169,7 +168,6 @@ def undelivered(stack: Stack, client: httpx.Client) -> Iterator[set[int]]:
         wait_until(
             lambda: children <= asyncio.run(_seen(stack, 0, PUBLISHED, f"noetl_ingress.{last}.%")),
             what="the cancels of their children are on their way",
-            timeout_seconds=30,
         )
         yield parents
     finally:
@@ -201,7 +199,11 @@ def operate(*arguments: str) -> float:
     """Run ``noetl-server`` and return how long it took."""
     began = time.monotonic()
     done = subprocess.run(
-        [*command(), *arguments], capture_output=True, text=True, timeout=300, check=False
+        [*command(), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     print("   ", (done.stdout + done.stderr).strip().replace("\n", "\n    "))
     if done.returncode != 0:
@@ -444,7 +446,7 @@ def drill(folder: Path, seconds: float) -> None:
             for name, text in (("handler", HANDLER), ("family", FAMILY), ("long", LONG)):
                 register(client, _HEAD.format(name) + text)
         with load(stack, starts):
-            wait_until(lambda: len(starts.accepted) >= 24, timeout_seconds=60)
+            wait_until(lambda: len(starts.accepted) >= 24)
             with stack.client() as client, undelivered(stack, client) as cancelled:
                 began = time.monotonic()
                 print(f"backup under load: {operate('backup', backup, *data):.1f} s")

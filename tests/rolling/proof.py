@@ -90,10 +90,10 @@ def loaded(load: Load) -> Iterator[None]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        wait_until(lambda: len(load.accepted) >= 10, what="the load runs", timeout_seconds=60)
+        wait_until(lambda: len(load.accepted) >= 10, what="the load runs")
         yield
         more = len(load.accepted) + 10
-        wait_until(lambda: len(load.accepted) >= more, what="it goes on", timeout_seconds=60)
+        wait_until(lambda: len(load.accepted) >= more, what="it goes on")
     finally:
         load.stopping = True
         thread.join(120)
@@ -243,7 +243,7 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
         watch.join(10)
         print(f"  migrated in {seconds:.1f} s; longest wait for a lock: {watch.longest:.2f} s")
         settled = len(load.accepted) + 10
-        wait_until(lambda: len(load.accepted) >= settled, timeout_seconds=60)
+        wait_until(lambda: len(load.accepted) >= settled)
         fleet.code = None
         shell = code / "services/api-gateway/src/noetl_api_gateway/http/shell.py"
         roll(fleet, load, is_edge_abrupt="is_draining" not in shell.read_text())

@@ -36,7 +36,7 @@ from noetl_common.ids import lease_machine_id
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import open_pool
 from noetl_testkit.stack import Stack, command, register, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from pydantic import SecretStr
 
 PLAYBOOK = """
@@ -326,10 +326,10 @@ def backfill() -> int:
         for number, one in enumerate((signal.SIGINT, signal.SIGKILL, signal.SIGTERM), 1):
             going = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             goal = number * 60
-            wait_until(lambda goal=goal: firings(stack) >= goal, timeout_seconds=300)  # type: ignore[misc]
+            wait_until(lambda goal=goal: firings(stack) >= goal)  # type: ignore[misc]
             kill(stack, "catalog" if number == 2 else "orchestrator")
             going.send_signal(one)
-            going.wait(timeout=30)
+            going.wait(timeout=PATIENCE_SECONDS)
             print(f"backfill: ended by {one.name} at {firings(stack)} firings", flush=True)
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         print(f"{done.stdout.strip()} (exit {done.returncode}, {time.monotonic() - began:.1f} s)")

@@ -21,7 +21,7 @@ import httpx
 import nats
 from nats.aio.msg import Msg
 from noetl_testkit.stack import Stack, command, finish, register, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from otlp_receiver import ReceivedSpan, Receiver, receiving
 
 PARENT = """
@@ -289,7 +289,6 @@ class Proof:
             wait_until(
                 is_whole,
                 what="a whole trace",
-                timeout_seconds=120,
             )
         except TimeoutError as error:
             tree = "\n".join(map(str, sorted(edges(trace()))))
@@ -340,7 +339,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """End a worker with everything it started."""
     process.terminate()
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -27,7 +27,7 @@ import httpx
 from ledger import dead_letters, memory_of, open_ledger, started
 from noetl.stack.process import free_port
 from noetl_testkit.stack import Stack, running_stack
-from noetl_testkit.waiting import wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from sources import KINDS, Source, bodies, poison, running_source
 
 PLAYBOOK = """
@@ -87,7 +87,7 @@ class Runtime:
         if self.process is None:
             raise RuntimeError("it does not run")
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def prove(
             proof.kill(victim)
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: ledger.count() >= count, **PATIENT | {"timeout_seconds": 600})
-            wait_until(lambda: len(dead_letters(stack)) >= poisoned, timeout_seconds=90)
+            wait_until(lambda: len(dead_letters(stack)) >= poisoned)
         seconds = time.monotonic() - begun
         proof.memory.append(memory_of(runtime.process and runtime.process.pid))
         code = runtime.stop()
@@ -270,7 +270,6 @@ def prove_webhook(stack: Stack, *, count: int, rounds: int) -> Outcome:
         for part in range(1, rounds):
             wait_until(
                 lambda part=part: sum(one.done() for one in sent) >= part * count // rounds,
-                timeout_seconds=300,
             )
             victim = victims[part % len(victims)]
             memory.append(memory_of(stack.services()["api-gateway"]["pid"]))
@@ -295,7 +294,7 @@ def kill_service(stack: Stack, name: str) -> None:
     if pid is None:
         return
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: stack.services()[name]["pid"] not in {None, pid}, timeout_seconds=60)
+    wait_until(lambda: stack.services()[name]["pid"] not in {None, pid})
 
 
 def say(text: str, begun: float) -> None:
