@@ -13,6 +13,7 @@ from noetl_common.errors import Permanent
 
 _LOOK_SECONDS = 0.25
 _UNBROKEN_SECONDS = 0.01
+_COARSE_SECONDS = 0.001
 
 
 class TookTooLong(Permanent):
@@ -40,6 +41,8 @@ class CpuLimit:
 
     _is_inside: ClassVar[bool] = False
     _end: ClassVar[float] = 0.0
+    began: ClassVar[float] = 0.0
+    """Processor time of the thread when the newest call began."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -59,12 +62,13 @@ class CpuLimit:
         Raises:
             TookTooLong: the time was over; the call was left where it stood.
         """
+        CpuLimit.began = thread_time()
         if not self._is_limiting:
             call(*args, **kwargs)
             return
         try:
             try:
-                CpuLimit._end = thread_time() + self._seconds
+                CpuLimit._end = CpuLimit.began + self._seconds
                 CpuLimit._is_inside = True
                 # Interrupted again and again: the call may catch the first one and go on.
                 call(*args, **kwargs)
@@ -85,39 +89,42 @@ class TurnTime:
     """The processor time that the decisions of one turn have together (W29).
 
     In between everything else of the process goes on: messages are read, and workers answered.
+    The processor's time is never more than the clock's, and is asked for only where that is too
+    coarse: it costs a call of the system.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._used = self._unbroken = 0.0
-        self._began: float | None = None
-        self._began_at = 0.0
+        self._began_at: float | None = None
 
     def begin(self) -> None:
-        """Note that decisions begin."""
+        """Note that a call of `CpuLimit` begins, which makes decisions."""
         self._began_at = perf_counter()
-        self._began = thread_time()
 
     def end(self) -> tuple[float, float]:
         """Note that they are made; return what they took of the processor, and of the clock."""
-        took = self._running()
-        self._began = None
+        began_at, self._began_at = self._began_at, None
+        seconds = 0.0 if began_at is None else perf_counter() - began_at
+        took = seconds if seconds < _COARSE_SECONDS else thread_time() - CpuLimit.began
         self._used += took
         self._unbroken += took
-        return took, perf_counter() - self._began_at
+        return took, seconds
 
     def is_over(self) -> bool:
         """Return whether the time is used up."""
-        return self._used + self._running() >= self._seconds
+        used = self._used
+        if self._began_at is not None:
+            if used + perf_counter() - self._began_at < self._seconds:
+                return False
+            used += thread_time() - CpuLimit.began
+        return used >= self._seconds
 
     async def let_others(self) -> None:
         """Let the event loop go round if decisions have held it for a while."""
         if self._unbroken >= _UNBROKEN_SECONDS:
             self._unbroken = 0.0
             await asyncio.sleep(0)
-
-    def _running(self) -> float:
-        return 0.0 if self._began is None else thread_time() - self._began
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

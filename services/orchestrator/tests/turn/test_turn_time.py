@@ -42,7 +42,8 @@ class Busy(Execution):
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     Busy.clock, Busy.seconds, Busy.decided = 0.0, 0.3, []
-    monkeypatch.setattr(cpu_limit, "thread_time", lambda: Busy.clock)
+    for name in ("thread_time", "perf_counter"):
+        monkeypatch.setattr(cpu_limit, name, lambda: Busy.clock)
 
 
 def begins(shard: Shard, count: int, playbook: str = LINEAR) -> list[Group]:

@@ -26,6 +26,8 @@ class Costs:
 
     def note(self, catalog_id: int, seconds: float) -> None:
         """Note what a decision has taken."""
+        if seconds < self._slow_seconds * _LEAST_PART and catalog_id not in self._averages:
+            return
         average = self._averages.pop(catalog_id, 0.0)
         average += _NEWEST * (seconds - average)
         if average >= self._slow_seconds * _LEAST_PART:

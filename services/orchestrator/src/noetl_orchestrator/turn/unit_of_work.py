@@ -22,12 +22,10 @@ from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.memory.cache import CachedExecution
-from noetl_orchestrator.result_store import ReadResults
 from noetl_orchestrator.traces import TurnSpans, UnitSpans
 from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
 from noetl_orchestrator.turn.inputs import TurnInput
 
-_NOTHING_READ = ReadResults()
 OPEN_STATES = frozenset({"PENDING", "CLAIMED", "RUNNING"})
 
 
@@ -215,9 +213,12 @@ class UnitOfWork:
         turn_input.caller.taken()
         if turn_input.renders is not None:
             facts = replace(facts, renders=turn_input.renders)
-        read = turn_input.results or _NOTHING_READ
-        self.entry.execution.provide_results(read.documents, read.withheld)
-        decision = self.entry.execution.decide(self.playbook, message, facts)
+        execution, read = self.entry.execution, turn_input.results
+        if read is not None:
+            execution.provide_results(read.documents, read.withheld)
+        decision = execution.decide(self.playbook, message, facts)
+        if read is not None and read.withheld:
+            execution.provide_results({}, {})  # another input may get them
         turn_input.message = message
         self._add(turn_input, message, decision, facts.now)
 
