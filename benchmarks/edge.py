@@ -2,7 +2,7 @@
 
 Run by hand: ``.venv/bin/python benchmarks/edge.py``. It starts a stack of its own. With
 ``--against CHECKOUT`` that of a second checkout, which has its own ``.venv``, is asked in turn
-(A B A B …), so that the ratio holds when the machine's speed drifts.
+(A B B A …), so that the ratio holds when the machine's speed drifts, and whoever comes first.
 
 | case | what |
 |---|---|
@@ -192,9 +192,9 @@ def main() -> None:
     with ExitStack() as stack:
         sides = {name: stack.enter_context(opened(path)) for name, path in checkouts.items()}
         floors(sides["here"])
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
             for case in options.cases.split(","):
-                for name, side in sides.items():
+                for name, side in [*sides.items()][:: -1 if number % 2 else 1]:
                     for figure, value in CASES[case](side, options).items():
                         found[name].setdefault(figure, []).append(value)
                         print(f"{name} {figure} {value:.2f}", flush=True)
