@@ -21,6 +21,7 @@ class NatsProbe:
         parts = urlsplit(url)
         # One of its own: on a shared inbox a probe takes the answer to another probe's question.
         self._inbox = f"{inbox_prefix(unquote(parts.username or ''))}.{secrets.token_hex(8)}"
+        self._asked = 0
         self._socket = socket.create_connection(
             (parts.hostname or "127.0.0.1", parts.port or 4222), timeout=timeout_seconds
         )
@@ -52,7 +53,13 @@ class NatsProbe:
     def request(self, subject: str, body: object = None) -> JsonObject:
         """Asks and waits for the JSON answer."""
         payload = b"" if body is None else json.dumps(body).encode()
-        question = f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\nPUB {subject} {self._inbox} {len(payload)}"
+        # A subscription of its own for each: the server may still be ending that of the question
+        # before when it reads this one, which would then end with it, and so would the answer.
+        self._asked += 1
+        number, inbox = self._asked, f"{self._inbox}.{self._asked}"
+        question = (
+            f"SUB {inbox} {number}\r\nUNSUB {number} 1\r\nPUB {subject} {inbox} {len(payload)}"
+        )
         # In one piece: a second one would wait until the server's system, which takes its time,
         # confirms the first.
         self._socket.sendall(f"{question}\r\n".encode() + payload + b"\r\n")
