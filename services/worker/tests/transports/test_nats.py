@@ -792,6 +792,7 @@ async def test_draining_lets_running_tools_report(
         await eventually(lambda: worker.gate.running == 1, what="it runs")
         asyncio.get_running_loop().call_later(0.3, worker.gate.open.set)
 
+    await plane.outcome(1)  # it is stored by now, and its reader comes to it
     assert len(plane.of("outcome", 1)) == 1
     assert worker.gate.killed == 0
 
