@@ -12,6 +12,7 @@ from noetl_contract.subjects import (
     INBOX_ROOT,
     INGRESS_ROOT,
 )
+from noetl_testkit.bus import flush
 
 _ENDS = {"command.completed", "command.failed"}
 
@@ -36,7 +37,7 @@ class BusWatch:
         await connection.subscribe(f"{DIRECT_ROOT}.>", cb=self._on_ingress)
         await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)
         await connection.subscribe(f"{INBOX_ROOT}.>", cb=self._on_answer)
-        await connection.flush()
+        await flush(connection)
 
     async def _on_ingress(self, message: Msg) -> None:
         now = time.time()

@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from noetl_contract.events import COMPLETED_TYPES, TERMINAL_TYPES
 from noetl_contract.subjects import EVENTS_ROOT
+from noetl_testkit.bus import flush
 from noetl_testkit.stack import Stack
 
 from benchmarks.probes.lean_http import LeanHttp
@@ -53,7 +54,7 @@ class Load:
     async def hear(self) -> None:
         """Begin to listen to the ends."""
         await self.connection.subscribe(f"{EVENTS_ROOT}.>", cb=self._heard)
-        await self.connection.flush()
+        await flush(self.connection)
 
     async def _heard(self, message: Msg) -> None:
         found = _TYPE.search(message.data)

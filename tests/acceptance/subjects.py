@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import nats
 from nats.aio.msg import Msg
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
@@ -23,7 +24,7 @@ def subjects_seen(url: str) -> Iterator[set[str]]:
         client = await nats.connect(url)
         try:
             await client.subscribe(">", cb=note, pending_msgs_limit=-1, pending_bytes_limit=-1)
-            await client.flush()
+            await flush(client)
             is_ready.set()
             await asyncio.to_thread(is_over.wait)
         finally:

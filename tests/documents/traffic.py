@@ -15,6 +15,7 @@ import nats
 import orjson
 from nats.aio.msg import Msg
 from noetl_contract.ingress import AGAIN_HEADER, REPLY_HEADER
+from noetl_testkit.bus import flush
 from noetl_testkit.stack import Stack, execute, register
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
 from readmes import root_of
@@ -226,7 +227,7 @@ def traffic_of(stack: Stack) -> Iterator[Traffic]:
         client = await nats.connect(stack.values()["NOETL_NATS_URL"])
         try:
             await client.subscribe(">", cb=note, pending_msgs_limit=-1, pending_bytes_limit=-1)
-            await client.flush()
+            await flush(client)
             is_ready.set()
             await asyncio.to_thread(is_over.wait)
         finally:

@@ -18,6 +18,7 @@ import httpx
 import nats
 import orjson
 from nats.js.api import ConsumerConfig
+from noetl_testkit.bus import flush
 
 POOL = "standin"
 _STREAM = "NOETL_COMMANDS"
@@ -54,7 +55,7 @@ class StandIn:
             await self._over_http(note, message.ack)
         else:
             await self._by_message(note, message.ack, client)
-        await client.flush()
+        await flush(client)
 
     async def _over_http(self, note: dict[str, Any], ack: Callable[[], Awaitable[None]]) -> None:
         base = note["server_url"]

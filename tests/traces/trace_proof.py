@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 import nats
 from nats.aio.msg import Msg
+from noetl_testkit.bus import flush
 from noetl_testkit.stack import Stack, command, finish, register, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from otlp_receiver import ReceivedSpan, Receiver, receiving
@@ -211,7 +212,7 @@ class Proof:
 
         async with await nats.connect(self._stack.values()["NOETL_NATS_URL"]) as client:
             await client.subscribe("noetl.events.>", cb=take)
-            await client.flush()
+            await flush(client)
             await asyncio.to_thread(self.start, path, headers=headers)
             while not heard:
                 await asyncio.sleep(0.05)

@@ -1,7 +1,8 @@
 """A test waits for something and never for a time of its own.
 
 Its only bound is that of `noetl_testkit.waiting` against hanging: one that a test names is too
-short on some machine.
+short on some machine. What a client sends has come to the broker when `noetl_testkit.bus.flush`
+returns, and not when the client's own ``flush`` does.
 """
 
 import ast
@@ -14,11 +15,15 @@ _TESTKIT = {"wait_for", "wait_until", "eventually"}
 _PROCESSES = {"communicate", "wait", "join"}
 # What is waited for there is that a time is over.
 _EXPECTED = ("raises", "suppress")
+_PROBES = {"tests", "testkit", "benchmarks"}
 
 
 def find(root: Path) -> Iterator[str]:
     """Find bounds that are numbers, and tests with time limits of their own."""
     for path in files(root, ".py"):
+        if _PROBES & set(path.relative_to(root).parts):
+            for line in _overtaking(ast.parse(path.read_text())):
+                yield f"{path.relative_to(root)}:{line}: flush: wait with noetl_testkit.bus.flush"
         if path.name.startswith("test_") or path.name == "conftest.py":
             name = path.relative_to(root)
             for line, what in _bounds(ast.parse(path.read_text()), is_expected=False):
@@ -35,6 +40,16 @@ def _bounds(node: ast.AST, *, is_expected: bool) -> Iterator[tuple[int, str]]:
         yield node.lineno, "pytest.mark.timeout"
     for child in ast.iter_child_nodes(node):
         yield from _bounds(child, is_expected=is_expected)
+
+
+def _overtaking(tree: ast.Module) -> Iterator[int]:
+    """Find the flushes of a client or bus; only those return something to wait for."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Await(value=ast.Call(func=ast.Attribute(attr="flush")))):
+                yield node.lineno
+            case _:
+                pass
 
 
 def _is_bounded(call: ast.Call) -> bool:

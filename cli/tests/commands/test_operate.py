@@ -15,6 +15,7 @@ from noetl.stack import rebuild
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl_testkit import stack
+from noetl_testkit.bus import flush
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
@@ -86,7 +87,7 @@ async def test_a_rebuild_asks_until_the_walk_is_over(nats_url: str) -> None:
 
     async with await nats.connect(nats_url) as client:
         await client.subscribe("noetl_rpc.projector.*.projection.rebuild", cb=answer)
-        await client.flush()
+        await flush(client)
         done = await asyncio.to_thread(rebuild.rebuild, nats_url, shards=2)
 
     assert asked == [(0, None), (0, 7), (1, None)]
@@ -99,7 +100,7 @@ async def test_a_projector_that_refuses_a_rebuild_is_an_error(nats_url: str) -> 
 
     async with await nats.connect(nats_url) as client:
         await client.subscribe("noetl_rpc.projector.0.projection.rebuild", cb=answer)
-        await client.flush()
+        await flush(client)
         with pytest.raises(StackError, match="shard 0 answered: no database"):
             await asyncio.to_thread(rebuild.rebuild, nats_url)
 

@@ -12,6 +12,7 @@ from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.result_store import ReadResults, ResultReader, ResultStore
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 from services.orchestrator.tests.shard import Shard
@@ -79,7 +80,7 @@ async def test_many_executions_read_a_few_results_at_a_time(shard: Shard) -> Non
             wanted = min(answered + AT_ONCE, len(found))
             await eventually(lambda wanted=wanted: len(store.asked) >= wanted, what="they ask")
             # What else was asked of the broker has come by then.
-            await shard.bus.flush()
+            await flush(shard.bus)
             assert len(store.waiting) <= AT_ONCE
             store.answer()
         await asyncio.gather(*reads)
@@ -100,7 +101,7 @@ async def test_one_execution_has_one_place_for_all_that_it_reads(shard: Shard) -
         ]
         for _ in range(3 * len(found)):
             await eventually(lambda: store.waiting, what="somebody asks")
-            await shard.bus.flush()
+            await flush(shard.bus)
             begun = [read for read in found if read.documents]
             unfinished = [read for read in begun if len(read.documents) < 3]
             assert len(unfinished) <= AT_ONCE

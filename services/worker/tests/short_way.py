@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import NEXT_HEADER, REPLY_HEADER
 from noetl_contract.subjects import direct_filter
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from worker_control_plane import SHARD, ControlPlane
 
@@ -50,7 +51,7 @@ class Listener:
 async def listening(plane: ControlPlane, answer: Answer) -> AsyncIterator[Listener]:
     listener = Listener(plane, answer)
     subscription = await plane.bus.subscribe(direct_filter(SHARD), listener.take)
-    await plane.bus.nc.flush()
+    await flush(plane.bus)
     try:
         yield listener
     finally:

@@ -20,6 +20,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_contract.subjects import command_subject
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from worker_control_plane import ControlPlane, control_plane, make_command, make_notification
 from worker_edge import scripted_edge
@@ -151,7 +152,7 @@ async def test_sigterm_lets_work_in_flight_end_and_deregisters(
         await plane.notify(make_notification(1, command=sleeper(tmp_path / "pids", seconds=1.5)))
         await pids_in(tmp_path / "pids")
         below = worker.below()
-        await plane.bus.flush()
+        await flush(plane.bus)
         code = await worker.end(signal.SIGTERM)
 
     assert code == 0

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from nats.aio.client import Client
+from noetl_common.bus import wire
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.topology import ensure_durable
 from noetl_common.settings import NatsSettings
@@ -18,6 +20,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS
 __all__ = [
     "Place",
     "durable_info",
+    "flush",
     "has_listener",
     "is_settled",
     "make_place",
@@ -67,6 +70,19 @@ def nats_settings(url: str) -> NatsSettings:
     return NatsSettings(nats_url=SecretStr(url))
 
 
+async def flush(sender: Bus | Client) -> None:
+    """Wait until the broker has seen everything that was sent so far.
+
+    A client's own ``flush`` overtakes what waits to be written, that of the bus gives up.
+
+    Raises:
+        TimeoutError: it doesn't answer.
+    """
+    client = sender.nc if isinstance(sender, Bus) else sender
+    if not await wire.ping(client, seconds=PATIENCE_SECONDS):
+        raise TimeoutError("the broker doesn't answer")
+
+
 async def has_listener(bus: Bus, subject: str, body: bytes = b"") -> bool:
     """Send a request and say whether anybody gets it, answered or not.
 
@@ -76,7 +92,7 @@ async def has_listener(bus: Bus, subject: str, body: bytes = b"") -> bool:
     answers = await bus.nc.subscribe(inbox)
     try:
         await bus.nc.publish(subject, body, reply=inbox)
-        await bus.nc.flush(int(PATIENCE_SECONDS))
+        await flush(bus)
         found = [await answers.next_msg() for _ in range(answers.pending_msgs)]
     finally:
         await answers.unsubscribe()

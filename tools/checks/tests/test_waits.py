@@ -46,3 +46,13 @@ def test_what_waits_for_an_event_is_not(plant: Plant, tmp_path: Path, text: str)
     plant("tests/test_one.py", text)
 
     assert list(waits.find(tmp_path)) == []
+
+
+def test_a_flush_that_overtakes_what_was_sent_is_found(plant: Plant, tmp_path: Path) -> None:
+    text = "async def send(client):\n  await client.flush()\n  await flush(client)\n  out.flush()"
+    plant("tests/standin.py", text)
+    plant("libs/one/src/one/sending.py", text)
+
+    assert list(waits.find(tmp_path)) == [
+        "tests/standin.py:2: flush: wait with noetl_testkit.bus.flush"
+    ]

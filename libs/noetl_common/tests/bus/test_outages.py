@@ -11,7 +11,7 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.standing import StandingPull
 from noetl_common.bus.topology import ensure_durable, ensure_topology, run_topology_watch
-from noetl_testkit.bus import make_place, nats_settings, running
+from noetl_testkit.bus import flush, make_place, nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.ports import turning_away
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
@@ -96,7 +96,7 @@ async def test_an_answer_to_a_lost_store_does_not_hit_the_new_one(
         async with running(run_pull_each(other, place.durable, hold, permits=1, drain_seconds=0)):
             await holding.wait()
             await old.ack()
-            await own_bus.flush()
+            await flush(own_bus)
             info = await ensure_durable(own_bus, place.durable)
 
     assert info["num_ack_pending"] == 1

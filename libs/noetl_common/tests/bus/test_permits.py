@@ -7,7 +7,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits, permit_lent
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
-from noetl_testkit.bus import make_place, running
+from noetl_testkit.bus import flush, make_place, running
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -25,7 +25,7 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
         working += 1
         most = max(most, working)
         if kind == b"child":
-            await bus.flush()
+            await flush(bus)
             children[name].set()
         else:
             working -= 1

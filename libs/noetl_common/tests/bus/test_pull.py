@@ -16,7 +16,7 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Transient
-from noetl_testkit.bus import Place, durable_info, is_settled, nats_settings, running
+from noetl_testkit.bus import Place, durable_info, flush, is_settled, nats_settings, running
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -69,7 +69,7 @@ async def test_what_comes_while_a_gathering_handler_rests_comes_at_once_after_it
         await bus.publish(place.subject(), b"", message_id="first")
         await eventually(lambda: batches)
         await bus.publish_many([Outgoing(place.subject(), b"", f"{n}") for n in range(30)])
-        await bus.flush()
+        await flush(bus)
         info = await durable_info(bus, place)
         rested.set()
         await eventually(lambda: is_settled(bus, place, acked=31))
@@ -88,7 +88,7 @@ async def test_the_next_batch_comes_when_the_handler_returns(bus: Bus, place: Pl
         nonlocal running_now, most
         running_now += 1
         most = max(most, running_now)
-        await bus.flush()
+        await flush(bus)
         running_now -= 1
         ack_all(deliveries)
 

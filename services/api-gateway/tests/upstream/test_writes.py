@@ -26,7 +26,7 @@ from noetl_contract.model import unchecked
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct
-from noetl_testkit.bus import nats_settings, running
+from noetl_testkit.bus import flush, nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr
@@ -379,7 +379,7 @@ async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
         bus.send_nowait(message.headers[REPLY_HEADER], RpcReply(body=OK).model_dump_json().encode())
 
     await bus.subscribe(direct_filter(0), commit)
-    await bus.flush()
+    await flush(bus)
     answer = await world.post("/api/events", EVENT)
 
     assert answer.json() == OK
@@ -402,7 +402,7 @@ async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetit
 
     world.backend.on_ingress = commit
     await world.backend.bus.subscribe(direct_filter(0), sent.append)
-    await world.backend.bus.flush()
+    await flush(world.backend.bus)
     answers = [await world.post("/api/events", EVENT) for _ in range(2)]
 
     assert [answer.json() for answer in answers] == [OK, OK]
@@ -446,7 +446,7 @@ async def test_w27_people_take_the_short_way_also_while_others_leave_it_alone(
 
     world.backend.on_ingress = from_the_stream
     await bus.subscribe(direct_filter(0), commit)
-    await bus.flush()
+    await flush(bus)
     for _ in range(2):  # the first is not answered there, so the way is closed to the second
         assert (await world.post("/api/events", EVENT)).json() == OK
     body = {"status": "COMPLETED"} if word == "finalize" else {}
@@ -469,7 +469,7 @@ async def test_w27_people_have_places_of_their_own(nats_url: str) -> None:
                 bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
 
         await bus.subscribe(direct_filter(0), commit)
-        await bus.flush()
+        await flush(bus)
         held = asyncio.create_task(world.post("/api/events", EVENT))
         await eventually(lambda: world.backend.ingress, what="the event is with the orchestrator")
         answer = await world.post(f"/api/executions/{EXECUTION_ID}/cancel", {})
@@ -516,7 +516,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
     await bus.js.update_stream(info.config.evolve(subjects=["nobody_leads.>"]))
     await bus.subscribe("noetl_ingress.>", lambda _message: None)
     await bus.subscribe(direct_filter(0), sent.append)
-    await bus.flush()
+    await flush(bus)
     async with running(commit()):
         answer = await world.post("/api/events", EVENT)
 
@@ -542,7 +542,7 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
             bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
     await bus.subscribe(direct_filter(0), commit)
-    await bus.flush()
+    await flush(bus)
     answer = await world.post("/api/events", EVENT)
 
     assert answer.json() == OK

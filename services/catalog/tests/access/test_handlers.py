@@ -15,6 +15,7 @@ from noetl_contract.access.rights import Role
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.streams import AUDIT
 from noetl_contract.subjects import ACCESS_AUDIT, ACCESS_HINT
+from noetl_testkit.bus import flush
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
@@ -140,7 +141,7 @@ async def test_a_revoked_key_is_told_to_all_edges_at_once(
             heard.put_nowait(message.data)  # type: ignore[attr-defined]
 
         await bus.nc.subscribe(ACCESS_HINT, cb=take)
-        await bus.nc.flush()
+        await flush(bus)
         await world.ok("auth.key_revoke", key_id=made["key_id"])
         body = await asyncio.wait_for(heard.get(), PATIENCE_SECONDS)
 

@@ -5,7 +5,7 @@ from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import IngressKind, direct_subject, ingress_subject
 from noetl_orchestrator.ingress.direct import run_direct
-from noetl_testkit.bus import running
+from noetl_testkit.bus import flush, running
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Shard
@@ -68,8 +68,8 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
         with shard.bus.inbox().expect() as waiter:
             headers = {REPLY_HEADER: waiter.subject}
             await shard.bus.send(direct_subject(ingress), orjson.dumps(message), headers)
-            await shard.bus.flush()
-            await replica.bus.flush()
+            await flush(shard.bus)
+            await flush(replica.bus)
             assert not waiter.answer.done()
         assert handler.under_way == 0
     assert await shard.types(message["execution_id"]) == []

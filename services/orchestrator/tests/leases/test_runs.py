@@ -7,6 +7,7 @@ from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.orchestrator import RunsQuery
 from noetl_contract.subjects import control_subject
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import TOO_LARGE
@@ -20,7 +21,7 @@ async def told(shard: Shard, pool: str = "shared") -> list[JsonObject]:
     await shard.bus.subscribe(
         control_subject(pool), lambda message: heard.append(orjson.loads(message.data))
     )
-    await shard.bus.flush()
+    await flush(shard.bus)
     return heard
 
 
@@ -89,7 +90,7 @@ async def test_of_an_execution_that_the_orchestrator_fails_nothing_is_begun(
     )
     heard.clear()
     await shard.send(command.execution_id, bad)
-    await shard.bus.flush()
+    await flush(shard.bus)
     assert heard == [], "of what has ended no command is open"
 
 
@@ -149,7 +150,7 @@ async def test_a_run_that_ends_by_itself_is_told_to_nobody(
     last = await shard.command(held.execution_id)
     await shard.send(held.execution_id, shard.fast(last, "command.start"))
     await shard.send(held.execution_id, shard.fast(last))
-    await shard.bus.flush()
+    await flush(shard.bus)
 
     assert (await shard.types(held.execution_id))[-1] == "playbook.completed"
     assert heard == []

@@ -11,6 +11,7 @@ from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.load import Load
 from noetl_orchestrator.memory.replicas import Replicas, _bucket, _owners
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Replica, Shard, running_loops
@@ -156,7 +157,7 @@ async def test_w24_busy_owners_are_joined_and_idle_ones_relieved(shard: Shard) -
         for _ in range(count):
             for one in siblings:
                 await one.show()
-            await shard.bus.flush()
+            await flush(shard.bus)
         return [one.is_active for one in siblings]
 
     await eventually(lambda: is_told(siblings), what="all know each other")

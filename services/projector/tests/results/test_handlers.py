@@ -22,6 +22,7 @@ from noetl_projector.results.bodies.places import open_places
 from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.results.store import ResultStore
 from noetl_projector.results.uri import InvalidUri, ResultUri
+from noetl_testkit.bus import flush
 from noetl_testkit.postgres import Database as DatabaseAddress
 from pydantic import SecretStr
 
@@ -94,7 +95,7 @@ async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nat
             answers.add(asyncio.create_task(sender.reply(incoming.reply, orjson.dumps(data))))
 
         inbox.register(place, offer)
-        await sender.flush()
+        await flush(sender)
         kept = (await ask(RESULT_PUT, ResultPut(execution_id=4, name="big", data_at=place))).body
 
     assert kept["bytes"] == len(orjson.dumps(data))

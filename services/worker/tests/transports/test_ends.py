@@ -11,6 +11,7 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_contract.subjects import control_subject
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import EndedExecutions
@@ -22,7 +23,7 @@ ENDED = 8
 
 async def tell_end(plane: ControlPlane, worker: Worker, execution_id: int = ENDED) -> None:
     """Let a worker hear that an execution is over, although nobody knows of a run of it."""
-    await plane.bus.flush()
+    await flush(plane.bus)
     hint = {"execution_id": execution_id, "over": [], "ended": True}
     await plane.bus.send(control_subject("shared"), orjson.dumps(hint))
     await eventually(lambda: execution_id in worker.transport._runs._ended, what="it is heard")

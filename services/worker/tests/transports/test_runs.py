@@ -6,6 +6,7 @@ import orjson
 import pytest
 from message_worker import StartWorker
 from noetl_contract.subjects import control_subject
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from noetl_worker.commands import Command
 from noetl_worker.transports.runs import Runs
@@ -20,7 +21,7 @@ async def test_a_hint_stops_a_tool_and_frees_its_slot(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     async with start_worker(permits=1) as worker:
-        await plane.bus.flush()
+        await flush(plane.bus)
         await plane.notify(make_notification(1, command=make_command("gate")))
         await eventually(lambda: worker.gate.running)
 

@@ -20,7 +20,7 @@ from noetl_contract.ingress import DEADLINE_HEADER, CancelMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation
-from noetl_testkit.bus import nats_settings
+from noetl_testkit.bus import flush, nats_settings
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.rpc import fake_handler
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
@@ -173,7 +173,7 @@ async def test_a_request_whose_sender_gave_up_is_dropped(
         with pytest.raises(RpcUnavailable):
             await client.call(subject, {"name": "impatient"}, seconds=0.1)
         # Its patience counts from when the service got it, which is now at the latest.
-        await bus.flush(10)
+        await flush(bus)
         await asyncio.sleep(0.1)
         go_on.set()
         await first

@@ -10,7 +10,7 @@ from noetl_common.crypto.opening import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRead
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CREDENTIAL_GET
-from noetl_testkit.bus import nats_settings
+from noetl_testkit.bus import flush, nats_settings
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
 SECRET = "never-in-clear"
@@ -50,7 +50,7 @@ async def test_who_reads_the_brokers_messages_reads_no_secret(bus: Bus) -> None:
         await client.ask(
             CREDENTIAL_GET, CredentialRead(identifier="other"), seconds=PATIENCE_SECONDS
         )
-    await bus.flush()
+    await flush(bus)
     await listening.unsubscribe()
 
     assert found.data == {"password": SECRET}

@@ -11,7 +11,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.json import Json
 from noetl_contract.subjects import WATCH_HINT, commit_subject, output_subject
-from noetl_testkit.bus import has_listener
+from noetl_testkit.bus import flush, has_listener
 from noetl_testkit.waiting import eventually
 
 from ...conftest import EXECUTION_ID, World
@@ -57,7 +57,7 @@ class Workers:
 async def workers_of(world: World) -> AsyncIterator[Workers]:
     workers = Workers(world)
     subscription = await world.backend.bus.subscribe(WATCH_HINT, workers.on_hint)
-    await world.backend.bus.flush()
+    await flush(world.backend.bus)
     try:
         yield workers
     finally:
