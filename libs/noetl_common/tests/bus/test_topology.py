@@ -11,6 +11,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
 from noetl_common.bus.jetstream import stream_info
 from noetl_common.bus.topology import (
+    _Watch,
     ensure_durable,
     ensure_stream,
     ensure_topology,
@@ -174,6 +175,34 @@ async def test_the_watch_makes_what_vanishes_and_tells(bus: Bus, place: Place) -
         await eventually(lambda: reborn)
 
     assert reborn == [place.stream.name]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_the_watch_tells_what_it_found_in_a_look_that_failed(
+    bus: Bus, place: Place, failures: int
+) -> None:
+    """The first stream is made again, then the second one is refused for a while."""
+    second = make_place(f"{place.stream.name}y")
+    blocker = replace(second.stream, name=f"{place.stream.name}z")
+    told: list[str] = []
+
+    async def notice(name: str) -> None:
+        told.append(name)
+
+    watch = _Watch(bus, (place.stream, second.stream), (place.durable,), notice)
+    await watch.look()
+    for stream in (place.stream, second.stream):
+        await bus.js.delete_stream(stream.name)
+    await ensure_stream(bus, blocker)
+    for _ in range(failures):
+        await watch.look()
+    assert (watch.failures, told) == (failures, [])
+
+    await bus.js.delete_stream(blocker.name)
+    await watch.look()
+    assert told == [place.stream.name, second.stream.name]
+    await watch.look()
+    assert told == [place.stream.name, second.stream.name], "each once"
 
 
 async def test_the_watch_looks_at_once_after_a_reconnect(

@@ -208,6 +208,8 @@ class _Watch:
         self._durables = durables
         self._on_stream_recreated = on_stream_recreated
         self._known: dict[str, StreamInfo] = {}
+        # Streams made anew of which is still to be told; a look that fails tells of none.
+        self._reborn: dict[str, None] = {}
         self.failures = 0
         labels = ("stream", "consumer")
         self._pending = metrics.gauge("noetl_consumer_pending", "Not yet delivered.", labels)
@@ -222,7 +224,9 @@ class _Watch:
     async def look(self) -> None:
         """Create missing streams and durables, export lag, report streams created anew."""
         try:
-            reborn = [spec.name for spec in self._streams if await self._is_reborn(spec)]
+            for spec in self._streams:
+                if await self._is_reborn(spec):
+                    self._reborn[spec.name] = None
             for durable in self._durables:
                 self._export(durable, await ensure_durable(self._bus, durable))
         except (BusClosed, asyncio.CancelledError):
@@ -234,10 +238,11 @@ class _Watch:
             return
         self.failures = 0
         self._bus.topology_ok = True
-        for name in reborn:
+        for name in tuple(self._reborn):
             _log.warning("stream_recreated", stream=name)
             if self._on_stream_recreated is not None:
                 await self._on_stream_recreated(name)
+            del self._reborn[name]
 
     async def _is_reborn(self, spec: StreamSpec) -> bool:
         now = StreamInfo.of(await ensure_stream(self._bus, spec))
