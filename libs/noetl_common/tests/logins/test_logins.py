@@ -35,6 +35,9 @@ class Catalog:
 
     async def answer(self, request: CredentialName) -> CredentialBody | Refusal:
         self.asked += 1
+        return self.read(request)
+
+    def read(self, request: CredentialName) -> CredentialBody | Refusal:
         if self.password is None:
             return Refusal(403, f"Credential '{request.identifier}' may be used by playbooks")
         return CredentialBody(
@@ -166,6 +169,33 @@ async def test_a_credential_that_cannot_be_read_is_named(nats_url: str) -> None:
     # Asked again for the first of those that were refused, not for each.
     assert many == [known] * 20
     assert catalog.asked == 3
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+async def test_those_refused_while_it_is_asked_for_share_the_answer(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch, *, is_readable: bool
+) -> None:
+    """However long the catalog takes; also if it has nothing to tell."""
+    now = 1000.0
+    monkeypatch.setattr("noetl_common.logins.stored.monotonic", lambda: now)
+    async with catalog_at(nats_url) as (catalog, credential):
+        known = await credential.fields()
+        catalog.password = OLD if is_readable else None
+        answer = catalog.read
+
+        def slow(request: CredentialName) -> CredentialBody | Refusal:
+            nonlocal now
+            now += 5.0
+            return answer(request)
+
+        monkeypatch.setattr(catalog, "read", slow)
+        many = await asyncio.gather(
+            *(credential.after_refusal(known) for _ in range(20)), return_exceptions=True
+        )
+
+    assert catalog.asked == 2
+    assert many.count(known) == (20 if is_readable else 19)
+    assert is_readable or isinstance(many[0], LoginUnreadable)
 
 
 def test_the_shard_map_names_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

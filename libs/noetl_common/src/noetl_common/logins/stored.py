@@ -68,8 +68,11 @@ class StoredCredential:
             rests = monotonic() - self._read_again_at < _REST_SECONDS
             if known is not None and (rests or known != refused):
                 return known
-            self._read_again_at = monotonic()
-            return await self._read()
+            try:
+                return await self._read()
+            finally:
+                # The rest begins with the answer: those that wait for it meanwhile share it.
+                self._read_again_at = monotonic()
 
     async def _read(self) -> JsonObject:
         try:
