@@ -1,15 +1,23 @@
 """O3: commands that are not claimed are sent again."""
 
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import orjson
+import pytest
 from noetl_common.bus.topology import ensure_durable
+from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.streams import pool_durable
+from noetl_testkit.nats import NatsServer
+from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.leases.workers import age_hold, hear, renotified, sweep
 from services.orchestrator.tests.messages import Command
-from services.orchestrator.tests.shard import Replica, Shard
+from services.orchestrator.tests.shard import Replica, Shard, opened_shard
 
 
 async def make_unclaimed(shard: Shard, *, minutes: float = 2.0) -> None:
@@ -33,6 +41,25 @@ async def publish_rows(shard: Shard, *, sequence: int) -> None:
         datetime.fromisoformat(info["created"][:26] + "+00:00"),
         sequence,
     )
+
+
+@pytest.fixture
+async def lonely(own_nats: NatsServer, database: Database) -> AsyncIterator[Shard]:
+    """A shard whose broker can be halted."""
+    async with opened_shard(own_nats.url, database) as opened:
+        yield opened
+
+
+@contextmanager
+def halted(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the broker keep its connections and answer nothing."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("noetl_orchestrator.leases.broker._API_SECONDS", 0.1)
+            yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 async def test_o3_an_unclaimed_command_is_sent_again_with_a_growing_pause(
@@ -102,6 +129,49 @@ async def test_o3_what_waited_in_a_stream_that_is_gone_is_sent_again(
     await replica.rooms.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == [f"c:{command.event_id}:0:n2"]
+
+
+async def test_o3_nothing_is_multiplied_while_the_broker_tells_nothing(
+    lonely: Shard, own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = lonely
+    replica = await shard.open_replica()
+    await ensure_durable(shard.bus, pool_durable("shared"))
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    await make_unclaimed(shard)
+
+    with halted(own_nats, monkeypatch):
+        await replica.rooms.sweeper.sweep_unclaimed()
+
+    assert await renotified(shard, command) == []
+    await shard.bus.js.delete_consumer(pool_durable("shared").stream, pool_durable("shared").name)
+    await make_unclaimed(shard, minutes=4)
+    await replica.rooms.sweeper.sweep_unclaimed()
+    assert len(await renotified(shard, command)) == 1, "the pool is gone: the broker says so"
+
+
+async def test_what_a_pause_withheld_is_asked_for_again_when_the_broker_told_nothing(
+    lonely: Shard, own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was never published goes its way at once, the rest when it is known to be lost."""
+    shard = lonely
+    replica = await shard.open_replica()
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    replica.rooms.pauses.update([PauseTarget(kind="pool", name="shared")])
+    withheld = await shard.command(await shard.start())
+    replica.rooms.pauses.update([])
+    await make_unclaimed(shard)
+
+    with halted(own_nats, monkeypatch):
+        await replica.rooms.sweeper.hand_out()
+        told = [await renotified(shard, one) for one in (command, withheld)]
+    await make_unclaimed(shard)
+    await replica.rooms.sweeper.hand_out()
+
+    assert [len(ids) for ids in told] == [0, 1]
+    assert len(await renotified(shard, command)) == 1
 
 
 async def test_o3_what_the_relay_still_has_is_left_to_it(shard: Shard, replica: Replica) -> None:

@@ -33,14 +33,18 @@ class BrokerView:
         return (stream.asked_at - stream.first_at).total_seconds()
 
     async def delivered_up_to(self, pool: str) -> tuple[datetime, int] | None:
-        """Return the creation time of the command stream and the last sequence given to a pool."""
-        try:
-            stream = await stream_info(self._bus, COMMANDS.name, seconds=_API_SECONDS)
-            consumer = await consumer_info(
-                self._bus, COMMANDS.name, pool_durable(pool).name, seconds=_API_SECONDS
-            )
-        except NoetlError:
-            return None
+        """Return the creation time of the command stream and the last sequence given to a pool.
+
+        None without the stream or the pool's durable.
+
+        Raises:
+            BusUnavailable: no answer.
+            TopologyRefused: the broker can't tell now.
+        """
+        stream = await stream_info(self._bus, COMMANDS.name, seconds=_API_SECONDS)
+        consumer = await consumer_info(
+            self._bus, COMMANDS.name, pool_durable(pool).name, seconds=_API_SECONDS
+        )
         if stream is None or consumer is None:
             return None
         return stream.created_at, consumer.delivered_sequence

@@ -20,7 +20,7 @@ from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.outbox_hints import Repetitions
 from noetl_orchestrator.log.store import Store
-from noetl_orchestrator.log.stored_rows import HeldCommand
+from noetl_orchestrator.log.stored_rows import HeldCommand, Publication
 from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -199,7 +199,7 @@ class Sweeper:
         stranded = [one for one in stranded if not self._is_withheld(one)]
         if not stranded:
             return
-        lost = await self._no_longer_waiting([one for one in stranded if not one.was_handed])
+        lost, _ = await self._no_longer_waiting([one for one in stranded if not one.was_handed])
         if lost:
             metrics.COMMANDS_STRANDED.inc(len(lost))
             ids = [one.execution_id for one in lost[:_MOST_NAMED]]
@@ -221,40 +221,64 @@ class Sweeper:
             return
         until = self._make_facts().now
         limit = self._settings.lease_sweep_limit
+        is_done = False
         try:
+            unknown = 0
             while True:
                 found = await self._store.take_withheld(paths, pools, until=until, limit=limit)
                 ready = [one for one in found if not self._is_withheld(one)]
                 if ready:
-                    await self._repetitions.send(await self._no_longer_waiting(ready))
+                    lost, untold = await self._no_longer_waiting(ready)
+                    await self._repetitions.send(lost)
+                    unknown += len(untold)
                 if len(found) < limit:
-                    return
-        except NoetlError:
-            self._pauses.give_back(paths, pools)
-            self._looked_at = ([], [])
-            raise
+                    break
+            is_done = not unknown
+        finally:
+            if not is_done:
+                self._pauses.give_back(paths, pools)
+                self._looked_at = ([], [])
 
-    async def _no_longer_waiting(self, commands: Sequence[HeldCommand]) -> list[HeldCommand]:
-        """Leave out commands that wait in the outbox, or in the stream for a worker."""
+    async def _no_longer_waiting(
+        self, commands: Sequence[HeldCommand]
+    ) -> tuple[list[HeldCommand], list[HeldCommand]]:
+        """Leave out commands that wait in the outbox, or in the stream for a worker.
+
+        The second list has those of which the broker didn't tell: sent again, they might be there
+        twice.
+        """
         published = await self._store.find_published(
             [(command.execution_id, command.event_id) for command in commands]
         )
-        progress = {
-            pool: await self._broker.delivered_up_to(pool)
-            for pool in sorted({command.pool for command in commands})
-        }
-        lost = []
+        progress: dict[str, tuple[datetime, int] | None] = {}
+        for pool in sorted({command.pool for command in commands}):
+            try:
+                progress[pool] = await self._broker.delivered_up_to(pool)
+            except NoetlError as error:
+                _log.warning("pool_not_known", pool=pool, error=error.message)
+        lost: list[HeldCommand] = []
+        unknown: list[HeldCommand] = []
         for command in commands:
             row = published.get((command.execution_id, command.event_id))
-            if row is not None and row.status != "PUBLISHED":
+            if row is None:
+                lost.append(command)
+            elif row.status != "PUBLISHED":
                 continue
-            reached = progress[command.pool]
-            if row is not None and reached is not None and row.stream_sequence is not None:
-                is_same_stream = row.stream_created_at == reached[0]
-                if is_same_stream and row.stream_sequence > reached[1]:
-                    continue
-            lost.append(command)
-        return lost
+            elif command.pool not in progress:
+                unknown.append(command)
+            elif not _waits_behind(row, progress[command.pool]):
+                lost.append(command)
+        return lost, unknown
+
+
+def _waits_behind(row: Publication, reached: tuple[datetime, int] | None) -> bool:
+    """Whether a published command is still to be given to its pool."""
+    return (
+        reached is not None
+        and row.stream_sequence is not None
+        and row.stream_created_at == reached[0]
+        and row.stream_sequence > reached[1]
+    )
 
 
 def _is_repeatable(command: HeldCommand) -> bool:
