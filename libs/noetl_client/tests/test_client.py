@@ -25,6 +25,7 @@ from noetl_client import (
     WaitTimedOut,
 )
 from noetl_testkit import web
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from noetl_testkit.web import Request, Response, WebServer
 
 STARTED = {"execution_id": "7", "status": "started", "commands_generated": 1}
@@ -165,12 +166,14 @@ def test_a_silent_server_is_given_up(server: WebServer) -> None:
     given_up = threading.Event()
 
     def silent(_request: Request) -> Response:
-        given_up.wait(10)
+        given_up.wait(PATIENCE_SECONDS)
         return Response(STARTED)
 
     server.answer = silent
     with client_of(server, timeout=0.05) as client, pytest.raises(Unreachable) as caught:
         client.cancel(7)
+    # The client may have given up before the server has read what it was sent.
+    wait_until(lambda: server.requests)
     given_up.set()
 
     assert (caught.value.was_heard, len(server.requests)) == (True, 1)

@@ -342,7 +342,9 @@ async def test_a_step_that_fails_is_repeated_after_its_interval() -> None:
     assert len(beats) >= len(tries)
 
 
-async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
+async def test_reading_the_metrics_measures_and_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     measured = gauge("noetl_test_measured", "Rounds.")
     rounds = 0
 
@@ -368,6 +370,7 @@ async def test_reading_the_metrics_measures_and_survives_a_failure() -> None:
 
     async with lived(create_service_app("demo", run, ServiceSettings())) as client:
         await eventually(lambda: is_ready(client))
+        monkeypatch.setattr("noetl_common.process.measures._REMEMBER_SECONDS", PATIENCE_SECONDS)
         first = await client.get("/metrics")
         again = await client.get("/metrics")
 

@@ -58,7 +58,7 @@ def make_place(name: str, **stream: Any) -> Place:
         stream=name,
         name="reader",
         filter_subject=f"{name}.>",
-        ack_wait=timedelta(seconds=2),
+        ack_wait=timedelta(seconds=PATIENCE_SECONDS),
         max_deliver=1000,
         max_ack_pending=10_000,
     )

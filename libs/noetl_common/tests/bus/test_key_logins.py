@@ -17,6 +17,7 @@ from noetl_common.crypto.nkeys import BadKey, from_creds, from_seed, new_seed
 from noetl_common.settings import NatsSettings
 from noetl_contract.documents.broker_logins import authorization
 from noetl_contract.documents.broker_users import broker_users
+from noetl_testkit.bus import flush
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from pydantic import SecretStr
@@ -52,7 +53,8 @@ async def logs_in(*, seconds: float = PATIENCE_SECONDS, **settings: Any) -> bool
     """Say whether a login is let in; one that isn't is tried until its time is over."""
     try:
         async with asyncio.timeout(seconds), connect(NatsSettings(**settings), name="test") as bus:
-            return await bus.flush()
+            await flush(bus)
+            return True
     except TimeoutError:
         return False
 

@@ -26,6 +26,7 @@ LIMITS = IntakeLimits(
     body_silence_seconds=PATIENCE_SECONDS,
     body_seconds=PATIENCE_SECONDS,
     unread_seconds=PATIENCE_SECONDS,
+    rest_seconds=PATIENCE_SECONDS,
     connections=6,
     connections_per_address=4,
 )
@@ -368,7 +369,7 @@ async def test_nothing_is_written_behind_a_refusal_that_overtakes_an_answer() ->
 
 async def test_a_slow_body_is_not_read_for_ever() -> None:
     app = Echo()
-    async with served(app, replace(LIMITS, head_seconds=0.2, body_seconds=0.6)) as port:
+    async with served(app, replace(LIMITS, body_seconds=0.6)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST.replace(b"10", b"1000"))
         reading = asyncio.create_task(reader.read())

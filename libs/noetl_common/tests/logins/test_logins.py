@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from noetl_common.bus.broker import connect
@@ -133,10 +134,13 @@ async def test_a_password_of_a_credential_is_changed_under_load(
             def renew() -> None:
                 catalog.password = NEW
 
+            began = monotonic()
             done = await rotated(database, role, Statements(pool), renew)
+            seconds = monotonic() - began
 
     assert asked_at_first == 0, "the first password serves until it is refused"
-    assert catalog.asked <= 3
+    # Once, and while the old password is still there once a second.
+    assert catalog.asked <= 3 + seconds
     assert database.run("SELECT count(*) FROM public.written") == str(len(done))
 
 

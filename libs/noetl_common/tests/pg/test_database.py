@@ -15,7 +15,7 @@ from noetl_testkit.waiting import eventually
 
 RESTING = """
 SELECT count(*) = 1 FROM pg_stat_activity
-WHERE datname = current_database() AND query LIKE '%pg_sleep(5)%' AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()
 """
 STATEMENTS = """
 -- name: make
@@ -31,7 +31,7 @@ SELECT id, name FROM thing ORDER BY id;
 SELECT name, id FROM thing WHERE id = $1;
 
 -- name: rest
-SELECT pg_sleep(5);
+SELECT pg_sleep(600);
 
 -- name: mistake
 SELECT * FROM nowhere;

@@ -16,6 +16,7 @@ from noetl_common.telemetry.tracing import (
     traced_process,
     tracing,
 )
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from otlp_receiver import Receiver, receiving
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
@@ -95,9 +96,9 @@ def test_what_is_sent_and_lost_is_counted(
         ]
 
     before = counts()
-    for address in (receiver.url, "http://127.0.0.1:1"):
+    for address, seconds in ((receiver.url, PATIENCE_SECONDS), ("http://127.0.0.1:1", 1)):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", f"{seconds:g}")
         with traced_process(ServiceSettings(), "x"):
             recorder = tracing()
             assert recorder is not None

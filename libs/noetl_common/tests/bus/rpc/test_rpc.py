@@ -242,7 +242,7 @@ async def test_a_request_above_the_brokers_limit_is_refused_here(
     with pytest.raises(TooLarge):
         await client.call(subject, b"x" * (bus.largest_message + 1), seconds=PATIENCE_SECONDS)
 
-    assert await bus.flush()
+    await flush(bus)
 
 
 async def test_replicas_share_requests(
@@ -348,8 +348,8 @@ async def test_a_waiter_gets_what_is_sent_to_its_subject(bus: Bus) -> None:
         await bus.reply(two.subject, b"for two")
         await bus.reply(one.subject, b"for one")
 
-        assert await one.wait(2) == b"for one"
-        assert await two.wait(2) == b"for two"
+        assert await one.wait(PATIENCE_SECONDS) == b"for one"
+        assert await two.wait(PATIENCE_SECONDS) == b"for two"
 
 
 async def test_a_subscriber_that_fails_hears_the_next_message(bus: Bus, subject: str) -> None:
