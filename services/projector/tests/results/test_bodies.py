@@ -38,7 +38,7 @@ from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.results.removal import remove_bodies
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr, ValidationError
 
 from services.projector.tests.conftest import Ask, Pool
@@ -47,6 +47,13 @@ DATA = {"rows": [1, 2, 3]}
 URI = "noetl://execution/4/result/fetch/9"
 OUTSIDE = ["object", "s3", "gcs"]
 BUCKETS = ["s3", "gcs"]
+
+
+@pytest.fixture(autouse=True)
+def _patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("bucket", "object_store"):
+        place = f"noetl_projector.results.bodies.{kind}"
+        monkeypatch.setattr(f"{place}._PROBE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +191,7 @@ def start(nats_url: str, pool: Pool, db: Database, s3_url: str) -> StartBench:
             "result_gcs_endpoint": s3_url,
             "AWS_ACCESS_KEY_ID": "a",
             "AWS_SECRET_ACCESS_KEY": "b",
-            "result_transfer_seconds": 5.0,
+            "result_transfer_seconds": PATIENCE_SECONDS,
         }
         settings = Settings(nats_url=SecretStr(nats_url), **{**values, **changes})
         store = ResultStore(db)
@@ -216,7 +223,7 @@ async def test_a_body_outside_is_kept_and_found(start: StartBench, kind: str) ->
 async def test_a_body_of_many_pieces_comes_back_whole(start: StartBench, kind: str) -> None:
     data = {"text": [f"{number:07}" for number in range(2_000_000)]}
     body = orjson.dumps(data)
-    async with start(kind, result_transfer_seconds=20.0) as bench:
+    async with start(kind) as bench:
         place = bench.places.chosen
         assert place is not None
         location = place.location("big")
