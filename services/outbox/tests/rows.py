@@ -30,6 +30,7 @@ from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 
 EXECUTION_ID = 325077236512452608
+_PUBLISH_SECONDS = 29.0  # the longest that the settings allow
 _CREATED_AT = datetime(2026, 6, 15, 9, 18, 22, 481205, UTC)
 
 _INSERT_OUTBOX = """
@@ -222,7 +223,8 @@ def _acknowledged(row: Json) -> str:
 
 def make_settings(database: Database, *, nats_url: str, **overrides: Json) -> Settings:
     """Return settings that lead to the servers of a test."""
-    return Settings(nats_url=SecretStr(nats_url), **database.settings, **overrides)
+    values = {"outbox_publish_timeout_seconds": _PUBLISH_SECONDS, **overrides}
+    return Settings(nats_url=SecretStr(nats_url), **database.settings, **values)
 
 
 @asynccontextmanager

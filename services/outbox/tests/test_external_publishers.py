@@ -190,7 +190,9 @@ async def test_beside_the_relay_nothing_is_published_twice(
                 rpc_subject("outbox", "claim", shard=0), {}, seconds=PATIENCE_SECONDS
             )
             for row in reply.body["rows"]:
-                await rows.bus.publish(row["subject"], b"{}", message_id=row["message_id"])
+                await rows.bus.publish(
+                    row["subject"], b"{}", message_id=row["message_id"], seconds=PATIENCE_SECONDS
+                )
             ids = [row["outbox_id"] for row in reply.body["rows"]]
             await client.call(
                 rpc_subject("outbox", "mark.published", shard=0),

@@ -19,6 +19,7 @@ async def bury(rows: Rows, number: int, **headers: str) -> None:
         dead_letter_subject("noetl_ingress"),
         b"{}",
         message_id=f"dead-{number}",
+        seconds=PATIENCE_SECONDS,
         headers={f"Noetl-Dead-{name}": text for name, text in about.items()},
     )
 
