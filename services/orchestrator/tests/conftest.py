@@ -4,8 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.shard import Shard, opened_shard
+
+
+@pytest.fixture(autouse=True)
+def _patient_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep judges nobody while the broker tells nothing: here it has the time that it needs."""
+    monkeypatch.setattr("noetl_orchestrator.leases.broker._API_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

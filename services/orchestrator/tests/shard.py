@@ -77,6 +77,7 @@ class Shard(Tables, Messages):
             body if isinstance(body, bytes) else orjson.dumps(body),
             message_id=f"t{next(self.attempts)}-{time.time_ns()}",
             headers=headers,
+            seconds=PATIENCE_SECONDS,
         )
 
     async def send(
@@ -150,11 +151,14 @@ def _subject(execution_id: int, body: bytes | JsonObject) -> str:
 
 def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settings:
     """Return settings of a test's servers."""
-    return Settings.model_validate({"nats_url": nats_url, **database.settings, **overrides})
+    values = {"claim_patience_seconds": PATIENCE_SECONDS, **database.settings, **overrides}
+    return Settings.model_validate({"nats_url": nats_url, **values})
 
 
 @asynccontextmanager
-async def running_loops(replica: Replica, *, with_siblings: bool) -> AsyncIterator[None]:
+async def running_loops(
+    replica: Replica, *, with_siblings: bool, drain_seconds: float = 2.0
+) -> AsyncIterator[None]:
     """Run turns and intake of a replica, and what it does with siblings."""
     settings, rooms = replica.settings, replica.rooms
     async with rooms.running_turns():
@@ -165,7 +169,7 @@ async def running_loops(replica: Replica, *, with_siblings: bool) -> AsyncIterat
                     durable,
                     rooms.on_batch,
                     window=settings.ingress_window,
-                    drain_seconds=2.0,
+                    drain_seconds=drain_seconds,
                 )
             )
             for durable in ingress_durables(settings.shard_index)
@@ -224,7 +228,8 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             **overrides: Json,
         ) -> Replica:
             """Open one; without siblings it decides what it gets, as if it heard of nobody."""
-            settings = settings_for(nats_url, database, **overrides)
+            values = {"liveness_seconds": PATIENCE_SECONDS, **overrides}
+            settings = settings_for(nats_url, database, **values)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
             turns = await stack.enter_async_context(open_pool(settings, name="turns"))
             rooms = await stack.enter_async_context(

@@ -1,5 +1,7 @@
 """Messages that the ingress reads or refuses."""
 
+from noetl_testkit.waiting import eventually
+
 from services.orchestrator.tests.shard import Shard
 
 
@@ -26,6 +28,8 @@ async def test_s4_a_message_of_another_shard_begins_no_second_log(shard: Shard) 
 
     assert answer["status"] == 422
     assert await shard.state(execution_id) is None
+    # The answer comes first, then the letter.
+    await eventually(shard.ingress_is_empty)
     ((headers, _),) = await shard.dead_letters()
     assert any("is not that of execution" in value for value in headers.values())
 

@@ -16,10 +16,11 @@ async def test_w4_garbage_is_answered_and_kept_with_its_reason(shard: Shard) -> 
         assert (answer["status"], answer["body"]) == (422, None)
         assert answer["error"]
 
+    # The answers come first, then the letters.
+    await eventually(shard.ingress_is_empty)
     letters = await shard.dead_letters()
     assert [body for _, body in letters] == [b"not json", b'{"type": "nonsense"}', b"", b"[1]"]
     assert all(any("can't be read" in v for v in headers.values()) for headers, _ in letters)
-    await eventually(shard.ingress_is_empty)
 
 
 async def test_w4_a_lost_answer_is_given_again(shard: Shard) -> None:

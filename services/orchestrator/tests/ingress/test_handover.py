@@ -15,6 +15,7 @@ from noetl_contract.subjects import (
     replica_moves_subject,
     replica_subject,
 )
+from noetl_orchestrator.ingress import handover
 from noetl_orchestrator.ingress.direct import run_direct
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_testkit.bus import has_listener, running
@@ -82,7 +83,7 @@ async def test_w23_what_an_owner_refuses_of_writes_past_the_stream_is_kept_too(
         with shard.bus.inbox().expect() as waiter:
             headers = {REPLY_HEADER: waiter.subject}
             await shard.bus.send(direct_subject(subject), b"not json %d" % execution_id, headers)
-            answer: JsonObject = orjson.loads(await waiter.wait(10))
+            answer: JsonObject = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
         return answer
 
     handler = first.rooms.on_batch
@@ -197,9 +198,10 @@ async def test_w23_a_sibling_of_the_release_before_is_given_nothing(shard: Shard
 
 
 async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
-    shard: Shard,
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unheard, what an owner has committed would be delivered again."""
+    monkeypatch.setattr(handover, "_AGAIN_SECONDS", PATIENCE_SECONDS)
     replica = await shard.open_replica(loops=False, replicas_active_min=9)
     name = replica.rooms.replicas.name
     left = asyncio.Event()
@@ -211,7 +213,9 @@ async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
 
     await shard.bus.subscribe(replica_moves_subject(0), note)
     async with silent_sibling(shard, "ghost") as given, AsyncExitStack() as life:
-        await life.enter_async_context(running_loops(replica, with_siblings=True))
+        await life.enter_async_context(
+            running_loops(replica, with_siblings=True, drain_seconds=PATIENCE_SECONDS)
+        )
         await eventually(lambda: owned_by(replica, "ghost"))
         theirs: list[int] = []
         while len(theirs) < 2:
@@ -224,11 +228,16 @@ async def test_w23_a_replica_that_ends_hears_what_became_of_messages_it_gave(
         await asyncio.wait_for(left.wait(), PATIENCE_SECONDS)
         committed = {"answers": [(given[0]["number"], "ack", None)]}
         await shard.bus.send(replica_subject(name), orjson.dumps(committed))
+        given_away = replica.rooms.on_batch.handover._given
+        await eventually(lambda: len(given_away) == 1, what="it hears what was committed")
+        monkeypatch.setattr(handover, "_AGAIN_SECONDS", 0.0)
         await ending
 
+    async def one_is_left() -> bool:
+        return bool((await shard.bus.js.stream_info("noetl_ingress")).state.messages == 1)
+
     # The other one went back to the broker, for whoever comes.
-    info = await shard.bus.js.stream_info("noetl_ingress")
-    assert info.state.messages == 1
+    await eventually(one_is_left)
     await open_replica(shard)
     await eventually(shard.ingress_is_empty)
     assert not await shard.types(theirs[0])

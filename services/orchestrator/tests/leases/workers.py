@@ -65,7 +65,8 @@ async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: fl
 
 
 async def sweep(replica: Replica) -> None:
-    await replica.rooms.sweeper.sweep()
+    """Look once; it could be judged who is gone."""
+    assert await replica.rooms.sweeper.sweep()
 
 
 async def renotified(shard: Shard, command: Command) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from noetl_contract.ingress import CancelMessage, PauseMessage, SignalMessage
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.gates import (
     Gate,
@@ -300,7 +300,7 @@ async def test_a_turn_that_lasts_keeps_nobody_waiting() -> None:
 
 
 async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) -> None:
-    replica = await shard.open_replica(turns_in_flight=1)
+    replica = await shard.open_replica(turns_in_flight=1, turn_seconds=PATIENCE_SECONDS)
     executions = [await shard.start() for _ in range(20)]
     commands = [await shard.command(one) for one in executions]
     gate = Gate(replica)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from noetl_contract.ingress import EventsMessage
 from noetl_orchestrator.turn.inputs import TurnInput
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.gates import (
     Gate,
@@ -90,7 +90,7 @@ async def test_w3_a_late_outcome_is_stored_once(shard: Shard) -> None:
 
 
 async def test_w3_repetitions_inside_one_turn_are_answered_like_the_first(shard: Shard) -> None:
-    replica = await shard.open_replica(turns_in_flight=1)
+    replica = await shard.open_replica(turns_in_flight=1, turn_seconds=PATIENCE_SECONDS)
     execution_id = await shard.start()
     command = await shard.command(execution_id)
     gate = Gate(replica)

@@ -115,6 +115,8 @@ async def test_what_cannot_be_started_is_told_and_blocks_nothing(shard: Shard) -
     assert answer["status"] == 422
     assert answer["error"] == "Playbook not found: tests/handler"
 
+    # The answer comes first, then the letter.
+    await eventually(shard.ingress_is_empty)
     ((headers, body),) = await shard.dead_letters()
     reason = next(value for name, value in headers.items() if name.lower().endswith("reason"))
     assert orjson.loads(body)["execution_id"] == handler["execution_id"]

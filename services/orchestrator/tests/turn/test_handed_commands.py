@@ -11,7 +11,7 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.leases.workers import hear, sweep
 from services.orchestrator.tests.messages import Command
@@ -45,7 +45,7 @@ async def ask(shard: Shard, message: JsonObject, *headers: str) -> Answered:
         await shard.publish(
             message["execution_id"], message, headers={REPLY_HEADER: waiter.subject, **marks}
         )
-        return Answered(message, orjson.loads(await waiter.wait(10)))
+        return Answered(message, orjson.loads(await waiter.wait(PATIENCE_SECONDS)))
 
 
 async def first_outcome(shard: Shard, playbook: str = LINEAR) -> Answered:
@@ -184,6 +184,7 @@ async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Sha
 
     await eventually(is_published, what="the sweep puts it into the outbox")
     assert await handed_for(shard, first.next) is None
+    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
     assert len(hinted(shard, first.next)) == 1
     claim = await shard.claim(first.next, worker="w2")
     assert claim["status"] == 200
