@@ -49,6 +49,8 @@ async def test_w2_one_unstorable_row_in_a_full_batch_harms_no_other_execution(sh
     types = await shard.types(executions[5])
     assert types == ["playbook_started", "command.issued", "playbook.failed"]
     assert "could not be stored" in (await shard.log(executions[5]))[-1]["error"]
+    # The answer comes first, then the letter.
+    await eventually(shard.ingress_is_empty)
     (letter,) = await shard.dead_letters()
     assert letter[1] == bodies[5]
 
