@@ -91,7 +91,6 @@ async def test_without_an_index_the_setting_decides(tmp_path: Path) -> None:
         ({"libraries": False}, 422, "takes no libraries"),
         ({"libraries_allowed": "NoetlOne, other"}, 422, "not among the packages .*: noetltwo"),
         ({"libraries_lock_max_bytes": 100}, 422, "more than 100 bytes"),
-        ({"libraries_resolve_seconds": 0.001}, 503, "longer than"),
         ({"libraries_uv": "/nowhere/uv"}, 503, "can't be started"),
     ],
 )
@@ -103,6 +102,20 @@ async def test_bounds_are_named(
     assert isinstance(resolved, Refusal)
     assert resolved.status == status
     assert re.search(problem, resolved.error), resolved.error
+
+
+async def test_a_uv_that_takes_too_long_is_ended(index: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "uv"
+    slow.write_text("#!/bin/sh\nexec sleep 1000\n")
+    slow.chmod(0o755)
+
+    resolved = await resolve(
+        make_resolver(index, libraries_resolve_seconds=0.5, libraries_uv=str(slow)), "noetlone"
+    )
+
+    assert isinstance(resolved, Refusal)
+    assert resolved.status == 503
+    assert "longer than" in resolved.error
 
 
 async def test_the_header_s_python_counts(index: Path) -> None:

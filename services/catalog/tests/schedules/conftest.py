@@ -10,6 +10,7 @@ from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.libraries.resolver import Resolver
 from noetl_catalog.libraries.settings import ResolveSettings
+from noetl_catalog.schedules import starts
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.schedules.rows import ScheduleRow
 from noetl_catalog.settings import Settings
@@ -26,6 +27,7 @@ from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import RegisterDocument
 from noetl_contract.rpc.schedules import HistoryRequest
 from noetl_testkit.postgres import Database as TestDatabase
+from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.catalog.tests.schedules.shard import Shard, open_shard
 from services.catalog.tests.world import make_settings
@@ -129,9 +131,15 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(pool: Pool, database: TestDatabase, nats_url: str) -> AsyncIterator[Desk]:
-    """A registered playbook, and a clock at a full minute later than that of the database."""
-    settings = make_settings(database, nats_url=nats_url, schedule_start_seconds=2.0)
+async def desk(
+    pool: Pool, database: TestDatabase, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
+    """A registered playbook, and a clock at a full minute later than that of the database.
+
+    Answers are waited for, however slow they are; tests that lose some say for how long.
+    """
+    monkeypatch.setattr(starts, "_COPY_AFTER_SECONDS", PATIENCE_SECONDS)
+    settings = make_settings(database, nats_url=nats_url, schedule_start_seconds=PATIENCE_SECONDS)
     now = datetime(2031, 1, 1, 12, 0, tzinfo=UTC)
     async with connect(settings, name="desk") as bus, open_shard(bus) as shard:
         made = Desk(pool, bus, shard, settings, now)

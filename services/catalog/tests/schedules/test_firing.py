@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+from noetl_catalog.schedules import starts
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right, Role
 from noetl_contract.http.catalog.entries import RegisterAnswer
@@ -66,14 +68,30 @@ async def test_a_replica_that_ends_before_the_answer_is_taken_over_without_a_sec
 
 async def test_a_start_without_an_answer_is_sent_again_under_its_id(desk: Desk) -> None:
     await desk.register(MINUTELY, "overlap: allow")
-    desk.shard.silent = 2  # and its copy
+    desk.shard.mute = "schedule:"
     await desk.look(seconds=60, by=desk.replica(schedule_start_seconds=0.5))
     assert await desk.states() == ["starting"]
+    desk.shard.mute = None
 
     await desk.look(seconds=3)
 
     assert len({one.execution_id for one in desk.shard.messages}) == 1
-    assert len(desk.shard.messages) == 3
+    assert len(desk.shard.messages) >= 2
+    assert len(desk.shard.executions) == 1
+    assert await desk.states() == ["started"]
+
+
+async def test_a_start_without_an_answer_is_copied_by_who_waits_for_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "_COPY_AFTER_SECONDS", 0.05)
+    await desk.register(MINUTELY)
+    desk.shard.silent = 1
+
+    await desk.look(seconds=60)
+
+    first, copy = desk.shard.messages
+    assert first == copy
     assert len(desk.shard.executions) == 1
     assert await desk.states() == ["started"]
 
@@ -81,7 +99,7 @@ async def test_a_start_without_an_answer_is_sent_again_under_its_id(desk: Desk) 
 async def test_a_start_without_an_answer_keeps_nothing_else_from_being_fired(desk: Desk) -> None:
     start = desk.now.isoformat()
     await desk.register("interval: 60s", f"start: {start}", "overlap: allow", path="demo/first")
-    replica = desk.replica(schedule_lease_seconds=1, schedule_start_seconds=30)
+    replica = desk.replica(schedule_lease_seconds=1)
     desk.shard.mute = f"schedule:{await desk.id_of('demo/first')}:"
     running = asyncio.create_task(replica.firings.run())
     try:

