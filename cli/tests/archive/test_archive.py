@@ -1,8 +1,8 @@
 """Executions go into an archive and come back as they were; what was changed is found."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +15,16 @@ from noetl.archive.chains import Log, Verdict, checked_pages
 from noetl.archive.manifest import volumes
 from noetl.archive.place import Place
 from noetl.archive.tables import ARCHIVED
-from noetl.archive.writing import Written, write
+from noetl.archive.writing import PROGRAM, Written, write
 from noetl.stack.errors import StackError
+from noetl.stack.servers import sessions
 from noetl_common.crypto.chain import Chain
 from noetl_common.pg.queries import Queries
 from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.events import EventRow
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 BASE = 380_000_000_000_000_000
 IDS = [BASE + number for number in range(4)]
@@ -329,16 +331,42 @@ def test_an_event_that_was_changed_in_the_archive_is_found(
         reading.attach([address], place, IDS[:1])
 
 
-async def test_two_archives_of_a_database_are_not_written_at_once(
-    database: Database, address: DatabaseAddress, tmp_path: Path
-) -> None:
-    add(database, IDS[0])
+@asynccontextmanager
+async def locked(address: DatabaseAddress) -> AsyncIterator[None]:
+    """Hold what another archive holds while it is written."""
     queries = Queries.load("noetl.archive")
     async with (
-        open_single(address.dsn, queries, name="test", seconds=30) as first,
+        open_single(address.dsn, queries, name="test", seconds=PATIENCE_SECONDS) as first,
         first.acquire() as session,
     ):
         assert await session.fetchval("try_lock")
+        yield
+
+
+async def test_two_archives_of_a_database_are_not_written_at_once(
+    database: Database, address: DatabaseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LEAVING_SECONDS", 0.0)
+    add(database, IDS[0])
+    async with locked(address):
         with pytest.raises(StackError, match="another archive is being written"):
             await asyncio.to_thread(written, address, Place.at(str(tmp_path)))
+    monkeypatch.setattr(sessions, "LEAVING_SECONDS", PATIENCE_SECONDS)
     assert (await asyncio.to_thread(written, address, Place.at(str(tmp_path)))).executions == 1
+
+
+async def test_an_archive_whose_end_the_server_has_yet_to_see_is_waited_for(
+    database: Database, address: DatabaseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LEAVING_SECONDS", PATIENCE_SECONDS)
+    add(database, IDS[0])
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'"
+    others = f"{asked} AND application_name = '{PROGRAM}' AND state = 'idle'"
+    async with locked(address):
+        writing = asyncio.create_task(asyncio.to_thread(written, address, Place.at(str(tmp_path))))
+        await eventually(
+            lambda: writing.done() or database.run(others) == "1", what="it has asked for the lock"
+        )
+        assert not writing.done()
+
+    assert (await writing).executions == 1

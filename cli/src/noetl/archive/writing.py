@@ -26,6 +26,7 @@ from noetl.archive.manifest import NAME, Manifest, TableFile
 from noetl.archive.place import Place
 from noetl.backup.manifest import digest
 from noetl.stack.errors import StackError
+from noetl.stack.servers.sessions import last_answer
 
 PROGRAM = "noetl-server archive"
 SECONDS = 3600.0
@@ -110,7 +111,12 @@ async def _write_shard(
     buckets: Buckets | None,
 ) -> None:
     async with origin.session() as session:
-        if not await session.fetchval("try_lock"):
+
+        async def is_locked() -> bool:
+            return not await session.fetchval("try_lock")
+
+        # By the session of the call before, too, until the server has seen its end.
+        if await last_answer(is_locked):
             raise StackError(f"shard {origin.shard}: another archive is being written")
         migration = str(await session.fetchval("read_migration"))
         after = -1

@@ -1,6 +1,7 @@
 """Who else is connected to a database that has to stand still."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from noetl_common.pg.database import Statements
 
@@ -10,16 +11,26 @@ and the session before ours may have been our own."""
 _LOOK_SECONDS = 0.05
 
 
+async def last_answer[Answer](ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask until nothing of sessions is left, as long as they may take to end.
+
+    Args:
+        ask: returns what is left of them, which is falsy if that is nothing.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LEAVING_SECONDS
+    while True:
+        found = await ask()
+        if not found or loop.time() > deadline:
+            return found
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
 async def sessions_left(database: Statements) -> str | None:
     """Return who else is connected and stays so, for people; None for nobody.
 
     Args:
         database: one with the statement ``list_sessions``.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + LEAVING_SECONDS
-    while sessions := await database.fetch("list_sessions"):
-        if loop.time() > deadline:
-            return ", ".join(f"{row['number']} of {row['program']}" for row in sessions)
-        await asyncio.sleep(_LOOK_SECONDS)
-    return None
+    sessions = await last_answer(lambda: database.fetch("list_sessions"))
+    return ", ".join(f"{row['number']} of {row['program']}" for row in sessions) or None
