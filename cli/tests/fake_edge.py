@@ -77,6 +77,8 @@ class FakeEdge:
     signals: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     resumed_after: list[str] = field(default_factory=list)
     printed: list[dict[str, Any]] = field(default_factory=list)
+    are_lines_told: bool = False
+    """Whether somebody has had all that was printed, and its end."""
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -91,6 +93,17 @@ class FakeEdge:
         with self.changed:
             self.changed.wait_for(lambda: self.is_closed or len(self.events) > number)
             return self.events[number] if len(self.events) > number else None
+
+    def tell_lines(self) -> None:
+        """Note that somebody has had all that was printed."""
+        with self.changed:
+            self.are_lines_told = True
+            self.changed.notify_all()
+
+    def wait_for_lines(self) -> None:
+        """Wait until somebody has had all that was printed, if there is some."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_closed or not self.printed or self.are_lines_told)
 
     def close(self) -> None:
         """End the open streams."""
@@ -193,6 +206,7 @@ def _printed(edge: FakeEdge) -> Iterator[bytes]:
         number += 1
         if item["node_name"] == "playbook":
             yield b"event: end\ndata: {}\n\n"
+            edge.tell_lines()
             return
 
 
@@ -201,6 +215,9 @@ def _stream(edge: FakeEdge, last: str | None) -> Iterator[bytes]:
     sent = edge.after(last)
     while (item := edge.wait_for(sent)) is not None:
         sent += 1
+        if item["node_name"] == "playbook":
+            # Who follows both waits for the rest of the lines no longer than a moment.
+            edge.wait_for_lines()
         yield f"id: {item['event_id']}\nevent: event\ndata: {json.dumps(item)}\n\n".encode()
         if item["node_name"] == "playbook":
             yield f'event: end\ndata: {{"status": "{edge.status}"}}\n\n'.encode()

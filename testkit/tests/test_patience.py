@@ -25,8 +25,11 @@ async def test_so_does_jetstream(nats_url: str) -> None:
 def test_a_time_that_is_named_stays(nats_url: str) -> None:
     use_patient_clients()  # a second time changes nothing
 
-    with httpx.Client(timeout=1) as client, NatsProbe(nats_url, timeout_seconds=1) as probe:
-        assert client.timeout == httpx.Timeout(1)
+    named = PATIENCE_SECONDS / 2
+    probing = NatsProbe(nats_url, timeout_seconds=named)
+    with httpx.Client(timeout=named) as client, probing as probe:
+        assert client.timeout == httpx.Timeout(named)
+        assert probe._socket.gettimeout() == named
         assert probe.request("$JS.API.INFO")["type"].endswith("account_info_response")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from noetl.stack.process import free_port
 from noetl_testkit.waiting import unless_it_hangs
 
 from benchmarks.probes.slow_link import serve
@@ -14,14 +15,15 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_what_is_sent_comes_back_in_order_after_the_round_trip(unused_tcp_port: int):
+async def test_what_is_sent_comes_back_in_order_after_the_round_trip():
+    port = free_port()
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     target = server.sockets[0].getsockname()[1]
-    link = asyncio.create_task(serve(unused_tcp_port, target, 0.02))
+    link = asyncio.create_task(serve(port, target, 0.02))
     async with unless_it_hangs():
         while True:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 break
             except OSError:
                 await asyncio.sleep(0)

@@ -22,9 +22,10 @@ from noetl.stack.process import birth
 from noetl.stack.servers import binaries
 from noetl.stack.servers.databases import Databases
 from noetl_common.pg.pool import wait_for_schema
+from noetl_testkit.bus import running
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.stack import command
-from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, wait_for, wait_until
 from structlog.testing import capture_logs
 
 HELD = "SELECT coalesce(string_agg(message_id, ' ' ORDER BY event_id), '') FROM noetl.outbox"
@@ -80,7 +81,12 @@ def test_shards_are_dumped_as_of_one_moment_and_a_name_has_one_backup(
     put_before(
         "pg_dump",
         f"""
-        echo "$PGDATABASE $PGAPPNAME $({PSQL} -XqAt -c "{views}")" >> {tmp_path}/said
+        views() {{ {PSQL} -XqAt -c "{views}"; }}
+        # A server learns of a client's end a moment later.
+        if [ "$PGDATABASE" = {pair.second.name} ]; then
+            while [ "$(views)" != 0 ]; do sleep 0.02; done
+        fi
+        echo "$PGDATABASE $PGAPPNAME $(views)" >> {tmp_path}/said
         while [ ! -e {go} ]; do sleep 0.02; done
         """,
         folder=tmp_path,
@@ -211,8 +217,9 @@ async def half_a_restore_is_named(pair: Pair, scratch: Path) -> None:
         with pytest.raises(StackError, match=f"is closed: {closed}"):
             await asyncio.to_thread(refused)
     async with asyncpg.create_pool(pair.first.dsn, min_size=1, max_size=1) as pool:
-        with capture_logs() as logs, pytest.raises(TimeoutError):
-            await asyncio.wait_for(wait_for_schema(pool, "0001"), 0.1)
+        with capture_logs() as logs:
+            async with running(wait_for_schema(pool, "0001")):
+                await eventually(lambda: logs, what="why the database is waited for is told")
     assert logs[0]["reason"].startswith("the database is closed: a restore of ")
 
 

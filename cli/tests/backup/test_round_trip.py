@@ -162,6 +162,6 @@ def in_use_or_filled(databases: Databases, database: Database, folder: Path) -> 
             lambda: send_again(databases),
         ):
             with pytest.raises(
-                StackError, match=r"is in use \(1 of noetl-orchestrator\): stop every"
+                StackError, match=r"is in use \(.*1 of noetl-orchestrator.*\): stop every"
             ):
                 act()

@@ -14,7 +14,7 @@ from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.streams import COMMITS, EVENTS, STREAMS, ingress_durable, projector_durable
 from noetl_contract.subjects import commit_subject
 from noetl_testkit.rpc import fake_handler
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 LETTER = {
     "Noetl-Dead-Reason": "no such kind",
@@ -72,7 +72,7 @@ async def serve(bus: Bus, answers: dict[tuple[ServiceName, str], RpcReply], shar
 async def test_services_that_are_silent_or_fail(
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noetl.doctor.services._SECONDS", 0.5)
+    monkeypatch.setattr("noetl.doctor.services._SECONDS", PATIENCE_SECONDS)
     liveness: Json = {"now": "2026-01-01T00:00:00Z", "workers": {}}
     answers: dict[tuple[ServiceName, str], RpcReply] = {
         ("catalog", "runtime.liveness"): RpcReply(body=liveness),

@@ -19,6 +19,7 @@ from noetl.doctor.databases import (
 from noetl.doctor.finding import Finding
 from noetl_common.errors import NoetlError
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import eventually
 
 NEWEST = "0001"
 OLD = "now() - interval '10 minutes'"
@@ -286,11 +287,19 @@ async def test_what_somebody_has_paused_is_noted_and_no_trouble(patient: Patient
 async def test_a_lock_a_missing_right_and_a_missing_table_are_told_apart(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(databases, "_SECONDS", 0.3)
     await patient.start(1)
+    locked: list[Finding] = []
+
+    async def is_locked() -> bool:
+        locked[:], _ = await patient.look(newest="9999")
+        return [one.code for one in locked] == ["schema_behind", "database_slow"]
+
     async with patient.connection.transaction():
         await patient.plant("LOCK TABLE noetl.timer IN ACCESS EXCLUSIVE MODE")
-        locked, _ = await patient.look(newest="9999")
+        with monkeypatch.context() as patch:
+            # It bounds connecting and each statement before that one, too.
+            patch.setattr(databases, "_SECONDS", 0.3)
+            await eventually(is_locked, what="the locked table is found")
 
     role = f"reader_of_{patient.place.address.database}"
     await patient.plant(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
@@ -303,7 +312,6 @@ async def test_a_lock_a_missing_right_and_a_missing_table_are_told_apart(
     await patient.plant("DROP TABLE noetl.shard_identity")
     lacking, _ = await patient.look()
 
-    assert [one.code for one in locked] == ["schema_behind", "database_slow"]
     assert "a statement took longer than 0.3 s" in locked[1].text
     assert [one.code for one in forbidden] == ["database_unreadable"]
     assert [one.code for one in lacking if one.code != "schema_ahead"] == ["schema_behind"]

@@ -103,7 +103,9 @@ def kill_a_backend(stack: PlaceholderStack, postmaster: int) -> None:
             os.kill(backend, signal.SIGKILL)
         except ProcessLookupError:
             continue
-        return
+        break
+    # Until then the postmaster goes on as if nothing had happened.
+    wait_until(lambda: not Path(f"/proc/{backend}").exists(), what="the postmaster has seen it")
 
 
 def answers(stack: PlaceholderStack) -> bool:

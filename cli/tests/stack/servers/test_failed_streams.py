@@ -1,5 +1,6 @@
 """A broker whose disk was full: streams that take nothing until it is started again."""
 
+import asyncio
 import resource
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.streams import DEAD, STREAMS, audit_durable, ingress_durable, projector_durable
 from noetl_testkit.nats import NatsServer, running_nats
-from noetl_testkit.waiting import PATIENCE_SECONDS
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 DURABLES = (audit_durable(), ingress_durable(0), projector_durable(0))
 
@@ -28,6 +29,8 @@ async def fail_writes(bus: Bus, server: NatsServer) -> None:
     let_files_grow(server, 1)
     with pytest.raises(BusUnavailable):
         await bus.publish(f"{DEAD.name}.x", b"x" * 4096, message_id="1", seconds=2)
+    # No answer came in time; the write may still be to come.
+    await eventually(lambda: asyncio.to_thread(server.instance.failed_streams))
     let_files_grow(server, resource.RLIM_INFINITY)
 
 
