@@ -30,7 +30,7 @@ workflow:
             time.sleep(0.02)
         result = 1
 """
-STALE_SECONDS = 4
+STALE_SECONDS = 10
 SILENCE = f"""
 SELECT now() - max(heartbeat) > interval '{STALE_SECONDS + 2} seconds' FROM noetl.runtime
 WHERE kind = 'worker_pool'

@@ -19,12 +19,14 @@ STEP = """
 apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {name: slow, path: tests/shrinking}
-workload: {seconds: 1, mark: ""}
+workload: {gate: "", mark: ""}
 workflow:
 - step: start
   tool:
     kind: shell
-    command: "echo begun >> {{ workload.mark }}; sleep {{ workload.seconds }}"
+    command: |
+      echo begun >> {{ workload.mark }}
+      until [ -e {{ workload.gate }} ]; do sleep 0.1; done
 """
 
 
@@ -70,11 +72,11 @@ def pool_of(stack: Stack) -> Iterator[Pool]:
         pool.close()
 
 
-def start(client: httpx.Client, seconds: float, mark: Path) -> int:
-    """Start the playbook in the pool, and return the execution."""
+def start(client: httpx.Client, gate: Path, mark: Path) -> int:
+    """Start the playbook in the pool, and return the execution; its step ends with the gate."""
     body = {
         "path": "tests/shrinking",
-        "payload": {"seconds": seconds, "mark": str(mark)},
+        "payload": {"gate": str(gate), "mark": str(mark)},
         "execution_pool": POOL,
     }
     answer = client.post("/api/execute", json=body).raise_for_status()
@@ -90,14 +92,16 @@ def has_begun(mark: Path, times: int) -> bool:
 
 
 def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     with pool_of(nats_stack) as pool, nats_stack.client() as client:
         register(client, STEP)
         marks = [tmp_path / f"mark-{number}" for number in range(6)]
-        ids = [start(client, 2, mark) for mark in marks]
+        ids = [start(client, gate, mark) for mark in marks]
         pool.start("shrink-1", grace=30)
         wait_until(lambda: sum(map(begun, marks)) == 4)
         pool.tell_to_stop("shrink-1")
         pool.start("shrink-2", grace=30)
+        gate.touch()
 
         assert pool.ended("shrink-1") == 0
         assert [finish(client, one) for one in ids] == ["COMPLETED"] * 6
@@ -107,10 +111,10 @@ def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path
 def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
     nats_stack: Stack, tmp_path: Path
 ) -> None:
-    mark = tmp_path / "mark"
+    gate, mark = tmp_path / "gate", tmp_path / "mark"
     with pool_of(nats_stack) as pool, nats_stack.client() as client:
         register(client, STEP)
-        execution_id = start(client, 5, mark)
+        execution_id = start(client, gate, mark)
         for number in range(1, 4):
             name = f"cut-{number}"
             # Of this three tenths are for the goodbye, which has to fit on a busy machine.
@@ -118,6 +122,7 @@ def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
             wait_until(partial(has_begun, mark, number))
             pool.tell_to_stop(name)
             assert pool.ended(name) == 0
+        gate.touch()
         pool.start("cut-4", grace=30)
 
         assert finish(client, execution_id) == "COMPLETED"

@@ -15,7 +15,7 @@ from containers import Container, container
 from noetl.stack.process import free_port
 from noetl_contract.json import Json
 from noetl_testkit.stack import Stack, finish, register
-from noetl_testkit.waiting import wait_for, wait_until
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
 from steps import python_step
 
 pytestmark = pytest.mark.usefixtures("landlock")
@@ -27,9 +27,9 @@ with open("customers.csv", "w") as file:
 with open("helper.py", "w") as file:
     file.write("print('honest')")
 with socket.create_server(("127.0.0.1", port)) as server:
-    server.settimeout(120)
+    server.settimeout(patience)
     peer, _ = server.accept()
-    peer.settimeout(120)
+    peer.settimeout(patience)
     peer.sendall(f"{os.getcwd()}\\n".encode())
     peer.recv(1)
 told = subprocess.run([sys.executable, "helper.py"], capture_output=True, text=True)
@@ -87,11 +87,12 @@ class Others:
         """Run it around the attack; what it has then must be its own."""
         port = free_port()
         with self.stack.client() as client:
-            register(client, python_step("others/work", _VICTIM, port=port))
+            victim = python_step("others/work", _VICTIM, port=port, patience=PATIENCE_SECONDS)
+            register(client, victim)
             execution = self._start(client, "others/work")
             peer = wait_for(lambda: _connected(port), what="the script listens")
             with peer:
-                peer.settimeout(60)
+                peer.settimeout(PATIENCE_SECONDS)
                 self.directory = peer.recv(4096).decode().strip()
                 yield
                 peer.sendall(b".")
