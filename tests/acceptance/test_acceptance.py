@@ -189,10 +189,11 @@ def test_playbook_does_what_the_contract_says(played: Round, name: str) -> None:
 def _children(client: httpx.Client, execution_id: int) -> Iterator[str]:
     """Give the state of each execution that names this one as its parent."""
     for offset in itertools.count(0, 100):
-        page = client.get("/api/executions", params={"limit": 100, "offset": offset}).json()
+        wanted = {"parent_execution_id": execution_id, "limit": 100, "offset": offset}
+        page = client.get("/api/executions", params=wanted).json()
         for one in page:
-            if str(one.get("parent_execution_id")) == str(execution_id):
-                yield one["status"]
+            assert str(one["parent_execution_id"]) == str(execution_id)
+            yield one["status"]
         if len(page) < 100:
             return
 

@@ -241,11 +241,13 @@ async def _write_and_run(page: Page, seen: Seen) -> None:
     await expect(page).to_have_url(seen.page("/playbooks/console/typed?version=1"))
     await page.fill("[name='field.n']", "41")
     await page.click("button.main")
+    await page.wait_for_url(seen.page("/runs/*"))
     execution_id = page.url.rpartition("/")[2]
     assert seen.get(f"executions/{execution_id}")["workload"] == {"n": 41}
     await page.click("summary:has-text('Run again')")
     await page.fill("#workload", '{"n": 7}')
     await page.click("button:has-text('Run again')")
+    await page.wait_for_url(lambda url: "/runs/" in url and execution_id not in url)
     again = page.url.rpartition("/")[2]
     assert again != execution_id
     assert seen.get(f"executions/{again}")["workload"] == {"n": 7}
@@ -272,8 +274,8 @@ async def _filter(page: Page, seen: Seen) -> None:
     await page.select_option("[name=status]", "FAILED")
     await page.fill("[name=since]", "2026-01-01T00:00")
     await page.click("button:has-text('Filter')")
+    await page.wait_for_url(lambda url: "since=2026-01-01T00" in url)
     await expect(page.locator("td .id").first).to_be_visible()
-    assert "since=2026-01-01T00" in page.url
     await expect(page.locator("tbody .badge:not(.s-failed)")).to_have_count(0)
     await page.fill("[name=until]", "2026-01-02T00:00")
     await page.click("button:has-text('Filter')")

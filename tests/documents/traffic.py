@@ -15,6 +15,7 @@ import nats
 import orjson
 from nats.aio.msg import Msg
 from noetl_contract.ingress import AGAIN_HEADER, REPLY_HEADER
+from noetl_contract.subjects import COMMANDS_ROOT, DIRECT_ROOT, INGRESS_ROOT
 from noetl_testkit.bus import flush
 from noetl_testkit.stack import Stack, execute, register
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
@@ -85,8 +86,8 @@ class Traffic:
         """Start an execution whose steps are of these kinds, and wait for its end."""
         path = f"traffic/{'-'.join(kinds)}"
         register(self.client, _playbook(path, kinds))
-        before = self.metrics()
         begun = len(self.messages)
+        before = self.metrics()
         played = Played(self, kinds, begun, before, execute(self.client, path))
         wait_for(played.end, what="the end of the execution on the broker")
         return played
@@ -145,11 +146,19 @@ class Played:
             and max(told, default=0) >= rows.last
             and replies <= {one.subject for one in seen}
         )
-        return Count(+found, self._is_disturbed(own, writes), is_whole)
+        is_disturbed = self._is_disturbed(own, writes) or self._has_others(seen, own)
+        return Count(+found, is_disturbed, is_whole)
 
     def _is_own(self, one: Seen, ids: list[int]) -> bool:
         text = one.subject.encode() + one.data
         return any(str(each).encode() in text for each in (self.execution_id, *ids))
+
+    def _has_others(self, seen: list[Seen], own: list[Seen]) -> bool:
+        """Whether another execution was under way: services count for all of them together."""
+        known = {id(one) for one in own}
+        roots = {COMMANDS_ROOT, DIRECT_ROOT, INGRESS_ROOT}
+        others = (root_of(one.subject) for one in seen if id(one) not in known)
+        return not roots.isdisjoint(others)
 
     def _is_disturbed(self, own: list[Seen], writes: list[Seen]) -> bool:
         begun = next((one.at for one in own if root_of(one.subject) == "noetl.commands"), 0.0)

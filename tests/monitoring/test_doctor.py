@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, command, register
-from noetl_testkit.waiting import PATIENCE_SECONDS
+from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 POOL = "doctor-nobody"
 PLAYBOOK = """
@@ -20,6 +20,7 @@ workflow:
     tool: {kind: noop}
 """
 PARKED = "too large for the doctor"
+SICK = ("process_", "edge_", "login_", "broker_", "service_", "database_", "schema_", "wrong_")
 
 
 async def plant(stack: Stack, execution_id: int) -> None:
@@ -60,6 +61,10 @@ def examined(stack: Stack) -> tuple[int, JsonObject]:
     return done.returncode, json.loads(done.stdout)
 
 
+def sick(report: JsonObject) -> list[JsonObject]:
+    return [one for one in report["findings"] if one["code"].startswith(SICK)]
+
+
 @pytest.mark.e2e
 def test_planted_trouble_is_found(nats_stack: Stack) -> None:
     with nats_stack.client() as client:
@@ -67,12 +72,20 @@ def test_planted_trouble_is_found(nats_stack: Stack) -> None:
         body = {"path": "monitoring/doctor", "execution_pool": POOL}
         execution_id = client.post("/api/execute", json=body).json()["execution_id"]
         asyncio.run(plant(nats_stack, int(execution_id)))
+        reports: list[tuple[int, JsonObject]] = []
+
+        def is_well_but_for_that() -> bool:
+            reports.append(examined(nats_stack))
+            return sick(reports[-1][1]) == []
+
         try:
-            code, report = examined(nats_stack)
+            # On a busy machine a part of the stack may be too slow for the doctor, once.
+            wait_until(is_well_but_for_that, what="nothing is found but what was planted")
         finally:
             client.post(f"/api/executions/{execution_id}/cancel", json={}).raise_for_status()
             asyncio.run(clean(nats_stack))
 
+    code, report = reports[-1]
     found = {(one["code"], one["place"]): one for one in report["findings"]}
     pool = found["pool_without_workers", POOL]
     assert (code, report["status"]) == (3, "critical")
@@ -83,5 +96,3 @@ def test_planted_trouble_is_found(nats_stack: Stack) -> None:
     assert set(report["looked_at"]) == {
         "processes", "edge", "broker", "services", "database", "pools",
     }  # fmt: skip
-    sick = ("process_", "edge_", "login_", "broker_", "service_", "database_", "schema_", "wrong_")
-    assert [one for one in report["findings"] if one["code"].startswith(sick)] == []
