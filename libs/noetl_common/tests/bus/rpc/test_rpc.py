@@ -302,6 +302,48 @@ async def test_calls_work_again_after_a_restart(own_nats: NatsServer, own_bus: B
         assert (await call).status == 200
 
 
+async def test_who_serves_is_heard_by_a_broker_that_is_slow_at_first(
+    own_nats: NatsServer, own_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request over another connection right afterwards finds somebody."""
+    flush_bus, answers = own_bus.flush, [False, False]
+
+    async def answer(_request: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    async def flush_slowly() -> bool:
+        return answers.pop() if answers else await flush_bus()
+
+    monkeypatch.setattr(own_bus, "flush", flush_slowly)
+    serving = serve_rpc(own_bus, handlers(_PLACE + "x", answer), queue="q")
+    async with connect(nats_settings(own_nats.url), name="other") as other, serving:
+        assert answers == []
+        reply = await RpcClient(other).call(_PLACE + "x", {}, seconds=PATIENCE_SECONDS)
+
+    assert reply.status == 200
+
+
+async def test_who_serves_waits_for_no_broker_that_is_gone(
+    own_nats: NatsServer, own_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(_request: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    async def lose() -> bool:
+        await asyncio.to_thread(own_nats.kill)
+        await eventually(lambda: not own_bus.is_connected)
+        return False
+
+    client = RpcClient(own_bus)
+    with monkeypatch.context() as patch:
+        patch.setattr(own_bus, "flush", lose)
+        async with serve_rpc(own_bus, handlers(_PLACE + "x", answer), queue="q"):
+            patch.undo()
+            await asyncio.to_thread(own_nats.start)
+
+            assert (await client.call(_PLACE + "x", {}, seconds=PATIENCE_SECONDS)).status == 200
+
+
 async def test_a_request_on_its_way_fails_with_its_connection(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:

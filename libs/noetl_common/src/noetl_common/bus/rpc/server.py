@@ -5,8 +5,9 @@ given up is dropped; every error becomes an answer; answers above the broker's l
 parts; requests taken before the end are answered before it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
 
@@ -16,6 +17,10 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc.handlers import Handler
 from noetl_common.bus.rpc.listener import Listener
 from noetl_common.bus.rpc.rules import Rules
+from noetl_common.logging import get_logger
+
+_log = get_logger()
+_HEARD_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -53,11 +58,21 @@ async def serve_rpc(
             await listener.listen(subject, partial(_answer, rules, handler), queue=queue)
         if len(busy) < len(rules.handlers):
             await _serve_on_faststream(bus, rules, listener, queue, without=busy)
-        # The caller who hears of us may ask at once, over another connection.
-        await bus.flush()
+        await _until_heard(bus)
         yield
     finally:
         await listener.drain()
+
+
+async def _until_heard(bus: Bus) -> None:
+    """Wait until the broker knows our subscriptions: who hears of us may ask at once, elsewhere.
+
+    After a lost connection they are made anew, and it is no longer the broker's turn to tell.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_HEARD_SECONDS):
+            while bus.is_connected and not await bus.flush():
+                _log.info("rpc_waits_for_broker", bus=bus.name)
 
 
 async def _serve_on_faststream(
