@@ -10,7 +10,7 @@ from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_contract.access.rights import Role
 from noetl_contract.subjects import ACCESS_HINT
-from noetl_testkit.waiting import eventually, unless_it_hangs
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 from ..conftest import EXECUTION_ID, IMPATIENT, World, make_settings, make_world
 from .callers import (
@@ -332,8 +332,11 @@ async def test_an_address_is_nobody_s_behind_a_proxy(nats_url: str) -> None:
         assert await status(world, **forwarded) == 200
 
 
-async def test_a_good_key_is_let_in_while_others_are_guessed(nats_url: str) -> None:
+async def test_a_good_key_is_let_in_while_others_are_guessed(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many guesses are being looked up, and one that this edge has not seen before."""
+    monkeypatch.setattr("noetl_api_gateway.access.identities._PLACE_SECONDS", PATIENCE_SECONDS)
     begun, go_on = asyncio.Event(), asyncio.Event()
     count = 0
 
@@ -345,7 +348,7 @@ async def test_a_good_key_is_let_in_while_others_are_guessed(nats_url: str) -> N
         await go_on.wait()
         return resolve_keys(request)
 
-    async with guarded_world(nats_url, request_try_seconds=9, request_patience_seconds=9) as world:
+    async with guarded_world(nats_url) as world:
         world.backend.answer("auth.resolve", slowly)
         guesses = [asyncio.create_task(status(world, **bearer(new_key()))) for _ in range(200)]
         await begun.wait()

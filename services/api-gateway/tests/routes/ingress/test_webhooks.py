@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from noetl_api_gateway.rates import Buckets, Rate
 
 from ...conftest import World, make_world
 
@@ -180,7 +181,13 @@ async def test_a_body_has_a_limit(world: World) -> None:
     assert world.backend.ingress == []
 
 
-async def test_a_listener_has_the_rate_that_its_subscription_says(world: World) -> None:
+async def test_a_listener_has_the_rate_that_its_subscription_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def standing(rate: Rate) -> Buckets:
+        return Buckets(rate, lambda: 0.0)
+
+    monkeypatch.setattr("noetl_api_gateway.upstream.listeners.Buckets", standing)
     listens(world, spec(limits={"max_dispatch_per_sec": 2}))
 
     answers = [await deliver(world, {"number": number}) for number in range(3)]

@@ -1,10 +1,13 @@
 """The demand for workers: its route, and the metrics that are measured when they are read."""
 
+import pytest
+from noetl_api_gateway.upstream import demand
 from noetl_api_gateway.upstream.demand import measure_demand
 from noetl_common.bus.rpc import serve_rpc
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_testkit.rpc import fake_handler
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from prometheus_client import REGISTRY
 
 from ...conftest import IMPATIENT, World, make_world
@@ -48,7 +51,10 @@ async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None
     assert unknown.json() == {"pool": "none", "waiting": 0, "running": 0, "total": 0}
 
 
-async def test_reading_the_metrics_measures_the_demand(world: World) -> None:
+async def test_reading_the_metrics_measures_the_demand(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demand, "_SECONDS", PATIENCE_SECONDS)
     world.backend.answer("demand", of_pools(GPU))
     text = (await world.get("/metrics")).text
 
