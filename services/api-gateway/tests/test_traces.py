@@ -9,6 +9,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.tracing import start_tracing, stop_tracing
 from noetl_contract.rpc import RpcReply
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from otlp_receiver import Receiver, receiving
 
 from .conftest import EXECUTION_ID, World, make_world
@@ -44,7 +45,11 @@ class Heard:
         return self._world.backend.ingress[-1].get("trace")
 
 
-async def test_without_a_context_no_message_has_one(world: World) -> None:
+async def test_without_a_context_no_message_has_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else it would be a repetition, which the headers tell.
+    monkeypatch.setattr("noetl_api_gateway.upstream.writes.SHORT_WAY_SECONDS", PATIENCE_SECONDS)
     heard = Heard(world)
 
     good(await world.post("/api/execute", START))
