@@ -7,10 +7,10 @@ import pytest
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream import writes
-from noetl_api_gateway.upstream.ingress_stream import Backlog
+from noetl_api_gateway.upstream.ingress_stream import Backlog, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.writes import IngressWriter
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
 from noetl_common.clock import unix_ms
@@ -110,6 +110,53 @@ async def test_event_whose_reply_was_lost_is_sent_again_as_another_attempt(world
     assert answer.json() == OK
     assert first != second
     assert world.backend.ingress[0] == world.backend.ingress[1]
+
+
+async def test_event_whose_reply_comes_while_the_stream_is_searched_is_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = world.backend.bus
+    held: list[Delivery] = []
+
+    async def hold(_message: Any, delivery: Delivery) -> None:
+        held.append(delivery)
+
+    async def search_and_hear(edge: Bus, sequence: int, message_id: str) -> bool:
+        is_there = await holds_message(edge, sequence, message_id)
+        if not is_there:
+            reply = RpcReply(body=OK).model_dump_json().encode()
+            await bus.reply(held[0].headers[REPLY_HEADER], reply)
+            await flush(bus)
+            await flush(edge)
+        return is_there
+
+    monkeypatch.setattr(writes, "holds_message", search_and_hear)
+    world.backend.on_ingress = hold
+    before = (await bus.js.stream_info(INGRESS.name)).state.last_seq
+
+    answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert (await bus.js.stream_info(INGRESS.name)).state.last_seq == before + 1
+
+
+async def test_event_whose_reply_comes_in_the_pause_after_a_503_is_not_sent_again(
+    world: World,
+) -> None:
+    """Another copy of it was taken before."""
+    bus = world.backend.bus
+
+    async def take(_message: Any, delivery: Delivery) -> None:
+        for reply in (RpcReply(status=503, error="busy"), RpcReply(body=OK)):
+            bus.send_nowait(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+
+    world.backend.on_ingress = take
+    before = (await bus.js.stream_info(INGRESS.name)).state.last_seq
+
+    answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert (await bus.js.stream_info(INGRESS.name)).state.last_seq == before + 1
 
 
 async def test_event_that_waits_its_turn_is_not_sent_again(nats_url: str) -> None:

@@ -70,6 +70,11 @@ class Answers:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
+    @property
+    def are_there(self) -> bool:
+        """Whether one has come that nobody has taken yet."""
+        return bool(self._waiting)
+
     async def next(self, seconds: float) -> RpcReply | None:
         """Return the next answer; None when none comes in time, or nobody is there to answer."""
         if not self._waiting and not self.nobody_listens:

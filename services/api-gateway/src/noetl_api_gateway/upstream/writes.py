@@ -257,7 +257,8 @@ class IngressWriter:
         loop = asyncio.get_running_loop()
         silence = self._check_seconds
         while (left := deadline - loop.time()) > 0:
-            if write.ack is None:
+            # One may have come in a pause, or while the stream was searched.
+            if write.ack is None and not answers.are_there:
                 await self._publish(write, seconds=min(_PUBLISH_SECONDS, left))
             pause = silence if write.ack is not None else write.pause
             reply = await answers.next(min(pause, deadline - loop.time()))
@@ -267,7 +268,7 @@ class IngressWriter:
                     if write.was_direct:
                         continue
                 silence = min(silence * 2, _LONGEST_SILENCE_SECONDS)
-                await self._check(write)
+                await self._check(write, answers)
             elif reply.status == 503 and not write.is_early:
                 # A worker is slowed down, not refused (W7): its message goes out again.
                 write.ack = None
@@ -325,15 +326,15 @@ class IngressWriter:
         await self._bus.send(direct_subject(write.subject), write.body, write.headers)
         return True
 
-    async def _check(self, write: "_Write") -> None:
-        """Forget the acknowledgement if the stream has the message no longer."""
+    async def _check(self, write: "_Write", answers: Answers) -> None:
+        """Forget the acknowledgement if the message is lost: neither stored nor answered."""
         if write.ack is None:
             return
         try:
             is_there = await holds_message(self._bus, write.ack.sequence, write.message_id)
         except BusUnavailable:
             return
-        if not is_there:
+        if not is_there and not answers.are_there:
             _log.info("ingress_published_again", subject=write.subject)
             PUBLISHED_AGAIN.inc()
             write.headers[AGAIN_HEADER] = "1"
