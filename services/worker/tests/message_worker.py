@@ -40,22 +40,24 @@ from worker_edge import make_credentials
 # Ids of two workers never meet.
 WORKERS = count(1)
 QUICK = Timing(
-    start_try_seconds=0.5,
+    start_try_seconds=PATIENCE_SECONDS,
     start_tries=3,
     start_nak_seconds=0.2,
-    claim_seconds=1.0,
+    claim_seconds=PATIENCE_SECONDS,
     claim_pause_seconds=0.05,
     claim_longest_pause_seconds=0.2,
     claim_give_up_seconds=1.0,
     claim_nak_seconds=0.2,
-    answer_seconds=0.3,
+    answer_seconds=PATIENCE_SECONDS,
     longest_repeat_seconds=1.0,
     outcome_try_seconds=0.5,
     outcome_pause_seconds=0.05,
     outcome_longest_pause_seconds=0.2,
     look_seconds=0.02,
 )
-TOLD_FIRST = replace(QUICK, start_after_seconds=0, start_try_seconds=PATIENCE_SECONDS)
+REPEATING = replace(QUICK, start_try_seconds=0.5, answer_seconds=0.3)
+"""What isn't stored or answered is sent again soon, also where only that takes so long."""
+TOLD_FIRST = replace(QUICK, start_after_seconds=0)
 """Starts are told before the tool begins, and stored however long that takes."""
 
 

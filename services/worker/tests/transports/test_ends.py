@@ -1,6 +1,7 @@
 """Of an execution that has ended no command is begun, wherever it waits in the worker."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -66,7 +67,7 @@ async def test_what_runs_is_stopped_although_nobody_was_told_of_it(
 
 
 async def test_a_command_that_came_with_an_answer_is_not_begun(
-    plane: ControlPlane, start_worker: StartWorker
+    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
 ) -> None:
     async with (
         listening(plane, lambda _message, _incoming: None) as listener,
@@ -77,6 +78,7 @@ async def test_a_command_that_came_with_an_answer_is_not_begun(
         await plane.notify(note_of(2, 7))
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
+        patient_short_way()
         await tell_end(plane, worker)
         worker.gate.open.set()
         await plane.outcome(2)
@@ -116,7 +118,7 @@ async def test_what_was_stored_before_the_connection_is_claimed(
 
 
 async def test_what_came_with_an_answer_before_the_connection_is_claimed(
-    plane: ControlPlane, start_worker: StartWorker
+    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
 ) -> None:
     def answer(_message: dict[str, Any], _incoming: Incoming) -> None:
         return None
@@ -130,6 +132,7 @@ async def test_what_came_with_an_answer_before_the_connection_is_claimed(
         await plane.notify(note_of(2, 7))
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
+        patient_short_way()
         worker.hearing.lose()
         worker.gate.open.set()
         await plane.outcome(2)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import psutil
 import pytest
-from message_worker import TOLD_FIRST, StartWorker
+from message_worker import REPEATING, TOLD_FIRST, StartWorker
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
@@ -527,7 +527,7 @@ async def test_after_its_start_a_command_is_not_given_away(
     async with start_worker(timing=TOLD_FIRST) as worker:
         worker.gate.open.set()
         await plane.notify(note)
-        await plane.outcome(1, seconds=20)
+        await plane.outcome(1)
 
     # Longer than the time after which any other claim is given back, and delivered again.
     assert [claim["after_start"] for claim in plane.claims] == [True] * 30
@@ -591,7 +591,7 @@ async def test_an_unanswered_start_is_sent_again_under_another_id(
 ) -> None:
     plane.start_answer = lambda _message, count: {"status": "held"} if count == 3 else None
 
-    async with start_worker() as worker:
+    async with start_worker(timing=REPEATING) as worker:
         await plane.notify(make_notification(1, command=make_command("gate")))
         await eventually(lambda: len(plane.of("start", 1)) == 3, what="three starts")
         worker.gate.open.set()
@@ -632,7 +632,7 @@ async def test_a_lost_command_ends_its_script(
     )
     command = make_command("python", config={"code": code})
 
-    async with start_worker() as worker:
+    async with start_worker(timing=REPEATING) as worker:
         await plane.notify(make_notification(1, command=command))
         await eventually(place.exists, what="it runs")
         pid = int(await asyncio.to_thread(place.read_text))
@@ -647,7 +647,7 @@ async def test_an_unanswered_outcome_is_sent_again_with_growing_pauses(
 ) -> None:
     plane.outcome_answer = lambda _message, count: {"status": "ok"} if count == 3 else None
 
-    async with start_worker() as worker:
+    async with start_worker(timing=REPEATING) as worker:
         await plane.notify(make_notification(1, command=make_command()))
         await eventually(lambda: len(plane.of("outcome", 1)) == 3, what="three outcomes")
         await eventually(
@@ -687,7 +687,7 @@ async def test_nothing_is_pulled_while_too_many_outcomes_wait(
     answered = False
     plane.outcome_answer = lambda _message, _count: {"status": "ok"} if answered else None
 
-    async with start_worker(permits=1, most=2) as worker:
+    async with start_worker(timing=REPEATING, permits=1, most=2) as worker:
         for event_id in (1, 2, 3):
             await plane.notify(make_notification(event_id, command=make_command()))
         await plane.outcome(2)
@@ -710,7 +710,7 @@ async def test_a_missing_orchestrator_delays_no_other_command(
 
     async with start_worker(timing=Timing()) as worker:
         await plane.notify(make_notification(1, command=make_command()))
-        await plane.outcome(1, seconds=3)
+        await plane.outcome(1)
         await eventually(lambda: 1 in worker.transport._known, what="it is remembered")
 
     assert [f"o:1:0:{worker.instance}"] == plane.message_ids
@@ -719,7 +719,10 @@ async def test_a_missing_orchestrator_delays_no_other_command(
 async def test_a_broker_restart_loses_nothing(
     own_nats: NatsServer, start_worker: StartWorker
 ) -> None:
-    async with control_plane(own_nats.url) as plane, start_worker(url=own_nats.url) as worker:
+    async with (
+        control_plane(own_nats.url) as plane,
+        start_worker(timing=REPEATING, url=own_nats.url) as worker,
+    ):
         for event_id in range(1, 5):
             await plane.notify(make_notification(event_id, command=make_command("gate")))
         await eventually(lambda: worker.gate.running == 4, what="all run")
@@ -728,7 +731,7 @@ async def test_a_broker_restart_loses_nothing(
         await eventually(lambda: worker.gate.running == 0, what="all have run")
         await asyncio.to_thread(own_nats.start)
         for event_id in range(1, 5):
-            await plane.outcome(event_id, seconds=30)
+            await plane.outcome(event_id)
         await eventually(
             lambda: worker.transport._pending_outcomes.count == 0, what="all are answered"
         )
@@ -740,7 +743,10 @@ async def test_a_wiped_store_gets_its_outcomes_again(
     own_nats: NatsServer, start_worker: StartWorker
 ) -> None:
     """What was stored and not answered is gone with the store: it is sent again."""
-    async with control_plane(own_nats.url) as plane, start_worker(url=own_nats.url) as worker:
+    async with (
+        control_plane(own_nats.url) as plane,
+        start_worker(timing=REPEATING, url=own_nats.url) as worker,
+    ):
         plane.outcome_answer = lambda _message, _count: None
         await plane.notify(make_notification(1, command=make_command()))
         await plane.outcome(1)
@@ -778,7 +784,7 @@ async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
         config.max_msgs = -1
         await js.update_stream(config)
         await js.delete_msg("noetl_ingress", plane_pull_blocker.sequence)
-        await plane.outcome(1, seconds=30)
+        await plane.outcome(1)
 
     assert runs == 0
     assert worker.gate.runs == 1
@@ -787,7 +793,7 @@ async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
 async def test_draining_lets_running_tools_report(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
-    async with start_worker() as worker:
+    async with start_worker(drain_seconds=PATIENCE_SECONDS) as worker:
         await plane.notify(make_notification(1, command=make_command("gate")))
         await eventually(lambda: worker.gate.running == 1, what="it runs")
         asyncio.get_running_loop().call_later(0.3, worker.gate.open.set)

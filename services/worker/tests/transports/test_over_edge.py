@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from message_worker import QUICK, Gate, hear_of_ends
+from message_worker import REPEATING, Gate, hear_of_ends
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
@@ -117,7 +117,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 runs=runs,
                 on_answer=channel.on_answer,
             )
-            timing = replace(QUICK, start_after_seconds=0.05)
+            timing = replace(REPEATING, start_after_seconds=0.05)
             transport = FastTransport(
                 channel,
                 claims=EdgeClaims(calls, identity=identity, timing=timing, workloads=workloads),
@@ -331,7 +331,7 @@ async def test_single_events_tell_that_another_worker_has_the_command(
         if kind == "start":
             await eventually(lambda: worker.gate.killed, what="the tool is stopped")
         await worker.all_acked()
-        await worker.transport.settle(seconds=5)
+        await worker.transport.settle(seconds=PATIENCE_SECONDS)
         known = 1 in worker.transport._known
 
     assert len(edge.events) == (1 if kind == "start" else 3)
@@ -392,7 +392,7 @@ async def test_what_is_repeated_and_refused_for_good_ends_its_step(
     async with start_worker() as worker:
         await worker.notify(note_of(edge))
         first, again, instead = await reports(edge, 3)
-        await worker.transport.settle(seconds=5)
+        await worker.transport.settle(seconds=PATIENCE_SECONDS)
 
     assert first == again
     assert types_of(instead) == ["command.started", "call.error", "command.failed"]
@@ -435,7 +435,7 @@ async def test_an_outcome_cut_off_by_the_end_of_the_drain_is_still_sent(
         await worker.stop_pulling()
         answers["now"] = (200, {"status": "ok"})
         before = len(edge.bodies(REPORTS.format(1)))
-        await worker.transport.settle(seconds=10)
+        await worker.transport.settle(seconds=PATIENCE_SECONDS)
 
     assert len(edge.bodies(REPORTS.format(1))) > before
 

@@ -1,10 +1,11 @@
 """Outcomes past the ingress stream, and the commands that come with their answers."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from message_worker import QUICK, StartWorker, Worker
+from message_worker import QUICK, REPEATING, StartWorker, Worker
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER
@@ -34,6 +35,7 @@ def chain_of(last: int, kind: str = "noop") -> Answer:
     return answer
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_commands_follow_with_the_answers(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -43,10 +45,10 @@ async def test_commands_follow_with_the_answers(
     ):
         await plane.notify(note(1))
         await eventually(lambda: len(listener.heard) == 5, what="all have run")
+        await until_unacked(plane, 0, what="all are acknowledged")
 
     assert listener.commands == [1, 2, 3, 4, 5]
     assert listener.wishes == [True] * 5
-    assert await unacked(plane) == 0
     assert plane.messages == []
 
 
@@ -68,25 +70,27 @@ async def test_where_nobody_listens_it_goes_into_the_stream_at_once(
 ) -> None:
     async with start_worker():
         await plane.notify(note(1))
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
 
     assert len(plane.messages) == 1
 
 
+@pytest.mark.usefixtures("closed_short_way")
 async def test_what_is_not_answered_goes_into_the_stream_as_a_repetition(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     async with listening(plane, lambda _message, _incoming: None) as listener, start_worker():
         await plane.notify(note(1))
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
         await plane.notify(note(2))
-        await plane.outcome(2, seconds=5)
+        await plane.outcome(2)
 
-    assert listener.commands == [1], "for a second nothing else goes the short way"
+    assert listener.commands == [1], "for a while nothing else goes the short way"
     assert plane.headers[0][AGAIN_HEADER] == "1"
     assert AGAIN_HEADER not in plane.headers[1]
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_a_notification_is_acknowledged_after_the_answer(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -112,10 +116,10 @@ async def test_a_command_that_comes_too_late_is_let_go(
     plane.outcome_answer = lambda _message, count: {"status": "ok"} if count > 1 else None
     async with (
         listening(plane, lambda _message, _incoming: None) as listener,
-        start_worker(timing=QUICK),
+        start_worker(timing=REPEATING),
     ):
         await plane.notify(note(1))
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
         await until_unacked(plane, 0, what="the slot is free")
         listener.reply(listener.heard[0], {"status": "ok", "next": note(2)})
         await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
@@ -144,7 +148,7 @@ async def test_what_comes_while_the_stream_is_tried_is_let_go(
         await plane.notify(note(1))
         await eventually(tried.is_set, what="it is to go into the stream")
         listener.reply(listener.heard[0], {"status": "ok", "next": note(2)})
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
         may_publish.set()
         await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
         await until_unacked(plane, 0, what="the slot is free")
@@ -202,6 +206,7 @@ async def test_what_is_answered_as_the_time_is_up_is_not_sent_again(
     assert plane.messages == []
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_a_command_is_taken_although_sending_fails_after_its_answer(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -232,7 +237,7 @@ async def test_a_command_is_taken_although_sending_fails_after_its_answer(
 
 
 async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
-    plane: ControlPlane, start_worker: StartWorker
+    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
 ) -> None:
     async with (
         listening(plane, lambda _message, _incoming: None) as listener,
@@ -244,6 +249,7 @@ async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note(3, "gate")})
         deliver(worker, listener.heard[0], {"status": "ok"})
+        patient_short_way()
         await worker.transport.heartbeat()  # time enough for a second run, if a slot were free
         assert worker.gate.running == 1
         worker.gate.open.set()
@@ -253,6 +259,7 @@ async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
     assert plane.of("outcome", 1) == []
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_a_command_that_others_may_have_by_now_is_not_begun(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -293,7 +300,7 @@ async def test_a_worker_that_was_told_to_stop_takes_no_more_commands(
         await stopping.wait()
         await eventually(lambda: waiting, what="its outcome")
         listener.reply(waiting[0], {"status": "ok", "next": note(2)})
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
         await working
 
     assert listener.wishes == [is_asked_before]
@@ -307,11 +314,12 @@ async def test_where_rights_forbid_the_short_way_it_is_left_alone(
     async with listening(plane, chain_of(0)) as listener, start_worker() as worker:
         worker.bus.forbidden.add("noetl_hint")
         await plane.notify(note(1))
-        await plane.outcome(1, seconds=5)
+        await plane.outcome(1)
 
     assert listener.heard == []
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_a_start_of_a_command_that_followed_is_told(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -329,6 +337,7 @@ async def test_a_start_of_a_command_that_followed_is_told(
     assert start["hold"]["attempts"] == 0
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_nonsense_in_place_of_a_command_ends_nothing(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -341,11 +350,12 @@ async def test_nonsense_in_place_of_a_command_ends_nothing(
         for number in range(len(wrong)):
             await plane.notify(note(number + 1))
             await eventually(lambda: len(listener.heard) > number, what="it has run")  # noqa: B023
+        await until_unacked(plane, 0, what="all are acknowledged")
 
     assert listener.commands == [1, 2, 3, 4, 5]
-    assert await unacked(plane) == 0
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_a_slot_is_free_before_its_answer_has_come(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -368,6 +378,7 @@ async def test_a_slot_is_free_before_its_answer_has_come(
     assert plane.messages == []
 
 
+@pytest.mark.usefixtures("patient_short_way")
 async def test_so_many_commands_are_waited_for_at_once(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -386,10 +397,14 @@ async def test_so_many_commands_are_waited_for_at_once(
         await until_unacked(plane, 2, what="one is answered")
         await plane.notify(note(4))
         await eventually(lambda: len(waiting) == 4, what="the last one has run")
+        for incoming in waiting[1:]:
+            listener.reply(incoming, {"status": "ok"})
+        await until_unacked(plane, 0, what="all are answered")
 
     assert listener.wishes == [True, True, False, True]
 
 
+@pytest.mark.usefixtures("patient_short_way")
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
     plane: ControlPlane, start_worker: StartWorker, *, is_late: bool
@@ -411,7 +426,7 @@ async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         listener.reply(waiting[0], {"status": "ok", "next": note(3)})
         if is_late:
-            await plane.outcome(1, seconds=5)
+            await plane.outcome(1)
             assert listener.commands == [1]
         worker.gate.open.set()
         await eventually(lambda: len(waiting) == 2 + (not is_late), what="what has the slot ends")
@@ -451,6 +466,6 @@ async def test_outcomes_that_nobody_stores_hold_their_slots_beyond_the_bound(
         await eventually(lambda: len(waiting) == 2, what="two wait, as many as may")
         await worker.transport.heartbeat()  # time enough for a third, if a slot were free
         may_publish.set()
-        await plane.outcome(5, seconds=5)
+        await plane.outcome(5)
 
     assert most == 2
