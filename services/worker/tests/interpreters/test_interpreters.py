@@ -43,6 +43,14 @@ async def run(
     return await pool.run(make_job(code, **changes), timeout=seconds, execution=execution)
 
 
+def all_at_once(count: int) -> str:
+    """A script that waits for others in `place`: one after the other, none would ever end."""
+    return (
+        "import os, time\nopen(f'{args[\"place\"]}/{os.getpid()}', 'w').close()\n"
+        f"while len(os.listdir(args['place'])) < {count}: time.sleep(0.01)"
+    )
+
+
 ENDS = {
     "exit": ("import sys; sys.exit(3)", 3),
     "exit without a code": ("import sys; sys.exit()", 0),
@@ -607,15 +615,16 @@ async def test_a_kept_process_ends_when_it_has_waited_for_long(
 
 
 async def test_interpreters_of_a_rush_end_with_the_processes_that_they_kept(
-    interpreter_limits: InterpreterLimits,
+    interpreter_limits: InterpreterLimits, tmp_path: Path
 ) -> None:
     async with interpreter_pool(
         executable=None, limits=interpreter_limits, size=12, warm=2, keeping=Keeping(12, 1.0)
     ) as pool:
-        slow = "import os, time\ntime.sleep(0.3)\nresult = os.getcwd()"
-        ends = await asyncio.gather(*(run(pool, slow, execution=n) for n in range(10)))
+        rush = f"{all_at_once(10)}\nresult = os.getcwd()"
+        given = {"place": str(tmp_path)}
+        ends = await asyncio.gather(*(run(pool, rush, execution=n, args=given) for n in range(10)))
         directories = [Path(ended.value) for ended in ends]
-        assert len(set(directories)) > 5
+        assert len(set(directories)) == 10
 
         await eventually(
             lambda: sum(one.exists() for one in directories) <= 3, what="most of them are gone"
@@ -729,11 +738,7 @@ def busy_below(pid: int) -> list[psutil.Process]:
 
 
 async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path: Path) -> None:
-    # Each waits for the other three: one after the other, none would ever end.
-    code = (
-        "import os, time\nopen(f'{args[\"place\"]}/{os.getpid()}', 'w').close()\n"
-        "while len(os.listdir(args['place'])) < 4: time.sleep(0.01)\nresult = 1"
-    )
+    code = f"{all_at_once(4)}\nresult = 1"
     scripts = [run(interpreters, code, args={"place": str(tmp_path)}) for _ in range(4)]
 
     assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]

@@ -5,20 +5,28 @@ from typing import Any
 
 import nats
 import pytest
+from nats.js import JetStreamContext
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError
 
 
 @pytest.fixture
-async def stream(nats_url: str, bus_prefix: str) -> AsyncIterator[str]:
+async def js(nats_url: str) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(nats_url)
-    js = client.jetstream()
+    yield client.jetstream()
+    await client.close()
+
+
+@pytest.fixture
+async def stream(js: JetStreamContext, bus_prefix: str) -> str:
     await js.add_stream(name=bus_prefix, subjects=[f"{bus_prefix}.>"])
-    await js.add_consumer(bus_prefix, durable_name="reader", ack_policy="explicit", ack_wait=0.5)
+    await js.add_consumer(
+        bus_prefix, durable_name="reader", ack_policy="explicit", ack_wait=PATIENCE_SECONDS
+    )
     for number in range(3):
         await js.publish(f"{bus_prefix}.new", b'{"n": %d}' % number, headers={"X-A": "b"})
-    yield bus_prefix
-    await client.close()
+    return bus_prefix
 
 
 async def poll(toolbox: ToolRegistry, nats_url: str, **config: Any) -> dict[str, Any]:
@@ -28,10 +36,18 @@ async def poll(toolbox: ToolRegistry, nats_url: str, **config: Any) -> dict[str,
 
 
 async def test_messages_are_peeked_at_taken_and_gone(
-    toolbox: ToolRegistry, nats_url: str, stream: str
+    toolbox: ToolRegistry,
+    nats_url: str,
+    js: JetStreamContext,
+    stream: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    peeked = await poll(toolbox, nats_url, stream=stream, ack="peek", batch=2)
-    taken = await poll(toolbox, nats_url, stream=stream)
+    wait_ms = int(PATIENCE_SECONDS * 1000)
+    monkeypatch.setattr("noetl_worker.tools.subscription._LONGEST_WAIT_MS", wait_ms)
+    # It is over as soon as there are so many.
+    so_many = {"stream": stream, "timeout_ms": wait_ms}
+    peeked = await poll(toolbox, nats_url, **so_many, ack="peek", batch=2)
+    taken = await poll(toolbox, nats_url, **so_many, batch=3)
     nothing = await poll(toolbox, nats_url, stream=stream)
 
     assert (peeked["count"], peeked["acked"], peeked["ack_mode"]) == (2, False, "peek")
@@ -42,6 +58,11 @@ async def test_messages_are_peeked_at_taken_and_gone(
     assert "ack_id" not in taken["messages"][0]
     assert taken["metrics"] == {"noetl_subscription_messages_fetched_total": 3, "source": "nats"}
     assert nothing["count"] == 0
+
+    async def is_acked() -> bool:
+        return (await js.consumer_info(stream, "reader")).num_ack_pending == 0
+
+    await eventually(is_acked)
 
 
 async def test_what_is_wrong_is_named(toolbox: ToolRegistry, nats_url: str, stream: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import nats
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.tools.nats.nats import Nats
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError
@@ -39,7 +40,7 @@ async def call(url: str, toolbox: ToolRegistry, rows: Json, **config: Json) -> J
         "data_field": "payload",
         **config,
     }
-    return (await Nats(seconds=3, most=10_000).run(wanted, context)).data
+    return (await Nats(seconds=PATIENCE_SECONDS, most=10_000).run(wanted, context)).data
 
 
 async def test_each_message_is_published_once_as_it_is(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import nats
 import pytest
 from nats.js import JetStreamContext
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.tools.nats.nats import Nats
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError
@@ -34,7 +35,7 @@ async def broker(nats_url: str, bus_prefix: str, toolbox: ToolRegistry) -> Async
         variables={"n": 5}, execution_id=7, step="s", server_url="", toolbox=toolbox
     )
     try:
-        tool = Nats(seconds=3, most=10_000)
+        tool = Nats(seconds=PATIENCE_SECONDS, most=10_000)
         yield Broker(nats_url, client.jetstream(), bus_prefix, tool, context)
     finally:
         await client.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from noetl_testkit.waiting import eventually
+from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
 
@@ -101,12 +102,27 @@ async def started(path: Path, *, count: int) -> list[int]:
 FAMILY = "sleep 60 & echo $! >> {0}; setsid sleep 60 & echo $! >> {0}; "
 
 
+@pytest.fixture
+def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a command writes of two children; its time is up when it has done so at the soonest."""
+    on_timeout = Interpreter._on_timeout
+
+    def when_all_is_started(interpreter: Interpreter, run: Any) -> None:
+        if len(pids_in(place)) < 2 and not run.done():
+            asyncio.get_running_loop().call_later(0.01, when_all_is_started, interpreter, run)
+        else:
+            on_timeout(interpreter, run)
+
+    place = tmp_path / "pids"
+    monkeypatch.setattr(Interpreter, "_on_timeout", when_all_is_started)
+    return place
+
+
 @pytest.mark.parametrize("place", ["config", "lifted"])
 async def test_the_timeout_ends_all_that_was_started(
-    toolbox: ToolRegistry, tmp_path: Path, place: str
+    toolbox: ToolRegistry, pids: Path, place: str
 ) -> None:
-    pids = tmp_path / "pids"
-    config: dict[str, Any] = {"command": FAMILY.format(pids) + "echo out; wait"}
+    config: dict[str, Any] = {"command": "echo out; " + FAMILY.format(pids) + "wait"}
     if place == "config":
         config["timeout_seconds"] = 1
     else:
@@ -118,7 +134,7 @@ async def test_the_timeout_ends_all_that_was_started(
     assert result == {
         "status": "timeout", "error": "Execution timed out after 1 seconds", "stdout": "out\n",
     }  # fmt: skip
-    assert [is_alive(pid) for pid in await started(pids, count=2)] == [False, False]
+    assert [is_alive(pid) for pid in pids_in(pids)] == [False, False]
 
 
 async def test_giving_up_ends_all_that_was_started(toolbox: ToolRegistry, tmp_path: Path) -> None:
