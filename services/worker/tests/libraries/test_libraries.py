@@ -176,7 +176,7 @@ async def test_a_step_gets_the_lock_of_its_version(
     settings = index.settings()
     with tool_server(said) as server:
         async with (
-            open_tool_client(seconds=30, trust_env=False) as http,
+            open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False) as http,
             open_edge(settings) as edge,
             open_pools(settings, interpreter_limits) as pools,
         ):

@@ -20,7 +20,7 @@ from noetl_testkit.brokers.kafka import KafkaServer
 from noetl_testkit.brokers.pubsub import running_pubsub
 from noetl_testkit.brokers.rabbitmq import RabbitServer, has_rabbitmq
 from noetl_testkit.brokers.redis import RedisServer
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.sources import rabbitmq
 from noetl_worker.sources import source as sources_module
@@ -74,7 +74,7 @@ class Place:
 
 @pytest.fixture
 async def made() -> AsyncIterator[Sources]:
-    async with open_tool_client(seconds=10, trust_env=False) as client:
+    async with open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False) as client:
 
         async def no_token() -> str:
             raise AssertionError("an emulator is asked without a token")

@@ -19,7 +19,7 @@ from noetl_contract.streams import STREAMS
 from noetl_contract.subscriptions.document import SpoolSpec
 from noetl_contract.subscriptions.messages import Message
 from noetl_testkit.brokers.pubsub import PubSubEmulator, running_pubsub
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_testkit.web import Request, Response, serving
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
@@ -130,7 +130,10 @@ class World:
             }
             | spec
         }
-        async with open_edge(settings) as edge, open_tool_client(seconds=5) as client:
+        async with (
+            open_edge(settings) as edge,
+            open_tool_client(seconds=PATIENCE_SECONDS) as client,
+        ):
             control = Control(edge, PATH)
             document = await control.read()
             await control.register()

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.settings import Settings
 from noetl_worker.tools.google_tokens import CLOUD_PLATFORM, GoogleTokens
@@ -34,7 +35,7 @@ def server() -> Iterator[ToolServer]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_tool_client(seconds=5, trust_env=False) as opened:
+    async with open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False) as opened:
         yield opened
 
 

@@ -29,7 +29,7 @@ from noetl_worker.control_plane.edge import open_edge
 async def main():
     settings = Settings()
     pool = InterpreterPool(executable=None, limits=None, size=1, keeping=None)
-    async with open_tool_client(seconds=5) as http, open_edge(settings) as edge:
+    async with open_tool_client(seconds=600) as http, open_edge(settings) as edge:
         parts = ToolParts(settings=settings, http=http, interpreters=pool, edge=edge)
         toolbox = load_tools(parts)
         action, variables, config = json.load(sys.stdin)

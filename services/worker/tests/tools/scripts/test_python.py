@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
@@ -236,7 +237,7 @@ def files() -> Iterator[ToolServer]:
 
 @pytest.fixture
 async def python(interpreters: InterpreterPool, files: ToolServer) -> AsyncIterator[Python]:
-    async with open_tool_client(seconds=5, trust_env=False) as http:
+    async with open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False) as http:
         google = GoogleTokens(http, Settings())
         yield Python(interpreters, ScriptSource(http, google, storage=files.url))
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 from noetl_contract.hints import EVERY_RUN
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.result_stores import NotStored, StoredResult
@@ -89,7 +89,9 @@ class World:
     async def tool(self, *, worker: str = "me", watches: bool = True) -> Script:
         """Make the tool of a worker, which watches until the test ends, or not."""
         settings = self.settings.model_copy(update={"worker_id": worker})
-        http = await self.stack.enter_async_context(open_tool_client(seconds=5, trust_env=False))
+        http = await self.stack.enter_async_context(
+            open_tool_client(seconds=PATIENCE_SECONDS, trust_env=False)
+        )
         source = ScriptSource(http, GoogleTokens(http, Settings()), storage="http://127.0.0.1:1")
         backend = a_cluster(settings, kind=SCRIPT_KIND, log_bytes=1000)
         ends = ScriptEnds(
