@@ -103,6 +103,8 @@ async def test_what_was_stored_before_the_connection_is_claimed(
     async with start_worker(permits=1) as worker:
         await plane.notify(note_of(1, 7))
         await eventually(lambda: worker.gate.running, what="the slot is taken")
+        # Else its start may be stored without an acknowledgement, and would be claimed too.
+        await until_unacked(plane, 0, what="it is told of")
         await plane.notify(note_of(2))
         breaks = worker.hearing.breaks
         await worker.bus.nc.force_reconnect()

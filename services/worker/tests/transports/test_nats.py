@@ -726,6 +726,8 @@ async def test_a_broker_restart_loses_nothing(
         for event_id in range(1, 5):
             await plane.notify(make_notification(event_id, command=make_command("gate")))
         await eventually(lambda: worker.gate.running == 4, what="all run")
+        # A start that was stored without an acknowledgement would be claimed, and its run lost.
+        await all_acked(plane)
         await asyncio.to_thread(own_nats.kill)
         worker.gate.open.set()
         await eventually(lambda: worker.gate.running == 0, what="all have run")
