@@ -97,10 +97,10 @@ def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path
         register(client, STEP)
         marks = [tmp_path / f"mark-{number}" for number in range(6)]
         ids = [start(client, gate, mark) for mark in marks]
-        pool.start("shrink-1", grace=30)
+        pool.start("shrink-1", grace=PATIENCE_SECONDS)
         wait_until(lambda: sum(map(begun, marks)) == 4)
         pool.tell_to_stop("shrink-1")
-        pool.start("shrink-2", grace=30)
+        pool.start("shrink-2", grace=PATIENCE_SECONDS)
         gate.touch()
 
         assert pool.ended("shrink-1") == 0
@@ -118,12 +118,12 @@ def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
         for number in range(1, 4):
             name = f"cut-{number}"
             # Of this three tenths are for the goodbye, which has to fit on a busy machine.
-            pool.start(name, grace=2.0)
+            pool.start(name, grace=10.0)
             wait_until(partial(has_begun, mark, number))
             pool.tell_to_stop(name)
             assert pool.ended(name) == 0
         gate.touch()
-        pool.start("cut-4", grace=30)
+        pool.start("cut-4", grace=PATIENCE_SECONDS)
 
         assert finish(client, execution_id) == "COMPLETED"
         types = [event["event_type"] for event in events(client, execution_id)]
