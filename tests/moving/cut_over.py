@@ -59,7 +59,8 @@ def running_edges(
         "NOETL_LEGACY_URL": legacy.url,
         "NOETL_LOG_FORMAT": "json",
     }
-    with (stack.data.parent / "legacy-edges.log").open("ab") as output:
+    log = stack.data.parent / "legacy-edges.log"
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, str(script), *arguments],
             env=environment,
@@ -70,7 +71,7 @@ def running_edges(
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
             wait_until(
-                lambda url=url: _is_ready(url),
+                lambda url=url: _is_ready(url, process, log),
                 what=f"{url} is ready",
                 every_seconds=0.1,
             )
@@ -80,7 +81,8 @@ def running_edges(
         process.wait(timeout=PATIENCE_SECONDS)
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text()[-4000:]
     try:
         with urlopen(f"{url}/readyz", timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 -- of ours
             return bool(answer.status == 200)

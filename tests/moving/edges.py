@@ -1,30 +1,49 @@
-"""Edges of one stack in one process, a thread for each: most of a start is the same for all.
+"""Edges of one stack, a process for each, forked when most of what a start costs is done.
 
-It is run with the port and the NOETL_LEGACY_ROUTES of each, and serves until it is told to end.
+It is run with the port and the NOETL_LEGACY_ROUTES of each, and serves until it is told to end, or
+until one of them has ended by itself.
 """
 
+import os
 import signal
 import sys
-import threading
+import traceback
 
 import uvicorn
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings
 
+_ENDS = {signal.SIGTERM, signal.SIGCHLD}
 
-def main() -> None:
-    """Serve until SIGTERM, then end what is under way."""
+
+def main() -> int:
+    """Serve until SIGTERM, then end what is under way; return 1 if an edge ended before."""
     ports, routes = sys.argv[1::2], sys.argv[2::2]
-    servers = [_server(int(port), listed) for port, listed in zip(ports, routes, strict=True)]
-    threads = [threading.Thread(target=server.run) for server in servers]
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    for thread in threads:
-        thread.start()
-    signal.sigwait({signal.SIGTERM})
-    for server in servers:
-        server.should_exit = True
-    for thread in threads:
-        thread.join()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    edges = [_started(int(port), listed) for port, listed in zip(ports, routes, strict=True)]
+    told = signal.sigwait(_ENDS)
+    for edge in edges:
+        os.kill(edge, signal.SIGTERM)
+    for edge in edges:
+        os.waitpid(edge, 0)
+    return int(told == signal.SIGCHLD)
+
+
+def _started(port: int, routes: str) -> int:
+    """Return the process of a new edge."""
+    edge = os.fork()
+    if edge:
+        return edge
+    status = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+        _server(port, routes).run()
+        status = 0
+    except Exception:  # noqa: BLE001 -- the end of the process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def _server(port: int, routes: str) -> uvicorn.Server:
@@ -42,4 +61,4 @@ def _server(port: int, routes: str) -> uvicorn.Server:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
