@@ -238,3 +238,24 @@ async def test_a_wrong_password_is_waited_for(own_nats: NatsServer) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), connect(nats_settings(wrong), name="test"):
             pass
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_is_written_while_the_connection_ends_is_sent_over_the_next(
+    own_bus: Bus, bus_prefix: str, *, turns: int
+) -> None:
+    """The flusher sees the end first; then the client writes to the closed transport itself."""
+    place = make_place(f"{bus_prefix}_ends")
+    await ensure_topology(own_bus, (place.stream,))
+    client = own_bus.nc
+    assert client._flusher_task is not None
+    client._flusher_task.cancel()
+    await asyncio.wait([client._flusher_task])
+    client._transport._io_writer.transport.abort()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    ack = await own_bus.publish(place.subject(), b"a", message_id="1", seconds=PATIENCE_SECONDS)
+
+    assert ack.sequence == 1
+    await flush(own_bus)

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from nats.aio.client import Client
 
 from noetl_common.errors import Invalid
+from noetl_common.logging import get_logger
 
+_log = get_logger()
 _LONGEST_SUBJECT = 2048  # it shares a line of 4096 bytes with the reply subject and the sizes
 _HEADER_START = b"NATS/1.0\r\n"
 _PING = b"PING\r\n"
@@ -64,7 +66,19 @@ async def write(client: Client, data: bytes) -> None:
     await client._send_command(data)  # noqa: SLF001
     queue = client._flush_queue  # noqa: SLF001
     if queue is not None and queue.empty():
+        await _wake_flusher(client)
+
+
+async def _wake_flusher(client: Client) -> None:
+    """Have the queued bytes sent; where the connection has just ended, over the next one.
+
+    Before the client has seen its end the flusher may have, and then the client writes to the
+    closed transport itself, which fails in whatever way the event loop has.
+    """
+    try:
         await client._flush_pending()  # noqa: SLF001
+    except (OSError, RuntimeError, TypeError, AttributeError) as error:
+        _log.debug("connection_ended_beneath_a_write", error=repr(error))
 
 
 def write_nowait(client: Client, data: bytes) -> None:
@@ -86,7 +100,7 @@ async def ping(client: Client, *, seconds: float) -> bool:
     # The client's own ping overtakes what waits to be written; this one waits in line.
     client._pongs.append(answered)  # noqa: SLF001
     await client._send_command(_PING)  # noqa: SLF001
-    await client._flush_pending()  # noqa: SLF001
+    await _wake_flusher(client)
     done, _ = await asyncio.wait([answered], timeout=seconds)
     return bool(done)
 
