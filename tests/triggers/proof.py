@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 from ledger import dead_letters, memory_of, open_ledger, started
 from noetl.stack.process import free_port
+from noetl_testkit.brokers.rabbitmq import has_rabbitmq
 from noetl_testkit.stack import Stack, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from sources import KINDS, Source, bodies, poison, running_source
@@ -313,7 +314,9 @@ def main() -> int:
     dispatch = {"playbook": "triggers/take", "batch_dispatch": True, "batch_max": 50}
     more = {"dispatch": dispatch, "limits": {"max_in_flight": 200}} if given.batch else {}
     outcomes = []
-    for kind in given.sources.split(","):
+    kinds = given.sources.split(",")
+    absent = [kind for kind in kinds if kind == "rabbitmq" and not has_rabbitmq()]
+    for kind in [kind for kind in kinds if kind not in absent]:
         with ExitStack() as exits:
             stack = exits.enter_context(running_stack())
             if kind == "webhook":
@@ -324,6 +327,8 @@ def main() -> int:
         outcomes.append(outcome)
         print(f"lost {outcome.lost[:20]}, doubled {outcome.doubled[:20]}\n{HEAD}\n{outcome.row()}")
     print("\n".join([HEAD, *(one.row() for one in outcomes)]), flush=True)
+    for kind in absent:
+        print(f"not proven: {kind}, whose server is not on this machine; the others are above")
     return 0 if all(one.is_good for one in outcomes) else 1
 
 
