@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import nats.errors
 import pytest
+from noetl_common.bus import wire
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.bus.publish import Outgoing
@@ -258,4 +259,19 @@ async def test_what_is_written_while_the_connection_ends_is_sent_over_the_next(
     ack = await own_bus.publish(place.subject(), b"a", message_id="1", seconds=PATIENCE_SECONDS)
 
     assert ack.sequence == 1
+    await flush(own_bus)
+
+
+async def test_an_error_that_no_end_has_caused_is_raised(
+    own_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise TypeError("a fault of the program")
+
+    message = wire.command("nobody", b"")
+    with monkeypatch.context() as patched:
+        patched.setattr(own_bus.nc, "_flush_pending", fail)
+        with pytest.raises(TypeError, match="a fault"):
+            await wire.write(own_bus.nc, message)
+
     await flush(own_bus)

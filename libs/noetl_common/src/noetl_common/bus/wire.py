@@ -62,23 +62,26 @@ def header_block(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> byte
 
 
 async def write(client: Client, data: bytes) -> None:
-    """Queue bytes and wake the flusher; waits only when the socket can't keep up."""
-    await client._send_command(data)  # noqa: SLF001
-    queue = client._flush_queue  # noqa: SLF001
-    if queue is not None and queue.empty():
-        await _wake_flusher(client)
+    """Queue bytes and wake the flusher; waits only when the socket can't keep up.
 
-
-async def _wake_flusher(client: Client) -> None:
-    """Have the queued bytes sent; where the connection has just ended, over the next one.
-
-    Before the client has seen its end the flusher may have, and then the client writes to the
-    closed transport itself, which fails in whatever way the event loop has.
+    What is written while the connection ends is lost with it, as if it had been on the way.
     """
     try:
-        await client._flush_pending()  # noqa: SLF001
+        await client._send_command(data)  # noqa: SLF001
+        queue = client._flush_queue  # noqa: SLF001
+        if queue is not None and queue.empty():
+            await client._flush_pending()  # noqa: SLF001
     except (OSError, RuntimeError, TypeError, AttributeError) as error:
+        # The flusher may have seen the end before the client has. Then the client writes to the
+        # closed transport itself, which fails in whatever way the event loop has.
+        if _has_flusher(client):
+            raise
         _log.debug("connection_ended_beneath_a_write", error=repr(error))
+
+
+def _has_flusher(client: Client) -> bool:
+    task = client._flusher_task  # noqa: SLF001
+    return task is not None and not task.done()
 
 
 def write_nowait(client: Client, data: bytes) -> None:
@@ -99,8 +102,7 @@ async def ping(client: Client, *, seconds: float) -> bool:
     answered = asyncio.get_running_loop().create_future()
     # The client's own ping overtakes what waits to be written; this one waits in line.
     client._pongs.append(answered)  # noqa: SLF001
-    await client._send_command(_PING)  # noqa: SLF001
-    await _wake_flusher(client)
+    await write(client, _PING)
     done, _ = await asyncio.wait([answered], timeout=seconds)
     return bool(done)
 
