@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec import convert
 from noetl_contract.events import TERMINAL_TYPES, EventRow
 from noetl_contract.ingress import (
     CancelMessage,
@@ -199,12 +200,13 @@ class Replay:
             case "playbook_cancelled":
                 return CancelMessage(execution_id=row.execution_id, reason=meta.get("reason"))
             case "playbook_completed" | "playbook_failed":
-                return FinalizeMessage.model_validate(
+                return convert(
                     {
                         "execution_id": row.execution_id,
                         "status": row.status,
                         "error": row.error,
-                    }
+                    },
+                    FinalizeMessage,
                 )
             case "playbook.failed" if meta.get("reason") == "deadline":
                 return DeadlinePassed()

@@ -8,6 +8,7 @@ from noetl_contract.rpc.catalog import RESOLVE, SECRET_AUDIT, EntryName
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import SQL_EXECUTE, VARS_GET, SqlStatement
 from noetl_contract.rpc.registry import all_operations
+from pydantic import TypeAdapter
 
 
 def test_every_operation_is_declared_once() -> None:
@@ -22,7 +23,7 @@ def test_every_operation_is_declared_once() -> None:
 def test_an_operation_tells_what_it_does_and_shows_true_examples(operation) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert all_operations()[operation].endswith(".")
     assert operation.subject(3 if operation.scope == "shard" else None).startswith("noetl_rpc.")
-    for example in operation.request.model_json_schema().get("examples", ()):
+    for example in TypeAdapter(operation.request).json_schema().get("examples", ()):
         operation.decode_request(orjson.dumps(example))
     for example in operation.answers.json_schema().get("examples", ()):
         operation.decode_answer(example)

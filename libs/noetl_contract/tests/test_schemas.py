@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import orjson
 import pytest
-from noetl_contract.commands import CommandNotification
+from noetl_contract.commands import decode_notification
 from noetl_contract.documents.schemas import PUBLISHED, Published, narrowed, published_schemas
 from noetl_contract.events import EventRow, event_message
 from noetl_contract.http.executions.events import EventRequest
@@ -109,7 +109,7 @@ def test_what_a_version_may_not_do_is_told(
 
 @pytest.mark.parametrize("extra", [{"later": 1}, {"fast": {"v": 2, "shape": "new"}}])
 def test_a_worker_of_today_takes_the_command_of_a_later_release(extra: JsonObject) -> None:
-    taken = CommandNotification.model_validate({**COMMAND, **extra})
+    taken = decode_notification(orjson.dumps({**COMMAND, **extra}))
     assert taken.step == "start"
     assert (taken.fast is None) == ("fast" in extra)
 

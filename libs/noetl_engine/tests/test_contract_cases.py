@@ -739,7 +739,7 @@ def test_a_large_result_changes_nothing_but_the_data() -> None:
     data = {"_ref": reference["ref"], "count": 3}
     result = {"status": "success", "context": {"data": data}, "reference": reference}
     started, done, completed = run.outcome_events(command)
-    done = done.model_copy(update={"context": {**done.context, "result": result}})
+    done = done.but(context={**done.context, "result": result})
     run.finish(command, [started, done, completed])
 
     scope = run.find("end").context["render_context"]

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 import orjson
 import pytest
 import uvicorn
+from msgspec.structs import asdict
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.http.shell import Shell
 from noetl_api_gateway.settings import Settings
@@ -23,8 +25,15 @@ from noetl_common.bus.rpc import Handler, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.clock import unix_ms
 from noetl_common.settings import NatsSettings
-from noetl_contract.ingress import INGRESS, REPLY_HEADER, STORED_HEADER, StoredMessage
+from noetl_contract.ingress import (
+    REPLY_HEADER,
+    STORED_HEADER,
+    IngressMessage,
+    StoredMessage,
+    decode_message,
+)
 from noetl_contract.json import Json
+from noetl_contract.model import Struct
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.rpc.registry import all_operations
@@ -74,9 +83,9 @@ class Backend:
     async def take(self, delivery: Delivery) -> None:
         """Take an ingress message as the orchestrator would."""
         if STORED_HEADER in delivery.headers:
-            message = StoredMessage.model_validate_json(delivery.data).model_dump()
+            message = fields_of(msgspec.json.decode(delivery.data, type=StoredMessage))
         else:
-            message = INGRESS.validate_json(delivery.data).model_dump()
+            message = fields_of(decode_message(delivery.data))
         # Only there where a login is needed.
         if message["type"] == "execute":
             for name in ("owner", "actor", "namespace"):
@@ -87,6 +96,21 @@ class Backend:
         reply = await (self.on_ingress or _commit)(message, delivery)
         if reply is not None:
             await self.bus.reply(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+
+
+def fields_of(message: IngressMessage | StoredMessage) -> dict[str, Json]:
+    """Return all fields of a message, also those that were not sent."""
+    return {"type": message.__struct_config__.tag, **_fields(message)}
+
+
+def _fields(value: Json) -> Json:
+    match value:
+        case Struct():
+            return {name: _fields(field) for name, field in asdict(value).items()}
+        case list() | tuple():
+            return [_fields(one) for one in value]
+        case _:
+            return value
 
 
 def _without_nulls(request: dict[str, Json]) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec import convert
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import EventsMessage
 from noetl_engine.outputs import Answer
@@ -64,7 +65,7 @@ class Noted(Caller):
 
 def beat(shard: Shard, command: Command, caller: Caller) -> Group:
     """The input that a posted heartbeat of a command becomes."""
-    message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
+    message = convert(shard.event(command, "command.heartbeat", attempts=0), EventsMessage)
     return Group(command.execution_id, [TurnInput(command.execution_id, message, caller)])
 
 

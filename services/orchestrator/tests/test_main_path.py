@@ -4,9 +4,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import convert
 from noetl_common.bus.publish import PubAck, read_ack
 from noetl_common.bus.topology import ensure_durable
-from noetl_contract.commands import CommandNotification
+from noetl_contract.commands import CommandNotification, decode_notification
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import COMMANDS, COMMITS, pool_durable
 from noetl_contract.subjects import COMMITS_ROOT, published_filter, published_row
@@ -92,7 +93,7 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
     await eventually(lambda: shard.hints)
 
     (hinted,) = shard.hints
-    notification = CommandNotification.model_validate(hinted["payload"])
+    notification = convert(hinted["payload"], CommandNotification)
     assert notification.fast is not None
     assert notification.fast.command is not None
     assert notification.fast.until is not None
@@ -120,7 +121,7 @@ async def test_a_command_of_a_pool_with_one_durable_is_published_right_after_its
     await eventually(lambda: acknowledged)
 
     stored = await shard.bus.js.get_msg(COMMANDS.name, 1)
-    notification = CommandNotification.model_validate_json(stored.data or b"")
+    notification = decode_notification(stored.data or b"")
     assert notification.event_id == command.event_id
     assert notification.fast is not None
     assert notification.fast.command is not None

@@ -10,6 +10,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import open_pool
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import Shape
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
 from noetl_projector.dashboard.handlers import DashboardHandlers
@@ -32,7 +33,7 @@ from noetl_projector.variables.store import VariableStore
 from noetl_projector.waits.handlers import WaitHandlers
 from noetl_projector.waits.store import WaitStore
 from noetl_testkit.postgres import Database as DatabaseAddress
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type AddLog = Callable[..., Awaitable[None]]
@@ -44,7 +45,7 @@ class Ask:
     def __init__(self, handlers: Iterable[Handler]) -> None:
         self._handlers = {handler.operation.name: handler for handler in handlers}
 
-    async def __call__[Request: BaseModel, Answer](
+    async def __call__[Request: Shape, Answer](
         self, operation: Operation[Request, Answer], request: Request
     ) -> RpcReply:
         handler = self._handlers[operation.name]

@@ -16,7 +16,7 @@ from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
-from noetl_contract.ingress import INGRESS, REPLY_HEADER
+from noetl_contract.ingress import REPLY_HEADER, decode_message
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
 from noetl_contract.subjects import command_subject
@@ -144,7 +144,7 @@ class ControlPlane:
     async def on_ingress(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             if self.validate:
-                INGRESS.validate_json(delivery.data)
+                decode_message(delivery.data)
             message = orjson.loads(delivery.data)
             self.messages.append(message)
             self.message_ids.append(delivery.headers["Nats-Msg-Id"])

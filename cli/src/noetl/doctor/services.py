@@ -5,13 +5,13 @@ import asyncio
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc.catalog import RUNTIME_LIVENESS, WALLET_KEY
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.orchestrator import DEMAND, DemandQuery
 from noetl_contract.rpc.outbox import PENDING
 from noetl_contract.rpc.projector import EXECUTIONS_EXISTS, ExecutionName
-from pydantic import BaseModel
 
 from noetl.doctor.finding import Finding
 
@@ -34,7 +34,7 @@ async def look_at_services(bus: Bus, *, shards: int) -> list[Finding]:
     return [one for findings in found for one in findings]
 
 
-async def _asked[Request: BaseModel](
+async def _asked[Request: Shape](
     client: RpcClient,
     operation: Operation[Request, Json],
     request: Request,

@@ -8,7 +8,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.errors import Permanent, Transient
-from noetl_contract.ingress import INGRESS
+from noetl_contract.ingress import decode_message
 from noetl_contract.streams import DEAD
 from noetl_testkit.bus import Place, durable_info, is_settled, running
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
@@ -59,7 +59,7 @@ async def test_an_undecodable_message_does_not_hold_up_its_neighbours(
     good: list[int] = []
 
     async def handle(delivery: Delivery) -> None:
-        good.append(INGRESS.validate_json(delivery.data).execution_id)
+        good.append(decode_message(delivery.data).execution_id)
 
     async with running(run_pull_each(bus, place.durable, handle, permits=4)):
         await eventually(lambda: is_settled(bus, place, acked=4))

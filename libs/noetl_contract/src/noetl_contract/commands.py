@@ -1,179 +1,131 @@
 """Commands on their way: their notification, and contexts that name a large workload.
 
-Readers of ``noetl.commands.<pool>.<execution_id>`` take the models, which forgive; the sender, who
-builds one for every command, takes the typed dictionaries of the same keys.
+Readers of ``noetl.commands.<pool>.<execution_id>`` forgive: an optional part of another version or
+shape is as good as absent, because the command can be claimed all the same.
 
 The variables of a command have the workload of its execution up to four times: each of its keys,
 all of it as ``workload``, and both again in ``ctx``. Where it is large the log has a short form,
 from which whoever knows the workload makes the whole context again.
 """
 
-from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
+from typing import Final, Literal
 
-from pydantic import (
-    BeforeValidator,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from msgspec import UNSET, Raw, UnsetType, ValidationError
+from msgspec.json import Decoder, Encoder
 
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.model import Model, filled
+from noetl_contract.model import Struct, decode
 
 
-def _or_none(value: Json, validate: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return validate(value)
-    except ValidationError:
-        return None
-
-
-def _text_of_integer(value: Json) -> Json:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_integer else value
-
-
-_UnreadableIsNone = WrapValidator(_or_none)
-"""An optional part of another version or shape is as good as absent."""
-
-
-class FastCommand(Model):
+class FastCommand(Struct):
     """The answer to a claim, carried inside the notification."""
-
-    action: StrictStr
-    context: Json = None
-    meta: Json = None
-
-
-class FastPath(Model):
-    """The extra key that only our worker reads.
-
-    ``command`` or ``named``, and ``until`` (RFC 3339) are there only in the first publication, the
-    one made from the hint. The context of ``named`` is short and names its workload: a worker that
-    doesn't know that one claims the command.
-    """
-
-    v: Literal[1] = 1
-    shard: StrictInt
-    attempts: StrictInt
-    until: Annotated[StrictStr | None, _UnreadableIsNone] = None
-    command: Annotated[FastCommand | None, _UnreadableIsNone] = None
-    named: Annotated[FastCommand | None, _UnreadableIsNone] = None
-
-
-class CommandNotification(Model):
-    """One command to fetch. Ids are integers: a string ends the real worker's process."""
-
-    execution_id: StrictInt
-    event_id: StrictInt
-    command_id: Annotated[StrictStr, BeforeValidator(_text_of_integer)]
-    step: StrictStr
-    server_url: StrictStr
-    trace: Annotated[JsonObject | None, _UnreadableIsNone] = None
-    fast: Annotated[FastPath | None, _UnreadableIsNone] = None
-    """None also for an unknown version; such a command is claimed over HTTP."""
-
-
-def plain_notification(body: Json) -> CommandNotification | None:
-    """Return the notification in parsed JSON, if it is as we send it; None leaves it to the model.
-
-    The same as by the model, at a fifth of its time.
-    """
-    if type(body) is not dict:
-        return None
-    get = body.get
-    trace = get("trace")
-    if (
-        type(get("execution_id")) is not int
-        or type(get("event_id")) is not int
-        or type(get("command_id")) is not str
-        or type(get("step")) is not str
-        or type(get("server_url")) is not str
-        or (trace is not None and type(trace) is not dict)
-    ):
-        return None
-    fast = _plain_fast(get("fast"))
-    if fast is None:
-        return None
-    values = {
-        "execution_id": body["execution_id"],
-        "event_id": body["event_id"],
-        "command_id": body["command_id"],
-        "step": body["step"],
-        "server_url": body["server_url"],
-        "trace": trace,
-        "fast": fast,
-    }
-    return filled(CommandNotification, values, values.keys() & body.keys())
-
-
-def _plain_fast(fast: Json) -> FastPath | None:
-    if type(fast) is not dict:
-        return None
-    get = fast.get
-    version, until = get("v"), get("until")
-    key = "named" if "named" in fast else "command"
-    command = get(key)
-    if (
-        type(version) is not int
-        or version != 1
-        or type(get("shard")) is not int
-        or type(get("attempts")) is not int
-        or type(until) is not str
-        or type(command) is not dict
-        or type(command.get("action")) is not str
-        or (key == "named" and "command" in fast)
-    ):
-        return None
-    values = {
-        "action": command["action"],
-        "context": command.get("context"),
-        "meta": command.get("meta"),
-    }
-    carried = filled(FastCommand, values, values.keys() & command.keys())
-    values = {
-        "v": version,
-        "shard": fast["shard"],
-        "attempts": fast["attempts"],
-        "until": until,
-        "command": None,
-        "named": None,
-        key: carried,
-    }
-    return filled(FastPath, values, values.keys() & fast.keys())
-
-
-class FastCommandBody(TypedDict):
-    """`FastCommand` as it is sent."""
 
     action: str
     context: Json
     meta: Json
 
 
-class FastPathBody(TypedDict):
-    """`FastPath` as it is sent."""
+class FastPath(Struct):
+    """The extra key that only our worker reads.
+
+    ``command`` or ``named``, and ``until`` (RFC 3339) are there only in the first publication. The
+    context of ``named`` is short and names its workload: a worker that doesn't know that one claims
+    the command.
+    """
 
     v: Literal[1]
     shard: int
     attempts: int
-    until: NotRequired[str]
-    command: NotRequired[FastCommandBody]
-    named: NotRequired[FastCommandBody]
+    until: str | None = None
+    command: FastCommand | None = None
+    named: FastCommand | None = None
 
 
-class CommandMessage(TypedDict):
-    """`CommandNotification` as it is sent; JSON columns may be encoded already."""
+class CommandNotification(Struct):
+    """One command to fetch. Ids are integers: a string ends the real worker's process."""
 
     execution_id: int
     event_id: int
     command_id: str
     step: str
     server_url: str
-    trace: NotRequired[Json]
-    fast: FastPathBody
+    trace: JsonObject | None = None
+    fast: FastPath | None = None
+    """None also for an unknown version; such a command is claimed over HTTP."""
+
+
+class _Parts(Struct):
+    """A notification whose optional parts are not read yet."""
+
+    execution_id: int
+    event_id: int
+    command_id: str | int
+    step: str
+    server_url: str
+    trace: Raw | UnsetType = UNSET
+    fast: Raw | UnsetType = UNSET
+
+
+class _FastParts(Struct):
+    v: Literal[1]
+    shard: int
+    attempts: int
+    until: Raw | UnsetType = UNSET
+    command: Raw | UnsetType = UNSET
+    named: Raw | UnsetType = UNSET
+
+
+_NOTIFICATION = Decoder(CommandNotification)
+_PARTS, _FAST_PARTS = Decoder(_Parts), Decoder(_FastParts)
+_ENCODER = Encoder()
+_TEXT, _OBJECT, _COMMAND = Decoder(str), Decoder(JsonObject), Decoder(FastCommand)
+
+
+def decode_notification(data: bytes) -> CommandNotification:
+    """Decode a notification; what is optional and unreadable counts as absent.
+
+    Raises:
+        ValueError: it is none; the text names the place and no value of it.
+    """
+    try:
+        return decode(_NOTIFICATION, data)
+    except ValidationError:
+        parts = decode(_PARTS, data)
+    return CommandNotification(
+        execution_id=parts.execution_id,
+        event_id=parts.event_id,
+        command_id=str(parts.command_id),
+        step=parts.step,
+        server_url=parts.server_url,
+        trace=_readable(parts.trace, _OBJECT),
+        fast=_fast_of(parts.fast),
+    )
+
+
+def encode_notification(note: CommandNotification) -> bytes:
+    """Encode a notification; the JSON inside of it may be encoded already, as ``msgspec.Raw``."""
+    return _ENCODER.encode(note)
+
+
+def _fast_of(found: Raw | UnsetType) -> FastPath | None:
+    parts = _readable(found, _FAST_PARTS)
+    if parts is None:
+        return None
+    return FastPath(
+        v=parts.v,
+        shard=parts.shard,
+        attempts=parts.attempts,
+        until=_readable(parts.until, _TEXT),
+        command=_readable(parts.command, _COMMAND),
+        named=_readable(parts.named, _COMMAND),
+    )
+
+
+def _readable[Part](found: Raw | UnsetType, decoder: Decoder[Part]) -> Part | None:
+    try:
+        return None if found is UNSET else decoder.decode(found)
+    except ValidationError:
+        return None
 
 
 NAMED: Final = "named_workload"

@@ -10,15 +10,16 @@ the header ``Noetl-Stored`` travels in its place (W13).
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal
 
-import orjson
-from pydantic import BaseModel, Field, TypeAdapter
+from msgspec import Meta, field
+from msgspec.json import Decoder, Encoder
+from pydantic_core import from_json
 
 from noetl_contract.commands import CommandNotification
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.model import Model
+from noetl_contract.model import Struct, decode
 from noetl_contract.subjects import IngressKind
 
 REPLY_HEADER = "Noetl-Reply"
@@ -30,7 +31,7 @@ NEXT_NAMED = "2"
 """Value of that header of a worker that reads commands which name their workload; else ``1``."""
 
 
-class WireEvent(Model):
+class WireEvent(Struct):
     """One worker event after the edge normalised it."""
 
     event_type: str
@@ -48,7 +49,7 @@ class WireEvent(Model):
     created_at: datetime | None = None
 
 
-class Restart(Model):
+class Restart(Struct):
     """What a start goes on from: the execution of the same shard that ended, and what is changed.
 
     Without ``from_step`` it is what failed; with ``iterations`` only these of that loop run again.
@@ -60,7 +61,7 @@ class Restart(Model):
     input: JsonObject | None = None
 
 
-class ExecuteMessage(Model):
+class ExecuteMessage(Struct, tag_field="type", tag="execute"):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
     A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
@@ -75,13 +76,12 @@ class ExecuteMessage(Model):
     orchestrator asks for them.
     """
 
-    type: Literal["execute"] = "execute"
     v: Literal[1] = 1
     execution_id: int
     catalog_id: int
     path: str
     version: int
-    payload: JsonObject = Field(default_factory=dict)
+    payload: JsonObject = field(default_factory=dict)
     parent_execution_id: int | None = None
     execution_pool: str | None = None
     trace: Json = None
@@ -93,17 +93,16 @@ class ExecuteMessage(Model):
     actor: str | None = None
     namespace: str | None = None
     root_execution_id: int | None = None
-    depth: int = Field(default=0, ge=0)
+    depth: Annotated[int, Meta(ge=0)] = 0
     restart: Restart | None = None
     after: AfterEnd | None = None
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: Annotated[float, Meta(gt=0)] | None = None
     plugins: JsonObject | None = None
 
 
-class EventsMessage(Model):
+class EventsMessage(Struct, tag_field="type", tag="events"):
     """Events posted over HTTP: one (``batch`` false) or a batch of one execution."""
 
-    type: Literal["events"] = "events"
     v: Literal[1] = 1
     execution_id: int
     events: list[WireEvent]
@@ -112,13 +111,12 @@ class EventsMessage(Model):
     idempotency_key: str | None = None
 
 
-class CancelMessage(Model):
+class CancelMessage(Struct, tag_field="type", tag="cancel"):
     """Cancel an execution, with all descendants when ``cascade``.
 
     ``by_parent`` marks what an ended parent sends to a child, whose start it may overtake.
     """
 
-    type: Literal["cancel"] = "cancel"
     v: Literal[1] = 1
     execution_id: int
     reason: str | None = None
@@ -127,10 +125,9 @@ class CancelMessage(Model):
     actor: str | None = None
 
 
-class FinalizeMessage(Model):
+class FinalizeMessage(Struct, tag_field="type", tag="finalize"):
     """Finish an execution from outside."""
 
-    type: Literal["finalize"] = "finalize"
     v: Literal[1] = 1
     execution_id: int
     status: Literal["COMPLETED", "FAILED"]
@@ -138,14 +135,13 @@ class FinalizeMessage(Model):
     actor: str | None = None
 
 
-class SignalMessage(Model):
+class SignalMessage(Struct, tag_field="type", tag="signal"):
     """Something from outside that a wait waits for, or will.
 
     The same ``signal_id`` has one effect. ``step``, ``iteration`` and ``wait_id`` say which wait
     may take it; without them the oldest does.
     """
 
-    type: Literal["signal"] = "signal"
     v: Literal[1] = 1
     execution_id: int
     name: str
@@ -157,37 +153,34 @@ class SignalMessage(Model):
     actor: str | None = None
 
 
-class PauseMessage(Model):
+class PauseMessage(Struct, tag_field="type", tag="pause"):
     """Let an execution issue no new command until it is resumed."""
 
-    type: Literal["pause"] = "pause"
     v: Literal[1] = 1
     execution_id: int
     reason: str | None = None
     actor: str | None = None
 
 
-class ResumeMessage(Model):
+class ResumeMessage(Struct, tag_field="type", tag="resume"):
     """Let a paused execution go on."""
 
-    type: Literal["resume"] = "resume"
     v: Literal[1] = 1
     execution_id: int
     reason: str | None = None
     actor: str | None = None
 
 
-class StoredMessage(Model):
+class StoredMessage(Struct, tag_field="type", tag="stored"):
     """The place and size of the message that this one stands for."""
 
-    type: Literal["stored"] = "stored"
     v: Literal[1] = 1
     execution_id: int
     ref: str
     size: int
 
 
-class Hold(Model):
+class Hold(Struct):
     """The run of a command by one process of a worker: the fence of the fast path.
 
     ``fence`` is the secret part of the command's capability, with the attempt of this run: it
@@ -203,62 +196,25 @@ class Hold(Model):
     fence: str | None = None
 
 
-class CommandStartMessage(Model):
+class CommandStartMessage(Struct, tag_field="type", tag="command.start"):
     """A worker began a command over the fast path."""
 
-    type: Literal["command.start"] = "command.start"
     v: Literal[1] = 1
     execution_id: int
     hold: Hold
     events: list[WireEvent]
 
 
-class CommandOutcomeMessage(Model):
+class CommandOutcomeMessage(Struct, tag_field="type", tag="command.outcome"):
     """A worker ended a command over the fast path."""
 
-    type: Literal["command.outcome"] = "command.outcome"
     v: Literal[1] = 1
     execution_id: int
     hold: Hold
     events: list[WireEvent]
 
 
-class HoldFields(TypedDict):
-    """`Hold` as a worker writes it: making models would take ten times as long."""
-
-    event_id: int
-    command_id: str
-    step: str
-    attempts: int
-    worker_id: str
-    instance: str
-    fence: NotRequired[str]
-
-
-class EventFields(TypedDict):
-    """The fields of `WireEvent` that a worker writes."""
-
-    event_type: str
-    step: str
-    event_id: int
-    status: str
-    context: JsonObject
-    meta: JsonObject
-    worker_id: str
-    created_at: str
-
-
-class CommandMessageFields(TypedDict):
-    """`CommandStartMessage` or `CommandOutcomeMessage` as a worker writes it."""
-
-    type: Literal["command.start", "command.outcome"]
-    v: Literal[1]
-    execution_id: int
-    hold: HoldFields
-    events: list[EventFields]
-
-
-class FastAnswer(Model):
+class FastAnswer(Struct):
     """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``).
 
     ``next`` is the notification of a command that the worker may run at once, to an outcome whose
@@ -271,7 +227,7 @@ class FastAnswer(Model):
     next: CommandNotification | None = None
 
 
-type IngressMessage = Annotated[
+type IngressMessage = (
     ExecuteMessage
     | EventsMessage
     | CancelMessage
@@ -280,23 +236,49 @@ type IngressMessage = Annotated[
     | PauseMessage
     | ResumeMessage
     | CommandStartMessage
-    | CommandOutcomeMessage,
-    Field(discriminator="type"),
-]
+    | CommandOutcomeMessage
+)
 
-INGRESS: TypeAdapter[IngressMessage] = TypeAdapter(IngressMessage)
-"""Decodes an ingress body: ``INGRESS.validate_json(data)``."""
+_MOST_LEVELS = 200
+_INGRESS: Decoder[IngressMessage] = Decoder(IngressMessage)
+
+
+def decode_message(data: bytes) -> IngressMessage:
+    """Decode the body of an ingress message.
+
+    Raises:
+        ValueError: it is none, or nested deeper than 200 levels; the text names the place and no
+            value of it.
+    """
+    message = decode(_INGRESS, data)
+    if data.count(b"{") + data.count(b"[") > _MOST_LEVELS:
+        # What is written to the database and read from it may not be nested much deeper than that.
+        # This parser refuses it, and no other does so without walking all values in Python.
+        from_json(data)
+    return message
+
+
+def tag_of(message: IngressMessage) -> str:
+    """Return the ``type`` that a message has in its body."""
+    return str(message.__struct_config__.tag)
 
 
 def kind_of(message: IngressMessage) -> IngressKind:
     """Return the kind that the subject of a message has to name."""
-    match message.type:
-        case "command.start":
-            return "start"
-        case "command.outcome":
-            return "outcome"
-        case other:
-            return other
+    return _KINDS[type(message)]
+
+
+_KINDS: dict[type[Struct], IngressKind] = {
+    ExecuteMessage: "execute",
+    EventsMessage: "events",
+    CancelMessage: "cancel",
+    FinalizeMessage: "finalize",
+    SignalMessage: "signal",
+    PauseMessage: "pause",
+    ResumeMessage: "resume",
+    CommandStartMessage: "start",
+    CommandOutcomeMessage: "outcome",
+}
 
 
 def deadline_of(headers: Mapping[str, str]) -> int | None:
@@ -306,18 +288,13 @@ def deadline_of(headers: Mapping[str, str]) -> int | None:
 
 
 def encode_message(message: IngressMessage | StoredMessage) -> bytes:
-    """Encode a message with all its fields; free JSON may hold ``orjson.Fragment``.
+    """Encode a message; free JSON may hold ``msgspec.Raw``, which is JSON already.
 
     Raises:
-        ValueError: a value of it is not JSON.
+        ValueError: a text in it is not Unicode (a lone surrogate).
+        TypeError: a value in it is not JSON.
     """
-    try:
-        return orjson.dumps(message, default=_fields)
-    except TypeError:
-        return message.model_dump_json().encode()
+    return _ENCODER.encode(message)
 
 
-def _fields(value: object) -> JsonObject:
-    if isinstance(value, BaseModel):
-        return value.__dict__
-    raise TypeError(f"{type(value).__name__} is not JSON")
+_ENCODER = Encoder()

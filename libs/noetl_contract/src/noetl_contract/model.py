@@ -1,17 +1,110 @@
-"""Bases of the models that travel between processes."""
+"""Bases of the shapes that travel: structs between processes, models to and from people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any, Self, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from noetl_contract.json import Json, JsonObject
+
+
+class _Meta(msgspec.StructMeta):
+    """Gives every struct the options of the base, which are not all inherited otherwise."""
+
+    def __new__(  # noqa: PYI034 -- makes classes, not itself
+        cls, name: str, bases: tuple[type, ...], namespace: JsonObject, **options: Any
+    ) -> "_Meta":
+        base = {"frozen": True, "kw_only": True, "omit_defaults": True}
+        return super().__new__(cls, name, bases, namespace, **{**base, **options})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, metaclass=_Meta):
+    """A shape of what processes say to each other.
+
+    It is checked where it is decoded, and built unchecked. Fields with their default are left out,
+    unless only a comparison would tell, and unknown ones are ignored, so that two releases can
+    live side by side.
+    """
+
+    def but(self, **changes: Json) -> Self:
+        """Return a copy with other values of some fields."""
+        return msgspec.structs.replace(self, **changes)
+
+    def plain(self) -> JsonObject:
+        """Return it as JSON values, without fields that have their default."""
+        found: JsonObject = msgspec.to_builtins(self, enc_hook=_builtins)
+        return found
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Let models hold it, where what people send goes on as it is."""
+        del source, handler
+
+        def read(value: object) -> Struct:
+            if isinstance(value, cls):
+                return value
+            return msgspec.convert(value, cls)
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                Struct.plain, return_schema=core_schema.dict_schema()
+            ),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonObject:
+        """Return its JSON Schema, with all that it names in it."""
+        del schema, handler
+        _, parts = msgspec.json.schema_components([cls])
+        found: JsonObject = _inlined(parts[cls.__name__], parts)
+        return found
+
+
+def decode[Found](decoder: msgspec.json.Decoder[Found], data: bytes) -> Found:
+    """Decode JSON.
+
+    Raises:
+        ValueError: it is not of the decoder's type, or nested too deep.
+    """
+    try:
+        return decoder.decode(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _builtins(value: object) -> Json:
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _inlined(schema: Json, parts: Mapping[str, Json]) -> Json:
+    if isinstance(schema, list):
+        return [_inlined(one, parts) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(parts[schema["$ref"].rpartition("/")[2]], parts)
+    return {key: _inlined(value, parts) for key, value in schema.items()}
 
 
 class Model(BaseModel):
     """A frozen shape that ignores unknown fields, so that newer senders may add some."""
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
+
+
+type Shape = BaseModel | Struct
+"""A shape that a request may have."""
 
 
 class SecretModel(Model):

@@ -29,7 +29,7 @@ def complete(run: Run, label: str = "c", *, says_so: bool = False) -> Any:
     started, _, completed = run.outcome_events(command)
     if says_so:
         context = {**completed.context, "pending_callback": True}
-        completed = completed.model_copy(update={"context": context})
+        completed = completed.but(context=context)
     run.finish(command, [started, completed])
     return command
 

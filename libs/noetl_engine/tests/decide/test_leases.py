@@ -14,7 +14,6 @@ from engine_driver import (
     make_step,
     posted,
 )
-from noetl_contract.ingress import Hold
 from noetl_engine.inputs import CommandExhausted, Facts, Limits, StepTimedOut, WorkerSeen
 from noetl_engine.lease import gone_reason
 from noetl_engine.outputs import NewCommand
@@ -529,7 +528,7 @@ def test_the_fence_has_attempts_and_process(changes: dict[str, Any]):
     if "instance" in changes:
         run.work_start(command, run.outcome_events(command)[0])
     before = types(run)
-    hold = Hold(**{**run.hold(command).model_dump(), **changes})
+    hold = run.hold(command).but(**changes)
 
     started, *rest = run.outcome_events(command)
     assert run.decide(command_start(hold, (started,))).answer.body["status"] == "lost"
@@ -541,7 +540,7 @@ def test_the_fence_has_attempts_and_process(changes: dict[str, Any]):
 def test_a_hold_of_another_command_id_fits_nothing():
     run, command = at_a()
     hold = run.hold(command)
-    hold = Hold(**{**hold.model_dump(), "command_id": "7000:a:1"})
+    hold = hold.but(command_id="7000:a:1")
 
     started, *rest = run.outcome_events(command)
     assert run.decide(command_start(hold, (started,))).answer.body["status"] == "lost"

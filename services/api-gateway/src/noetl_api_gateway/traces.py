@@ -63,4 +63,4 @@ def with_trace(message: IngressMessage) -> IngressMessage:
         return message
     if message.parent_execution_id is not None and not known.is_continued:
         return message
-    return message.model_copy(update={"trace": dict(known.context)})
+    return message.but(trace=dict(known.context))

@@ -20,10 +20,9 @@ from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
     CommandStartMessage,
-    HoldFields,
+    Hold,
+    decode_message,
 )
-from noetl_contract.ingress import INGRESS as INGRESS_MESSAGE
-from noetl_contract.model import unchecked
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import direct_filter, ingress_of_direct
@@ -473,7 +472,7 @@ async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
     assert answer.json() == OK
     assert world.backend.ingress == []
     (message,) = sent
-    assert INGRESS_MESSAGE.validate_json(message.data).execution_id == EXECUTION_ID
+    assert decode_message(message.data).execution_id == EXECUTION_ID
     assert ingress_of_direct(message.subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
     assert AGAIN_HEADER not in message.headers
 
@@ -613,7 +612,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
         answer = await world.post("/api/events", EVENT)
 
     assert answer.json() == OK
-    message = INGRESS_MESSAGE.validate_json(sent[0].data)
+    message = decode_message(sent[0].data)
     assert message.execution_id == EXECUTION_ID
     assert ingress_of_direct(sent[0].subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
     assert [AGAIN_HEADER in one.headers for one in sent[:2]] == [False, True]
@@ -646,8 +645,8 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
 async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsServer) -> None:
     """The broker's users may be of the release before: their edge publishes no starts."""
     settings = nats_settings(own_nats.instance.url_of("catalog"))
-    hold = HoldFields(event_id=5, command_id="1:s:5", step="s", attempts=0, worker_id="w")
-    report = unchecked(CommandStartMessage, execution_id=EXECUTION_ID, hold=hold, events=[])
+    hold = Hold(event_id=5, command_id="1:s:5", step="s", attempts=0, worker_id="w", instance="a")
+    report = CommandStartMessage(execution_id=EXECUTION_ID, hold=hold, events=[])
     async with connect(settings, name="edge") as bus:
         writer = IngressWriter(
             bus,

@@ -10,7 +10,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
-from noetl_contract.ingress import INGRESS, REPLY_HEADER, CancelMessage, ExecuteMessage
+from noetl_contract.ingress import REPLY_HEADER, CancelMessage, ExecuteMessage, decode_message
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.projector import EXECUTIONS_STATES, ExecutionNames, ExecutionStates
@@ -55,7 +55,7 @@ class Shard:
 
     async def take(self, delivery: Delivery) -> None:
         """Take an ingress message."""
-        message = INGRESS.validate_json(delivery.data)
+        message = decode_message(delivery.data)
         if isinstance(message, CancelMessage):
             self.cancels.append(message)
             self.statuses[message.execution_id] = "CANCELLED"

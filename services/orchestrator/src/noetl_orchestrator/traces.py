@@ -66,7 +66,7 @@ def with_root(message: IngressMessage) -> IngressMessage:
         return message
     span = recorder.begin("start execution", None, attributes=_names(message.execution_id))
     span.end()
-    return message.model_copy(update={"trace": dict(span.context)})
+    return message.but(trace=dict(span.context))
 
 
 class UnitSpans:

@@ -1,5 +1,6 @@
 """W4: every message gets an answer, repeated ones the first answer."""
 
+import orjson
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_testkit.waiting import eventually
 
@@ -21,6 +22,23 @@ async def test_w4_garbage_is_answered_and_kept_with_its_reason(shard: Shard) -> 
     letters = await shard.dead_letters()
     assert [body for _, body in letters] == [b"not json", b'{"type": "nonsense"}', b"", b"[1]"]
     assert all(any("can't be read" in v for v in headers.values()) for headers, _ in letters)
+
+
+async def test_data_nested_too_deep_is_refused_and_keeps_nobody_waiting(shard: Shard) -> None:
+    await shard.open_replica()
+
+    statuses = {}
+    for levels in (190, 240, 600, 1500):
+        message = shard.start_message(payload={"deep": "HERE"})
+        body = orjson.dumps(message).replace(b'"HERE"', b"[" * levels + b"]" * levels)
+        answer = await shard.send(message["execution_id"], body)
+        statuses[levels] = (answer["status"], "recursion limit" in (answer["error"] or ""))
+        if answer["status"] == 200:
+            command = await shard.command(message["execution_id"])
+            assert await shard.send(command.execution_id, shard.fast(command)) == {"status": "ok"}
+
+    assert statuses == {190: (200, False)} | dict.fromkeys((240, 600, 1500), (422, True))
+    await shard.start()
 
 
 async def test_w4_a_lost_answer_is_given_again(shard: Shard) -> None:

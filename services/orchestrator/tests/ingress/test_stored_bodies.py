@@ -40,7 +40,7 @@ async def result_store(shard: Shard, *answers: Json | Refusal) -> AsyncIterator[
 async def send(shard: Shard, execution_id: int, **fields: Json) -> JsonObject:
     """Put a message on the ingress that stands for another, and return the answer."""
     stored = StoredMessage(execution_id=execution_id, ref=REF, size=1)
-    body = stored.model_dump() | fields
+    body = stored.plain() | fields
     with shard.bus.inbox().expect() as waiter:
         headers = {REPLY_HEADER: waiter.subject, STORED_HEADER: "1"}
         subject = ingress_subject(0, execution_id=execution_id, kind="execute")

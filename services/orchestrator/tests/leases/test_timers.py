@@ -1,5 +1,6 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
+from msgspec import convert
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
 from noetl_engine.inputs import Continued
@@ -171,12 +172,12 @@ async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
     rooms = replica.rooms
     message = shard.start_message(WIDE)
     execution_id = message["execution_id"]
-    start = ExecuteMessage.model_validate(message)
+    start = convert(message, ExecuteMessage)
     begin = Group(execution_id, [TurnInput(execution_id, start, Caller())])
     assert await rooms.turns.run([begin], lambda: None) == []
 
     commands = (await shard.open_commands(execution_id))[:5]
-    outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
+    outcomes = [convert(shard.fast(command), CommandOutcomeMessage) for command in commands]
     inputs = [TurnInput(execution_id, one, Caller()) for one in outcomes]
     sizes = []
     postponed = [(Group(execution_id, inputs), 0.0)]

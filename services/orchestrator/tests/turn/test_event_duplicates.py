@@ -129,8 +129,8 @@ async def test_w3_equal_ids_meet_in_one_turn(shard: Shard) -> None:
     first = beat(shard, command, caller)
     posted = first.inputs[0].message
     assert isinstance(posted, EventsMessage)
-    other = posted.events[0].model_copy(update={"worker_id": "w2"})
-    second = posted.model_copy(update={"events": [other]})
+    other = posted.events[0].but(worker_id="w2")
+    second = posted.but(events=[other])
     first.inputs.append(TurnInput(command.execution_id, second, caller))
     gate = Gate(replica)
 

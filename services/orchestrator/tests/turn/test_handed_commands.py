@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import convert
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
@@ -31,7 +32,7 @@ class Answered:
     @property
     def next(self) -> Command:
         """The command that came with the answer."""
-        note = CommandNotification.model_validate(self.answer["next"])
+        note = convert(self.answer["next"], CommandNotification)
         assert note.fast is not None
         assert note.fast.command is not None
         assert note.fast.until is not None

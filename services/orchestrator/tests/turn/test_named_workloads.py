@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import convert
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.commands import NAMED, CommandNotification, named_position, whole_context
 from noetl_contract.ingress import NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
@@ -127,7 +128,7 @@ async def test_a_large_payload_travels_by_its_name(shard: Shard) -> None:
     body = published(shard, command)
     assert body is not None
     assert "command" not in body["fast"]
-    fast = CommandNotification.model_validate(body).fast
+    fast = convert(body, CommandNotification).fast
     assert fast is not None
     assert fast.until is not None
     assert fast.named is not None

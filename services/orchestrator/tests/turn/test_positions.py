@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import convert
 from noetl_contract.ingress import CancelMessage, CommandOutcomeMessage
 from noetl_engine.inputs import Claimed, Continued
 from noetl_orchestrator.log.keys import RequestKey
@@ -145,7 +146,7 @@ async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard)
         " VALUES (7, $1, now() + interval '1 hour', 'continue', '{}')",
         execution_id,
     )
-    outcome = CommandOutcomeMessage.model_validate(shard.fast(command))
+    outcome = convert(shard.fast(command), CommandOutcomeMessage)
     keyed = beat(shard, command, Noted()).inputs[0]
     keyed.request_keys = (RequestKey("s", "k", 60.0),)
     busy = [

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import convert
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_contract.ingress import ExecuteMessage
 from noetl_orchestrator.turn.inputs import Group, TurnInput
@@ -108,7 +109,7 @@ async def test_w5_a_redelivered_start_is_looked_up_whatever_its_deadline(shard: 
     execution_id = message["execution_id"]
     await shard.send(execution_id, message)
     caller = Noted()
-    again = ExecuteMessage.model_validate(message)
+    again = convert(message, ExecuteMessage)
     over = datetime(2026, 1, 1, tzinfo=UTC)
     turn_input = TurnInput(execution_id, again, caller, deadline=over, is_repeated=True)
 

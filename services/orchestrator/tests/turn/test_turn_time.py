@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import pytest
+from msgspec import convert
 from noetl_contract.ingress import (
     CommandOutcomeMessage,
     CommandStartMessage,
@@ -49,7 +50,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def begins(shard: Shard, count: int, playbook: str = LINEAR) -> list[Group]:
     found = []
     for _ in range(count):
-        start = ExecuteMessage.model_validate(shard.start_message(playbook))
+        start = convert(shard.start_message(playbook), ExecuteMessage)
         found.append(Group(start.execution_id, [TurnInput(start.execution_id, start, Noted())]))
     return found
 
@@ -114,9 +115,9 @@ async def test_w9_inputs_that_write_nothing_are_not_lost_when_time_is_over(shard
     (begin,) = begins(shard, 1)
     await run(replica, [begin])
     (command,) = await shard.open_commands(begin.execution_id)
-    outcome = CommandOutcomeMessage.model_validate(shard.fast(command))
+    outcome = convert(shard.fast(command), CommandOutcomeMessage)
     await run(replica, [Group(begin.execution_id, [_input(outcome)])])
-    late = CommandStartMessage.model_validate(shard.fast(command, "command.start", worker="w9"))
+    late = convert(shard.fast(command, "command.start", worker="w9"), CommandStartMessage)
     inputs = [_input(late) for _ in range(9)]
 
     left = [(Group(begin.execution_id, inputs), 0.0)]
@@ -161,7 +162,7 @@ async def test_w27_a_pause_is_committed_without_what_waits_behind_it(shard: Shar
     await run(replica, [begin])
     execution_id = begin.execution_id
     (command,) = await shard.open_commands(execution_id)
-    outcome = CommandOutcomeMessage.model_validate(shard.fast(command))
+    outcome = convert(shard.fast(command), CommandOutcomeMessage)
     pause = TurnInput(execution_id, PauseMessage(execution_id=execution_id), Noted())
     inputs = [pause, _input(outcome)]
 
@@ -233,7 +234,7 @@ async def test_w9_it_goes_on_in_another_process_when_its_own_has_died(shard: Sha
     execution_id = begin.execution_id
     command = await shard.command(execution_id)
     outcome = shard.fast(command)
-    one = _input(CommandOutcomeMessage.model_validate(outcome))
+    one = _input(convert(outcome, CommandOutcomeMessage))
     ((group, pause),) = await run(first, [Group(execution_id, [one])])
     assert (group.inputs, pause) == ([one], 0.0)
     assert one.renders is not None

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from msgspec import convert
 from noetl_common.pg.database import Row
-from noetl_contract.ingress import INGRESS
+from noetl_contract.ingress import IngressMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
@@ -90,10 +91,10 @@ async def test_a_wait_that_begins_and_ends_in_one_turn_leaves_no_timer(shard: Sh
         async def answered(self, answer: object) -> None:
             taken.set_result(answer)
 
-    first = INGRESS.validate_python(signal(execution_id, "one"))
+    first = convert(signal(execution_id, "one"), IngressMessage)
     # Both are there before the turn begins; the second ends what the first has begun.
     replica.rooms.dispatcher.submit(TurnInput(execution_id, first, Caller()))
-    cancel = INGRESS.validate_python({"type": "cancel", "execution_id": execution_id})
+    cancel = convert({"type": "cancel", "execution_id": execution_id}, IngressMessage)
     replica.rooms.dispatcher.submit(TurnInput(execution_id, cancel, Told()))
     await asyncio.wait_for(taken, PATIENCE_SECONDS)
 

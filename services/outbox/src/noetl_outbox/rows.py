@@ -188,7 +188,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
     return FailureMessage(
         ingress_subject(shard, execution_id=row.execution_id, kind="finalize"),
         message_ids.failure_id(row.execution_id, event_id=row.event_id),
-        message.model_dump(mode="json"),
+        message.plain(),
     )
 
 

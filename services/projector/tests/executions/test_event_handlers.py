@@ -4,6 +4,7 @@ import orjson
 import pytest
 from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.projector import (
     EVENT_RESULT,
@@ -15,7 +16,6 @@ from noetl_contract.rpc.projector import (
     StuckRequest,
     SubscriptionName,
 )
-from pydantic import BaseModel
 
 from services.projector.tests.conftest import AddLog, Ask, Pool
 
@@ -61,7 +61,7 @@ async def test_an_event_is_found_by_its_id_and_masked(ask: Ask, add_log: AddLog)
         (SUBSCRIPTION_GET, SubscriptionName(subscription_id=5), "Subscription 5 not registered"),
     ],
 )
-async def test_what_is_not_there_is_named[Request: BaseModel](
+async def test_what_is_not_there_is_named[Request: Shape](
     ask: Ask, operation: Operation[Request, Json], request_: Request, text: str
 ) -> None:
     reply = await ask(operation, request_)

@@ -3,17 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import orjson
 from noetl_common.errors import Permanent
-from noetl_contract.commands import (
-    CommandNotification,
-    FastPath,
-    named_position,
-    plain_notification,
-    whole_context,
-)
+from noetl_contract import commands
+from noetl_contract.commands import CommandNotification, FastPath, named_position, whole_context
 from noetl_contract.json import Json, JsonObject
-from pydantic import ValidationError
 
 from noetl_worker.workloads import KnownWorkload, Workloads
 
@@ -63,27 +56,9 @@ def decode_notification(data: bytes) -> CommandNotification:
         UndecodableNotification: it is no notification.
     """
     try:
-        return notification_of(orjson.loads(data))
-    except orjson.JSONDecodeError as error:
+        return commands.decode_notification(data)
+    except ValueError as error:
         raise UndecodableNotification(reason=str(error)) from error
-
-
-def notification_of(body: object) -> CommandNotification:
-    """Read a notification, as strictly as the original worker.
-
-    Raises:
-        UndecodableNotification: it is none.
-    """
-    note = plain_notification(body)
-    if note is not None:
-        return note
-    try:
-        return CommandNotification.model_validate(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        reason = f"`{field}`: {first['msg']}" if field else first["msg"]
-        raise UndecodableNotification(reason=reason) from error
 
 
 def command_of(note: CommandNotification, workloads: Workloads | None = None) -> Command | None:

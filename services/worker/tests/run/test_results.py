@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_contract.json import JsonObject
+from noetl_worker import jsonb
 from noetl_worker.commands import Command, command_of, decode_notification
 from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
 from noetl_worker.interpreters.host.results import NotJson
@@ -38,6 +40,12 @@ class Row:
     price: float
 
 
+def shown(reported: JsonObject) -> JsonObject:
+    """Return a reported result as its reader gets it."""
+    found: JsonObject = orjson.loads(jsonb.encode(reported))
+    return found
+
+
 @pytest.mark.parametrize(
     ("data", "path"),
     [
@@ -65,7 +73,7 @@ async def test_what_has_a_text_in_json_is_that() -> None:
 
     reported = await reported_result(command, ToolResult(data=data), KeepingStore())
 
-    assert orjson.loads(orjson.dumps(reported))["context"]["data"] == {
+    assert shown(reported)["context"]["data"] == {
         "at": "2026-01-02", "row": {"price": 1.5}, "set": [1, 2], "pair": [1, None],
     }  # fmt: skip
 
@@ -93,7 +101,7 @@ async def test_variables_that_rules_set_stay_beside_the_reference_of_a_large_res
 
     reported = await reported_result(some_command(), ToolResult(data=data), KeepingStore())
 
-    assert reported["context"]["data"] == {
+    assert shown(reported)["context"]["data"] == {
         "_ref": "noetl://execution/7/result/start/1",
         "_context_updates": {"ctx.size": 3},
     }
@@ -117,8 +125,8 @@ async def test_the_limit_of_inline_results_is_exact() -> None:
         command, ToolResult(data="x" * (INLINE_LIMIT_BYTES - frame + 1)), store
     )
 
-    assert "context" in orjson.loads(orjson.dumps(inline))
-    assert stored["context"] == {"data": {"_ref": "noetl://execution/7/result/start/1"}}
+    assert "context" in shown(inline)
+    assert shown(stored)["context"] == {"data": {"_ref": "noetl://execution/7/result/start/1"}}
     assert [len(document) for document in store.documents] == [INLINE_LIMIT_BYTES + 1]
 
 

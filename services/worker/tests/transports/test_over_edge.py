@@ -12,11 +12,12 @@ import httpx
 import orjson
 import pytest
 from message_worker import REPEATING, Gate, hear_of_ends
+from msgspec import convert
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
-from noetl_contract.ingress import INGRESS
+from noetl_contract.ingress import IngressMessage
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.commands import command_of, decode_notification
@@ -185,7 +186,7 @@ async def test_a_quick_command_is_one_call(edge: ScriptedEdge, start_worker: Any
         (outcome,) = await reports(edge, 1)
         await worker.all_acked()
 
-    INGRESS.validate_python(outcome)
+    convert(outcome, IngressMessage)
     assert outcome["type"] == "command.outcome"
     assert types_of(outcome) == ["command.started", "call.done", "command.completed"]
     assert outcome["hold"] == {

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 from noetl_contract.streams import DurableSpec
 from pydantic import ValidationError
 
@@ -27,7 +28,7 @@ _LONGEST_DELAY_SECONDS = 30.0
 # After so many times the attempts a message becomes a dead letter without another try: a message
 # that kills its process never gets as far as an error, and must not be delivered for ever.
 _KILLER_FACTOR = 5
-_HOPELESS = (Permanent, ValidationError, UnicodeDecodeError)
+_HOPELESS = (Permanent, ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 async def run_pull(

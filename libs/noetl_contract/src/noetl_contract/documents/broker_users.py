@@ -7,8 +7,6 @@ named like its service, workers like their pool, and has an inbox of its own.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pydantic import BaseModel
-
 from noetl_contract import channels, streams
 from noetl_contract.channels import Channel
 from noetl_contract.documents.broker_logins import (
@@ -22,6 +20,7 @@ from noetl_contract.documents.broker_logins import (
     worker_user,
 )
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc import catalog, orchestrator, projector
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
@@ -36,7 +35,7 @@ from noetl_contract.subjects import (
     ingress_any,
 )
 
-type AnyOperation = Operation[BaseModel, Json]
+type AnyOperation = Operation[Shape, Json]
 
 
 _API = "$JS.API"

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from noetl_contract.channels import CHANNELS, Channel
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import Shape
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 
@@ -41,13 +42,13 @@ def _requests() -> Iterator[str]:
         yield ""
 
 
-def _row(operation: Operation[BaseModel, Json]) -> str:
+def _row(operation: Operation[Shape, Json]) -> str:
     asked = "" if operation.repeatable else " Asked once."
     schema = operation.answers.json_schema()
     cells = [
         f"`{operation.name}`",
         operation.scope,
-        _shape(operation.request.model_json_schema()),
+        _shape(TypeAdapter(operation.request).json_schema()),
         _shape(schema),
         f"{all_operations()[operation]}{asked}",
     ]

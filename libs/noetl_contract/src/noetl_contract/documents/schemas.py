@@ -6,7 +6,7 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
-from noetl_contract.commands import CommandMessage
+from noetl_contract.commands import CommandNotification
 from noetl_contract.events import EventMessage
 from noetl_contract.http.executions.events import EventBatchRequest, EventRequest
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody
@@ -25,6 +25,7 @@ class Published:
     Attributes:
         where: the subject or route that it travels on.
         is_read: whether we read it; else we write it.
+        always: optional keys that all that we write has.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Published:
     body: type[Json]
     where: str
     is_read: bool = False
+    always: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -47,17 +49,39 @@ class Published:
         """Return the schema; keys that it doesn't name are allowed."""
         adapter = TypeAdapter(self.body)
         found = adapter.json_schema(mode="validation" if self.is_read else "serialization")
+        if self.always:
+            found = _without_null(found)
+            found["required"] += self.always
         return {"$schema": _DIALECT, "$id": self.id, "x-noetl-where": self.where, **found}
 
 
 PUBLISHED = (
     Published("event", 1, EventMessage, "noetl.events.<tenant>.<organization>.<execution id>"),
-    Published("command", 1, CommandMessage, "noetl.commands.<pool>.<execution id>"),
+    Published(
+        "command",
+        1,
+        CommandNotification,
+        "noetl.commands.<pool>.<execution id>",
+        always=("fast",),
+    ),
     Published("claim", 1, ClaimBody, "POST /api/commands/{event_id}/claim", is_read=True),
     Published("claimed", 1, ClaimAnswer, "answer of POST /api/commands/{event_id}/claim"),
     Published("posted-event", 1, EventRequest, "POST /api/events", is_read=True),
     Published("posted-events", 1, EventBatchRequest, "POST /api/events/batch", is_read=True),
 )
+
+
+def _without_null(schema: Json) -> Json:
+    """Return the schema of a struct as it is written: a field that is null is left out."""
+    if isinstance(schema, list):
+        return [_without_null(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    match schema.get("anyOf"):
+        case [found, {"type": "null"}] if schema.get("default", 0) is None:
+            return _without_null(found)
+        case _:
+            return {key: _without_null(value) for key, value in schema.items()}
 
 
 @cache

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from noetl_contract.access.principal import Principal, folder_of, is_below
 from noetl_contract.json import JsonObject
-from noetl_contract.model import Model, example
+from noetl_contract.model import Model, Struct, example
 
 type EndedStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "ERRORS"]
 """A status at the end; ``ERRORS`` is COMPLETED with soft errors."""
@@ -73,7 +73,7 @@ class EndedTrigger(Model):
         return ends_so and is_below(path, self.under)
 
 
-class AfterEnd(Model):
+class AfterEnd(Struct):
     """Of a start: which end caused it.
 
     Attributes:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
 
+import msgspec
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
 from noetl_contract.json import Json
+from noetl_contract.model import Shape, Struct, decode
 from noetl_contract.subjects import rpc_subject
 
 type ServiceName = Literal["catalog", "orchestrator", "outbox", "projector"]
@@ -20,7 +22,7 @@ type Scope = Literal["cluster", "shard"]
 
 
 @dataclass(frozen=True, eq=False)
-class Operation[Request: BaseModel, Answer]:
+class Operation[Request: Shape, Answer]:
     """One kind of request, and its answer; the text below a declaration is its summary.
 
     Attributes:
@@ -67,8 +69,10 @@ class Operation[Request: BaseModel, Answer]:
 
         Raises:
             ValueError: it is no JSON (``orjson.JSONDecodeError``) or has the wrong shape
-                (``pydantic.ValidationError``).
+                (``pydantic.ValidationError``, ``msgspec.ValidationError``).
         """
+        if issubclass(self.request, Struct):
+            return decode(msgspec.json.Decoder(self.request), data or b"{}")
         return self.request.model_validate(orjson.loads(data or b"{}"))
 
     def decode_answer(self, body: Json) -> Answer:
@@ -100,6 +104,8 @@ def encode_value(value: Json) -> bytes:
 
 
 def _fields(value: object) -> dict[str, Json]:
+    if isinstance(value, Struct):
+        return value.plain()
     if isinstance(value, BaseModel):
         names = _names(type(value))
         fields = value.__dict__

@@ -7,9 +7,8 @@ from functools import cache
 from itertools import pairwise
 from types import ModuleType
 
-from pydantic import BaseModel
-
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc import (
     catalog,
     orchestrator,
@@ -35,12 +34,12 @@ _MODULES: tuple[ModuleType, ...] = (
 
 
 @cache
-def all_operations() -> dict[Operation[BaseModel, Json], str]:
+def all_operations() -> dict[Operation[Shape, Json], str]:
     """Return the operations of all services with their summaries, in order of declaration."""
     return dict(_declared())
 
 
-def _declared() -> Iterator[tuple[Operation[BaseModel, Json], str]]:
+def _declared() -> Iterator[tuple[Operation[Shape, Json], str]]:
     for module in _MODULES:
         summaries = dict(_summaries(inspect.getsource(module)))
         for name, value in vars(module).items():

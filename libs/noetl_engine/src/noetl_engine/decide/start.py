@@ -194,7 +194,8 @@ def _append_started(
             meta[name] = value
     if message.after is not None:
         meta["after"] = {
-            **message.after.model_dump(mode="json"),
+            **message.after.plain(),
+            "is_trigger": message.after.is_trigger,
             "execution_id": str(message.after.execution_id),
         }
     if message.root_execution_id is not None:

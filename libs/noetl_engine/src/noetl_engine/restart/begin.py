@@ -43,7 +43,7 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
     context = view.started.context if isinstance(view.started.context, dict) else {}
     workload = context.get("workload") or {}
     if message.trace is None:
-        message = message.model_copy(update={"trace": origin.trace})
+        message = message.but(trace=origin.trace)
     begin(
         draft,
         message,

@@ -62,7 +62,7 @@ def _of_command(request: AnyRequest, principal: Principal, event: WireEvent) -> 
         return event
     meta = event.meta if isinstance(event.meta, dict) else {}
     own = f"{principal.execution_id}:{event.step}:{principal.event_id}"
-    return event.model_copy(update={"meta": {**meta, "command_id": own}})
+    return event.but(meta={**meta, "command_id": own})
 
 
 def _names_command(told: Json) -> bool:

@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
 from noetl_contract.access.rights import Right
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import Shape
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel
@@ -147,7 +148,7 @@ class RouteDocument(TypedDict):
     is_documented: NotRequired[bool]
 
 
-def forward[Body: BaseModel, Request: BaseModel, Answer](
+def forward[Body: BaseModel, Request: Shape, Answer](
     method: Literal["GET", "POST", "PUT", "DELETE"],
     path: str | Sequence[str],
     operation: Operation[Request, Answer],
@@ -231,7 +232,7 @@ async def _sent[Body: BaseModel](
     return sent
 
 
-async def _forwarded[Request: BaseModel, Answer](
+async def _forwarded[Request: Shape, Answer](
     services: Services,
     operation: Operation[Request, Answer],
     wanted: Request,

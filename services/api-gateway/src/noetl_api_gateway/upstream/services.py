@@ -10,11 +10,12 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.bus.rpc.rounds import Rounds
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
 from noetl_contract.rpc.projector import RESULT_GET, RESULT_PUT, RESULT_RESOLVE, ResultPut
 from noetl_contract.sharding import shard_for
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from noetl_api_gateway.http.caller import caller
 from noetl_api_gateway.http.refusals import Refusal, unavailable
@@ -66,7 +67,7 @@ class Services:
         """Return the shard on which an execution lives."""
         return shard_for(execution_id, shard_count=self.shard_count)
 
-    async def ask[Request: BaseModel, Answer](
+    async def ask[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         request: Request,
@@ -92,7 +93,7 @@ class Services:
         )
         return _decoded(operation, body)
 
-    async def ask_together[Request: BaseModel, Answer](
+    async def ask_together[Request: Shape, Answer](
         self, operation: Operation[Request, Answer], request: Request, *, within: float
     ) -> Answer:
         """Return the answer that all get who ask the same at the same time, for the same caller.
@@ -109,7 +110,7 @@ class Services:
         )
         return _decoded(operation, body)
 
-    async def forward[Request: BaseModel, Answer](
+    async def forward[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         request: Request,
@@ -136,7 +137,7 @@ class Services:
             operation, encode_value(request), place, limits, is_passed_on=is_passed_on
         )
 
-    async def ask_all[Request: BaseModel, Answer](
+    async def ask_all[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         request: Request,
@@ -151,7 +152,7 @@ class Services:
         asked = (self.ask(operation, request, shard=shard, within=within) for shard in self.shards)
         return await asyncio.gather(*asked)
 
-    async def forward_anywhere[Request: BaseModel, Answer](
+    async def forward_anywhere[Request: Shape, Answer](
         self, operation: Operation[Request, Answer], request: Request
     ) -> Json:
         """Ask one shard after the other; return the first body, or the last shard's 404.
@@ -212,7 +213,7 @@ class Services:
             answering.cancel()
             await asyncio.wait({answering})
 
-    async def _call[Request: BaseModel, Answer](
+    async def _call[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         body: bytes,
@@ -247,13 +248,13 @@ class Services:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _silence_of[Request: BaseModel, Answer](operation: Operation[Request, Answer]) -> str:
+def _silence_of[Request: Shape, Answer](operation: Operation[Request, Answer]) -> str:
     is_store = operation.name in _RESULT_STORE
     who = "result store" if is_store else f"{operation.service} service"
     return f"The {who} did not answer in time"
 
 
-def _on_behalf[Request: BaseModel](request: Request) -> Request:
+def _on_behalf[Request: Shape](request: Request) -> Request:
     """Return a request with the caller, if it depends on who asks."""
     who = caller()
     if who is None or not isinstance(request, OnBehalf):
@@ -261,9 +262,7 @@ def _on_behalf[Request: BaseModel](request: Request) -> Request:
     return request.model_copy(update={"principal": who})
 
 
-def _decoded[Request: BaseModel, Answer](
-    operation: Operation[Request, Answer], body: Json
-) -> Answer:
+def _decoded[Request: Shape, Answer](operation: Operation[Request, Answer], body: Json) -> Answer:
     try:
         return operation.decode_answer(body)
     except ValidationError as error:

@@ -7,7 +7,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 
-from ...conftest import EXECUTION_ID, World
+from ...conftest import EXECUTION_ID, World, fields_of
 
 FOUND = {"catalog_id": 11, "path": "demo/hello", "version": 3, "kind": "playbook"}
 MISSING = RpcReply(status=404, error="Playbook not found: nope")
@@ -260,7 +260,7 @@ async def test_finalize_ends_with_the_given_status(world: World) -> None:
     assert answer.json() == body
     assert list(answer.json()) == ["execution_id", "status", "message"]
     (message,) = world.backend.ingress
-    assert message == FinalizeMessage(execution_id=EXECUTION_ID, **sent).model_dump()  # type: ignore[arg-type] # literals
+    assert message == fields_of(FinalizeMessage(execution_id=EXECUTION_ID, **sent))  # type: ignore[arg-type] # literals
 
 
 async def test_finalize_checks_its_status_before_the_execution(world: World) -> None:

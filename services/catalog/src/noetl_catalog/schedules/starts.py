@@ -57,7 +57,7 @@ class Starts:
                 _log.info(
                     "schedule_message_unanswered",
                     execution_id=message.execution_id,
-                    kind=message.type,
+                    kind=kind_of(message),
                     error=error.message,
                 )
                 return None

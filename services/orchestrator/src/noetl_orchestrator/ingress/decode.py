@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime
 
 import orjson
+from msgspec.structs import asdict
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     AGAIN_HEADER,
-    INGRESS,
     NEXT_HEADER,
     NEXT_NAMED,
     CancelMessage,
@@ -21,11 +21,12 @@ from noetl_contract.ingress import (
     IngressMessage,
     SignalMessage,
     deadline_of,
+    decode_message,
     kind_of,
+    tag_of,
 )
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject, untyped_ingress_subject
-from pydantic import ValidationError
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.settings import Settings
@@ -72,9 +73,9 @@ def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessag
     if b"\\u0000" in data:
         data = _NUL.sub(rb"\1\\ufffd", data)
     try:
-        message = INGRESS.validate_json(data)
-    except ValidationError as error:
-        raise Undecodable(reason=_problems(error)) from error
+        message = decode_message(data)
+    except ValueError as error:
+        raise Undecodable(reason=str(error)[:_LONGEST_REASON]) from error
     execution_id = message.execution_id
     shard = shard_for(execution_id, shard_count=settings.shard_count)
     kind = kind_of(message)
@@ -134,7 +135,7 @@ def turn_input_of(
 def _sameness(message: IngressMessage, delivery: Delivery) -> str:
     """Return what a message has in common with its repetitions."""
     if isinstance(message, CommandStartMessage | CommandOutcomeMessage):
-        return f"{message.type}:{message.hold.event_id}"  # sent again while unanswered (W6)
+        return f"{tag_of(message)}:{message.hold.event_id}"  # sent again while unanswered (W6)
     return delivery.stored_at_ns
 
 
@@ -142,12 +143,11 @@ def _with_senders(message: EventsMessage) -> EventsMessage:
     """Return the message with its sender in every event that names none."""
     if message.worker_id is None or all(event.worker_id is not None for event in message.events):
         return message
-    sender = {"worker_id": message.worker_id}
     events = [
-        event if event.worker_id is not None else event.model_copy(update=sender)
+        event if event.worker_id is not None else event.but(worker_id=message.worker_id)
         for event in message.events
     ]
-    return message.model_copy(update={"events": events})
+    return message.but(events=events)
 
 
 def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[RequestKey, ...]:
@@ -184,16 +184,9 @@ def _fingerprint(message: ExecuteMessage) -> str:
         message.execution_pool,
     ]
     if message.restart is not None:
-        asked.append(message.restart.model_dump())
+        asked.append(asdict(message.restart))
     try:
         said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
         said = json.dumps(asked, sort_keys=True).encode()
     return hashlib.sha256(said).hexdigest()
-
-
-def _problems(error: ValidationError) -> str:
-    """Describe the errors without values of the message, which may hold secrets."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:5])
-    return text[:_LONGEST_REASON]

@@ -1,10 +1,11 @@
 """Bodies that were too large for the broker, fetched from the result store (W13)."""
 
+from msgspec.json import Decoder
 from noetl_common.bus.broker import Bus
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import StoredMessage
 from noetl_contract.json import encode
-from pydantic import ValidationError
+from noetl_contract.model import decode
 
 from noetl_orchestrator.result_store import NotStored, ResultStore
 
@@ -15,6 +16,9 @@ class StoredBodyGone(Permanent):
     """The body of a message is not in the result store."""
 
     template = "the message stands for another that can't be had: {reason}"
+
+
+_STORED = Decoder(StoredMessage)
 
 
 class StoredBodies:
@@ -31,8 +35,8 @@ class StoredBodies:
             Unavailable: the result store does not answer.
         """
         try:
-            stored = StoredMessage.model_validate_json(data)
-        except ValidationError as error:
+            stored = decode(_STORED, data)
+        except ValueError as error:
             raise StoredBodyGone(reason="it names none") from error
         try:
             return encode(await self._store.read(stored.ref))

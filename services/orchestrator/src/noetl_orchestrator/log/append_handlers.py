@@ -125,7 +125,7 @@ class LogHandlers:
         status = event.status if event.status is not None else status_from_type(event.event_type)
         moment = None if event.created_at is None else event.created_at.isoformat()
         if event.worker_id is None and message.worker_id is not None:
-            event = event.model_copy(update={"worker_id": message.worker_id})
+            event = event.but(worker_id=message.worker_id)
         return self._published_row(
             execution_id=execution_id,
             event_id=self._new_id() if event.event_id is None else event.event_id,

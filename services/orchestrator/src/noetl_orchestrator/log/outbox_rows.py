@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Literal, Self
 
 import orjson
+from msgspec import Raw
 from noetl_contract import message_ids
-from noetl_contract.commands import CommandMessage, FastPathBody
+from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
 from noetl_contract.events import EventRow, commit_body, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents, OutboxHintRow, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
-from noetl_contract.json import Json, JsonObject, embed
+from noetl_contract.json import Json, JsonObject, encode
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
@@ -101,7 +102,7 @@ class Notification:
         is_named: that command names its workload.
     """
 
-    plain: CommandMessage
+    plain: CommandNotification
     pool: str
     inlined: bytes | None
     is_named: bool = False
@@ -236,23 +237,24 @@ class OutboxRows:
 
     def _inlined(
         self,
-        plain: CommandMessage,
+        plain: CommandNotification,
         command: NewCommand,
         context: Json,
         *,
         key: Literal["command", "named"],
         now: datetime,
     ) -> bytes | None:
-        fast: FastPathBody = {
-            **plain["fast"],
-            "until": format_time(now + timedelta(seconds=self.settings.fast_path_seconds)),
-        }
-        fast[key] = {
-            "action": command.tool_kind,
-            "context": embed(context),
-            "meta": embed(command.meta),
-        }
-        body = orjson.dumps({**plain, "fast": fast})
+        carried = FastCommand(
+            action=command.tool_kind, context=Raw(encode(context)), meta=Raw(encode(command.meta))
+        )
+        fast = FastPath(
+            v=1,
+            shard=self.settings.shard_index,
+            attempts=0,
+            until=format_time(now + timedelta(seconds=self.settings.fast_path_seconds)),
+            **{key: carried},
+        )
+        body = encode_notification(plain.but(fast=fast))
         return body if len(body) <= self.settings.fast_path_max_bytes else None
 
     def repeated_command_row(self, command: HeldCommand, *, outbox_id: int) -> OutboxRow:
@@ -282,25 +284,22 @@ class OutboxRows:
         trace: Json,
         *,
         holds: int = 0,
-    ) -> CommandMessage:
+    ) -> CommandNotification:
         """Return a notification without the command itself.
 
         ``server_url`` names the command and holds its capability (L6), which HTTP clients send
         with every call below it.
         """
         server_url = Fences(self.settings).address(execution_id, event_id, attempts=holds)
-        body: CommandMessage = {
-            "execution_id": execution_id,
-            "event_id": event_id,
-            "command_id": command_id,
-            "step": step,
-            "server_url": server_url,
-            "trace": trace,
-            "fast": {"v": 1, "shard": self.settings.shard_index, "attempts": holds},
-        }
-        if trace is None:
-            del body["trace"]
-        return body
+        return CommandNotification(
+            execution_id=execution_id,
+            event_id=event_id,
+            command_id=command_id,
+            step=step,
+            server_url=server_url,
+            trace=trace if isinstance(trace, dict) else None,
+            fast=FastPath(v=1, shard=self.settings.shard_index, attempts=holds),
+        )
 
     def cancel_row(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
         """Return the row that cancels a child, on any shard (W10)."""
@@ -363,10 +362,10 @@ class OutboxRows:
 
 
 def _notification_row(
-    body: CommandMessage, *, pool: str, outbox_id: int, repetition: int = 0
+    note: CommandNotification, *, pool: str, outbox_id: int, repetition: int = 0
 ) -> OutboxRow:
-    execution_id, event_id = body["execution_id"], body["event_id"]
-    payload = orjson.dumps(body).decode()
+    execution_id, event_id = note.execution_id, note.event_id
+    payload = encode_notification(note).decode()
     return OutboxRow(
         outbox_id=outbox_id,
         owner=execution_id,
@@ -375,7 +374,7 @@ def _notification_row(
         kind="command",
         subject=command_subject(pool, execution_id=execution_id),
         message_id=message_ids.command_id(
-            event_id, holds=body["fast"]["attempts"], repetition=repetition
+            event_id, holds=note.fast.attempts if note.fast else 0, repetition=repetition
         ),
         payload=payload,
         hinted=payload,

@@ -101,10 +101,10 @@ def fresh_ids(message: PostedEvents, taken: set[int], new_id: Callable[[], int])
     if not taken:
         return message
     events = [
-        event.model_copy(update={"event_id": new_id()}) if event.event_id in taken else event
+        event.but(event_id=new_id()) if event.event_id in taken else event
         for event in message.events
     ]
-    return message.model_copy(update={"events": events})
+    return message.but(events=events)
 
 
 def stored_answer(

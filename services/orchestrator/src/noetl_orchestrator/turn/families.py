@@ -76,11 +76,11 @@ def _completed(message: ExecuteMessage, origin: Origin) -> ExecuteMessage:
             values["owner"] = f"trigger:{after.trigger}"
         if message.namespace is None and origin.namespace is not None:
             values["namespace"] = folder_of(message.path)
-        message = message.model_copy(update=values)
+        message = message.but(**values)
     for name in ("trace", "owner", "namespace"):
         if getattr(message, name) is None and getattr(origin, name) is not None:
             values[name] = getattr(origin, name)
-    return message.model_copy(update=values) if values else message
+    return message.but(**values) if values else message
 
 
 def _why_refused(message: ExecuteMessage, origin: Origin, settings: Settings) -> str | None:

@@ -218,7 +218,7 @@ def _keep_plugins(group: Group, entry: CachedExecution, pins: _Pins) -> bool:
         found = pins[key]
         if found is None:
             return False
-        start.message = message.model_copy(update={"plugins": found})
+        start.message = message.but(plugins=found)
     return True
 
 

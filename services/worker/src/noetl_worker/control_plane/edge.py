@@ -12,6 +12,7 @@ from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.json import Json
 
+from noetl_worker import jsonb
 from noetl_worker.bounded_http import fetch
 from noetl_worker.control_plane.kept_calls import CallFailed, KeptCalls, open_calls
 from noetl_worker.settings import Settings
@@ -112,7 +113,7 @@ class Edge:
         self, method: str, path: str, body: Json, *, base: str | None = None
     ) -> tuple[int, Json]:
         """Like ``call``, with a body to encode; an answer without JSON is None."""
-        status, data = await self.call(method, path, orjson.dumps(body), base=base)
+        status, data = await self.call(method, path, jsonb.encode(body), base=base)
         try:
             return status, orjson.loads(data)
         except orjson.JSONDecodeError:

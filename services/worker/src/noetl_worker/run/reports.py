@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from noetl_contract.ingress import EventFields
+from noetl_contract.ingress import WireEvent
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.commands import Command
@@ -50,15 +50,15 @@ class Reporter:
         self._error_bytes = min(error_bytes, _LARGEST_ERROR_BYTES)
         self._next_id = next_id
 
-    def started(self, command: Command) -> EventFields:
+    def started(self, command: Command) -> WireEvent:
         """Return `command.started`."""
         context: JsonObject = {"command_id": command.command_id}
-        return self._event(command, "command.started", "STARTED", context, at=_now())
+        return self._event(command, "command.started", "STARTED", context, at=datetime.now(UTC))
 
-    def ended(self, command: Command, outcome: Outcome) -> list[EventFields]:
+    def ended(self, command: Command, outcome: Outcome) -> list[WireEvent]:
         """Return the two events of an end; of work that goes on only the second, and says so."""
         call: JsonObject = {"command_id": command.command_id, "call_index": 0}
-        at = _now()
+        at = datetime.now(UTC)
         if outcome.error is not None:
             said: JsonObject = {"error": cut_error(outcome.error, self._error_bytes)}
             if outcome.task is not None:
@@ -93,23 +93,18 @@ class Reporter:
         ]
 
     def _event(
-        self, command: Command, event_type: str, status: str, context: JsonObject, *, at: str
-    ) -> EventFields:
-        return {
-            "event_type": event_type,
-            "step": command.step,
-            "status": status,
-            "created_at": at,
-            "context": context,
-            "event_id": self._next_id(),
-            "worker_id": self.worker_id,
-            "meta": {"attempts": command.attempts},
-        }
-
-
-def _now() -> str:
-    moment = datetime.now(UTC).isoformat(timespec="microseconds")
-    return f"{moment[:-6]}Z"
+        self, command: Command, event_type: str, status: str, context: JsonObject, *, at: datetime
+    ) -> WireEvent:
+        return WireEvent(
+            event_type=event_type,
+            step=command.step,
+            status=status,
+            created_at=at,
+            context=context,
+            event_id=self._next_id(),
+            worker_id=self.worker_id,
+            meta={"attempts": command.attempts},
+        )
 
 
 def cut_error(text: str, limit: int = _LARGEST_ERROR_BYTES) -> str:

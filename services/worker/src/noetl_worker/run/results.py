@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-import orjson
+from msgspec import Raw
 from noetl_common.logging import get_logger
 from noetl_contract.json import Json, JsonObject
 
@@ -40,7 +40,7 @@ async def reported_result(
     status = result.status
     if len(data) - _repeated_bytes(body, len(data), most=store.inline_limit) <= store.inline_limit:
         # Encoded once: the event takes the bytes as they are.
-        return {"status": status, "context": orjson.Fragment(data)}
+        return {"status": status, "context": Raw(data)}
     started = perf_counter()
     try:
         stored = await store.put(command, data)
@@ -65,7 +65,7 @@ async def reported_result(
             context[name] = _tail(body[name])
     return {
         "status": status,
-        "context": context,
+        "context": Raw(jsonb.encode(context)),
         "reference": _reference(stored),
     }
 

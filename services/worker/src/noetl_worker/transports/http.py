@@ -9,7 +9,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import EventFields
+from noetl_contract.ingress import WireEvent
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb, metrics
@@ -191,14 +191,14 @@ class HttpTransport:
                 return False
         return True
 
-    async def _post(self, command: Command, event: EventFields, *, forever: bool) -> bool:
+    async def _post(self, command: Command, event: WireEvent, *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.
 
         Four tries as the original worker. An outcome is repeated beyond that, unless the edge says
         that it will never be accepted: giving up would make its tool run again.
         """
-        event_type = event["event_type"]
-        body = jsonb.encode({"execution_id": command.execution_id, **event})
+        event_type = event.event_type
+        body = jsonb.encode({"execution_id": command.execution_id, **jsonb.opened(event)})
         timing = self._timing
         started = perf_counter()
         async for attempt in backoff(

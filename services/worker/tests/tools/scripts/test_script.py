@@ -19,6 +19,7 @@ import orjson
 import pytest
 from noetl_contract.hints import EVERY_RUN
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
+from noetl_worker import jsonb
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.result_stores import NotStored, StoredResult
@@ -56,7 +57,7 @@ class Edge:
     ) -> tuple[int, Any]:
         assert (method, base) == ("POST", "http://edge")
         self.paths.append(path)
-        self.bodies.append(orjson.loads(orjson.dumps(body)))
+        self.bodies.append(orjson.loads(jsonb.encode(body)))
         return 202, {}
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.model import unchecked
+from noetl_contract.model import Shape, unchecked
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
@@ -60,7 +60,7 @@ class RpcClient:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def ask[Request: BaseModel, Answer](
+    async def ask[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         request: Request,
@@ -94,7 +94,7 @@ class RpcClient:
             what = operation.subject(shard)
             raise RpcUnavailable(what=what, reason="an answer of the wrong shape") from error
 
-    async def forward[Request: BaseModel, Answer](
+    async def forward[Request: Shape, Answer](
         self,
         operation: Operation[Request, Answer],
         request: Request,

@@ -6,9 +6,9 @@ from functools import partial
 
 import orjson
 from noetl_contract.json import Json
+from noetl_contract.model import Shape
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.reply import Refusal
-from pydantic import BaseModel
 
 from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
 from noetl_common.telemetry.work import working_on
@@ -45,20 +45,20 @@ class Handler:
         has_details: whether answers to errors tell the context of the error.
     """
 
-    operation: Operation[BaseModel, Json]
+    operation: Operation[Shape, Json]
     name: str
     answer: Callable[[bytes], Awaitable[Outcome]]
     has_details: bool
 
 
-def encoded[Request: BaseModel, Answer](
+def encoded[Request: Shape, Answer](
     _operation: Operation[Request, Answer], body: Json
 ) -> Encoded[Answer]:
     """Encode a body that was built as JSON; ``orjson.Fragment`` passes through."""
     return Encoded(orjson.dumps(body, default=str))
 
 
-def handle[Request: BaseModel, Answer](
+def handle[Request: Shape, Answer](
     operation: Operation[Request, Answer],
     function: Callable[[Request], _Found[Answer]],
     *,
@@ -93,7 +93,7 @@ def handle[Request: BaseModel, Answer](
 
 
 @dataclass(frozen=True, slots=True)
-class Method[Owner, Request: BaseModel, Answer]:
+class Method[Owner, Request: Shape, Answer]:
     """A method that answers an operation; made by `answers`."""
 
     operation: Operation[Request, Answer]
@@ -119,7 +119,7 @@ class Handlers:
         ]
 
 
-def answers[Owner: Handlers, Request: BaseModel, Answer](
+def answers[Owner: Handlers, Request: Shape, Answer](
     operation: Operation[Request, Answer],
 ) -> Callable[[Callable[[Owner, Request], _Found[Answer]]], Method[Owner, Request, Answer]]:
     """Let a method of `Handlers` answer the requests of an operation, as `handle` does."""

@@ -1,5 +1,8 @@
 """The envelope of answers as bytes, and the answer that an error becomes."""
 
+import re
+
+import msgspec
 import orjson
 from noetl_contract.json import Json
 from pydantic import ValidationError
@@ -10,6 +13,7 @@ from noetl_common.logging import get_logger
 _log = get_logger()
 
 
+_PLACE = re.compile(r"[^.`\[\]]+")
 _HEAD = b'{"status":200,"body":'
 _TAIL = b',"error":null,"detail":null}'
 
@@ -52,6 +56,8 @@ def reply_to_error(error: Exception, *, name: str, has_details: bool) -> tuple[i
 
 def reply_to_wrong_request(error: ValueError, *, has_details: bool) -> tuple[int, bytes]:
     """Return status and answer for a request that is no JSON or has the wrong shape."""
+    if isinstance(error, msgspec.ValidationError):
+        return _reply_to_wrong_struct(error, has_details=has_details)
     if not isinstance(error, ValidationError):
         return 400, encode_error(400, f"the request is no JSON object: {error}")
     problems = error.errors(include_url=False, include_context=False, include_input=False)
@@ -61,6 +67,18 @@ def reply_to_wrong_request(error: ValueError, *, has_details: bool) -> tuple[int
         return 422, encode_error(422, "the request has the wrong shape", problems)
     text = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in problems)
     return 422, encode_error(422, text)
+
+
+def _reply_to_wrong_struct(
+    error: msgspec.ValidationError, *, has_details: bool
+) -> tuple[int, bytes]:
+    what, _, place = str(error).partition(" - at `$")
+    if not place and what.startswith("Expected `object`"):
+        return 400, encode_error(400, "the request is no JSON object: not an object")
+    problem = {"loc": _PLACE.findall(place), "msg": what}
+    if has_details:
+        return 422, encode_error(422, "the request has the wrong shape", [problem])
+    return 422, encode_error(422, str(error))
 
 
 def _place(path: tuple[int | str, ...]) -> str:

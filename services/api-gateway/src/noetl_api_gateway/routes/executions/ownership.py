@@ -89,8 +89,7 @@ async def owned(
         raise Refusal(404, f"Execution not found: {parent}")
     if principal.kind == "capability":
         parent = principal.execution_id if parent is None else parent
-        changes = {"parent_execution_id": parent, "actor": principal.name}
-        return message.model_copy(update=changes)
+        return message.but(parent_execution_id=parent, actor=principal.name)
     if not principal.reaches(message.path):
         gatekeeper.refused_here(_START, "hidden")
         raise Refusal(404, f"Playbook not found: {message.path}")
@@ -99,12 +98,10 @@ async def owned(
         raise missing(Right.SYSTEM_PATHS)
     if not principal.may_run_on(_pool(message)):
         raise _foreign_pool(gatekeeper, message)
-    return message.model_copy(
-        update={
-            "owner": principal.name,
-            "actor": principal.name if below is None else below.actor,
-            "namespace": principal.namespace_of(message.path),
-        }
+    return message.but(
+        owner=principal.name,
+        actor=principal.name if below is None else below.actor,
+        namespace=principal.namespace_of(message.path),
     )
 
 
@@ -152,7 +149,7 @@ async def inherited(
     elif namespace and pool not in OPEN_POOLS:
         raise _foreign_pool(gatekeeper, message)
     owner = parent.owner or principal.name
-    return message.model_copy(update={"owner": owner, "namespace": namespace})
+    return message.but(owner=owner, namespace=namespace)
 
 
 def caller_s_key(key: str | None, path: str) -> str | None:

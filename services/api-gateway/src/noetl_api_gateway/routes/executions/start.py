@@ -278,13 +278,11 @@ async def _as_child(
         for name in ("trace", "owner", "namespace")
         if getattr(message, name) is None
     }
-    return message.model_copy(
-        update={
-            "execution_id": found.child_id,
-            "root_execution_id": found.root_execution_id,
-            "depth": found.depth,
-            **taken_over,
-        }
+    return message.but(
+        execution_id=found.child_id,
+        root_execution_id=found.root_execution_id,
+        depth=found.depth,
+        **taken_over,
     )
 
 

@@ -15,7 +15,13 @@ from noetl_contract.http.executions.reads import (
     PauseAnswer,
     PauseRequest,
 )
-from noetl_contract.ingress import CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage
+from noetl_contract.ingress import (
+    CancelMessage,
+    FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
+    kind_of,
+)
 from noetl_contract.json import Json
 from noetl_contract.rpc.projector import EXECUTIONS_STUCK, StuckRequest
 
@@ -202,7 +208,7 @@ async def _ended(
     try:
         return await gateway.writer.send(message, wait=wait)
     except NoAnswerError as error:
-        raise unavailable(f"The {_WORDS[message.type]} was not committed in time") from error
+        raise unavailable(f"The {_WORDS[kind_of(message)]} was not committed in time") from error
 
 
 async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:

@@ -15,7 +15,6 @@ from noetl_contract.http.executions.events import (
 from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import Json
-from noetl_contract.model import unchecked
 from noetl_contract.rpc.orchestrator import LOG_POST
 
 from noetl_api_gateway.access.reports import refuse_foreign
@@ -110,8 +109,7 @@ def message_of(wanted: EventRequest, *, next_id: Callable[[], int]) -> EventsMes
     """
     execution_id = _execution_id(wanted.execution_id)
     event_id, status = _event_id(wanted.event_id), wanted.status
-    event = unchecked(
-        WireEvent,
+    event = WireEvent(
         event_type=wanted.event_type,
         step=wanted.step,
         event_id=next_id() if event_id is None else event_id,
@@ -126,9 +124,7 @@ def message_of(wanted: EventRequest, *, next_id: Callable[[], int]) -> EventsMes
         informative=wanted.informative,
         created_at=wanted.created_at,
     )
-    return unchecked(
-        EventsMessage, execution_id=execution_id, events=[event], worker_id=wanted.worker_id
-    )
+    return EventsMessage(execution_id=execution_id, events=[event], worker_id=wanted.worker_id)
 
 
 def batch_of(
@@ -139,12 +135,10 @@ def batch_of(
     Raises:
         Refusal: 422, the id of the execution is none.
     """
-    return unchecked(
-        EventsMessage,
+    return EventsMessage(
         execution_id=_execution_id(wanted.execution_id),
         events=[
-            unchecked(
-                WireEvent,
+            WireEvent(
                 event_type=item.event_type,
                 step=item.step,
                 event_id=next_id(),

@@ -9,7 +9,6 @@ from noetl_contract.ingress import (
     CommandStartMessage,
     FastAnswer,
 )
-from noetl_contract.model import unchecked
 
 from noetl_api_gateway.access.gatekeeper import own_command
 from noetl_api_gateway.access.reports import refuse_foreign
@@ -57,8 +56,8 @@ async def report(
 def _message_of(wanted: CommandReport) -> CommandStartMessage | CommandOutcomeMessage:
     execution_id, hold, events = wanted.execution_id, wanted.hold, wanted.events
     if wanted.type == "command.start":
-        return unchecked(CommandStartMessage, execution_id=execution_id, hold=hold, events=events)
-    return unchecked(CommandOutcomeMessage, execution_id=execution_id, hold=hold, events=events)
+        return CommandStartMessage(execution_id=execution_id, hold=hold, events=events)
+    return CommandOutcomeMessage(execution_id=execution_id, hold=hold, events=events)
 
 
 ROUTES = [report]

@@ -41,7 +41,7 @@ async def name_playbooks(
                 await _refuse(one, message, found)
             else:
                 changes = {"catalog_id": found.catalog_id, "version": found.version}
-                one.message = message.model_copy(update=changes)
+                one.message = message.but(**changes)
         inputs = [one for one in group.inputs if one not in refused]
         if waits:
             postponed.append((Group(group.execution_id, inputs), _AGAIN_SECONDS))

@@ -55,7 +55,7 @@ class Message:
         self.pause = 0.0
         self.due = 0.0
         self.wants_next = False
-        self.next: object = None
+        self.next: bytes | None = None
         self.answered: asyncio.Future[None] | None = None
         self.is_done = False
 

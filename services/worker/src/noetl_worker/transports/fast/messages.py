@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-import orjson
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.json import Decoder
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_contract.ingress import CommandMessageFields, EventFields, HoldFields
+from noetl_contract.ingress import CommandOutcomeMessage, CommandStartMessage, Hold, WireEvent
 from noetl_contract.message_ids import report_id
+from noetl_contract.model import Struct, decode
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
@@ -47,28 +49,22 @@ class Messages:
         command: Command,
         place: Place,
         *,
-        events: list[EventFields],
+        events: list[WireEvent],
         on_answer: OnAnswer,
     ) -> Message:
         """Write a message and listen for its answers, of which ``on_answer`` gets the status."""
-        hold = HoldFields(
+        hold = Hold(
             event_id=place.event_id,
             command_id=command.command_id,
             step=command.step,
             attempts=place.attempts,
             worker_id=self._identity.worker_id,
             instance=self._identity.instance,
+            fence=command.fence or None,
         )
-        if command.fence:
-            hold["fence"] = command.fence
-        body = jsonb.encode(
-            CommandMessageFields(
-                type="command.start" if kind == "start" else "command.outcome",
-                v=1,
-                execution_id=command.execution_id,
-                hold=hold,
-                events=events,
-            )
+        form = CommandStartMessage if kind == "start" else CommandOutcomeMessage
+        body = jsonb.encode_message(
+            form(execution_id=command.execution_id, hold=hold, events=events)
         )
         message: Message
         reply = self._channel.listen(lambda body: self._hear(message, body, on_answer))
@@ -187,15 +183,23 @@ class Messages:
         )
 
 
-def _read(data: bytes) -> tuple[str | None, object]:
+class _Answer(Struct):
+    """An answer of an orchestrator, or a refusal of an edge."""
+
+    status: str | int
+    next: Raw | UnsetType = UNSET
+
+
+_ANSWER = Decoder(_Answer)
+
+
+def _read(data: bytes) -> tuple[str | None, bytes | None]:
     """Return the status of an answer, and the notification that came with it."""
     try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        answer = decode(_ANSWER, data)
+    except ValueError:
         return None, None
-    if not isinstance(body, dict):
-        return None, None
-    status = body.get("status")
-    if isinstance(status, int) and 400 <= status < 500:
-        return "refused", None
-    return (status, body.get("next")) if isinstance(status, str) else (None, None)
+    if isinstance(answer.status, int):
+        return ("refused" if 400 <= answer.status < 500 else None), None
+    following = None if answer.next is UNSET else bytes(answer.next)
+    return answer.status, None if following == b"null" else following

@@ -6,14 +6,14 @@ from time import time
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import EventFields
+from noetl_contract.ingress import WireEvent
 
 from noetl_worker.commands import (
     Command,
     UndecodableNotification,
     command_of,
+    decode_notification,
     fresh_until,
-    notification_of,
 )
 from noetl_worker.transports.fast.message import Message, Place
 from noetl_worker.workloads import Workloads
@@ -39,7 +39,7 @@ class Run:
     place: Place
     untold: tuple[CommandNotification, Delivery | None] | None = None
     start: Message | None = None
-    started: EventFields | None = None
+    started: WireEvent | None = None
     following: "Run | None" = None
     is_lost: bool = False
     breaks: int = 0
@@ -72,13 +72,13 @@ class Run:
                 await delivery.nak(seconds)
 
 
-def run_of(body: object, workloads: Workloads) -> Run | None:
+def run_of(body: bytes, workloads: Workloads) -> Run | None:
     """Return the run of a command that came with an answer.
 
     None for nonsense, and for a command whose workload is not known.
     """
     try:
-        note = notification_of(body)
+        note = decode_notification(body)
     except UndecodableNotification as error:
         _log.error("next_undecodable", error=error.message)
         return None

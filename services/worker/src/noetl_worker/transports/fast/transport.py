@@ -10,7 +10,7 @@ from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import tracing
 from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import EventFields
+from noetl_contract.ingress import WireEvent
 
 from noetl_worker import metrics
 from noetl_worker.commands import command_of, decode_notification, fresh_until
@@ -238,7 +238,7 @@ class FastTransport:
         )
         return run.start
 
-    def _started(self, run: Run) -> EventFields:
+    def _started(self, run: Run) -> WireEvent:
         """Return `command.started`, the same in the start and in the outcome."""
         if run.started is None:
             run.started = self._reporter.started(run.command)
