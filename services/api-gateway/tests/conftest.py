@@ -245,6 +245,8 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             timeout=PATIENCE_SECONDS,
+            # A request that has a connection, and does not begin for 5 s, would lose it.
+            limits=httpx.Limits(keepalive_expiry=None),
             trust_env=False,
             verify=nobody,
         ) as client:

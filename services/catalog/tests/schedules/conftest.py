@@ -52,6 +52,7 @@ class Desk:
     settings: Settings
     now: datetime
     replicas: int = 0
+    _reader: Schedules | None = None
 
     async def clock(self) -> datetime:
         """The time, which stands still."""
@@ -69,6 +70,12 @@ class Desk:
             settings=self.settings.model_copy(update=changes),
             clock=self.clock,
         )
+
+    @property
+    def reader(self) -> Schedules:
+        """A replica that is only asked; machine ids are few, and conditions are asked often."""
+        self._reader = self._reader or self.replica()
+        return self._reader
 
     async def register(
         self, *lines: str, path: str = "demo/timer", who: Principal | None = None
@@ -99,7 +106,7 @@ class Desk:
 
     async def row(self, path: str = "demo/timer") -> ScheduleRow:
         """The row of a path's schedule."""
-        (found,) = await self.replica().store.list_schedules(
+        (found,) = await self.reader.store.list_schedules(
             path=path, stems=None, limit=2, after=None
         )
         return found
@@ -119,7 +126,7 @@ class Desk:
 
     async def history(self, path: str = "demo/timer") -> list[FiringBody]:
         """What became of times, oldest first."""
-        answer = await self.replica().answers.on_history(
+        answer = await self.reader.answers.on_history(
             HistoryRequest(schedule_id=await self.id_of(path), limit=1000)
         )
         assert not isinstance(answer, Refusal)
