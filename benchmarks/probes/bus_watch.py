@@ -8,9 +8,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from noetl_contract.subjects import (
     COMMANDS_ROOT,
-    DIRECT_ROOT,
     INBOX_ROOT,
     INGRESS_ROOT,
+    WRITES_ROOT,
 )
 from noetl_testkit.bus import flush
 
@@ -34,7 +34,7 @@ class BusWatch:
     async def watch(self, connection: Client) -> None:
         """Begin to listen, as one more reader to whom the broker sends a copy."""
         await connection.subscribe(f"{INGRESS_ROOT}.>", cb=self._on_ingress)
-        await connection.subscribe(f"{DIRECT_ROOT}.>", cb=self._on_ingress)
+        await connection.subscribe(f"{WRITES_ROOT}.>", cb=self._on_ingress)
         await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)
         await connection.subscribe(f"{INBOX_ROOT}.>", cb=self._on_answer)
         await flush(connection)

@@ -15,7 +15,7 @@ import nats
 import orjson
 from nats.aio.msg import Msg
 from noetl_contract.ingress import AGAIN_HEADER, REPLY_HEADER
-from noetl_contract.subjects import COMMANDS_ROOT, DIRECT_ROOT, INGRESS_ROOT
+from noetl_contract.subjects import COMMANDS_ROOT, INGRESS_ROOT, WRITES_ROOT
 from noetl_testkit.bus import flush
 from noetl_testkit.stack import Stack, execute, register
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
@@ -156,7 +156,7 @@ class Played:
     def _has_others(self, seen: list[Seen], own: list[Seen]) -> bool:
         """Whether another execution was under way: services count for all of them together."""
         known = {id(one) for one in own}
-        roots = {COMMANDS_ROOT, DIRECT_ROOT, INGRESS_ROOT}
+        roots = {COMMANDS_ROOT, WRITES_ROOT, INGRESS_ROOT}
         others = (root_of(one.subject) for one in seen if id(one) not in known)
         return not roots.isdisjoint(others)
 
@@ -164,6 +164,8 @@ class Played:
         begun = next((one.at for one in own if root_of(one.subject) == "noetl.commands"), 0.0)
         end = self.end()
         starts = {one.subject for one in writes if one.kind == "start"}
+        # Of a command whose notification was in doubt: a worker that heard nothing for a while.
+        claims = sum(one.subject.startswith("noetl_rpc.") and one.kind == "claim" for one in own)
         return (
             any(AGAIN_HEADER in one.headers for one in own)
             or any(
@@ -173,6 +175,7 @@ class Played:
             )
             or (bool(starts) and set(self.kinds) == {"quick"})
             or sum(one.kind == "start" for one in writes) > len(self.kinds) - 1
+            or claims > self.kinds.count("large")
             or (end is not None and end.at - begun > _SHORT_SECONDS)
         )
 

@@ -1,8 +1,8 @@
 """The README of a service names every subject that its login at the broker may use, and no other.
 
 What a login may do is computed from the code (`noetl_contract.documents.broker_users`). Subjects
-are named by their roots: what stands before the first parameter, ``noetl_hint.write`` for
-``noetl_hint.write.{shard}.{execution_id}.{kind}``, and ``noetl_rpc.<service>`` for requests.
+are named by their roots: what stands before the first parameter, ``noetl_write`` for
+``noetl_write.{shard}.{bucket}.{execution_id}.{kind}``, and ``noetl_rpc.<service>`` for requests.
 """
 
 import re

@@ -49,7 +49,7 @@ async def test_without_a_context_no_message_has_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else it would be a repetition, which the headers tell.
-    monkeypatch.setattr("noetl_api_gateway.upstream.writes.SHORT_WAY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("noetl_common.writes.exchange.ANSWER_SECONDS", PATIENCE_SECONDS)
     heard = Heard(world)
 
     good(await world.post("/api/execute", START))

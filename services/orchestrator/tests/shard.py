@@ -22,7 +22,6 @@ from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_contract.subjects import outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.ingress.consumer import run_consumer
 from noetl_orchestrator.memory.loader import ExecutionFactory
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
 from noetl_orchestrator.memory.replicas import run_presence
@@ -160,26 +159,17 @@ async def running_loops(
     replica: Replica, *, with_siblings: bool, drain_seconds: float = 2.0
 ) -> AsyncIterator[None]:
     """Run turns and intake of a replica, and what it does with siblings."""
-    settings, rooms = replica.settings, replica.rooms
+    rooms = replica.rooms
     async with rooms.running_turns():
         intakes = [
-            asyncio.create_task(
-                run_consumer(
-                    replica.bus,
-                    durable,
-                    rooms.on_batch,
-                    window=settings.ingress_window,
-                    drain_seconds=drain_seconds,
-                )
-            )
-            for durable in ingress_durables(settings.shard_index)
+            asyncio.create_task(reader.run(drain_seconds=drain_seconds))
+            for reader in rooms.spill_readers.values()
         ]
         siblings = [
             asyncio.create_task(loop())
             for loop in (
                 lambda: run_presence(rooms.replicas),
-                rooms.on_batch.handover.run,
-                rooms.claims.run_passed,
+                rooms.door.run,
             )
             if with_siblings
         ]

@@ -130,6 +130,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         share: float = 1.0,
         slow_seconds: float = 1.0,
         is_able: Callable[[], bool] = lambda: True,
+        is_direct: bool = True,
         **pending_outcomes: int,
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
@@ -149,7 +150,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             outputs = Outputs(BusOutput(bus))
             identity = Identity.of_this_process(settings)
             transport = FastTransport(
-                BusChannel(bus),
+                BusChannel(bus, is_direct=is_direct),
                 claims=BusClaims(
                     bus, identity=identity, timing=timing, workloads=Workloads(1 << 20)
                 ),

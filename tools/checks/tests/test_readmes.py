@@ -16,7 +16,7 @@ def test_the_readmes_of_all_services_are_true() -> None:
 @pytest.mark.parametrize(
     ("subject", "root"),
     [
-        ("noetl_hint.write.0.17.outcome", "noetl_hint.write"),
+        ("noetl_write.0.3.17.outcome", "noetl_write"),
         ("noetl_hint.published.*.*.*", "noetl_hint.published"),
         ("noetl_hint.pauses", "noetl_hint.pauses"),
         ("noetl.commands", "noetl.commands"),
@@ -44,11 +44,11 @@ def test_a_subject_too_few_and_one_too_many_are_found(
 ) -> None:
     text = (ROOT / OUTBOX).read_text()
     hint = next(line for line in text.splitlines() if line.startswith("| `noetl_hint.outbox"))
-    plant(OUTBOX, text.replace(f"{hint}\n", "| `noetl_hint.write.<shard>` | it came | |\n"))
+    plant(OUTBOX, text.replace(f"{hint}\n", "| `noetl_write.<shard>` | it came | |\n"))
 
     assert list(readmes.find(tmp_path)) == [
         f"{OUTBOX}: the table below `Messages received` lacks `noetl_hint.outbox`",
-        f"{OUTBOX}: below `Messages received` is `noetl_hint.write`, which the service may not use",
+        f"{OUTBOX}: below `Messages received` is `noetl_write`, which the service may not use",
     ]
 
 

@@ -16,8 +16,6 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
-    HandedAnswers,
-    HandedOver,
     OutboxHint,
     PauseHint,
     PublishAcknowledgement,
@@ -31,6 +29,7 @@ from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,
+    FORWARDED_HEADER,
     NEXT_HEADER,
     REPLY_HEADER,
     STORED_HEADER,
@@ -89,7 +88,7 @@ class Channel:
     receivers: tuple[str, ...]
     parameters: Mapping[str, str] = field(default_factory=dict)
     stream: str | None = None
-    role: Literal["stream", "hint", "reply"] = "stream"
+    role: Literal["stream", "request", "hint", "reply"] = "stream"
 
 
 _SHARD = "Number of the shard, from 0."
@@ -98,6 +97,10 @@ _ID = {"Nats-Msg-Id": "Id by which the broker drops repetitions."}
 _NEXT = (
     "The worker has room for a command, which may come with the answer; `2`: also one that names "
     "its workload."
+)
+_FORWARDED = (
+    "A replica has read it from the stream for the owner: how often it was delivered, its sequence "
+    "and when it was stored, in nanoseconds. The owner says `102` at once, and answers later."
 )
 _INGRESS = {
     **_ID,
@@ -156,21 +159,29 @@ INGRESS = Channel(
     },
     stream=streams.INGRESS.name,
 )
-DIRECT_WRITES = Channel(
-    name="direct_writes",
-    address="noetl_hint.write.{shard}.{execution_id}.{kind}",
-    summary="Ingress messages on the short way past their stream; one that is not answered soon "
-    "goes into the stream too. They may be lost.",
-    messages=tuple(
-        replace(message, headers={**message.headers, NEXT_HEADER: _NEXT})
-        if message.name == "command_outcome"
-        else message
-        for message in INGRESS.messages
+WRITES = Channel(
+    name="writes",
+    address="noetl_write.{shard}.{bucket}.{execution_id}.{kind}",
+    summary="Writes that are requested of the replica that owns the bucket of their execution; one "
+    "that is not answered soon goes into the ingress stream. Claims don't.",
+    messages=(
+        *(
+            replace(
+                message,
+                headers={
+                    **message.headers,
+                    FORWARDED_HEADER: _FORWARDED,
+                    **({NEXT_HEADER: _NEXT} if message.name == "command_outcome" else {}),
+                },
+            )
+            for message in INGRESS.messages
+        ),
+        Message("claim", TypeAdapter(ClaimRequest), "A claim that came to another replica."),
     ),
-    senders=("api-gateway", "worker"),
+    senders=("api-gateway", "worker", "catalog", "orchestrator"),
     receivers=("orchestrator",),
-    parameters=INGRESS.parameters,
-    role="hint",
+    parameters={**INGRESS.parameters, "bucket": "Bucket of the execution, from 0 to 255."},
+    role="request",
 )
 COMMANDS = Channel(
     name="commands",
@@ -248,18 +259,16 @@ PUBLISHED = Channel(
 REPLICA_HINTS = Channel(
     name="replica_hints",
     address="noetl_hint.moved.{to}",
-    summary="Between the orchestrators of a shard: who is there, what each has committed, and "
-    "messages of executions that another one owns. They may be lost: the first two cost a read "
-    "then, and what was handed over without an answer is handed over again.",
+    summary="Between the orchestrators of a shard: who is there, and what each has committed. They "
+    "may be lost, which costs a read.",
     messages=(
         Message("replica_moves", TypeAdapter(ReplicaMoves), "Who is there; moved executions."),
-        Message("handed_over", TypeAdapter(HandedOver), "Ingress messages of an owner."),
-        Message("handed_answers", TypeAdapter(HandedAnswers), "What became of them."),
-        Message("handed_claim", TypeAdapter(ClaimRequest), "A claim, answered by the owner."),
     ),
     senders=("orchestrator",),
     receivers=("orchestrator",),
-    parameters={"to": "A shard, or `to-<name>` and `claims-<name>` of one orchestrator."},
+    parameters={
+        "to": "A shard, or `to-<name>` of one orchestrator, where others see that it is alive."
+    },
     role="hint",
 )
 RUNS_OVER = Channel(
@@ -385,7 +394,7 @@ REPLIES = Channel(
 )
 CHANNELS = (
     INGRESS,
-    DIRECT_WRITES,
+    WRITES,
     COMMANDS,
     EVENTS,
     COMMITS,

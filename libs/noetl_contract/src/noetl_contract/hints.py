@@ -76,50 +76,18 @@ ReplicaMoves = TypedDict(
         "spare": NotRequired[bool],
         "active": NotRequired[list[str]],
         "names": NotRequired[bool],
+        "buckets": NotRequired[bool],
     },
 )
 """The body on ``noetl_hint.moved.<shard>``: the sender, and executions with their new positions.
 
-Without positions it tells that the sender is there. ``takes``: messages of executions may be handed
-over to it, which the release before did not know. ``leaves``: it is about to end.
+Without positions it tells that the sender is there. ``buckets``: it takes the writes of its buckets
+as requests; the release before said ``takes``, and had them handed over. ``leaves``: it is about to
+end.
 ``wanted``: the part of a core that it wants. ``spare``: whether its machine has cores to spare.
 ``active``: the replicas that own executions; what the oldest tells counts.
 ``names``: it reads commands that name their workload, which the release before did not.
 """
-
-
-class HandedMessage(TypedDict):
-    """An ingress message that one orchestrator hands over to another.
-
-    Attributes:
-        number: by which it is answered.
-        subject: on which it was published.
-        reply: to which the stream wants its acknowledgement; empty for one that came past it.
-        headers: its headers.
-        size: bytes of its body.
-        again: it was handed over before, so it may be committed already.
-    """
-
-    number: int
-    subject: str
-    reply: str
-    headers: dict[str, str]
-    size: int
-    again: bool
-
-
-HandedOver = TypedDict("HandedOver", {"from": str, "messages": list[HandedMessage]})
-"""The first line on ``noetl_hint.moved.to-<name>``: whose messages follow, body after body."""
-
-
-class HandedAnswers(TypedDict):
-    """What became of messages handed over; on the subject of the replica that has them.
-
-    Each is the number, what to tell the stream, and the seconds of a delay or the reason why a
-    message is given up.
-    """
-
-    answers: list[tuple[int, Literal["ack", "nak", "dead"], float | str | None]]
 
 
 class RunsOverHint(TypedDict):

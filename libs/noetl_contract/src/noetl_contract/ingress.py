@@ -27,6 +27,8 @@ DEADLINE_HEADER = "Noetl-Deadline"
 STORED_HEADER = "Noetl-Stored"
 AGAIN_HEADER = "Noetl-Again"
 NEXT_HEADER = "Noetl-Next"
+FORWARDED_HEADER = "Noetl-Forwarded"
+"""On what a replica has read from the stream for another: deliveries, sequence, time stored."""
 NEXT_NAMED = "2"
 """Value of that header of a worker that reads commands which name their workload; else ``1``."""
 

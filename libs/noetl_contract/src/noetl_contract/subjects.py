@@ -7,11 +7,13 @@ root of their own (``noetl_…``), because such a consumer ends on a body it can
 import re
 from typing import Final, Literal
 
+from noetl_contract.sharding import bucket_of
+
 COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 COMMITS_ROOT = "noetl_commits"
 INGRESS_ROOT = "noetl_ingress"
-DIRECT_ROOT = "noetl_hint.write"
+WRITES_ROOT = "noetl_write"
 DEAD_LETTERS = "noetl_dead"
 INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
@@ -30,6 +32,8 @@ type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
 ]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
+type WriteKind = IngressKind | Literal["claim"]
+"""The last token of the subject of a request; claims are never put into the stream."""
 URGENT_KINDS: Final[frozenset[IngressKind]] = frozenset({"cancel", "finalize", "pause", "resume"})
 """What people say about an execution; nothing of the work under way is before it (W27)."""
 
@@ -111,19 +115,30 @@ def ingress_subject(shard: int, *, execution_id: int, kind: IngressKind) -> str:
     return f"{INGRESS_ROOT}.{shard}.{execution_id}.{kind}"
 
 
-def direct_subject(ingress: str) -> str:
-    """Return the subject of a write past its stream, from that of its ingress message."""
-    return f"{DIRECT_ROOT}{ingress.removeprefix(INGRESS_ROOT)}"
+def write_subject(shard: int, *, execution_id: int, kind: WriteKind) -> str:
+    """Return ``noetl_write.<shard>.<bucket>.<execution_id>.<kind>``."""
+    return f"{WRITES_ROOT}.{shard}.{bucket_of(execution_id)}.{execution_id}.{kind}"
 
 
-def ingress_of_direct(subject: str) -> str:
-    """Return the ingress subject that a write past its stream stands for."""
-    return f"{INGRESS_ROOT}{subject.removeprefix(DIRECT_ROOT)}"
+def ingress_of_write(subject: str) -> str:
+    """Return the ingress subject of a requested write."""
+    _, shard, _, execution_id, kind = subject.split(".")
+    return f"{INGRESS_ROOT}.{shard}.{execution_id}.{kind}"
 
 
-def direct_filter(shard: int) -> str:
-    """Return the pattern of a shard's writes past their stream."""
-    return f"{DIRECT_ROOT}.{shard}.*.*"
+def writes_of_bucket(shard: int, bucket: int) -> str:
+    """Return the pattern of the writes that are requested of the owner of a bucket."""
+    return f"{WRITES_ROOT}.{shard}.{bucket}.*.*"
+
+
+def writes_of_shard(shard: int) -> str:
+    """Return the pattern of all writes that are requested of a shard's replicas."""
+    return f"{WRITES_ROOT}.{shard}.*.*.*"
+
+
+def writes_any(kind: WriteKind) -> str:
+    """Return the pattern of requested writes of one kind on all shards."""
+    return f"{WRITES_ROOT}.*.*.*.{kind}"
 
 
 def untyped_ingress_subject(shard: int, *, execution_id: int) -> str:
@@ -178,16 +193,11 @@ def replica_moves_subject(shard: int) -> str:
 
 
 def replica_subject(name: str) -> str:
-    """Return the subject on which one orchestrator gets the messages of its executions.
+    """Return the subject on which one orchestrator listens, so that others notice its end.
 
     It is one token below the root, so the rights of a release before are enough for it.
     """
     return f"{_REPLICAS_ROOT}.to-{name}"
-
-
-def replica_claims_subject(name: str) -> str:
-    """Return the subject on which one orchestrator gets the claims of its executions."""
-    return f"{_REPLICAS_ROOT}.claims-{name}"
 
 
 def control_subject(pool: str) -> str:

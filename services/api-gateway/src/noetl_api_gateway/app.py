@@ -289,6 +289,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 check_seconds=settings.ingress_check_seconds,
                 backlog=backlog,
                 large=LargeWrites(bus, services, next_id=ids.next),
+                is_direct=settings.writes_are_direct,
             )
             probe = HealthProbe(bus, services, timeout_seconds=settings.health_patience_seconds)
             service.ready_when("nats", bus.is_ready)

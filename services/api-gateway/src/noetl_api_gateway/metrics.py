@@ -97,20 +97,6 @@ HTTP_DURATION = histogram(
     "Latency of requests",
     ["route"],
 )
-PUBLISHED_AGAIN = counter(
-    "noetl_ingress_published_again_total",
-    "Messages published once more because the store had lost or answered them unheard",
-)
-WAYS = counter(
-    "noetl_ingress_writes_total",
-    "Writes that were answered: past the ingress stream, through it, or after another copy",
-    ["way"],
-    zeros=("short", "stream", "again"),
-)
-SENT_DIRECTLY = counter(
-    "noetl_ingress_sent_directly_total",
-    "Messages sent past the ingress stream because it acknowledged none for a second",
-)
 INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingress stream")
 DEAD_LETTERS = gauge("noetl_dead_letters", "Messages given up that are kept for people")
 REFUSED = counter(

@@ -8,6 +8,7 @@ from noetl_common.settings import (
     NatsSettings,
     ServiceSettings,
     ShardSettings,
+    WriteSettings,
 )
 from pydantic import Field, model_validator
 
@@ -28,6 +29,7 @@ class Settings(
     ShardSettings,
     IntakeSettings,
     LegacySettings,
+    WriteSettings,
 ):
     """Everything that can be set from outside; no database is among it."""
 

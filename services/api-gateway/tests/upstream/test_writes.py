@@ -6,15 +6,16 @@ from typing import Any, cast
 import pytest
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings
-from noetl_api_gateway.upstream import writes
-from noetl_api_gateway.upstream.ingress_stream import Backlog, holds_message
+from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.writes import IngressWriter
-from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
-from noetl_common.retry import ShortWay
+from noetl_common.writes import breaker, exchange
+from noetl_common.writes.sender import Sender
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,
@@ -25,7 +26,7 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
-from noetl_contract.subjects import direct_filter, ingress_of_direct
+from noetl_contract.subjects import ingress_of_write, writes_of_shard
 from noetl_testkit.bus import flush, nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
@@ -52,16 +53,16 @@ async def _drop(_message: Any, _delivery: Delivery) -> None:
 
 
 @pytest.fixture
-def patient_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes on the short way counts however late, also that nobody listens there."""
-    monkeypatch.setattr(writes, "SHORT_WAY_SECONDS", PATIENCE_SECONDS)
+def patient_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers to requests count however late they come, also that nobody listens."""
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
-def closed_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The short way stays closed once it has failed."""
-    for name in ("_FIRST_CLOSED_SECONDS", "_LONGEST_CLOSED_SECONDS"):
-        monkeypatch.setattr(f"noetl_common.retry.{name}", PATIENCE_SECONDS)
+def open_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request follows one that was not answered."""
+    for name in ("_FIRST_OPEN_SECONDS", "_LONGEST_OPEN_SECONDS"):
+        monkeypatch.setattr(breaker, name, PATIENCE_SECONDS)
 
 
 def test_each_waits_for_longer_than_whom_it_waits_for() -> None:
@@ -120,16 +121,18 @@ async def test_event_whose_reply_comes_while_the_stream_is_searched_is_not_sent_
     async def hold(_message: Any, delivery: Delivery) -> None:
         held.append(delivery)
 
-    async def search_and_hear(edge: Bus, sequence: int, message_id: str) -> bool:
-        is_there = await holds_message(edge, sequence, message_id)
+    holds = Sender.holds
+
+    async def search_and_hear(sender: Sender, ack: PubAck, *, message_id: str) -> bool:
+        is_there = await holds(sender, ack, message_id=message_id)
         if not is_there:
             reply = RpcReply(body=OK).model_dump_json().encode()
             await bus.reply(held[0].headers[REPLY_HEADER], reply)
             await flush(bus)
-            await flush(edge)
+            await flush(sender.bus)
         return is_there
 
-    monkeypatch.setattr(writes, "holds_message", search_and_hear)
+    monkeypatch.setattr(Sender, "holds", search_and_hear)
     world.backend.on_ingress = hold
     before = (await bus.js.stream_info(INGRESS.name)).state.last_seq
 
@@ -206,7 +209,7 @@ async def test_event_is_slowed_down_by_a_503_and_not_refused(world: World) -> No
     assert (await world.post("/api/events", EVENT)).json() == OK
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_event_is_held_while_the_stream_is_full(world: World) -> None:
     js = world.backend.bus.js
     name = INGRESS.name
@@ -456,7 +459,7 @@ async def test_register_is_asked_for_once(nats_url: str) -> None:
     assert len(world.backend.requests("register")) == 1
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
     bus = world.backend.bus
     sent: list[Incoming] = []
@@ -465,7 +468,7 @@ async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
         sent.append(message)
         bus.send_nowait(message.headers[REPLY_HEADER], RpcReply(body=OK).model_dump_json().encode())
 
-    await bus.subscribe(direct_filter(0), commit)
+    await bus.subscribe(writes_of_shard(0), commit)
     await flush(bus)
     answer = await world.post("/api/events", EVENT)
 
@@ -473,11 +476,11 @@ async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
     assert world.backend.ingress == []
     (message,) = sent
     assert decode_message(message.data).execution_id == EXECUTION_ID
-    assert ingress_of_direct(message.subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
+    assert ingress_of_write(message.subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
     assert AGAIN_HEADER not in message.headers
 
 
-@pytest.mark.usefixtures("closed_short_way")
+@pytest.mark.usefixtures("open_breaker")
 async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetition(
     world: World,
 ) -> None:
@@ -489,7 +492,7 @@ async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetit
         return RpcReply(body=OK)
 
     world.backend.on_ingress = commit
-    await world.backend.bus.subscribe(direct_filter(0), sent.append)
+    await world.backend.bus.subscribe(writes_of_shard(0), sent.append)
     await flush(world.backend.bus)
     answers = [await world.post("/api/events", EVENT) for _ in range(2)]
 
@@ -499,8 +502,8 @@ async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetit
     assert [AGAIN_HEADER in found for found in headers] == [True, False]
 
 
-@pytest.mark.usefixtures("patient_short_way")
-async def test_w21_where_nobody_takes_short_writes_the_stream_has_them_at_once(
+@pytest.mark.usefixtures("patient_requests")
+async def test_w21_where_nobody_takes_requests_the_stream_has_them_at_once(
     world: World,
 ) -> None:
     headers: list[dict[str, str]] = []
@@ -513,13 +516,13 @@ async def test_w21_where_nobody_takes_short_writes_the_stream_has_them_at_once(
     answer = await world.post("/api/events", EVENT)
 
     assert answer.json() == OK
-    # After a wait for an answer on the short way it would be there.
+    # After a wait for an answer to the request it would be there.
     assert AGAIN_HEADER not in headers[0]
 
 
-@pytest.mark.usefixtures("closed_short_way")
+@pytest.mark.usefixtures("open_breaker")
 @pytest.mark.parametrize("word", ["cancel", "pause", "resume", "finalize"])
-async def test_w27_people_take_the_short_way_also_while_others_leave_it_alone(
+async def test_w27_people_are_requested_also_while_the_breaker_is_open(
     world: World, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bus = world.backend.bus
@@ -535,11 +538,11 @@ async def test_w27_people_take_the_short_way_also_while_others_leave_it_alone(
         return RpcReply(body=OK)
 
     world.backend.on_ingress = from_the_stream
-    await bus.subscribe(direct_filter(0), commit)
+    await bus.subscribe(writes_of_shard(0), commit)
     await flush(bus)
-    for _ in range(2):  # the first is not answered there, so the way is closed to the second
+    for _ in range(2):  # the first request is not answered, so there is no second one
         assert (await world.post("/api/events", EVENT)).json() == OK
-    monkeypatch.setattr(writes, "SHORT_WAY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", PATIENCE_SECONDS)
     body = {"status": "COMPLETED"} if word == "finalize" else {}
     answer = await world.post(f"/api/executions/{EXECUTION_ID}/{word}", body)
 
@@ -559,7 +562,7 @@ async def test_w27_people_have_places_of_their_own(nats_url: str) -> None:
                 reply = RpcReply(body=OK).model_dump_json().encode()
                 bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
 
-        await bus.subscribe(direct_filter(0), commit)
+        await bus.subscribe(writes_of_shard(0), commit)
         await flush(bus)
         held = asyncio.create_task(world.post("/api/events", EVENT))
         await eventually(lambda: world.backend.ingress, what="the event is with the orchestrator")
@@ -568,27 +571,6 @@ async def test_w27_people_have_places_of_their_own(nats_url: str) -> None:
         assert answer.json() == OK
         assert not held.done()
         held.cancel()
-
-
-def test_the_short_way_is_tried_by_one_write_after_it_has_failed() -> None:
-    now = 100.0
-    way = ShortWay(lambda: now)
-
-    assert [way.take() for _ in range(3)] == [True, True, True]
-    for _ in range(3):
-        way.note(is_answered=False)
-    assert not way.take()
-    now += 1.5
-    assert [way.take(), way.take()] == [True, False]
-    way.note(is_answered=None)
-    assert way.take()
-    way.note(is_answered=False)
-    now += 1.5
-    assert not way.take()
-    now += 1.0
-    assert way.take()
-    way.note(is_answered=True)
-    assert [way.take(), way.take()] == [True, True]
 
 
 async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators(
@@ -606,7 +588,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
     # As while nobody leads the stream: what is published is lost without a word.
     await bus.js.update_stream(info.config.evolve(subjects=["nobody_leads.>"]))
     await bus.subscribe("noetl_ingress.>", lambda _message: None)
-    await bus.subscribe(direct_filter(0), sent.append)
+    await bus.subscribe(writes_of_shard(0), sent.append)
     await flush(bus)
     async with running(commit()):
         answer = await world.post("/api/events", EVENT)
@@ -614,7 +596,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
     assert answer.json() == OK
     message = decode_message(sent[0].data)
     assert message.execution_id == EXECUTION_ID
-    assert ingress_of_direct(sent[0].subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
+    assert ingress_of_write(sent[0].subject) == f"noetl_ingress.0.{EXECUTION_ID}.events"
     assert [AGAIN_HEADER in one.headers for one in sent[:2]] == [False, True]
 
 
@@ -632,7 +614,7 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
             reply = RpcReply(body=OK).model_dump_json().encode()
             bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
-    await bus.subscribe(direct_filter(0), commit)
+    await bus.subscribe(writes_of_shard(0), commit)
     await flush(bus)
     answer = await world.post("/api/events", EVENT)
 
@@ -661,3 +643,44 @@ async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsSe
 
     assert caught.value.status == 501
     assert "catalog" not in caught.value.text
+
+
+async def test_with_the_stream_first_only_people_are_requested(nats_url: str) -> None:
+    async with make_world(nats_url, ingress="stream") as world:
+        bus = world.backend.bus
+        sent: list[Incoming] = []
+
+        def commit(message: Incoming) -> None:
+            sent.append(message)
+            reply = RpcReply(body={"status": "cancelled"}).model_dump_json().encode()
+            bus.send_nowait(message.headers[REPLY_HEADER], reply)
+
+        await bus.subscribe(writes_of_shard(0), commit)
+        await flush(bus)
+        event = await world.post("/api/events", EVENT)
+        cancel = await world.post(f"/api/executions/{EXECUTION_ID}/cancel", {})
+
+    assert event.json() == OK
+    assert cancel.json() == {"status": "cancelled"}
+    assert [one.subject.rpartition(".")[2] for one in sent] == ["cancel"]
+    assert [one["type"] for one in world.backend.ingress] == ["events"]
+
+
+async def test_with_the_stream_first_the_owner_is_asked_for_what_stays_in_it(nats_url: str) -> None:
+    async with make_world(nats_url, ingress="stream", ingress_check_seconds=0.1) as world:
+        bus = world.backend.bus
+        world.backend.on_ingress = _hold
+        sent: list[Incoming] = []
+
+        def commit(message: Incoming) -> None:
+            sent.append(message)
+            reply = RpcReply(body=OK).model_dump_json().encode()
+            bus.send_nowait(message.headers[REPLY_HEADER], reply)
+
+        await bus.subscribe(writes_of_shard(0), commit)
+        await flush(bus)
+        answer = await world.post("/api/events", EVENT)
+
+    assert answer.json() == OK
+    assert sent
+    assert len(set(world.backend.attempts)) <= 1, "one copy in the stream is enough"

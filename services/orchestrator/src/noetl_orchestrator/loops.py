@@ -14,8 +14,6 @@ from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
-from noetl_orchestrator.ingress.consumer import run_consumer
-from noetl_orchestrator.ingress.direct import run_direct
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
@@ -125,42 +123,15 @@ async def run_timers(
 def _spawn_intake(
     service: Service, settings: Settings, orchestrator: Orchestrator, *, bus: Bus
 ) -> None:
-    durables = ingress_durables(settings.shard_index)
-    service.spawn(
-        "direct writes",
-        run_direct(
-            bus,
-            orchestrator.on_batch,
-            shard=settings.shard_index,
-            window=settings.ingress_window,
-            queue="orchestrator",
-            beat=service.beater("direct writes"),
-        ),
-    )
+    service.spawn("door", orchestrator.door.run(beat=service.beater("door")))
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
-    service.spawn(
-        "messages of siblings",
-        orchestrator.on_batch.handover.run(beat=service.beater("messages of siblings")),
-    )
-    service.spawn(
-        "claims of siblings",
-        orchestrator.claims.run_passed(beat=service.beater("claims of siblings")),
-    )
     service.spawn("pools", orchestrator.pools.run())
+    durables = ingress_durables(settings.shard_index)
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
-    for durable in durables:
-        name = f"intake {durable.name}"
-        service.spawn(
-            name,
-            run_consumer(
-                bus,
-                durable,
-                orchestrator.on_batch,
-                window=settings.ingress_window,
-                beat=service.beater(name),
-            ),
-        )
+    for durable, reader in orchestrator.spill_readers.items():
+        name = f"intake {durable}"
+        service.spawn(name, reader.run(beat=service.beater(name)))
 
 
 async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warning: str) -> None:

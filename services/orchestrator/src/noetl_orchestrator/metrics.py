@@ -23,13 +23,15 @@ ACTIVE = gauge(
     "noetl_orchestrator_active",
     "1 while this replica owns executions; another one is ready to follow.",
 )
-HANDED_OVER = counter(
-    "noetl_orchestrator_handed_over_total",
-    "Messages given to the replica that owns their execution.",
+DROPPED = counter(
+    "noetl_orchestrator_dropped_requests_total",
+    "Requested writes dropped because too many wait; their senders put them into the stream.",
 )
-HANDED_DROPPED = counter(
-    "noetl_orchestrator_handed_dropped_total",
-    "Messages of other replicas dropped because too many wait; they are given again.",
+FORWARDED = counter(
+    "noetl_orchestrator_forwarded_total",
+    "Messages of the stream requested of the owner of their execution: answered, or decided here.",
+    ("end",),
+    zeros=("answered", "here"),
 )
 COMMANDS_HANDED = counter(
     "noetl_orchestrator_commands_handed_total",

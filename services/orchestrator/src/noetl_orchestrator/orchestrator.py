@@ -1,7 +1,7 @@
 """Build one orchestrator from its rooms, on a bus and a database; `app` and tests use it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -12,13 +12,16 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
 from noetl_common.pool_watch import PoolWatch
 from noetl_common.service import Service
+from noetl_contract.streams import ingress_durables
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.cpu_limit import CpuLimit
 from noetl_orchestrator.ingress.claims import ClaimHandler
+from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
+from noetl_orchestrator.ingress.spill_reader import SpillReader
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.children import Children
 from noetl_orchestrator.leases.demand import Demand
@@ -121,9 +124,9 @@ class Orchestrator:
         )
         self.children = Children(database, settings)
         self.runs, self.demand = Runs(database), Demand(database, self.pauses)
-
-        self.on_batch = IngressHandler(bus, self.dispatcher, self.replicas, settings)
         self.claims = ClaimHandler(bus, self.store, self.dispatcher, self.replicas, settings)
+        self.intake = IngressHandler(bus, self.dispatcher, self.replicas, settings)
+        self.door, self.spill_readers = self._build_ways_in(bus)
 
     async def __aenter__(self) -> Self:
         self.clock.set(await self.store.read_clock())
@@ -133,6 +136,15 @@ class Orchestrator:
         self._hints.news.close()
         self.playbooks.close()
         await self.store.close()
+
+    def _build_ways_in(self, bus: Bus) -> tuple[Door, Mapping[str, SpillReader]]:
+        shard, window = self._settings.shard_index, self._settings.ingress_window
+        door = Door(bus, self.intake, shard=shard, window=window, claims=self.claims)
+        readers = {
+            durable.name: SpillReader(bus, self.intake, durable, window=window)
+            for durable in ingress_durables(shard)
+        }
+        return door, readers
 
     def _build_dispatcher(self) -> Dispatcher:
         return Dispatcher(

@@ -8,7 +8,7 @@ import pytest
 from noetl_common.bus.inbox import Incoming
 from noetl_common.settings import ServiceSettings
 from noetl_common.telemetry.tracing import start_tracing, stop_tracing
-from noetl_orchestrator.ingress.direct import DirectDelivery
+from noetl_orchestrator.ingress.door import Requested
 from noetl_orchestrator.traces import arrival_of
 from otlp_receiver import receiving
 
@@ -30,9 +30,9 @@ def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_traced")
-def test_what_came_past_the_stream_has_come_now() -> None:
+def test_what_was_requested_has_come_now() -> None:
     before = time_ns()
-    arrival = arrival_of(DirectDelivery(NOBODY, MESSAGE))
+    arrival = arrival_of(Requested(NOBODY, MESSAGE))
 
     assert arrival is not None
     assert arrival.sender == CONTEXT
@@ -40,4 +40,4 @@ def test_what_came_past_the_stream_has_come_now() -> None:
 
 
 def test_nobody_asks_while_tracing_is_off() -> None:
-    assert arrival_of(DirectDelivery(NOBODY, MESSAGE)) is None
+    assert arrival_of(Requested(NOBODY, MESSAGE)) is None

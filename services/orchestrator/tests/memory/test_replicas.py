@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
+from noetl_contract.sharding import bucket_of
 from noetl_orchestrator import metrics
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.load import Load, LoadMeter
-from noetl_orchestrator.memory.replicas import Replicas, _bucket, _owners
+from noetl_orchestrator.memory.replicas import Replicas, _owners
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 
@@ -109,7 +110,7 @@ def test_buckets_are_shared_evenly_and_only_those_of_a_change_move() -> None:
 
 def test_ids_made_one_after_the_other_are_spread() -> None:
     ids = [(1_000_000 * second << 22) + counter for second in range(50) for counter in range(40)]
-    counts = Counter(_bucket(one) for one in ids)
+    counts = Counter(bucket_of(one) for one in ids)
     assert len(counts) > 200
     assert max(counts.values()) < 40
 
@@ -155,7 +156,7 @@ async def test_w24_busy_owners_are_joined_and_idle_ones_relieved(shard: Shard) -
         for _ in range(3)
     ]
     siblings.sort(key=lambda one: one.name)
-    subscriptions = [await one.listen() for one in siblings]
+    subscriptions = [found for one in siblings for found in await one.listen()]
 
     async def after_looks(count: int) -> list[bool]:
         for _ in range(count):
@@ -188,7 +189,7 @@ async def test_w23_one_that_has_left_comes_not_back_with_its_last_commits(shard:
     first, second = [Replicas(shard.bus, cache, shard=7) for cache in caches]
     noted: list[tuple[int, int]] = []
     caches[0].note_newer = lambda *moved: noted.append(moved)  # type: ignore[method-assign]
-    subscriptions = [await one.listen() for one in (first, second)]
+    subscriptions = [found for one in (first, second) for found in await one.listen()]
     await second.show()
     await eventually(lambda: first.are_there and second.are_there)
 
@@ -208,4 +209,4 @@ def active(replica: Replica) -> bool:
 async def is_told(siblings: Sequence[Replicas]) -> bool:
     """Show each to the others; tell whether the younger ones know the oldest."""
     await siblings[0].show()
-    return all(one.owners == [siblings[0].name] for one in siblings[1:])
+    return all(one._active == [siblings[0].name] for one in siblings[1:])

@@ -224,7 +224,9 @@ def _transport(
         claims = EdgeClaims(edge, identity=identity, timing=timing, workloads=workloads)
         way = _Way(over_edge, claims, over_http)
     else:
-        way = _way_over_bus(bus, identity, runs, timing, workloads)
+        way = _way_over_bus(
+            bus, identity, runs, timing, workloads, is_direct=settings.writes_are_direct
+        )
     return FastTransport(
         way.channel,
         claims=way.claims,
@@ -261,10 +263,16 @@ class _Way:
 
 
 def _way_over_bus(
-    bus: Bus, identity: Identity, runs: Runs, timing: Timing, workloads: Workloads
+    bus: Bus,
+    identity: Identity,
+    runs: Runs,
+    timing: Timing,
+    workloads: Workloads,
+    *,
+    is_direct: bool,
 ) -> _Way:
     return _Way(
-        BusChannel(bus),
+        BusChannel(bus, is_direct=is_direct),
         BusClaims(bus, identity=identity, timing=timing, workloads=workloads),
         BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
     )

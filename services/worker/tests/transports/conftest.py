@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 from message_worker import StartWorker, worker_starter
-from noetl_common.retry import SHORT_WAY_SECONDS
+from noetl_common.writes import breaker
+from noetl_common.writes.sender import ANSWER_SECONDS
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.transports.fast import over_bus
@@ -24,15 +25,15 @@ async def plane(nats_url: str) -> AsyncIterator[ControlPlane]:
 
 
 @pytest.fixture
-def patient_short_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """What is answered past the stream counts however late; a call gives the limit back."""
-    change = partial(monkeypatch.setattr, over_bus, "SHORT_WAY_SECONDS")
+def patient_requests(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Answers to requests count however late they come; a call gives the limit back."""
+    change = partial(monkeypatch.setattr, over_bus, "ANSWER_SECONDS")
     change(PATIENCE_SECONDS)
-    return partial(change, SHORT_WAY_SECONDS)
+    return partial(change, ANSWER_SECONDS)
 
 
 @pytest.fixture
-def closed_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The short way stays closed once it has failed."""
-    for name in ("_FIRST_CLOSED_SECONDS", "_LONGEST_CLOSED_SECONDS"):
-        monkeypatch.setattr(f"noetl_common.retry.{name}", PATIENCE_SECONDS)
+def open_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request follows one that was not answered."""
+    for name in ("_FIRST_OPEN_SECONDS", "_LONGEST_OPEN_SECONDS"):
+        monkeypatch.setattr(breaker, name, PATIENCE_SECONDS)

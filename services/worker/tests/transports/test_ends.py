@@ -16,7 +16,7 @@ from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import EndedExecutions
-from short_way import deliver, listening, until_unacked
+from request_listener import deliver, listening, until_unacked
 from worker_control_plane import ControlPlane, granted, make_command, make_notification
 
 ENDED = 8
@@ -67,7 +67,7 @@ async def test_what_runs_is_stopped_although_nobody_was_told_of_it(
 
 
 async def test_a_command_that_came_with_an_answer_is_not_begun(
-    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
+    plane: ControlPlane, start_worker: StartWorker, patient_requests: Callable[[], None]
 ) -> None:
     async with (
         listening(plane, lambda _message, _incoming: None) as listener,
@@ -78,7 +78,7 @@ async def test_a_command_that_came_with_an_answer_is_not_begun(
         await plane.notify(note_of(2, 7))
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
-        patient_short_way()
+        patient_requests()
         await tell_end(plane, worker)
         worker.gate.open.set()
         await plane.outcome(2)
@@ -120,7 +120,7 @@ async def test_what_was_stored_before_the_connection_is_claimed(
 
 
 async def test_what_came_with_an_answer_before_the_connection_is_claimed(
-    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
+    plane: ControlPlane, start_worker: StartWorker, patient_requests: Callable[[], None]
 ) -> None:
     def answer(_message: dict[str, Any], _incoming: Incoming) -> None:
         return None
@@ -134,7 +134,7 @@ async def test_what_came_with_an_answer_before_the_connection_is_claimed(
         await plane.notify(note_of(2, 7))
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
-        patient_short_way()
+        patient_requests()
         worker.hearing.lose()
         worker.gate.open.set()
         await plane.outcome(2)

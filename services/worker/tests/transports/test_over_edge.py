@@ -452,9 +452,9 @@ def message_to(channel: EdgeChannel, event_id: int, answers: list[int]) -> Messa
         decode_notification(orjson.dumps(make_notification(event_id, command=make_command("noop"))))
     )
     assert command is not None
-    reply = channel.listen(lambda _answer: answers.append(event_id))
-    place = Place(0, event_id, 0)
-    return Message("start", replace(command, server_url=""), b"{}", place, reply=reply)
+    message = Message("start", replace(command, server_url=""), b"{}", Place(0, event_id, 0))
+    message.reply = channel.open(message, lambda _answer: answers.append(event_id))
+    return message
 
 
 async def test_a_post_that_nobody_waits_for_goes_on(edge: ScriptedEdge) -> None:

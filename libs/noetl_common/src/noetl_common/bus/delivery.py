@@ -104,17 +104,19 @@ class Delivery:
             self._answered = True
             self._owner.answer(self, _TERM, final=True)
 
-    async def dead_letter(self, reason: str) -> None:
+    async def dead_letter(self, reason: str) -> bool:
         """Copy the message to the dead letters with a reason, and ask for no other delivery.
 
-        If the copy can't be stored the message is delivered again later.
+        If the copy can't be stored the message is delivered again later. Returns whether it is.
         """
         if self._answered:
-            return
-        if await self._owner.bury(self, reason):
+            return True
+        is_kept = await self._owner.bury(self, reason)
+        if is_kept:
             await self.term()
         else:
             await self.nak(1.0)
+        return is_kept
 
     def _metadata(self) -> tuple[int, int, str, int]:
         if self._fields is None:

@@ -164,10 +164,11 @@ def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryvi
 
 
 class PartCollector:
-    """Joins parts in any order, repetitions included."""
+    """Joins parts in any order, repetitions included; those of another body begin anew."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
+        self._body = (0, 0)
 
     @staticmethod
     def is_part(headers: Mapping[str, str]) -> bool:
@@ -183,7 +184,12 @@ class PartCollector:
         number, count, size = (int(word) for word in headers[PART_HEADER].split("/"))
         if size > LARGEST_JOINED:
             raise TooLarge(what="an answer in parts", size=size, limit=LARGEST_JOINED)
+        if self._body != (count, size):
+            self._body = (count, size)
+            self._parts.clear()
         self._parts[number] = data
         if len(self._parts) < count:
             return None
-        return b"".join(self._parts[index] for index in range(1, count + 1))
+        whole = b"".join(self._parts[index] for index in range(1, count + 1))
+        self._parts.clear()
+        return whole

@@ -28,11 +28,12 @@ from noetl_contract.subjects import (
     INBOX_ROOT,
     WATCH_HINT,
     IngressKind,
+    WriteKind,
     control_subject,
     dead_letter_subject,
-    direct_subject,
     inbox_prefix,
     ingress_any,
+    writes_any,
 )
 
 type AnyOperation = Operation[Shape, Json]
@@ -85,6 +86,13 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
     "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
 }
+# What owners are asked; orchestrators ask each other on behalf of the others.
+_REQUESTS: dict[str, tuple[WriteKind, ...]] = {
+    **{name: _KINDS[name] for name in ("api-gateway", "catalog", "worker")},
+    "orchestrator": (*_KINDS["api-gateway"], "claim"),
+}
+_SENT_BEFORE = frozenset({"api-gateway", "worker"})
+_UNSTORED = frozenset({"hint", "request"})
 # Streams whose messages a service hears as they come, without a durable.
 _HEARD = (channels.COMMITS, channels.EVENTS)
 # Streams that a service reads through durables.
@@ -126,7 +134,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         *(
             _address(channel)
             for channel in channels.CHANNELS
-            if name in channel.receivers and (channel.role == "hint" or channel in _HEARD)
+            if name in channel.receivers and (channel.role in _UNSTORED or channel in _HEARD)
         ),
     ]
     match name:
@@ -136,6 +144,8 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
             verbs = ("INFO", "CREATE", "UPDATE", "MSG.GET", "MSG.DELETE")
             publish += [f"{_API}.STREAM.{verb}.{streams.PAGES.name}" for verb in verbs]
         case "orchestrator":
+            # One of the release before is asked there.
+            subscribe.append("noetl_hint.write.*.*.*")
             # How far the pools are, by which commands are judged that nobody claims.
             # Which of them have one durable only, by which commands travel in notifications.
             publish += [
@@ -161,7 +171,7 @@ def _worker(pool: Pool) -> BrokerUser:
     durable = replace(durable, name=pool.durable or durable.name)
     publish = [
         *(ingress_any(kind) for kind in _KINDS["worker"]),
-        *(direct_subject(ingress_any(kind)) for kind in _KINDS["worker"]),
+        *_requests("worker"),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
@@ -181,9 +191,18 @@ def _sends(service: str, channel: Channel) -> Iterable[str]:
         return ()
     if channel is channels.INGRESS:
         return tuple(ingress_any(kind) for kind in _KINDS[service])
-    if channel is channels.DIRECT_WRITES:
-        return tuple(direct_subject(ingress_any(kind)) for kind in _KINDS[service])
+    if channel is channels.WRITES:
+        return _requests(service)
     return (_address(channel),)
+
+
+def _requests(service: str) -> Iterable[str]:
+    kinds = _REQUESTS[service]
+    found = [writes_any(kind) for kind in kinds]
+    if service in _SENT_BEFORE:
+        # Of the release before: nobody listens there, which its senders are told at once.
+        found += [f"noetl_hint.write.*.*.{kind}" for kind in kinds]
+    return found
 
 
 def _address(channel: Channel) -> str:

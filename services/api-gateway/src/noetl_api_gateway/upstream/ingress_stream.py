@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
-from noetl_common.bus.jetstream import get_message, stream_info
+from noetl_common.bus.jetstream import stream_info
 from noetl_common.logging import get_logger
 from noetl_common.process.measures import not_measured
 from noetl_contract.streams import DEAD, INGRESS
@@ -52,22 +52,6 @@ async def measure_dead_letters(bus: Bus) -> None:
     """
     info = await stream_info(bus, DEAD.name, seconds=_SECONDS)
     DEAD_LETTERS.set(0 if info is None else info.messages)
-
-
-async def holds_message(bus: Bus, sequence: int, message_id: str) -> bool:
-    """Return whether a message still waits in the stream.
-
-    It does not when it was acknowledged, and when the store was lost; the sequence may then
-    be that of another message.
-
-    Raises:
-        BusUnavailable: no answer.
-    """
-    try:
-        message = await get_message(bus, INGRESS.name, sequence, seconds=_SECONDS)
-    except TopologyRefused as error:
-        raise BusUnavailable(what=INGRESS.name, reason=error.message) from error
-    return message is not None and message.message_id == message_id
 
 
 async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: float) -> None:

@@ -72,6 +72,7 @@ def make_schedules(
         shard_count=shards,
         at_once=settings.schedule_starts_at_once,
         seconds=settings.schedule_start_seconds,
+        is_direct=settings.writes_are_direct,
     )
     launcher = Launcher(store, starts, ids=ids, clock=store.now, shards=shards)
     firings = Firings(

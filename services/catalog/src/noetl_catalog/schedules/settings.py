@@ -1,10 +1,10 @@
 """Settings of schedules."""
 
-from noetl_common.environment.pieces import SettingsPiece
+from noetl_common.settings import WriteSettings
 from pydantic import Field
 
 
-class ScheduleSettings(SettingsPiece):
+class ScheduleSettings(WriteSettings):
     """How schedules are fired, and how long what became of their times is kept."""
 
     schedules_enabled: bool = Field(

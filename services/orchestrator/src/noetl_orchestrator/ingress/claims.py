@@ -1,21 +1,21 @@
 """Claims of commands: each waits for the turn that grants or refuses it.
 
-That is a turn of the replica that owns the execution; a claim that came to another is passed on.
+That is a turn of the replica that owns the execution, of which others request it.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusUnavailable, NobodyListens
-from noetl_common.bus.rpc import Encoded, Forwarded, Listener, RawRequest, handle
+from noetl_common.bus.errors import BusForbidden, BusUnavailable, NobodyListens
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.rpc import Encoded, Forwarded, handle
 from noetl_common.bus.rpc.replies import encode_error, reply_to_error
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject, encode
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest, ClaimRetry
-from noetl_contract.subjects import replica_claims_subject
+from noetl_contract.subjects import write_subject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
@@ -32,7 +32,6 @@ from noetl_orchestrator.turn.prepare import FINISHED
 _log = get_logger()
 
 _PASSED_SECONDS = 10.0
-_BEAT_SECONDS = 1.0
 _UNPROVEN = "The claim does not show the capability of its command"
 
 
@@ -52,6 +51,8 @@ class ClaimHandler:
         self._replicas = replicas
         self._settings = settings
         self._fences = Fences(settings)
+        self._owned = handle(CLAIM, self._on_owned)
+        self._taken: set[asyncio.Task[None]] = set()
 
     async def on_claim(self, claim: ClaimRequest) -> _Found:
         """Have one claim decided by the replica that owns its execution."""
@@ -71,48 +72,44 @@ class ClaimHandler:
         known = claim
         if claim.execution_id is None:
             known = claim.model_copy(update={"execution_id": execution_id})
-        owner = self._replicas.owner_of(execution_id)
-        if owner is not None:
+        if self._replicas.owner_of(execution_id) is not None:
+            subject = write_subject(
+                self._settings.shard_index, execution_id=execution_id, kind="claim"
+            )
             try:
                 answer = await self._bus.request(
-                    replica_claims_subject(owner),
-                    encode_value(known),
-                    seconds=_PASSED_SECONDS,
+                    subject, encode_value(known), seconds=_PASSED_SECONDS
                 )
-            except NobodyListens:
-                self._replicas.lose(owner)
+                return Forwarded(answer.data)
+            except (NobodyListens, BusForbidden):
+                pass  # its owner is gone, or our login is of the release before
             except BusUnavailable:
                 return _refusal(_BUSY)
-            else:
-                return Forwarded(answer.data)
         return await self._decide(execution_id, known)
 
-    async def run_passed(self, *, beat: Callable[[], None] = lambda: None) -> None:
-        """Answer the claims that siblings pass on to this replica, until cancelled."""
+    def take(self, incoming: Incoming) -> None:
+        """Decide a claim that came to another replica, and answer it."""
+        if len(self._taken) >= self._settings.claims_at_once:
+            self._bus.send_nowait(incoming.reply, encode_error(503, str(_BUSY.error)))
+            return
+        task = asyncio.create_task(self._answer(incoming))
+        self._taken.add(task)
+        task.add_done_callback(self._taken.discard)
 
-        async def decide(claim: ClaimRequest) -> _Answer:
-            return await self._decide(claim.execution_id or 0, claim)
+    async def drain(self) -> None:
+        """Wait for the answers to what was taken."""
+        while self._taken:
+            await asyncio.wait(self._taken)
 
-        handler = handle(CLAIM, decide)
-
-        async def answer(message: RawRequest) -> None:
-            try:
-                _status, body = await handler.answer(message.data)
-            except Exception as error:  # noqa: BLE001 -- the worker must get an answer
-                _status, body = reply_to_error(error, name=handler.name, has_details=True)
-            await self._bus.reply(message.reply, body)
-
-        listener = Listener(self._bus, limit=self._settings.claims_at_once, refuse=self._refuse)
-        await listener.listen(replica_claims_subject(self._replicas.name), answer, queue="")
+    async def _answer(self, incoming: Incoming) -> None:
         try:
-            while True:
-                beat()
-                await asyncio.sleep(_BEAT_SECONDS)
-        finally:
-            await asyncio.shield(listener.drain())
+            _status, body = await self._owned.answer(incoming.data)
+        except Exception as error:  # noqa: BLE001 -- the worker must get an answer
+            _status, body = reply_to_error(error, name=self._owned.name, has_details=True)
+        await self._bus.reply(incoming.reply, body)
 
-    def _refuse(self, message: RawRequest) -> None:
-        self._bus.send_nowait(message.reply, encode_error(503, str(_BUSY.error)))
+    async def _on_owned(self, claim: ClaimRequest) -> _Answer:
+        return await self._decide(claim.execution_id or 0, claim)
 
     async def _decide(self, execution_id: int, claim: ClaimRequest) -> _Answer:
         """Decide one claim; hold back a repeated claim for the time that the engine gives."""

@@ -28,7 +28,6 @@ from noetl_orchestrator.ingress.decode import (
     decode,
     turn_input_of,
 )
-from noetl_orchestrator.ingress.handover import HandOver
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
@@ -51,7 +50,6 @@ class IngressHandler:
         settled: each is called when a message was answered, to request more.
         idle: set while no message waits for its answer.
         replicas: say whether this process takes part.
-        handover: gives messages to the replicas that own their executions.
     """
 
     def __init__(
@@ -59,7 +57,6 @@ class IngressHandler:
     ) -> None:
         self.bus = bus
         self.replicas = replicas
-        self.handover = HandOver(bus, replicas, self, most_waiting=4 * settings.ingress_window)
         self.settled: list[Callable[[], None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
@@ -75,10 +72,6 @@ class IngressHandler:
     def under_way(self) -> int:
         """How many messages wait for their answers."""
         return self._working
-
-    async def __call__(self, deliveries: list[Delivery]) -> None:
-        """Take messages of the broker: each is decided by the replica that owns its execution."""
-        await self.take_here(await self.handover.give(deliveries))
 
     async def take_here(self, deliveries: Sequence[Delivery]) -> None:
         """Submit messages to turns without waiting for their answers."""
@@ -215,9 +208,9 @@ class MessageCaller(Caller):
         self._handler.finished()
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """Reply, and keep the message as a dead letter."""
-        await self._reply(answer)
-        await self._delivery.dead_letter(reason)
+        """Keep the message as a dead letter, and reply; one that can't be kept comes again."""
+        if await self._delivery.dead_letter(reason):
+            await self._reply(answer)
         self._handler.finished()
 
     async def given_back(self, delay_seconds: float) -> None:

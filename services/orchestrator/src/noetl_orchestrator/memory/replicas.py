@@ -2,8 +2,8 @@
 
 Any replica may decide any execution: the position check of the commit keeps the log consistent.
 But one that decides what another has in memory makes both read rows. So each execution has an
-owner among the replicas, which all of them compute alike, and messages are handed over to it (ADR
-8). Who commits to an execution of another replica tells its new position. All of this may be lost.
+owner among the replicas, which all of them compute alike, and writes are requested of it (ADR 8).
+Who commits to an execution of another replica tells its new position. All of this may be lost.
 
 Only as many replicas own executions as have work for a core: many executions decided in one turn
 and one commit cost a third of as many that are decided alone. The others are ready to follow.
@@ -21,7 +21,8 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.hints import ReplicaMoves
-from noetl_contract.subjects import replica_moves_subject
+from noetl_contract.sharding import BUCKETS, bucket_of
+from noetl_contract.subjects import replica_moves_subject, replica_subject
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
@@ -38,9 +39,7 @@ _ABSENCE_SECONDS = 5.0
 _LATE_SECONDS = 1.5
 # After a change copies of before may be in memory anywhere.
 _UNSETTLED_SECONDS = 5.0
-_BUCKETS = 256
-# Spreads ids, whose low bits are counters, over the upper bits of 64.
-_MULTIPLIER = 0x9E3779B97F4A7C15
+_ALL_BUCKETS = frozenset(range(BUCKETS))
 
 
 class Replicas:
@@ -58,8 +57,7 @@ class Replicas:
 
     Attributes:
         name: of this process, new with each; names of older processes come first.
-        gone: each is called with the name of a sibling that owns nothing any more.
-        activated: each is called when this process begins to own executions.
+        changed: each is called when this process owns other buckets than before.
     """
 
     def __init__(
@@ -73,8 +71,7 @@ class Replicas:
         look: Callable[[], Load] | None = None,
     ) -> None:
         self.name = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
-        self.gone: list[Callable[[str], None]] = []
-        self.activated: list[Callable[[], None]] = []
+        self.changed: list[Callable[[], None]] = []
         self._bus = bus
         self._cache = cache
         self._subject = replica_moves_subject(shard)
@@ -86,6 +83,7 @@ class Replicas:
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
         self._namers: set[str] = set()
+        self._unheard: dict[str, str] = {}
         self._shows = 0
         self._loads: dict[str, Load] = {}
         self._chosen: list[str] = []
@@ -105,7 +103,7 @@ class Replicas:
 
         Not before siblings had time to tell, by the second time that this process was shown.
         """
-        return self._shows > 1 and self._heard.keys() <= self._namers
+        return self._has_looked and self._heard.keys() <= self._namers
 
     @property
     def is_active(self) -> bool:
@@ -113,20 +111,34 @@ class Replicas:
         return self.name in self._active
 
     @property
-    def owners(self) -> list[str]:
-        """Return the siblings that own executions."""
-        return [name for name in self._active if name != self.name]
+    def owned_buckets(self) -> frozenset[int]:
+        """Return the buckets whose executions this process owns.
+
+        None before siblings had time to tell that they own them.
+        """
+        if not (self._has_looked and self.is_active):
+            return frozenset()
+        if not self._owners:
+            return _ALL_BUCKETS
+        return frozenset(n for n, owner in enumerate(self._owners) if owner == self.name)
+
+    @property
+    def _has_looked(self) -> bool:
+        return self._shows > 1
 
     def owner_of(self, execution_id: int) -> str | None:
         """Return the sibling that owns an execution; None for this process."""
         if not self._owners:
             return None
-        owner = self._owners[_bucket(execution_id)]
+        owner = self._owners[bucket_of(execution_id)]
         return None if owner == self.name else owner
 
-    async def listen(self) -> Subscription:
-        """Subscribe to what siblings tell."""
-        return await self._bus.subscribe(self._subject, self._take)
+    async def listen(self) -> Sequence[Subscription]:
+        """Subscribe to what siblings tell, and to a subject that tells them of this one's end."""
+        return [
+            await self._bus.subscribe(self._subject, self._take),
+            await self._bus.subscribe(replica_subject(self.name), lambda _knock: None),
+        ]
 
     async def tell(self, moved: Sequence[tuple[int, int]]) -> None:
         """Send new positions of executions to siblings that may have them in memory."""
@@ -156,7 +168,10 @@ class Replicas:
         self._loads[self.name] = self._look()
         self._choose()
         await self.send(())
+        await self._knock()
         self._shows += 1
+        if self._shows == 2:
+            self._tell_change()
         now = self._monotonic()
         was_late, self._shown_at = now - self._shown_at > _LATE_SECONDS, now
         if was_late:
@@ -164,6 +179,30 @@ class Replicas:
         late = now - _ABSENCE_SECONDS
         for name in [name for name, heard_at in self._heard.items() if heard_at < late]:
             self.lose(name)
+
+    async def _knock(self) -> None:
+        """Send owners an empty message: the broker tells of those that have died."""
+        for owner in self._active:
+            if owner in self._heard:
+                try:
+                    await self._bus.send(
+                        replica_subject(owner), b"", reply=self._unheard_subject(owner)
+                    )
+                except NoetlError:
+                    return
+
+    def _unheard_subject(self, name: str) -> str:
+        """Return the subject on which the broker tells that nobody hears a sibling."""
+        subject = self._unheard.get(name)
+        if subject is None:
+            subject = self._unheard[name] = self._bus.inbox().fresh_subject()
+
+            def told(incoming: Incoming) -> None:
+                if incoming.is_no_responders:
+                    self.lose(name)
+
+            self._bus.inbox().register(subject, told)
+        return subject
 
     def leave(self) -> None:
         """Tell siblings that this process takes no more messages, now and with its last commits."""
@@ -175,12 +214,13 @@ class Replicas:
         if self._heard.pop(name, None) is None:
             return
         self._namers.discard(name)
+        subject = self._unheard.pop(name, None)
+        if subject is not None:
+            self._bus.inbox().forget(subject)
         if name in self._takers:
             self._takers.discard(name)
             self._loads.pop(name, None)
             self._settle()
-            for tell in self.gone:
-                tell(name)
 
     @property
     def rest_seconds(self) -> float:
@@ -188,7 +228,7 @@ class Replicas:
         return _TOGETHER_SECONDS if self._heard else _ALONE_SECONDS
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        body = ReplicaMoves({"from": self.name, "moved": list(moved), "takes": True})
+        body = ReplicaMoves({"from": self.name, "moved": list(moved), "buckets": True})
         body["names"] = True
         if self._has_left:
             body["leaves"] = True
@@ -217,7 +257,7 @@ class Replicas:
         self._heard[name] = self._monotonic()
         if message.get("names"):
             self._namers.add(name)
-        if message.get("takes"):
+        if message.get("buckets"):
             self._takers.add(name)
             if "wanted" in message:
                 self._loads[name] = Load(message["wanted"], message.get("spare", True))
@@ -262,7 +302,6 @@ class Replicas:
 
     def _settle(self) -> None:
         """Compute the owners anew, and drop copies of executions that others own now."""
-        was_active = self.is_active
         names = self._names()
         active = [name for name in self._chosen if name in names] or names[:1]
         if active == self._active:
@@ -279,16 +318,14 @@ class Replicas:
             is_active=self.is_active,
             dropped_copies=dropped,
         )
-        if self.is_active and not was_active:
-            for tell in self.activated:
-                tell()
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        for tell in self.changed:
+            tell()
 
     def _is_unsettled(self) -> bool:
         return self._monotonic() - self._changed_at < _UNSETTLED_SECONDS
-
-
-def _bucket(execution_id: int) -> int:
-    return (execution_id * _MULTIPLIER >> 56) % _BUCKETS
 
 
 def _owners(names: Sequence[str]) -> list[str]:
@@ -297,12 +334,12 @@ def _owners(names: Sequence[str]) -> list[str]:
     def weight(name: str, bucket: int) -> bytes:
         return hashlib.blake2b(f"{name}:{bucket}".encode(), digest_size=8).digest()
 
-    return [max(names, key=lambda name: weight(name, bucket)) for bucket in range(_BUCKETS)]
+    return [max(names, key=lambda name: weight(name, bucket)) for bucket in range(BUCKETS)]
 
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:
     """Hear siblings and show them that this process is alive, until cancelled."""
-    subscription = await replicas.listen()
+    subscriptions = await replicas.listen()
     try:
         while True:
             beat()
@@ -310,4 +347,5 @@ async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda:
             await asyncio.sleep(replicas.rest_seconds)
     finally:
         replicas.leave()
-        await subscription.unsubscribe()
+        for subscription in subscriptions:
+            await subscription.unsubscribe()

@@ -9,6 +9,7 @@ import orjson
 from litestar import Response, post
 from noetl_common.ids import mint_beside, mint_on_shard_of
 from noetl_common.logging import get_logger
+from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage, Restart
@@ -41,7 +42,6 @@ from noetl_api_gateway.routes.executions.ownership import (
     owned,
     subscriber_of,
 )
-from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()
 
@@ -301,7 +301,7 @@ async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer
     )
     try:
         return ExecuteAnswer.model_validate(await gateway.writer.send(message, wait=wait))
-    except NoAnswerError:
+    except NoAnswer:
         return await _outcome_in_log(gateway, message.execution_id)
 
 

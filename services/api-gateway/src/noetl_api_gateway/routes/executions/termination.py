@@ -4,6 +4,7 @@ import asyncio
 
 from litestar import Response, post
 from litestar.params import FromPath
+from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import (
     CancelAnswer,
@@ -39,7 +40,6 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.routes.executions.ownership import actor
-from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _WORDS = {
     "cancel": "cancellation",
@@ -207,7 +207,7 @@ async def _ended(
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
         return await gateway.writer.send(message, wait=wait)
-    except NoAnswerError as error:
+    except NoAnswer as error:
         raise unavailable(f"The {_WORDS[kind_of(message)]} was not committed in time") from error
 
 

@@ -4,6 +4,7 @@ import secrets
 
 from litestar import Response, get, post
 from litestar.params import FromPath
+from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.waits import SignalAnswer, SignalRequest, WaitList
 from noetl_contract.http.scalars import parse_i64
@@ -18,7 +19,6 @@ from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import idempotency_key, path_id, path_text, query_int, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query, unavailable
-from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _LONGEST_NAME = 128
 _KINDS = ("wait", "sleep")
@@ -72,7 +72,7 @@ async def signalled(gateway: Gateway, message: SignalMessage) -> SignalAnswer:
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
         return SignalAnswer.model_validate(await gateway.writer.send(message, wait=wait))
-    except NoAnswerError as error:
+    except NoAnswer as error:
         text = "The signal was not committed in time; send it again with the same id"
         raise unavailable(text) from error
 

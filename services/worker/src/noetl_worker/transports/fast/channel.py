@@ -20,7 +20,7 @@ class Channel(Protocol):
     def is_open(self) -> bool:
         """Whether the other side takes them."""
 
-    def listen(self, hear: Hear) -> str:
+    def open(self, message: Message, hear: Hear) -> str:
         """Return a name for the answers to a message; ``hear`` gets the body of each."""
 
     def forget(self, reply: str) -> None:

@@ -1,10 +1,12 @@
 """A start or an outcome on its way."""
 
-import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from noetl_worker.commands import Command
+
+if TYPE_CHECKING:
+    from noetl_common.writes.write import Write
 
 type Kind = Literal["start", "outcome"]
 
@@ -24,12 +26,12 @@ class Message:
     Attributes:
         wants_next: a command that comes with the answer is run here.
         next: the notification of that command.
-        answered: done once an answer has ended the matter; there while somebody waits for it.
+        reply: name of its answers.
+        write: carries it, if it goes over the broker.
         is_done: it is not sent again.
     """
 
     __slots__ = (
-        "answered",
         "body",
         "command",
         "due",
@@ -41,30 +43,24 @@ class Message:
         "reply",
         "tries",
         "wants_next",
+        "write",
     )
 
-    def __init__(
-        self, kind: Kind, command: Command, body: bytes, place: Place, *, reply: str
-    ) -> None:
+    def __init__(self, kind: Kind, command: Command, body: bytes, place: Place) -> None:
         self.kind: Kind = kind
         self.command = command
         self.body = body
         self.place = place
-        self.reply = reply
+        self.reply = ""
+        self.write: Write | None = None
         self.tries = 0
         self.pause = 0.0
         self.due = 0.0
         self.wants_next = False
         self.next: bytes | None = None
-        self.answered: asyncio.Future[None] | None = None
         self.is_done = False
 
-    def expect(self) -> asyncio.Future[None]:
-        """Return what is done when `settle` is called."""
-        self.answered = asyncio.get_running_loop().create_future()
-        return self.answered
-
     def settle(self) -> None:
-        """Wake who waits for the answer, or for the word that nobody is there to give it."""
-        if self.answered is not None and not self.answered.done():
-            self.answered.set_result(None)
+        """Wake who waits for an answer that ends the matter."""
+        if self.write is not None:
+            self.write.settle()

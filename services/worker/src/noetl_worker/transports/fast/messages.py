@@ -66,12 +66,13 @@ class Messages:
         body = jsonb.encode_message(
             form(execution_id=command.execution_id, hold=hold, events=events)
         )
-        message: Message
-        reply = self._channel.listen(lambda body: self._hear(message, body, on_answer))
-        message = Message(kind, command, body, place, reply=reply)
+        message = Message(kind, command, body, place)
+        message.reply = self._channel.open(
+            message, lambda body: self._hear(message, body, on_answer)
+        )
         if kind == "outcome":
             self._pending_outcomes.add(len(body))
-        self._waiting[reply] = message
+        self._waiting[message.reply] = message
         return message
 
     def _hear(self, message: Message, body: bytes, on_answer: OnAnswer) -> None:
@@ -85,6 +86,7 @@ class Messages:
         if self._waiting.pop(message.reply, None) is None:
             return
         self._channel.forget(message.reply)
+        message.write = None  # it knows the message
         if message.kind == "outcome":
             self._pending_outcomes.remove(len(message.body))
 

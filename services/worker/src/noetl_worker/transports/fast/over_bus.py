@@ -1,25 +1,23 @@
 """The fast path over the broker: ingress messages, claims and registration as requests."""
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.retry import SHORT_WAY_SECONDS, ShortWay
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
+from noetl_common.writes.sender import ANSWER_SECONDS, Sender
+from noetl_common.writes.write import Write
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
-from noetl_contract.subjects import direct_subject, family, ingress_subject, rpc_subject
+from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.registration import Identity
@@ -35,110 +33,78 @@ _AGAIN_SECONDS = 2.0
 
 
 class BusChannel:
-    """Sends outcomes past the ingress stream first, the rest into it; answers come to an inbox.
+    """Requests outcomes of the owners first, and puts the rest into the ingress stream.
 
-    An outcome is kept until its answer has come, so what is lost on the short way is only late.
+    An outcome is kept until its answer has come, so a request that is lost is only late.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, is_direct: bool = True) -> None:
         self._bus = bus
         self._inbox = bus.inbox()
-        self._short_ways: defaultdict[int, ShortWay] = defaultdict(ShortWay)
-        self._short: dict[str, Message] = {}
+        self._sender = Sender(bus, is_direct=is_direct)
 
     @property
     def is_open(self) -> bool:
         """The stream takes messages whenever it is there."""
         return True
 
-    def listen(self, hear: Hear) -> str:
-        """Return the reply subject of a message."""
-        reply = self._inbox.fresh_subject()
-
-        def take(incoming: Incoming) -> None:
-            if not incoming.is_no_responders:
-                hear(incoming.data)
-            elif (message := self._short.pop(reply, None)) is not None:
-                message.settle()  # nobody takes what comes past the stream
-
-        self._inbox.register(reply, take)
-        return reply
+    def open(self, message: Message, hear: Hear) -> str:
+        """Return the reply subject of a message, whose answers ``hear`` gets."""
+        message.write = Write(
+            self._inbox,
+            shard=message.place.shard,
+            execution_id=message.command.execution_id,
+            kind=message.kind,
+            body=message.body,
+            take=hear,
+        )
+        return message.write.reply
 
     def forget(self, reply: str) -> None:
         """Hear no more under a reply subject."""
         self._inbox.forget(reply)
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
-        """Publish once and wait until it is stored."""
+        """Send once, until it is answered or stored."""
         if tracing() is None:
             return await self._send(message, message_id, seconds=seconds)
         with inside(f"report {message.kind}", kind="producer"):
             return await self._send(message, message_id, seconds=seconds)
 
     async def _send(self, message: Message, message_id: str, *, seconds: float) -> bool:
-        headers = {REPLY_HEADER: message.reply, **carried_headers()}
+        write = _write_of(message)
+        write.headers.update(carried_headers())
         # Only the first: what is repeated may wait in the stream already.
-        if message.kind == "outcome" and not message.tries and self._may_go_short(message):
-            way = self._short_ways[message.place.shard]
-            if way.take() and await self._send_short(message, way, headers):
-                return True
-        ack = await self._bus.publish(
-            _subject_of(message),
-            message.body,
-            message_id=message_id,
-            headers=headers,
-            seconds=seconds,
-        )
-        return not ack.duplicate
+        is_first = message.kind == "outcome" and not message.tries
+        if not is_first:
+            return await self._spill(write, message_id, seconds=seconds)
 
-    def _may_go_short(self, message: Message) -> bool:
-        # The rights of the release before don't have it: each try would cost its time limit.
-        subject = direct_subject(_subject_of(message))
-        return self._bus.is_connected and family(subject) not in self._bus.forbidden
+        def on_late() -> None:
+            # A repetition lets others have what comes from this moment on.
+            message.wants_next = False
 
-    async def _send_short(self, message: Message, way: ShortWay, headers: dict[str, str]) -> bool:
-        """Send past the stream; tell whether the answer came, else note what that means."""
-        wish = {NEXT_HEADER: NEXT_NAMED} if message.wants_next else {}
-        self._short[message.reply] = message
-        answered = message.expect()
-        is_late = False
-
-        def give_up() -> None:
-            nonlocal is_late
-            if not answered.done():
-                is_late = True
-                # The copy in the stream lets others have what comes from this moment on.
-                message.wants_next = False
-                message.settle()
-
-        # A handle of the loop costs a third of a timeout's context.
-        timer = asyncio.get_running_loop().call_later(SHORT_WAY_SECONDS, give_up)
-        is_answered = None
+        write.wish = {NEXT_HEADER: NEXT_NAMED} if message.wants_next else {}
+        write.on_late = on_late
         try:
-            subject = direct_subject(_subject_of(message))
-            await self._bus.send(subject, message.body, {**headers, **wish}, reply=message.reply)
-            await answered
-        except NoetlError as error:
-            _log.info("outcome_left_to_the_stream", error=error.message)
-        finally:
-            timer.cancel()
-            message.answered = None
-            is_heard = self._short.pop(message.reply, None) is not None
-            if answered.done() and not answered.cancelled():
-                # Also if sending failed after all: the command of an answer may be taken already.
-                is_answered = is_heard and not is_late
-            way.note(is_answered=is_answered)
-            if not is_answered:
+            if self._sender.is_direct:
+                if await self._sender.request(write, seconds=ANSWER_SECONDS):
+                    return True
                 message.wants_next = False
-            if is_late:
-                # It may be committed already.
-                headers[AGAIN_HEADER] = "1"
-        return is_answered or message.is_done
+            is_new = await self._spill(write, message_id, seconds=seconds)
+            if message.wants_next:
+                await write.settled(ANSWER_SECONDS)
+            return is_new
+        finally:
+            message.wants_next = message.wants_next and write.is_settled
+
+    async def _spill(self, write: Write, message_id: str, *, seconds: float) -> bool:
+        ack = await self._sender.spill(write, message_id=message_id, seconds=seconds)
+        return not ack.duplicate
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Publish all at once."""
         outgoing = [
-            Outgoing(_subject_of(message), message.body, message_id, _repeated(message))
+            Outgoing(_write_of(message).subject, message.body, message_id, _repeated(message))
             for message, message_id in messages
         ]
         for result in await self._bus.publish_many(outgoing, seconds=_AGAIN_SECONDS):
@@ -146,16 +112,16 @@ class BusChannel:
                 _log.info("repetition_not_stored", error=result.message)
 
 
+def _write_of(message: Message) -> Write:
+    if message.write is None:
+        raise RuntimeError("the message was not opened by this channel")
+    return message.write
+
+
 def _repeated(message: Message) -> dict[str, str]:
     """Return the headers of what goes out again; a start may be the first of a claimed run."""
     mark = {AGAIN_HEADER: "1"} if message.kind == "outcome" else {}
     return {REPLY_HEADER: message.reply, **mark}
-
-
-def _subject_of(message: Message) -> str:
-    return ingress_subject(
-        message.place.shard, execution_id=message.command.execution_id, kind=message.kind
-    )
 
 
 class BusClaims:

@@ -61,7 +61,7 @@ class EdgeChannel:
         """Open or close it: a registration's or heartbeat's answer tells what its edge takes."""
         self.is_open = isinstance(answer, Mapping) and answer.get("command_reports") is True
 
-    def listen(self, hear: Hear) -> str:
+    def open(self, message: Message, hear: Hear) -> str:  # noqa: ARG002 -- as others have it
         """Return a name for the answers to a message."""
         reply = str(next(self._names))
         self._hearing[reply] = hear

@@ -10,7 +10,7 @@ from message_worker import Worker
 from nats.aio.msg import Msg
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import NEXT_HEADER, REPLY_HEADER
-from noetl_contract.subjects import direct_filter
+from noetl_contract.subjects import writes_of_shard
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from worker_control_plane import SHARD, ControlPlane
@@ -50,7 +50,7 @@ class Listener:
 @asynccontextmanager
 async def listening(plane: ControlPlane, answer: Answer) -> AsyncIterator[Listener]:
     listener = Listener(plane, answer)
-    subscription = await plane.bus.subscribe(direct_filter(SHARD), listener.take)
+    subscription = await plane.bus.subscribe(writes_of_shard(SHARD), listener.take)
     await flush(plane.bus)
     try:
         yield listener

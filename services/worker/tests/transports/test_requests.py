@@ -1,4 +1,4 @@
-"""Outcomes past the ingress stream, and the commands that come with their answers."""
+"""Outcomes that are requested of their owners, and the commands that come with the answers."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import pytest
 from message_worker import QUICK, REPEATING, StartWorker, Worker
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
+from noetl_common.writes.write import Write
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER
 from noetl_testkit.waiting import eventually
-from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.timing import Timing
-from short_way import Answer, Listener, deliver, listening, unacked, until_unacked
+from request_listener import Answer, Listener, deliver, listening, unacked, until_unacked
 from worker_control_plane import (
     ControlPlane,
     make_command,
@@ -35,7 +35,7 @@ def chain_of(last: int, kind: str = "noop") -> Answer:
     return answer
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_commands_follow_with_the_answers(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -50,6 +50,48 @@ async def test_commands_follow_with_the_answers(
     assert listener.commands == [1, 2, 3, 4, 5]
     assert listener.wishes == [True] * 5
     assert plane.messages == []
+
+
+@pytest.mark.usefixtures("patient_requests")
+async def test_commands_follow_with_the_answers_to_what_is_stored_first(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """With ``NOETL_INGRESS=stream`` nothing is requested."""
+    last = 4
+
+    def answer(message: dict[str, Any], _count: int) -> dict[str, Any]:
+        event_id = message["hold"]["event_id"]
+        has_next = NEXT_HEADER in plane.headers[-1] and event_id < last
+        return {"status": "ok", "next": note(event_id + 1)} if has_next else {"status": "ok"}
+
+    plane.outcome_answer = answer
+    async with (
+        listening(plane, chain_of(last)) as listener,
+        start_worker(timing=Timing(next_seconds=60), is_direct=False),
+    ):
+        await plane.notify(note(1))
+        await plane.outcome(last)
+        await until_unacked(plane, 0, what="all are acknowledged")
+
+    assert listener.heard == []
+    assert [one["hold"]["event_id"] for one in plane.messages] == [1, 2, 3, 4]
+    assert all(AGAIN_HEADER not in headers for headers in plane.headers)
+
+
+async def test_an_answer_to_what_is_stored_may_come_later(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """The slot is free by then, so the command that comes with it is let go."""
+    plane.outcome_answer = lambda _message, count: {"status": "ok"} if count > 1 else None
+    async with start_worker(timing=REPEATING, is_direct=False) as worker:
+        await plane.notify(note(1))
+        await plane.outcome(1)
+        await until_unacked(plane, 0, what="the slot is free")
+        first = Incoming("", b"", dict(plane.headers[0]))
+        deliver(worker, first, {"status": "ok", "next": note(2)})
+        await eventually(lambda: len(plane.of("outcome", 1)) > 1, what="it comes again")
+
+    assert plane.of("outcome", 2) == []
 
 
 async def test_a_slot_takes_its_turn_in_the_queue_after_a_while(
@@ -75,7 +117,7 @@ async def test_where_nobody_listens_it_goes_into_the_stream_at_once(
     assert len(plane.messages) == 1
 
 
-@pytest.mark.usefixtures("closed_short_way")
+@pytest.mark.usefixtures("open_breaker")
 async def test_what_is_not_answered_goes_into_the_stream_as_a_repetition(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -85,12 +127,12 @@ async def test_what_is_not_answered_goes_into_the_stream_as_a_repetition(
         await plane.notify(note(2))
         await plane.outcome(2)
 
-    assert listener.commands == [1], "for a while nothing else goes the short way"
+    assert listener.commands == [1], "for a while nothing else is requested"
     assert plane.headers[0][AGAIN_HEADER] == "1"
     assert AGAIN_HEADER not in plane.headers[1]
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_a_notification_is_acknowledged_after_the_answer(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -160,17 +202,14 @@ def hears_at_the_limit(
     monkeypatch: pytest.MonkeyPatch, worker: Worker, listener: Listener, body: dict[str, Any]
 ) -> None:
     """Let the answer to the first outcome be read in the moment in which its time is up."""
-    settle = Message.settle
-    is_told = False
+    give_up = Write._give_up
 
-    def settle_and_hear(message: Message) -> None:
-        nonlocal is_told
-        settle(message)
-        if not is_told:
-            is_told = True
-            deliver(worker, listener.heard[0], body)
+    def give_up_and_hear(write: Write) -> None:
+        give_up(write)
+        monkeypatch.setattr(Write, "_give_up", give_up)
+        deliver(worker, listener.heard[0], body)
 
-    monkeypatch.setattr(Message, "settle", settle_and_hear)
+    monkeypatch.setattr(Write, "_give_up", give_up_and_hear)
 
 
 async def test_a_command_that_comes_as_the_time_is_up_is_let_go(
@@ -206,7 +245,7 @@ async def test_what_is_answered_as_the_time_is_up_is_not_sent_again(
     assert plane.messages == []
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_a_command_is_taken_although_sending_fails_after_its_answer(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -219,7 +258,7 @@ async def test_a_command_is_taken_although_sending_fails_after_its_answer(
 
         async def send_and_fail(subject: str, body: bytes, *args: Any, **kwargs: Any) -> None:
             await send(subject, body, *args, **kwargs)
-            if subject.startswith("noetl_hint"):
+            if subject.startswith("noetl_write"):
                 await eventually(lambda: listener.heard, what="the outcome is there")
                 deliver(worker, listener.heard[0], {"status": "ok", "next": note(2)})
                 worker.bus.send = send  # type: ignore[method-assign]
@@ -237,7 +276,7 @@ async def test_a_command_is_taken_although_sending_fails_after_its_answer(
 
 
 async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
-    plane: ControlPlane, start_worker: StartWorker, patient_short_way: Callable[[], None]
+    plane: ControlPlane, start_worker: StartWorker, patient_requests: Callable[[], None]
 ) -> None:
     async with (
         listening(plane, lambda _message, _incoming: None) as listener,
@@ -249,7 +288,7 @@ async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
         await eventually(lambda: worker.gate.running, what="the second has the slot")
         deliver(worker, listener.heard[0], {"status": "ok", "next": note(3, "gate")})
         deliver(worker, listener.heard[0], {"status": "ok"})
-        patient_short_way()
+        patient_requests()
         await worker.transport.heartbeat()  # time enough for a second run, if a slot were free
         assert worker.gate.running == 1
         worker.gate.open.set()
@@ -259,7 +298,7 @@ async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
     assert plane.of("outcome", 1) == []
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_a_command_that_others_may_have_by_now_is_not_begun(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -308,18 +347,18 @@ async def test_a_worker_that_was_told_to_stop_takes_no_more_commands(
     assert plane.of("outcome", 2) == []
 
 
-async def test_where_rights_forbid_the_short_way_it_is_left_alone(
+async def test_where_rights_forbid_requests_none_is_sent(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     async with listening(plane, chain_of(0)) as listener, start_worker() as worker:
-        worker.bus.forbidden.add("noetl_hint")
+        worker.bus.forbidden.add("noetl_write")
         await plane.notify(note(1))
         await plane.outcome(1)
 
     assert listener.heard == []
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_a_start_of_a_command_that_followed_is_told(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -337,7 +376,7 @@ async def test_a_start_of_a_command_that_followed_is_told(
     assert start["hold"]["attempts"] == 0
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_nonsense_in_place_of_a_command_ends_nothing(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -355,7 +394,7 @@ async def test_nonsense_in_place_of_a_command_ends_nothing(
     assert listener.commands == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_a_slot_is_free_before_its_answer_has_come(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -378,7 +417,7 @@ async def test_a_slot_is_free_before_its_answer_has_come(
     assert plane.messages == []
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 async def test_so_many_commands_are_waited_for_at_once(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
@@ -404,7 +443,7 @@ async def test_so_many_commands_are_waited_for_at_once(
     assert listener.wishes == [True, True, False, True]
 
 
-@pytest.mark.usefixtures("patient_short_way")
+@pytest.mark.usefixtures("patient_requests")
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_a_command_that_comes_while_no_slot_is_free_waits_a_moment(
     plane: ControlPlane, start_worker: StartWorker, *, is_late: bool

@@ -1,0 +1,1 @@
+"""Writes to executions, sent by one sender that the edge, workers and the catalog share."""

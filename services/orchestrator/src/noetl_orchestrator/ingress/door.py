@@ -1,0 +1,162 @@
+"""The door: writes that are requested of this replica, as the owner of their buckets (W21, W23).
+
+The broker routes: each bucket has a subject, to which its owner subscribes. A sender holds a write
+until its answer has come, and spills it into the ingress stream where none comes, so one that is
+dropped here is late and never lost; the copy in the stream is a repetition (W6).
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, time_ns
+from typing import Protocol
+
+from noetl_common.bus.broker import Bus, Subscription
+from noetl_common.bus.dead_letters import bury
+from noetl_common.bus.delivery import Delivery, DeliveryOwner
+from noetl_common.bus.inbox import Incoming
+from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
+from noetl_contract.streams import ingress_durable
+from noetl_contract.subjects import URGENT_KINDS, ingress_of_write, writes_of_bucket
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.ingress.handlers import IngressHandler
+
+_IDLE_SECONDS = 1.0
+# Of a bucket that another replica owns now: who owns it next may not have subscribed yet.
+_LEAVE_SECONDS = 1.0
+_QUEUE = "owners"
+# What was read from the stream is bounded there, at each replica.
+_FORWARDED_ROOM = 4
+TAKEN = b'{"status":102}'
+"""Said at once to who has forwarded a message: it was taken, and the answer follows."""
+
+
+class Claims(Protocol):
+    """Takes claims that came to another replica."""
+
+    def take(self, incoming: Incoming) -> None:
+        """Decide a claim, and answer it."""
+
+    async def drain(self) -> None:
+        """Wait for the answers to what was taken."""
+
+
+class Requested(Delivery):
+    """A write that no stream delivered to us: nobody waits for its acknowledgement."""
+
+    __slots__ = ()
+
+    def __init__(self, owner: DeliveryOwner, incoming: Incoming) -> None:
+        super().__init__(owner, incoming, store="")
+        # Its first; whether a copy may have been committed before is told by its header.
+        self._fields = (1, 0, str(time_ns()), 0)
+        deliveries, _, rest = incoming.headers.get(FORWARDED_HEADER, "").partition(".")
+        sequence, _, stored_at = rest.partition(".")
+        if deliveries.isdecimal() and sequence.isdecimal() and stored_at.isdecimal():
+            self._fields = (int(deliveries), int(sequence), stored_at, 0)
+
+
+class Door:
+    """Takes the writes of the buckets that this replica owns.
+
+    Args:
+        bus: the connection.
+        handler: takes them, as it takes those of the stream.
+        shard: of the replica.
+        window: most that wait for their answers, those of the stream counted in; more are dropped,
+            and go to the stream. Urgent ones have as much room once more, and forwarded ones more.
+        claims: takes claims.
+    """
+
+    def __init__(
+        self, bus: Bus, handler: IngressHandler, *, shard: int, window: int, claims: Claims
+    ) -> None:
+        self._bus = bus
+        self._handler = handler
+        self._shard = shard
+        self._window = window
+        self._claims = claims
+        self._durable = ingress_durable(shard)
+        self._waiting: list[Delivery] = []
+        self._open: dict[int, Subscription] = {}
+        self._has_news = True
+        self._leave_at = float("inf")
+        self._wake = asyncio.Event()
+
+    async def run(self, *, beat: Callable[[], None] = lambda: None) -> None:
+        """Take writes until cancelled; then decide what has come."""
+        changed = self._handler.replicas.changed
+        changed.append(self._note_change)
+        self._note_change()
+        try:
+            while True:
+                beat()
+                if self._has_news or monotonic() >= self._leave_at:
+                    await self._follow_owners()
+                try:
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+                self._wake.clear()
+                await self._hand_in()
+        finally:
+            changed.remove(self._note_change)
+            await asyncio.shield(self._close())
+
+    def _note_change(self) -> None:
+        self._has_news = True
+        self._wake.set()
+
+    async def _hand_in(self) -> None:
+        if self._waiting:
+            taken, self._waiting = self._waiting, []
+            await self._handler.take_here(taken)
+
+    async def _follow_owners(self) -> None:
+        """Subscribe to the buckets that are owned now, and in a moment to these alone."""
+        if self._has_news:
+            self._has_news, self._leave_at = False, monotonic() + _LEAVE_SECONDS
+        owned = self._handler.replicas.owned_buckets
+        for bucket in owned - self._open.keys():
+            subject = writes_of_bucket(self._shard, bucket)
+            self._open[bucket] = await self._bus.subscribe(subject, self._take, queue=_QUEUE)
+        if monotonic() >= self._leave_at:
+            self._leave_at = float("inf")
+            await self._leave(self._open.keys() - owned)
+
+    async def _leave(self, buckets: set[int]) -> None:
+        left = [self._open.pop(bucket) for bucket in buckets]
+        # All at once: each is a round trip.
+        await asyncio.gather(*(subscription.drain() for subscription in left))
+
+    async def _close(self) -> None:
+        await self._leave(set(self._open))
+        await self._hand_in()
+        await self._claims.drain()
+
+    def _take(self, incoming: Incoming) -> None:
+        kind = incoming.subject.rpartition(".")[2]
+        if kind == "claim":
+            self._claims.take(incoming)
+            return
+        room = self._window * (1 + (kind in URGENT_KINDS))
+        is_forwarded = FORWARDED_HEADER in incoming.headers
+        if is_forwarded:
+            room = self._window * _FORWARDED_ROOM
+        if self._handler.under_way + len(self._waiting) >= room:
+            metrics.DROPPED.inc()
+            return
+        if is_forwarded:
+            self._bus.send_nowait(incoming.headers.get(REPLY_HEADER, ""), TAKEN)
+        # Its reply subject is the broker's, for when nobody listens.
+        told = Incoming(ingress_of_write(incoming.subject), incoming.data, incoming.headers)
+        self._waiting.append(Requested(self, told))
+        self._wake.set()
+
+    def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:
+        """Do nothing with an acknowledgement: the sender goes by the reply alone."""
+
+    async def bury(self, delivery: Delivery, reason: str) -> bool:
+        """Keep it for people, as one of the stream: there may be no copy in there."""
+        return await bury(self._bus, self._durable, delivery, reason)

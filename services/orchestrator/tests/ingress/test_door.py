@@ -1,0 +1,127 @@
+"""W21: writes that are requested of the owners of their buckets."""
+
+import orjson
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.json import JsonObject
+from noetl_contract.subjects import IngressKind, write_subject
+from noetl_orchestrator.ingress.door import Door
+from noetl_testkit.bus import flush, has_listener, running
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
+
+from services.orchestrator.tests.shard import Replica, Shard
+
+
+def door_of(replica: Replica, *, window: int = 100) -> Door:
+    """Return its door, as if it had looked for siblings and found none."""
+    rooms = replica.rooms
+    rooms.replicas._shows = 2
+    return Door(replica.bus, rooms.intake, shard=0, window=window, claims=rooms.claims)
+
+
+async def is_open(shard: Shard) -> bool:
+    """Tell whether anybody takes requests."""
+    subject = write_subject(0, execution_id=1, kind="events")
+    return await has_listener(shard.bus, subject, b"nonsense")
+
+
+async def ask(shard: Shard, message: JsonObject, *, kind: IngressKind = "execute") -> JsonObject:
+    """Request a write until it is answered, as the edge does."""
+    subject = write_subject(0, execution_id=message["execution_id"], kind=kind)
+    with shard.bus.inbox().expect() as waiter:
+
+        async def is_answered() -> bool:
+            headers = {REPLY_HEADER: waiter.subject}
+            await shard.bus.send(subject, orjson.dumps(message), headers)
+            return waiter.answer.done()
+
+        await eventually(is_answered, what="it is answered", every_seconds=0.05)
+        answer: JsonObject = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
+    return answer
+
+
+async def test_w21_a_requested_write_is_committed_once(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    execution_id = message["execution_id"]
+
+    async with running(door_of(replica).run()):
+        past = await ask(shard, message)
+        # The copy that the stream took all the same, and came out with later.
+        again = await shard.send(execution_id, message)
+
+    assert past["status"] == again["status"] == 200
+    assert past["body"] == again["body"]
+    assert (await shard.types(execution_id)).count("playbook_started") == 1
+    await eventually(shard.ingress_is_empty)
+
+
+async def test_w21_what_is_no_write_is_answered_and_kept_with_its_reason(shard: Shard) -> None:
+    replica = await shard.open_replica()
+
+    async with running(door_of(replica, window=1).run()):
+        answer = await ask(shard, {"type": "nonsense", "execution_id": shard.ids.next()})
+        await eventually(shard.dead_letters, what="the letter comes behind the answer")
+
+    assert answer["status"] == 422
+    # It is sent until it is answered, so that more than one copy may have been heard.
+    for headers, body in await shard.dead_letters():
+        assert b"nonsense" in body
+        assert "can't be read" in headers["Noetl-Dead-Reason"]
+
+
+async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    subject = write_subject(0, execution_id=message["execution_id"], kind="execute")
+
+    async with running(door_of(replica, window=0).run()):
+        await eventually(lambda: is_open(shard), what="it listens")
+        with shard.bus.inbox().expect() as waiter:
+            headers = {REPLY_HEADER: waiter.subject}
+            await shard.bus.send(subject, orjson.dumps(message), headers)
+            await flush(shard.bus)
+            await flush(replica.bus)
+            assert not waiter.answer.done()
+        assert replica.rooms.intake.under_way == 0
+    assert await shard.types(message["execution_id"]) == []
+
+
+async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start()
+    handler = replica.rooms.intake
+    command = await shard.command(execution_id)
+    message = {"type": "cancel", "execution_id": execution_id}
+    handler.begun()  # one message of the stream waits for its turn: no others are taken
+
+    async with running(door_of(replica, window=1).run()):
+        await eventually(lambda: is_open(shard), what="it listens")
+        dropped = shard.fast(command)
+        subject = write_subject(0, execution_id=execution_id, kind="outcome")
+        await shard.bus.send(subject, orjson.dumps(dropped))
+        answer = await ask(shard, message, kind="cancel")
+    handler.finished()
+
+    assert answer["body"]["status"] == "cancelled"
+    assert "call.done" not in await shard.types(execution_id)
+
+
+async def test_w23_two_that_own_the_same_buckets_commit_each_write_once(shard: Shard) -> None:
+    """As while one has not heard yet that the other one is gone, or is back."""
+    first, second = await shard.open_replica(), await shard.open_replica()
+
+    async with running(door_of(first).run()), running(door_of(second).run()):
+        await eventually(lambda: is_open(shard), what="they listen")
+        ids = []
+        for _ in range(12):
+            message = shard.start_message()
+            ids.append(message["execution_id"])
+            assert (await ask(shard, message))["status"] == 200
+            for _ in range(2):
+                command = await shard.command(ids[-1])
+                assert await ask(shard, shard.fast(command), kind="outcome") == {"status": "ok"}
+
+    for execution_id in ids:
+        types = await shard.types(execution_id)
+        assert types.count("playbook_started") == types.count("playbook.completed") == 1
+        assert types.count("command.completed") == 2
