@@ -7,6 +7,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import fast_paths
 from benchmarks.cases.case import Case, Settings
 from benchmarks.probes import machine
 from benchmarks.report import pages, svg, text
@@ -27,6 +28,7 @@ _MODULES = (
     "benchmarks.cases.peers",
 )
 _OUT = Path(".noetl/bench")
+_WITHOUT_CASE = "steps"
 _DOCS = Path(__file__).parent.parent / "docs"
 _PAGES = (_DOCS / "benchmarks.md", _DOCS / "comparison.md", _DOCS / "sizing.md")
 
@@ -45,10 +47,9 @@ def main() -> int:
     """Run what was asked for; 1 if a case failed."""
     known = cases()
     options = _parser(known).parse_args()
-    usual = [name for name, case in known.items() if not case.is_asked_for]
-    wanted = usual if options.cases == "all" else list(filter(None, options.cases.split(",")))
-    if options.peers:
-        wanted.append("peers")
+    left_out = list(filter(None, options.without.split(",")))
+    environment = fast_paths.without(left_out, fast_paths.switches(fast_paths.PAGE.read_text()))
+    wanted = _wanted(options, known, is_without=bool(left_out))
     if strange := [name for name in wanted if name not in known]:
         raise SystemExit(f"no case is called {', '.join(strange)}; there are {', '.join(known)}")
     settings = Settings(
@@ -57,8 +58,10 @@ def main() -> int:
         kinds=tuple(options.kinds.split(",")),
         at_once=tuple(int(one) for one in options.at_once.split(",")),
         folder=options.out.absolute(),
+        environment=environment,
     )
-    out: Path = options.out
+    # Beside the figures of all fast paths, which pages are made of.
+    out: Path = options.out / ("without-" + "-".join(left_out) if left_out else "")
     report = load(out / "results.json")
     about = machine.describe() if wanted else {}
     print("\n".join(f"{what}: {how}" for what, how in about.items()), flush=True)
@@ -80,6 +83,17 @@ def main() -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _wanted(options: argparse.Namespace, known: dict[str, Case], *, is_without: bool) -> list[str]:
+    """Return the names of the cases to run."""
+    if is_without:
+        if options.cases not in {"all", _WITHOUT_CASE} or options.peers or options.write_docs:
+            raise SystemExit(f"--without runs the case {_WITHOUT_CASE} alone, and writes no page")
+        return [_WITHOUT_CASE]
+    usual = [name for name, case in known.items() if not case.is_asked_for]
+    wanted = usual if options.cases == "all" else list(filter(None, options.cases.split(",")))
+    return [*wanted, "peers"] if options.peers else wanted
 
 
 def _measured(case: Case, settings: Settings, about: dict[str, str]) -> Measured:
@@ -124,6 +138,12 @@ def _parser(known: dict[str, Case]) -> argparse.ArgumentParser:
     parser.add_argument("--kinds", default="noop,python,http", help="tools of steps")
     parser.add_argument("--at-once", default="1,16,64,256", help="executions at once")
     parser.add_argument("--out", type=Path, default=_OUT, help="folder of results and plots")
+    parser.add_argument(
+        "--without",
+        default="",
+        metavar="NAMES",
+        help=f"the case {_WITHOUT_CASE} without these fast paths of docs/fast-paths.md, by commas",
+    )
     parser.add_argument("--peers", action="store_true", help="other systems too")
     parser.add_argument(
         "--write-docs", action="store_true", help="put what is kept into the pages of docs/"

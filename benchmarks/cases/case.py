@@ -1,7 +1,7 @@
 """What a case is given, and what it is."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.report.results import Found
@@ -17,6 +17,7 @@ class Settings:
         kinds: tools of the steps.
         at_once: numbers of executions at once.
         folder: where results are kept, and whatever has to be fetched.
+        environment: of the services, of cases that may leave out a fast path.
     """
 
     scale: float = 1.0
@@ -24,6 +25,7 @@ class Settings:
     kinds: tuple[str, ...] = ("noop", "python", "http")
     at_once: tuple[int, ...] = (1, 16, 64, 256)
     folder: Path = Path(".noetl/bench")
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def scaled(self, count: int, least: int = 10) -> int:
         """Return a count at the scale of this run, or ``least`` if that is more."""

@@ -56,7 +56,7 @@ def run(settings: Settings) -> Iterator[Found]:
 
 
 def _of_transport(transport: str, settings: Settings) -> Iterator[_Figures]:
-    with bench(transport) as on, target() as url:
+    with bench(transport, environment=settings.environment) as on, target() as url:
         on.register(*(playbooks.chain(kind, playbooks.TOOLS[kind]) for kind in settings.kinds))
         for kind in settings.kinds:
             workload = {"url": url} if kind == "http" else {}

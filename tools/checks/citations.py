@@ -54,7 +54,7 @@ def find(root: Path) -> Iterator[str]:
                     yield f"{name}:{number}: {RULES} doesn't define `{rule}`"
             for outside in OUTSIDE.finditer(text):
                 yield f"{name}:{number}: `{outside[0]}` is in no document of this repository"
-    yield from _tests(root, rules)
+    yield from gone_tests(root, RULES)
 
 
 def _cited(text: str) -> Iterator[str]:
@@ -81,18 +81,19 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.partition("--")[2]
 
 
-def _tests(root: Path, rules: str) -> Iterator[str]:
+def gone_tests(root: Path, page: Path) -> Iterator[str]:
+    """Find tests that a page names and that are not there."""
     made: dict[str, set[str]] = {}
     for path in files(root, ".py"):
         if "tests" in path.parts:
             made[path.name] = made.get(path.name, set()) | set(_MADE.findall(path.read_text()))
     everywhere = set().union(*made.values())
-    for file, function in TEST.findall(rules):
+    for file, function in TEST.findall((root / page).read_text()):
         # Tests move from file to file, which `make docs` writes down; their names stay.
         if function and function not in everywhere:
-            yield f"{RULES}: there is no test `{function}`"
+            yield f"{page}: there is no test `{function}`"
         elif not function and file not in made:
-            yield f"{RULES}: there is no file `{file}`"
+            yield f"{page}: there is no file `{file}`"
 
 
 if __name__ == "__main__":

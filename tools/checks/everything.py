@@ -5,6 +5,7 @@ from pathlib import Path
 
 import citations
 import dependencies
+import fast_paths
 import links
 import monitoring
 import names
@@ -17,8 +18,8 @@ import walkthrough
 from findings import run
 
 CHECKS = (
-    citations, dependencies, links, monitoring, names, readmes, rooms, rulebook, sizes, waits,
-    walkthrough,
+    citations, dependencies, fast_paths, links, monitoring, names, readmes, rooms, rulebook, sizes,
+    waits, walkthrough,
 )  # fmt: skip
 
 

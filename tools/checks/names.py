@@ -17,8 +17,8 @@ NOT_OURS = frozenset(
         *("examples/hello", "tools/call"),
     }
 )
-# A changelog speaks of the past, the rules have a check of their own (citations).
-NOT_READ = frozenset({"CHANGELOG.md", "docs/rules.md"})
+# A changelog speaks of the past; the rules and the fast paths have checks of their own.
+NOT_READ = frozenset({"CHANGELOG.md", "docs/fast-paths.md", "docs/rules.md"})
 
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^(````?).*?^\1$", re.MULTILINE | re.DOTALL)
@@ -47,7 +47,7 @@ def find(root: Path) -> Iterator[str]:
             continue
         for number, text in _said(path.read_text()):
             for name in _NAME.findall(text):
-                if name.split(".")[0] not in SUBJECTS and not _is_there(packages, name):
+                if name.split(".")[0] not in SUBJECTS and not is_there(packages, name):
                     yield f"{document}:{number}: there is no `{name}`"
             for named in _paths(text, places):
                 if not _leads_somewhere(places, document, named):
@@ -99,7 +99,7 @@ def _leads_somewhere(places: set[str], document: str, named: str) -> bool:
     return any(place.endswith(f"/{named}") and place.startswith(inside) for place in places)
 
 
-def _is_there(packages: dict[str, Path], name: str) -> bool:
+def is_there(packages: dict[str, Path], name: str) -> bool:
     """Return whether a dotted name is a module, or a name in one, without importing it."""
     first, *rest = name.split(".")
     place = packages.get(first)

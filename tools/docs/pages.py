@@ -37,7 +37,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/configuration.md": configuration.page,
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
-    "docs/rules.md": rules.page,
+    **{name: partial(rules.page, name) for name in rules.PAGES},
     **language.pages(ROOT),
     **tool_keys.pages(ROOT),
     **{f"docs/schemas/{name}": partial(_document, name) for name in published_schemas()},

@@ -1,4 +1,4 @@
-"""The page of rules is written by hand, but for where the tests are that hold them.
+"""Pages that name tests are written by hand, but for where these are.
 
 A test is named by package, place below its tests, and function; the function is what counts.
 """
@@ -7,14 +7,14 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-PAGE = Path("docs/rules.md")
+PAGES = ("docs/rules.md", "docs/fast-paths.md")
 
 _TEST = re.compile(r"`([\w./-]*test_\w+\.py)::(test_\w+)`")
 _MADE = re.compile(r"^\s*(?:async )?def (test_\w+)\(", re.MULTILINE)
 
 
-def page(root: Path) -> str:
-    """Return the page with today's places of the tests; unknown ones stay as they are."""
+def page(name: str, root: Path) -> str:
+    """Return a page with today's places of the tests; unknown ones stay as they are."""
     places = places_of_tests(root)
 
     def found(match: re.Match[str]) -> str:
@@ -22,7 +22,7 @@ def page(root: Path) -> str:
         place = match[1] if match[1] in known or not known else known[0]
         return f"`{place}::{match[2]}`"
 
-    return _TEST.sub(found, (root / PAGE).read_text())
+    return _TEST.sub(found, (root / name).read_text())
 
 
 def places_of_tests(root: Path) -> dict[str, list[str]]:

@@ -42,7 +42,6 @@ WORKERS = count(1)
 QUICK = Timing(
     start_try_seconds=PATIENCE_SECONDS,
     start_tries=3,
-    start_nak_seconds=0.2,
     claim_seconds=PATIENCE_SECONDS,
     claim_pause_seconds=0.05,
     claim_longest_pause_seconds=0.2,
@@ -57,8 +56,6 @@ QUICK = Timing(
 )
 REPEATING = replace(QUICK, start_try_seconds=0.5, answer_seconds=0.3)
 """What isn't stored or answered is sent again soon, also where only that takes so long."""
-TOLD_FIRST = replace(QUICK, start_after_seconds=0)
-"""Starts are told before the tool begins, and stored however long that takes."""
 
 
 class Gate:

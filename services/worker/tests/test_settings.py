@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from noetl_worker.app import _secrets
 from noetl_worker.settings import Settings
+from pydantic import ValidationError
 
 SHARED = ("NOETL_COMMANDS", "noetl_worker_pool_shared", "noetl.commands.shared.>")
 
@@ -33,6 +34,19 @@ def test_the_durable_is_that_of_the_pool(
     spec = Settings().durable()
 
     assert durable == (spec.stream, spec.name, spec.filter_subject)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1"])
+def test_a_start_is_told_while_the_tool_is_at_work(
+    monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("NOETL_WORKER_START_AFTER_SECONDS", seconds)
+
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+
+    assert "NOETL_WORKER_START_AFTER_SECONDS has to be above 0" in str(refused.value)
+    assert "NOETL_FAST_PATH_ENABLED=false" in str(refused.value)
 
 
 def test_settings_of_the_reference_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         "gateway": lambda _scope: service.opened_gateway(),
         "service": lambda _scope: service,
     }
-    direct = DirectRoutes(app, BUSY, provide)
+    direct = DirectRoutes(app, BUSY if settings.direct_routes else (), provide)
     legacy = (
         LegacyServer(settings, most_bytes=settings.largest_body()) if settings.legacy_url else None
     )

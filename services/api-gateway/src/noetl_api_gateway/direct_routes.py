@@ -16,7 +16,7 @@ from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from noetl_api_gateway.http.errors import EXCEPTIONS
+from noetl_api_gateway.http.errors import refused_answer
 
 if TYPE_CHECKING:
     from noetl_api_gateway.http.shell import Application, Receive, Scope, Send
@@ -106,7 +106,7 @@ class DirectRoutes:
             answer = await route.answer(request=request, **parts)
         except Exception as error:  # noqa: BLE001 -- as the framework does: each has its answer
             answer = refused_answer(request, error)
-        await send_answer(send, answer)
+        await _send(send, answer)
 
     def _find(self, method: str, path: str) -> tuple[DirectRoute | None, str]:
         route = self._fixed.get((method, path))
@@ -148,16 +148,7 @@ def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def refused_answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Return the answer to an error, as the table of errors has it."""
-    for kind in type(error).__mro__:
-        answering = EXCEPTIONS.get(kind)
-        if answering is not None:
-            return cast("Response[bytes]", answering(request, error))
-    raise error
-
-
-async def send_answer(send: "Send", answer: Response[bytes]) -> None:
+async def _send(send: "Send", answer: Response[bytes]) -> None:
     """Send an answer of JSON."""
     body = answer.content
     headers = [_JSON, (b"content-length", b"%d" % len(body))]

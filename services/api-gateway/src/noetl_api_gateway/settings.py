@@ -78,6 +78,16 @@ class Settings(
     claim_patience_seconds: float = Field(
         default=15.0, gt=0, description="Patience with a claim and its repetitions."
     )
+    direct_routes: bool = Field(
+        default=True,
+        description="Whether the routes that workers and clients use most are served past the"
+        " framework.",
+    )
+    ask_together: bool = Field(
+        default=True,
+        description="Whether starts of one playbook that come at the same time ask the catalog for"
+        " it once.",
+    )
     claim_hold_seconds: float = Field(
         default=1.5, ge=0, description="How long a claim is held before it is answered 503."
     )

@@ -78,10 +78,9 @@ class Settings(
     )
     worker_start_after_seconds: float = Field(
         default=0.01,
-        ge=0,
         le=1,
-        description="How long a tool is at work before its start is told: a"
-        " quicker one costs one message or call. 0: told before the tool begins.",
+        description="How long a tool is at work before its start is told, above 0: a quicker one"
+        " costs one message or call.",
     )
     server_url: str = Field(
         default="http://localhost:8082",
@@ -287,6 +286,17 @@ class Settings(
     def _check_mode(self) -> "Settings":
         if self.worker_mode == "subscription" and not self.subscription_path:
             raise ValueError("WORKER_MODE=subscription needs NOETL_SUBSCRIPTION_PATH")
+        return self
+
+    @model_validator(mode="after")
+    def _check_start(self) -> "Settings":
+        # 0 stood for telling of it first; tools must not begin earlier than whoever set it thinks.
+        if self.worker_start_after_seconds <= 0:
+            raise ValueError(
+                "NOETL_WORKER_START_AFTER_SECONDS has to be above 0: a start is told while the"
+                " tool is at work. NOETL_FAST_PATH_ENABLED=false has each command claimed before"
+                " its tool begins"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import psutil
 import pytest
-from message_worker import REPEATING, TOLD_FIRST, StartWorker
+from message_worker import QUICK, REPEATING, StartWorker
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
@@ -16,6 +16,7 @@ from noetl_contract.streams import STREAMS, DurableSpec, ingress_durable, pool_d
 from noetl_contract.subjects import command_subject, ingress_subject
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
+from noetl_worker.metrics import FAST_PATH
 from noetl_worker.transports.fast.timing import Timing
 from worker_control_plane import (
     ControlPlane,
@@ -94,16 +95,6 @@ async def test_a_run_that_takes_a_while_is_told_of(
     assert start["hold"] == outcome["hold"]
     assert start["events"] == outcome["events"][:1]
     assert words(start) == ["command.started"]
-    assert ["s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids
-
-
-async def test_a_start_can_be_told_before_the_tool_begins(
-    plane: ControlPlane, start_worker: StartWorker
-) -> None:
-    async with start_worker(timing=TOLD_FIRST) as worker:
-        await plane.notify(make_notification(1, command=make_command("noop")))
-        await plane.outcome(1)
-
     assert ["s:1:0", f"o:1:0:{worker.instance}"] == plane.message_ids
 
 
@@ -328,12 +319,18 @@ async def test_the_secret_of_a_command_is_shown_to_the_control_plane_and_to_nobo
     note = make_notification(1, command=make_command("noop", config={"result": texts}))
     note["server_url"] = f"http://7.1:{secret}@127.0.0.1:9"
 
-    async with start_worker(timing=TOLD_FIRST):
+    long = make_notification(2, command=make_command("gate")) | {"server_url": note["server_url"]}
+
+    async with start_worker() as worker:
         await plane.notify(note)
         outcome = await plane.outcome(1)
+        await plane.notify(long)
+        await eventually(lambda: plane.of("start", 2), what="the start of a longer run")
+        worker.gate.open.set()
+        await plane.outcome(2)
 
     assert outcome["hold"]["fence"] == secret
-    assert plane.of("start", 1)[0]["hold"]["fence"] == secret
+    assert plane.of("start", 2)[0]["hold"]["fence"] == secret
     assert secret not in str(outcome["events"])
     told = outcome["events"][1]["context"]["result"]["context"]["data"]
     assert told["address"] == "http://[REDACTED]@127.0.0.1:9"
@@ -454,7 +451,7 @@ async def test_a_second_delivery_to_the_worker_that_runs_it_is_acknowledged(
     assert plane.claims == []
 
 
-async def test_of_two_workers_with_one_command_one_has_the_token(
+async def test_of_two_workers_with_one_command_one_goes_on(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     """A second durable delivers everything twice as a first delivery."""
@@ -467,46 +464,24 @@ async def test_of_two_workers_with_one_command_one_has_the_token(
         max_ack_pending=100,
     )
     async with (
-        start_worker(name="a", timing=TOLD_FIRST) as a,
-        start_worker(name="b", timing=TOLD_FIRST, durable=second) as b,
+        start_worker(name="a", permits=20) as a,
+        start_worker(name="b", permits=20, durable=second) as b,
     ):
+        for event_id in range(1, 21):
+            await plane.notify(make_notification(event_id, command=make_command("gate")))
+        await eventually(
+            lambda: len(plane.claims) == 20 and a.gate.running + b.gate.running == 20,
+            what="who was second asks, and stops",
+        )
         a.gate.open.set()
         b.gate.open.set()
         for event_id in range(1, 21):
-            await plane.notify(make_notification(event_id, command=make_command("gate")))
-        for event_id in range(1, 21):
             await plane.outcome(event_id)
-        await eventually(lambda: len(plane.claims) == 20, what="the others ask")
 
-    assert a.gate.runs + b.gate.runs == 20
+    assert len(plane.claims) == 20
+    assert len([one for one in plane.messages if one["type"] == "command.outcome"]) == 20
     assert {True} == {claim["after_start"] for claim in plane.claims}
     assert len([one for one in plane.messages if one["type"] == "command.start"]) == 20
-
-
-async def test_a_start_whose_acknowledgement_was_lost_is_claimed_and_run(
-    plane: ControlPlane, start_worker: StartWorker
-) -> None:
-    """Its own start is in the stream already: "duplicate" is all it learns."""
-    note = make_notification(1, command=make_command("gate"))
-    plane.claim_answer = lambda _request, count: (
-        {"status": "retry"} if count < 3 else granted(note, make_command("gate"))
-    )
-    plane.validate = False
-    await plane.bus.publish(
-        ingress_subject(0, execution_id=7, kind="start"),
-        orjson.dumps({"type": "command.start", "hold": {"event_id": 1}}),
-        message_id="s:1:0",
-        headers={REPLY_HEADER: "nobody"},
-    )
-
-    async with start_worker(timing=TOLD_FIRST) as worker:
-        worker.gate.open.set()
-        await plane.notify(note)
-        await plane.outcome(1)
-        await all_acked(plane)
-
-    assert [claim["after_start"] for claim in plane.claims] == [True, True, True]
-    assert worker.gate.runs == 1
 
 
 async def test_after_its_start_a_command_is_not_given_away(
@@ -524,9 +499,10 @@ async def test_after_its_start_a_command_is_not_given_away(
         headers={REPLY_HEADER: "nobody"},
     )
 
-    async with start_worker(timing=TOLD_FIRST) as worker:
-        worker.gate.open.set()
+    async with start_worker() as worker:
         await plane.notify(note)
+        await eventually(lambda: len(plane.of("start", 1)) == 2, what="it is its own after all")
+        worker.gate.open.set()
         await plane.outcome(1)
 
     # Longer than the time after which any other claim is given back, and delivered again.
@@ -762,34 +738,33 @@ async def test_a_wiped_store_gets_its_outcomes_again(
         )
 
 
-async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
+async def test_a_run_whose_start_is_not_stored_is_told_of_by_its_outcome(
     own_nats: NatsServer, start_worker: StartWorker
 ) -> None:
+    tried = FAST_PATH.labels("started")
+    before = tried._value.get()
     async with (
         control_plane(own_nats.url) as plane,
-        start_worker(url=own_nats.url, timing=replace(TOLD_FIRST, start_try_seconds=0.5)) as worker,
+        start_worker(url=own_nats.url, timing=replace(QUICK, start_try_seconds=0.1)) as worker,
     ):
-        worker.gate.open.set()
         js = plane.bus.js
         info = await js.stream_info("noetl_ingress")
         config = info.config
         config.max_msgs = 1
         await js.update_stream(config)
         # Full: the one message it holds was never handled.
-        plane_pull_blocker = await plane.bus.publish("noetl_ingress.9.1", b"{}", message_id=None)
-        note = make_notification(1, command=make_command("gate"))
-        plane.claim_answer = lambda _request, _count: {"status": "retry"}
-        await plane.notify(note)
-        await eventually(lambda: plane.claims, what="it came back and is claimed")
-        runs = worker.gate.runs
-        plane.claim_answer = lambda _request, _count: granted(note, make_command("gate"))
+        blocker = await plane.bus.publish("noetl_ingress.9.1", b"{}", message_id=None)
+        await plane.notify(make_notification(1, command=make_command("gate")))
+        await eventually(lambda: worker.gate.running == 1, what="it runs")
+        await eventually(lambda: tried._value.get() > before, what="its start is tried")
         config.max_msgs = -1
         await js.update_stream(config)
-        await js.delete_msg("noetl_ingress", plane_pull_blocker.sequence)
-        await plane.outcome(1)
+        await js.delete_msg("noetl_ingress", blocker.sequence)
+        worker.gate.open.set()
+        outcome = await plane.outcome(1)
 
-    assert runs == 0
-    assert worker.gate.runs == 1
+    assert words(outcome) == ["command.started", "call.done", "command.completed"]
+    assert plane.claims == []
 
 
 async def test_draining_lets_running_tools_report(

@@ -1,6 +1,7 @@
 """Errors to response bodies: the one table."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from litestar import Response
@@ -93,6 +94,13 @@ EXCEPTIONS: ExceptionHandlersMap = {
     HTTPException: on_http_error,
     Exception: on_anything_else,
 }
+
+
+def refused_answer(request: AnyRequest, error: Exception) -> Response[Any]:
+    """Return the answer to an error, for what stands before the routes."""
+    return next(EXCEPTIONS[kind] for kind in type(error).__mro__ if kind in EXCEPTIONS)(
+        request, error
+    )
 
 
 def _allow(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from noetl_contract.access.rights import Right
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json
 
-from noetl_api_gateway.direct_routes import refused_answer, send_answer
+from noetl_api_gateway.http.errors import refused_answer
 from noetl_api_gateway.http.refusals import Refusal, body_too_large
 from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send, call_of
 from noetl_api_gateway.legacy.homes import Homes
@@ -86,7 +86,9 @@ class Switch:
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 -- as the framework does: each has its answer
-            await send_answer(send, refused_answer(_request(scope), error))
+            request = _request(scope)
+            answer = refused_answer(request, error).to_asgi_response(None, request)
+            await cast("Application", answer)(scope, receive, send)
             return
         if why is None:
             await self._inner(scope, peeking.receive, send)

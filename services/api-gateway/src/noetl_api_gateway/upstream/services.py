@@ -47,7 +47,7 @@ class Services:
     def __init__(self, bus: Bus, settings: "Settings") -> None:
         self._bus = bus
         self._rpc = RpcClient(bus)
-        self._rounds = Rounds[tuple[str, bytes], Json]()
+        self._rounds = Rounds[tuple[str, bytes], Json]() if settings.ask_together else None
         self.shard_count = settings.shard_count
         usual, result = settings.request_try_seconds, settings.result_patience_seconds
         self._seconds: Mapping[Limit, tuple[float, float]] = {
@@ -98,11 +98,14 @@ class Services:
     ) -> Answer:
         """Return the answer that all get who ask the same at the same time, for the same caller.
 
-        It is no older than the call, which may last twice as long as ``within``.
+        It is no older than the call, which may last twice as long as ``within``. Each asks alone
+        where the settings say so.
 
         Raises:
             Refusal: as `ask`.
         """
+        if self._rounds is None:
+            return await self.ask(operation, request, within=within)
         request = _on_behalf(request)
         body = await self._rounds.ask(
             (operation.name, encode_value(request)),

@@ -64,13 +64,6 @@ class Run:
             if delivery is not None:
                 await delivery.ack()
 
-    async def give_back(self, seconds: float) -> None:
-        """Have the notification delivered again."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            if delivery is not None:
-                await delivery.nak(seconds)
-
 
 def run_of(body: bytes, workloads: Workloads) -> Run | None:
     """Return the run of a command that came with an answer.

@@ -8,8 +8,7 @@ class Timing:
     """Timeouts and pauses of the fast path.
 
     Attributes:
-        start_after_seconds: how long a tool is at work before its start is told; 0 tells of it
-            before the tool begins.
+        start_after_seconds: how long a tool is at work before its start is told.
         next_seconds: how long commands follow one another at one worker, past the queue: other
             workers have their turn after that.
         next_at_once: so many may be waited for at once. Their answers come together, and each
@@ -20,7 +19,6 @@ class Timing:
     start_after_seconds: float = 0.01
     start_try_seconds: float = 2.0
     start_tries: int = 5
-    start_nak_seconds: float = 5.0
     claim_seconds: float = 5.0
     claim_pause_seconds: float = 1.0
     claim_longest_pause_seconds: float = 15.0

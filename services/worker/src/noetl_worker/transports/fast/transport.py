@@ -139,24 +139,17 @@ class FastTransport:
         if run.untold is None or not run.is_handed or run.breaks == self._hearing.breaks:
             return run
         note, place = run.untold[0], run.place
-        return await self._claim(note, None, shard=place.shard, after_start=False)
+        return await self._claim(note, None, shard=place.shard)
 
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
     ) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
         command = command_of(note, self._claims.workloads)
-        after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = Run(command, Place(shard, note.event_id, command.attempts))
-            run.untold = (note, delivery)
-            if self._timing.start_after_seconds:
-                return run
-            started = await self._start(run)
-            if started is not None:
-                return run if started else None
-            after_start = True
-        return await self._claim(note, delivery, shard=shard, after_start=after_start)
+            place = Place(shard, note.event_id, command.attempts)
+            return Run(command, place, untold=(note, delivery))
+        return await self._claim(note, delivery, shard=shard)
 
     def _is_fresh(self, note: CommandNotification, delivery: Delivery) -> bool:
         return (
@@ -166,27 +159,6 @@ class FastTransport:
             and note.fast is not None
             and time() < fresh_until(note.fast)
         )
-
-    async def _start(self, run: Run) -> bool | None:
-        """Publish the first start. True: ours. False: given back. None: started already."""
-        message = self._start_message(run)
-        is_first = await self._messages.publish_start(message)
-        if is_first is None:
-            self._messages.forget(message)
-            metrics.FAST_PATH.labels("nak").inc()
-            metrics.PULLS.labels("retry_later").inc()
-            await run.give_back(self._timing.start_nak_seconds)
-            return False
-        if not is_first:
-            self._messages.forget(message)
-            metrics.FAST_PATH.labels("duplicate").inc()
-            return None
-        await self._has_started(run, message)
-        return True
-
-    async def _has_started(self, run: Run, message: Message) -> None:
-        message.due = monotonic() + self._timing.answer_seconds
-        await run.acknowledge()
 
     async def _start_meanwhile(self, run: Run) -> None:
         """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
@@ -206,7 +178,8 @@ class FastTransport:
             metrics.FAST_PATH.labels("duplicate").inc()
             await self._claim_meanwhile(run)
         else:
-            await self._has_started(run, message)
+            message.due = monotonic() + self._timing.answer_seconds
+            await run.acknowledge()
 
     async def _claim_meanwhile(self, run: Run) -> None:
         """Ask whose a command is that was started before, while its tool is at work here."""
@@ -252,14 +225,9 @@ class FastTransport:
         self._runs.stop(run.place.event_id, attempts=run.place.attempts)
 
     async def _claim(
-        self,
-        note: CommandNotification,
-        delivery: Delivery | None,
-        *,
-        shard: int,
-        after_start: bool,
+        self, note: CommandNotification, delivery: Delivery | None, *, shard: int
     ) -> Run | None:
-        answer = await self._claims.ask(note, shard=shard, after_start=after_start)
+        answer = await self._claims.ask(note, shard=shard, after_start=False)
         if answer == "give_back":
             metrics.PULLS.labels("retry_later").inc()
             metrics.FAST_PATH.labels("nak").inc()
@@ -375,7 +343,6 @@ class FastTransport:
         slots = current_permits()
         return (
             self._fast_path
-            and self._timing.start_after_seconds > 0
             and run.following is None
             and self._asking < self._timing.next_at_once
             and not (slots is not None and slots.is_crowded)

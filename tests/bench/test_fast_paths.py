@@ -1,0 +1,60 @@
+"""What is left out of a benchmark is named as the page of fast paths names it."""
+
+import sys
+
+import pytest
+
+from benchmarks import fast_paths
+from benchmarks.__main__ import main
+from benchmarks.cases import steps
+
+ROWS = """\
+| name | what it does | where | figure | switch | fast | slow |
+|---|---|---|---|---|---|---|
+| `a-way` | It is quick. | `m` | 5 % | `NOETL_A=false`, `NOETL_B=0` | `t` | `t` |
+| `other` | It is quick too. | `m` | 5 % | no switch yet | `t` | `t` |
+"""
+
+
+def test_switches_are_those_of_the_page() -> None:
+    assert fast_paths.switches(ROWS) == {
+        "a-way": {"NOETL_A": "false", "NOETL_B": "0"},
+        "other": {},
+    }
+    ours = fast_paths.switches(fast_paths.PAGE.read_text())
+    assert ours["inlined-commands"] == {"NOETL_FAST_PATH_ENABLED": "false"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--without", "no-such-way"), "no fast path is called no-such-way; there are short-way, "),
+        (("--without", "owners"), "owners has no switch yet; these have one: asked-together, "),
+        (("--without", "kept-details", "--cases", "loops"), "--without runs the case steps alone"),
+        (("--without", "kept-details", "--write-docs"), "--without runs the case steps alone"),
+    ],
+)
+def test_what_can_t_be_left_out_is_refused(
+    arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+
+    with pytest.raises(SystemExit, match=told):
+        main()
+
+
+def test_the_services_get_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def bench(transport: str, *, environment: dict[str, str]) -> None:
+        given.append((transport, environment))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "bench", bench)
+    monkeypatch.setattr(sys, "argv", ["bench", "--without", "kept-details,kept-scripts"])
+    with pytest.raises(KeyboardInterrupt):
+        main()
+
+    assert given == [
+        ("nats", {"NOETL_DETAIL_KEPT_BYTES": "0", "NOETL_WORKER_PYTHON_KEPT": "0"}),
+    ]
