@@ -54,6 +54,7 @@ class SilentBus:
     """Takes hints, messages and replies."""
 
     forbidden: frozenset[str] = frozenset()
+    largest_message = 1 << 20
     is_connected = True
 
     def __init__(self) -> None:

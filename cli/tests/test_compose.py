@@ -10,6 +10,7 @@ import yaml
 from noetl.commands.logins import password_variable
 from noetl.main import app
 from noetl.stack.servers.roles import ROLES
+from noetl_common.settings import EventRelaySettings
 from noetl_contract.access.keys import API_KEY
 from noetl_contract.documents.broker_logins import worker_user
 from noetl_contract.json import JsonObject
@@ -30,6 +31,19 @@ def test_the_brokers_users_are_those_of_the_code() -> None:
     printed = CliRunner().invoke(app, ["nats-users", "--pools", "shared"]).output
 
     assert (TOP / "deploy" / "nats-users.conf").read_text() == printed
+
+
+def test_orchestrator_and_outbox_are_told_the_same_of_events(
+    services: dict[str, JsonObject],
+) -> None:
+    names = {f"NOETL_{name.upper()}" for name in EventRelaySettings.model_fields}
+    told = [
+        {name: services[service]["environment"].get(name) for name in names}
+        for service in ("orchestrator", "outbox")
+    ]
+
+    assert told[0] == told[1]
+    assert None not in told[0].values()
 
 
 @pytest.mark.parametrize("name", SERVICES)

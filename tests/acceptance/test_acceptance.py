@@ -226,7 +226,7 @@ def test_every_subject_on_the_broker_is_declared(played: Round) -> None:
 
     # Else it would prove nothing. What comes over HTTP needs the stream only when its short way
     # doesn't answer.
-    seen = {"direct_writes", "commands", "events", "outbox_hints", "replies"}
+    seen = {"direct_writes", "commands", "events", "published", "replies"}
     if played.stack.environment["NOETL_WORKER_TRANSPORT"] == "nats":
         seen.add("ingress")
     assert seen <= set(names.values())

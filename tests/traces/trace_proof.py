@@ -59,14 +59,6 @@ workflow:
     tool: {kind: python, code: "1 / 0"}
 """
 
-LARGE = """
-apiVersion: noetl.io/v2
-kind: Playbook
-metadata: {name: large, path: traces/large}
-workflow:
-  - step: start
-    tool: {kind: python, input: {text: "{{ workload.large }}"}, code: "result = len(text)"}
-"""
 
 type Edge = tuple[str, str, str]
 """Name of a span, name of its parent, service of the span."""
@@ -81,8 +73,7 @@ EVERYWHERE: set[Edge] = {
     ("wait", "turn", "orchestrator"),
     ("decide", "turn", "orchestrator"),
     ("commit", "turn", "orchestrator"),
-    ("relay commit", "turn", "outbox"),
-    ("project", "relay commit", "projector"),
+    ("project", "turn", "projector"),
     ("issue command", "ingress execute", "orchestrator"),
     ("queue", "issue command", "worker"),
     ("command", "issue command", "worker"),
@@ -125,7 +116,7 @@ def main() -> None:
             "NOETL_LOG_LEVEL": "debug",
         }
         with running_stack(environment=environment) as stack, stack.client() as client:
-            for text in (CHILD, PARENT, BROKEN, LARGE):
+            for text in (CHILD, PARENT, BROKEN):
                 register(client, text)
             proof = Proof(receiver, stack, client)
             found = proof.of_pool(None, EVERYWHERE | OVER_NATS)
@@ -136,7 +127,6 @@ def main() -> None:
             proof.caller_s_trace_goes_on()
             proof.unsampled_traces_are_carried_and_not_recorded()
             proof.failures_are_marked()
-            proof.relayed_commands_are_recorded()
             proof.logs_are_found()
         table(found)
 
@@ -185,9 +175,7 @@ class Proof:
         headers = {"traceparent": f"00-{trace_id}-{CALLER}-01", "tracestate": "vendor=x"}
         heard = asyncio.run(self._events_of("traces/child", headers))
         wait_until(
-            lambda: (
-                not missing(self._receiver.of(trace_id), {("project", "relay commit", "projector")})
-            ),
+            lambda: not missing(self._receiver.of(trace_id), {("project", "turn", "projector")}),
             what="the spans of the caller's trace",
         )
         wait_until(
@@ -244,12 +232,6 @@ class Proof:
         failed = [span.name for span in spans if span.failed]
         assert failed == ["run python"], failed
         print("failure: marked at the run of its tool")
-
-    def relayed_commands_are_recorded(self) -> None:
-        """A command too large for its hint goes by the relay, and so does its span."""
-        execution_id = self.start("traces/large", workload={"large": "x" * 400_000})
-        self._whole(execution_id, {("relay command", "issue command", "outbox")})
-        print("large command: its relay is recorded")
 
     def logs_are_found(self) -> None:
         """The lines of all processes about an execution and a step, with its trace."""

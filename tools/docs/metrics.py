@@ -37,8 +37,6 @@ _OPEN = frozenset(
         "noetl_subscription_messages_received_total",
         "noetl_subscription_rate_limited_total",
         "noetl_subscription_spooled_total",
-        # Made by the relay; its counts begin in the upkeep.
-        "noetl_outbox_rows_total",
     }
 )
 """Counters with labels that may come without `zeros`."""

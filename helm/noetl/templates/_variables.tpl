@@ -130,6 +130,7 @@ then the rest by name.
 {{- else if has .unit.service (list "orchestrator" "outbox") -}}
 {{- $_ := set $plain "NOETL_OUTBOX_RELAY_EVENTS" ($v.events.relay | toString) -}}
 {{- $_ := set $plain "NOETL_OUTBOX_EVENT_TYPES" $v.events.types -}}
+{{- $_ := set $plain "NOETL_OUTBOX_EVENT_MAX_BYTES" ($v.events.maxBytes | int | toString) -}}
 {{- else if eq .unit.service "worker" -}}
 {{- $_ := set $plain "WORKER_POOL_NAME" .unit.pool -}}
 {{- $_ := set $plain "WORKER_MAX_CONCURRENT" (.unit.part.maxConcurrent | int | toString) -}}

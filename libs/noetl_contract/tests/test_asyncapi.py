@@ -53,7 +53,7 @@ def test_the_document_has_every_operation_and_every_stream() -> None:
         (subjects.command_subject("shared", execution_id=7), "commands"),
         (subjects.event_subject(7, shard=0), "events"),
         (subjects.dead_letter_subject("NOETL_EVENTS"), "dead_letters"),
-        (subjects.outbox_hint_subject(3), "outbox_hints"),
+        (subjects.published_subject(3, outbox_id=7, message_id="c:7:0"), "published"),
         (subjects.replica_moves_subject(3), "replica_hints"),
         (subjects.ACCESS_AUDIT, "access_audit"),
         (subjects.ACCESS_HINT, "access_hints"),

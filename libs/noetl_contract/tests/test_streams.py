@@ -53,7 +53,7 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
         subject: {name} for subject, name in stored.items()
     }
     for subject in (
-        subjects.outbox_hint_subject(0),
+        subjects.published_subject(0, outbox_id=7, message_id="c:7:0"),
         subjects.replica_moves_subject(0),
         subjects.ACCESS_HINT,
         subjects.page_hint_subject("c"),

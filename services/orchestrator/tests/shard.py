@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.publish import MESSAGE_ID_HEADER
 from noetl_common.bus.rpc import Forwarded
-from noetl_common.bus.topology import ensure_topology
+from noetl_common.bus.topology import ensure_durable, ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
@@ -18,8 +20,15 @@ from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import ResolvedEntry
 from noetl_contract.rpc.orchestrator import ClaimRequest
-from noetl_contract.streams import STREAMS, ingress_durables
-from noetl_contract.subjects import outbox_hint_subject
+from noetl_contract.streams import STREAMS, ingress_durables, pool_durable
+from noetl_contract.subjects import (
+    COMMANDS_ROOT,
+    EVENTS_ROOT,
+    commits_filter,
+    ingress_filter,
+    published_filter,
+    published_row,
+)
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.memory.loader import ExecutionFactory
@@ -51,11 +60,28 @@ class Shard(Tables, Messages):
     database: Database
     open_replica: Callable[..., Awaitable[Replica]]
     replicas: list[Replica] = field(default_factory=list)
-    hints: list[JsonObject] = field(default_factory=list)
+    published: list[JsonObject] = field(default_factory=list)
+    """Messages of outbox rows: subject, message_id, body, and outbox_id where it is told of."""
+    told: list[tuple[int, str]] = field(default_factory=list)
+    """Rows that the relay was told are stored, by their id and that of their message."""
     attempts: Iterator[int] = field(default_factory=itertools.count)
     plugins: JsonObject | None = None
     """What the catalog knows of plug-ins; None while it is silent."""
     asked_plugins: list[tuple[str, ...]] = field(default_factory=list)
+
+    async def read_by_one(self, replica: Replica) -> None:
+        """Let the pool of the commands have one durable, as a worker makes it."""
+        await ensure_durable(self.bus, pool_durable("shared"))
+        await replica.rooms.pools.look()
+
+    def notifications(self, command: Command | None = None) -> list[JsonObject]:
+        """Return the published notifications of a command, or of all."""
+        return [
+            one
+            for one in self.published
+            if one["subject"].startswith(COMMANDS_ROOT)
+            and (command is None or one["body"]["event_id"] == command.event_id)
+        ]
 
     @property
     def rooms(self) -> Orchestrator:
@@ -74,7 +100,7 @@ class Shard(Tables, Messages):
         await self.bus.publish(
             subject or _subject(execution_id, body),
             body if isinstance(body, bytes) else orjson.dumps(body),
-            message_id=f"t{next(self.attempts)}-{time.time_ns()}",
+            message_id=f"{_OF_TESTS}{next(self.attempts)}-{time.time_ns()}",
             headers=headers,
             seconds=PATIENCE_SECONDS,
         )
@@ -135,6 +161,8 @@ class Shard(Tables, Messages):
         return {"status": 200, "body": orjson.loads(answer.body)}
 
 
+_OF_TESTS = "t"
+"""Message ids of what tests publish begin so."""
 _KINDS = ("execute", "events", "cancel", "finalize", "signal", "pause", "resume", "command.")
 
 
@@ -250,7 +278,33 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             database=database,
             open_replica=open_replica,
         )
-        await bus.subscribe(
-            outbox_hint_subject(0), lambda message: shard.hints.extend(orjson.loads(message.data))
-        )
+        await _hear(shard)
         yield shard
+
+
+async def _hear(shard: Shard) -> None:
+    """Note what orchestrators publish, and what the relay is told of."""
+
+    def take(message: Incoming) -> None:
+        if not message.headers.get(MESSAGE_ID_HEADER, _OF_TESTS).startswith(_OF_TESTS):
+            shard.published.append(_message_of_row(message))
+
+    for place in (f"{COMMANDS_ROOT}.>", f"{EVENTS_ROOT}.>", commits_filter(0), ingress_filter(0)):
+        await shard.bus.subscribe(place, take)
+    await shard.bus.subscribe(
+        published_filter(0), lambda told: shard.told.append(published_row(told.subject))
+    )
+
+
+def _message_of_row(message: Incoming) -> JsonObject:
+    """Return a message that was published under an id."""
+    outbox_id = None
+    if message.reply.startswith(published_filter(0).partition("*")[0]):
+        outbox_id, _ = published_row(message.reply)
+    return {
+        "outbox_id": outbox_id,
+        "subject": message.subject,
+        "message_id": message.headers[MESSAGE_ID_HEADER],
+        "headers": message.headers,
+        "body": orjson.loads(message.data),
+    }

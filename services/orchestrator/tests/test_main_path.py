@@ -1,24 +1,10 @@
 """From the start of an execution to its end, over both protocols."""
 
-import dataclasses
-from typing import TYPE_CHECKING
-
-import orjson
-from msgspec import convert
-from noetl_common.bus.publish import PubAck, read_ack
-from noetl_common.bus.topology import ensure_durable
-from noetl_contract.commands import CommandNotification, decode_notification
 from noetl_contract.sharding import shard_for
-from noetl_contract.streams import COMMANDS, COMMITS, pool_durable
-from noetl_contract.subjects import COMMITS_ROOT, published_filter, published_row
-from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LOOP
 from services.orchestrator.tests.shard import Shard
-
-if TYPE_CHECKING:
-    from noetl_common.bus.inbox import Incoming
 
 RUN = ["command.claimed", "command.started", "call.done", "command.completed"]
 
@@ -81,148 +67,6 @@ async def test_a_loop_gathers_its_iterations(shard: Shard) -> None:
     assert len(gathered) == 3
     await shard.send(execution_id, shard.fast(last))
     assert (await shard.types(execution_id))[-1] == "playbook.completed"
-
-
-async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_row(
-    shard: Shard,
-) -> None:
-    await shard.open_replica()
-
-    execution_id = await shard.start()
-    command = await shard.command(execution_id)
-    await eventually(lambda: shard.hints)
-
-    (hinted,) = shard.hints
-    notification = convert(hinted["payload"], CommandNotification)
-    assert notification.fast is not None
-    assert notification.fast.command is not None
-    assert notification.fast.until is not None
-    assert notification.fast.command.action == "noop"
-    assert notification.server_url == f"http://{execution_id}.{command.event_id}@localhost:8082"
-    assert hinted["message_id"] == f"c:{command.event_id}:0"
-    assert hinted["subject"] == f"noetl.commands.shared.{execution_id}"
-    row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")
-    assert row is not None
-    assert row["outbox_id"] == hinted["outbox_id"]
-    assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 0}
-
-
-async def test_a_command_of_a_pool_with_one_durable_is_published_right_after_its_commit(
-    shard: Shard,
-) -> None:
-    replica = await shard.open_replica()
-    acknowledged: list[Incoming] = []
-    await shard.bus.subscribe(published_filter(0), acknowledged.append)
-    await ensure_durable(shard.bus, pool_durable("shared"))
-    await replica.rooms.pools.look()
-
-    execution_id = await shard.start()
-    command = await shard.command(execution_id)
-    await eventually(lambda: acknowledged)
-
-    stored = await shard.bus.js.get_msg(COMMANDS.name, 1)
-    notification = decode_notification(stored.data or b"")
-    assert notification.event_id == command.event_id
-    assert notification.fast is not None
-    assert notification.fast.command is not None
-    # The relay gets the broker's word for it.
-    assert shard.hints == []
-    told = {published_row(ack.subject): read_ack(ack, ack.subject) for ack in acknowledged}
-    outbox_id = await shard.pool.fetchval("SELECT outbox_id FROM noetl.outbox")
-    assert told == {(outbox_id, f"c:{command.event_id}:0"): PubAck(COMMANDS.name, 1)}
-
-
-async def test_a_pool_with_two_durables_is_left_to_the_relay(shard: Shard) -> None:
-    replica = await shard.open_replica()
-    spec = pool_durable("shared")
-    for name in (spec.name, "another"):
-        await ensure_durable(shard.bus, dataclasses.replace(spec, name=name))
-    await replica.rooms.pools.look()
-
-    await shard.start()
-    await eventually(lambda: shard.hints)
-
-    assert (await shard.bus.js.stream_info(COMMANDS.name)).state.messages == 0
-
-
-async def test_a_commit_is_announced_by_its_positions_without_a_row(shard: Shard) -> None:
-    await shard.open_replica()
-
-    execution_id = await shard.start()
-    await eventually(lambda: _count(shard, COMMITS.name, 1))
-
-    # Nobody outside wants these events, so it goes out without the relay.
-    message = await shard.bus.js.get_msg(COMMITS.name, 1)
-    assert message.subject == f"noetl_commits.0.{execution_id}"
-    assert orjson.loads(message.data or b"") == {
-        "execution_id": str(execution_id),
-        "first": 1,
-        "last": 2,
-    }
-    assert await shard.pool.fetch("SELECT FROM noetl.outbox WHERE kind != 'command'") == []
-
-
-async def test_a_commit_that_outside_readers_want_an_event_of_has_a_row(shard: Shard) -> None:
-    await shard.open_replica(outbox_event_types="playbook_started")
-
-    execution_id = await shard.start()
-
-    (row,) = await shard.pool.fetch(
-        "SELECT message_id, payload FROM noetl.outbox WHERE kind = 'commit'"
-    )
-    assert tuple(row) == (f"l:{execution_id}:2", {"first": 1, "last": 2})
-
-
-async def test_an_orchestrator_that_may_not_publish_commits_leaves_them_to_the_relay(
-    shard: Shard,
-) -> None:
-    """Its login has the rights of the release before."""
-    replica = await shard.open_replica()
-    replica.bus.forbidden.add(COMMITS_ROOT)
-
-    await shard.start()
-    await eventually(lambda: {hint["kind"] for hint in shard.hints} == {"commit", "command"})
-
-    assert (await shard.bus.js.stream_info(COMMITS.name)).state.messages == 0
-
-
-async def _count(shard: Shard, stream: str, wanted: int) -> bool:
-    return bool((await shard.bus.js.stream_info(stream)).state.messages == wanted)
-
-
-async def test_events_that_outside_readers_want_travel_with_the_hint(shard: Shard) -> None:
-    await shard.open_replica(outbox_event_types="all")
-
-    execution_id = await shard.start()
-    await eventually(lambda: len(shard.hints) == 2)
-
-    (hinted,) = [row for row in shard.hints if row["kind"] == "commit"]
-    events = hinted["payload"]["events"]
-    assert [event["event_type"] for event in events] == ["playbook_started", "command.issued"]
-    assert {event["execution_id"] for event in events} == {str(execution_id)}
-
-
-async def test_for_outside_publishers_each_event_has_a_row(shard: Shard) -> None:
-    await shard.open_replica(outbox_relay_events=False)
-
-    execution_id = await shard.start()
-
-    stored = await shard.pool.fetch(
-        "SELECT message_id, payload FROM noetl.outbox WHERE kind = 'event' ORDER BY message_id"
-    )
-    assert [tuple(row) for row in stored] == [
-        (f"e:{execution_id}:{position}", None) for position in (1, 2)
-    ]
-
-
-async def test_a_large_command_is_not_inlined(shard: Shard) -> None:
-    await shard.open_replica(fast_path_max_bytes=2000)
-
-    await shard.start(payload={"text": "x" * 3000})
-    await eventually(lambda: shard.hints)
-
-    (hinted,) = shard.hints
-    assert "command" not in hinted["payload"]["fast"]
 
 
 async def test_a_claim_may_leave_the_execution_out(shard: Shard) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 
@@ -21,7 +21,6 @@ from noetl_contract.subjects import (
     command_subject,
     commit_subject,
     event_subject,
-    outbox_hint_subject,
     published_subject,
 )
 from noetl_outbox.app import open_relay
@@ -60,7 +59,6 @@ class Rows:
 
     pool: Pool
     bus: Bus
-    hints: list[Json] = field(default_factory=list)
     last_id: int = 0
 
     def command(self, number: int, *, pool: str = "shared", **overrides: Json) -> Json:
@@ -163,10 +161,6 @@ class Rows:
         await self.pool.fetchval(
             "SELECT setval('noetl.outbox_outbox_id_seq', max(outbox_id)) FROM noetl.outbox"
         )
-
-    async def hint(self, *rows: Json) -> None:
-        """Send a hint, as after a commit."""
-        await self.bus.send(outbox_hint_subject(0), orjson.dumps(list(rows)))
 
     async def statuses(self) -> dict[str, int]:
         """Count the rows of each status."""

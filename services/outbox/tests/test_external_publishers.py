@@ -69,7 +69,6 @@ async def test_a_claim_gives_event_rows_by_id_and_only_once(ask: Ask, rows: Rows
 async def test_without_events_the_relay_still_sends_commands(ask: Ask, rows: Rows) -> None:
     event, command = rows.event(1), rows.command(2)
     await rows.commit(event, command, age_seconds=5)
-    await rows.hint({**event, "payload": rows.message(1)}, command)
 
     async def is_sent() -> bool:
         return await rows.count("NOETL_COMMANDS") == 1

@@ -1,14 +1,16 @@
-"""From rows to messages: hints, sweep, marking, giving up."""
+"""From rows to messages: acknowledgements, sweep, marking, giving up."""
 
+import orjson
 import pytest
-from noetl_common.bus.topology import ensure_durable
+from noetl_common.bus.publish import PubAck, write_ack
 from noetl_contract.json import Json
-from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, INGRESS, DurableSpec, pool_durable
+from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, INGRESS
 from noetl_contract.subjects import event_subject
 from noetl_outbox.rows import Row
 from noetl_outbox.store import Store
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
+from prometheus_client import REGISTRY
 
 from services.outbox.tests.rows import EXECUTION_ID, Rows, minted, relaying
 
@@ -17,30 +19,16 @@ AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
 
 
 def inlined(row: Json) -> Json:
-    """The row as the first hint carries it: the command travels inside."""
+    """The row as a release of before stored it: the command travels inside."""
     inside = {"until": "2026-06-15T09:19:00Z", "command": {"action": "noop", "context": {}}}
     payload = row["payload"]
     return row | {"payload": payload | {"fast": payload["fast"] | inside}}
 
 
-async def test_hinted_rows_go_out_without_the_sweep(
-    rows: Rows, database: Database, nats_url: str
-) -> None:
-    """O2: the sweep of this relay would not look at them for ten minutes."""
-    command, event = rows.command(7), rows.event(8)
-    async with relaying(database, nats_url, **NEVER):
-        await rows.commit(command, event)
-        await rows.hint(command, event | {"payload": rows.message(8)})
-        await eventually(rows.all_published)
-
-    row = await rows.row(command["outbox_id"])
-    identity = await rows.bus.js.stream_info(COMMANDS.name)
-    assert (row["stream_sequence"], row["attempts"]) == (1, 0)
-    assert row["stream_created_at"] == identity.created
-    assert await rows.stored(COMMANDS.name) == [(command["subject"], "c:7:0", command["payload"])]
-    assert await rows.stored(EVENTS.name) == [
-        (event["subject"], event["message_id"], rows.message(8))
-    ]
+def counted(by: str, *, end: str = "ok") -> float:
+    """Return how many rows an orchestrator, or the sweep, has published or has not."""
+    labels = {"by": by, "end": end}
+    return REGISTRY.get_sample_value("noetl_outbox_rows_total", labels) or 0.0
 
 
 async def test_a_command_that_its_orchestrator_published_is_marked(
@@ -72,6 +60,7 @@ async def test_a_command_of_which_nobody_knows_whether_it_is_stored_is_left_to_t
     rows: Rows, database: Database, nats_url: str, seconds_later: float, answer: Json
 ) -> None:
     command = rows.command(7, outbox_id=minted(seconds_later=seconds_later))
+    failed = counted("orchestrator", end="failed")
     async with relaying(database, nats_url):
         await rows.commit(command, age_seconds=-3600)
         await rows.acknowledge(command, answer)
@@ -83,16 +72,19 @@ async def test_a_command_of_which_nobody_knows_whether_it_is_stored_is_left_to_t
         await eventually(rows.all_published)
 
     assert await rows.count(COMMANDS.name) == 2
+    assert counted("orchestrator", end="failed") - failed == ("error" in answer)
 
 
-async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(
+async def test_sweep_finds_rows_that_nobody_published_and_builds_events_from_the_log(
     rows: Rows, database: Database, nats_url: str
 ) -> None:
     result = {"status": "success", "context": {"data": {"a": 1}}}
     event = rows.event(5)
     await rows.commit(event, result=result, age_seconds=60)
+    before = counted("sweep")
     async with relaying(database, nats_url):
         await eventually(rows.all_published)
+    assert counted("sweep") == before + 1
 
     assert await rows.stored(EVENTS.name) == [
         (event["subject"], event["message_id"], rows.message(5, result))
@@ -105,10 +97,8 @@ async def test_a_commit_is_told_of_by_its_positions_and_by_what_outside_readers_
     await rows.append(1, 2, 4)
     await rows.append(3, event_type="step.exit")
     commit = rows.of_commit(1, 4)
-    told = [rows.message(2), rows.message(3, event_type="step.exit")]
-    async with relaying(database, nats_url, **NEVER):
-        await rows.commit(commit)
-        await rows.hint(commit | {"payload": commit["payload"] | {"events": told}})
+    await rows.commit(commit, age_seconds=60)
+    async with relaying(database, nats_url):
         await eventually(rows.all_published)
 
     where = (commit["subject"], commit["message_id"])
@@ -116,7 +106,8 @@ async def test_a_commit_is_told_of_by_its_positions_and_by_what_outside_readers_
         (*where, {"execution_id": str(EXECUTION_ID), "first": 1, "last": 4})
     ]
     subject = event_subject(EXECUTION_ID, shard=0)
-    assert await rows.stored(EVENTS.name) == [(subject, f"e:{EXECUTION_ID}:3", told[1])]
+    told = rows.message(3, event_type="step.exit")
+    assert await rows.stored(EVENTS.name) == [(subject, f"e:{EXECUTION_ID}:3", told)]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +137,7 @@ async def test_without_relayed_events_commits_are_still_told_of(
     assert (await rows.count(COMMITS.name), await rows.count(EVENTS.name)) == (1, 0)
 
 
-async def test_sweep_leaves_fresh_rows_to_their_hint(
+async def test_sweep_leaves_fresh_rows_to_their_orchestrator(
     rows: Rows, database: Database, nats_url: str
 ) -> None:
     old, fresh = rows.event(1), rows.event(2)
@@ -158,81 +149,15 @@ async def test_sweep_leaves_fresh_rows_to_their_hint(
     assert (await rows.row(fresh["outbox_id"]))["status"] == "PENDING"
 
 
-async def test_hint_without_payload_is_read_from_the_log_at_once(
-    rows: Rows, database: Database, nats_url: str
-) -> None:
-    event = rows.event(3)
-    async with relaying(database, nats_url, **NEVER):
-        await rows.commit(event)
-        await rows.hint(event)
-        await eventually(rows.all_published)
-
-    assert (await rows.stored(EVENTS.name))[0][2] == rows.message(3)
-
-
-async def test_command_travels_inside_only_while_one_durable_covers_its_pool(
-    rows: Rows, database: Database, nats_url: str
-) -> None:
-    """The relay reads the durables when it connects."""
-    await ensure_durable(rows.bus, pool_durable("alone"))
-    await ensure_durable(rows.bus, pool_durable("twice"))
-    spare = pool_durable("twice")
-    await ensure_durable(
-        rows.bus,
-        DurableSpec(
-            stream=spare.stream,
-            name="spare",
-            filter_subject="noetl.commands.twice.*",
-            ack_wait=spare.ack_wait,
-            max_deliver=spare.max_deliver,
-            max_ack_pending=spare.max_ack_pending,
-        ),
-    )
-    made = [rows.command(n, pool=p) for n, p in enumerate(("alone", "twice", "nobody"), start=1)]
-    async with relaying(database, nats_url, **NEVER):
-        await rows.commit(*made)
-        await rows.hint(*map(inlined, made))
-        await eventually(rows.all_published)
-
-    bodies = {body["event_id"]: body for _, _, body in await rows.stored(COMMANDS.name)}
-    assert bodies == {
-        1: inlined(made[0])["payload"],
-        2: made[1]["payload"],
-        3: made[2]["payload"],
-    }
-
-
 async def test_sweep_never_sends_the_command_inside(
     rows: Rows, database: Database, nats_url: str
 ) -> None:
-    await ensure_durable(rows.bus, pool_durable("shared"))
     command = rows.command(1)
     await rows.commit(inlined(command), age_seconds=60)
     async with relaying(database, nats_url):
         await eventually(rows.all_published)
 
     assert (await rows.stored(COMMANDS.name))[0][2] == command["payload"]
-
-
-async def test_first_worker_of_a_pool_is_noticed_soon(
-    rows: Rows, database: Database, nats_url: str
-) -> None:
-    async with relaying(database, nats_url, **NEVER):
-        await ensure_durable(rows.bus, pool_durable("shared"))
-        number = 0
-
-        async def is_inlined() -> bool:
-            nonlocal number
-            number += 1
-            command = rows.command(number)
-            await rows.commit(command)
-            await rows.hint(inlined(command))
-            await eventually(rows.all_published)
-            return "command" in (await rows.stored(COMMANDS.name))[-1][2]["fast"]
-
-        await eventually(is_inlined, every_seconds=0.2)
-
-    assert number > 1
 
 
 async def test_two_relays_share_ten_thousand_rows_without_doubles(
@@ -341,21 +266,6 @@ async def test_what_was_published_is_removed_after_its_time(
     assert await rows.pool.fetchval("SELECT kind FROM noetl.outbox") == "command"
 
 
-async def test_garbage_hints_are_ignored(rows: Rows, database: Database, nats_url: str) -> None:
-    command = rows.command(1)
-    async with relaying(database, nats_url, **NEVER):
-        await rows.commit(command)
-        for body in (b"", b"{}", b"[1]", b'[{"kind":"command"}]', b"\xff"):
-            await rows.bus.send("noetl_hint.outbox.0", body)
-        commit, event = rows.of_commit(1, 2), rows.event(3)
-        for payload in ({}, [], {"first": 1}, {"first": 1, "last": 2, "events": [{}]}):
-            await rows.hint(commit | {"payload": payload}, event | {"payload": payload})
-        await rows.hint(command | {"outbox_id": "x"}, command)
-        await eventually(rows.all_published)
-
-    assert await rows.count(COMMANDS.name) == 1
-
-
 async def test_a_commit_without_positions_is_parked_and_others_go_on(
     rows: Rows, database: Database, nats_url: str
 ) -> None:
@@ -385,6 +295,24 @@ async def test_a_commit_that_nobody_outside_reads_is_not_taken_for_lost(
     assert await rows.row(silent["outbox_id"]) is None
     assert (await rows.row(told["outbox_id"]))["stream_sequence"] == 1
     assert await rows.count(COMMITS.name) == 2
+
+
+async def test_a_commit_with_events_is_marked_by_the_word_of_its_orchestrator(
+    rows: Rows, database: Database, nats_url: str
+) -> None:
+    """It waits until all messages of the row are stored, and tells of the last one."""
+    await rows.append(1, event_type="step.exit")
+    commit = rows.of_commit(1, 1, outbox_id=minted(seconds_later=60))
+    before = counted("orchestrator"), counted("sweep")
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(commit)
+        await rows.acknowledge(commit, orjson.loads(write_ack(PubAck(EVENTS.name, 7))))
+        await eventually(rows.all_published)
+
+    row = await rows.row(commit["outbox_id"])
+    assert (row["status"], row["stream_sequence"], row["attempts"]) == ("PUBLISHED", 7, 0)
+    assert await rows.count(EVENTS.name) == 0
+    assert (counted("orchestrator"), counted("sweep")) == (before[0] + 1, before[1])
 
 
 async def test_a_commit_that_its_orchestrator_published_is_done_with(
@@ -417,10 +345,10 @@ async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
     return bool(await rows.count(stream) == wanted)
 
 
-async def test_w20_the_sweep_rests_while_nothing_comes_and_a_hint_ends_the_rest(
+async def test_w20_the_sweep_rests_while_nothing_comes_and_an_acknowledgement_ends_the_rest(
     rows: Rows, database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hint's row can't be published from it, so the sweep has to look before its rest ends."""
+    """What was committed with the acknowledged row may be lost: its process may have ended."""
     looks: list[int] = []
     claim = Store.claim_due_rows
 
@@ -433,8 +361,8 @@ async def test_w20_the_sweep_rests_while_nothing_comes_and_a_hint_ends_the_rest(
     async with relaying(database, nats_url, outbox_grace_seconds=0.02, **pauses):
         await eventually(lambda: len(looks) >= 6)
         assert len(looks) < 20  # with equal pauses there would be a hundred a second
-        lost, hinted = rows.event(1), rows.event(2)
+        lost, told = rows.event(1), rows.command(2, outbox_id=minted(seconds_later=60))
         await rows.commit(lost)
-        await rows.commit(hinted)
-        await rows.hint(hinted | {"payload": rows.message(2)})
+        await rows.commit(told)
+        await rows.publish_as_its_orchestrator(told)
         await eventually(rows.all_published)

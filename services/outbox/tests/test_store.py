@@ -209,7 +209,10 @@ async def test_rows_to_be_published_are_counted_by_kind(rows: Rows, store: Store
     """Commands too: a backlog of them is what workers wait for."""
     await rows.commit(rows.command(1), rows.command(2), rows.event(3), rows.of_commit(4, 4))
     await rows.commit(rows.command(5), age_seconds=30)
-    await store.claim_named_rows([1], lease_seconds=60)
+    await rows.pool.execute(
+        "UPDATE noetl.outbox SET status = 'IN_FLIGHT',"
+        " available_at = now() + interval '1 minute' WHERE event_id = 1"
+    )
     await rows.pool.execute("UPDATE noetl.outbox SET status = 'PARKED' WHERE event_id = 2")
 
     await measure(store, shard=3)

@@ -70,7 +70,7 @@ ATTEMPTS = [
     Attempt("give a command to its own pool", "noetl.commands.shared.7"),
     Attempt("give a command to another pool", "noetl.commands.system.7"),
     Attempt("tell an event", "noetl.events.default.default.7.0"),
-    Attempt("hint the relay at rows of its own", "noetl_hint.outbox.0", b"[]"),
+    Attempt("have rows marked as published", "noetl_hint.published.0.1.c:1:0", b"{}"),
     Attempt("tell replicas of commits", "noetl_hint.moved.0"),
     Attempt("have the edges forget keys", "noetl_hint.access"),
     Attempt("say that somebody watches", "noetl_hint.watch"),

@@ -43,11 +43,11 @@ def test_a_subject_too_few_and_one_too_many_are_found(
     plant: Callable[[str, str], None], tmp_path: Path
 ) -> None:
     text = (ROOT / OUTBOX).read_text()
-    hint = next(line for line in text.splitlines() if line.startswith("| `noetl_hint.outbox"))
+    hint = next(line for line in text.splitlines() if line.startswith("| `noetl_hint.published"))
     plant(OUTBOX, text.replace(f"{hint}\n", "| `noetl_write.<shard>` | it came | |\n"))
 
     assert list(readmes.find(tmp_path)) == [
-        f"{OUTBOX}: the table below `Messages received` lacks `noetl_hint.outbox`",
+        f"{OUTBOX}: the table below `Messages received` lacks `noetl_hint.published`",
         f"{OUTBOX}: below `Messages received` is `noetl_write`, which the service may not use",
     ]
 

@@ -360,13 +360,17 @@ class EventRelaySettings(SettingsPiece):
 
     outbox_relay_events: bool = Field(
         default=True,
-        description="Whether the relay publishes events; otherwise they wait for outside "
+        description="Whether our services publish events; otherwise they wait for outside "
         "publishers (system/outbox_publisher), and only commands and messages go out.",
     )
     outbox_event_types: str = Field(
         default="",
         description="Types of events published on noetl.events, by commas; `all`: every one. "
         "Empty: ends of executions, step.exit, call.error and command.failed.",
+    )
+
+    outbox_event_max_bytes: int = Field(
+        default=1 << 20, gt=0, description="Larger events travel without their payload."
     )
 
     def relayed_types(self) -> frozenset[str] | None:

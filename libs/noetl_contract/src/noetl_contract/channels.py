@@ -16,7 +16,6 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
-    OutboxHint,
     PauseHint,
     PublishAcknowledgement,
     ReplicaMoves,
@@ -148,7 +147,7 @@ INGRESS = Channel(
             {**_INGRESS, STORED_HEADER: "Marks this kind of body."},
         ),
     ),
-    senders=("api-gateway", "worker", "outbox", "catalog"),
+    senders=("api-gateway", "worker", "orchestrator", "outbox", "catalog"),
     receivers=("orchestrator",),
     parameters={
         "shard": _SHARD,
@@ -198,7 +197,7 @@ EVENTS = Channel(
     address="noetl.events.{tenant}.{organization}.{execution_id}.{shard}",
     summary="Rows of the log after their commit, of the types that outside readers want.",
     messages=(Message("event", TypeAdapter(EventMessage), "One row of the log.", _ID),),
-    senders=("outbox",),
+    senders=("orchestrator", "outbox"),
     receivers=("api-gateway",),
     parameters={
         "tenant": "Tenant, `default` if none.",
@@ -211,8 +210,8 @@ EVENTS = Channel(
 COMMITS = Channel(
     name="commits",
     address="noetl_commits.{shard}.{execution_id}",
-    summary="What a commit wrote to the log of an execution, for readers of the log. One that its "
-    "orchestrator publishes may be lost; the relay's has an id.",
+    summary="What a commit wrote to the log of an execution, for readers of the log. That of a "
+    "commit without an outbox row has no id, and may be lost.",
     messages=(Message("commit", TypeAdapter(CommitMessage), "New positions.", _ID),),
     senders=("orchestrator", "outbox"),
     receivers=("projector", "api-gateway"),
@@ -231,23 +230,14 @@ DEAD_LETTERS = Channel(
     parameters={"origin": "Stream or consumer of the original."},
     stream=streams.DEAD.name,
 )
-OUTBOX_HINTS = Channel(
-    name="outbox_hints",
-    address="noetl_hint.outbox.{shard}",
-    summary="Rows of a commit, so that the relay need not read them; they may be lost.",
-    messages=(Message("outbox_hint", TypeAdapter(OutboxHint), "Rows to publish."),),
-    senders=("orchestrator",),
-    receivers=("outbox",),
-    parameters={"shard": _SHARD},
-    role="hint",
-)
 PUBLISHED = Channel(
     name="published",
     address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
     summary="The broker's acknowledgements of messages that orchestrators published right after "
-    "their commit; without one the relay publishes the row.",
+    "their commit, or the orchestrator's word that all events of a commit are stored; without one "
+    "the relay publishes the row.",
     messages=(Message("acknowledgement", TypeAdapter(PublishAcknowledgement), "Stored."),),
-    senders=(),
+    senders=("orchestrator",),
     receivers=("outbox",),
     parameters={
         "shard": _SHARD,
@@ -400,7 +390,6 @@ CHANNELS = (
     COMMITS,
     DEAD_LETTERS,
     ACCESS_AUDIT,
-    OUTBOX_HINTS,
     PUBLISHED,
     REPLICA_HINTS,
     RUNS_OVER,

@@ -11,6 +11,7 @@ import orjson
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
 
+_ERROR_CHARS = 4096
 _NO_TEXTS: Mapping[str, str | None] = {}
 
 
@@ -188,6 +189,18 @@ def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS)
         body["node_type"] = row.node_type
         body["context"] = _column(row.context, texts.get("context"))
     return body
+
+
+def event_body(event: JsonObject, *, largest: int) -> bytes:
+    """Encode an event's message; one with more than ``largest`` bytes goes without its payload."""
+    body = orjson.dumps(event)
+    if len(body) <= largest:
+        return body
+    bare: JsonObject = {"result": None, "meta": None, "context": None, "payload_omitted": True}
+    error = event.get("error")
+    if isinstance(error, str):
+        bare["error"] = error[:_ERROR_CHARS]
+    return orjson.dumps({**event, **bare})
 
 
 def envelope(row: EventRow) -> JsonObject:

@@ -1,7 +1,6 @@
 """Hints over core NATS: they save time when they arrive and cost nothing when they are lost.
 
-Both are typed dictionaries, not models: one is built and one is read for every commit, and
-their bodies hold JSON that is encoded already.
+They are typed dictionaries, not models: one is built and one is read for every commit.
 """
 
 from typing import Final, Literal, NotRequired, TypedDict
@@ -19,35 +18,12 @@ class CommittedEvents(TypedDict):
 
     Attributes:
         first, last: the positions that the commit wrote to the log of its execution.
-        events: in a hint only: the events that outside readers get; of a row that is read from
-            the table, the relay reads them from the log.
         trace: the W3C context that goes on to readers of the commit, where the execution has one.
     """
 
     first: int
     last: int
-    events: NotRequired[list[Json]]
     trace: NotRequired[Json]
-
-
-class OutboxHintRow(TypedDict):
-    """One committed row of the outbox, for the relay to publish without reading it (O2).
-
-    ``payload`` is the message's body; null leaves it to the relay to read. A command travels
-    inside the payload here, and only here; a commit's payload is a `CommittedEvents`.
-    """
-
-    outbox_id: int
-    kind: OutboxKind
-    execution_id: int
-    event_id: int
-    subject: str
-    message_id: str
-    payload: Json
-
-
-type OutboxHint = list[OutboxHintRow]
-"""The body on ``noetl_hint.outbox.<shard>``."""
 
 
 class PublishAcknowledgement(TypedDict):

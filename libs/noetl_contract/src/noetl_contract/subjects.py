@@ -166,11 +166,6 @@ def dead_letter_subject(origin: str) -> str:
     return f"{DEAD_LETTERS}.{_token(origin, empty='unknown')}"
 
 
-def outbox_hint_subject(shard: int) -> str:
-    """Return the subject on which a commit sends its outbox rows to the relay; may be lost."""
-    return f"noetl_hint.outbox.{shard}"
-
-
 def published_subject(shard: int, *, outbox_id: int, message_id: str) -> str:
     """Return the subject on which the broker tells the relay that it has stored a row's message."""
     return f"noetl_hint.published.{shard}.{outbox_id}.{message_id}"

@@ -23,6 +23,14 @@ ACTIVE = gauge(
     "noetl_orchestrator_active",
     "1 while this replica owns executions; another one is ready to follow.",
 )
+ROWS_LEFT = counter(
+    "noetl_orchestrator_rows_left_total",
+    "Outbox rows left to the relay's sweep: no connection, no right, refused, or too many at once.",
+)
+POOLS_NOT_INLINED = gauge(
+    "noetl_orchestrator_pools_not_inlined",
+    "Pools whose commands are not inlined because several durables cover them.",
+)
 DROPPED = counter(
     "noetl_orchestrator_dropped_requests_total",
     "Requested writes dropped because too many wait; their senders put them into the stream.",

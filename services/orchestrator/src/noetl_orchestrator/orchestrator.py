@@ -10,7 +10,6 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
-from noetl_common.pool_watch import PoolWatch
 from noetl_common.service import Service
 from noetl_contract.streams import ingress_durables
 from noetl_engine.execution import Execution
@@ -30,7 +29,6 @@ from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
 from noetl_orchestrator.log.origins import Origins
-from noetl_orchestrator.log.outbox_hints import OutboxHints, Repetitions
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.run_hints import RunHints
@@ -46,6 +44,8 @@ from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
+from noetl_orchestrator.publishing.pool_watch import PoolWatch
+from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
 from noetl_orchestrator.result_store import ResultReader, ResultStore
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
@@ -91,8 +91,8 @@ class Orchestrator:
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
-        self._hints = hints = OutboxHints(bus, settings, self.pools)
         outbox_rows = OutboxRows.of(settings)
+        self._publisher = OutboxPublisher(bus, settings, outbox_rows, self.pools)
         self.clock, self.pauses = DatabaseClock(), Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         many, most = settings.cache_executions, settings.cache_bytes
@@ -107,9 +107,9 @@ class Orchestrator:
         self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
         self.dispatcher = self._build_dispatcher()
         repetitions = Repetitions(
-            self.store, hints, outbox_rows, new_id=self._new_id, settings=settings
+            self.store, self._publisher, outbox_rows, new_id=self._new_id, settings=settings
         )
-        self.turns = self._build_turns(outbox_rows, hints, RunHints(bus), repetitions)
+        self.turns = self._build_turns(outbox_rows, RunHints(bus), repetitions)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
@@ -133,7 +133,7 @@ class Orchestrator:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self._hints.news.close()
+        self._publisher.news.close()
         self.playbooks.close()
         await self.store.close()
 
@@ -154,16 +154,12 @@ class Orchestrator:
         )
 
     def _build_turns(
-        self,
-        outbox_rows: OutboxRows,
-        outbox_hints: OutboxHints,
-        run_hints: RunHints,
-        repetitions: Repetitions,
+        self, outbox_rows: OutboxRows, run_hints: RunHints, repetitions: Repetitions
     ) -> Turns:
         return Turns(
             TurnParts(
                 store=self.store,
-                outbox_hints=outbox_hints,
+                publisher=self._publisher,
                 run_hints=run_hints,
                 repetitions=repetitions,
                 clock=self.clock,

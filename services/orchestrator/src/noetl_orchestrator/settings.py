@@ -113,14 +113,6 @@ class Settings(
         description="Commands of executions with a larger workload name it in the log and do not "
         "repeat it; 0: all repeat it, as the release before expects.",
     )
-    hint_max_bytes: int = Field(
-        default=524_288, ge=1024, description="Largest hint; a larger commit sends several."
-    )
-    hint_payload_max_bytes: int = Field(
-        default=262_144,
-        ge=1024,
-        description="Commits with larger events to publish are left for the relay to read.",
-    )
 
     retention_archived_only: bool = Field(
         default=False,

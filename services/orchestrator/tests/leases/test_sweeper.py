@@ -145,7 +145,7 @@ async def test_an_orphan_is_announced_without_its_command_and_with_the_next_atte
 ) -> None:
     await age_hold(shard, held, replica, 120)
     await hear(shard, replica, heartbeat_age=120)
-    shard.hints.clear()
+    shard.published.clear()
 
     await sweep(replica)
 
@@ -153,9 +153,9 @@ async def test_an_orphan_is_announced_without_its_command_and_with_the_next_atte
     assert row is not None
     assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 1}
     assert row["payload"]["command_id"] == held.command_id
-    await eventually(lambda: shard.hints)
-    assert shard.hints[0]["outbox_id"] == row["outbox_id"]
-    assert shard.hints[0]["payload"] == row["payload"]
+    await eventually(lambda: shard.published)
+    assert shard.published[0]["outbox_id"] == row["outbox_id"]
+    assert shard.published[0]["body"] == row["payload"]
     assert (await shard.command_row(held))["worker_id"] == "w1"
 
 
@@ -285,9 +285,9 @@ async def test_a_lost_command_that_may_not_be_repeated_ends_as_unknown(shard: Sh
     once = LINEAR.replace("step: start\n", "step: start\n    spec: {repeatable: false}\n")
     execution_id = await shard.start(once)
     command = await shard.command(execution_id)
-    await eventually(lambda: any(hint["kind"] == "command" for hint in shard.hints))
-    (hinted,) = [hint for hint in shard.hints if hint["kind"] == "command"]
-    assert "command" not in hinted["payload"]["fast"], "it is claimed before it runs"
+    await eventually(lambda: shard.notifications(command))
+    (told,) = shard.notifications(command)
+    assert "command" not in told["body"]["fast"], "it is claimed before it runs"
     await shard.claim(command, worker="w1", instance="i1")
     await age_hold(shard, command, replica, 120)
     await hear(shard, replica, heartbeat_age=120)
@@ -312,7 +312,7 @@ async def test_two_sweeps_at_once_announce_an_orphan_once(
         await hear(shard, one, heartbeat_age=120)
 
     def announced() -> set[str]:
-        ids = {hint["message_id"] for hint in shard.hints if hint["kind"] == "command"}
+        ids = {one["message_id"] for one in shard.notifications()}
         return ids - {f"c:{held.event_id}:0"}
 
     await asyncio.gather(sweep(replica), sweep(other))

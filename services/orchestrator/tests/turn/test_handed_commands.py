@@ -11,7 +11,7 @@ from msgspec import convert
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.leases.workers import hear, sweep
@@ -83,10 +83,6 @@ async def pass_time(shard: Shard, *, minutes: float) -> None:
     )
 
 
-def hinted(shard: Shard, command: Command) -> list[Json]:
-    return [one["payload"] for one in shard.hints if one["event_id"] == command.event_id]
-
-
 async def test_the_answer_brings_the_next_command_and_nobody_else_gets_it(shard: Shard) -> None:
     await shard.open_replica()
 
@@ -105,7 +101,7 @@ async def test_the_answer_brings_the_next_command_and_nobody_else_gets_it(shard:
     assert (await shard.types(first.next.execution_id))[-1] == "playbook.completed"
     assert await handed_for(shard, first.next) is None
     assert await row_of(shard, first.next) is None
-    assert hinted(shard, first.next) == []
+    assert shard.notifications(first.next) == []
 
 
 async def test_without_the_wish_a_command_goes_its_way(shard: Shard) -> None:
@@ -117,7 +113,7 @@ async def test_without_the_wish_a_command_goes_its_way(shard: Shard) -> None:
 
     assert answered.answer == {"status": "ok"}
     issued = await shard.command(execution_id)
-    await eventually(lambda: hinted(shard, issued))
+    await eventually(lambda: shard.notifications(issued))
     assert await handed_for(shard, issued) is None
     assert await row_of(shard, issued) == "PENDING"
 
@@ -136,7 +132,7 @@ async def test_what_has_to_be_claimed_is_not_handed_over(
 
     assert first.answer == {"status": "ok"}
     issued = await shard.command(first.message["execution_id"])
-    await eventually(lambda: hinted(shard, issued))
+    await eventually(lambda: shard.notifications(issued))
 
 
 async def test_a_start_takes_the_command_as_an_outcome_does(shard: Shard) -> None:
@@ -185,8 +181,8 @@ async def test_w25_what_was_handed_to_a_worker_that_died_is_published(shard: Sha
 
     await eventually(is_published, what="the sweep puts it into the outbox")
     assert await handed_for(shard, first.next) is None
-    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
-    assert len(hinted(shard, first.next)) == 1
+    await eventually(lambda: shard.notifications(first.next), what="it is published")
+    assert len(shard.notifications(first.next)) == 1
     claim = await shard.claim(first.next, worker="w2")
     assert claim["status"] == 200
 
@@ -241,7 +237,7 @@ async def test_w25_what_was_handed_to_a_process_that_is_gone_is_published_at_onc
     assert (await handed_for(shard, first.next) is None) == is_released
     assert await row_of(shard, first.next) == ("PENDING" if is_released else None)
     if is_released:
-        await eventually(lambda: hinted(shard, first.next), what="the relay is told")
+        await eventually(lambda: shard.notifications(first.next), what="it is published")
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["same replica", "another replica"])
@@ -256,7 +252,7 @@ async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
     again = await ask(shard, first.message, AGAIN_HEADER, NEXT_HEADER)
 
     assert again.answer == {"status": "ok"}
-    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
+    await eventually(lambda: shard.notifications(first.next), what="it is published")
     assert await handed_for(shard, first.next) is None
     assert await row_of(shard, first.next) == "PENDING"
     third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
@@ -286,7 +282,7 @@ async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -
 
     assert answered.answer == {"status": "ok"}
     issued = await shard.command(execution_id)
-    await eventually(lambda: hinted(shard, issued), what="it goes its way")
+    await eventually(lambda: shard.notifications(issued), what="it goes its way")
     assert await handed_for(shard, issued) is None
     assert await row_of(shard, issued) == "PENDING"
 
@@ -298,7 +294,7 @@ async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
     again = await ask(shard, first.message, NEXT_HEADER)
 
     assert again.answer == {"status": "ok"}
-    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
+    await eventually(lambda: shard.notifications(first.next), what="it is published")
 
 
 async def test_a_cancelled_execution_leaves_nothing_to_publish(shard: Shard) -> None:
@@ -325,7 +321,7 @@ async def test_w25_an_outcome_that_comes_several_times_in_a_turn_releases_its_co
     )
 
     assert [one.answer for one in again] == [{"status": "ok"}] * 8
-    await eventually(lambda: hinted(shard, first.next), what="the relay is told")
-    assert len(hinted(shard, first.next)) == 1
+    await eventually(lambda: shard.notifications(first.next), what="it is published")
+    assert len(shard.notifications(first.next)) == 1
     third = await ask(shard, shard.fast(first.next), NEXT_HEADER)
     assert third.answer == {"status": "ok"}

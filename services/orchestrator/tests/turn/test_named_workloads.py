@@ -37,6 +37,7 @@ def rows(count: int) -> list[JsonObject]:
 async def opened(shard: Shard, **settings: Any) -> None:
     """Open a replica that has found out that it is alone."""
     replica = await shard.open_replica(with_siblings=True, **settings)
+    await shard.read_by_one(replica)
     await eventually(lambda: replica.rooms.replicas.all_read_names)
 
 
@@ -51,9 +52,8 @@ async def stored(shard: Shard, command: Command) -> JsonObject:
 
 
 def published(shard: Shard, command: Command) -> JsonObject | None:
-    """Return the notification of a command that the relay was told of."""
-    found = (one["payload"] for one in shard.hints if one["event_id"] == command.event_id)
-    return next((one for one in found if one and "server_url" in one), None)
+    """Return the notification of a command, once it is published."""
+    return next((one["body"] for one in shard.notifications(command)), None)
 
 
 async def ask(shard: Shard, message: JsonObject, wish: str) -> JsonObject:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
-from noetl_common import metrics
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.rpc import Handler, serve_rpc
@@ -16,12 +15,11 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
-from noetl_common.pool_watch import PoolWatch
 from noetl_common.report.state import state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app, every
 from noetl_contract.rpc.states import OUTBOX_STATE
 from noetl_contract.streams import STREAMS
-from noetl_contract.subjects import outbox_hint_subject, published_filter
+from noetl_contract.subjects import published_filter
 
 from noetl_outbox.external_publishers import ExternalPublishers
 from noetl_outbox.given_up import GivenUpHandlers
@@ -60,9 +58,8 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await check_identity(pool, settings, shard=settings.shard_index)
         database = Database(pool)
         store = Store(database, settings)
-        pools = _watch_pools(bus, settings)
         creation_times = dict[str, datetime]()
-        relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
+        relay = Relay(bus, store, creation_times=creation_times, settings=settings)
         recovery = Recovery(
             bus, store, creation_times=creation_times, wake_sweep=relay.wake, settings=settings
         )
@@ -72,13 +69,12 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         service.measure_when_read(
             "outbox", lambda: measure(store, shard=settings.shard_index), *MEASURED
         )
-        await _look_first(recovery, pools)
+        await _look_first(recovery)
         loops = {
             "topology": run_topology_watch(
                 bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated
             ),
             "recovery": recovery.run(),
-            "pools": pools.run(),
             "marks": relay.run_marks(),
             "sweep": relay.run_sweep(service.beater("sweep")),
             "purge": every(
@@ -90,12 +86,9 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         }
         for name, loop in loops.items():
             service.spawn(name, loop)
-        for number in range(settings.outbox_publishers):
-            service.spawn(f"hints {number}", relay.run_hints())
         shard = settings.shard_index
         async with (
-            _heard(bus, outbox_hint_subject(shard), relay.take_hint),
-            _heard(bus, published_filter(shard), relay.take_ack),
+            _acknowledged(bus, relay.take_ack, shard=shard),
             serve_rpc(
                 bus,
                 _handlers(service, bus, database, store, settings=settings),
@@ -120,27 +113,20 @@ def _handlers(
 
 
 @asynccontextmanager
-async def _heard(bus: Bus, subject: str, take: Callable[[Incoming], None]) -> AsyncIterator[None]:
-    """Share the messages on a subject with other replicas while the block lasts."""
-    subscription = await bus.subscribe(subject, take, queue=_NAME)
+async def _acknowledged(
+    bus: Bus, take: Callable[[Incoming], None], *, shard: int
+) -> AsyncIterator[None]:
+    """Share the acknowledgements with other replicas while the block lasts."""
+    subscription = await bus.subscribe(published_filter(shard), take, queue=_NAME)
     try:
         yield
     finally:
         await subscription.unsubscribe()
 
 
-def _watch_pools(bus: Bus, settings: Settings) -> PoolWatch:
-    refused = metrics.gauge(
-        "noetl_outbox_pools_not_inlined",
-        "Pools whose commands are not inlined because several durables cover them.",
-    )
-    return PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds, refused=refused)
-
-
-async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
-    """Read creation times and durables, which should be known before the first row goes out."""
+async def _look_first(recovery: Recovery) -> None:
+    """Read creation times, which should be known before the first row goes out."""
     try:
         await recovery.look()
-        await pools.look()
     except NoetlError as error:
         _log.warning("first_look_failed", error=error.message)

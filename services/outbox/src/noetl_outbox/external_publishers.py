@@ -18,7 +18,7 @@ from noetl_contract.rpc.outbox import (
     RowsRequest,
 )
 
-from noetl_outbox.rows import message_body, stored_row
+from noetl_outbox.rows import stored_row
 from noetl_outbox.settings import Settings
 
 _MOST_ROWS = 1000
@@ -64,8 +64,8 @@ class ExternalPublishers:
 
     async def _claim(self, limit: int) -> list[bytes]:
         records = await self._db.fetch("claim_events", self._grace, self._lease, limit)
-        most, shard = self._settings.outbox_event_max_bytes, self._settings.shard_index
-        return [orjson.dumps(_row_body(record, shard=shard, limit=most)) for record in records]
+        shard = self._settings.shard_index
+        return [orjson.dumps(_row_body(record, shard=shard)) for record in records]
 
     async def on_published(self, request: PublishedRows) -> MarkedRows:
         """Mark rows as published."""
@@ -91,16 +91,15 @@ def pause_seconds(attempts: int, *, longest: int) -> int:
     return max(0, min(longest, 1 << exponent))
 
 
-def _row_body(record: Row, *, shard: int, limit: int) -> JsonObject:
-    """Return a row for an external publisher, with the payload of the relay (O4)."""
+def _row_body(record: Row, *, shard: int) -> JsonObject:
+    """Return a row for an external publisher."""
     row = stored_row(record, shard=shard)
-    payload = orjson.Fragment(message_body(row, may_inline=False, limit=limit))
     return {
         "outbox_id": row.outbox_id,
         "event_id": row.event_id,
         "execution_id": row.execution_id,
         "subject": row.subject,
-        "payload": payload,
+        "payload": row.payload,
         "payload_codec": record["payload_codec"],
         "attempts": row.attempts,
         "message_id": row.message_id,

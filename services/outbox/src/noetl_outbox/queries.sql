@@ -5,7 +5,7 @@ SELECT clock_timestamp();
 
 -- name: claim_due_rows
 -- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
--- to their hint for a while; rows in flight come back when their lease is over (their
+-- to who has committed them for a while; rows in flight come back when their lease is over (their
 -- available_at). Events are read from the log.
 -- $1 grace, $2 lease, $3 most rows, $4 kinds of rows
 WITH due AS (
@@ -17,48 +17,6 @@ WITH due AS (
         AND kind = ANY($4::TEXT[])
     ORDER BY available_at, outbox_id
     LIMIT $3
-    FOR UPDATE SKIP LOCKED
-),
-
-claimed AS (
-    UPDATE noetl.outbox AS stored
-    SET
-        status = 'IN_FLIGHT',
-        attempts = stored.attempts + 1,
-        locked_at = now(),
-        available_at = now() + $2::INTERVAL,
-        updated_at = now()
-    FROM due
-    WHERE stored.outbox_id = due.outbox_id
-    RETURNING
-        stored.outbox_id,
-        stored.kind,
-        stored.execution_id,
-        stored.event_id,
-        stored.subject,
-        stored.message_id,
-        stored.payload,
-        stored.attempts
-)
-
-SELECT
-    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
-    {published_log_row}
-FROM claimed AS c
-LEFT JOIN noetl.event AS e
-    ON c.kind = 'event'
-    AND e.execution_id = c.execution_id
-    AND e.event_id = c.event_id
-ORDER BY c.outbox_id;
-
--- name: claim_named_rows
--- The same for rows that a hint named without their payload. $1 outbox ids, $2 lease
-WITH due AS (
-    SELECT outbox_id
-    FROM noetl.outbox
-    WHERE outbox_id = ANY($1::BIGINT[])
-        AND status = 'PENDING'
-    ORDER BY outbox_id
     FOR UPDATE SKIP LOCKED
 ),
 

@@ -1,21 +1,17 @@
 """Outbox rows and the messages that publish them (O1, O4)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-import orjson
 from noetl_common.pg.database import Row as Record
 from noetl_contract import message_ids
 from noetl_contract.events import EventRow, event_message
-from noetl_contract.hints import OutboxHintRow, OutboxKind
+from noetl_contract.hints import OutboxKind
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, ingress_subject
 
-_ERROR_CHARS = 4096
-_KINDS = frozenset({"event", "commit", "command", "message"})
 # The column `note` is private to the engine's fold.
 _EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")
 
@@ -25,9 +21,8 @@ class Row:
     """One row to publish.
 
     Attributes:
-        payload: the body as JSON, for an event its envelope, for a commit its positions and
-            events; None if it must be read first.
-        is_first: the row comes from a hint, so its command may travel inside the message.
+        payload: the body as JSON, for an event its envelope, for a commit its positions and,
+            once they are read, its events; None for an event that is not in the log.
     """
 
     outbox_id: int
@@ -38,39 +33,6 @@ class Row:
     message_id: str
     payload: Json
     attempts: int = 0
-    is_first: bool = False
-
-
-def read_hint(data: bytes) -> Iterator[Row]:
-    """Read the rows of a hint; leave malformed ones to the sweep."""
-    try:
-        items = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return
-    if not isinstance(items, list):
-        return
-    for item in items:
-        try:
-            if item["kind"] in _KINDS:
-                yield _hinted_row(item)
-        except (KeyError, TypeError, ValueError):
-            continue
-
-
-def _hinted_row(item: OutboxHintRow) -> Row:
-    row = Row(
-        outbox_id=int(item["outbox_id"]),
-        kind=item["kind"],
-        execution_id=int(item["execution_id"]),
-        event_id=int(item["event_id"]),
-        subject=item["subject"],
-        message_id=str(item["message_id"]),
-        payload=item["payload"],
-        is_first=True,
-    )
-    if row.payload is not None and why_unpublishable(row) is not None:
-        raise ValueError(row.kind)
-    return row
 
 
 def stored_row(record: Record, *, shard: int) -> Row:
@@ -97,33 +59,6 @@ def logged_event(record: Record) -> Json:
     return {**event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))}
 
 
-def event_body(event: JsonObject, *, limit: int) -> bytes:
-    """Encode an event's message; one above ``limit`` goes without its payload (O4)."""
-    body = orjson.dumps(event)
-    if len(body) <= limit:
-        return body
-    bare: JsonObject = {"result": None, "meta": None, "context": None, "payload_omitted": True}
-    error = event.get("error")
-    if isinstance(error, str):
-        bare["error"] = error[:_ERROR_CHARS]
-    return orjson.dumps({**event, **bare})
-
-
-def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
-    """Encode the message of a command, or to an execution.
-
-    A command travels inside only in a first publication with ``may_inline``. A message above
-    ``limit`` goes without its command (O4), and may still be too large.
-    """
-    payload = row.payload
-    if row.kind == "command" and not (row.is_first and may_inline):
-        payload = _without_command(payload)
-    body = orjson.dumps(payload)
-    if len(body) <= limit:
-        return body
-    return orjson.dumps(_without_command(payload)) if row.kind == "command" else body
-
-
 def why_unpublishable(row: Row) -> str | None:
     """Return the reason why a row can never be published, or None."""
     if not row.subject:
@@ -138,29 +73,18 @@ def why_unpublishable(row: Row) -> str | None:
 def _is_whole(row: Row) -> bool:
     """Return whether a payload has what the relay itself reads of it."""
     match row.kind, row.payload:
-        case "commit", {"first": int(), "last": int(), **more}:
-            events = more.get("events", [])
-            return isinstance(events, list) and all(map(_is_event, events))
+        case "commit", payload:
+            return _has(payload, first=int, last=int)
         case "event", event:
-            return _is_event(event)
-        case kind, dict():
-            return kind != "commit"
-        case _:
-            return False
+            return _has(event, position=int, event_type=str)
+        case _, payload:
+            return isinstance(payload, dict)
 
 
-def _is_event(event: Json) -> bool:
-    match event:
-        case {"position": int(), "event_type": str()}:
-            return True
-        case _:
-            return False
-
-
-def pool_of(subject: str | None) -> str | None:
-    """Return the pool token of a command subject."""
-    tokens = (subject or "").split(".")
-    return tokens[2] if len(tokens) == 4 else None
+def _has(payload: Json, **wanted: type) -> bool:
+    return isinstance(payload, dict) and all(
+        isinstance(payload.get(name), kind) for name, kind in wanted.items()
+    )
 
 
 class FailureMessage(NamedTuple):
@@ -192,7 +116,8 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
     )
 
 
-def _without_command(payload: Json) -> Json:
+def without_command(payload: Json) -> Json:
+    """Return a notification without its command, as a repetition goes out."""
     if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
         return payload
     fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "named", "until"}}

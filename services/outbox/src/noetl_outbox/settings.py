@@ -13,7 +13,9 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
     """Everything the relay reads from its environment."""
 
     outbox_grace_seconds: float = Field(
-        default=1.5, gt=0, description="Age from which the sweep sees a row that was hinted."
+        default=1.5,
+        gt=0,
+        description="Age from which the sweep takes a row, which its orchestrator publishes.",
     )
     outbox_poll_seconds: float = Field(
         default=1.0, gt=0, description="How often the sweep looks for rows while some come."
@@ -21,8 +23,8 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
     outbox_idle_poll_seconds: float = Field(
         default=5.0,
         gt=0,
-        description="Longest pause between two looks while neither rows nor hints come; rows of a "
-        "process that ended before its hint wait so long at most.",
+        description="Longest pause between two looks while neither rows nor acknowledgements come; "
+        "rows of a process that ended before it has published them wait so long at most.",
     )
     outbox_lease_seconds: float = Field(
         default=30.0,
@@ -39,15 +41,6 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
     outbox_batch: int = Field(
         default=200, gt=0, le=1000, description="Rows the sweep takes at once."
     )
-    outbox_hint_rows: int = Field(
-        default=500, gt=0, description="Hinted rows published side by side."
-    )
-    outbox_publishers: int = Field(
-        default=4, gt=0, description="Batches of hinted rows in flight at once."
-    )
-    outbox_hint_queue_bytes: int = Field(
-        default=64 << 20, gt=0, description="Hints that may wait; the sweep finds what is dropped."
-    )
     outbox_publish_timeout_seconds: float = Field(
         default=5.0, gt=0, lt=30, description="Timeout of one batch of acknowledgements."
     )
@@ -58,9 +51,6 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
         default=16 << 20,
         gt=0,
         description="Bytes lent to others at once; the last page of 50 rows may go beyond.",
-    )
-    outbox_event_max_bytes: int = Field(
-        default=1 << 20, gt=0, description="Larger events travel without their payload."
     )
     outbox_failure_max_seconds: float = Field(
         default=300.0, gt=0, description="Longest pause before a failed row is tried again."
@@ -88,7 +78,4 @@ class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceS
     )
     outbox_event_republish_seconds: float = Field(
         default=60.0, ge=0, description="Events this young are sent again to a lost stream."
-    )
-    outbox_pool_look_seconds: float = Field(
-        default=30.0, gt=0, description="How often the durables of the command stream are read."
     )

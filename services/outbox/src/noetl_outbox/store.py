@@ -84,17 +84,6 @@ class Store:
         )
         return [stored_row(record, shard=self._shard) for record in records]
 
-    async def claim_named_rows(
-        self, outbox_ids: Sequence[int], *, lease_seconds: float
-    ) -> list[Row]:
-        """Claim rows by id, except those that another relay holds."""
-        records = await self._db.fetch(
-            "claim_named_rows",
-            list(outbox_ids),
-            timedelta(seconds=lease_seconds),
-        )
-        return [stored_row(record, shard=self._shard) for record in records]
-
     async def load_relayed(self, rows: Sequence[Row]) -> list[Row]:
         """Return rows of commits with the events that outside readers get, from the log."""
         if self._relayed == []:

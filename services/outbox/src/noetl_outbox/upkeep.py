@@ -21,15 +21,13 @@ PENDING = gauge(
     ("shard", "kind"),
 )
 MEASURED = (WAITING, OLDEST, PARKED, PENDING)
-# The relay counts them; here they begin at 0.
-counter(
+ROWS = counter(
     "noetl_outbox_rows_total",
-    "Rows by how they ended and what woke them.",
+    "Rows by who published them and how that ended; the sweep's had not been confirmed.",
     ("by", "end"),
     zeros=(
         ("orchestrator", "ok"),
-        ("hint", "ok"),
-        ("hint", "failed"),
+        ("orchestrator", "failed"),
         ("sweep", "ok"),
         ("sweep", "failed"),
         ("sweep", "parked"),

@@ -161,7 +161,8 @@ class Bus:
     async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
         """Publish to a stream and leave the broker's acknowledgement to those who subscribe to it.
 
-        Without a connection the message is dropped at once.
+        Without a connection the message is dropped at once; without a subject to acknowledge to
+        nobody hears what became of it.
 
         Raises:
             TooLarge: it is above the broker's limit.

@@ -369,6 +369,11 @@ class Publisher:
             self._published.labels(name, word).inc(count)
 
 
+def write_ack(ack: PubAck) -> bytes:
+    """Encode an acknowledgement as the broker does, for who has not got it itself."""
+    return orjson.dumps({"stream": ack.stream, "seq": ack.sequence, "duplicate": ack.duplicate})
+
+
 def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
     """Read an acknowledgement; ``None`` when no stream took the message.
 

@@ -81,6 +81,7 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
         "outcome",
     ),
     # Starts are those that ends of executions cause.
+    "orchestrator": ("cancel", "execute"),
     "outbox": ("cancel", "finalize", "execute"),
     # What schedules start, and cancel for the next firing.
     "catalog": ("execute", "cancel"),
@@ -154,7 +155,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
             ]
         case "outbox":
             # Rows of before an upgrade keep their subjects.
-            publish += [ingress_any(None), f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}"]
+            publish.append(ingress_any(None))
             # People are shown what was given up.
             publish.append(f"{_API}.STREAM.MSG.GET.{streams.DEAD.name}")
             # It makes the streams: it is who fills them again when they were lost.

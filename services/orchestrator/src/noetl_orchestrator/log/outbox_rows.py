@@ -1,4 +1,4 @@
-"""Outbox rows: events, notifications of commands, messages to other executions."""
+"""Outbox rows: commits, notifications of commands, messages to other executions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Literal, Self
 
 import orjson
 from msgspec import Raw
+from noetl_common.commit_messages import CommitMessages
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
-from noetl_contract.events import EventRow, commit_body, event_message, format_time
+from noetl_contract.events import EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
-from noetl_contract.hints import CommittedEvents, OutboxHintRow, OutboxKind
+from noetl_contract.hints import CommittedEvents, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
-from noetl_contract.json import Json, JsonObject, encode
+from noetl_contract.json import Json, JsonObject, encode, encode_text
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
@@ -29,17 +30,47 @@ from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a commit.
+
+    Attributes:
+        first, last: the positions that it wrote to the log of its execution.
+        events: those that outside readers get, each as its message.
+        trace: the W3C context that goes on to readers, if there is one.
+    """
+
+    first: int
+    last: int
+    events: Sequence[JsonObject] = ()
+    trace: Json = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it has to be in the outbox; what only tells of positions may be lost (O6)."""
+        return bool(self.events) or self.trace is not None
+
+    def stored(self) -> str | None:
+        """Return what the outbox keeps: the relay reads the events from the log."""
+        if not self.is_stored:
+            return None
+        kept: CommittedEvents = {"first": self.first, "last": self.last}
+        if self.trace is not None:
+            kept["trace"] = self.trace
+        return encode_text(kept)
+
+
 @dataclass(slots=True)
 class OutboxRow:
-    """A row for the relay.
+    """A row of the outbox, which is published right after its commit.
 
     Attributes:
         owner: the execution whose commit writes the row.
         execution_id: the execution it is about.
         payload: the stored message; None for single events, which are read from the log.
-        hinted: the message in the hint; None makes the relay read it.
-        message: the body, of a message that the orchestrator may publish by itself.
-        pool: of a command that travels inside its message: whose workers read it.
+        inlined: the message with the command inside, which goes out in its place if it may.
+        pool: of such a command: whose workers read it.
+        told: of a commit: what its messages are made of.
     """
 
     outbox_id: int
@@ -50,14 +81,14 @@ class OutboxRow:
     subject: str
     message_id: str
     payload: str | None
-    hinted: str | None
-    message: bytes | None = None
+    inlined: bytes | None = None
     pool: str | None = None
+    told: Told | None = None
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has to be in the outbox; what only tells of positions may be lost (O6)."""
-        return self.kind != "commit" or self.message is None
+        """Whether it is in the outbox."""
+        return self.told is None or self.told.is_stored
 
     def columns(self) -> tuple[Json, ...]:
         """Return the columns that a commit writes."""
@@ -74,21 +105,14 @@ class OutboxRow:
 
     def repeated_columns(self, *, holds: int) -> JsonObject:
         """Return the row for a repetition, valid while the command has these holds."""
-        return {**self._body(self.payload), "holds": holds}
-
-    def hint(self) -> bytes:
-        """Return the row as the hint carries it."""
-        return orjson.dumps(self._body(self.hinted))
-
-    def _body(self, payload: str | None) -> OutboxHintRow:
         return {
             "outbox_id": self.outbox_id,
-            "kind": self.kind,
             "execution_id": self.execution_id,
             "event_id": self.event_id,
             "subject": self.subject,
             "message_id": self.message_id,
-            "payload": None if payload is None else orjson.Fragment(payload),
+            "payload": orjson.Fragment(self.payload or "null"),
+            "holds": holds,
         }
 
 
@@ -108,10 +132,9 @@ class Notification:
     is_named: bool = False
 
     def row(self, *, outbox_id: int) -> OutboxRow:
-        """Return the outbox row; a small command travels inside its hint."""
+        """Return the outbox row."""
         row = _notification_row(self.plain, pool=self.pool, outbox_id=outbox_id)
-        if self.inlined is not None:
-            row.hinted, row.message, row.pool = self.inlined.decode(), self.inlined, self.pool
+        row.inlined, row.pool = self.inlined, self.pool
         return row
 
 
@@ -135,13 +158,12 @@ class OutboxRows:
     """Build outbox rows."""
 
     settings: Settings
-    relayed: frozenset[str] | None
-    """Types of the events that outside readers get; None: all."""
+    commits: CommitMessages
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return the builder for these settings."""
-        return cls(settings, settings.relayed_types())
+        return cls(settings, CommitMessages.of(settings, shard=settings.shard_index))
 
     def event_subject(self, execution_id: int) -> str:
         """Return the subject of an event that is published by a row of its own."""
@@ -158,7 +180,6 @@ class OutboxRows:
             subject=self.event_subject(row.execution_id),
             message_id=message_ids.event_id(row.execution_id, position=row.position),
             payload=None,
-            hinted=None,
         )
 
     def commit_row(
@@ -171,8 +192,6 @@ class OutboxRows:
     ) -> OutboxRow:
         """Return the row of all events that a commit adds to the log of an execution.
 
-        Where it tells of positions alone, its message goes out without the relay.
-
         Args:
             rows: the events, in the order of their positions.
             texts: their JSON columns, encoded.
@@ -180,21 +199,12 @@ class OutboxRows:
             trace: the W3C context that goes on to readers, if there is one.
         """
         first, last = rows[0], rows[-1]
-        committed: CommittedEvents = {"first": first.position, "last": last.position}
-        if trace is not None:
-            committed["trace"] = trace
-        payload = orjson.dumps(committed).decode()
-        relayed = self.relayed
-        committed["events"] = [
+        events: list[JsonObject] = [
             {**event_message(row, texts=texts[number])}
             for number, row in enumerate(rows)
-            if relayed is None or row.event_type in relayed
+            if self.commits.are_wanted(row.event_type)
         ]
-        hinted = orjson.dumps(committed).decode() if committed["events"] else payload
-        is_small = len(hinted) <= self.settings.hint_payload_max_bytes
-        message = None
-        if trace is None and not committed["events"]:
-            message = commit_body(last.execution_id, first=first.position, last=last.position)
+        told = Told(first.position, last.position, events, trace)
         return OutboxRow(
             outbox_id=outbox_id,
             owner=last.execution_id,
@@ -203,9 +213,8 @@ class OutboxRows:
             kind="commit",
             subject=commit_subject(last.execution_id, shard=self.settings.shard_index),
             message_id=message_ids.commit_id(last.execution_id, position=last.position),
-            payload=payload,
-            hinted=hinted if is_small else None,
-            message=message,
+            payload=told.stored(),
+            told=told,
         )
 
     def notification(
@@ -318,7 +327,6 @@ class OutboxRows:
             subject=ingress_subject(shard, execution_id=child_id, kind="cancel"),
             message_id=message_ids.cancel_id(child_id, event_id=child.event_id),
             payload=payload,
-            hinted=payload,
         )
 
     def followup_row(
@@ -357,7 +365,6 @@ class OutboxRows:
             subject=ingress_subject(shard, execution_id=execution_id, kind="execute"),
             message_id=message_ids.followup_id(execution_id, event_id=event_id),
             payload=payload,
-            hinted=payload,
         )
 
 
@@ -377,5 +384,4 @@ def _notification_row(
             event_id, holds=note.fast.attempts if note.fast else 0, repetition=repetition
         ),
         payload=payload,
-        hinted=payload,
     )

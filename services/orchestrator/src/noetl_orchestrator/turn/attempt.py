@@ -18,7 +18,6 @@ from noetl_engine.renders import MoreWork
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
 from noetl_orchestrator.log.commit_parameters import CommitParameters
-from noetl_orchestrator.log.outbox_hints import OutboxHints, Repetitions
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
@@ -28,6 +27,7 @@ from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
 from noetl_orchestrator.result_store import ReadResults, ResultReader
 from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import (
@@ -55,7 +55,7 @@ class TurnParts:
     """Everything that turns work with. One object serves all turns of a process."""
 
     store: Store
-    outbox_hints: OutboxHints
+    publisher: OutboxPublisher
     run_hints: RunHints
     repetitions: Repetitions
     clock: DatabaseClock
@@ -224,7 +224,7 @@ class TurnAttempt:
         if below:
             # Harmless if the turn is repeated: what was cancelled refuses the next cancel.
             await store.add_messages(below)
-            await self._parts.outbox_hints.send(below)
+            await self._parts.publisher.publish(below)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
         for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
@@ -275,10 +275,10 @@ class TurnAttempt:
         self._note_times(kept)
         # Before any answer: who has heard of an end may rely on it that nothing is begun.
         await self._stop_runs(encoded.unit for encoded in kept)
-        # First what a worker waits for: commands go out with the hints, or with the answers.
+        # First what a worker waits for: commands are published, or go out with the answers.
         answers_first = any(encoded.handed for encoded in kept)
         if not answers_first:
-            await self._send_hints(kept)
+            await self._publish(kept)
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
         if ended:
             await self._cancel_late_children(ended)
@@ -300,7 +300,7 @@ class TurnAttempt:
                 left = Group(encoded.unit.execution_id, encoded.unit.left)
                 prepared.postponed.append((left, 0.0))
         if answers_first:
-            await self._send_hints(kept)
+            await self._publish(kept)
         await self._settle_rest(encoded_units, checks, committed, prepared)
         if repeated:
             await self._release_handed(repeated)
@@ -343,9 +343,9 @@ class TurnAttempt:
             if rows.timers or rows.changes:
                 self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
-    async def _send_hints(self, kept: Sequence[EncodedUnit]) -> None:
-        """Tell relay and siblings what was committed."""
-        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.outbox)
+    async def _publish(self, kept: Sequence[EncodedUnit]) -> None:
+        """Publish what was committed, and tell siblings of it."""
+        await self._parts.publisher.publish(row for encoded in kept for row in encoded.outbox)
         units = [encoded.unit for encoded in kept]
         await self._parts.replicas.tell(
             [(unit.execution_id, unit.entry.execution.position) for unit in units]
@@ -376,7 +376,7 @@ class TurnAttempt:
             ids = [unit.execution_id for unit in ended]
             _log.warning("late_children_not_cancelled", error=error.message, execution_ids=ids)
             return
-        await self._parts.outbox_hints.send(row for row in messages if row.outbox_id in added)
+        await self._parts.publisher.publish(row for row in messages if row.outbox_id in added)
 
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry

@@ -1,4 +1,4 @@
-"""Encode units of work as the parameters of one commit and as hints for the relay."""
+"""Encode units of work as the parameters of one commit and as what is published of it."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,30 +6,12 @@ import orjson
 from noetl_common.bus.broker import connect
 from noetl_common.bus.inbox import Incoming
 from noetl_common.settings import NatsSettings
-from noetl_contract.events import commit_body
-from noetl_contract.subjects import commit_subject, commits_filter
-from noetl_orchestrator.log.outbox_hints import CommitNews
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_contract.subjects import COMMITS_ROOT, commits_filter
+from noetl_orchestrator.publishing.commit_news import CommitNews
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
 
 _SHARD = 7
-
-
-def _commit(execution_id: int, *, first: int, last: int, is_stored: bool = False) -> OutboxRow:
-    body = commit_body(execution_id, first=first, last=last)
-    return OutboxRow(
-        outbox_id=last,
-        owner=execution_id,
-        execution_id=execution_id,
-        event_id=last,
-        kind="commit",
-        subject=commit_subject(execution_id, shard=_SHARD),
-        message_id="",
-        payload=None,
-        hinted=None,
-        message=None if is_stored else body,
-    )
 
 
 def _told(incoming: list[Incoming]) -> list[tuple[str, int, int]]:
@@ -43,12 +25,12 @@ async def test_commits_of_one_moment_are_one_message_and_a_row_tells_of_those_be
     heard: list[Incoming] = []
     async with connect(NatsSettings(nats_url=nats_url), name="test") as bus:
         await bus.subscribe(commits_filter(_SHARD), heard.append)
-        news = CommitNews(bus, gather_seconds=60)
-        assert news.take(_commit(1, first=1, last=2))
-        assert news.take(_commit(2, first=1, last=1))
-        assert news.take(_commit(1, first=3, last=3))
-        assert news.take(_commit(3, first=4, last=5))
-        assert not news.take(_commit(2, first=2, last=2, is_stored=True))
+        news = CommitNews(bus, shard=_SHARD, gather_seconds=60)
+        news.take(1, first=1, last=2)
+        news.take(2, first=1, last=1)
+        news.take(1, first=3, last=3)
+        news.take(3, first=4, last=5)
+        news.leave(2)
 
         news.close()
         await eventually(lambda: len(heard) == 2)
@@ -57,14 +39,32 @@ async def test_commits_of_one_moment_are_one_message_and_a_row_tells_of_those_be
         assert _told(heard) == [("1", 1, 3), ("3", 4, 5)]
 
 
+async def test_news_that_the_login_may_not_publish_are_dropped(nats_url: str) -> None:
+    """The rights of a release before; readers look into the log from time to time."""
+    heard: list[Incoming] = []
+    async with connect(NatsSettings(nats_url=nats_url), name="test") as bus:
+        await bus.subscribe(commits_filter(_SHARD), heard.append)
+        news = CommitNews(bus, shard=_SHARD, gather_seconds=60)
+        bus.forbidden.add(COMMITS_ROOT)
+        news.take(1, first=1, last=2)
+        news.close()
+        bus.forbidden.clear()
+        news.take(2, first=1, last=1)
+        news.close()
+
+        await eventually(lambda: heard)
+
+        assert _told(heard) == [("2", 1, 1)]
+
+
 async def test_news_wait_for_a_broker_that_is_away(own_nats: NatsServer) -> None:
     heard: list[Incoming] = []
     async with connect(NatsSettings(nats_url=own_nats.url), name="test") as bus:
         await bus.subscribe(commits_filter(_SHARD), heard.append)
-        news = CommitNews(bus, gather_seconds=0.01)
+        news = CommitNews(bus, shard=_SHARD, gather_seconds=0.01)
         await asyncio.to_thread(own_nats.stop)
         await eventually(lambda: not bus.is_connected)
-        news.take(_commit(1, first=1, last=2))
+        news.take(1, first=1, last=2)
         await asyncio.to_thread(own_nats.start)
 
         await eventually(lambda: heard)

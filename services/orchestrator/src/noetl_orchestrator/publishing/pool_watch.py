@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from noetl_contract.streams import COMMANDS
-from noetl_contract.subjects import command_subject
-from prometheus_client import Gauge
-
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import list_consumers
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_contract.streams import COMMANDS
+from noetl_contract.subjects import command_subject
+
+from noetl_orchestrator import metrics
 
 _log = get_logger()
 _SOONEST_LOOK_SECONDS = 1.0
@@ -26,16 +26,14 @@ class PoolWatch:
 
     Args:
         interval_seconds: pause between two looks.
-        refused: shows the number of pools that several durables cover, if anybody wants it.
     """
 
-    def __init__(self, bus: Bus, *, interval_seconds: float, refused: Gauge | None = None) -> None:
+    def __init__(self, bus: Bus, *, interval_seconds: float) -> None:
         self._bus = bus
         self._interval = interval_seconds
         self._filters: list[tuple[str, ...]] = []
         self._counts: dict[str, int] = {}
         self._wanted = asyncio.Event()
-        self._refused = refused
 
     def may_inline(self, pool: str | None) -> bool:
         """Return whether exactly one durable covers the pool's subject, as of the last look."""
@@ -57,8 +55,7 @@ class PoolWatch:
         consumers = await list_consumers(self._bus, COMMANDS.name) or []
         self._filters = [found.filters for found in consumers if found.config.get("durable_name")]
         self._counts.clear()
-        if self._refused is not None:
-            self._refused.set(0)
+        metrics.POOLS_NOT_INLINED.set(0)
 
     async def run(self) -> None:
         """Look every interval while connected, and soon after a request for an unknown pool."""
@@ -88,8 +85,8 @@ class PoolWatch:
         self._wanted.set()
 
     def _tell(self, pool: str, count: int) -> None:
-        if count > 1 and self._refused is not None:
-            self._refused.inc()
+        if count > 1:
+            metrics.POOLS_NOT_INLINED.inc()
             _log.warning("commands_not_inlined", pool=pool, durables=count)
 
 

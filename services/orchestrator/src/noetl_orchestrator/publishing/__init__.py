@@ -1,0 +1,1 @@
+"""Publish what a commit holds."""
