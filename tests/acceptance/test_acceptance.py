@@ -224,9 +224,9 @@ def test_every_subject_on_the_broker_is_declared(played: Round) -> None:
 
     names = {subject: name_of_subject(subject) for subject in frozenset(played.subjects)}
 
-    # Else it would prove nothing. What comes over HTTP needs the stream only when its short way
-    # doesn't answer.
-    seen = {"direct_writes", "commands", "events", "published", "replies"}
+    # Else it would prove nothing. What comes over HTTP needs the stream only when its request
+    # is not answered.
+    seen = {"writes", "commands", "events", "published", "replies"}
     if played.stack.environment["NOETL_WORKER_TRANSPORT"] == "nats":
         seen.add("ingress")
     assert seen <= set(names.values())

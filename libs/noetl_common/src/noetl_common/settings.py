@@ -339,22 +339,6 @@ class ShardDatabaseSettings(PostgresSettings, ShardSettings):
         return _with_database(values, shards[int(values.get("shard_index", 0))])
 
 
-class WriteSettings(SettingsPiece):
-    """How writes are sent; every process that sends some is to be told the same."""
-
-    ingress: Literal["direct", "stream"] = Field(
-        default="direct",
-        description="`stream`: every write is stored in the ingress stream first, whose length "
-        "shows what waits. `direct`: only what its owner does not answer at once. What people say "
-        "(cancel, pause …) is requested at once with both.",
-    )
-
-    @property
-    def writes_are_direct(self) -> bool:
-        """Return whether only what is not answered goes into the stream."""
-        return self.ingress == "direct"
-
-
 class EventRelaySettings(SettingsPiece):
     """Which events outside readers get; orchestrator and outbox are to be told the same."""
 

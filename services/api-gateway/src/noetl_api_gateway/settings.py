@@ -8,8 +8,8 @@ from noetl_common.settings import (
     NatsSettings,
     ServiceSettings,
     ShardSettings,
-    WriteSettings,
 )
+from noetl_common.writes.settings import WriteSettings
 from pydantic import Field, model_validator
 
 from noetl_api_gateway.access_settings import AccessSettings, is_auth_on

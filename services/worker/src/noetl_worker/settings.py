@@ -4,7 +4,8 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from noetl_common.egress.rules import EgressSettings
-from noetl_common.settings import NatsSettings, Port, ServiceSettings, WriteSettings
+from noetl_common.settings import NatsSettings, Port, ServiceSettings
+from noetl_common.writes.settings import WriteSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
