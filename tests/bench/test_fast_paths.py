@@ -29,7 +29,7 @@ def test_switches_are_those_of_the_page() -> None:
     ("arguments", "told"),
     [
         (("--without", "no-such-way"), "no fast path is called no-such-way; there are requests, "),
-        (("--without", "owners"), "owners has no switch yet; these have one: asked-together, "),
+        (("--without", "owners"), "owners has no switch yet; these have one: requests, "),
         (("--without", "kept-details", "--cases", "loops"), "--without runs the case steps alone"),
         (("--without", "kept-details", "--write-docs"), "--without runs the case steps alone"),
     ],

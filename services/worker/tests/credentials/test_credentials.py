@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_template import literal, render_worker
+from noetl_worker import jsonb
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.kept_calls import open_calls
@@ -510,7 +510,7 @@ async def test_a_result_never_holds_a_resolved_secret(bench: Bench, text: str) -
 
     outcome = await bench.run("postgres", {"auth": "pg"})
 
-    reported = orjson.dumps(outcome.result).decode()
+    reported = jsonb.encode(outcome.result).decode()
     assert SECRET not in reported
     assert text not in reported
     assert reported.count(REDACTED) == 2
@@ -523,7 +523,7 @@ async def test_nor_does_a_later_result_of_the_execution(bench: Bench) -> None:
     outcome = await bench.run("noop", {"result": {"echo": f"it is {SECRET}"}})
 
     assert SECRET not in str(outcome.result)
-    assert f"it is {REDACTED}" in orjson.dumps(outcome.result).decode()
+    assert f"it is {REDACTED}" in jsonb.encode(outcome.result).decode()
 
 
 @pytest.mark.parametrize("error", [ToolError("Database error", SECRET), ValueError(SECRET)])
@@ -543,7 +543,7 @@ async def test_nor_an_error_or_a_log_line(
 async def test_secrets_of_the_environment_are_hidden_too(bench: Bench) -> None:
     outcome = await bench.run("noop", {"result": "x from-the-environment y"})
 
-    assert "from-the-environment" not in orjson.dumps(outcome.result).decode()
+    assert "from-the-environment" not in jsonb.encode(outcome.result).decode()
 
 
 def test_secrets_are_remembered_within_bounds() -> None:
