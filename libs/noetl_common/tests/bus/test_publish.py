@@ -8,8 +8,9 @@ import orjson
 import pytest
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
+from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.jetstream import stream_info
-from noetl_common.bus.publish import Outgoing, PubAck, Silence
+from noetl_common.bus.publish import Outgoing, PubAck, Silence, read_ack
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Invalid, TooLarge
 from noetl_testkit.bus import Place, make_place, running
@@ -29,6 +30,21 @@ async def test_the_same_message_id_is_stored_once(bus: Bus, place: Place) -> Non
 
     assert again == PubAck(place.stream.name, 1, duplicate=True)
     assert (await stream_info(bus, place.stream.name)).last_sequence == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "expected"),
+    [(10158, 409, BusUnavailable), (10077, 503, StreamFull), (10052, 400, PublishRefused)],
+)
+def test_a_refusal_for_now_is_told_from_one_for_ever(
+    number: int, code: int, expected: type[Exception]
+) -> None:
+    """10158: a copy with the same id is about to be stored, in a stream of several copies."""
+    error = {"code": code, "err_code": number, "description": "no"}
+    answer = Incoming("inbox", orjson.dumps({"error": error}), {})
+
+    with pytest.raises(expected):
+        read_ack(answer, "subject")
 
 
 async def test_a_message_that_nobody_acknowledges_is_sent_again(bus: Bus, bus_prefix: str) -> None:

@@ -1,14 +1,20 @@
 """W21: writes that are requested of the owners of their buckets."""
 
+from typing import TYPE_CHECKING
+
 import orjson
-from noetl_contract.ingress import REPLY_HEADER
+import pytest
+from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import IngressKind, write_subject
-from noetl_orchestrator.ingress.door import Door
+from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN, Door
 from noetl_testkit.bus import flush, has_listener, running
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
+
+if TYPE_CHECKING:
+    from noetl_orchestrator.turn.inputs import TurnInput
 
 
 def door_of(replica: Replica, *, window: int = 100) -> Door:
@@ -125,3 +131,27 @@ async def test_w23_two_that_own_the_same_buckets_commit_each_write_once(shard: S
         types = await shard.types(execution_id)
         assert types.count("playbook_started") == types.count("playbook.completed") == 1
         assert types.count("command.completed") == 2
+
+
+async def test_w23_what_is_forwarded_is_confirmed_at_once_and_may_be_given_back(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    subject = write_subject(0, execution_id=message["execution_id"], kind="execute")
+    inputs: list[TurnInput] = []
+    monkeypatch.setattr(replica.rooms.dispatcher, "submit", inputs.append)
+    said: list[bytes] = []
+    reply = shard.bus.inbox().fresh_subject()
+    shard.bus.inbox().register(reply, lambda incoming: said.append(incoming.data))
+
+    async with running(door_of(replica).run()):
+        await eventually(lambda: is_open(shard), what="it listens")
+        headers = {REPLY_HEADER: reply, FORWARDED_HEADER: "3.17.1700000000000000000"}
+        await shard.bus.send(subject, orjson.dumps(message), headers)
+        await eventually(lambda: inputs, what="it is to be decided")
+        assert inputs[0].watch, "it was delivered often, so it is decided alone"
+        await inputs[0].caller.given_back(2.5)
+        await eventually(lambda: len(said) > 1, what="it is given back")
+
+    assert said == [TAKEN, GIVEN_BACK + b"2.500}"]

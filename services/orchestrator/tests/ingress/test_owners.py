@@ -11,7 +11,7 @@ from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.sharding import BUCKETS
 from noetl_contract.subjects import replica_moves_subject, replica_subject, writes_of_shard
-from noetl_orchestrator.ingress.door import TAKEN
+from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN
 from noetl_testkit.bus import has_listener, running
 from noetl_testkit.waiting import eventually
 from prometheus_client import REGISTRY
@@ -148,6 +148,19 @@ async def test_w23_an_owner_that_has_taken_a_message_may_take_its_time(shard: Sh
         assert (await sending)["body"] == "late"
         await eventually(shard.ingress_is_empty)
     assert await shard.types(message["execution_id"]) == []
+
+
+async def test_w23_what_an_owner_gives_back_is_delivered_again(shard: Shard) -> None:
+    replica = await open_replica(shard)
+    async with silent_sibling(shard, "ghost", says=GIVEN_BACK + b"0.000}") as asked:
+        await eventually(lambda: owned_by(replica, "ghost"))
+        await eventually(partial(is_at_its_door, replica), what="it has left the ghost's buckets")
+        message = await of_owner(shard, replica, "ghost")
+        await shard.publish(message["execution_id"], message)
+        await eventually(lambda: len(asked) > 1, what="it is asked again")
+
+    deliveries = [one.headers["Noetl-Forwarded"].partition(".")[0] for one in asked]
+    assert deliveries[:2] == ["1", "2"]
 
 
 async def test_w23_what_a_sibling_has_taken_and_left_is_decided_here(shard: Shard) -> None:

@@ -32,6 +32,8 @@ _CONNECTED_SECONDS = 60.0
 """Who has nothing to publish learns of no end; tries come minutes apart at last."""
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
+_IN_PROCESS = 10158
+"""A copy with this id is being stored: whether it will be is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +393,8 @@ def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
         return None
     if number in _FULL:
         raise StreamFull(what=subject)
+    if number == _IN_PROCESS:
+        raise BusUnavailable(what=subject, reason=text)
     if number == _TOO_LARGE_FOR_STREAM or 400 <= error.get("code", 0) < 500:
         raise PublishRefused(what=subject, reason=text)
     raise BusUnavailable(what=subject, reason=text)

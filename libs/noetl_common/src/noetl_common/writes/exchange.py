@@ -115,6 +115,7 @@ class Exchange:
             NoAnswer: none within the timeout.
             NotSent: it is an early one, which was not and will not be accepted.
             BusForbidden: it is a report of a worker, which the login may not send.
+            PublishRefused, TooLarge: the broker will never take it.
             BusClosed: the connection is gone for good.
         """
         self._write.headers[DEADLINE_HEADER] = str(unix_ms() + int(self._left * 1000))

@@ -75,6 +75,7 @@ class Sender:
         try:
             headers = {**write.headers, **write.wish}
             await self.bus.send(write.requested, write.body, headers, reply=write.reply)
+            write.is_sent = True
             is_answered = await write.settled(seconds)
         except NoetlError as error:
             _log.info("write_not_requested", subject=write.subject, error=error.message)
@@ -85,7 +86,7 @@ class Sender:
             says_much = is_first and not write.nobody_listens
             breaker.note(is_answered=write.is_settled or (is_answered if says_much else None))
             write.wish = {}
-        if not (write.is_settled or write.nobody_listens):
+        if write.is_sent and not (write.is_settled or write.nobody_listens):
             write.doubt()
         return write.is_settled
 

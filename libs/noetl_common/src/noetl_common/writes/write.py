@@ -35,6 +35,7 @@ class Write:
         on_late: called when the wait for an answer is over without one, before anything else can
             happen.
         is_requested: its owner is asked now.
+        is_sent: a request has gone out.
         nobody_listens: the broker has told that no owner takes requests.
         is_doubtful: it may be committed; what is sent from then on is a repetition.
     """
@@ -59,7 +60,7 @@ class Write:
         self.headers = {REPLY_HEADER: self.reply, **(headers or {})}
         self.wish: Mapping[str, str] = {}
         self.on_late: Callable[[], None] | None = None
-        self.is_requested = self.nobody_listens = False
+        self.is_requested = self.nobody_listens = self.is_sent = False
         self.is_doubtful = False
         self._inbox = inbox
         self._answers: deque[bytes] = deque()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
+import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.dead_letters import bury
 from noetl_common.bus.delivery import Delivery, DeliveryOwner
@@ -29,6 +30,8 @@ _QUEUE = "owners"
 _FORWARDED_ROOM = 4
 TAKEN = b'{"status":102}'
 """Said at once to who has forwarded a message: it was taken, and the answer follows."""
+GIVEN_BACK = b'{"status":103,"delay":'
+"""Beginning of what is said when it is to be delivered again instead, after so many seconds."""
 
 
 class Claims(Protocol):
@@ -154,8 +157,15 @@ class Door:
         self._waiting.append(Requested(self, told))
         self._wake.set()
 
-    def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:
-        """Do nothing with an acknowledgement: the sender goes by the reply alone."""
+    def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:  # noqa: ARG002 -- as others have it
+        """Tell who has forwarded a message that it is to be delivered again.
+
+        Nothing else is told: the sender goes by the reply alone.
+        """
+        if word.startswith(b"-NAK") and FORWARDED_HEADER in delivery.headers:
+            delay = orjson.loads(word[4:] or b"{}").get("delay", 0) / 1e9
+            reply = delivery.headers.get(REPLY_HEADER, "")
+            self._bus.send_nowait(reply, GIVEN_BACK + b"%.3f}" % delay)
 
     async def bury(self, delivery: Delivery, reason: str) -> bool:
         """Keep it for people, as one of the stream: there may be no copy in there."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import get_args
 
+import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.standing import StandingPull
@@ -21,7 +22,7 @@ from noetl_contract.streams import DurableSpec
 from noetl_contract.subjects import IngressKind
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.door import TAKEN
+from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN
 from noetl_orchestrator.ingress.handlers import IngressHandler
 
 _log = get_logger()
@@ -91,8 +92,7 @@ class SpillReader:
         await pull.stop()
         try:
             async with asyncio.timeout(seconds):
-                while self._asking:
-                    await asyncio.wait(self._asking)
+                await asyncio.gather(self._handler.idle.wait(), *self._asking)
                 await self._handler.idle.wait()
         except TimeoutError:
             pass  # the other messages return to the broker with the pull
@@ -120,6 +120,9 @@ class SpillReader:
             metrics.FORWARDED.labels("here" if answer is None else "answered").inc()
             if answer is None:
                 await self._handler.take_here([delivery])
+                return
+            if answer.startswith(GIVEN_BACK):
+                await delivery.nak(orjson.loads(answer)["delay"])
                 return
             if reply := delivery.headers.get(REPLY_HEADER):
                 await self._bus.reply(reply, answer)
@@ -158,7 +161,7 @@ class SpillReader:
                     answer = await write.next(_LOOK_SECONDS)
             if is_told:
                 return answer
-            if not write.nobody_listens and delivery.num_delivered == 1:
+            if write.is_sent and not write.nobody_listens and delivery.num_delivered == 1:
                 delivery.count_another()  # it may be committed
             return None
 

@@ -62,7 +62,7 @@ class Confirmations:
         if row.last is None or ack.sequence > row.last.sequence:
             row.last = ack
         if not row.missing:
-            self._forget(reply)
+            self.forget(reply)
             self._bus.send_nowait(row.told, write_ack(row.last))
 
     def _leave_late(self) -> None:
@@ -74,9 +74,10 @@ class Confirmations:
             self._leave(oldest)
 
     def _leave(self, reply: str) -> None:
-        self._forget(reply)
+        self.forget(reply)
         self._on_left(1)
 
-    def _forget(self, reply: str) -> None:
+    def forget(self, reply: str) -> None:
+        """Expect none any more."""
         self._rows.pop(reply, None)
         self._bus.answers.forget(reply)

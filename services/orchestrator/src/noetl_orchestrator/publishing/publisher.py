@@ -1,5 +1,6 @@
 """Who commits publishes what the commit holds; the relay sweeps what was not confirmed (O2)."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from noetl_common.bus.broker import Bus
@@ -23,7 +24,11 @@ _log = get_logger()
 MOST_MESSAGES = 2048
 """Of one commit that are published at once: about what a turn has the time to decide."""
 _MOST_BYTES = 8 << 20
-"""Of their bodies: as many as a connection keeps unsent; above it a write waits."""
+"""Of their bodies."""
+_MOST_UNSENT_BYTES = 4 << 20
+"""Of what the connection has not sent yet: above twice as much a write would wait for it."""
+_PORTION, _PORTION_BYTES = 64, 1 << 20
+"""After so much others have their turn in the event loop, and the connection sends."""
 
 
 class OutboxPublisher:
@@ -48,7 +53,11 @@ class OutboxPublisher:
     async def publish(self, rows: Iterable[OutboxRow]) -> None:
         """Publish the rows of a commit in their order; leave to the sweep what can't be now."""
         count, room, left = MOST_MESSAGES, _MOST_BYTES, 0
+        rest_at = count - _PORTION
         for row in rows:
+            if count <= rest_at or self._bus.nc.pending_data_size > _PORTION_BYTES:
+                rest_at = count - _PORTION
+                await asyncio.sleep(0)
             told = row.told
             if told is not None:
                 if not told.is_stored:
@@ -101,10 +110,16 @@ class OutboxPublisher:
         return messages
 
     def _may_send(self, messages: Sequence[Outgoing]) -> bool:
-        """Return whether there is a connection, with the rights that messages need."""
+        """Return whether there is a connection that keeps up, with the rights for messages."""
         forbidden = self._bus.forbidden
-        return self._bus.is_connected and not (
-            forbidden and any(family(message.subject) in forbidden for message in messages)
+        size = sum(len(message.body) for message in messages)
+        keeps_up = self._bus.nc.pending_data_size + size <= _MOST_UNSENT_BYTES
+        return (
+            self._bus.is_connected
+            and keeps_up
+            and not (
+                forbidden and any(family(message.subject) in forbidden for message in messages)
+            )
         )
 
     async def _hand_over(self, row: OutboxRow, messages: Sequence[Outgoing]) -> bool:
@@ -120,6 +135,8 @@ class OutboxPublisher:
                 await self._bus.hand_over(message, acknowledge_to=reply if number >= first else "")
         except NoetlError as error:
             _log.warning("row_not_published", kind=row.kind, error=error.message)
+            if counting > 1:
+                self._confirmations.forget(reply)
             return False
         return True
 
