@@ -102,7 +102,9 @@ class SpillReader:
         for delivery in deliveries:
             execution_id, kind = _named(delivery.subject)
             owner = None if kind is None else self._handler.replicas.owner_of(execution_id)
-            if kind is None or owner is None:
+            # Many large ones at once would be more than the broker keeps for a connection.
+            is_large = len(delivery.data) > self._bus.largest_message // 4
+            if kind is None or owner is None or is_large:
                 here.append(delivery)
                 continue
             task = asyncio.create_task(self._forward(delivery, execution_id, kind, owner))
