@@ -10,8 +10,7 @@ from message_worker import Worker
 from nats.aio.msg import Msg
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import NEXT_HEADER, REPLY_HEADER
-from noetl_contract.subjects import writes_of_shard
-from noetl_testkit.bus import flush
+from noetl_testkit.bus import flush, writes_of_shard
 from noetl_testkit.waiting import eventually
 from worker_control_plane import SHARD, ControlPlane
 

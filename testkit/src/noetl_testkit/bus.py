@@ -13,6 +13,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.topology import ensure_durable
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, StreamSpec
+from noetl_contract.subjects import WRITES_ROOT
 from pydantic import SecretStr
 
 from noetl_testkit.waiting import PATIENCE_SECONDS
@@ -26,7 +27,13 @@ __all__ = [
     "make_place",
     "nats_settings",
     "running",
+    "writes_of_shard",
 ]
+
+
+def writes_of_shard(shard: int) -> str:
+    """Return the pattern of all writes that are requested of the replicas of a shard."""
+    return f"{WRITES_ROOT}.{shard}.*.*.*"
 
 
 @dataclass(frozen=True)

@@ -131,11 +131,6 @@ def writes_of_bucket(shard: int, bucket: int) -> str:
     return f"{WRITES_ROOT}.{shard}.{bucket}.*.*"
 
 
-def writes_of_shard(shard: int) -> str:
-    """Return the pattern of all writes that are requested of a shard's replicas."""
-    return f"{WRITES_ROOT}.{shard}.*.*.*"
-
-
 def writes_any(kind: WriteKind) -> str:
     """Return the pattern of requested writes of one kind on all shards."""
     return f"{WRITES_ROOT}.*.*.*.{kind}"

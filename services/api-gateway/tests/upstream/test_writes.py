@@ -26,8 +26,8 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS, ingress_durable
-from noetl_contract.subjects import ingress_of_write, writes_of_shard
-from noetl_testkit.bus import flush, nats_settings, running
+from noetl_contract.subjects import ingress_of_write
+from noetl_testkit.bus import flush, nats_settings, running, writes_of_shard
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr

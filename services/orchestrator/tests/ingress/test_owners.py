@@ -10,9 +10,9 @@ from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.sharding import BUCKETS
-from noetl_contract.subjects import replica_moves_subject, replica_subject, writes_of_shard
+from noetl_contract.subjects import replica_moves_subject, replica_subject
 from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN
-from noetl_testkit.bus import has_listener, running
+from noetl_testkit.bus import has_listener, running, writes_of_shard
 from noetl_testkit.waiting import eventually
 from prometheus_client import REGISTRY
 
