@@ -356,6 +356,8 @@ async def test_where_rights_forbid_requests_none_is_sent(
         await plane.outcome(1)
 
     assert listener.heard == []
+    # Its slot doesn't wait for the answer, so no command may come with it.
+    assert NEXT_HEADER not in plane.headers[0]
 
 
 @pytest.mark.usefixtures("patient_requests")

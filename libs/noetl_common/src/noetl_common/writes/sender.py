@@ -64,6 +64,7 @@ class Sender:
         One that is not may be committed all the same, unless nobody listened: what is sent from
         then on is a repetition. Nothing is sent for a while after others were not answered.
         """
+        wish, write.wish = write.wish, {}  # also of what is not sent here
         breaker = Breaker() if write.is_urgent else self._breakers[write.shard]
         # A login of the release before may send none: each try would cost its timeout.
         is_allowed = family(write.requested) not in self.bus.forbidden
@@ -73,7 +74,7 @@ class Sender:
         is_first = not write.is_doubtful
         write.is_requested, write.nobody_listens = True, False
         try:
-            headers = {**write.headers, **write.wish}
+            headers = {**write.headers, **wish}
             await self.bus.send(write.requested, write.body, headers, reply=write.reply)
             write.is_sent = True
             is_answered = await write.settled(seconds)
@@ -85,7 +86,6 @@ class Sender:
             # at once, and what was sent before may belong to an execution that takes its time.
             says_much = is_first and not write.nobody_listens
             breaker.note(is_answered=write.is_settled or (is_answered if says_much else None))
-            write.wish = {}
         if write.is_sent and not (write.is_settled or write.nobody_listens):
             write.doubt()
         return write.is_settled
