@@ -64,7 +64,7 @@ class Progress:
             self.error = self.error or event.get("error") or _context(event).get("error")
             self.cause = self.cause or cause_of(event.get("cause"))
             return None
-        if not name or kind == "playbook_started":
+        if not name or kind == "playbook_started" or _is_late(event):
             return None
         step = self.steps.setdefault(name, StepProgress(name))
         before = (step.state, step.runs, len(step.done_commands))
@@ -135,6 +135,12 @@ def _context(event: JsonObject) -> JsonObject:
     result = event.get("result")
     context = result.get("context") if isinstance(result, dict) else None
     return context if isinstance(context, dict) else {}
+
+
+def _is_late(event: JsonObject) -> bool:
+    """Tell whether it is a report of a run that was over, kept for the record only."""
+    meta = event.get("meta")
+    return isinstance(meta, dict) and meta.get("late") is True
 
 
 def _moment(event: JsonObject) -> datetime | None:

@@ -14,6 +14,10 @@ from noetl_engine.state.model import CommandState
 
 GIVEN_BACK = "worker_gone"
 """The reason of a hold that is over because its worker has left in order."""
+NEVER_BEGAN = "never_began"
+"""The reason of one that is over because its worker could not begin the tool."""
+NOBODY = ""
+"""The worker id of the hold after such a one: the command is anybody's at once."""
 _MOST_GIVEN_BACK = 50
 
 
@@ -46,18 +50,29 @@ def fits(
 def attempts_used(command: CommandState, reason: str | None) -> int:
     """Return how many runs of a command counted, the present one among them.
 
-    A run that its worker gave back, since it was told to stop, doesn't; up to a bound, for a
-    command that brings its workers to be stopped must end too. ``reason`` is why the holder of
-    the present run is gone.
+    A run that its worker gave back, since it was told to stop or could not begin the tool,
+    doesn't; up to a bound, for a command that brings its workers to be stopped must end too.
+    ``reason`` is why the holder of the present run is gone.
     """
-    given_back = command.given_back + (reason == GIVEN_BACK)
-    return command.holds - min(given_back, _MOST_GIVEN_BACK)
+    return command.holds - min(_given_back(command, reason), _MOST_GIVEN_BACK)
 
 
 def given_back_note(command: CommandState, reason: str | None) -> dict[str, Json]:
     """Return what the note of the next hold says of the runs that were given back before."""
-    given_back = command.given_back + (reason == GIVEN_BACK)
+    given_back = _given_back(command, reason)
     return {"given_back": given_back} if given_back else {}
+
+
+def may_be_given_back(command: CommandState) -> bool:
+    """Return whether a run that has not begun may be another worker's, instead of failing.
+
+    Not of a command that may run once: nobody else gets it when its worker is gone.
+    """
+    return not command.once and command.given_back < _MOST_GIVEN_BACK
+
+
+def _given_back(command: CommandState, reason: str | None) -> int:
+    return command.given_back + (reason in {GIVEN_BACK, NEVER_BEGAN})
 
 
 def holder_gone(command: CommandState, facts: Facts) -> str | None:
@@ -90,6 +105,8 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     ``heard_at`` is when the newest event of the run came in. Nobody is judged while the path of
     heartbeats is down, and silence, also that of a start, counts from its return only (L3).
     """
+    if worker_id == NOBODY:
+        return NEVER_BEGAN
     if facts.workers is None:
         return None
     limits, now = facts.limits, facts.now
@@ -170,6 +187,8 @@ def change_of(
     # With its result in the log the command can end without its worker.
     limits = facts.limits
     seconds = limits.lease_seconds if command.call is None else limits.result_seconds
+    if command.worker_id == NOBODY:
+        seconds = 0.0
     # Nobody holds a parked command: its worker is done with it.
     held = bool(command.holds) and command.parked is None
     status = "PENDING"

@@ -230,6 +230,97 @@ def test_what_a_stopped_worker_gives_back_uses_up_no_attempt():
     assert run.rows[-2].result["context"]["error"] == error
 
 
+def never_began(run: Run, command: NewCommand, worker: str, attempts: int) -> Any:
+    """Send the outcome of a worker that could not begin the tool, twice; return its answer."""
+    events = [
+        run.event(command, event_type, word, attempts=attempts, worker=worker, error="no memory")
+        for event_type, word in (
+            ("command.started", "STARTED"),
+            ("call.error", "FAILED"),
+            ("command.failed", "FAILED"),
+        )
+    ]
+    for event in events[1:]:
+        event.meta["never_began"] = True
+    answer = run.finish(command, events, worker=worker, attempts=attempts).answer.body
+    again = run.finish(command, events, worker=worker, attempts=attempts)
+    assert again.answer.body == {"status": "ok"} or again.answer.body["status"] == "late"
+    assert not again.changes, "a repetition is kept for the record, and decides nothing"
+    return answer
+
+
+def test_a_command_whose_tool_never_began_is_anybody_s_at_once():
+    run, command = at_a()
+
+    assert never_began(run, command, "w1", 0) == {"status": "late", "reason": "given_back"}
+    (change,) = run.decisions[-2].changes
+    assert change.lease_until == run.now
+    run.take_snapshot()
+    run.execution = run.restore()
+    # Nobody may be judged now, and nobody needs to be.
+    run.workers = None
+    assert run.claim(command, "w2").answer.body["fast"]["attempts"] == 2
+    run.finish(command, run.outcome_events(command), worker="w2", attempts=2)
+
+    assert run.ended == ["COMPLETED"]
+    claimed = [row for row in run.rows_of("command.claimed") if row.node_name == "a"]
+    assert [(row.worker_id, row.meta.get("reclaimed_reason")) for row in claimed] == [
+        ("w1", None),
+        ("", "never_began"),
+        ("w2", "never_began"),
+    ]
+    assert claimed[1].result["context"]["error"] == "no memory"
+
+
+def test_nobody_s_hold_has_no_time_limit():
+    slow = make_playbook(make_step("start", timeout_seconds=5.0))
+    run = Run(slow).start()
+    (command,) = run.open
+    run.claim(command, "w1")
+    never_began(run, command, "w1", 0)
+
+    timers = [timer for one in run.decisions for timer in one.timers]
+    assert [timer.payload["holds"] for timer in timers if timer.kind == "step_timeout"] == [1]
+    run.claim(command, "w2")
+    assert run.decisions[-1].timers[0].payload["holds"] == 3
+
+
+def test_of_an_ended_execution_it_is_a_failure_like_any_other():
+    run, command = at_a()
+    run.claim(command, "w1")
+    run.decide(cancel(reason="enough"))
+    events = run.outcome_events(command, fails=True)
+    for event in events:
+        event.meta["never_began"] = True
+
+    assert run.finish(command, events).answer.body == {"status": "ok"}
+
+
+def test_it_uses_up_no_attempt():
+    run, command = at_a(limits=Limits(max_attempts=1))
+    for number in range(3):
+        never_began(run, command, f"w{number}", 2 * number)
+        run.decide(CommandExhausted(command.event_id, attempts=2 * number + 1))
+        run.claim(command, f"w{number + 1}")
+
+    assert not run.ended
+    assert run.finish(
+        command, run.outcome_events(command), worker="w3", attempts=6
+    ).answer.body == {"status": "ok"}
+
+
+def test_a_command_that_never_begins_fails_in_the_end():
+    run, command = at_a()
+    number = 0
+    while not run.ended:
+        never_began(run, command, f"w{number}", 2 * number)
+        number += 1
+        run.claim(command, f"w{number}")
+
+    assert number == 26
+    assert run.ended == ["FAILED"]
+
+
 def test_a_command_that_is_given_back_for_ever_ends():
     run, command = at_a(limits=Limits(max_attempts=2))
     for number in range(100):

@@ -41,6 +41,19 @@ def test_a_lost_command_is_given_to_nobody_else() -> None:
     assert run.ended == ["FAILED"]
 
 
+def test_one_that_never_began_fails_with_the_reason() -> None:
+    """Its failure is known; as another worker's, its outcome might no longer be."""
+    run = Run(ONCE).start()
+    (command,) = run.open
+    run.claim(command, "w1")
+    events = run.outcome_events(command, fails=True)
+    for event in events:
+        event.meta["never_began"] = True
+
+    assert run.finish(command, events).answer.body == {"status": "ok"}
+    assert run.ended == ["FAILED"]
+
+
 def test_it_can_be_restarted() -> None:
     run = lost(Run(ONCE).start())
     run.decide(CommandExhausted(run.open[0].event_id, attempts=0))

@@ -63,7 +63,7 @@ LATE = counter(
     "noetl_command_late_total",
     "Outcomes that came too late.",
     ("reason",),
-    zeros=("taken", "finished"),
+    zeros=("taken", "finished", "given_back"),
 )
 UNPROVEN = counter(
     "noetl_command_unproven_total",
@@ -81,6 +81,7 @@ RECLAIMED = counter(
         "lease_expired",
         "not_started",
         "hard_timeout",
+        "never_began",
     ),
 )
 ENDED_BY_RESULT = counter(

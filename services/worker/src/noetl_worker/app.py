@@ -396,5 +396,6 @@ async def _interpreters(
         keeping=Keeping(
             most=settings.worker_python_kept, seconds=settings.worker_python_kept_seconds
         ),
+        patience_seconds=settings.worker_script_start_seconds,
     ) as pool:
         yield pool

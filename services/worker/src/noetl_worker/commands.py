@@ -39,6 +39,8 @@ class Command:
     shard: int = 0
     fence: str = ""
     """Secret of the run, shown with its start and outcome; empty if the control plane has none."""
+    may_move: bool = False
+    """Whether another worker may have it if its tool can't begin here."""
 
     @property
     def timeout_seconds(self) -> float | None:

@@ -191,6 +191,13 @@ class Settings(
     worker_python_kept_seconds: float = Field(
         default=5.0, gt=0, description="Seconds for which such a process waits."
     )
+    worker_script_start_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds for which a script waits for an interpreter that can't be started "
+        "now (no memory or descriptors, or it is killed). Then another worker gets the command, "
+        "up to twice; after that the step fails.",
+    )
     worker_python_memory_bytes: int = Field(
         default=1024 * _MEBIBYTE,
         ge=0,

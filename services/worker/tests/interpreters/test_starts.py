@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
@@ -24,7 +24,9 @@ async def run(pool: InterpreterPool, code: str, *, seconds: float = 60, executio
 
 
 @asynccontextmanager
-async def pool_of(executable: Path | None) -> AsyncIterator[InterpreterPool]:
+async def pool_of(
+    executable: Path | None, *, patience_seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[InterpreterPool]:
     limits = InterpreterLimits(memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000)
     async with interpreter_pool(
         executable=None if executable is None else str(executable),
@@ -32,6 +34,7 @@ async def pool_of(executable: Path | None) -> AsyncIterator[InterpreterPool]:
         size=2,
         warm=0,
         keeping=Keeping(most=0, seconds=1),
+        patience_seconds=patience_seconds,
     ) as pool:
         yield pool
 
@@ -103,11 +106,8 @@ async def test_no_descriptors_end_no_script_that_runs(tmp_path: Path) -> None:
     assert (ended.exit_code, other.value) == (0, 2)
 
 
-async def test_the_reason_is_told_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("noetl_worker.interpreters.pool.PATIENCE_SECONDS", 0.5)
-    async with pool_of(dying(tmp_path, 10_000)) as pool:
+async def test_the_reason_is_told_in_the_end(tmp_path: Path) -> None:
+    async with pool_of(dying(tmp_path, 10_000), patience_seconds=0.5) as pool:
         with pytest.raises(StartFailed, match="it ended at its start"):
             await run(pool, "result = 1")
 

@@ -86,7 +86,7 @@ SELECT
     END AS error,
     CASE
         WHEN e.event_type IN ('command.claimed', 'command.completed', 'command.failed')
-            THEN left(coalesce(e.worker_id, e.meta ->> 'worker_id'), 200)
+            THEN nullif(left(coalesce(e.worker_id, e.meta ->> 'worker_id'), 200), '')
         WHEN e.event_type = 'command.started' THEN left(e.meta ->> 'worker_id', 200)
     END AS worker_id
 FROM noetl.event AS e;

@@ -106,7 +106,8 @@ def _note(call: StepCall, event: DetailEvent) -> None:
             call.issued_at = event.created_at
         case "command.claimed":
             call.worker_id, call.status = inner.get("worker_id"), "RUNNING"
-            call.attempts += 1
+            # Nobody has what its worker could not begin.
+            call.attempts += bool(call.worker_id)
         case "call.done" | "call.error":
             _note_output(call, event, inner)
         case "command.completed" | "command.failed" | "command.cancelled":

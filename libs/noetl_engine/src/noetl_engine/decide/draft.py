@@ -18,7 +18,7 @@ from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
-from noetl_engine.lease import change_of, given_back_note
+from noetl_engine.lease import NOBODY, change_of, given_back_note
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
@@ -271,24 +271,23 @@ class Draft:
         instance: str | None,
         reason: str | None = None,
         row: EventRow | None = None,
+        error: str | None = None,
     ) -> None:
-        """Append the ``command.claimed`` that makes a worker the holder."""
+        """Append the ``command.claimed`` that makes a worker the holder, or nobody."""
         meta: dict[str, Json] = {"command_id": command.command_id, "worker_id": worker_id}
         meta |= {"actionable": False, "informative": True}
         attempts = command.holds
         if attempts:
-            meta |= {"attempts": attempts, "reclaimed": True}
+            meta |= {"attempts": attempts, "reclaimed": True, "reclaimed_reason": reason}
             meta["reclaimed_from_worker"] = command.worker_id
-            meta["reclaimed_reason"] = reason
         if row is None:
+            context: dict[str, Json] = {"command_id": command.command_id, "worker_id": worker_id}
+            context |= {} if error is None else {"error": error}
             row = self.row(
                 EventType.COMMAND_CLAIMED,
                 command.step,
                 "RUNNING",
-                result={
-                    "status": "RUNNING",
-                    "context": {"command_id": command.command_id, "worker_id": worker_id},
-                },
+                result={"status": "RUNNING", "context": context},
                 meta=meta,
                 worker_id=worker_id,
             )
@@ -301,7 +300,8 @@ class Draft:
             **given_back_note(command, reason),
         }
         self.append(row)
-        self.begin_time_limit(command)
+        if worker_id != NOBODY:
+            self.begin_time_limit(command)
 
     def revoke(self, command: CommandState) -> None:
         """Note that the present run of a command is over, or that its container is to go."""

@@ -23,7 +23,7 @@ from noetl_engine.decide.rows import (
     worker_id_of,
     worker_row,
 )
-from noetl_engine.lease import fits
+from noetl_engine.lease import NEVER_BEGAN, NOBODY, fits, may_be_given_back
 from noetl_engine.outputs import Answer
 from noetl_engine.state.failures import is_failure, is_soft_error
 from noetl_engine.state.fold import ENGINE_TYPES
@@ -193,6 +193,11 @@ def decide_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
         return
     answer.body = {"status": "ok"}
     _append_start(draft, command, hold, message.events)
+    error = None if draft.state.ended else _never_began(message)
+    if error is not None and may_be_given_back(command):
+        draft.begin_hold(command, worker_id=NOBODY, instance=None, reason=NEVER_BEGAN, error=error)
+        answer.body = {"status": "late", "reason": "given_back"}
+        return
     for event in message.events:
         if event.event_type == EventType.COMMAND_STARTED or _is_known(draft, event):
             continue
@@ -208,6 +213,19 @@ def _not_a_report(message: CommandOutcomeMessage) -> str | None:
             return f"An outcome can't report {event.event_type}"
         if event.step != message.hold.step:
             return f"An outcome of step {message.hold.step} can't report on step {event.step}"
+    return None
+
+
+def _never_began(message: CommandOutcomeMessage) -> str | None:
+    """Return why a worker could not begin the tool, None if it could."""
+    for event in message.events:
+        meta, said = event.meta, event.context
+        if (
+            event.event_type == EventType.COMMAND_FAILED
+            and isinstance(meta, dict)
+            and meta.get("never_began") is True
+        ):
+            return str(said.get("error", "")) if isinstance(said, dict) else ""
     return None
 
 

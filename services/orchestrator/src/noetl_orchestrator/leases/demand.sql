@@ -32,7 +32,11 @@ FROM (
         AND ($1::TEXT IS NULL OR c.pool = $1)
     GROUP BY c.pool
     UNION ALL
-    SELECT c.pool, 0 AS waiting, count(*) AS running, NULL AS oldest
+    -- Nobody (an empty name) has what its worker could not begin: it waits for another one.
+    SELECT
+        c.pool, count(*) FILTER (WHERE c.worker_id = '') AS waiting,
+        count(*) FILTER (WHERE c.worker_id != '') AS running,
+        min(c.claimed_at) FILTER (WHERE c.worker_id = '') AS oldest
     FROM noetl.command AS c
     WHERE c.status IN ('CLAIMED', 'RUNNING')
         AND c.lease_until IS NOT NULL
@@ -49,7 +53,7 @@ SELECT c.worker_id, count(*) AS running
 FROM noetl.command AS c
 WHERE c.status IN ('CLAIMED', 'RUNNING')
     AND c.lease_until IS NOT NULL
-    AND c.worker_id IS NOT NULL
+    AND c.worker_id != ''
 GROUP BY c.worker_id
 ORDER BY count(*) DESC, c.worker_id
 LIMIT $1;

@@ -12,7 +12,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.decide.finish import NOT_EXHAUSTED
 from noetl_engine.inputs import CommandExhausted, Facts, ResultRecorded, WorkerSeen
-from noetl_engine.lease import gone_reason
+from noetl_engine.lease import NEVER_BEGAN, gone_reason
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -177,6 +177,8 @@ class Sweeper:
         )
         if reason is None:
             return False
+        if reason == NEVER_BEGAN and command.notifications:
+            return True  # it waits for a worker, which is told once
         metrics.RECLAIMED.labels(reason).inc()
         _log.warning(
             "command_orphaned",

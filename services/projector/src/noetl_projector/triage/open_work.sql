@@ -112,6 +112,13 @@ SELECT
         SELECT count(*) FROM (
             SELECT FROM noetl.command AS c
             WHERE c.status = 'PENDING' AND c.pool = wanted.pool
+            UNION ALL
+            SELECT FROM noetl.command AS c
+            WHERE
+                c.status IN ('CLAIMED', 'RUNNING')
+                AND c.lease_until IS NOT NULL
+                AND c.worker_id = ''
+                AND c.pool = wanted.pool
             LIMIT $2
         ) AS w
     ) AS waiting,
@@ -121,6 +128,7 @@ SELECT
             WHERE
                 c.status IN ('CLAIMED', 'RUNNING')
                 AND c.lease_until IS NOT NULL
+                AND c.worker_id != ''
                 AND c.pool = wanted.pool
             LIMIT $2
         ) AS r

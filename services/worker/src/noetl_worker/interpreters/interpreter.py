@@ -275,7 +275,8 @@ class Interpreter:
 
     def _on_ready(self, pid: int) -> None:
         self._script_pid = pid
-        with contextlib.suppress(ProcessLookupError):  # it has ended, which is told next
+        # It has ended, which is told next; or no descriptor is left, and a kill takes its number.
+        with contextlib.suppress(OSError):
             self._script = os.pidfd_open(pid)
         self._started.set()
         if self._last_kill is not None and self._script is not None:  # meant for the run

@@ -80,12 +80,14 @@ class InterpreterPool:
         size: int,
         keeping: Keeping,
         libraries: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._executable = executable
         self._limits = limits
         self._size = size
         self._nursery = Nursery(executable=executable, limits=limits, libraries=libraries)
         self._keeping = keeping
+        self._patience_seconds = patience_seconds
         # The least recently used first.
         self._idle: deque[Interpreter] = deque()
         self._idle_end: asyncio.TimerHandle | None = None
@@ -401,7 +403,7 @@ class InterpreterPool:
             if kept is not None:
                 self._retire(kept)
         else:
-            self._refuse(failure, before=loop.time() - PATIENCE_SECONDS)
+            self._refuse(failure, before=loop.time() - self._patience_seconds)
         if self._waiting and self._growth is None and not self._closed:
             self._growth = loop.call_later(self._pause, self._look_again)
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
@@ -427,9 +429,16 @@ async def interpreter_pool(
     size: int,
     warm: int,
     keeping: Keeping,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[InterpreterPool]:
     """Keep a pool with some interpreters started ahead."""
-    pool = InterpreterPool(executable=executable, limits=limits, size=size, keeping=keeping)
+    pool = InterpreterPool(
+        executable=executable,
+        limits=limits,
+        size=size,
+        keeping=keeping,
+        patience_seconds=patience_seconds,
+    )
     try:
         try:
             await pool.warm_up(min(warm, size))

@@ -26,6 +26,9 @@ class Outcome:
     job: Mapping[str, Json] | None = None
     """The work that goes on, whose end comes as a callback; then nothing is said of a result."""
 
+    never_began: bool = False
+    """With an error: the tool could not begin here, and another worker may run it."""
+
     printed: Mapping[str, str] | None = None
     """With an error: the last lines of what it had printed, by `stdout` and `stderr`."""
 
@@ -70,6 +73,7 @@ class Reporter:
                     "FAILED",
                     {**call, **said, **(outcome.printed or {})},
                     at=at,
+                    never_began=outcome.never_began,
                 ),
                 self._event(
                     command,
@@ -77,6 +81,7 @@ class Reporter:
                     "FAILED",
                     {"command_id": command.command_id, **said},
                     at=at,
+                    never_began=outcome.never_began,
                 ),
             ]
         status = outcome.status
@@ -93,8 +98,18 @@ class Reporter:
         ]
 
     def _event(
-        self, command: Command, event_type: str, status: str, context: JsonObject, *, at: datetime
+        self,
+        command: Command,
+        event_type: str,
+        status: str,
+        context: JsonObject,
+        *,
+        at: datetime,
+        never_began: bool = False,
     ) -> WireEvent:
+        meta: JsonObject = {"attempts": command.attempts}
+        if never_began:
+            meta["never_began"] = True
         return WireEvent(
             event_type=event_type,
             step=command.step,
@@ -103,7 +118,7 @@ class Reporter:
             context=context,
             event_id=self._next_id(),
             worker_id=self.worker_id,
-            meta={"attempts": command.attempts},
+            meta=meta,
         )
 
 

@@ -26,9 +26,12 @@ from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
 from noetl_worker.run.results import LONGEST_TAIL, reported_result
 from noetl_worker.run.single import run_single
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.tool import AUTH_TYPES, Toolbox, ToolContext, ToolError, timed_out
 
 _MALFORMED = "malformed tool config (pre-dispatch deserialization)"
+# A run and a hold of nobody for each worker that could not begin it: three of them, then it fails.
+_MOST_MOVED = 4
 # Kinds for which an inserted `args` would be an error.
 _WITHOUT_ARGS = frozenset({"container"})
 
@@ -85,7 +88,9 @@ class Runner:
             metrics.RUNNING.dec()
             _seconds_of(command.action).observe(seconds)
         # Without its text: that is in the log of the execution, and may quote what it was given.
-        if outcome.has_failed:
+        if outcome.never_began:
+            _log.warning("command_given_back", command_id=command.command_id, kind=command.action)
+        elif outcome.has_failed:
             _log.info("command_failed", kind=command.action, seconds=round(seconds, 3))
         else:
             _log.debug("command_ended", kind=command.action, seconds=round(seconds, 3))
@@ -96,7 +101,7 @@ class Runner:
             return await self._bounded(command, store)
         with inside(f"run {command.action}") as span:
             outcome = await self._bounded(command, store)
-            if span is not None and outcome.has_failed:
+            if span is not None and outcome.has_failed and not outcome.never_began:
                 span.fail("the tool failed")
             return outcome
 
@@ -158,7 +163,12 @@ class Runner:
             secrets = self._secrets_of(command)
             reported = await reported_result(command, result, store, secrets=secrets)
         except ToolError as error:
-            return self._raised(command, str(error), task=error.task)
+            return self._raised(
+                command,
+                str(error),
+                task=error.task,
+                never_began=isinstance(error, NeverBegan),
+            )
         except _Malformed as error:
             return self._raised(command, str(error))
         except NotJson as error:
@@ -183,9 +193,13 @@ class Runner:
             job=job if isinstance(job, dict) else None,
         )
 
-    def _raised(self, command: Command, text: str, *, task: str | None = None) -> Outcome:
-        metrics.RUN_ERRORS.labels(command.action).inc()
-        return Outcome(error=mask(text, self._hidden_in_errors(command)), task=task)
+    def _raised(
+        self, command: Command, text: str, *, task: str | None = None, never_began: bool = False
+    ) -> Outcome:
+        if not never_began:
+            metrics.RUN_ERRORS.labels(command.action).inc()
+        error = mask(text, self._hidden_in_errors(command))
+        return Outcome(error=error, task=task, never_began=never_began)
 
     def _hidden_in_errors(self, command: Command) -> tuple[str, ...]:
         """Return the texts to mask in errors and logs.
@@ -237,6 +251,9 @@ class Runner:
             output_select=command.context.get("output_select"),
             own_templates=_texts_of(command, "own_templates"),
             plugins=plugins if isinstance(plugins, dict) else {},
+            may_move=command.may_move
+            and command.attempts < _MOST_MOVED
+            and command.meta.get("repeatable") is not False,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.run.policy import Attempts, PolicyLimits, rules_of
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult, attempt
 
 _SOFTENED = frozenset({"continue", "break", "jump"})
@@ -34,6 +35,8 @@ async def run_single(
     updates: JsonObject = {}
     while True:
         tried = await attempt(toolbox.run(kind, config, context))
+        if not isinstance(tried.error, NeverBegan):
+            context.may_move = False
         decision = attempts.decide(rules, tried, context=context, label=context.step)
         updates.update(decision.updates)
         if decision.wait is not None:

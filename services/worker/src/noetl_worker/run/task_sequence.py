@@ -14,6 +14,7 @@ from noetl_worker.run.policy import (
     rules_of,
     write_nested,
 )
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.tool import (
     AUTH_TYPES,
     Failure,
@@ -161,6 +162,8 @@ class TaskSequence:
             del config["auth"]
         rendered = inner.with_variables(variables, is_rendered=True)
         tried = await attempt(context.toolbox.run(task.kind, config, rendered))
+        if not isinstance(tried.error, NeverBegan):
+            context.may_move = False
         progress.record(task.label, tried)
         if tried.result is not None:
             self._assign(task, tried.result, inner, progress)

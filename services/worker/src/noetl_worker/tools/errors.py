@@ -27,6 +27,10 @@ class ToolError(Exception):
 
     def in_task(self, label: str, *, more: str = "") -> "ToolError":
         """Return the error as one of a pipeline's task, which its text begins with."""
-        error = ToolError(f"task '{label}'", f"{self}{more}", failure=self.failure)
+        error = type(self)(f"task '{label}'", f"{self}{more}", failure=self.failure)
         error.task = label
         return error
+
+
+class NeverBegan(ToolError):
+    """The tool could not begin for what its worker lacks now, so another one may run it."""

@@ -166,6 +166,8 @@ class ToolContext:
     """Ends that; for a tool whose work goes on after its run, which leaves it open."""
     may_park: bool = True
     """Whether the run may end before the tool's work has; rules for another try see its end."""
+    may_move: bool = False
+    """Whether a tool that can't begin raises `NeverBegan`: another worker may run the command."""
     output_select: Json = None
     """What of a large result stays in its event."""
     plugins: Mapping[str, Json] = field(default_factory=dict)

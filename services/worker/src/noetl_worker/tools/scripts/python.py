@@ -23,6 +23,7 @@ from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
 from noetl_worker.libraries.errors import LibrariesFailed
 from noetl_worker.libraries.pools import LibraryPools
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import (
@@ -94,7 +95,10 @@ class Python:
                     listener=context.listener,
                 )
         except StartFailed as error:
-            raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
+            # An interpreter or libraries of the author's are no better elsewhere.
+            may_move = context.may_move and error.may_pass and not (wanted or executable)
+            raised = NeverBegan if may_move else ToolError
+            raise raised("Process error", f"Failed to spawn Python process: {error}") from error
         except InterpreterLost as error:
             run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:

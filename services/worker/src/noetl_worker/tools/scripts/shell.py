@@ -14,6 +14,7 @@ from noetl_worker import jsonb
 from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import (
     Failure,
@@ -81,7 +82,8 @@ class Shell:
                 jsonb.encode(job), timeout=seconds, listener=context.listener if captured else None
             )
         except StartFailed as error:
-            raise _not_started(str(error)) from error
+            may_move = context.may_move and error.may_pass
+            raise _not_started(str(error), may_move=may_move) from error
         except InterpreterLost as error:
             run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:
@@ -99,8 +101,9 @@ class Shell:
         return _result(run, captured=captured, duration_ms=duration_ms)
 
 
-def _not_started(reason: str) -> ToolError:
-    return ToolError("Process error", f"Failed to spawn process: {reason}")
+def _not_started(reason: str, *, may_move: bool = False) -> ToolError:
+    raised = NeverBegan if may_move else ToolError
+    return raised("Process error", f"Failed to spawn process: {reason}")
 
 
 def _result(run: Run, *, captured: bool, duration_ms: int) -> ToolResult:

@@ -313,6 +313,7 @@ class FastTransport:
         if run.is_lost:
             return None
         self._started(run)
+        run.command.may_move = True
         work = self._runner.run(run.command, self._results)
         return await self._runs.until_over(run.command, work)
 

@@ -120,7 +120,8 @@ def _of_command(
     if command.outbox_status == "PARKED":
         text = f"its command can't be published: {command.outbox_error or 'it was given up'}"
         return _reason("parked_outbox", command, text, since=command.issued_at)
-    if command.status == "PENDING":
+    # Nobody (an empty name) has what its worker could not begin.
+    if command.status == "PENDING" or command.worker_id == "":
         return _of_pending(command, workers, loads, now=now)
     if command.worker_id is None:
         text = "its tool has begun something that reports back by a callback"
