@@ -47,8 +47,9 @@ def _started(port: int, routes: str) -> int:
 
 
 def _server(port: int, routes: str) -> uvicorn.Server:
+    os.environ["NOETL_LEGACY_ROUTES"] = routes
     config = uvicorn.Config(
-        create_app(Settings(http_port=port, legacy_routes=routes)),
+        create_app(Settings(http_port=port)),
         port=port,
         ws="none",
         log_config=None,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from noetl.commands.packages import PACKAGES
 from noetl.exits import Exit
 from noetl.main import app
 from typer.main import get_command
@@ -37,9 +38,16 @@ def commands_table() -> str:
     """Return a row for each command: how it is called, and the first sentence of its help."""
     lines = ["| command | does |", "|---|---|"]
     lines += [
-        f"| `{called}` | {told} |" for called, told in sorted(_commands(get_command(app), ""))
+        f"| `{called}` | {told}{_package_of(called)} |"
+        for called, told in sorted(_commands(get_command(app), ""))
     ]
     return "\n".join(lines)
+
+
+def _package_of(called: str) -> str:
+    """Return what to install for a command that isn't in every installation."""
+    package = PACKAGES.get(called.split(maxsplit=1)[0])
+    return f" Needs the package `{package}`." if package else ""
 
 
 def exits_table() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
+from hosts import hosted_by
 from noetl_common.environment.pieces import is_in_files, variables_of
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -56,11 +57,13 @@ class Setting:
 
 def page(root: Path) -> str:
     """Return the page of all services of a checkout."""
-    packages = sorted(path.name for path in root.glob("services/*/src/noetl_*"))
+    services = {path.parents[1].name: path.name for path in root.glob("services/*/src/noetl_*")}
     users: dict[Setting, list[str]] = defaultdict(list)
-    for package in packages:
-        service = package.removeprefix("noetl_").replace("_", "-")
-        for setting in {one for kind in settings_of(package) for one in fields_of(kind)}:
+    for service, package in sorted(services.items()):
+        # Those of packages of their own are read by the service that runs them.
+        packages = [package, *(folder.name for folder in hosted_by(service, root))]
+        kinds = [kind for one in packages for kind in settings_of(one)]
+        for setting in {one for kind in kinds for one in fields_of(kind)}:
             users[setting].append(service)
     lines = [
         "# Configuration",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hosts import hosted_by
 from tables import GENERATED, code, table
 
 _MAKERS = frozenset({"counter", "gauge", "histogram"})
@@ -60,7 +61,7 @@ def page(root: Path) -> str:
     """Return the page of all packages of a checkout."""
     places = {"Every service": sorted(root.glob("libs/*/src/*"))}
     for path in sorted(root.glob("services/*")):
-        places[path.name] = sorted(path.glob("src/*"))
+        places[path.name] = [*sorted(path.glob("src/*")), *hosted_by(path.name, root)]
     lines = [
         "# Metrics",
         "",

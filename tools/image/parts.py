@@ -1,9 +1,10 @@
 """Sorts the built wheels into what each image is made of.
 
-    parts.py WHEELS requirements.txt OUT
+    parts.py WHEELS requirements.txt OUT [PACKAGE...]
 
 Writes for each image a folder below OUT: ``wheels`` of ours, ``requirements.txt`` with the rest by
-hash, ``unused.txt`` with what is taken out again, and ``start``, the image's program.
+hash, ``unused.txt`` with what is taken out again, and ``start``, the image's program. Packages of
+their own that are named are added to all of them.
 """
 
 import re
@@ -31,6 +32,8 @@ class Image:
     """Its command, to which arguments are added."""
     without: tuple[str, ...] = ()
     """What its package needs for an extra that the image doesn't have."""
+    packages: tuple[str, ...] = ()
+    """Packages of their own that every image of this kind has."""
     unused: tuple[str, ...] = ()
     """What a package requires and nothing that runs imports."""
 
@@ -94,10 +97,20 @@ def _requirements(wheel: Path) -> list[str]:
         return message_from_bytes(archive.read(name)).get_all("Requires-Dist", [])
 
 
-def write(image: Image, *, wheels: Mapping[str, Path], lock: str, folder: Path) -> None:
-    """Write the folder of one image."""
+def write(
+    image: Image, *, wheels: Mapping[str, Path], lock: str, folder: Path, added: Iterable[str] = ()
+) -> None:
+    """Write the folder of one image.
+
+    Raises:
+        SystemExit: a package that is to be added isn't one of ours.
+    """
     (folder / "wheels").mkdir(parents=True)
     packages = ours(wheels, image.package)
+    for package in (*image.packages, *added):
+        if package not in wheels:
+            raise SystemExit(f"there is no package {package} here: {', '.join(sorted(wheels))}")
+        packages |= ours(wheels, package)
     for package in packages:
         shutil.copyfile(wheels[package], folder / "wheels" / wheels[package].name)
     entries = needed(lock, packages, without=frozenset(image.without))
@@ -111,12 +124,14 @@ def by_package(wheels: Iterable[Path]) -> dict[str, Path]:
     return {wheel.name.split("-")[0].replace("_", "-"): wheel for wheel in wheels}
 
 
-def main(wheels: Path, lock: Path, out: Path) -> None:
-    """Write the folders of all images."""
+def main(wheels: Path, lock: Path, out: Path, added: Iterable[str] = ()) -> None:
+    """Write the folders of all images, with packages of their own that are added to each."""
     built = by_package(wheels.glob("*.whl"))
     for image in images():
-        write(image, wheels=built, lock=lock.read_text(), folder=out / image.name)
+        folder = out / image.name
+        write(image, wheels=built, lock=lock.read_text(), folder=folder, added=added)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    found, locked, into, *named = sys.argv[1:]
+    main(Path(found), Path(locked), Path(into), named)

@@ -5,6 +5,7 @@ from noetl_common.process.ending import ending_at_once
 
 from noetl.commands import doctor, logins, operate, up
 from noetl.commands.completion import answer_shells, completion
+from noetl.commands.packages import add_commands
 from noetl.commands.remote import (
     credentials,
     executions,
@@ -17,7 +18,7 @@ from noetl.commands.remote import (
 from noetl.commands.remote.documents import register
 from noetl.commands.remote.opening import open_console
 from noetl.commands.run import run
-from noetl.commands.upkeep import archive, backup, letters, moving, reshard
+from noetl.commands.upkeep import archive, backup, letters, reshard
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -49,8 +50,6 @@ app.command(cls=doctor.Doctor)(doctor.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(reshard.reshard)
-app.command("import")(moving.bring_over)
-app.command()(moving.shadow)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)
@@ -67,6 +66,7 @@ app.command()(schedules.backfill)
 app.add_typer(credentials.app, name="credential")
 app.add_typer(failures.app, name="failures")
 app.command()(completion)
+add_commands(app)
 
 
 def main() -> None:

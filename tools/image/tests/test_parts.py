@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from parts import SERVER, SERVICES, Image, by_package, images, main, ours
+from requirements_of import needed
 
 TOP = Path(__file__).parents[3]
 LOCK = TOP / "requirements.txt"
-MEMBERS = [*TOP.glob("libs/*"), *TOP.glob("services/*"), TOP / "cli", TOP / "testkit"]
+PACKAGES = [path.parent for path in TOP.glob("packages/*/pyproject.toml")]
+# Those with a lock of their own are no part of the workspace.
+OURS = [path for path in PACKAGES if not (path / "requirements.txt").exists()]
+MEMBERS = [*TOP.glob("libs/*"), *TOP.glob("services/*"), *OURS, TOP / "cli", TOP / "testkit"]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,31 @@ def test_each_image_gets_its_folder(wheels: Path, tmp_path: Path) -> None:
     assert "duckdb==" in (tmp_path / "worker" / "requirements.txt").read_text()
     assert "asyncpg==" in (tmp_path / "server" / "requirements.txt").read_text()
     assert "pyyaml==" not in (tmp_path / "outbox" / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize("package", OURS, ids=lambda path: path.name)
+def test_packages_of_their_own_are_in_an_image_that_names_them(
+    package: Path, wheels: Path, tmp_path: Path
+) -> None:
+    name = package.name.replace("_", "-")
+    main(wheels, LOCK, tmp_path / "plain")
+    main(wheels, LOCK, tmp_path / "with", added=[name])
+    lock = LOCK.read_text()
+
+    for image in images():
+        plain, added = (tmp_path / one / image.name for one in ("plain", "with"))
+        is_there = (plain / "wheels" / f"{package.name}-0.1.0-py3-none-any.whl").exists()
+        assert is_there == (name in image.packages)
+        assert (added / "wheels" / f"{package.name}-0.1.0-py3-none-any.whl").is_file()
+        needs = {text.split("==")[0] for text in needed(lock, {name}, without=set(image.without))}
+        assert needs <= {
+            line.split("==")[0] for line in (added / "requirements.txt").read_text().splitlines()
+        }
+
+
+def test_a_package_that_is_not_ours_is_refused(wheels: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no package noetl-nothing here: noetl-api-gateway, "):
+        main(wheels, LOCK, tmp_path, added=["noetl-nothing"])
 
 
 # What runs in an image that things are taken out of.

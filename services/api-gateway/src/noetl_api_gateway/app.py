@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache, partial
@@ -32,6 +32,7 @@ from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
 from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.direct_routes import DirectRoutes, Provided
+from noetl_api_gateway.fronts import Front, fronts_of
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
@@ -42,9 +43,6 @@ from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.peers import Proxies
 from noetl_api_gateway.intake.streams import StreamPlaces
-from noetl_api_gateway.legacy.homes import Homes
-from noetl_api_gateway.legacy.proxy import LegacyServer
-from noetl_api_gateway.legacy.switch import Switch
 from noetl_api_gateway.metrics import AUTH_OFF, DEAD_LETTERS, note_routes
 from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.console.answers import console_exceptions
@@ -109,15 +107,13 @@ def create_app(settings: Settings | None = None) -> Shell:
         "service": lambda _scope: service,
     }
     direct = DirectRoutes(app, BUSY if settings.direct_routes else (), provide)
-    legacy = (
-        LegacyServer(settings, most_bytes=settings.largest_body()) if settings.legacy_url else None
-    )
-    routes = direct if legacy is None else _switched(direct, legacy, service)
+    fronts = fronts_of(direct, app, service)
+    routes = fronts[-1] if fronts else direct
     shell = Shell(
         _with_ui(routes, app, settings, is_login_needed=is_login_needed),
         door=door,
         service=service,
-        lifespan=partial(_living, service, legacy),
+        lifespan=partial(_living, service, fronts),
     )
     app.state[APPLICATION_STATE] = shell
     return shell
@@ -160,7 +156,7 @@ async def _gateway(scope: Scope) -> Gateway:
 
 
 @asynccontextmanager
-async def _living(service: GatewayProcess, legacy: LegacyServer | None) -> AsyncIterator[None]:
+async def _living(service: GatewayProcess, fronts: Sequence[Front]) -> AsyncIterator[None]:
     living = asyncio.create_task(_live(service), name=service.name)
     try:
         yield
@@ -168,23 +164,8 @@ async def _living(service: GatewayProcess, legacy: LegacyServer | None) -> Async
         service.drain()
         living.cancel()
         await asyncio.wait({living})
-        if legacy is not None:
-            await legacy.aclose()
-
-
-def _switched(routes: DirectRoutes, legacy: LegacyServer, service: GatewayProcess) -> Application:
-    """Return the routes with an existing server beside them."""
-    settings = service.gateway_settings
-    patterns = settings.legacy_patterns()
-    _log.info("legacy_server", server=legacy.name, routes=settings.legacy_routes)
-    return Switch(
-        routes,
-        routes.litestar,
-        Homes(lambda: service.opened_gateway().services),
-        legacy,
-        patterns=patterns,
-        most_bytes=settings.max_body_bytes,
-    )
+        for front in fronts:
+            await front.aclose()
 
 
 def _document() -> OpenAPIConfig:

@@ -1,6 +1,7 @@
 """Settings of the edge."""
 
-from typing import Literal, Self
+from importlib.metadata import entry_points
+from typing import Final, Literal, Self
 
 import orjson
 from noetl_common.settings import (
@@ -14,9 +15,11 @@ from pydantic import Field, model_validator
 
 from noetl_api_gateway.access_settings import AccessSettings, is_auth_on
 from noetl_api_gateway.intake_settings import IntakeSettings
-from noetl_api_gateway.legacy_settings import LegacySettings
 
 _MEBIBYTE = 1 << 20
+
+FRONTS: Final = "noetl.edge_fronts"
+"""The group of entry points that put something before the routes."""
 
 type ConsoleMode = Literal["off", "read", "full"]
 
@@ -28,7 +31,6 @@ class Settings(
     ServiceSettings,
     ShardSettings,
     IntakeSettings,
-    LegacySettings,
     WriteSettings,
 ):
     """Everything that can be set from outside; no database is among it."""
@@ -196,6 +198,21 @@ class Settings(
     tls_client_ca: str = Field(
         default="", description="Clients must show a certificate that this one (PEM file) signed."
     )
+
+    legacy_url: str = Field(
+        default="",
+        description="Address of an existing NoETL server, which is asked for executions that "
+        "are not known here and for NOETL_LEGACY_ROUTES; empty: there is none. Needs the package "
+        "`noetl-migrate`.",
+    )
+
+    @model_validator(mode="after")
+    def _has_its_package(self) -> Self:
+        if self.legacy_url and not entry_points(group=FRONTS, name="legacy"):
+            raise ValueError(
+                "NOETL_LEGACY_URL needs the package noetl-migrate: install it beside the edge"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_whole_tls(self) -> Self:

@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 from noetl.stack.process import free_port
-from noetl_api_gateway.legacy.proxy import REQUESTS
-from noetl_api_gateway.legacy_settings import parsed_routes
-from noetl_api_gateway.settings import Settings
 from noetl_contract.rpc import RpcReply
+from noetl_migrate.front.proxy import REQUESTS
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_testkit.web import Request, Response, WebServer, serving
-from pydantic import ValidationError
 
 from ..conftest import EXECUTION_ID, World, make_world
 
@@ -41,13 +39,24 @@ def legacy() -> Iterator[WebServer]:
 
 
 @asynccontextmanager
+async def beside(
+    nats_url: str, url: str, routes: str, *, answer_seconds: float = 30.0, **changes: object
+) -> AsyncIterator[World]:
+    """An edge with the address of an existing server; what the package reads is the process's."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NOETL_LEGACY_ROUTES", routes)
+        environment.setenv("NOETL_LEGACY_ANSWER_SECONDS", str(answer_seconds))
+        async with make_world(nats_url, legacy_url=url, **changes) as world:
+            yield world
+
+
+@asynccontextmanager
 async def both(
-    nats_url: str, routes: str = "", **changes: object
+    nats_url: str, routes: str = "", **changes: Any
 ) -> AsyncIterator[tuple[World, WebServer]]:
     """An edge with an existing server beside it; one execution is known here."""
     with legacy() as web:
-        given = {"legacy_url": web.url, "legacy_routes": routes, **changes}
-        async with make_world(nats_url, **given) as world:
+        async with beside(nats_url, web.url, routes, **changes) as world:
             known = {"status": "RUNNING", "commands_generated": 1, "path": "demo/hello"}
             world.backend.answer(
                 "executions.exists",
@@ -132,7 +141,7 @@ async def test_what_was_passed_on_once_goes_no_further(nats_url: str) -> None:
 
 async def test_w22_nobody_but_the_existing_server_answers_for_it(nats_url: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    async with make_world(nats_url, legacy_url=url, legacy_routes="*") as world:
+    async with beside(nats_url, url, "*") as world:
         refused = await world.post("/api/execute", {"path": "demo/hello"})
         text = f"The legacy server {url} can't be reached"
         assert refused.json() == {"error": text, "status": 502, "detail": text}
@@ -141,7 +150,7 @@ async def test_w22_nobody_but_the_existing_server_answers_for_it(nats_url: str) 
 
 
 async def test_silence_is_told(nats_url: str) -> None:
-    async with both(nats_url, "*", legacy_answer_seconds=0.2) as (world, web):
+    async with both(nats_url, "*", answer_seconds=0.2) as (world, web):
         release = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -221,32 +230,3 @@ async def test_what_was_passed_on_is_counted(nats_url: str) -> None:
 
 async def test_without_an_existing_server_nothing_stands_before_the_routes(world: World) -> None:
     assert type(world.shell._app).__name__ == "DirectRoutes"
-
-
-def test_patterns_say_method_and_path() -> None:
-    routes = parsed_routes("/api/catalog/*, post /api/execute ,GET *")
-
-    def match(method: str, path: str) -> bool:
-        return any(one.matches(method, path) for one in routes)
-
-    assert match("POST", "/api/catalog/list")
-    assert match("POST", "/api/execute")
-    assert not match("POST", "/api/execute/batch")
-    assert not match("PUT", "/api/result/1")
-    assert match("GET", "/api/anything")
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"legacy_routes": "*"}, "NOETL_LEGACY_ROUTES needs NOETL_LEGACY_URL"),
-        ({"legacy_url": "noetl:8082"}, "NOETL_LEGACY_URL must be like"),
-        ({"legacy_url": "http://me:secret@noetl"}, "must hold no login"),
-        ({"legacy_url": "http://noetl/api"}, "must have no path"),
-        ({"legacy_url": "http://noetl", "legacy_routes": "/console"}, "no path below /api/"),
-        ({"legacy_url": "http://noetl", "legacy_routes": "FETCH /api/x"}, "begins with no method"),
-    ],
-)
-def test_wrong_settings_are_told(fields: dict[str, str], text: str) -> None:
-    with pytest.raises(ValidationError, match=text):
-        Settings(nats_url="nats://x:4222", **fields)

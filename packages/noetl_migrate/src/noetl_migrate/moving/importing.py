@@ -8,11 +8,11 @@ from noetl_common.pg.single import open_single
 from noetl_common.settings import PlaybookSettings
 from noetl_common.shards import DatabaseAddress
 
-from noetl.moving import database, server
-from noetl.moving.keys import Keys
-from noetl.moving.report import Report, Section
-from noetl.moving.rows import Source
-from noetl.moving.target import Target
+from noetl_migrate.moving import database, server
+from noetl_migrate.moving.keys import Keys
+from noetl_migrate.moving.report import Report, Section
+from noetl_migrate.moving.rows import Source
+from noetl_migrate.moving.target import Target
 
 _SECONDS = 60.0
 
@@ -45,7 +45,7 @@ async def bring_over(
         StackError: the existing server gives no answer.
         NoetlError: a database can't be reached or used; what came until then has come.
     """
-    queries = Queries.load("noetl.moving")
+    queries = Queries.load("noetl_migrate.moving")
     kinds = PlaybookSettings().more_kinds()
     async with (
         source as old,

@@ -4,9 +4,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from noetl_contract.json import Json
-
 from noetl.stack.errors import StackError
+from noetl_contract.json import Json
 
 _DECODER: Final = json.JSONDecoder()
 _BLANK: Final = " \t\r\n"

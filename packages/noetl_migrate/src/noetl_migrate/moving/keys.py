@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 import orjson
+from noetl.stack.errors import StackError
 from noetl_common.crypto.envelope import BOUND, decode_envelope, encode_secret, new_data_key
 from noetl_common.crypto.envelope import Envelope as Record
 from noetl_common.crypto.errors import BadKey, DecryptionFailed, NotAnEnvelope, WrongProvider
@@ -13,8 +14,7 @@ from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key, dec
 from noetl_common.errors import NoetlError
 from noetl_contract.json import Json
 
-from noetl.moving.rows import OldSecret
-from noetl.stack.errors import StackError
+from noetl_migrate.moving.rows import OldSecret
 
 LEGACY_KEY = "NOETL_LEGACY_ENCRYPTION_KEY"
 _KEY = "NOETL_ENCRYPTION_KEY"

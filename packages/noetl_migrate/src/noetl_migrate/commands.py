@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from noetl_common.errors import NoetlError
-
 from noetl.commands.operate import databases_of
 from noetl.commands.options import DataOption, JsonOption, TokenOption, log_to_stderr
 from noetl.commands.output import print_json
@@ -17,6 +15,7 @@ from noetl.follow.servers import token_of
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
+from noetl_common.errors import NoetlError
 
 LEGACY_TOKEN = "NOETL_LEGACY_TOKEN"  # noqa: S105 -- the name of a variable
 _FromOption = Annotated[
@@ -53,9 +52,9 @@ def bring_over(
     a database's password may stand in $PGPASSWORD. Exit code 1 when something can't come; it is
     named with the reason.
     """
-    from noetl.moving.importing import bring_over as bring  # noqa: PLC0415 -- as above
-    from noetl.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
-    from noetl.moving.keys import LEGACY_KEY, Keys  # noqa: PLC0415 -- as above
+    from noetl_migrate.moving.importing import bring_over as bring  # noqa: PLC0415 -- as above
+    from noetl_migrate.moving.importing import source_of  # noqa: PLC0415 -- the clients load slowly
+    from noetl_migrate.moving.keys import LEGACY_KEY, Keys  # noqa: PLC0415 -- as above
 
     log_to_stderr()
     if not source.startswith(("http://", "https://", "postgres://", "postgresql://")):
@@ -112,8 +111,8 @@ def shadow(
     there is no difference, nor are times of the server, or ids as texts. The existing server is
     shown $NOETL_LEGACY_TOKEN.
     """
-    from noetl.shadow.asked import Asked, of_log  # noqa: PLC0415 -- the client loads slowly
-    from noetl.shadow.running import shadow as compare  # noqa: PLC0415 -- as above
+    from noetl_migrate.shadow.asked import Asked, of_log  # noqa: PLC0415 -- the client loads slowly
+    from noetl_migrate.shadow.running import shadow as compare  # noqa: PLC0415 -- as above
 
     log_to_stderr()
     asked, left_out = None, 0

@@ -13,9 +13,9 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Severity
 from noetl_engine.playbook.yaml import compose, to_json
 
-from noetl.moving.keys import Keys
-from noetl.moving.report import Section
-from noetl.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker
+from noetl_migrate.moving.keys import Keys
+from noetl_migrate.moving.report import Section
+from noetl_migrate.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker
 
 # Documents of these kinds act by being there, and the existing server knows none of them.
 _ACTING = frozenset({"schedule", "trigger", "plugin"})

@@ -11,8 +11,8 @@ from noetl_common.pg.queries import Queries
 from noetl_common.pg.single import open_single
 from noetl_contract.json import Json
 
-from noetl.moving.keys import Keys
-from noetl.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker
+from noetl_migrate.moving.keys import Keys
+from noetl_migrate.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker
 
 _PAGE = 50
 _SECONDS = 60.0
@@ -109,7 +109,7 @@ async def opened(dsn: str, keys: Keys) -> AsyncIterator[OldDatabase]:
     Raises:
         NoetlError: it can't be reached, or doesn't let us read; the text has no login.
     """
-    queries = Queries.load("noetl.moving")
+    queries = Queries.load("noetl_migrate.moving")
     address = urlsplit(dsn)
     name = f"{address.hostname or 'localhost'}:{address.port or 5432}{address.path}"
     async with (

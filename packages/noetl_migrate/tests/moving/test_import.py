@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from noetl.moving.importing import bring_over, source_of
-from noetl.moving.json_stream import elements
-from noetl.moving.keys import Keys
-from noetl.moving.report import Report
 from noetl.stack.errors import StackError
 from noetl_common.crypto.aead import encrypt
 from noetl_contract.json import Json
+from noetl_migrate.moving.importing import bring_over, source_of
+from noetl_migrate.moving.json_stream import elements
+from noetl_migrate.moving.keys import Keys
+from noetl_migrate.moving.report import Report
 from noetl_testkit.legacy.server import LegacyServer
 from noetl_testkit.postgres import Database
 from noetl_testkit.web import WebServer, serving

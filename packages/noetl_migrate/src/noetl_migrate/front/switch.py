@@ -11,17 +11,17 @@ import orjson
 from litestar import Litestar, Request, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
+from noetl_api_gateway.http.errors import refused_answer
+from noetl_api_gateway.http.refusals import Refusal, body_too_large
+from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send, call_of
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json
 
-from noetl_api_gateway.http.errors import refused_answer
-from noetl_api_gateway.http.refusals import Refusal, body_too_large
-from noetl_api_gateway.http.shell import Application, Message, Receive, Scope, Send, call_of
-from noetl_api_gateway.legacy.homes import Homes
-from noetl_api_gateway.legacy.proxy import HOP, REQUESTS, LegacyServer
-from noetl_api_gateway.legacy_settings import RoutePattern
+from noetl_migrate.front.homes import Homes
+from noetl_migrate.front.proxy import HOP, REQUESTS, LegacyServer
+from noetl_migrate.front.settings import RoutePattern
 
 _PARENT = "parent_execution_id"
 _NAMED_IN_BODY: Mapping[tuple[str, str], str] = {
@@ -67,6 +67,10 @@ class Switch:
         self._legacy = legacy
         self._patterns = patterns
         self._most_bytes = most_bytes
+
+    async def aclose(self) -> None:
+        """Close the connections to the existing server."""
+        await self._legacy.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

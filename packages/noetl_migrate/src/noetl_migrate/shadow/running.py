@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import httpx
 import orjson
+from noetl.follow.servers import UnreachableError
+from noetl.stack.errors import StackError
 from noetl_contract.json import Json, JsonObject
 
-from noetl.follow.servers import UnreachableError
-from noetl.shadow.asked import FIXED, Asked, of_credential, of_document, of_execution
-from noetl.shadow.comparing import differences
-from noetl.stack.errors import StackError
+from noetl_migrate.shadow.asked import FIXED, Asked, of_credential, of_document, of_execution
+from noetl_migrate.shadow.comparing import differences
 
 _AT_ONCE = 4
 _LARGEST = 32 << 20

@@ -3,6 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from noetl_api_gateway.access.memory import Memory
+from noetl_api_gateway.http.caller import as_the_edge
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.upstream.services import Services
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
     EXECUTIONS_EXISTS,
@@ -11,11 +15,6 @@ from noetl_contract.rpc.projector import (
     ExecutionName,
     SubscriptionName,
 )
-
-from noetl_api_gateway.access.memory import Memory
-from noetl_api_gateway.http.caller import as_the_edge
-from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.upstream.services import Services
 
 _MOST = 50_000
 _OURS_SECONDS = 3600.0

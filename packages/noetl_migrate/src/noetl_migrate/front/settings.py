@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
 from urllib.parse import urlsplit
 
 from noetl_common.environment.pieces import SettingsPiece
-from pydantic import Field, model_validator
+from pydantic import Field
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH"})
 
@@ -44,13 +43,8 @@ def _pattern(text: str) -> RoutePattern:
 
 
 class LegacySettings(SettingsPiece):
-    """Where the existing server is, and which routes it goes on answering."""
+    """Which routes an existing server goes on answering, and the patience with it."""
 
-    legacy_url: str = Field(
-        default="",
-        description="Address of an existing NoETL server, which is asked for executions that "
-        "are not known here and for NOETL_LEGACY_ROUTES; empty: there is none.",
-    )
     legacy_routes: str = Field(
         default="",
         description="Routes below /api/ that it answers, separated by commas: `/api/catalog/*`, "
@@ -70,14 +64,6 @@ class LegacySettings(SettingsPiece):
         default=200, ge=1, description="Connections to it at once; more requests wait."
     )
 
-    @model_validator(mode="after")
-    def _has_sound_legacy(self) -> Self:
-        if self.legacy_patterns() and not self.legacy_url:
-            raise ValueError("NOETL_LEGACY_ROUTES needs NOETL_LEGACY_URL")
-        for problem in _problems(self.legacy_url):
-            raise ValueError(f"NOETL_LEGACY_URL {problem}")
-        return self
-
     def legacy_patterns(self) -> tuple[RoutePattern, ...]:
         """Return the routes that it answers.
 
@@ -87,9 +73,17 @@ class LegacySettings(SettingsPiece):
         return parsed_routes(self.legacy_routes)
 
 
+def check_address(url: str) -> None:
+    """Refuse what is no address of a server.
+
+    Raises:
+        ValueError: it is none; the text names the setting.
+    """
+    for problem in _problems(url):
+        raise ValueError(f"NOETL_LEGACY_URL {problem}")
+
+
 def _problems(url: str) -> Iterator[str]:
-    if not url:
-        return
     place = urlsplit(url)
     if place.scheme not in {"http", "https"} or not place.hostname:
         yield "must be like http://noetl-server:8082"

@@ -7,12 +7,18 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 import httpx
+from noetl.follow.servers import UnreachableError
+from noetl.stack.errors import StackError
 from noetl_contract.json import Json, JsonObject
 
-from noetl.follow.servers import UnreachableError
-from noetl.moving.json_stream import elements
-from noetl.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldSecret, OldWorker
-from noetl.stack.errors import StackError
+from noetl_migrate.moving.json_stream import elements
+from noetl_migrate.moving.rows import (
+    OldCredential,
+    OldEntry,
+    OldKeychainEntry,
+    OldSecret,
+    OldWorker,
+)
 
 _SECONDS = 60.0
 _LARGEST = 16 << 20

@@ -10,15 +10,15 @@ from time import perf_counter
 from urllib.parse import urlsplit
 
 import httpx
-from noetl_common.logging import get_logger
-from noetl_common.metrics import counter, histogram
-from noetl_common.telemetry.carrier import carried_headers
-
 from noetl_api_gateway.http.bodies import ClientGoneError
 from noetl_api_gateway.http.refusals import Refusal, body_too_large, unavailable
 from noetl_api_gateway.http.shell import Header, Receive, Scope, Send
 from noetl_api_gateway.intake.peers import peer_of
-from noetl_api_gateway.legacy_settings import LegacySettings
+from noetl_common.logging import get_logger
+from noetl_common.metrics import counter, histogram
+from noetl_common.telemetry.carrier import carried_headers
+
+from noetl_migrate.front.settings import LegacySettings
 
 HOP = b"noetl-legacy-hop"
 """Marks what an edge has passed on, so that two edges can't send it to and fro."""
@@ -62,12 +62,13 @@ class LegacyServer:
     """The existing server.
 
     Args:
-        settings: its address, and the patience with it.
+        url: its address.
+        settings: the patience with it.
         most_bytes: largest body of a request.
     """
 
-    def __init__(self, settings: LegacySettings, *, most_bytes: int) -> None:
-        place = urlsplit(settings.legacy_url)
+    def __init__(self, url: str, settings: LegacySettings, *, most_bytes: int) -> None:
+        place = urlsplit(url)
         self.name = f"{place.scheme}://{place.netloc}"
         self._answer_seconds = settings.legacy_answer_seconds
         self._most_bytes = most_bytes

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import orjson
 import pytest
 from noetl.follow.servers import UnreachableError
-from noetl.shadow.asked import Asked, of_log
-from noetl.shadow.comparing import differences
-from noetl.shadow.running import Shadowed, shadow
 from noetl_contract.json import Json
+from noetl_migrate.shadow.asked import Asked, of_log
+from noetl_migrate.shadow.comparing import differences
+from noetl_migrate.shadow.running import Shadowed, shadow
 from noetl_testkit.legacy.server import LegacyServer
 from noetl_testkit.web import Request, Response, WebServer, serving
 

@@ -1,0 +1,43 @@
+"""The entry point of the edge."""
+
+from litestar import Litestar
+from noetl_api_gateway.gateway import GatewayProcess
+from noetl_api_gateway.http.shell import Application
+from noetl_common.logging import get_logger
+
+from noetl_migrate.front.homes import Homes
+from noetl_migrate.front.proxy import LegacyServer
+from noetl_migrate.front.settings import LegacySettings, check_address
+from noetl_migrate.front.switch import Switch
+
+_log = get_logger()
+
+
+def create(inner: Application, table: Litestar, service: GatewayProcess) -> Switch | None:
+    """Return what puts an existing server beside the routes; None where no setting names one.
+
+    Args:
+        inner: answers what that server doesn't.
+        table: the routes here.
+        service: the edge's process.
+
+    Raises:
+        ValueError: a setting has no sense.
+    """
+    edge, settings = service.gateway_settings, LegacySettings()
+    patterns = settings.legacy_patterns()
+    if not edge.legacy_url:
+        if patterns:
+            raise ValueError("NOETL_LEGACY_ROUTES needs NOETL_LEGACY_URL")
+        return None
+    check_address(edge.legacy_url)
+    legacy = LegacyServer(edge.legacy_url, settings, most_bytes=edge.largest_body())
+    _log.info("legacy_server", server=legacy.name, routes=settings.legacy_routes)
+    return Switch(
+        inner,
+        table,
+        Homes(lambda: service.opened_gateway().services),
+        legacy,
+        patterns=patterns,
+        most_bytes=edge.max_body_bytes,
+    )

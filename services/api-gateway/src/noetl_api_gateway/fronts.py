@@ -1,0 +1,43 @@
+"""What packages of their own put before the routes."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol
+
+from litestar import Litestar
+
+from noetl_api_gateway.gateway import GatewayProcess
+from noetl_api_gateway.http.shell import Application, Receive, Scope, Send
+from noetl_api_gateway.settings import FRONTS
+
+
+class Front(Protocol):
+    """Answers requests, or lets what it stands before answer them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+    async def aclose(self) -> None:
+        """Close what it holds open, when the edge has ended."""
+
+
+type FrontFactory = Callable[[Application, Litestar, GatewayProcess], Front | None]
+"""Makes one of what it stands before, the table of routes and the process; None where its settings
+want none."""
+
+
+def fronts_of(
+    routes: Application,
+    table: Litestar,
+    service: GatewayProcess,
+    *,
+    found: Iterable[EntryPoint] | None = None,
+) -> list[Front]:
+    """Return what the installed packages put before the routes, the outermost last."""
+    fronts: list[Front] = []
+    for entry in entry_points(group=FRONTS) if found is None else found:
+        make: FrontFactory = entry.load()
+        front = make(fronts[-1] if fronts else routes, table, service)
+        if front is not None:
+            fronts.append(front)
+    return fronts
