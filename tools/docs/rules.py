@@ -28,7 +28,14 @@ def page(name: str, root: Path) -> str:
 def places_of_tests(root: Path) -> dict[str, list[str]]:
     """Return where each test function is: `orchestrator/turn/test_positions.py`."""
     places: dict[str, list[str]] = defaultdict(list)
-    for pattern in ("libs/*/tests", "services/*/tests", "cli/tests", "testkit/tests", "tests"):
+    for pattern in (
+        "libs/*/tests",
+        "services/*/tests",
+        "packages/*/tests",
+        "cli/tests",
+        "testkit/tests",
+        "tests",
+    ):
         for folder in sorted(root.glob(pattern)):
             owner = folder.parent.name if folder.parent != root else folder.name
             for path in sorted(folder.rglob("test_*.py")):

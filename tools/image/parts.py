@@ -49,6 +49,7 @@ def images() -> list[Image]:
         Image(
             name=name,
             start=f"python -m noetl_{name.replace('-', '_')}",
+            packages=("noetl-tool-wasm",) if name == "worker" else (),
             # Litestar makes examples for documents with it, which ours has none of.
             unused=("faker", "polyfactory") if name == "api-gateway" else (),
         )

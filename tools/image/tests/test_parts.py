@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from noetl_contract.tools import TOOLS
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from parts import SERVER, SERVICES, Image, by_package, images, main, ours
 from requirements_of import needed
@@ -90,6 +91,12 @@ def test_packages_of_their_own_are_in_an_image_that_names_them(
         assert needs <= {
             line.split("==")[0] for line in (added / "requirements.txt").read_text().splitlines()
         }
+
+
+def test_workers_images_have_the_packages_of_the_kinds_that_say_so() -> None:
+    (worker,) = (image for image in images() if image.name == "worker")
+
+    assert {kind.package for kind in TOOLS.values() if kind.is_in_images} == set(worker.packages)
 
 
 def test_a_package_that_is_not_ours_is_refused(wheels: Path, tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ async def test_other_kinds_fail_as_in_the_reference(toolbox: ToolRegistry, kind:
     assert f"Tool not found: {kind}" == str(raised.value)
 
 
+async def test_a_kind_whose_package_is_not_installed_names_it(toolbox: ToolRegistry) -> None:
+    assert "wasm" in toolbox.kinds
+    without = ToolRegistry({kind: one for kind, one in toolbox._tools.items() if kind != "wasm"})
+
+    with pytest.raises(ToolError, match="wasm: install noetl-tool-wasm where the workers are"):
+        await without.run("wasm", {}, make_context())
+
+
 def test_the_worker_brings_its_tools(toolbox: ToolRegistry) -> None:
     ours = {
         "artifact", "http", "mcp", "nats", "noop", "playbook", "python", "result_fetch",

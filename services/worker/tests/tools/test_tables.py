@@ -17,7 +17,11 @@ from noetl_worker.tools.tool import ToolError
 
 NATS = TOOLS["nats"].variants.required  # type: ignore[union-attr]
 
-SOURCES = sorted(Path(noetl_worker.tools.__file__).parent.rglob("*.py"))
+TOP = next(folder for folder in Path(__file__).parents if (folder / "Makefile").exists())
+SOURCES = [
+    *sorted(Path(noetl_worker.tools.__file__).parent.rglob("*.py")),
+    *sorted(TOP.glob("packages/noetl_tool_*/src/**/*.py")),
+]
 READERS = frozenset(
     {"text", "optional_text", "optional_unsigned", "optional_integer", "optional_number",
      "required_value", "flag", "mapping", "texts", "text_list", "choice", "items", "port", "login",
@@ -44,7 +48,8 @@ def names_read(source: Path) -> Iterator[str]:
 def test_the_kinds_that_are_run_are_installed() -> None:
     # References to the workbook are replaced before a command is made; the engine itself waits.
     elsewhere = {"workbook", "wait", "sleep"}
-    run = {kind.name for kind in TOOLS.values() if kind.is_run and not kind.package} - elsewhere
+    kinds = [kind for kind in TOOLS.values() if not kind.package or kind.is_in_images]
+    run = {kind.name for kind in kinds if kind.is_run} - elsewhere
 
     assert {entry.name for entry in entry_points(group=GROUP)} >= run
 

@@ -87,6 +87,7 @@ class ToolKind:
         instead: For kinds that our workers don't run: the advice in the refusal.
         is_run_elsewhere: Whether workers of other makers run it.
         package: For kinds that our workers run with a package of its own beside them: its name.
+        is_in_images: Whether the images of workers have that package.
         is_repeatable: Whether a run whose worker is lost is run again, unless its step says
             otherwise. So far that is every kind: clients count on it, and a tool may check for
             itself what it has done. A step or the server's setting takes a kind out.
@@ -102,6 +103,7 @@ class ToolKind:
     instead: str | None = None
     is_run_elsewhere: bool = False
     package: str | None = None
+    is_in_images: bool = False
     is_repeatable: bool = True
 
     @property

@@ -33,4 +33,6 @@ WASM = ToolKind(
             default_text="the plug-in's; NOETL_WASM_MEMORY_BYTES_MAX is the most",
         ),
     ),
+    package="noetl-tool-wasm",
+    is_in_images=True,
 )

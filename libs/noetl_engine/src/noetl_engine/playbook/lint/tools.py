@@ -55,7 +55,7 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
         whose = "no worker of ours" if kind.is_run_elsewhere else "no worker"
         message = f"{whose} runs tool kind '{kind.name}': {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message, hint=kind.instead)
-    if kind.package is not None:
+    if kind.package is not None and not kind.is_in_images:
         message = f"only workers with the package '{kind.package}' run tool kind '{kind.name}'"
         yield finding_at(node, path, "tool-package", message, severity=Severity.INFO)
     if kind.name == "workbook" and step.is_pipeline:

@@ -8,12 +8,12 @@ from typing import Final
 
 import wasmtime
 
-from noetl_worker.tools.wasm.compiler import Compiler, NotCompiled
-from noetl_worker.tools.wasm.engine import first_line, new_engine
-from noetl_worker.tools.wasm.host import Host, define, unpack
-from noetl_worker.tools.wasm.kept import Kept
-from noetl_worker.tools.wasm.limits import RunLimits
-from noetl_worker.tools.wasm.plugins import Plugin
+from noetl_tool_wasm.compiler import Compiler, NotCompiled
+from noetl_tool_wasm.engine import first_line, new_engine
+from noetl_tool_wasm.host import Host, define, unpack
+from noetl_tool_wasm.kept import Kept
+from noetl_tool_wasm.limits import RunLimits
+from noetl_tool_wasm.plugins import Plugin
 
 _KEPT_BYTES: Final = 128 << 20
 """Of code that is kept ready for one engine."""

@@ -8,11 +8,11 @@ from time import perf_counter
 from typing import Final
 
 from noetl_common.logging import get_logger
-
 from noetl_worker import metrics
-from noetl_worker.tools.wasm.compile import GOOD, Job
-from noetl_worker.tools.wasm.kept import Kept
-from noetl_worker.tools.wasm.plugins import Plugin
+
+from noetl_tool_wasm.compile import GOOD, Job
+from noetl_tool_wasm.kept import Kept
+from noetl_tool_wasm.plugins import Plugin
 
 _QUICK_SECONDS: Final = 2.0
 """What most modules need less than. Those that need more begin again behind each other, so that
@@ -24,7 +24,7 @@ _CODE_BYTES: Final = 64 << 20
 """Of one module's code."""
 _KEPT_BYTES: Final = 128 << 20
 _NO_MEMORY: Final = (b"memory allocation of", b"MemoryError")
-_PROGRAM: Final = "noetl_worker.tools.wasm.compile"
+_PROGRAM: Final = "noetl_tool_wasm.compile"
 
 _log = get_logger()
 

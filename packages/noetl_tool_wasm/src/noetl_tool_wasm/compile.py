@@ -16,7 +16,7 @@ import orjson
 import wasmtime
 from noetl_contract.plugins.binary import BadModule, check_module
 
-from noetl_worker.tools.wasm.engine import first_line, new_engine
+from noetl_tool_wasm.engine import first_line, new_engine
 
 GOOD: Final = b"+"
 """The letter before code."""

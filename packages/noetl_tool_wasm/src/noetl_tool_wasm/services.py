@@ -10,13 +10,13 @@ from urllib.parse import quote
 import httpx
 import orjson
 from noetl_contract.json import Json, JsonObject
-
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.redaction import mask
 from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.http.http import FRAMING
-from noetl_worker.tools.wasm.loan import Loan
+
+from noetl_tool_wasm.loan import Loan
 
 # With another host's name a request would reach what is not allowed; what is packed otherwise than
 # the worker unpacks could hide a credential from it; the proxy is the worker's.

@@ -9,10 +9,9 @@ from noetl_common.retry import retry
 from noetl_contract.plugins.document import BadPlugin, PluginBody, module_bytes
 from noetl_contract.plugins.interface import INTERFACES
 from noetl_contract.plugins.names import PluginPin
-from pydantic import ValidationError
-
 from noetl_worker.bounded_http import AnswerTooLarge
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
+from pydantic import ValidationError
 
 _LATER: Final = frozenset({408, 429, 502, 503, 504})
 _SECONDS: Final = 20.0

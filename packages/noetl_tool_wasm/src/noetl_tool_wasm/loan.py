@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import httpx
 from noetl_contract.json import Json
-
 from noetl_worker.redaction import REDACTED, spellings_of
 from noetl_worker.tools.http.auth import secret_headers
 from noetl_worker.tools.http.hosts import may_be_sent

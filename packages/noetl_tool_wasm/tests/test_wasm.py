@@ -17,9 +17,9 @@ import pytest
 import yaml
 from noetl_contract.plugins.document import PluginBody, PluginLimits, read_plugin
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
+from noetl_tool_wasm import compiler
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
-from noetl_worker.tools.wasm import compiler
 from tool_server import Asked, Said
 from wasm_modules import (
     EXAMPLES,
@@ -133,7 +133,7 @@ class Held:
         self, create: Callable[..., Any], *command: str, **options: Any
     ) -> asyncio.subprocess.Process:
         process: asyncio.subprocess.Process = await create(*command, **options)
-        if "noetl_worker.tools.wasm.compile" in command:
+        if "noetl_tool_wasm.compile" in command:
             if self.is_holding:
                 process.send_signal(signal.SIGSTOP)
             self._seconds[process.pid] = json.loads(command[-1])["seconds"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 from noetl_contract.plugins.interface import NAMESPACE
-
 from noetl_worker.interpreters.run import Listener
-from noetl_worker.tools.wasm.engine import first_line
-from noetl_worker.tools.wasm.limits import RunLimits
-from noetl_worker.tools.wasm.services import Forbidden, Services
+
+from noetl_tool_wasm.engine import first_line
+from noetl_tool_wasm.limits import RunLimits
+from noetl_tool_wasm.services import Forbidden, Services
 
 if TYPE_CHECKING:
     from noetl_contract.http.workers.output import OutputStream

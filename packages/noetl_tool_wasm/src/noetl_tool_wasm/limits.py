@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from noetl_contract.plugins.document import PluginLimits
-
 from noetl_worker.tool_settings.plugins import PluginSettings
 
 

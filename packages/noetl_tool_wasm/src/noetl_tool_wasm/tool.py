@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ import orjson
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.plugins.interface import SERVER_HOST
 from noetl_contract.plugins.names import PluginPin
-from pydantic import ValidationError
-
 from noetl_worker import jsonb, metrics
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.http.hosts import addresses_of
@@ -24,16 +21,17 @@ from noetl_worker.tools.tool import (
     ToolResult,
     over_time,
 )
-from noetl_worker.tools.wasm.limits import RunLimits, run_limits
-from noetl_worker.tools.wasm.loan import Loan
-from noetl_worker.tools.wasm.plugins import Plugin, PluginMissing, Plugins
-from noetl_worker.tools.wasm.services import Services
+from pydantic import ValidationError
+
+from noetl_tool_wasm.limits import RunLimits, run_limits
+from noetl_tool_wasm.loan import Loan
+from noetl_tool_wasm.plugins import Plugin, PluginMissing, Plugins
+from noetl_tool_wasm.services import Services
 
 if TYPE_CHECKING:
-    from noetl_worker.tools.wasm.host import Host
-    from noetl_worker.tools.wasm.slots import Slots
+    from noetl_tool_wasm.host import Host
+    from noetl_tool_wasm.slots import Slots
 
-_RUNTIME = "wasmtime"
 _PREFIX = "Plug-in error"
 
 
@@ -49,11 +47,6 @@ class Wasm:
         )
         self._slots: Slots | None = None
         self._loading = asyncio.Lock()
-
-    @property
-    def is_available(self) -> bool:
-        """Whether the runtime is installed."""
-        return find_spec(_RUNTIME) is not None
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a plug-in in the version that its execution keeps."""
@@ -91,8 +84,8 @@ class Wasm:
         context: ToolContext,
         started: float,
     ) -> ToolResult:
-        from noetl_worker.tools.wasm.host import Host  # noqa: PLC0415 -- the runtime is large
-        from noetl_worker.tools.wasm.slots import Ended, OverTime  # noqa: PLC0415
+        from noetl_tool_wasm.host import Host  # noqa: PLC0415 -- the runtime is large
+        from noetl_tool_wasm.slots import Ended, OverTime  # noqa: PLC0415
 
         services = Services(
             self._http,
@@ -128,24 +121,15 @@ class Wasm:
                 yield host
 
     async def _loaded(self) -> "Slots":
-        """Return what runs modules.
-
-        Raises:
-            ToolError: the runtime is not installed.
-        """
+        """Return what runs modules."""
         async with self._loading:
             if self._slots is None:
-                if not self.is_available:
-                    text = (
-                        f"this worker has no {_RUNTIME}: install the package {_RUNTIME} beside it"
-                    )
-                    raise ToolError(_PREFIX, text)
                 self._slots = await asyncio.to_thread(self._load)
             return self._slots
 
     def _load(self) -> "Slots":
-        from noetl_worker.tools.wasm.compiler import Compiler  # noqa: PLC0415 -- the runtime is large
-        from noetl_worker.tools.wasm.slots import Slots  # noqa: PLC0415 -- the runtime is large
+        from noetl_tool_wasm.compiler import Compiler  # noqa: PLC0415 -- the runtime is large
+        from noetl_tool_wasm.slots import Slots  # noqa: PLC0415 -- the runtime is large
 
         settings = self._settings
         kept = settings.wasm_modules_kept
