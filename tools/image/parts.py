@@ -58,7 +58,8 @@ def images() -> list[Image]:
     server = Image(
         name=SERVER,
         start="noetl-server",
-        # Commands are not traced, and archives are written where `noetl-server[archive]` is.
+        packages=("noetl-maintenance",),
+        # Commands are not traced, and archives are written where `noetl-maintenance[archive]` is.
         without=(
             "duckdb",
             "obstore",

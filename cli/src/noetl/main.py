@@ -18,7 +18,7 @@ from noetl.commands.remote import (
 from noetl.commands.remote.documents import register
 from noetl.commands.remote.opening import open_console
 from noetl.commands.run import run
-from noetl.commands.upkeep import archive, backup, letters, reshard
+from noetl.commands.upkeep import backup, letters
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 from noetl.stack.services import take_secret_files
@@ -49,7 +49,6 @@ app.command()(operate.status)
 app.command(cls=doctor.Doctor)(doctor.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
-app.command()(reshard.reshard)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)
@@ -57,8 +56,6 @@ app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
 app.command()(logins.db_roles)
-app.command()(archive.verify)
-app.add_typer(archive.app, name="archive")
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(keys.app, name="key")
 app.add_typer(schedules.app, name="schedule")

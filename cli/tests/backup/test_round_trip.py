@@ -137,13 +137,13 @@ async def test_a_session_that_ends_meanwhile_is_waited_for(
     looks: list[str] = []
 
     async with open_part(address, name=PROGRAM, seconds=PATIENCE_SECONDS) as database:
-        fetch = database.fetch
+        fetch = database.fetch_text
 
-        async def counted(name: str) -> list[Record]:
-            looks.append(name)
-            return await fetch(name)
+        async def counted(statement: str) -> list[Record]:
+            looks.append(statement)
+            return await fetch(statement)
 
-        monkeypatch.setattr(database, "fetch", counted)
+        monkeypatch.setattr(database, "fetch_text", counted)
         with session_of(program, own_postgres.maintenance):
             looking = asyncio.create_task(sessions.sessions_left(database))
             await eventually(lambda: len(looks) > 2, what="it was seen")

@@ -110,9 +110,11 @@ IMPORTS = {
     "server": (
         "import noetl, pkgutil, noetl_common.pg.administer, noetl_common.pg.tls; "
         # Archives are an extra; `verify` is everybody's.
-        "import noetl.archive.chains; "
-        "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')"
-        " if not m.name.startswith('noetl.archive.')]"
+        "import noetl_maintenance, noetl_maintenance.archive.chains; "
+        "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]; "
+        "[__import__(m.name) for m in"
+        " pkgutil.walk_packages(noetl_maintenance.__path__, 'noetl_maintenance.')"
+        " if not m.name.startswith('noetl_maintenance.archive.')]"
     ),
 }
 

@@ -55,16 +55,6 @@ DROP SCHEMA IF EXISTS noetl_before CASCADE;
 -- $1 names
 SELECT r.name FROM unnest($1::TEXT[]) AS r (name) WHERE to_regrole(r.name) IS NULL;
 
--- name: list_sessions
--- Who else is connected to this database.
-SELECT coalesce(nullif(application_name, ''), usename, '?') AS program, count(*)::INTEGER AS number
-FROM pg_stat_activity
-WHERE datname = current_database()
-    AND backend_type = 'client backend'
-    AND pid != pg_backend_pid()
-GROUP BY 1
-ORDER BY 1;
-
 -- name: send_messages_again
 -- Messages to executions (O7): the broker may have delivered one whose effect is younger than the
 -- backup, and remembers its id for a while, so each gets another one. Repeated ones change nothing.

@@ -14,8 +14,11 @@ from noetl.stack.errors import StackError
 
 GROUP: Final = "noetl.commands"
 PACKAGES: Final[Mapping[str, str]] = {
+    "archive": "noetl-maintenance",
     "import": "noetl-migrate",
+    "reshard": "noetl-maintenance",
     "shadow": "noetl-migrate",
+    "verify": "noetl-maintenance",
 }
 """Commands of ours that a package has to be installed for."""
 

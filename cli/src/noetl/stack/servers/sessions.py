@@ -9,6 +9,16 @@ LEAVING_SECONDS = 15.0
 """How long sessions may take to end whose clients have ended: a server sees that a moment later,
 and the session before ours may have been our own."""
 _LOOK_SECONDS = 0.05
+_OTHERS = """
+SELECT coalesce(nullif(application_name, ''), usename, '?') AS program, count(*)::INTEGER AS number
+FROM pg_stat_activity
+WHERE
+    datname = current_database()
+    AND backend_type = 'client backend'
+    AND pid != pg_backend_pid()
+GROUP BY 1
+ORDER BY 1
+"""
 
 
 async def last_answer[Answer](ask: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -27,10 +37,6 @@ async def last_answer[Answer](ask: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def sessions_left(database: Statements) -> str | None:
-    """Return who else is connected and stays so, for people; None for nobody.
-
-    Args:
-        database: one with the statement ``list_sessions``.
-    """
-    sessions = await last_answer(lambda: database.fetch("list_sessions"))
+    """Return who else is connected to a database and stays so, for people; None for nobody."""
+    sessions = await last_answer(lambda: database.fetch_text(_OTHERS))
     return ", ".join(f"{row['number']} of {row['program']}" for row in sessions) or None

@@ -5,7 +5,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
-
 from noetl.stack.errors import StackError
 
 # Everything else is text, as PostgreSQL writes it: JSON, bytes in hexadecimal digits, arrays.

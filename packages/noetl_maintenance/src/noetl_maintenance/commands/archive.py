@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
 from noetl.commands.operate import databases_of
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack.datadir import locate
@@ -20,8 +19,8 @@ from noetl.stack.stop_signals import ended_in_order
 if TYPE_CHECKING:
     from noetl_common.shards import DatabaseAddress
 
-    from noetl.archive.bodies import Buckets
-    from noetl.archive.place import Place
+    from noetl_maintenance.archive.bodies import Buckets
+    from noetl_maintenance.archive.place import Place
 
 app = typer.Typer(no_args_is_help=True, help="Old executions as Parquet files elsewhere.")
 
@@ -54,7 +53,7 @@ def write(
     """
     where = _place(place, make=True)
     buckets = _buckets() if with_results else None
-    from noetl.archive.writing import write as write_all  # noqa: PLC0415 -- the clients load slowly
+    from noetl_maintenance.archive.writing import write as write_all  # noqa: PLC0415 -- the clients load slowly
 
     began = time.monotonic()
     with ended_in_order(_PROGRAM):
@@ -82,7 +81,7 @@ def write(
 def check(place: _Place, *, as_json: JsonOption = False) -> None:
     """Read every file of an archive, and compare each log with its digest."""
     where = _place(place)
-    from noetl.archive.reading import prove  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.reading import prove  # noqa: PLC0415 -- as above
 
     proof = prove(where)
     if as_json:
@@ -108,7 +107,7 @@ def attach(
     """Bring executions back from an archive, to be read and replayed; `detach` deletes them."""
     where = _place(place)
     buckets = None if without_results else _buckets()
-    from noetl.archive.reading import attach as attach_all  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.reading import attach as attach_all  # noqa: PLC0415 -- as above
 
     rows = attach_all(_shards(data), where, executions, buckets=buckets)
     typer.echo(f"{len(set(executions))} executions with {rows} rows are back")
@@ -118,7 +117,7 @@ def attach(
 def detach(executions: _Ids, *, data: DataOption = None) -> None:
     """Delete executions that an archive has as they are."""
     _need_archive()
-    from noetl.archive.reading import detach as detach_all  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.reading import detach as detach_all  # noqa: PLC0415 -- as above
 
     detach_all(_shards(data), executions)
     typer.echo(f"{len(set(executions))} executions are deleted")
@@ -133,7 +132,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Compute the digests of logs again and compare them with those that were kept."""
-    from noetl.archive.chains import Verdict  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.chains import Verdict  # noqa: PLC0415 -- as above
 
     log_to_stderr()
     counts: dict[str, int] = {str(one): 0 for one in Verdict}
@@ -161,9 +160,9 @@ async def _verify(
     from noetl_common.pg.queries import Queries  # noqa: PLC0415 -- as above
     from noetl_common.pg.single import open_single  # noqa: PLC0415 -- as above
 
-    from noetl.archive.chains import Verdict, checked_pages  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.chains import Verdict, checked_pages  # noqa: PLC0415 -- as above
 
-    queries = Queries.load("noetl.archive")
+    queries = Queries.load("noetl_maintenance.archive")
     async with (
         open_single(
             address.dsn, queries, name=f"noetl-server verify {shard}", seconds=600
@@ -183,7 +182,7 @@ def _shards(data: "DataOption") -> Sequence["DatabaseAddress"]:
 
 def _place(address: str, *, make: bool = False) -> "Place":
     _need_archive()
-    from noetl.archive.place import Place  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.place import Place  # noqa: PLC0415 -- as above
 
     log_to_stderr()
     return Place.at(address, make=make)
@@ -192,14 +191,16 @@ def _place(address: str, *, make: bool = False) -> "Place":
 def _buckets() -> "Buckets":
     if find_spec("noetl_projector") is None:
         raise StackError("results in buckets need the package noetl-projector")
-    from noetl.archive.bodies import Buckets  # noqa: PLC0415 -- as above
+    from noetl_maintenance.archive.bodies import Buckets  # noqa: PLC0415 -- as above
 
     return Buckets.opened()
 
 
 def _need_archive() -> None:
     if find_spec("duckdb") is None or find_spec("obstore") is None:
-        raise StackError("archives need DuckDB and obstore: pip install 'noetl-server[archive]'")
+        raise StackError(
+            "archives need DuckDB and obstore: pip install 'noetl-maintenance[archive]'"
+        )
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from noetl.stack.errors import StackError
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from noetl.archive.place import Place
-from noetl.stack.errors import StackError
+from noetl_maintenance.archive.place import Place
 
 NAME = "manifest.json"
 _FOLDER = re.compile(r"^(.*/)?(\d+)-(\d+)-\w+/manifest\.json$")

@@ -13,20 +13,20 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from noetl.backup.manifest import digest
+from noetl.stack.errors import StackError
+from noetl.stack.servers.sessions import last_answer
 from noetl_common.ids import time_of_id_ms
 from noetl_common.pg.database import Session
 from noetl_common.pg.queries import Queries
 from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 
-from noetl.archive import parquet, tables
-from noetl.archive.bodies import Body, Buckets, Copied, copy
-from noetl.archive.chains import Log, Verdict, log_of, read_logs
-from noetl.archive.manifest import NAME, Manifest, TableFile
-from noetl.archive.place import Place
-from noetl.backup.manifest import digest
-from noetl.stack.errors import StackError
-from noetl.stack.servers.sessions import last_answer
+from noetl_maintenance.archive import parquet, tables
+from noetl_maintenance.archive.bodies import Body, Buckets, Copied, copy
+from noetl_maintenance.archive.chains import Log, Verdict, log_of, read_logs
+from noetl_maintenance.archive.manifest import NAME, Manifest, TableFile
+from noetl_maintenance.archive.place import Place
 
 PROGRAM = "noetl-server archive"
 SECONDS = 3600.0

@@ -7,19 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+from noetl.backup.manifest import digest
+from noetl.stack.errors import StackError
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.events import EventRow
 from noetl_contract.sharding import shard_for
 
-from noetl.archive import bodies, parquet, tables
-from noetl.archive.bodies import Buckets
-from noetl.archive.chains import Log, Verdict, event_of, log_of
-from noetl.archive.manifest import Manifest, TableFile, Volume, volumes
-from noetl.archive.place import Place
-from noetl.archive.writing import Origin
-from noetl.backup.manifest import digest
-from noetl.reshard.tables import delete
-from noetl.stack.errors import StackError
+from noetl_maintenance.archive import bodies, parquet, tables
+from noetl_maintenance.archive.bodies import Buckets
+from noetl_maintenance.archive.chains import Log, Verdict, event_of, log_of
+from noetl_maintenance.archive.manifest import Manifest, TableFile, Volume, volumes
+from noetl_maintenance.archive.place import Place
+from noetl_maintenance.archive.writing import Origin
+from noetl_maintenance.reshard.tables import delete
 
 _EVENT_COLUMNS = tuple(one.name for one in fields(EventRow))
 

@@ -1,16 +1,5 @@
 -- Statements that divide the executions of a database between two.
 
--- name: list_sessions
--- Who else is connected to this database.
-SELECT coalesce(nullif(application_name, ''), usename, '?') AS program, count(*)::INTEGER AS number
-FROM pg_stat_activity
-WHERE
-    datname = current_database()
-    AND backend_type = 'client backend'
-    AND pid != pg_backend_pid()
-GROUP BY 1
-ORDER BY 1;
-
 -- name: list_living
 -- Processes that hold a machine id, and workers that were heard a moment ago.
 SELECT m.holder AS name, 'a machine id until ' || to_char(m.lease_until, 'HH24:MI:SS') AS what

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from noetl.archive import reading
-from noetl.archive.bodies import Buckets
-from noetl.archive.manifest import volumes
-from noetl.archive.place import Place
-from noetl.archive.writing import Written, write
 from noetl.backup.manifest import digest
 from noetl.stack.errors import StackError
 from noetl_common.shards import DatabaseAddress
+from noetl_maintenance.archive import reading
+from noetl_maintenance.archive.bodies import Buckets
+from noetl_maintenance.archive.manifest import volumes
+from noetl_maintenance.archive.place import Place
+from noetl_maintenance.archive.writing import Written, write
 from noetl_testkit.postgres import Database
 
-from cli.tests.archive.test_archive import IDS, NOW, add, everything, flipped
+from packages.noetl_maintenance.tests.archive.test_archive import IDS, NOW, add, everything, flipped
 
 BODY = b'{"rows": [1.50, "\\u0000"]}'
 OTHER = b'"other"'

@@ -10,12 +10,6 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from noetl.archive import reading
-from noetl.archive.chains import Log, Verdict, checked_pages
-from noetl.archive.manifest import volumes
-from noetl.archive.place import Place
-from noetl.archive.tables import ARCHIVED
-from noetl.archive.writing import PROGRAM, Written, write
 from noetl.stack.errors import StackError
 from noetl.stack.servers import sessions
 from noetl_common.crypto.chain import Chain
@@ -23,6 +17,12 @@ from noetl_common.pg.queries import Queries
 from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.events import EventRow
+from noetl_maintenance.archive import reading
+from noetl_maintenance.archive.chains import Log, Verdict, checked_pages
+from noetl_maintenance.archive.manifest import volumes
+from noetl_maintenance.archive.place import Place
+from noetl_maintenance.archive.tables import ARCHIVED
+from noetl_maintenance.archive.writing import PROGRAM, Written, write
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
@@ -113,7 +113,7 @@ def written(address: DatabaseAddress, place: Place, *, ended_before: datetime = 
 
 def verdicts(address: DatabaseAddress) -> dict[int, Verdict]:
     async def read() -> list[Log]:
-        queries = Queries.load("noetl.archive")
+        queries = Queries.load("noetl_maintenance.archive")
         async with (
             open_single(address.dsn, queries, name="test", seconds=30) as database,
             database.acquire() as session,
@@ -334,7 +334,7 @@ def test_an_event_that_was_changed_in_the_archive_is_found(
 @asynccontextmanager
 async def locked(address: DatabaseAddress) -> AsyncIterator[None]:
     """Hold what another archive holds while it is written."""
-    queries = Queries.load("noetl.archive")
+    queries = Queries.load("noetl_maintenance.archive")
     async with (
         open_single(address.dsn, queries, name="test", seconds=PATIENCE_SECONDS) as first,
         first.acquire() as session,

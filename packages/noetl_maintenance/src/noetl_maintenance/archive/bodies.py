@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Self
 
 import duckdb
+from noetl.backup.manifest import digest
+from noetl.stack.errors import StackError
 from noetl_common.errors import NoetlError
 from noetl_projector.results.bodies.bucket import open_buckets
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone
@@ -17,11 +19,9 @@ from noetl_projector.results.bodies.places import Places
 from noetl_projector.settings import Settings
 from pydantic import ValidationError
 
-from noetl.archive import parquet
-from noetl.archive.manifest import Manifest, Volume
-from noetl.archive.place import Place
-from noetl.backup.manifest import digest
-from noetl.stack.errors import StackError
+from noetl_maintenance.archive import parquet
+from noetl_maintenance.archive.manifest import Manifest, Volume
+from noetl_maintenance.archive.place import Place
 
 _COLUMNS = "execution_id, name, store, location, bytes, sha256"
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Self
 
 import obstore
+from noetl.stack.errors import StackError
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
-
-from noetl.stack.errors import StackError
 
 _LONGEST_REASON = 200
 _SECONDS = 600

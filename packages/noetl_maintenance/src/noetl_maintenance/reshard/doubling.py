@@ -11,6 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from noetl.stack.errors import StackError
+from noetl.stack.servers import migrations
+from noetl.stack.servers.databases import Databases
+from noetl.stack.servers.sessions import sessions_left
 from noetl_common.errors import NoetlError
 from noetl_common.ids import shard_of_name
 from noetl_common.pg.administer import administer
@@ -21,12 +25,8 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import INGRESS_ROOT
 
-from noetl.reshard import progress, tables
-from noetl.reshard.broker import clear_broker
-from noetl.stack.errors import StackError
-from noetl.stack.servers import migrations
-from noetl.stack.servers.databases import Databases
-from noetl.stack.servers.sessions import sessions_left
+from noetl_maintenance.reshard import progress, tables
+from noetl_maintenance.reshard.broker import clear_broker
 
 PROGRAM = "noetl-server reshard"
 _SECONDS = 3600.0

@@ -1,11 +1,10 @@
 """What the broker holds that names shards of today."""
 
+from noetl.stack.errors import StackError
+from noetl.stack.servers.topology import connected
 from noetl_common.bus.jetstream import call, stream_info
 from noetl_common.errors import NoetlError
 from noetl_contract.streams import COMMANDS, INGRESS
-
-from noetl.stack.errors import StackError
-from noetl.stack.servers.topology import connected
 
 
 async def clear_broker(nats_url: str, *, name: str) -> None:

@@ -6,9 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from noetl.reshard import doubling, tables
-from noetl.reshard.broker import clear_broker
-from noetl.reshard.doubling import double
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, single_database
@@ -17,6 +14,9 @@ from noetl_common.bus.jetstream import stream_info
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import COMMANDS, STREAMS
+from noetl_maintenance.reshard import doubling, tables
+from noetl_maintenance.reshard.broker import clear_broker
+from noetl_maintenance.reshard.doubling import double
 from noetl_testkit.databases import UsedDatabases
 from noetl_testkit.postgres import Database
 

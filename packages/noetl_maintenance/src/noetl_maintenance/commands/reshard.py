@@ -3,14 +3,13 @@
 import os
 
 import typer
-from noetl_common.shards import BadShardMap, parse_shards
-
 from noetl.commands.operate import nats_of
 from noetl.commands.options import DataOption, log_to_stderr
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
 from noetl.stack.stop_signals import ended_in_order
+from noetl_common.shards import BadShardMap, parse_shards
 
 _NEW = "NOETL_NEW_SHARDS"
 
@@ -22,7 +21,7 @@ def reshard(*, data: DataOption = None) -> None:
     as many more, which are made and migrated. Executions that belong to the new ones are copied,
     compared, and deleted where they were.
     """
-    from noetl.reshard.doubling import PROGRAM, double  # noqa: PLC0415 -- the clients load slowly
+    from noetl_maintenance.reshard.doubling import PROGRAM, double  # noqa: PLC0415 -- the clients load slowly
 
     log_to_stderr()
     databases = outside().databases

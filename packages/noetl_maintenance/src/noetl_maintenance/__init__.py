@@ -1,0 +1,1 @@
+"""Commands that not every installation needs: archives of old executions, and more shards."""
