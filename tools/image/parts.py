@@ -20,6 +20,8 @@ from requirements_of import needed
 
 SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
 SERVER = "server"
+# Those that every image of a kind has.
+_PACKAGES = {"catalog": ("noetl-keychain-providers",), "worker": ("noetl-tool-wasm",)}
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -49,7 +51,7 @@ def images() -> list[Image]:
         Image(
             name=name,
             start=f"python -m noetl_{name.replace('-', '_')}",
-            packages=("noetl-tool-wasm",) if name == "worker" else (),
+            packages=_PACKAGES.get(name, ()),
             # Litestar makes examples for documents with it, which ours has none of.
             unused=("faker", "polyfactory") if name == "api-gateway" else (),
         )

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +12,10 @@ from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.providers.registry import (
     GROUP,
     BadProvider,
+    MissingProvider,
     Providers,
     UnknownProvider,
+    check_provider,
     load_providers,
 )
 from noetl_catalog.providers.settings import ProviderSettings
@@ -59,21 +61,34 @@ async def test_the_example_of_the_documents_is_a_provider(
             found = await providers.build("safe").fetch("drawer-7")
             with pytest.raises(ProviderFailed, match="'safe': the drawer is empty") as failed:
                 await providers.build("safe").fetch("drawer-8")
-            with pytest.raises(UnknownProvider, match=r"'vault' \(supported: safe\)"):
-                providers.build("vault")
+            with pytest.raises(UnknownProvider, match=r"'vaults' \(supported: safe\)"):
+                providers.build("vaults")
 
     assert found.value == "gold"
     assert found.expires_at is not None
     assert failed.value.http_status == 502
 
 
+@pytest.mark.parametrize("name", [*(one for one in OURS if one != "oauth2"), "aws_sm"])
+def test_one_whose_package_is_not_installed_names_it(name: str) -> None:
+    own = load_providers(one for one in entry_points(group=GROUP) if one.name == "oauth2")
+
+    with pytest.raises(MissingProvider) as raised:
+        check_provider(name, own)
+    assert str(raised.value) == (
+        f"keychain secret provider '{name}' is in the package noetl-keychain-providers: "
+        "install it beside the catalog"
+    )
+    assert check_provider("oauth2", own)
+
+
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
-        (["a=noetl_catalog.providers.vault:Vault", "a=noetl_catalog.providers.gcp:GcpIam"],
-         "'a' of noetl_catalog.providers.gcp:GcpIam: another one has that name"),
-        (["aws_sm=noetl_catalog.providers.vault:Vault"], "'aws_sm' of .* another one has that"),
-        (["a=noetl_catalog.providers.vault:quote"], "is no class that extends Provider"),
+        (["a=noetl_keychain_providers.vault:Vault", "a=noetl_keychain_providers.gcp:GcpIam"],
+         "'a' of noetl_keychain_providers.gcp:GcpIam: another one has that name"),
+        (["aws_sm=noetl_keychain_providers.vault:Vault"], "'aws_sm' of .* another one has that"),
+        (["a=noetl_keychain_providers.vault:quote"], "is no class that extends Provider"),
     ],
 )  # fmt: skip
 def test_what_is_no_provider_stops_the_start(entries: list[str], text: str) -> None:

@@ -21,6 +21,8 @@ GROUP: Final = "noetl.keychain_providers"
 OAUTH2: Final = "oauth2"
 # In the order in which errors have always named them.
 _OURS = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", OAUTH2)
+_PACKAGE = "noetl-keychain-providers"
+_PACKAGED = frozenset(_OURS) - {OAUTH2}
 _ALIASES: Mapping[str, str] = {
     "gcp_iamcredentials": "gcp_iam",
     "kubernetes": "k8s",
@@ -43,6 +45,15 @@ class UnknownProvider(ProviderMisconfigured):
     """No provider has that name."""
 
     template = "unsupported keychain secret provider '{provider}' (supported: {supported})"
+
+
+class MissingProvider(UnknownProvider):
+    """The provider is in a package that isn't installed."""
+
+    template = (
+        "keychain secret provider '{provider}' is in the package {package}: "
+        "install it beside the catalog"
+    )
 
 
 class BadProvider(ProviderMisconfigured):
@@ -82,10 +93,13 @@ def check_provider(name: str, kinds: Mapping[str, type[Provider]] | None = None)
     """Return the class of a provider.
 
     Raises:
-        UnknownProvider: there is none of that name; the text lists those that there are.
+        UnknownProvider: there is none of that name; the text lists those that there are, or
+            names the package.
     """
     known = installed_providers() if kinds is None else kinds
     found = known.get(kind_of(name))
+    if found is None and kind_of(name) in _PACKAGED:
+        raise MissingProvider(provider=name, package=_PACKAGE)
     if found is None:
         ours = [one for one in _OURS if one in known]
         supported = ", ".join([*ours, *sorted(known.keys() - set(ours))])

@@ -11,7 +11,7 @@ from noetl_common.crypto.errors import BadKey, DecryptionFailed, WrongProvider
 
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.errors import ProviderFailed
-from noetl_catalog.providers.gcp import metadata_token
+from noetl_catalog.providers.google import metadata_token
 from noetl_catalog.providers.settings import ProviderSettings
 from noetl_catalog.secrets.keys.manager import KeyManager, LocalKeyManager, local_manager
 from noetl_catalog.secrets.settings import SecretSettings

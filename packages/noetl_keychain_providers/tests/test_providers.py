@@ -9,7 +9,6 @@ from urllib.parse import parse_qs
 import httpx
 import orjson
 import pytest
-from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.providers.settings import ProviderSettings
@@ -18,6 +17,7 @@ from noetl_catalog.secrets.keys.gcp_kms import GcpKeyManager, open_key_manager
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_common.crypto.errors import BadKey, WrongProvider
 from noetl_contract.json import Json, JsonObject
+from noetl_keychain_providers.aws_signature import AwsLogin, signed_headers
 from pydantic import SecretStr
 
 from services.catalog.tests.providers.provider_server import Clouds, running_clouds

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import orjson
-from noetl_contract.json import JsonObject
-
-from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
 from noetl_catalog.providers.calls import as_text, read_file
 from noetl_catalog.providers.provider import Provider, Secret
+from noetl_contract.json import JsonObject
+
+from noetl_keychain_providers.aws_signature import AwsLogin, signed_headers
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _STS_REGION = "us-east-1"

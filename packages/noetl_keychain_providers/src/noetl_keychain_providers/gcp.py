@@ -7,23 +7,11 @@ from datetime import datetime
 from typing import ClassVar
 from urllib.parse import quote
 
-from noetl_catalog.providers.calls import Calls, after_seconds
+from noetl_catalog.providers.google import metadata_token
 from noetl_catalog.providers.provider import Provider, Secret
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _VERSIONED = re.compile(r"/versions/[^/]+$")
-
-
-async def metadata_token(calls: Calls, url: str) -> Secret:
-    """Return an access token of the machine's own service account.
-
-    Raises:
-        ProviderFailed: it can't be had.
-    """
-    answer = await calls.json("GET", url, headers={"metadata-flavor": "Google"})
-    problem = "the metadata server gave no access token"
-    token = calls.text(answer, "access_token", otherwise=problem)
-    return Secret(token, after_seconds(answer.get("expires_in")))
 
 
 class GcpSecrets(Provider):

@@ -1,0 +1,1 @@
+"""Providers of secrets: Google, AWS, Azure, Kubernetes and Vault."""

@@ -1,0 +1,16 @@
+"""The login of a machine at Google, which key management and providers of secrets share."""
+
+from noetl_catalog.providers.calls import Calls, after_seconds
+from noetl_catalog.providers.provider import Secret
+
+
+async def metadata_token(calls: Calls, url: str) -> Secret:
+    """Return an access token of the machine's own service account.
+
+    Raises:
+        ProviderFailed: it can't be had.
+    """
+    answer = await calls.json("GET", url, headers={"metadata-flavor": "Google"})
+    problem = "the metadata server gave no access token"
+    token = calls.text(answer, "access_token", otherwise=problem)
+    return Secret(token, after_seconds(answer.get("expires_in")))
