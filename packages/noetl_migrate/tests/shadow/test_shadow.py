@@ -1,14 +1,17 @@
 """Two servers' answers are compared as to what they mean."""
 
+import asyncio
+import gc
 from collections.abc import Iterator
 
+import httpx
 import orjson
 import pytest
 from noetl.follow.servers import UnreachableError
 from noetl_contract.json import Json
 from noetl_migrate.shadow.asked import Asked, of_log
 from noetl_migrate.shadow.comparing import differences
-from noetl_migrate.shadow.running import Shadowed, shadow
+from noetl_migrate.shadow.running import Shadow, Shadowed, shadow
 from noetl_testkit.legacy.server import LegacyServer
 from noetl_testkit.web import Request, Response, WebServer, serving
 
@@ -141,3 +144,22 @@ async def test_a_server_that_is_away_is_told(pair: tuple[WebServer, WebServer]) 
         url = gone.url
     with pytest.raises(UnreachableError, match="gives no answer"):
         await compared(old.url, url)
+
+
+async def test_one_that_is_away_is_told_once() -> None:
+    untold: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: untold.append(told))
+    one = Asked("GET", "/api/executions", None, "/api/executions")
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(refuse), base_url="http://old"
+    ) as client:
+        comparison = Shadow(client, client, examples=1, most=50)
+        with pytest.raises(UnreachableError, match="gives no answer: refused"):
+            await comparison.ask_all([one] * 50)
+    gc.collect()
+
+    assert untold == []

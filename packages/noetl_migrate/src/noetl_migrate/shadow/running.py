@@ -113,14 +113,17 @@ class Shadow:
                 made += 1
                 waiting.add(asyncio.create_task(self._ask(one)))
                 if len(waiting) >= _AT_ONCE:
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
                         task.result()
-            for task in list(waiting):
+                    waiting -= done
+            for task in waiting:
                 await task
         finally:
             for task in waiting:
                 task.cancel()
+            # Others may have met the same end, of which one is told.
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def table(self) -> AsyncIterator[list[Asked]]:
         """Return the built-in reads, with the names that the existing server knows."""
