@@ -18,7 +18,12 @@ class Found:
         self.name = name
         self.made = made
 
+    dist = None
+    value = "some_package.commands:app"
+
     def load(self) -> object:
+        if isinstance(self.made, Exception):
+            raise self.made
         return self.made
 
 
@@ -70,6 +75,24 @@ def test_functions_become_commands_and_apps_become_groups() -> None:
     assert CliRunner().invoke(app, ["greet", "you"]).stdout == "hello you\n"
     assert CliRunner().invoke(app, ["many", "check", "all"]).stdout == "hello all\n"
     assert CliRunner().invoke(app, ["own-one"]).stdout == "of the program\n"
+
+
+@pytest.mark.parametrize("command", ["greet", "archive"])
+@pytest.mark.parametrize("kind", [ImportError, AttributeError])
+def test_one_that_cannot_be_loaded_says_why_and_stops_no_other(
+    command: str, kind: type[Exception]
+) -> None:
+    reason = "no 'databases_of' in 'noetl.commands.operate'"
+    app = given(**{command: kind(reason), "hello": hello})
+
+    done = CliRunner().invoke(app(), [command, "--from", "x"])
+
+    assert isinstance(done.exception, StackError)
+    assert str(done.exception) == (
+        f"the command {command} of some_package.commands:app can't be loaded: {reason}"
+    )
+    assert CliRunner().invoke(app(), ["hello", "you"]).stdout == "hello you\n"
+    assert "Can't be loaded from" in CliRunner().invoke(app(), ["--help"]).stdout
 
 
 def test_a_command_that_is_there_already_is_refused() -> None:

@@ -26,7 +26,8 @@ PACKAGES: Final[Mapping[str, str]] = {
 def add_commands(app: typer.Typer, found: Iterable[EntryPoint] | None = None) -> None:
     """Add the commands of all installed packages.
 
-    One of ours whose package isn't installed says so, whatever its arguments are.
+    One of ours whose package isn't installed says so, whatever its arguments are; one that can't be
+    loaded says why, and stops no other one.
 
     Raises:
         ValueError: two packages bring the same command, or one brings a command of the program.
@@ -37,29 +38,37 @@ def add_commands(app: typer.Typer, found: Iterable[EntryPoint] | None = None) ->
         if entry.name in taken:
             raise ValueError(f"two commands are named '{entry.name}'")
         taken.add(entry.name)
-        made = entry.load()
+        try:
+            made = entry.load()
+        except (ImportError, AttributeError) as error:
+            package = entry.dist.name if entry.dist else entry.value
+            refused = f"the command {entry.name} of {package} can't be loaded: {error}"
+            _add_refusing(app, entry.name, f"Can't be loaded from {package}.", refused)
+            continue
         if isinstance(made, typer.Typer):
             app.add_typer(made, name=entry.name)
         else:
             app.command(entry.name)(made)
     for name, package in PACKAGES.items():
         if name not in taken:
-            app.command(
-                name,
-                help=f"Needs the package {package}, which isn't installed.",
-                add_help_option=False,
-                context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-            )(_refusing(name, package))
+            refused = (
+                f"the command {name} is in the package {package}: install it beside noetl-server"
+            )
+            _add_refusing(
+                app, name, f"Needs the package {package}, which isn't installed.", refused
+            )
 
 
 def _name_of(function: Callable[..., object] | None) -> str:
     return getattr(function, "__name__", "").replace("_", "-")
 
 
-def _refusing(name: str, package: str) -> Callable[[], None]:
+def _add_refusing(app: typer.Typer, name: str, told: str, refused: str) -> None:
+    @app.command(
+        name,
+        help=told,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
     def refuse() -> None:
-        raise StackError(
-            f"the command {name} is in the package {package}: install it beside noetl-server"
-        )
-
-    return refuse
+        raise StackError(refused)
