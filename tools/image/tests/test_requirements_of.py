@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from parts import SERVICES
+from parts import SERVICES, images
 
 from tools.image.requirements_of import entries, needed
 
 TOP = Path(__file__).parents[3]
 LOCK = (TOP / "requirements.txt").read_text()
 LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common", "noetl-console"}
+PACKAGES = {package for image in images() for package in image.packages}
 WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
 
 
@@ -23,7 +24,7 @@ def requirements(package: str) -> list[str]:
 
     An image has what the extras of its service want, too: one worker image for all sources.
     """
-    for folder in ("libs", "services"):
+    for folder in ("libs", "services", "packages"):
         for name in (package.replace("-", "_"), package.removeprefix("noetl-")):
             file = TOP / folder / name / "pyproject.toml"
             if file.is_file():
@@ -70,7 +71,9 @@ def test_an_image_gets_what_its_service_requires(service: str) -> None:
     assert not {"pytest", "mypy", "ruff"} & named
 
 
-@pytest.mark.parametrize("package", sorted({*LIBRARIES, *(f"noetl-{one}" for one in SERVICES)}))
+@pytest.mark.parametrize(
+    "package", sorted({*LIBRARIES, *PACKAGES, *(f"noetl-{one}" for one in SERVICES)})
+)
 def test_the_lock_knows_who_of_ours_requires_what(package: str) -> None:
     """A package that a lock was not written for would be missing in an image."""
     required = {canonicalize_name(Requirement(text).name) for text in requirements(package)}
