@@ -8,6 +8,7 @@ import typer
 from noetl.commands.packages import PACKAGES, add_commands
 from noetl.main import app as program
 from noetl.stack.errors import StackError
+from noetl_common.process.extensions import BadExtension
 from typer.testing import CliRunner
 
 
@@ -78,7 +79,7 @@ def test_functions_become_commands_and_apps_become_groups() -> None:
 
 
 @pytest.mark.parametrize("command", ["greet", "archive"])
-@pytest.mark.parametrize("kind", [ImportError, AttributeError])
+@pytest.mark.parametrize("kind", [ImportError, AttributeError, SyntaxError])
 def test_one_that_cannot_be_loaded_says_why_and_stops_no_other(
     command: str, kind: type[Exception]
 ) -> None:
@@ -89,14 +90,15 @@ def test_one_that_cannot_be_loaded_says_why_and_stops_no_other(
 
     assert isinstance(done.exception, StackError)
     assert str(done.exception) == (
-        f"the command {command} of some_package.commands:app can't be loaded: {reason}"
+        f"the command '{command}' of some_package.commands:app can't be used: "
+        f"{kind.__name__}: {reason}"
     )
     assert CliRunner().invoke(app(), ["hello", "you"]).stdout == "hello you\n"
     assert "Can't be loaded from" in CliRunner().invoke(app(), ["--help"]).stdout
 
 
 def test_a_command_that_is_there_already_is_refused() -> None:
-    with pytest.raises(ValueError, match="two commands are named 'own-one'"):
+    with pytest.raises(BadExtension, match=r"the command 'own-one' of .* another one has that"):
         given(**{"own-one": hello})()
 
 

@@ -9,6 +9,7 @@ from noetl_api_gateway.fronts import Front, fronts_of
 from noetl_api_gateway.gateway import GatewayProcess
 from noetl_api_gateway.http.shell import Application, Receive, Scope, Send
 from noetl_api_gateway.settings import FRONTS, Settings
+from noetl_common.process.extensions import BadExtension
 from pydantic import ValidationError
 
 from .conftest import make_settings
@@ -30,10 +31,16 @@ class Outer:
 class Found:
     """An entry point of a package that is there for the test."""
 
-    def __init__(self, make: object) -> None:
+    dist = None
+    value = "some_package.front:create"
+
+    def __init__(self, make: object, name: str) -> None:
         self.make = make
+        self.name = name
 
     def load(self) -> object:
+        if isinstance(self.make, Exception):
+            raise self.make
         return self.make
 
 
@@ -43,7 +50,7 @@ async def routes(scope: Scope, receive: Receive, send: Send) -> None:
 
 def made(*factories: object) -> list[Front]:
     process = GatewayProcess(make_settings("nats://x:4222"))
-    found: Any = [Found(one) for one in factories]
+    found: Any = [Found(one, f"front{number}") for number, one in enumerate(factories)]
     return fronts_of(routes, Litestar(), process, found=found)
 
 
@@ -56,6 +63,16 @@ def test_each_stands_before_what_was_there() -> None:
     assert isinstance(second, Outer)
     assert first.inner is routes
     assert second.inner is first
+
+
+def test_one_that_can_t_be_loaded_ends_the_start_by_name() -> None:
+    with pytest.raises(BadExtension) as raised:
+        made(ImportError("no 'Homes' in 'noetl_api_gateway'"))
+
+    assert raised.value.message == (
+        "the front of the edge 'front0' of some_package.front:create can't be used: "
+        "ImportError: no 'Homes' in 'noetl_api_gateway'"
+    )
 
 
 def test_an_existing_server_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

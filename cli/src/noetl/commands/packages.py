@@ -5,10 +5,11 @@ becomes a group of commands.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final
 
 import typer
+from noetl_common.process.extensions import BadExtension, extensions
 
 from noetl.stack.errors import StackError
 
@@ -30,25 +31,22 @@ def add_commands(app: typer.Typer, found: Iterable[EntryPoint] | None = None) ->
     loaded says why, and stops no other one.
 
     Raises:
-        ValueError: two packages bring the same command, or one brings a command of the program.
+        BadExtension: two packages bring the same command, or one brings a command of the program.
     """
     taken = {str(command.name or _name_of(command.callback)) for command in app.registered_commands}
     taken |= {str(group.name) for group in app.registered_groups}
-    for entry in entry_points(group=GROUP) if found is None else found:
-        if entry.name in taken:
-            raise ValueError(f"two commands are named '{entry.name}'")
-        taken.add(entry.name)
+    for extension in extensions(GROUP, "command", taken=frozenset(taken), found=found):
+        name = extension.name
+        taken.add(name)
         try:
-            made = entry.load()
-        except (ImportError, AttributeError) as error:
-            package = entry.dist.name if entry.dist else entry.value
-            refused = f"the command {entry.name} of {package} can't be loaded: {error}"
-            _add_refusing(app, entry.name, f"Can't be loaded from {package}.", refused)
+            made = extension.load()
+        except BadExtension as error:
+            _add_refusing(app, name, f"Can't be loaded from {extension.package}.", error.message)
             continue
         if isinstance(made, typer.Typer):
-            app.add_typer(made, name=entry.name)
+            app.add_typer(made, name=name)
         else:
-            app.command(entry.name)(made)
+            app.command(name)(made)
     for name, package in PACKAGES.items():
         if name not in taken:
             refused = (

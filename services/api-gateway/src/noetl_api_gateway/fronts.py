@@ -1,14 +1,18 @@
 """What packages of their own put before the routes."""
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Protocol
 
 from litestar import Litestar
+from noetl_common.logging import get_logger
+from noetl_common.process.extensions import extensions
 
 from noetl_api_gateway.gateway import GatewayProcess
 from noetl_api_gateway.http.shell import Application, Receive, Scope, Send
 from noetl_api_gateway.settings import FRONTS
+
+_log = get_logger()
 
 
 class Front(Protocol):
@@ -33,11 +37,18 @@ def fronts_of(
     *,
     found: Iterable[EntryPoint] | None = None,
 ) -> list[Front]:
-    """Return what the installed packages put before the routes, the outermost last."""
+    """Return what the installed packages put before the routes, the outermost last.
+
+    Raises:
+        BadExtension: two have the same name, or one can't be loaded.
+        ValueError: a setting of one has no sense.
+    """
     fronts: list[Front] = []
-    for entry in entry_points(group=FRONTS) if found is None else found:
-        make: FrontFactory = entry.load()
+    for extension in extensions(FRONTS, "front of the edge", found=found):
+        make: FrontFactory = extension.load()
         front = make(fronts[-1] if fronts else routes, table, service)
         if front is not None:
+            # It sees every request before its login is looked at.
+            _log.info("front_put", front=extension.name, package=extension.package)
             fronts.append(front)
     return fronts

@@ -11,7 +11,6 @@ import pytest
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.providers.registry import (
     GROUP,
-    BadProvider,
     MissingProvider,
     Providers,
     UnknownProvider,
@@ -19,6 +18,7 @@ from noetl_catalog.providers.registry import (
     load_providers,
 )
 from noetl_catalog.providers.settings import ProviderSettings
+from noetl_common.process.extensions import BadExtension
 
 from services.catalog.tests.providers.provider_server import running_clouds
 
@@ -86,7 +86,7 @@ def test_one_whose_package_is_not_installed_names_it(name: str) -> None:
     ("entries", "text"),
     [
         (["a=noetl_keychain_providers.vault:Vault", "a=noetl_keychain_providers.gcp:GcpIam"],
-         "'a' of noetl_keychain_providers.gcp:GcpIam: another one has that name"),
+         "'a' of noetl_keychain_providers.gcp:GcpIam can't be used: another one has that name"),
         (["aws_sm=noetl_keychain_providers.vault:Vault"], "'aws_sm' of .* another one has that"),
         (["a=noetl_keychain_providers.vault:quote"], "is no class that extends Provider"),
     ],
@@ -94,5 +94,5 @@ def test_one_whose_package_is_not_installed_names_it(name: str) -> None:
 def test_what_is_no_provider_stops_the_start(entries: list[str], text: str) -> None:
     found = [entry(*one.split("=", 1)) for one in entries]
 
-    with pytest.raises(BadProvider, match=text):
+    with pytest.raises(BadExtension, match=text):
         load_providers(found)

@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint
 
 import pytest
+from noetl_common.process.extensions import BadExtension
 from noetl_worker.tools.registry import GROUP, ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolContext, ToolError
 
@@ -58,5 +59,5 @@ def test_the_worker_brings_its_tools(toolbox: ToolRegistry) -> None:
 def test_two_packages_with_one_kind_are_refused() -> None:
     entry = EntryPoint("noop", "noetl_worker.tools.noop:create", GROUP)
 
-    with pytest.raises(ValueError, match="two tools of kind 'noop'"):
+    with pytest.raises(BadExtension, match=r"the tool 'noop' of .* another one has that name"):
         load_tools(None, found=[entry, entry])  # type: ignore[arg-type]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final
 
 import httpx
 from noetl_common import metrics
+from noetl_common.process.extensions import extensions
 
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.errors import (
@@ -56,30 +57,19 @@ class MissingProvider(UnknownProvider):
     )
 
 
-class BadProvider(ProviderMisconfigured):
-    """An installed package brings a provider that can't be used."""
-
-    template = "keychain secret provider '{provider}' of {package}: {reason}"
-
-
 def load_providers(found: Iterable[EntryPoint] | None = None) -> Mapping[str, type[Provider]]:
     """Return the providers of all installed packages, by name.
 
     Raises:
-        BadProvider: two packages bring the same name, or what one brings is no provider.
+        BadExtension: two packages bring the same name, one can't be loaded, or what one brings is
+            no provider.
     """
     kinds: dict[str, type[Provider]] = {}
-    for entry in entry_points(group=GROUP) if found is None else found:
-        package = entry.dist.name if entry.dist else entry.value
-        if entry.name in kinds or entry.name in _ALIASES:
-            raise BadProvider(
-                provider=entry.name, package=package, reason="another one has that name"
-            )
-        kind = entry.load()
+    for extension in extensions(GROUP, "keychain secret provider", taken=_ALIASES, found=found):
+        kind = extension.load()
         if not (isinstance(kind, type) and issubclass(kind, Provider)):
-            reason = f"{entry.value} is no class that extends Provider"
-            raise BadProvider(provider=entry.name, package=package, reason=reason)
-        kinds[entry.name] = kind
+            raise extension.refused(f"{extension.entry.value} is no class that extends Provider")
+        kinds[extension.name] = kind
     return kinds
 
 

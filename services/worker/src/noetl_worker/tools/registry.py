@@ -1,9 +1,10 @@
 """Tools by kind."""
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import cast
 
+from noetl_common.process.extensions import extensions
 from noetl_contract.json import JsonObject
 from noetl_contract.tools import TOOLS
 
@@ -71,12 +72,10 @@ def load_tools(parts: ToolParts, *, found: Iterable[EntryPoint] | None = None) -
     """Make all installed tools.
 
     Raises:
-        ValueError: two packages bring the same kind.
+        BadExtension: two packages bring the same kind, or one can't be loaded.
     """
     tools: dict[str, Tool] = {}
-    for entry in entry_points(group=GROUP) if found is None else found:
-        if entry.name in tools:
-            raise ValueError(f"two tools of kind '{entry.name}'")
-        factory: ToolFactory = entry.load()
-        tools[entry.name] = factory(parts)
+    for extension in extensions(GROUP, "tool", found=found):
+        factory: ToolFactory = extension.load()
+        tools[extension.name] = factory(parts)
     return ToolRegistry(tools)

@@ -6,9 +6,10 @@ name is the word in ``type``; its factory is called once, when the worker starts
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Literal, Protocol
 
+from noetl_common.process.extensions import extensions
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.transfer.rows import Plan, Rows
@@ -65,12 +66,10 @@ def installed_places(
     """Make the kinds of other packages, by their words.
 
     Raises:
-        ValueError: two packages bring the same kind.
+        BadExtension: two packages bring the same kind, or one can't be loaded.
     """
     places: dict[str, PlaceKind] = {}
-    for entry in entry_points(group=GROUP) if found is None else found:
-        if entry.name in places:
-            raise ValueError(f"two places of kind '{entry.name}' for transfer")
-        factory: PlaceFactory = entry.load()
-        places[entry.name] = factory(parts)
+    for extension in extensions(GROUP, "place of transfers", found=found):
+        factory: PlaceFactory = extension.load()
+        places[extension.name] = factory(parts)
     return places
