@@ -25,8 +25,8 @@ from noetl_contract.plugins.document import PluginBody, read_plugin
 from noetl_contract.plugins.names import PluginPin
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolContext, ToolParts, ToolResult

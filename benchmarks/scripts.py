@@ -26,11 +26,9 @@ import orjson
 from noetl_worker.interpreters import pool as pools
 
 try:
-    from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
+    from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 except ImportError:  # an older checkout
-    from noetl_worker.interpreters.interpreter import InterpreterLimits
-
-    ScriptBox = None  # type: ignore[assignment, misc]
+    from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 
 _MEBIBYTE = 1 << 20
 # As many as there are places for kept processes, so that the pool grows no more.
@@ -60,11 +58,8 @@ def _opened_pool() -> Any:
         "result_bytes": 16 * _MEBIBYTE,
     }
     given: dict[str, Any] = {"executable": None, "size": 16, "warm": 2}
-    if ScriptBox is None:
-        limits["jobs"] = 1000
-    else:
-        limits["box"] = ScriptBox(write=("/tmp", "/dev/shm"))
-        given |= {"size": 80, "keeping": pools.Keeping(most=64, seconds=5.0)}
+    limits["box"] = ScriptBox(write=("/tmp", "/dev/shm"))
+    given |= {"size": 80, "keeping": pools.Keeping(most=64, seconds=5.0)}
     return pools.interpreter_pool(**given, limits=InterpreterLimits(**limits))
 
 

@@ -9,7 +9,6 @@ import resource
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import yaml
 from noetl_contract.plugins.document import PluginBody, PluginLimits, read_plugin
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_tool_wasm import compiler
+from noetl_worker.hosting.fork_server import Ends, ForkServer
+from noetl_worker.hosting.process import HostedProcess
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.tools.tool import ToolError
 from tool_server import Asked, Said
@@ -126,23 +127,23 @@ class Held:
 
     def __init__(self) -> None:
         self.is_holding = True
-        self.processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[HostedProcess] = []
         self._seconds: dict[int, float] = {}
 
-    async def start(
-        self, create: Callable[..., Any], *command: str, **options: Any
-    ) -> asyncio.subprocess.Process:
-        process: asyncio.subprocess.Process = await create(*command, **options)
-        if "noetl_tool_wasm.compile" in command:
+    async def fork(
+        self, fork: Callable[..., Any], server: ForkServer, request: bytes, ends: Ends
+    ) -> HostedProcess:
+        process: HostedProcess = await fork(server, request, ends)
+        if "noetl_tool_wasm.compile" in server._arguments:
             if self.is_holding:
                 process.send_signal(signal.SIGSTOP)
-            self._seconds[process.pid] = json.loads(command[-1])["seconds"]
+            self._seconds[process.pid] = json.loads(request)["seconds"]
             self.processes.append(process)
         return process
 
     @property
-    def living(self) -> list[asyncio.subprocess.Process]:
-        return [one for one in self.processes if one.returncode is None]
+    def living(self) -> list[HostedProcess]:
+        return [one for one in self.processes if not one.has_ended]
 
     def use_up_their_time(self, *, of_seconds: float | None = None) -> None:
         """End those that live as the system ends one whose processor time is over."""
@@ -160,8 +161,12 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     held = Held()
-    create = asyncio.create_subprocess_exec
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", partial(held.start, create))
+    fork = ForkServer.fork
+
+    async def forked(server: ForkServer, request: bytes, ends: Ends) -> HostedProcess:
+        return await held.fork(fork, server, request, ends)
+
+    monkeypatch.setattr(ForkServer, "fork", forked)
     return held
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from noetl_worker.interpreters.host.box import landlock_version
+from noetl_worker.hosting.host.box import landlock_version
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from noetl_testkit.stack import Stack
 from noetl_testkit.waiting import PATIENCE_SECONDS
-from noetl_worker.interpreters.host.calls import can_filter
+from noetl_worker.hosting.host.calls import can_filter
 from steps import pids, python_step, result_of
 
 pytestmark = pytest.mark.skipif(not can_filter(), reason="the kernel has no filters")

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
-from noetl_worker.interpreters.host.calls import can_filter
+from noetl_worker.hosting.host.calls import can_filter
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 
 _LEAVE = """
 import os, signal, sys, time

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.guard import TreeLimits
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.loops import run_guard
 
 _MEBIBYTE = 1 << 20

@@ -174,7 +174,17 @@ class PostgresTls(SettingsPiece):
     )
 
 
-class PostgresSettings(PostgresTls):
+class ShortcutSettings(SettingsPiece):
+    """Whether time is saved by what others don't promise to keep."""
+
+    shortcuts: bool = Field(
+        default=True,
+        description="Save time by internals of CPython and asyncpg, of releases of them that this "
+        "was tried with; false: only by what they promise.",
+    )
+
+
+class PostgresSettings(PostgresTls, ShortcutSettings):
     """The database and the pool of connections to it."""
 
     postgres_host: str = Field(

@@ -187,7 +187,34 @@ async def test_arrays_hold_texts_arrays_and_bytes(pool: Pool) -> None:
             await pool.fetchval("SELECT $1::text[]", wrong)
 
 
-def test_the_driver_asks_concrete_classes_what_an_array_is() -> None:
-    asked = [getattr(protocol, name) for name in ("IterableABC", "SizedABC")]
+def asked_classes() -> list[bool]:
+    """Return whether the driver asks concrete classes what an array is, and has a length."""
+    return [list in _tuple(getattr(protocol, name)) for name in ("IterableABC", "SizedABC")]
 
-    assert [list in classes for classes in asked] == [True, True]
+
+def _tuple(classes: object) -> tuple[object, ...]:
+    return classes if isinstance(classes, tuple) else (classes,)
+
+
+async def test_the_driver_asks_concrete_classes_unless_that_is_not_wanted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    try:
+        for is_wanted in (True, False):
+            settings = settings_of(database, shortcuts=is_wanted)
+            async with open_pool(settings, name="test") as pool:
+                asked.append(asked_classes())
+                assert await pool.fetchval("SELECT $1::int[]", (1, 2)) == [1, 2]
+                with pytest.raises(asyncpg.DataError, match="a sized iterable container expected"):
+                    await pool.fetchval("SELECT $1::text[]", "ab")
+        # One that this was not tried with.
+        monkeypatch.setattr(asyncpg, "__version__", "0.99.0")
+        async with open_pool(settings_of(database), name="test"):
+            asked.append(asked_classes())
+    finally:
+        monkeypatch.undo()
+        async with open_pool(settings_of(database), name="test"):
+            asked.append(asked_classes())
+
+    assert asked == [[True, True], [False, False], [False, False], [True, True]]

@@ -3,25 +3,25 @@
 The compiler can't be interrupted, and a few kilobytes of nested loops keep it busy for minutes. So
 the system bounds its processor time and memory.
 
-Standard input has the module, standard output a letter and the code, or why there is none.
+It gets a frame with the module, and answers with one whose head says whether it has the code, or
+why there is none.
 """
 
-import resource
-import sys
-from dataclasses import asdict, dataclass
-from math import ceil
-from typing import Final
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 import wasmtime
 from noetl_contract.plugins.binary import BadModule, check_module
+from noetl_worker.hosting.host import limits
+from noetl_worker.hosting.host.wire import read_frame, write_frame
 
 from noetl_tool_wasm.engine import first_line, new_engine
 
-GOOD: Final = b"+"
-"""The letter before code."""
-BAD: Final = b"-"
-"""The letter before a reason."""
 _SIGNATURES: Final = {"alloc": (["i32"], ["i32"]), "run": (["i32", "i32"], ["i64"])}
 
 
@@ -43,32 +43,38 @@ class Job:
     memory_bytes: int
     code_bytes: int
 
-    def to_argument(self) -> str:
-        """Return it as a text that `main` reads."""
-        return orjson.dumps(asdict(self)).decode()
+
+def load(_given: dict[str, Any]) -> Callable[[bytes, list[int], int], None]:
+    """Return what compiles a module, as its request says."""
+    return _live
 
 
-def main() -> None:
-    """Compile the module of the standard input as the only argument says."""
-    job = Job(**orjson.loads(sys.argv[1]))
-    data = sys.stdin.buffer.read()
-    _bound(job)
+def _live(request: bytes, descriptors: list[int], parent: int) -> None:
+    channel, errors = descriptors
+    # Where the compiler says what it ended for.
+    os.dup2(errors, 2)
+    if not limits.arm_parent_death(signal.SIGKILL, parent=parent):
+        return
+    job = Job(**orjson.loads(request))
+    frame = read_frame(channel)
+    if frame is None:  # the worker has left
+        return
+    limits.apply_limits(memory_bytes=job.memory_bytes, cpu_seconds=job.seconds)
+    is_good = False
     try:
-        answer = GOOD + _compiled(data, job)
+        answer, is_good = _compiled(bytes(frame[1]), job), True
     except BadModule as error:
-        answer = BAD + str(error).encode()
+        answer = str(error).encode()
     except wasmtime.WasmtimeError as error:
-        answer = BAD + f"it can't be compiled: {first_line(error)}".encode()
-    sys.stdout.buffer.write(answer)
+        answer = f"it can't be compiled: {first_line(error)}".encode()
+    except MemoryError:
+        answer = no_memory(job).encode()
+    write_frame(socket.socket(fileno=channel), is_good, answer)
 
 
-def _bound(job: Job) -> None:
-    # What was used so far, for the interpreter and its modules, is not the module's.
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = ceil(used.ru_utime + used.ru_stime + job.seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def no_memory(job: Job) -> str:
+    """Return the reason why there is no code."""
+    return f"it can't be compiled with {job.memory_bytes} bytes of memory"
 
 
 def _compiled(data: bytes, job: Job) -> bytes:
@@ -91,7 +97,3 @@ def _check_signature(export: wasmtime.ExportType) -> None:
     if found != wanted:
         shown = f"({', '.join(wanted[0])}) -> {wanted[1][0]}"
         raise BadModule(f"its '{export.name}' is no function {shown}")
-
-
-if __name__ == "__main__":
-    main()

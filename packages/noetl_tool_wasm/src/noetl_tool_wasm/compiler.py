@@ -3,14 +3,20 @@
 import asyncio
 import os
 import signal
-import sys
+import socket
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from time import perf_counter
 from typing import Final
 
+import orjson
 from noetl_common.logging import get_logger
 from noetl_worker import metrics
+from noetl_worker.hosting.fork_server import ForkServer, StartFailed, both_ends, started
+from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess
 
-from noetl_tool_wasm.compile import GOOD, Job
+from noetl_tool_wasm.compile import Job, no_memory
 from noetl_tool_wasm.kept import Kept
 from noetl_tool_wasm.plugins import Plugin
 
@@ -23,8 +29,12 @@ _BESIDE_SECONDS: Final = 60.0
 _CODE_BYTES: Final = 64 << 20
 """Of one module's code."""
 _KEPT_BYTES: Final = 128 << 20
-_NO_MEMORY: Final = (b"memory allocation of", b"MemoryError")
+_NO_MEMORY: Final = b"memory allocation of"
+_REASON_BYTES: Final = 64 << 10
 _PROGRAM: Final = "noetl_tool_wasm.compile"
+# It needs nothing of the worker's, least of all secrets.
+_ENVIRONMENT: Final = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+_END_SECONDS: Final = 5.0
 
 _log = get_logger()
 
@@ -59,6 +69,8 @@ class Compiler:
         quick = (_QUICK_SECONDS, asyncio.Semaphore(_QUICK_AT_ONCE))
         whole = (seconds, asyncio.Semaphore(1))
         self._tries = (quick, whole) if seconds > _QUICK_SECONDS else (whole,)
+        self._server = ForkServer(_PROGRAM, {}, environment=_ENVIRONMENT)
+        self._at_work = 0
         self._running: dict[str, asyncio.Task[bytes]] = {}
         self._kept = Kept[bytes | str](most=kept, most_bytes=_KEPT_BYTES)
 
@@ -93,7 +105,8 @@ class Compiler:
             task.exception()
 
     async def _compile(self, key: str, plugin: Plugin) -> bytes:
-        started = perf_counter()
+        begun = perf_counter()
+        self._at_work += 1
         try:
             code = await self._tried(plugin)
         except NotCompiled as fault:
@@ -103,7 +116,11 @@ class Compiler:
                 self._kept.put(key, str(fault), size=0)
             raise
         finally:
-            metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - started)
+            metrics.PLUGIN_COMPILE_SECONDS.observe(perf_counter() - begun)
+            self._at_work -= 1
+            if not self._at_work:
+                # Seldom is there another one soon.
+                await self._server.close()
         self._kept.put(key, code, size=len(code))
         return code
 
@@ -125,41 +142,46 @@ class Compiler:
         raise fault
 
     async def _by_process(self, job: Job, module: bytes) -> bytes:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-m",
-            _PROGRAM,
-            job.to_argument(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            # It needs nothing of the worker's, least of all secrets.
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-        )
+        try:
+            process, channel, errors = await started(partial(self._start, job))
+        except StartFailed as error:
+            raise NotCompiled(f"it can't be compiled: {error}", is_lasting=False) from error
         seconds = job.seconds + _BESIDE_SECONDS
         try:
             async with asyncio.timeout(seconds):
-                answer, errors = await process.communicate(module)
+                is_good, answer = await channel.ask(
+                    word=False, data=module, most=job.code_bytes + _REASON_BYTES
+                )
         except TimeoutError:
             # Of the clock: the machine is busy.
             text = f"it can't be compiled within {seconds:g} seconds"
             raise _OverTime(text, is_lasting=False) from None
+        except ChannelEnded:
+            await process.wait(seconds=_END_SECONDS)
+            raise _fault(process.exit_code, errors, job) from None
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode == 0 and answer:
-            if answer.startswith(GOOD):
-                return answer[1:]
-            raise NotCompiled(answer[1:].decode("utf-8", "replace"))
-        raise _fault(process.returncode, errors, job)
+            channel.close()
+            process.kill()
+            os.close(errors)
+            await process.wait(seconds=_END_SECONDS)
+        if not is_good:
+            raise NotCompiled(answer.decode("utf-8", "replace"))
+        return answer
+
+    async def _start(self, job: Job) -> tuple[HostedProcess, Channel, int]:
+        with both_ends() as ends:
+            channel, errors = ends.socket(socket.SOCK_STREAM), ends.to_read()
+            ends.tell_end()
+            process = await self._server.fork(orjson.dumps(asdict(job)), ends)
+        return process, Channel(channel), errors
 
 
-def _fault(code: int | None, errors: bytes, job: Job) -> NotCompiled:
+def _fault(code: int | None, errors: int, job: Job) -> NotCompiled:
     """Return why a compilation has no answer."""
     if code == -signal.SIGXCPU:
         return _OverTime(f"it can't be compiled within {job.seconds:g} seconds of processor time")
-    if any(words in errors for words in _NO_MEMORY):
-        return NotCompiled(f"it can't be compiled with {job.memory_bytes} bytes of memory")
+    os.set_blocking(errors, False)
+    with suppress(BlockingIOError):
+        if _NO_MEMORY in os.read(errors, _REASON_BYTES):
+            return NotCompiled(no_memory(job))
     return NotCompiled(f"it can't be compiled: the compiler ended with {code}", is_lasting=False)

@@ -28,11 +28,11 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.hosting.place import place_for_scripts
 from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
-from noetl_worker.interpreters.place import place_for_scripts
+from noetl_worker.interpreters.nursery import FILES_EACH, InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import FILES_EACH, InterpreterLimits, ScriptBox
 from noetl_worker.libraries.made import library_pools
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.output.channels import BusOutput, EdgeOutput
@@ -377,6 +377,7 @@ def _script_limits(settings: Settings) -> InterpreterLimits:
         result_bytes=settings.worker_python_result_bytes,
         box=_script_box(settings),
         place=str(place_for_scripts(settings)),
+        shortcuts=settings.shortcuts,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from noetl_common.egress.rules import EgressSettings
-from noetl_common.settings import NatsSettings, Port, ServiceSettings
+from noetl_common.settings import NatsSettings, Port, ServiceSettings, ShortcutSettings
 from noetl_common.writes.settings import WriteSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
@@ -28,6 +28,7 @@ class Settings(
     NatsSettings,
     WriteSettings,
     ServiceSettings,
+    ShortcutSettings,
 ):
     """Settings of a worker process."""
 

@@ -13,8 +13,8 @@ import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.interpreters.guard import TreeLimits, excesses
 from noetl_worker.interpreters.interpreter import Interpreter
+from noetl_worker.interpreters.nursery import InterpreterLimits, make_nursery
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 from noetl_worker.interpreters.run import InterpreterLost, Run
 
 
@@ -392,6 +392,22 @@ async def test_a_traceback_shows_the_script_alone(interpreters: InterpreterPool)
     assert "host" not in ended.stderr
 
 
+async def test_a_script_finds_no_module_of_ours(interpreters: InterpreterPool) -> None:
+    code = """
+import sys
+def is_there(name):
+    try:
+        __import__(name)
+    except ImportError:
+        return False
+    return True
+ours = ["noetl_worker", "noetl_worker.hosting.host.limits", "host", "host.limits"]
+result = [name for name in ours if name in sys.modules or is_there(name)]
+"""
+
+    assert (await run(interpreters, code)).value == []
+
+
 LEAKS = {
     "a global": ("left = 1", "result = 'left' in globals()"),
     "a patched module": ("import json\njson.dumps = None", "result = json.dumps is None"),
@@ -745,7 +761,7 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path:
 
 
 def nursery_of(pool: InterpreterPool) -> psutil.Process:
-    process = pool._nursery._server._process
+    process = pool._nursery._process
     assert process is not None
     return psutil.Process(process.pid)
 
@@ -880,7 +896,7 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
     interpreter_limits: InterpreterLimits,
 ) -> None:
     """The kernel closes its pipes before it sends the signal of its death."""
-    nursery = Nursery(executable=None, limits=interpreter_limits)
+    nursery = make_nursery(executable=None, limits=interpreter_limits)
     interpreter = await Interpreter.start(
         nursery=nursery, limits=interpreter_limits, on_free=lambda _: None
     )
@@ -900,14 +916,18 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
 
 STARTS_AND_DIES = """
 import asyncio, os
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery
+from noetl_worker.hosting.fork_server import both_ends
+from noetl_worker.interpreters.nursery import PREFIX, InterpreterLimits, make_nursery
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
     )
-    one = await Nursery(executable=None, limits=limits).start_zygote()
-    print(one.directory, flush=True)
-    os.kill(os.getpid(), 9)
+    with both_ends() as ends:
+        directory = ends.directory(PREFIX, "")
+        pipes = [ends.to_write(), *(ends.to_read() for _ in range(4))]
+        await make_nursery(executable=None, limits=limits).fork(directory.encode(), ends)
+        print(directory, flush=True)
+        os.kill(os.getpid(), 9)
 asyncio.run(start())
 """
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import orjson
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
-from noetl_worker.interpreters.fork_server import StartFailed
+from noetl_worker.hosting.fork_server import StartFailed
+from noetl_worker.interpreters.nursery import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.interpreters.run import Run
 
 

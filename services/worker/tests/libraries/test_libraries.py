@@ -16,9 +16,9 @@ from noetl_testkit.libraries.wheels import make_wheel
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
-from noetl_worker.interpreters.host.box import landlock_version
+from noetl_worker.hosting.host.box import landlock_version
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import InterpreterPool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.libraries.errors import LibrariesFailed
 from noetl_worker.libraries.made import folder_of, library_pools
 from noetl_worker.libraries.pools import LibraryPools

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sized
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -42,13 +42,12 @@ _OLDER_SCHEMA = "there is an older one"
 # The driver asks of every element of every array whether it is an array in its turn, and asks an
 # abstract class, which is dear: of all that a commit of the orchestrator costs in Python this was a
 # tenth. Concrete classes answer the same for whatever we pass.
+_TRIED = frozenset({"0.32.0"})
 _ARRAYS: tuple[type, ...] = (
     *(list, tuple, set, frozenset, deque, range),
     *map(type, ({}.keys(), {}.values())),
 )
-for _name in ("IterableABC", "SizedABC"):
-    if hasattr(protocol, _name):
-        setattr(protocol, _name, _ARRAYS)
+_ASKED = {"IterableABC": Iterable, "SizedABC": Sized}
 
 READ_CLOSED = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given') /* read_closed */
@@ -82,6 +81,7 @@ async def open_pool(
     Raises:
         DatabaseRefused: wrong role or password.
     """
+    _choose_array_classes(shortcuts=settings.shortcuts)
     pool = await _waited_for(settings, name, login or file_login(settings))
     used = _USED.labels(name)
     used.set_function(lambda: pool.get_size() - pool.get_idle_size())
@@ -175,6 +175,13 @@ async def _waited_for(settings: PostgresSettings, name: str, login: LoginSource 
             _log.warning("waiting_for_database", error=ours.message)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _choose_array_classes(*, shortcuts: bool) -> None:
+    """Let the driver, if it is one that this was tried with, ask concrete classes or its own."""
+    if asyncpg.__version__ in _TRIED:
+        for name, own in _ASKED.items():
+            setattr(protocol, name, _ARRAYS if shortcuts else own)
 
 
 async def _opened(settings: PostgresSettings, name: str, login: LoginSource | None) -> Pool:

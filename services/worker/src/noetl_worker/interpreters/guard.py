@@ -1,13 +1,11 @@
-"""Measure what each script uses with all it has started; kill left-over processes."""
+"""Measure what each script uses with all it has started."""
 
 import contextlib
 import os
-import signal
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-_PASSES = 50
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _BLOCK = 512
 
@@ -111,33 +109,9 @@ def _own_memory(pid: int) -> int:
     return 0
 
 
-def end_strays(directory: str) -> None:
-    """Kill processes that have the environment of an interpreter that has ended.
-
-    A script that kills or stops its parent takes away the one that would have done this.
-    """
-    mark = f"HOME={directory}".encode()
-    for _ in range(_PASSES):  # they may fork while we look
-        found = [pid for pid in _pids() if mark in _environment_of(pid)]
-        if not found:
-            return
-        for pid in found:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-
-
 def _pids() -> list[int]:
     try:
         return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
-    except OSError:
-        return []
-
-
-def _environment_of(pid: int) -> list[bytes]:
-    # Empty for a zombie.
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123  faster
-            return file.read().split(b"\0")
     except OSError:
         return []
 

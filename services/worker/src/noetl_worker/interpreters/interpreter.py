@@ -12,23 +12,19 @@ from typing import Self
 import orjson
 from noetl_contract.json import JsonObject
 
+from noetl_worker.hosting.fork_server import ForkServer, StartFailed, both_ends
+from noetl_worker.hosting.host.wire import HEAD
+from noetl_worker.hosting.process import HostedProcess
 from noetl_worker.interpreters.capture import Capture
-from noetl_worker.interpreters.fork_server import StartFailed
-from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import (
     CONTROL,
     ENDED,
-    JOB,
     LEFT,
     LENGTH,
     READY,
     REPORT_MARK,
 )
-from noetl_worker.interpreters.process import (
-    InterpreterLimits,
-    Nursery,
-    ZygoteProcess,
-)
+from noetl_worker.interpreters.nursery import PREFIX, InterpreterLimits
 from noetl_worker.interpreters.run import MISSING, InterpreterLost, Listener, Run
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
@@ -47,24 +43,25 @@ class Interpreter:
 
     def __init__(
         self,
-        zygote: ZygoteProcess,
+        process: HostedProcess,
+        directory: str,
+        pipes: tuple[int, ...],
         *,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> None:
-        self._process = zygote
-        self._directory = zygote.directory
+        self._process = process
+        self._directory = directory
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
-        self._job = zygote.job
-        os.set_blocking(zygote.job, False)
-        self._control = zygote.control
-        os.set_blocking(zygote.control, False)
+        self._job, report, self._control, stdout, stderr = pipes
+        os.set_blocking(self._job, False)
+        os.set_blocking(self._control, False)
         self._control_bytes = b""
         # Mark and length come on top of the result itself.
-        self._report = Capture(zygote.report, limit=limits.result_bytes + 1024)
-        self._stdout = Capture(zygote.stdout, limit=limits.output_bytes)
-        self._stderr = Capture(zygote.stderr, limit=limits.output_bytes)
+        self._report = Capture(report, limit=limits.result_bytes + 1024)
+        self._stdout = Capture(stdout, limit=limits.output_bytes)
+        self._stderr = Capture(stderr, limit=limits.output_bytes)
         self._unsent = memoryview(b"")
         self._execution: int | None = None
         self._run: asyncio.Future[Run] | None = None
@@ -84,16 +81,16 @@ class Interpreter:
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
         self.kept_since = 0.0
-        self._loop.add_reader(zygote.control, self._on_control)
-        self._loop.add_reader(zygote.report, self._on_report)
-        self._loop.add_reader(zygote.stdout, self._stdout.read)
-        self._loop.add_reader(zygote.stderr, self._stderr.read)
+        self._loop.add_reader(self._control, self._on_control)
+        self._loop.add_reader(report, self._on_report)
+        self._loop.add_reader(stdout, self._stdout.read)
+        self._loop.add_reader(stderr, self._stderr.read)
 
     @classmethod
     async def start(
         cls,
         *,
-        nursery: Nursery,
+        nursery: ForkServer,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> Self:
@@ -107,7 +104,11 @@ class Interpreter:
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        interpreter = cls(await nursery.start_zygote(), limits=limits, on_free=on_free)
+        with both_ends() as ends:
+            directory = ends.directory(PREFIX, limits.place)
+            pipes = (ends.to_write(), *(ends.to_read() for _ in range(4)))
+            process = await nursery.fork(directory.encode(), ends)
+        interpreter = cls(process, directory, pipes, limits=limits, on_free=on_free)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await interpreter._started.wait()
@@ -178,7 +179,7 @@ class Interpreter:
         self.kept_for = None
         self._execution = execution
         self._listen(listener)
-        self._unsent = memoryview(JOB.pack(execution is not None, len(job)) + job)
+        self._unsent = memoryview(HEAD.pack(execution is not None, len(job)) + job)
         self._send()
         timer = (
             self._loop.call_later(timeout, self._on_timeout, run) if timeout is not None else None
@@ -424,14 +425,13 @@ class Interpreter:
 
     async def _clean_up(self, *, in_order: bool) -> None:
         try:
-            is_clean = False
             if in_order:
                 self._process.send_signal(signal.SIGTERM)
                 self._process.send_signal(signal.SIGCONT)
-                is_clean = await self._process.wait(seconds=_LAST_SECONDS)
+                await self._process.wait(seconds=_LAST_SECONDS)
             self._kill_all()
             await self._process.wait(seconds=_LAST_SECONDS)
-            await asyncio.to_thread(_remove, self._directory, are_strays_possible=not is_clean)
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         finally:
             future, self._run = self._run, None
             if future is not None and not future.done():
@@ -439,9 +439,3 @@ class Interpreter:
                     future.set_result(Run(exit_code=-1, timed_out=True))
                 else:
                     future.set_exception(InterpreterLost("the interpreter ended"))
-
-
-def _remove(directory: str, *, are_strays_possible: bool) -> None:
-    if are_strays_possible:
-        end_strays(directory)
-    shutil.rmtree(directory, ignore_errors=True)

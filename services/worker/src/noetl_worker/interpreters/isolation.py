@@ -3,9 +3,9 @@
 from noetl_common.logging import get_logger
 
 from noetl_worker import metrics
-from noetl_worker.interpreters.host.box import features, landlock_version
-from noetl_worker.interpreters.host.calls import can_filter
-from noetl_worker.interpreters.process import ScriptBox
+from noetl_worker.hosting.host.box import features, landlock_version
+from noetl_worker.hosting.host.calls import can_filter
+from noetl_worker.interpreters.nursery import ScriptBox
 
 _log = get_logger()
 

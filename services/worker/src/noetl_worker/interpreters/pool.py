@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from noetl_common.logging import get_logger
 
 from noetl_worker import metrics
-from noetl_worker.interpreters.fork_server import (
+from noetl_worker.hosting.fork_server import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     PATIENCE_SECONDS,
@@ -17,7 +17,7 @@ from noetl_worker.interpreters.fork_server import (
     started,
 )
 from noetl_worker.interpreters.interpreter import Interpreter
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery
+from noetl_worker.interpreters.nursery import InterpreterLimits, make_nursery
 from noetl_worker.interpreters.run import InterpreterLost, Listener, Run
 
 _log = get_logger()
@@ -85,7 +85,7 @@ class InterpreterPool:
         self._executable = executable
         self._limits = limits
         self._size = size
-        self._nursery = Nursery(executable=executable, limits=limits, libraries=libraries)
+        self._nursery = make_nursery(executable=executable, limits=limits, libraries=libraries)
         self._keeping = keeping
         self._patience_seconds = patience_seconds
         # The least recently used first.
@@ -191,7 +191,7 @@ class InterpreterPool:
         executable: str,
         listener: Listener | None,
     ) -> Run:
-        nursery = Nursery(executable=executable, limits=self._limits, forks_often=False)
+        nursery = make_nursery(executable=executable, limits=self._limits, forks_often=False)
         try:
             interpreter = await started(
                 lambda: Interpreter.start(

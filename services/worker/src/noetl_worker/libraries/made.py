@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from noetl_worker.control_plane.edge import Edge
+from noetl_worker.interpreters.nursery import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping
-from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.libraries.environments import Environments
 from noetl_worker.libraries.folder import Folder
 from noetl_worker.libraries.locks import Locks

@@ -20,16 +20,18 @@ import types
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import imports, limits
-from .body import Body
-from .results import NotJson, encode
-from .wire import JOB, LENGTH, REPORT_MARK, STALE
+from noetl_worker.hosting.host import limits
+from noetl_worker.hosting.host.wire import read_frame
+from noetl_worker.interpreters.host import imports
+from noetl_worker.interpreters.host.body import Body
+from noetl_worker.interpreters.host.results import NotJson, encode
+from noetl_worker.interpreters.host.wire import LENGTH, REPORT_MARK, STALE
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-    from .box import Box
-    from .traces import Traces
+    from noetl_worker.hosting.host.box import Box
+    from noetl_worker.interpreters.host.traces import Traces
 
 
 _KNOWN_BODIES = 16
@@ -89,10 +91,12 @@ class ScriptProcess:
         """Run the next job; tell whether the process may have another, and its exit status."""
         if self._last is not None:
             self._wait_for_next(self._last)
-        may_stay, size = JOB.unpack(self._read_exactly(JOB.size))
-        job: dict[str, Any] = loads(self._read_exactly(size))
+        frame = read_frame(self._job)
+        if frame is None:
+            os._exit(0)  # the worker is gone
+        job: dict[str, Any] = loads(frame[1])
         # An empty context: a script keeps decimal's precision, and the like, to itself.
-        return contextvars.Context().run(self._work, job, may_stay=may_stay)
+        return contextvars.Context().run(self._work, job, may_stay=frame[0])
 
     def _prepare(self) -> None:
         _set_mask(_SET, ())  # not the zygote's
@@ -113,16 +117,6 @@ class ScriptProcess:
         select.select([self._job], [], [])
         if self._traces.are_found(last):
             os.kill(os.getpid(), STALE)
-
-    def _read_exactly(self, size: int) -> bytes:
-        parts = []
-        while size:
-            part = os.read(self._job, min(size, 1 << 20))
-            if not part:
-                os._exit(0)  # the worker is gone
-            parts.append(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _work(self, job: dict[str, Any], *, may_stay: bool) -> tuple[bool, int]:
         if job.get("env"):

@@ -32,7 +32,7 @@ _SYSTEM_NAMES = (
 )  # fmt: skip
 _HEAP_TYPE = 1 << 9
 _DIALECTS = 3  # of the module csv itself
-_ROOTS_LEFT_OUT = frozenset({"__main__", "builtins", "host", "sys"})
+_ROOTS_LEFT_OUT = frozenset({"__main__", "builtins", "sys"})
 # The function of C, without the enumerations around it.
 _handler_of = inspect.unwrap(signal.getsignal)
 _SIGNALS = tuple(number for number in range(1, 32) if number not in (9, 19))

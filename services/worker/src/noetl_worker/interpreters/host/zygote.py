@@ -15,15 +15,16 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from . import limits
-from .script import ScriptProcess
-from .wire import CONTROL, ENDED, LEFT, READY, STALE
+from noetl_worker.hosting.host import limits
+from noetl_worker.interpreters.host.script import ScriptProcess
+from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LEFT, READY, STALE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
-    from .box import Box
-    from .traces import Traces
+    from noetl_worker.hosting.host.box import Box
+    from noetl_worker.interpreters.host.traces import Traces
 
 
 _AWAITED = (signal.SIGTERM, signal.SIGCHLD)
@@ -38,16 +39,18 @@ class Zygote:
         job: int,
         report: int,
         control: int,
-        limits: dict[str, int],
+        largest: int,
         box: Box | None,
         traces: Traces,
+        fork: Callable[[], int],
     ) -> None:
         self.job = job
         self.report = report
         self.control = control
-        self.limits = limits
+        self._largest = largest
         self._box = box
         self._traces = traces
+        self._fork = fork
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
         self._child = 0
         self._pid = os.getpid()
@@ -61,7 +64,6 @@ class Zygote:
         if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
             self._end()
         limits.adopt_orphans()
-        limits.apply_limits(self.limits)  # inherited by each script
         self._traces.settle(
             descriptors_closed=1 + (self._box.descriptors if self._box is not None else 0)
         )
@@ -74,14 +76,14 @@ class Zygote:
             self._end()
 
     def _serve_one_process(self) -> None:
-        pid = limits.fork_alone()
+        pid = self._fork()
         if pid == 0:
             ScriptProcess(
                 job=self.job,
                 report=self.report,
                 control=self.control,
                 parent=self._pid,
-                largest=self.limits.get("result_bytes", 0),
+                largest=self._largest,
                 box=self._box,
                 traces=self._traces,
             ).live()

@@ -18,7 +18,7 @@ from noetl_contract.libraries.requirements import (
 )
 
 from noetl_worker import jsonb
-from noetl_worker.interpreters.fork_server import StartFailed
+from noetl_worker.hosting.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
 from noetl_worker.libraries.errors import LibrariesFailed

@@ -11,7 +11,7 @@ from time import perf_counter
 from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.interpreters.fork_server import StartFailed
+from noetl_worker.hosting.fork_server import StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.run import InterpreterLost, Run
 from noetl_worker.tools.errors import NeverBegan

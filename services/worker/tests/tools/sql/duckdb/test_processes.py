@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from noetl_testkit.waiting import eventually
-from noetl_worker.interpreters.host.box import landlock_version
+from noetl_worker.hosting.host.box import landlock_version
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.duckdb.duckdb import DuckDb
 from noetl_worker.tools.sql.duckdb.sessions import DuckDbs

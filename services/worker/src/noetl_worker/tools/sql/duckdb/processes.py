@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -11,13 +10,12 @@ from typing import Any
 
 from noetl_contract.json import JsonObject
 
+from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess
 from noetl_worker.tools.errors import Failure, ToolError
 from noetl_worker.tools.sql.duckdb.host.wire import (
     CONTROL,
-    HEAD,
     OPEN,
     SPARE_BYTES,
-    STATUS,
     STOP,
     decoded,
     encoded,
@@ -34,9 +32,8 @@ class DuckProcess:
     """A process that serves queries.
 
     Args:
-        handle: names the process itself; a number may be another's soon.
+        process: it.
         control: where sessions are asked for and stopped.
-        told: where its end is told.
         directory: its own.
         most_bytes: of one answer.
         on_end: called when it has ended.
@@ -44,36 +41,31 @@ class DuckProcess:
 
     def __init__(
         self,
-        handle: int,
+        process: HostedProcess,
         control: socket.socket,
-        told: int,
         *,
         directory: str,
         most_bytes: int,
         on_end: Callable[["DuckProcess"], None],
     ) -> None:
-        self._handle = handle
+        self._process = process
         self._control = control
-        self._told = told
         self.directory = directory
         self._most_bytes = most_bytes
-        self._on_end = on_end
+        self._tell = on_end
         self._number = 0
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self._ending = ""
         self._cleaning: asyncio.Future[None] | None = None
         self.users = 0
         """Sessions that are open."""
         self.idle_since = 0.0
         self.is_leaving = False
         """Takes no more sessions."""
-        self._loop.add_reader(told, self._on_told)
+        process.on_end = self._on_end
 
     @property
     def has_ended(self) -> bool:
         """Whether it is gone."""
-        return self._ended.is_set()
+        return self._process.has_ended
 
     async def open_session(self) -> "DuckSession":
         """Open a session.
@@ -91,9 +83,7 @@ class DuckProcess:
             except OSError as error:
                 ours.close()
                 raise await self.ended_error() from error
-        ours.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return DuckSession(self, self._number, reader, writer, most_bytes=self._most_bytes)
+        return DuckSession(self, self._number, Channel(ours), most_bytes=self._most_bytes)
 
     def interrupt(self, number: int) -> None:
         """Stop the statement that a session runs."""
@@ -103,9 +93,7 @@ class DuckProcess:
     def kill(self) -> None:
         """End it now, with all its sessions."""
         self.is_leaving = True
-        if not self._ended.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        self._process.kill()
 
     def leave(self) -> None:
         """Let it end by itself."""
@@ -114,37 +102,26 @@ class DuckProcess:
 
     async def wait(self) -> None:
         """Wait until it has ended, in the end by force."""
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                await self._ended.wait()
-        except TimeoutError:
+        while not await self._process.wait(seconds=_END_SECONDS):
             self.kill()
-            await self._ended.wait()
         if self._cleaning is not None:
             await self._cleaning
 
     async def ended_error(self) -> ToolError:
         """Return the error of a call under which it ended."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                await self._ended.wait()
+        await self._process.wait(seconds=_END_SECONDS)
+        ending = _ending(self._process.exit_code)
         return ToolError(
             "Database error",
-            f"Query failed: DuckDB's process ended under it{self._ending}",
+            f"Query failed: DuckDB's process ended under it{ending}",
             failure=Failure(kind="db_crash"),
         )
 
-    def _on_told(self) -> None:
-        self._loop.remove_reader(self._told)
-        status = os.read(self._told, STATUS.size)
-        os.close(self._told)
-        if len(status) == STATUS.size:
-            self._ending = _why(os.waitstatus_to_exitcode(STATUS.unpack(status)[0]))
-        os.close(self._handle)
+    def _on_end(self) -> None:
         self.leave()
-        self._ended.set()
-        self._cleaning = self._loop.run_in_executor(None, shutil.rmtree, self.directory, True)
-        self._on_end(self)
+        loop = asyncio.get_running_loop()
+        self._cleaning = loop.run_in_executor(None, shutil.rmtree, self.directory, True)
+        self._tell(self)
 
 
 class DuckSession:
@@ -154,15 +131,13 @@ class DuckSession:
         self,
         process: DuckProcess,
         number: int,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        channel: Channel,
         *,
         most_bytes: int,
     ) -> None:
         self._process = process
         self._number = number
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
         self._most_bytes = most_bytes
         self._is_lost = False
 
@@ -186,31 +161,26 @@ class DuckSession:
                 with contextlib.suppress(ToolError):
                     await self.ask("close")
         finally:
-            self._writer.close()
+            self._channel.close()
 
     async def _exchange(self, request: JsonObject) -> Any:
         try:
-            self._writer.write(encoded(request))
-            await self._writer.drain()
-            answer = await self._answer()
+            is_large, data = await self._channel.ask(
+                *encoded(request), most=self._most_bytes + 2 * SPARE_BYTES
+            )
+            if len(data) > _IN_THREAD_BYTES:
+                answer = await asyncio.to_thread(decoded, data, is_large=is_large)
+            else:
+                answer = decoded(data, is_large=is_large)
         except ValueError as error:
             self._lose()
             raise ToolError("Database error", f"Query failed: {error}") from error
-        except (OSError, asyncio.IncompleteReadError) as error:
+        except ChannelEnded as error:
             self._is_lost = True
             raise await self._process.ended_error() from error
         if "error" in answer:
             raise raised(answer["error"])
         return answer["value"]
-
-    async def _answer(self) -> Any:
-        is_large, size = HEAD.unpack(await self._reader.readexactly(HEAD.size))
-        if size > self._most_bytes + 2 * SPARE_BYTES:
-            raise ValueError(f"an answer of {size} bytes")
-        data = await self._reader.readexactly(size)
-        if size > _IN_THREAD_BYTES:
-            return await asyncio.to_thread(decoded, data, is_large=is_large)
-        return decoded(data, is_large=is_large)
 
     async def _stop(self, exchange: "asyncio.Future[Any]") -> None:
         """Interrupt what runs; kill the process if that doesn't help, or isn't waited for."""
@@ -232,7 +202,9 @@ class DuckSession:
         self._process.kill()
 
 
-def _why(exit_code: int) -> str:
+def _ending(exit_code: int | None) -> str:
+    if exit_code is None:
+        return ""
     if exit_code >= 0:
         return f" (exit code {exit_code})"
     try:

@@ -6,12 +6,9 @@ the next ones, so that a call seldom waits for a start.
 
 import asyncio
 import os
-import shutil
 import socket
-import sys
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -20,9 +17,9 @@ import orjson
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
-from noetl_worker.interpreters.fork_server import ForkServer, StartFailed, started
-from noetl_worker.interpreters.place import is_below, place_for_scripts
-from noetl_worker.interpreters.process import PREFIX
+from noetl_worker.hosting.fork_server import ForkServer, StartFailed, both_ends, started
+from noetl_worker.hosting.place import is_below, place_for_scripts
+from noetl_worker.interpreters.nursery import PREFIX
 from noetl_worker.settings import Settings
 from noetl_worker.tools.errors import ToolError
 from noetl_worker.tools.sql.duckdb.files import FileDirectories
@@ -35,7 +32,7 @@ _SPILL_FACTOR = 4
 # What DuckDB takes beside the memory that it counts.
 _UNCOUNTED_BYTES = 512 << 20
 _PREFIX = "noetl-duckdb-"
-_MAIN = "from noetl_worker.tools.sql.duckdb.host.nursery import main; main()"
+_PROGRAM = "noetl_worker.tools.sql.duckdb.host.program"
 _OWN_VARIABLES = ("NOETL_", "POSTGRES_", "NATS_")
 
 type _Key = tuple[str | None, bool, str | None]
@@ -52,7 +49,7 @@ class DuckDbs:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._is_open = settings.worker_duckdb_external
-        self._nursery = ForkServer(_command, lambda: _environment(is_open=self._is_open))
+        self._server = ForkServer(_PROGRAM, {}, environment=_environment(is_open=self._is_open))
         self._turn = asyncio.Lock()
         self._files: dict[str, DuckProcess] = {}
         self._free: dict[_Key, list[DuckProcess]] = {}
@@ -121,7 +118,7 @@ class DuckDbs:
         for process in everyone:
             process.leave()
         await asyncio.gather(*(process.wait() for process in everyone))
-        await self._nursery.close()
+        await self._server.close()
 
     async def _take(self, key: _Key) -> DuckProcess:
         process = self._found(key)
@@ -140,39 +137,27 @@ class DuckDbs:
         # The last one used comes first, as its memory is in the caches most likely.
         return free.pop() if free else None
 
-    async def _fork(self, key: _Key, directory: str) -> tuple[int, socket.socket, int]:
-        """Start a process; return its descriptor, and the ends of its requests and its word."""
-        with ExitStack() as theirs, ExitStack() as ours:
-            requests, taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.callback(requests.close)
-            theirs.callback(taken.close)
-            told, telling = os.pipe()
-            ours.callback(os.close, told)
-            theirs.callback(os.close, telling)
-            task = orjson.dumps(self._task(key, directory))
-            _, handle = await self._nursery.fork(task, (taken.fileno(), telling))
-            ours.pop_all()
-        return handle, requests, told
-
-    async def _started(self, key: _Key) -> DuckProcess:
-        if self._is_closed:
-            raise ToolError("Database error", "Failed to open database: the worker ends")
-        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=self._place)
-        try:
-            handle, ours, told = await started(lambda: self._fork(key, directory))
-        except BaseException as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            if isinstance(error, StartFailed):
-                raise ToolError("Database error", f"Failed to open database: {error}") from error
-            raise
-        process = DuckProcess(
-            handle,
-            ours,
-            told,
+    async def _fork(self, key: _Key) -> DuckProcess:
+        with both_ends() as ends:
+            directory = ends.directory(_PREFIX, self._place)
+            control = ends.socket(socket.SOCK_SEQPACKET)
+            ends.tell_end()
+            process = await self._server.fork(orjson.dumps(self._task(key, directory)), ends)
+        return DuckProcess(
+            process,
+            control,
             directory=directory,
             most_bytes=self._settings.worker_sql_result_bytes,
             on_end=self._forget,
         )
+
+    async def _started(self, key: _Key) -> DuckProcess:
+        if self._is_closed:
+            raise ToolError("Database error", "Failed to open database: the worker ends")
+        try:
+            process = await started(lambda: self._fork(key))
+        except StartFailed as error:
+            raise ToolError("Database error", f"Failed to open database: {error}") from error
         self._all.add(process)
         if key[0] is not None:
             self._files[key[0]] = process
@@ -334,10 +319,6 @@ def local_path(text: str, *, kind: str, base: str | None = None) -> str:
 def _key(path: str | None, attach: list[JsonObject], directory: str | None) -> _Key:
     real = None if path is None else os.path.realpath(path)
     return real, any(one["is_server"] for one in attach), directory
-
-
-def _command(requests: int) -> list[str]:
-    return [sys.executable, "-I", "-c", _MAIN, str(requests), str(os.getpid())]
 
 
 def _environment(*, is_open: bool) -> dict[str, str]:

@@ -1,4 +1,9 @@
-"""PostgreSQL values as JSON; what JSON has no type for becomes text that PostgreSQL reads."""
+"""PostgreSQL values as JSON; what JSON has no type for becomes text that PostgreSQL reads.
+
+The server doesn't print them, as it does for the console's SQL: how it prints times, intervals,
+bytes and numbers is up to the session's settings, which are the step's own, and to its version.
+Rows and arrays it prints as one text.
+"""
 
 import base64
 import struct

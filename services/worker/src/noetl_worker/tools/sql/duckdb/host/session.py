@@ -7,13 +7,13 @@ from collections.abc import Callable
 import duckdb
 from noetl_contract.json import Json, JsonObject
 
+from noetl_worker.hosting.host.wire import read_frame, write_frame
 from noetl_worker.tools.errors import ToolError
 from noetl_worker.tools.sql.duckdb.host import opening
 from noetl_worker.tools.sql.duckdb.host.errors import duckdb_errors
 from noetl_worker.tools.sql.duckdb.host.scripts import run_script
 from noetl_worker.tools.sql.duckdb.host.tables import TableReader, TableWriter
 from noetl_worker.tools.sql.duckdb.host.wire import (
-    HEAD,
     SPARE_BYTES,
     decoded,
     encoded,
@@ -59,8 +59,9 @@ class HostSession:
     def _live(self) -> None:
         try:
             with self._socket:
-                while (request := self._received()) is not None:
-                    self._socket.sendall(self._answer(request))
+                while (frame := read_frame(self._socket.fileno())) is not None:
+                    is_large, data = frame
+                    write_frame(self._socket, *self._answer(decoded(data, is_large=is_large)))
         except OSError:
             pass  # the worker has left
         finally:
@@ -68,28 +69,10 @@ class HostSession:
                 self._connection.close()
             self._on_end()
 
-    def _received(self) -> JsonObject | None:
-        head = self._exactly(HEAD.size)
-        if head is None:
-            return None
-        is_large, size = HEAD.unpack(head)
-        data = self._exactly(size)
-        return None if data is None else decoded(data, is_large=is_large)
-
-    def _exactly(self, size: int) -> bytearray | None:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            count = self._socket.recv_into(view)
-            if not count:
-                return None
-            view = view[count:]
-        return data
-
-    def _answer(self, request: JsonObject) -> bytes:
+    def _answer(self, request: JsonObject) -> tuple[bool, bytes]:
         try:
             value = self._operations[request["do"]](request)
-            data = self._bounded(encoded({"value": value}))
+            return self._bounded(*encoded({"value": value}))
         except ToolError as error:
             return encoded(error_answer(error))
         except (duckdb.Error, RuntimeError, ValueError) as error:
@@ -100,9 +83,8 @@ class HostSession:
                     ToolError("Database error", "Query failed: its process has no more memory")
                 )
             )
-        return data
 
-    def _bounded(self, data: bytes) -> bytes:
+    def _bounded(self, is_large: bool, data: bytes) -> tuple[bool, bytes]:  # noqa: FBT001  a frame
         # One result may be as large, and its columns come on top.
         most = self._most_bytes + SPARE_BYTES
         if len(data) > most:
@@ -111,7 +93,7 @@ class HostSession:
                 f"Query failed: {len(data)} bytes at once, more than {most} "
                 "(NOETL_WORKER_SQL_RESULT_BYTES); a smaller `chunk_size` makes smaller batches",
             )
-        return data
+        return is_large, data
 
     def _opened(self) -> opening.Connection:
         if self._connection is None:

@@ -1,7 +1,8 @@
 """Frames between the worker and a process of DuckDB.
 
-A frame is a head and JSON. A request names its operation under ``do``; an answer has ``value`` or
-``error``. Values that JSON has no form for travel as what the operation says.
+A frame's word is whether there may be integers beyond 64 bits in its JSON. A request names its
+operation under ``do``; an answer has ``value`` or ``error``. Values that JSON has no form for
+travel as what the operation says.
 """
 
 import json
@@ -13,8 +14,6 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.tools.errors import Failure, ToolError
 
-HEAD = struct.Struct("<?Q")
-"""Whether there may be integers beyond 64 bits, and the length of the JSON."""
 SPARE_BYTES = 1 << 20
 """What an answer may have beside a result: names of columns, a text of an error."""
 CONTROL = struct.Struct("<4sQ")
@@ -23,17 +22,14 @@ OPEN = b"OPEN"
 """Serve a session, whose socket comes with it."""
 STOP = b"STOP"
 """Interrupt what a session runs."""
-STATUS = struct.Struct("<i")
-"""Wait status of a process that has ended."""
 
 
-def encoded(value: Json) -> bytes:
-    """Return a value as a frame."""
+def encoded(value: Json) -> tuple[bool, bytes]:
+    """Return word and bytes of the frame of a value."""
     try:
-        data, is_large = orjson.dumps(value), False
+        return False, orjson.dumps(value)
     except TypeError:
-        data, is_large = json.dumps(value, default=str).encode(), True
-    return HEAD.pack(is_large, len(data)) + data
+        return True, json.dumps(value, default=str).encode()
 
 
 def decoded(data: bytes | bytearray, *, is_large: bool) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noetl_worker.interpreters.place import NoPlaceForScripts, place_for_scripts
+from noetl_worker.hosting.place import NoPlaceForScripts, place_for_scripts
 from noetl_worker.settings import Settings
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS
-from noetl_worker.interpreters.host.box import features, landlock_version
+from noetl_worker.hosting.host.box import features, landlock_version
 from noetl_worker.interpreters.isolation import tell_isolation
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 
 needs_landlock = pytest.mark.skipif(
     landlock_version() < 4, reason=f"the kernel has Landlock of version {landlock_version()}"

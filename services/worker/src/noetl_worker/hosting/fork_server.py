@@ -3,16 +3,24 @@
 import asyncio
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Self
 
+import orjson
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_contract.json import JsonObject
 
-from noetl_worker.interpreters.host.wire import PID
+from noetl_worker.hosting.host.wire import NOT_TOLD, PID, TOLD
+from noetl_worker.hosting.process import HostedProcess, is_readable
 
 _log = get_logger()
 PATIENCE_SECONDS = 60.0
@@ -29,6 +37,15 @@ _PASSING = frozenset(
         errno.EDQUOT,
     }
 )
+_BOOT = """
+import sys, types
+ours = sys.modules["noetl_worker"] = types.ModuleType("noetl_worker")
+ours.__path__ = [sys.argv.pop()]
+from noetl_worker.hosting.host.server import main
+main()
+"""
+"""Finds what is below this package, and nothing beside it, whatever the interpreter has."""
+_PLACE = str(Path(__file__).parents[1])
 _PROMPT_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 
@@ -76,45 +93,125 @@ async def started[T](start: Callable[[], Awaitable[T]]) -> T:
     raise failure
 
 
+class Ends:
+    """Descriptors of a process that is to start: its own, and the worker's ends of them.
+
+    Attributes:
+        given: its own, in the order of their making.
+    """
+
+    def __init__(self, *, theirs: ExitStack, ours: ExitStack) -> None:
+        self._theirs = theirs
+        self._ours = ours
+        self.given: list[int] = []
+        self.told: int | None = None
+
+    def to_read(self) -> int:
+        """Return where the worker reads what the process writes."""
+        return self._pipe(0)
+
+    def to_write(self) -> int:
+        """Return where the worker writes what the process reads."""
+        return self._pipe(1)
+
+    def socket(self, kind: socket.SocketKind) -> socket.socket:
+        """Return a socket that is connected with the process's."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        self._ours.callback(ours.close)
+        self._theirs.callback(theirs.close)
+        self.given.append(theirs.fileno())
+        return ours
+
+    def directory(self, prefix: str, place: str | Path) -> str:
+        """Return a new directory, which is removed if the process can't be started.
+
+        Args:
+            prefix: of its name.
+            place: where it is made; empty: where the system has temporary files.
+        """
+        made = tempfile.mkdtemp(prefix=prefix, dir=place or None)
+        self._ours.callback(shutil.rmtree, made, ignore_errors=True)
+        return made
+
+    def tell_end(self) -> None:
+        """Let it be told how the process ends: comes last."""
+        self.told = self.to_read()
+
+    def _pipe(self, ours: int) -> int:
+        ends = os.pipe()
+        self._ours.callback(os.close, ends[ours])
+        self._theirs.callback(os.close, ends[1 - ours])
+        self.given.append(ends[1 - ours])
+        return ends[ours]
+
+
+@contextmanager
+def both_ends() -> Iterator[Ends]:
+    """Make descriptors for the start of a process in the block; all are closed if it fails.
+
+    Raises:
+        StartFailed: there are none left, or another thing of the system's.
+    """
+    with ExitStack() as ours:
+        try:
+            with ExitStack() as theirs:
+                yield Ends(theirs=theirs, ours=ours)
+        except OSError as error:
+            raise StartFailed.of(error) from error
+        ours.pop_all()
+
+
 class ForkServer:
     """The first process, started with the first request, and again when it is gone.
 
     Args:
-        command: gives its command line for the descriptor of its requests.
+        program: the module that it loads, with a function `load` that gets `given` and returns
+            what a fork does with its request, its descriptors and the number of its parent.
+        given: what the program is made for.
         environment: its whole environment.
+        executable: the interpreter that runs it.
+        options: of the interpreter.
     """
 
     def __init__(
-        self, command: Callable[[int], list[str]], environment: Callable[[], dict[str, str]]
+        self,
+        program: str,
+        given: JsonObject,
+        *,
+        environment: Mapping[str, str],
+        executable: str = sys.executable,
+        options: Sequence[str] = ("-I",),
     ) -> None:
-        self._command = command
+        self._command = (executable, *options, "-c", _BOOT)
+        self._arguments = (program, orjson.dumps(given).decode(), _PLACE)
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         # Answers come without a name.
         self._turn = asyncio.Lock()
 
-    async def fork(self, request: bytes, descriptors: tuple[int, ...]) -> tuple[int, int]:
-        """Return number and descriptor of a new process.
+    async def fork(self, request: bytes, ends: Ends) -> HostedProcess:
+        """Return a new process.
 
         Args:
             request: tells it what it is for.
-            descriptors: are copied to it.
+            ends: what it is given.
 
         Raises:
             StartFailed: the program is not there or can't be started.
         """
+        request = (NOT_TOLD if ends.told is None else TOLD) + request
         async with self._turn:
             answer = None
             if self._requests is not None:
-                answer = await self._ask(self._requests, request, descriptors)
+                answer = await self._ask(self._requests, request, ends.given)
             if answer is None:  # the first time, or it was killed
                 await self.close()
-                answer = await self._ask(self._start(), request, descriptors)
+                answer = await self._ask(self._start(), request, ends.given)
             if answer is None:
                 await self.close()
                 raise StartFailed("it ended at its start")
-            return answer
+            return HostedProcess(*answer, told=ends.told)
 
     async def close(self) -> None:
         """End it with all that it has forked."""
@@ -126,7 +223,7 @@ class ForkServer:
             await asyncio.to_thread(_end, process)
 
     async def _ask(
-        self, requests: socket.socket, request: bytes, descriptors: tuple[int, ...]
+        self, requests: socket.socket, request: bytes, descriptors: list[int]
     ) -> tuple[int, int] | None:
         """Ask for a fork; None: it is gone or does not answer.
 
@@ -171,13 +268,13 @@ class ForkServer:
             try:
                 # By the thread of the loop: its end is the signal for the process to end.
                 self._process = subprocess.Popen(  # noqa: S603  the configured interpreter
-                    self._command(theirs.fileno()),
+                    (*self._command, str(theirs.fileno()), str(os.getpid()), *self._arguments),
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     cwd="/",
-                    env=self._environment(),
+                    env=self._environment,
                     start_new_session=True,
                 )
             except OSError as error:
@@ -194,18 +291,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-async def is_readable(descriptor: int, *, seconds: float) -> bool:
-    """Wait for a descriptor without holding up the loop; False if that takes too long."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        async with asyncio.timeout(seconds):
-            await readable.wait()
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(descriptor)
-    return True

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS
-from noetl_worker.interpreters.host.calls import COMMON, MACHINES, can_filter, program
+from noetl_worker.hosting.host.calls import COMMON, MACHINES, can_filter, program
 from noetl_worker.interpreters.isolation import tell_isolation
+from noetl_worker.interpreters.nursery import InterpreterLimits, ScriptBox
 from noetl_worker.interpreters.pool import Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 
 needs_filters = pytest.mark.skipif(not can_filter(), reason="the kernel has no filters")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from noetl_common.errors import Permanent
 
-from noetl_worker.interpreters.host.box import SYSTEM_PATHS
+from noetl_worker.hosting.host.box import SYSTEM_PATHS
 from noetl_worker.settings import Settings
 
 _CANDIDATES = ("/var/tmp", "/dev/shm")  # noqa: S108  new directories of our own, closed to others

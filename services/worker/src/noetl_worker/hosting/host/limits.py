@@ -1,4 +1,4 @@
-"""Forks, parent-death signals and resource limits."""
+"""Parent-death signals and resource limits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import ctypes
 import os
 import resource
 import signal
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from math import ceil
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -27,21 +25,6 @@ def _find_prctl() -> Any:
 _prctl = _find_prctl()
 
 
-def _find_fork() -> Callable[[], int]:
-    try:
-        return ctypes.PyDLL(None).fork
-    except (OSError, AttributeError):  # another system
-        return os.fork
-
-
-fork_alone: Callable[[], int] = _find_fork()
-"""Fork a process that has one thread: without what `os.fork` repairs after threads.
-
-That work touches 150 pages, which costs more than the fork. What is left to the child is to seed
-:mod:`random` anew.
-"""
-
-
 def arm_parent_death(number: int, *, parent: int) -> bool:
     """Ask for a signal when the parent ends; False if it has ended already."""
     if _prctl is not None:
@@ -55,22 +38,33 @@ def adopt_orphans() -> None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def apply_limits(limits: dict[str, int]) -> None:
-    """Bound memory and file size of this process; never leave core files."""
+def apply_limits(
+    *,
+    memory_bytes: int = 0,
+    data_bytes: int = 0,
+    file_bytes: int = 0,
+    cpu_seconds: float = 0,
+) -> None:
+    """Bound what this process uses from now on, 0 is no bound; never leave core files.
+
+    Args:
+        memory_bytes: of address space.
+        data_bytes: that it allocates.
+        file_bytes: of one file.
+        cpu_seconds: of processor time.
+    """
     _limit(resource.RLIMIT_CORE, soft=0, hard=0)
-    memory = limits.get("memory_bytes")
-    if memory:
-        _limit(resource.RLIMIT_AS, soft=memory, hard=memory + _SPARE_MEMORY)
-    size = limits.get("file_bytes")
-    if size:
-        _limit(resource.RLIMIT_FSIZE, soft=size, hard=size)
+    if memory_bytes:
+        _limit(resource.RLIMIT_AS, soft=memory_bytes, hard=memory_bytes + _SPARE_MEMORY)
+    if data_bytes:
+        _limit(resource.RLIMIT_DATA, soft=data_bytes, hard=data_bytes)
+    if file_bytes:
+        _limit(resource.RLIMIT_FSIZE, soft=file_bytes, hard=file_bytes)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an OSError instead
-
-
-def apply_data_limit(most: int) -> None:
-    """Bound what this process allocates, in bytes; never leave core files."""
-    _limit(resource.RLIMIT_CORE, soft=0, hard=0)
-    _limit(resource.RLIMIT_DATA, soft=most, hard=most)
+    if cpu_seconds:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = ceil(used.ru_utime + used.ru_stime + cpu_seconds)
+        _limit(resource.RLIMIT_CPU, soft=seconds, hard=seconds + 1)
 
 
 def lift_memory_limit() -> None:

@@ -1,0 +1,114 @@
+"""The first process: loads a program once, then forks processes of it on request.
+
+A fork costs a twentieth of a start. It runs no foreign code, and ends with the worker; what it
+forks ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from noetl_worker.hosting.host import limits
+from noetl_worker.hosting.host.wire import PID, STATUS, TOLD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Live = Callable[[bytes, list[int], int], object]
+    """What a process does with its request, its descriptors and its parent; then it ends."""
+
+_REQUEST_BYTES = 64 << 10
+_MOST_DESCRIPTORS = 8
+
+
+class Children:
+    """The processes that were forked, and what one has left behind that is gone.
+
+    Such a process becomes our child, whatever it has done to its session and environment.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, int | None] = {}
+        """Where the worker reads how a process has ended."""
+        own = os.getpid()
+        self._list = f"/proc/{own}/task/{own}/children"
+
+    def on_end(self, *_given: object) -> None:
+        """Tell of processes that have ended, and kill what is none."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                told = self.known.pop(pid, None)
+                if told is not None:
+                    with contextlib.suppress(OSError):
+                        os.write(told, STATUS.pack(status))
+                    os.close(told)
+        with contextlib.suppress(OSError), open(self._list) as file:  # noqa: PTH123  the host avoids pathlib
+            for pid in map(int, file.read().split()):
+                if pid not in self.known:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Leave them to the parent."""
+        for told in self.known.values():
+            if told is not None:
+                os.close(told)
+
+
+def main() -> None:
+    """Arguments: descriptor of the requests, the parent's pid, the program, what it is given."""
+    requests, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
+        os._exit(0)
+    limits.adopt_orphans()
+    live: Live = importlib.import_module(sys.argv[3]).load(json.loads(sys.argv[4]))
+    gc.collect()
+    gc.freeze()
+    children = Children()
+    signal.signal(signal.SIGCHLD, children.on_end)
+    while True:
+        _serve_one(requests, live, children)
+
+
+def _serve_one(requests: socket.socket, live: Live, children: Children) -> None:
+    request, given, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, _MOST_DESCRIPTORS)
+    if not request:
+        children.on_end()
+        os._exit(0)
+    told = given.pop() if request.startswith(TOLD) else None
+    own = os.getpid()
+    # An end between the fork and the note would be nobody's, and the process a stray.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            requests.close()
+            children.leave()
+            if told is not None:
+                os.close(told)
+            live(request[len(TOLD) :], given, own)
+            status = 0
+        finally:
+            os._exit(status)
+    children.known[pid] = told
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+    handle = os.pidfd_open(pid)
+    socket.send_fds(requests, [PID.pack(pid)], [handle])
+    for descriptor in (handle, *given):
+        os.close(descriptor)

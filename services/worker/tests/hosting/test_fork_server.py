@@ -1,0 +1,137 @@
+"""Processes of a fork server: how they start, what passes, how their end is told."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from noetl_testkit.waiting import PATIENCE_SECONDS
+from noetl_worker.hosting.fork_server import Ends, ForkServer, StartFailed, both_ends
+from noetl_worker.hosting.host.wire import HEAD, read_frame, write_frame
+from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess
+
+PROGRAM = "noetl_worker.tools.wasm.compile"
+JOB = {"is_text": True, "uses": [], "seconds": 60, "memory_bytes": 1 << 30, "code_bytes": 1 << 20}
+MODULE = b'(module (memory (export "memory") 1))'
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ForkServer]:
+    made = ForkServer(PROGRAM, {}, environment={"PATH": os.defpath})
+    yield made
+    await made.close()
+
+
+def given(ends: Ends) -> socket.socket:
+    """Make what the compiler is given; return the socket of its frames."""
+    ours = ends.socket(socket.SOCK_STREAM)
+    ends.given.append(2)
+    ends.tell_end()
+    return ours
+
+
+async def start(server: ForkServer, request: object = JOB) -> tuple[HostedProcess, Channel]:
+    with both_ends() as ends:
+        ours = given(ends)
+        process = await server.fork(orjson.dumps(request), ends)
+    return process, Channel(ours)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_frame_is_answered_and_the_end_told(server: ForkServer) -> None:
+    process, channel = await start(server)
+
+    is_good, said = await channel.ask(word=False, data=MODULE, most=1 << 20)
+    has_ended = await process.wait(seconds=PATIENCE_SECONDS)
+    channel.close()
+
+    assert (is_good, said) == (False, b"it exports no function 'alloc'")
+    assert (has_ended, process.exit_code) == (True, 0)
+
+
+async def test_what_a_process_dies_of_is_told(server: ForkServer) -> None:
+    killed, channel = await start(server)
+    ends = []
+    killed.on_end = lambda: ends.append(killed.exit_code)
+    killed.kill()
+    failed, other = await start(server, {"no": "job"})
+
+    for one in (channel, other):
+        with pytest.raises(ChannelEnded):
+            await one.ask(word=False, data=MODULE, most=1 << 20)
+        one.close()
+    for process in (killed, failed):
+        assert await process.wait(seconds=PATIENCE_SECONDS)
+
+    assert (killed.exit_code, failed.exit_code) == (-signal.SIGKILL, 1)
+    assert ends == [-signal.SIGKILL]
+    # The number may be another's by now.
+    killed.kill()
+
+
+async def test_a_process_ends_when_the_worker_has_left_it(server: ForkServer) -> None:
+    process, channel = await start(server)
+    channel.close()
+
+    assert await process.wait(seconds=PATIENCE_SECONDS)
+    assert process.exit_code == 0
+
+
+def test_a_frame_is_read_whole_or_not_at_all() -> None:
+    for size in (0, 5, 300_000):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            writing = threading.Thread(target=write_frame, args=(theirs, True, b"x" * size))
+            writing.start()
+            assert read_frame(ours.fileno()) == (True, b"x" * size)
+            writing.join()
+            theirs.sendall(HEAD.pack(False, 100_000) + b"a part")
+            theirs.close()
+            assert read_frame(ours.fileno()) is None
+
+
+async def test_an_answer_that_is_too_large_is_not_read(server: ForkServer) -> None:
+    process, channel = await start(server)
+
+    with pytest.raises(ValueError, match="an answer of"):
+        await channel.ask(word=False, data=MODULE, most=4)
+    channel.close()
+    await process.wait(seconds=PATIENCE_SECONDS)
+
+
+async def test_processes_end_with_their_server(server: ForkServer) -> None:
+    process, channel = await start(server)
+    await server.close()
+
+    assert await process.wait(seconds=PATIENCE_SECONDS)
+    channel.close()
+    again, channel = await start(server)
+    again.kill()
+    channel.close()
+    assert await again.wait(seconds=PATIENCE_SECONDS)
+
+
+async def start_in(directory: Path, executable: str) -> None:
+    server = ForkServer(PROGRAM, {}, environment={}, executable=executable)
+    with both_ends() as ends:
+        ends.directory("made-", directory)
+        ends.to_write()
+        given(ends)
+        await server.fork(b"", ends)
+
+
+async def test_nothing_is_left_of_a_failed_start(tmp_path: Path) -> None:
+    before = descriptors()
+
+    with pytest.raises(StartFailed, match="No such file"):
+        await start_in(tmp_path, str(tmp_path / "none"))
+
+    assert descriptors() == before
+    assert os.listdir(tmp_path) == []  # noqa: PTH208  a look, nothing slow
