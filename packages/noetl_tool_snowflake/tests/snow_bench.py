@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
+from noetl_worker.interpreters.nursery import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
@@ -124,7 +125,8 @@ class Bench:
 @pytest.fixture
 async def bench(fakesnow: Fakesnow) -> AsyncIterator[Bench]:  # noqa: ARG001  its setting
     settings = Settings(worker_sql_result_bytes=16 << 20)
-    pool = InterpreterPool(executable=None, limits=None, size=1, keeping=None)  # type: ignore[arg-type]
+    limits = InterpreterLimits(memory_bytes=0, file_bytes=0, output_bytes=0, result_bytes=0)
+    pool = InterpreterPool(executable=None, limits=limits, size=1, keeping=None)  # type: ignore[arg-type]
     async with open_tool_client(seconds=5) as http, open_edge(settings) as edge:
         parts = ToolParts(settings=settings, http=http, interpreters=pool, edge=edge)
         tools = load_tools(parts)

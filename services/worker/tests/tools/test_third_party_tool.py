@@ -18,6 +18,7 @@ EXAMPLE = ROOT / "examples" / "third_party_tool"
 # A worker's own way to its tools, in a process that has the package on its path.
 PROGRAM = """
 import asyncio, json, sys
+from noetl_worker.interpreters.nursery import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
 from noetl_worker.bounded_http import open_tool_client
@@ -28,7 +29,8 @@ from noetl_worker.control_plane.edge import open_edge
 
 async def main():
     settings = Settings()
-    pool = InterpreterPool(executable=None, limits=None, size=1, keeping=None)
+    limits = InterpreterLimits(memory_bytes=0, file_bytes=0, output_bytes=0, result_bytes=0)
+    pool = InterpreterPool(executable=None, limits=limits, size=1, keeping=None)
     async with open_tool_client(seconds=600) as http, open_edge(settings) as edge:
         parts = ToolParts(settings=settings, http=http, interpreters=pool, edge=edge)
         toolbox = load_tools(parts)
