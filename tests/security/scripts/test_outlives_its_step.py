@@ -18,6 +18,8 @@ from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter
 _LEAVE = """
 import os, signal, sys, time
 zygote = os.getppid()
+with open(f"/proc/{zygote}/status") as file:
+    nursery = int(next(line for line in file if line.startswith("PPid")).split()[1])
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -27,9 +29,9 @@ if os.fork() == 0:
         sleeper = os.fork()
         if sleeper == 0:
             os.execve("/bin/sleep", ["sleep", args["mark"]], {})
-        if args["kills"]:
+        for whose, number in args["signals"]:
             try:
-                os.kill(zygote, signal.SIGKILL)
+                os.kill({"zygote": zygote, "nursery": nursery}[whose], number)
             except PermissionError:
                 pass
         os.execve("/bin/sleep", ["sleep", args["mark"]], {})
@@ -73,18 +75,32 @@ def make_job(code: str, **arguments: Any) -> bytes:
     return orjson.dumps(job)
 
 
-@pytest.mark.parametrize("kills", [False, True], ids=["quiet", "kills its parent"])
+_STOP, _KILL = signal.SIGSTOP, signal.SIGKILL
+_ATTACKS = {
+    "quiet": [],
+    "kills its parent": [("zygote", _KILL)],
+    "stops its grandparent": [("nursery", _STOP), ("zygote", _KILL)],
+    # Stopped before, so that it has no time to look for what is left of the other.
+    "kills both": [("nursery", _STOP), ("zygote", _KILL), ("nursery", _KILL)],
+}
+
+
+@pytest.mark.parametrize("attack", _ATTACKS)
 @pytest.mark.parametrize("boxed", [False, True], ids=["without rules", "with rules"])
 async def test_nothing_of_a_script_is_left_when_its_step_is_over(
-    *, kills: bool, boxed: bool
+    *, attack: str, boxed: bool
 ) -> None:
-    mark = f"98{int(kills)}{int(boxed)}.{os.getpid()}"
+    mark = f"98{list(_ATTACKS).index(attack)}{int(boxed)}.{os.getpid()}"
+    job = make_job(_LEAVE, mark=mark, signals=_ATTACKS[attack], seconds=1)
     async with open_pool(ScriptBox() if boxed else None) as pool:
-        attack = make_job(_LEAVE, mark=mark, kills=kills, seconds=1)
-        await asyncio.gather(
-            pool.run(attack, timeout=PATIENCE_SECONDS, execution=1), return_exceptions=True
-        )
-        await eventually(lambda: not sleepers(mark), what="all are gone")
+        try:
+            await asyncio.gather(
+                pool.run(job, timeout=PATIENCE_SECONDS, execution=1), return_exceptions=True
+            )
+            assert sleepers(mark) == []
+        finally:
+            for pid in sleepers(mark):
+                os.kill(pid, signal.SIGKILL)
 
         after = await pool.run(make_job("result = 5"), timeout=PATIENCE_SECONDS, execution=2)
     assert after.value == 5

@@ -1,5 +1,7 @@
 """Processes of a fork server: how they start, what passes, how their end is told."""
 
+import asyncio
+import errno
 import os
 import signal
 import socket
@@ -8,11 +10,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
-from noetl_testkit.waiting import PATIENCE_SECONDS
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.hosting.fork_server import Ends, ForkServer, StartFailed, both_ends
 from noetl_worker.hosting.host.wire import HEAD, read_frame, write_frame
-from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess
+from noetl_worker.hosting.process import (
+    Channel,
+    ChannelEnded,
+    HostedProcess,
+    is_readable,
+)
 
 PROGRAM = "noetl_worker.tools.wasm.compile"
 JOB = {"is_text": True, "uses": [], "seconds": 60, "memory_bytes": 1 << 30, "code_bytes": 1 << 20}
@@ -135,3 +143,89 @@ async def test_nothing_is_left_of_a_failed_start(tmp_path: Path) -> None:
 
     assert descriptors() == before
     assert os.listdir(tmp_path) == []  # noqa: PTH208  a look, nothing slow
+
+
+def processes_of(server: ForkServer) -> list[psutil.Process]:
+    assert server._process is not None
+    return psutil.Process(server._process.pid).children()
+
+
+async def test_who_gives_up_takes_nothing_from_others(server: ForkServer) -> None:
+    """The answer to a request that was cancelled is not taken for the next one."""
+    first, channel = await start(server)
+    assert server._process is not None
+    (known,), own = processes_of(server), psutil.Process(server._process.pid)
+    own.suspend()
+    given_up = [asyncio.create_task(start(server)) for _ in range(2)]
+    await eventually(lambda: server._due, what="the first of them is asked for")
+    for task in given_up:
+        task.cancel()
+    ends = await asyncio.gather(*given_up, return_exceptions=True)
+    own.resume()
+
+    second, other = await start(server)
+
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 2
+    assert not first.has_ended
+    assert second.pid not in {first.pid, known.pid}
+    # That of the cancelled request has ended, as nobody is there for it.
+    await eventually(
+        lambda: {one.pid for one in processes_of(server)} == {first.pid, second.pid},
+        what="the two that are used are left",
+    )
+    for one, its in ((first, channel), (second, other)):
+        its.close()
+        assert await one.wait(seconds=PATIENCE_SECONDS)
+        assert one.exit_code == 0
+
+
+async def test_a_killed_server_leaves_nothing(server: ForkServer) -> None:
+    process, channel = await start(server)
+    assert server._process is not None
+    killed = psutil.Process(server._process.pid)
+    killed.kill()
+
+    assert await process.wait(seconds=PATIENCE_SECONDS)
+    await server.end_strays()
+
+    # Not even zombies, without another request.
+    assert [
+        one for one in psutil.Process().children() if one.pid in {killed.pid, process.pid}
+    ] == []
+    channel.close()
+
+
+def programs(**given: object) -> ForkServer:
+    """Return a server of programs of ours."""
+    place = str(Path(__file__).parent)
+    return ForkServer("hosted_programs", given, environment={"PYTHONPATH": place}, options=())
+
+
+async def write(server: ForkServer, size: int) -> tuple[HostedProcess, int]:
+    """Have so many bytes written; return the descriptor to read them from, too."""
+    with both_ends() as ends:
+        out = ends.to_read()
+        process = await server.fork(b"%d" % size, ends)
+    return process, out
+
+
+async def test_a_server_that_may_not_fork_says_so_and_stays() -> None:
+    server, before = programs(forks=False), descriptors()
+    try:
+        with pytest.raises(StartFailed, match=os.strerror(errno.EAGAIN)) as refused:
+            await write(server, 0)
+        assert refused.value.may_pass
+        assert server._process is not None
+        pid = server._process.pid
+        # Of the server there are its socket and its process.
+        assert descriptors() == before + 2
+
+        server._process.send_signal(signal.SIGUSR1)
+        _, out = await write(server, 0)
+
+        assert server._process.pid == pid
+        assert await is_readable(out, seconds=PATIENCE_SECONDS)
+        assert os.read(out, 100) == b"done"
+        os.close(out)
+    finally:
+        await server.close()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -128,3 +129,49 @@ async def test_a_cancel_ends_the_wait(tmp_path: Path) -> None:
         await asyncio.wait([waiting])
 
     assert waiting.cancelled()
+
+
+FORKS_LATE = """
+import errno, os, sys
+from noetl_worker.interpreters.host import zygote
+
+zygote._TRIES, zygote._PAUSE_SECONDS = 5, 0.01
+answers, directory = [], os.getcwd()
+
+def refused():
+    raise BlockingIOError(errno.EAGAIN, "no process")
+
+def fork():
+    if len(answers) < int(sys.argv[1]):
+        answers.append("refused")
+        return -1 if len(answers) % 2 else refused()
+    return os.fork()
+
+class NoTraces:
+    def settle(self, **_): pass
+    def begin(self): pass
+
+ends = [os.pipe() for _ in range(3)]
+(job, _), (_, report), (said, control) = ends
+if os.fork() == 0:
+    zygote.Zygote(
+        job=job, report=report, control=control, largest=0, box=None, traces=NoTraces(), fork=fork
+    ).serve(parent=os.getppid())
+os.close(control)
+print(os.read(said, 100)[:4].decode(), os.path.exists(directory))
+"""
+
+
+@pytest.mark.parametrize(("refusals", "said"), [(4, "REDY True"), (1000, " False")])
+def test_a_zygote_forks_as_soon_as_the_system_lets_it(
+    tmp_path: Path, refusals: int, said: str
+) -> None:
+    """It ends if that takes long; its worker starts another one."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKS_LATE, str(refusals)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert ended.stdout == f"{said}\n"

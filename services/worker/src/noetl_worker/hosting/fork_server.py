@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,9 @@ from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.json import JsonObject
 
-from noetl_worker.hosting.host.wire import NOT_TOLD, PID, TOLD
+from noetl_worker.hosting.host.limits import adopt_orphans
+from noetl_worker.hosting.host.wire import NOT_TOLD, PID, STRAYS, TOLD
+from noetl_worker.hosting.orphans import end_orphans, fork_servers
 from noetl_worker.hosting.process import HostedProcess, is_readable
 
 _log = get_logger()
@@ -48,6 +51,7 @@ main()
 _PLACE = str(Path(__file__).parents[1])
 _PROMPT_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
+_END_SECONDS = 5.0
 
 
 class StartFailed(Exception):
@@ -185,10 +189,12 @@ class ForkServer:
         self._command = (executable, *options, "-c", _BOOT)
         self._arguments = (program, orjson.dumps(given).decode(), _PLACE)
         self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: HostedProcess | None = None
+        self._cleaning: asyncio.Task[None] | None = None
         self._requests: socket.socket | None = None
-        # Answers come without a name.
+        # Answers come without a name, so they come in turn.
         self._turn = asyncio.Lock()
+        self._due = 0
 
     async def fork(self, request: bytes, ends: Ends) -> HostedProcess:
         """Return a new process.
@@ -211,7 +217,18 @@ class ForkServer:
             if answer is None:
                 await self.close()
                 raise StartFailed("it ended at its start")
-            return HostedProcess(*answer, told=ends.told)
+        number, handle = answer
+        if handle is None:
+            # Without room for its descriptor here a process ends with our ends of its others.
+            code = -number if number < 0 else errno.EMFILE
+            raise StartFailed.of(OSError(code, os.strerror(code)))
+        return HostedProcess(number, handle, told=ends.told)
+
+    async def end_strays(self) -> None:
+        """End what processes have left behind that could not end it themselves."""
+        async with self._turn:
+            if self._requests is not None and await self._ask(self._requests, STRAYS, []) is None:
+                await self.close()
 
     async def close(self) -> None:
         """End it with all that it has forked."""
@@ -219,40 +236,36 @@ class ForkServer:
             self._requests.close()
             self._requests = None
         process, self._process = self._process, None
-        if process is not None:
-            await asyncio.to_thread(_end, process)
+        # It ends with the socket, and leaves no zombies.
+        if process is not None and not await process.wait(seconds=_PROMPT_SECONDS):
+            process.kill()
+            await process.wait(seconds=_END_SECONDS)
+        if self._cleaning is not None:
+            await asyncio.shield(self._cleaning)
 
     async def _ask(
         self, requests: socket.socket, request: bytes, descriptors: list[int]
-    ) -> tuple[int, int] | None:
-        """Ask for a fork; None: it is gone or does not answer.
-
-        Raises:
-            StartFailed: there is no descriptor left for the answer.
-        """
-        try:
-            # Else an answer without its descriptor would look as if it were gone, with all it has.
-            room = os.dup(requests.fileno())
-        except OSError as error:
-            raise StartFailed.of(error) from error
+    ) -> tuple[int, int | None] | None:
+        """Return number and descriptor of the answer; None: it is gone or does not answer."""
         try:
             socket.send_fds(requests, [request], descriptors)
-            if not await is_readable(requests.fileno(), seconds=_PROMPT_SECONDS):
-                self._wake()
-                await is_readable(requests.fileno(), seconds=_ANSWER_SECONDS)
-            os.close(room)
-            room = -1
-            data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
-        except asyncio.CancelledError:
-            # The late answer would be taken for the next one.
-            await self.close()
-            raise
+            self._due += 1
+            while True:
+                if not await is_readable(requests.fileno(), seconds=_PROMPT_SECONDS):
+                    self._wake()
+                    await is_readable(requests.fileno(), seconds=_ANSWER_SECONDS)
+                data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
+                if not data:
+                    return None
+                self._due -= 1
+                handle = handles[0] if handles else None
+                if not self._due:
+                    return PID.unpack(data)[0], handle
+                # Who asked was cancelled; the process ends with our ends of its descriptors.
+                if handle is not None:
+                    os.close(handle)
         except OSError:
             return None
-        finally:
-            if room >= 0:
-                os.close(room)
-        return (PID.unpack(data)[0], handles[0]) if handles else None
 
     def _wake(self) -> None:
         """Let it go on: a script may have stopped it."""
@@ -260,14 +273,17 @@ class ForkServer:
             self._process.send_signal(signal.SIGCONT)
 
     def _start(self) -> socket.socket:
+        # What it leaves behind if it is killed is to come to us.
+        adopt_orphans()
         try:
-            ours, theirs = socket.socketpair()
+            # Messages: one that nobody waits for any more must not run into the next.
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             raise StartFailed.of(error) from error
         with theirs:
             try:
                 # By the thread of the loop: its end is the signal for the process to end.
-                self._process = subprocess.Popen(  # noqa: S603  the configured interpreter
+                child = subprocess.Popen(  # noqa: S603  the configured interpreter
                     (*self._command, str(theirs.fileno()), str(os.getpid()), *self._arguments),
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
@@ -277,17 +293,26 @@ class ForkServer:
                     env=self._environment,
                     start_new_session=True,
                 )
+                self._process = _watched(child)
             except OSError as error:
                 ours.close()
                 raise StartFailed.of(error) from error
+        fork_servers.add(child.pid)
+        self._process.on_end = partial(self._on_end, child)
         ours.setblocking(False)
-        self._requests = ours
+        self._requests, self._due = ours, 0
         return ours
 
+    def _on_end(self, child: subprocess.Popen[bytes]) -> None:
+        child.wait()  # it has ended
+        fork_servers.discard(child.pid)
+        self._cleaning = asyncio.get_running_loop().create_task(end_orphans())
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+
+def _watched(child: subprocess.Popen[bytes]) -> HostedProcess:
     try:
-        process.wait(_PROMPT_SECONDS)  # it ends with the socket, and leaves no zombies
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return HostedProcess(child.pid, os.pidfd_open(child.pid))
+    except OSError:
+        child.kill()
+        child.wait()
+        raise

@@ -47,10 +47,12 @@ class Interpreter:
         directory: str,
         pipes: tuple[int, ...],
         *,
+        nursery: ForkServer,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> None:
         self._process = process
+        self._nursery = nursery
         self._directory = directory
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
@@ -108,7 +110,9 @@ class Interpreter:
             directory = ends.directory(PREFIX, limits.place)
             pipes = (ends.to_write(), *(ends.to_read() for _ in range(4)))
             process = await nursery.fork(directory.encode(), ends)
-        interpreter = cls(process, directory, pipes, limits=limits, on_free=on_free)
+        interpreter = cls(
+            process, directory, pipes, nursery=nursery, limits=limits, on_free=on_free
+        )
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await interpreter._started.wait()
@@ -425,12 +429,15 @@ class Interpreter:
 
     async def _clean_up(self, *, in_order: bool) -> None:
         try:
+            is_clean = False
             if in_order:
                 self._process.send_signal(signal.SIGTERM)
                 self._process.send_signal(signal.SIGCONT)
-                await self._process.wait(seconds=_LAST_SECONDS)
+                is_clean = await self._process.wait(seconds=_LAST_SECONDS)
             self._kill_all()
             await self._process.wait(seconds=_LAST_SECONDS)
+            if not is_clean:
+                await self._nursery.end_strays()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         finally:
             future, self._run = self._run, None

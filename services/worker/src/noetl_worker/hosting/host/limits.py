@@ -1,7 +1,8 @@
-"""Parent-death signals and resource limits."""
+"""Parent-death signals, resource limits, and the mark of hosted processes."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -13,6 +14,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # Room to print the traceback of a MemoryError.
 _SPARE_MEMORY = 64 << 20
+# Of locks on files: inherited and never enforced, so what it is set to does no harm.
+_RLIMIT_LOCKS = 10
+_MOST_LOCKS = 1 << 20
 
 
 def _find_prctl() -> Any:
@@ -36,6 +40,26 @@ def adopt_orphans() -> None:
     """Become the parent of what a script leaves behind, instead of init."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def mark_as_hosted() -> None:
+    """Mark this process and all below it, for good: nobody but root can raise a bound again."""
+    bound = max(_locks(0) - 1, 0)
+    with contextlib.suppress(OSError, ValueError):  # a system that doesn't know it
+        resource.setrlimit(_RLIMIT_LOCKS, (bound, bound))
+
+
+def is_hosted(pid: int) -> bool:
+    """Tell whether a process is marked, as seen from one that isn't."""
+    try:
+        return _locks(pid) < _locks(0)
+    except OSError:
+        return False
+
+
+def _locks(pid: int) -> int:
+    _, hard = resource.prlimit(pid, _RLIMIT_LOCKS)
+    return _MOST_LOCKS if hard == resource.RLIM_INFINITY else hard
 
 
 def apply_limits(

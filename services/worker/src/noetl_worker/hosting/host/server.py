@@ -7,6 +7,7 @@ forks ends with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -14,10 +15,11 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from noetl_worker.hosting.host import limits
-from noetl_worker.hosting.host.wire import PID, STATUS, TOLD
+from noetl_worker.hosting.host.wire import PID, STATUS, STRAYS, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _REQUEST_BYTES = 64 << 10
 _MOST_DESCRIPTORS = 8
+_PASSES = 3000
+_PAUSE_SECONDS = 0.001
 
 
 class Children:
@@ -53,11 +57,24 @@ class Children:
                     with contextlib.suppress(OSError):
                         os.write(told, STATUS.pack(status))
                     os.close(told)
-        with contextlib.suppress(OSError), open(self._list) as file:  # noqa: PTH123  the host avoids pathlib
-            for pid in map(int, file.read().split()):
-                if pid not in self.known:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+        for pid in self._strays():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    def end_strays(self) -> None:
+        """Wait until nothing is there that one has left behind, for a few seconds at most."""
+        for _ in range(_PASSES):
+            self.on_end()
+            if not self._strays():
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def _strays(self) -> list[int]:
+        try:
+            with open(self._list) as file:  # noqa: PTH123  the host avoids pathlib
+                return [pid for pid in map(int, file.read().split()) if pid not in self.known]
+        except OSError:
+            return []
 
     def leave(self) -> None:
         """Leave them to the parent."""
@@ -73,6 +90,7 @@ def main() -> None:
     if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
         os._exit(0)
     limits.adopt_orphans()
+    limits.mark_as_hosted()
     live: Live = importlib.import_module(sys.argv[3]).load(json.loads(sys.argv[4]))
     gc.collect()
     gc.freeze()
@@ -83,32 +101,53 @@ def main() -> None:
 
 
 def _serve_one(requests: socket.socket, live: Live, children: Children) -> None:
-    request, given, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, _MOST_DESCRIPTORS)
+    request, given, flags, _ = socket.recv_fds(requests, _REQUEST_BYTES, _MOST_DESCRIPTORS)
     if not request:
         children.on_end()
         os._exit(0)
-    told = given.pop() if request.startswith(TOLD) else None
-    own = os.getpid()
-    # An end between the fork and the note would be nobody's, and the process a stray.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
-    pid = os.fork()
-    if pid == 0:
-        status = 1
+    number = 0
+    handles: list[int] = []
+    if request == STRAYS:
+        children.end_strays()
+    elif flags & socket.MSG_CTRUNC:  # some of its descriptors found no room
+        number = -errno.EMFILE
+    else:
         try:
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
-            requests.close()
-            children.leave()
-            if told is not None:
-                os.close(told)
-            live(request[len(TOLD) :], given, own)
-            status = 0
-        finally:
-            os._exit(status)
-    children.known[pid] = told
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
-    handle = os.pidfd_open(pid)
-    socket.send_fds(requests, [PID.pack(pid)], [handle])
-    for descriptor in (handle, *given):
+            number, handle = _fork(request, given, requests, live, children)
+            handles.append(handle)
+        except OSError as error:
+            number = -(error.errno or errno.EAGAIN)
+    socket.send_fds(requests, [PID.pack(number)], handles)
+    for descriptor in (*handles, *given):
         os.close(descriptor)
+
+
+def _fork(
+    request: bytes, given: list[int], requests: socket.socket, live: Live, children: Children
+) -> tuple[int, int]:
+    """Return number and descriptor of a new process; takes where its end is told from `given`."""
+    is_told = request.startswith(TOLD)
+    own = os.getpid()
+    # An end before the note would be nobody's, and the process a stray; one before its descriptor
+    # is open would leave the number to others.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                for number in (signal.SIGCHLD, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+                requests.close()
+                children.leave()
+                if is_told:
+                    os.close(given.pop())
+                live(request[len(TOLD) :], given, own)
+                status = 0
+            finally:
+                os._exit(status)
+        children.known[pid] = given.pop() if is_told else None
+        return pid, os.pidfd_open(pid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))

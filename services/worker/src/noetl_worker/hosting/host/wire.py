@@ -1,8 +1,8 @@
 """Frames between the worker and its child processes.
 
 A fork server gets a word about the end, and what the process is for, with the descriptors that it
-is given; it answers with the number of the process. All else is between worker and process, in
-frames of a head and bytes.
+is given; it answers with the number of the process, or of what hinders it. All else is between
+worker and process, in frames of a head and bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     import socket
 
 PID = struct.Struct("<i")
+"""A process, or below 0 an error of the system's; 0: done."""
 STATUS = struct.Struct("<i")
 """Wait status of a process that has ended."""
 TOLD = b"T"
 """Begins the request for a process whose end is told: the last descriptor is where."""
 NOT_TOLD = b"-"
+STRAYS = b"S"
+"""The request to end what processes have left behind, and to answer when it is gone."""
 _PIECE_BYTES = 64 << 10
 HEAD = struct.Struct("<?Q")
 """A word of yes or no about what follows, which each use says, and its length."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 _AWAITED = (signal.SIGTERM, signal.SIGCHLD)
+_TRIES = 100
+_PAUSE_SECONDS = 0.1
 
 
 class Zygote:
@@ -76,7 +78,7 @@ class Zygote:
             self._end()
 
     def _serve_one_process(self) -> None:
-        pid = self._fork()
+        pid = self._forked()
         if pid == 0:
             ScriptProcess(
                 job=self.job,
@@ -98,6 +100,19 @@ class Zygote:
             self._drop_unread_job()
         self._empty_directory()
         os.write(self.control, CONTROL.pack(LEFT if is_left else ENDED, pid, status))
+
+    def _forked(self) -> int:
+        """Fork as soon as the system lets us; end if it doesn't for long."""
+        for _ in range(_TRIES):
+            try:
+                pid = self._fork()
+            except OSError:
+                pid = -1  # as that of the system's library, which raises nothing
+            if pid >= 0:
+                return pid
+            if signal.sigtimedwait((signal.SIGTERM,), _PAUSE_SECONDS) is not None:
+                break
+        return self._end()
 
     def _wait_for(self, pid: int) -> int:
         """Return how a script process has ended; end with it when we are told to."""
