@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from time import perf_counter
@@ -14,7 +13,7 @@ import orjson
 from noetl_common.logging import get_logger
 from noetl_worker import metrics
 from noetl_worker.hosting.fork_server import ForkServer, StartFailed, both_ends, started
-from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess
+from noetl_worker.hosting.process import Channel, ChannelEnded, HostedProcess, LastWords
 
 from noetl_tool_wasm.compile import Job, no_memory
 from noetl_tool_wasm.kept import Kept
@@ -143,7 +142,7 @@ class Compiler:
 
     async def _by_process(self, job: Job, module: bytes) -> bytes:
         try:
-            process, channel, errors = await started(partial(self._start, job))
+            process, channel, words = await started(partial(self._start, job))
         except StartFailed as error:
             raise NotCompiled(f"it can't be compiled: {error}", is_lasting=False) from error
         seconds = job.seconds + _BESIDE_SECONDS
@@ -158,30 +157,28 @@ class Compiler:
             raise _OverTime(text, is_lasting=False) from None
         except ChannelEnded:
             await process.wait(seconds=_END_SECONDS)
-            raise _fault(process.exit_code, errors, job) from None
+            raise _fault(process.exit_code, words.said(), job) from None
         finally:
             channel.close()
             process.kill()
-            os.close(errors)
+            words.close()
             await process.wait(seconds=_END_SECONDS)
         if not is_good:
             raise NotCompiled(answer.decode("utf-8", "replace"))
         return answer
 
-    async def _start(self, job: Job) -> tuple[HostedProcess, Channel, int]:
+    async def _start(self, job: Job) -> tuple[HostedProcess, Channel, LastWords]:
         with both_ends() as ends:
             channel, errors = ends.socket(socket.SOCK_STREAM), ends.to_read()
             ends.tell_end()
             process = await self._server.fork(orjson.dumps(asdict(job)), ends)
-        return process, Channel(channel), errors
+        return process, Channel(channel), LastWords(errors, most=_REASON_BYTES)
 
 
-def _fault(code: int | None, errors: int, job: Job) -> NotCompiled:
+def _fault(code: int | None, said: bytes, job: Job) -> NotCompiled:
     """Return why a compilation has no answer."""
     if code == -signal.SIGXCPU:
         return _OverTime(f"it can't be compiled within {job.seconds:g} seconds of processor time")
-    os.set_blocking(errors, False)
-    with suppress(BlockingIOError):
-        if _NO_MEMORY in os.read(errors, _REASON_BYTES):
-            return NotCompiled(no_memory(job))
+    if _NO_MEMORY in said:
+        return NotCompiled(no_memory(job))
     return NotCompiled(f"it can't be compiled: the compiler ended with {code}", is_lasting=False)

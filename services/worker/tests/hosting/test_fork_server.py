@@ -19,6 +19,7 @@ from noetl_worker.hosting.process import (
     Channel,
     ChannelEnded,
     HostedProcess,
+    LastWords,
     is_readable,
 )
 
@@ -227,5 +228,19 @@ async def test_a_server_that_may_not_fork_says_so_and_stays() -> None:
         assert await is_readable(out, seconds=PATIENCE_SECONDS)
         assert os.read(out, 100) == b"done"
         os.close(out)
+    finally:
+        await server.close()
+
+
+async def test_what_a_process_says_keeps_it_from_nothing() -> None:
+    """A pipe that nobody reads would hold it up."""
+    server = programs()
+    try:
+        process, out = await write(server, 1 << 20)
+        words = LastWords(out, most=10)
+
+        assert await process.wait(seconds=PATIENCE_SECONDS)
+        assert words.said() == b"......done"
+        words.close()
     finally:
         await server.close()

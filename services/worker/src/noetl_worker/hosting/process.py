@@ -86,6 +86,44 @@ async def is_readable(descriptor: int, *, seconds: float) -> bool:
     return True
 
 
+class LastWords:
+    """The end of what a process writes to a pipe; read as it comes, so that it never has to wait.
+
+    Args:
+        descriptor: our end of the pipe.
+        most: bytes that are kept.
+    """
+
+    def __init__(self, descriptor: int, *, most: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._most = most
+        self._said = b""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(descriptor, self._read)
+
+    def said(self) -> bytes:
+        """Return what was written last."""
+        while self._read():
+            pass
+        return self._said
+
+    def close(self) -> None:
+        """Close our end."""
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def _read(self) -> bool:
+        try:
+            part = os.read(self._descriptor, self._most)
+        except BlockingIOError:
+            return False
+        if not part:
+            self._loop.remove_reader(self._descriptor)  # it is always readable now
+        self._said = (self._said + part)[-self._most :]
+        return bool(part)
+
+
 class ChannelEnded(Exception):
     """The process has ended, or closed its end."""
 
