@@ -23,7 +23,7 @@ from noetl_worker.hosting.process import (
     is_readable,
 )
 
-PROGRAM = "noetl_worker.tools.wasm.compile"
+PROGRAM = "noetl_tool_wasm.compile"
 JOB = {"is_text": True, "uses": [], "seconds": 60, "memory_bytes": 1 << 30, "code_bytes": 1 << 20}
 MODULE = b'(module (memory (export "memory") 1))'
 
