@@ -196,6 +196,22 @@ async def test_a_killed_server_leaves_nothing(server: ForkServer) -> None:
     channel.close()
 
 
+async def test_a_stopped_server_ends_though_its_end_is_not_awaited(server: ForkServer) -> None:
+    process, channel = await start(server)
+    assert server._process is not None
+    stopped = psutil.Process(server._process.pid)
+    stopped.suspend()
+    closing = asyncio.create_task(server.close())
+    await eventually(lambda: server._process is None, what="it is being closed")
+    closing.cancel()
+    await asyncio.wait([closing])
+
+    assert closing.cancelled()
+    assert await process.wait(seconds=PATIENCE_SECONDS)
+    await eventually(lambda: not stopped.is_running(), what="it is gone")
+    channel.close()
+
+
 def programs(**given: object) -> ForkServer:
     """Return a server of programs of ours."""
     place = str(Path(__file__).parent)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.hosting.host.limits import adopt_orphans, is_hosted
 from noetl_worker.hosting.orphans import end_orphans
@@ -68,6 +69,41 @@ async def test_other_children_go_on() -> None:
         await own.wait()
         for one in found:
             one.wait(PATIENCE_SECONDS)
+
+
+def test_who_has_become_another_user_is_told_apart_by_one_that_may_not_ask() -> None:
+    """A worker that is root in a container has no right to another user's limits."""
+    code = """
+import ctypes, os
+from noetl_worker.hosting.host.limits import is_hosted, mark_as_hosted
+said, telling = os.pipe()
+gate, opened = os.pipe()
+pid = os.fork()
+if pid == 0:
+    mark_as_hosted()
+    os.setresuid(65534, 65534, 65534)
+    os.write(telling, b".")
+    os.close(opened)
+    os.read(gate, 1)
+    os._exit(0)
+os.read(said, 1)
+# Without CAP_SYS_RESOURCE (24) and CAP_SYS_PTRACE (19), as the engines' default set.
+libc = ctypes.CDLL(None)
+header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(header, data) == 0
+for place in (0, 1):
+    data[place] &= ~(1 << 24 | 1 << 19)
+assert libc.capset(header, data) == 0
+print(is_hosted(pid))
+os.close(opened)
+os.waitpid(pid, 0)
+"""
+    if os.getuid():
+        pytest.skip("only root becomes another user")
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=Path(__file__).parent
+    )
+    assert said.stdout.split() == [b"True"]
 
 
 def test_a_mark_stays_whatever_a_script_does() -> None:

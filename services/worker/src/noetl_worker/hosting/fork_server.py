@@ -236,10 +236,16 @@ class ForkServer:
             self._requests.close()
             self._requests = None
         process, self._process = self._process, None
-        # It ends with the socket, and leaves no zombies.
-        if process is not None and not await process.wait(seconds=_PROMPT_SECONDS):
-            process.kill()
-            await process.wait(seconds=_END_SECONDS)
+        if process is not None:
+            try:
+                # It ends with the socket, and leaves no zombies.
+                is_over = await process.wait(seconds=_PROMPT_SECONDS)
+            except BaseException:
+                process.kill()  # nobody knows of it any more
+                raise
+            if not is_over:
+                process.kill()
+                await process.wait(seconds=_END_SECONDS)
         if self._cleaning is not None:
             await asyncio.shield(self._cleaning)
 

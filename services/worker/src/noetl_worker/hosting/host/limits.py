@@ -53,6 +53,9 @@ def is_hosted(pid: int) -> bool:
     """Tell whether a process is marked, as seen from one that isn't."""
     try:
         return _locks(pid) < _locks(0)
+    except PermissionError:
+        # It is another user's by now, which nothing becomes that the worker itself starts.
+        return True
     except OSError:
         return False
 
