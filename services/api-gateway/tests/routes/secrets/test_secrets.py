@@ -303,3 +303,10 @@ async def test_wallet_routes_want_the_token_where_one_is_set(nats_url: str) -> N
 
         assert {answer.status_code for answer in shut} == {403}
         assert opened.json() == {"credential": {}, "keychain": {}}
+
+
+async def test_reads_of_credentials_document_that_one_may_not_be_used_there(world: World) -> None:
+    paths = (await world.get("/schema/openapi.json")).json()["paths"]
+
+    for path in ("/api/credentials/{identifier}", "/api/credentials/{identifier}/sealed"):
+        assert "403" in paths[path]["get"]["responses"]

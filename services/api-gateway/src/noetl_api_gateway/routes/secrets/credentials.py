@@ -28,6 +28,7 @@ _EXECUTION = {
 }
 _TAGS = ["credentials"]
 _NOT_FOUND = "Credential 'pg_x' not found"
+_NOT_THERE = "Credential 'pg_x' may not be used there"
 _UNREADABLE = "Decryption failed: aead::Error"
 
 
@@ -94,7 +95,7 @@ ROUTES = [
         description="Read a credential, or what an alias stands for in an execution.",
         tags=_TAGS,
         query={"include_data": (bool, "with the decrypted data"), **_EXECUTION},
-        errors={404: _NOT_FOUND, 500: _UNREADABLE},
+        errors={403: _NOT_THERE, 404: _NOT_FOUND, 500: _UNREADABLE},
     ),
     forward(
         "GET",
@@ -118,6 +119,7 @@ ROUTES = [
         },
         errors={
             400: "Failed to deserialize query string: missing field `worker_id`",
+            403: _NOT_THERE,
             404: _NOT_FOUND,
         },
     ),
