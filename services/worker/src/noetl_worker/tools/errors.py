@@ -27,10 +27,17 @@ class ToolError(Exception):
 
     def in_task(self, label: str, *, more: str = "") -> "ToolError":
         """Return the error as one of a pipeline's task, which its text begins with."""
-        error = type(self)(f"task '{label}'", f"{self}{more}", failure=self.failure)
+        return self._of_task(ToolError, label, more)
+
+    def _of_task(self, kind: type["ToolError"], label: str, more: str) -> "ToolError":
+        error = kind(f"task '{label}'", f"{self}{more}", failure=self.failure)
         error.task = label
         return error
 
 
 class NeverBegan(ToolError):
     """The tool could not begin for what its worker lacks now, so another one may run it."""
+
+    def in_task(self, label: str, *, more: str = "") -> ToolError:
+        """Return the same of a pipeline's task: of the pipeline nothing has begun, either."""
+        return self._of_task(NeverBegan, label, more)
