@@ -35,7 +35,7 @@ FROM (
     -- Nobody (an empty name) has what its worker could not begin: it waits for another one.
     SELECT
         c.pool, count(*) FILTER (WHERE c.worker_id = '') AS waiting,
-        count(*) FILTER (WHERE c.worker_id != '') AS running,
+        count(*) FILTER (WHERE c.worker_id IS DISTINCT FROM '') AS running,
         min(c.claimed_at) FILTER (WHERE c.worker_id = '') AS oldest
     FROM noetl.command AS c
     WHERE c.status IN ('CLAIMED', 'RUNNING')

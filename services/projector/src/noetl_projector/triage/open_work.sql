@@ -128,7 +128,7 @@ SELECT
             WHERE
                 c.status IN ('CLAIMED', 'RUNNING')
                 AND c.lease_until IS NOT NULL
-                AND c.worker_id != ''
+                AND c.worker_id IS DISTINCT FROM ''
                 AND c.pool = wanted.pool
             LIMIT $2
         ) AS r
