@@ -24,6 +24,9 @@ UNMADE = {
     # Two callers, and here everybody is nobody: `tests/security/access` has them.
     ("DELETE /api/worker/pool/deregister", "403"),
     ("POST /api/worker/pool/deregister", "403"),
+    # A credential of other paths: `tests/security/access/test_asks_for_foreign_secrets.py`.
+    ("GET /api/credentials/{identifier}", "403"),
+    ("GET /api/credentials/{identifier}/sealed", "403"),
 }
 
 
