@@ -18,6 +18,8 @@ NEVER_BEGAN = "never_began"
 """The reason of one that is over because its worker could not begin the tool."""
 NOBODY = ""
 """The worker id of the hold after such a one: the command is anybody's at once."""
+UNNAMED = "unnamed"
+"""The worker id of a worker whose own is empty, which is nobody's."""
 _MOST_GIVEN_BACK = 50
 
 

@@ -244,7 +244,8 @@ def never_began(run: Run, command: NewCommand, worker: str, attempts: int) -> An
         event.meta["never_began"] = True
     answer = run.finish(command, events, worker=worker, attempts=attempts).answer.body
     again = run.finish(command, events, worker=worker, attempts=attempts)
-    assert again.answer.body == {"status": "ok"} or again.answer.body["status"] == "late"
+    # As the first one was: moved on, or the failure that it is.
+    assert again.answer.body["status"] == answer["status"]
     assert not again.changes, "a repetition is kept for the record, and decides nothing"
     return answer
 
@@ -270,6 +271,25 @@ def test_a_command_whose_tool_never_began_is_anybody_s_at_once():
         ("w2", "never_began"),
     ]
     assert claimed[1].result["context"]["error"] == "no memory"
+
+
+@pytest.mark.parametrize("how", ["claim", "http", "start", "event"])
+def test_a_worker_without_a_name_is_not_nobody(how: str):
+    run, command = at_a()
+    if how == "event":
+        run.decide(posted((run.event(command, "command.started", "STARTED", worker=""),)))
+    elif how == "start":
+        run.work_start(command, run.event(command, "command.started", "STARTED"), worker="")
+    else:
+        assert run.claim(command, "", http=how == "http").answer.status == 200
+    run.workers = {}
+
+    answer = run.claim(command, "w2").answer
+    assert (answer.status, answer.detail["code"]) == (409, "active_claim")
+    assert run.decisions[-2].changes[0].lease_until > run.now
+    if how != "event":
+        run.finish(command, run.outcome_events(command), worker="")
+        assert run.ended == ["COMPLETED"]
 
 
 def test_nobody_s_hold_has_no_time_limit():

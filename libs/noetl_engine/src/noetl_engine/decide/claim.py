@@ -1,5 +1,6 @@
 """Claims: a worker asks for a command."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from noetl_contract.commands import named_position, whole_context
@@ -10,7 +11,7 @@ from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import end_recorded, recorded_at
 from noetl_engine.decide.rows import refused
 from noetl_engine.inputs import Claimed
-from noetl_engine.lease import attempts_used, holder_gone, is_holder
+from noetl_engine.lease import UNNAMED, attempts_used, holder_gone, is_holder
 from noetl_engine.outputs import Answer
 from noetl_engine.state.model import CommandState
 
@@ -24,6 +25,8 @@ PAUSED = "Commands of this path or pool are paused"
 
 def decide_claim(draft: Draft, message: Claimed) -> None:
     """Grant the command, give the same hold again, or refuse."""
+    if not message.worker_id:
+        message = replace(message, worker_id=UNNAMED)
     draft.decision.answer = _answer(draft, message)
 
 

@@ -32,10 +32,10 @@ def command_id_of_event(event: WireEvent) -> str | None:
 
 def worker_id_of(event: WireEvent) -> str | None:
     """Return the sender's worker id."""
-    if event.worker_id is not None:
+    if event.worker_id:
         return event.worker_id
     worker = event.meta.get("worker_id") if isinstance(event.meta, dict) else None
-    return worker if isinstance(worker, str) else None
+    return worker if isinstance(worker, str) and worker else None
 
 
 def attempts_of(event: WireEvent) -> int | None:
@@ -109,7 +109,7 @@ def worker_row(
         parent_execution_id=state.parent_execution_id,
         result=result_of(event, status),
         meta=meta_of(event, late=late),
-        worker_id=event.worker_id if batch else None,
+        worker_id=event.worker_id or None if batch else None,
         note=note,
     )
 

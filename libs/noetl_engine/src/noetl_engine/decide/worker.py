@@ -23,7 +23,7 @@ from noetl_engine.decide.rows import (
     worker_id_of,
     worker_row,
 )
-from noetl_engine.lease import NEVER_BEGAN, NOBODY, fits, may_be_given_back
+from noetl_engine.lease import NEVER_BEGAN, NOBODY, UNNAMED, fits, may_be_given_back
 from noetl_engine.outputs import Answer
 from noetl_engine.state.failures import is_failure, is_soft_error
 from noetl_engine.state.fold import ENGINE_TYPES
@@ -255,7 +255,10 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
     if command.step != hold.step or command.wait is not None:
         return None
     fitting = fits(
-        command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts
+        command,
+        worker_id=hold.worker_id or UNNAMED,
+        instance=hold.instance,
+        attempts=hold.attempts,
     )
     return command if fitting else None
 
@@ -265,7 +268,7 @@ def _append_start(
 ) -> None:
     """Append the claim and the start, where they are missing."""
     if not command.holds:
-        draft.begin_hold(command, worker_id=hold.worker_id, instance=hold.instance)
+        draft.begin_hold(command, worker_id=hold.worker_id or UNNAMED, instance=hold.instance)
     if command.started_at is None:
         for event in events:
             if event.event_type == EventType.COMMAND_STARTED:

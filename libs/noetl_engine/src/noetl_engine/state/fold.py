@@ -266,7 +266,7 @@ def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
-    command.worker_id = row.worker_id or worker_of(row)
+    command.worker_id = worker_of(row) if row.worker_id is None else row.worker_id
     command.instance = note.get("instance")
     command.attempts = note.get("attempts", 0)
     command.holds = note.get("holds", command.holds + 1)

@@ -53,7 +53,7 @@ def command_number(command_id: str) -> int | None:
 def worker_of(row: EventRow) -> str | None:
     """Return the worker id a worker row carries."""
     worker = row.meta.get("worker_id") if isinstance(row.meta, dict) else None
-    return worker if isinstance(worker, str) else None
+    return worker if isinstance(worker, str) and worker else None
 
 
 def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
