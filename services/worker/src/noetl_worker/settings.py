@@ -195,9 +195,10 @@ class Settings(
     worker_script_start_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Seconds for which a script waits for an interpreter that can't be started "
-        "now (no memory or descriptors, or it is killed). Then another worker gets the command, "
-        "up to twice; after that the step fails.",
+        description="Seconds for which a script waits for an interpreter of the worker's own that "
+        "can't be started now (no memory or descriptors, or it is killed). Then another worker "
+        "gets the command, up to twice; after that the step fails. With other interpreters or "
+        "libraries it is a minute, and the step fails then.",
     )
     worker_python_memory_bytes: int = Field(
         default=1024 * _MEBIBYTE,

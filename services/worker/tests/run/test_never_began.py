@@ -3,34 +3,16 @@
 from typing import Any
 
 import pytest
+from lone_runner import run_alone
 from noetl_worker.commands import Command
-from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
-from noetl_worker.output.channels import OutputPlace
-from noetl_worker.output.outputs import Outputs
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome, Reporter
-from noetl_worker.run.runner import Runner
 from noetl_worker.run.task_sequence import TaskSequence
 from noetl_worker.tools.errors import NeverBegan
-from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
-from worker_edge import make_credentials
 
 CONTINUE = {"rules": [{"else": {"then": {"do": "continue"}}}]}
 RETRY = {"max_attempts": 2, "initial_delay": 0}
-
-
-class NoStore:
-    inline_limit = INLINE_LIMIT_BYTES
-
-    async def put(self, _command: Command, _document: bytes) -> StoredResult | None:
-        raise AssertionError
-
-
-class NoChannel:
-    def send(self, place: OutputPlace, body: bytes) -> None: ...
-
-    async def settle(self) -> None: ...
 
 
 class Stuck:
@@ -62,22 +44,12 @@ async def run(
     meta: dict[str, Any] | None = None,
     **context: Any,
 ) -> Outcome:
-    limits = PolicyLimits()
-    runner = Runner(
-        toolbox=ToolRegistry(
-            {"stuck": tool or Stuck(), "fine": Fine(), "task_sequence": TaskSequence(limits)}
-        ),
-        worker_id="w",
-        secrets={},
-        credentials=make_credentials(None),  # type: ignore[arg-type]  # none is asked for
-        outputs=Outputs(NoChannel()),
-        limits=limits,
-    )
     command = Command(
         7, 9, "7:s:9", "s", "", action, {"tool_config": config, **context}, meta or {}, attempts
     )
     command.may_move = may_move
-    return await runner.run(command, NoStore())
+    sequence = TaskSequence(PolicyLimits())
+    return await run_alone(command, stuck=tool or Stuck(), fine=Fine(), task_sequence=sequence)
 
 
 async def test_what_never_began_is_said_to_have_not() -> None:

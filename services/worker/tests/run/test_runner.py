@@ -4,16 +4,12 @@ from typing import Any
 
 import orjson
 import pytest
+from lone_runner import NoChannel, run_alone
 from noetl_worker.commands import Command, command_of, decode_notification
-from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
-from noetl_worker.output.channels import OutputPlace
 from noetl_worker.output.outputs import Outputs
-from noetl_worker.run.policy import PolicyLimits
-from noetl_worker.run.runner import Runner, _lift
-from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.run.runner import _lift
 from noetl_worker.tools.tool import ToolContext, ToolResult
 from worker_control_plane import make_command, make_notification
-from worker_edge import make_credentials
 
 
 @pytest.mark.parametrize(
@@ -47,19 +43,6 @@ def test_containers_get_no_arguments() -> None:
     assert "args" not in _lift(decoded).config
 
 
-class NoStore:
-    inline_limit = INLINE_LIMIT_BYTES
-
-    async def put(self, _command: Command, _document: bytes) -> StoredResult | None:
-        raise AssertionError
-
-
-class NoChannel:
-    def send(self, place: OutputPlace, body: bytes) -> None: ...
-
-    async def settle(self) -> None: ...
-
-
 class Leaving:
     """A tool whose work goes on after its run, where it may, and prints then."""
 
@@ -74,16 +57,8 @@ class Leaving:
 
 
 async def run_leaving(tool: Leaving, outputs: Outputs, **context: Any) -> Any:
-    runner = Runner(
-        toolbox=ToolRegistry({"leaving": tool}),
-        worker_id="w",
-        secrets={},
-        credentials=make_credentials(None),  # type: ignore[arg-type]  # none is asked for
-        outputs=outputs,
-        limits=PolicyLimits(),
-    )
     command = Command(7, 9, "7:s:9", "s", "", "leaving", {"tool_config": {}, **context})
-    return await runner.run(command, NoStore())
+    return await run_alone(command, outputs, leaving=tool)
 
 
 async def test_what_goes_on_prints_until_its_tool_says_so() -> None:
