@@ -51,7 +51,7 @@ class DuckDbs:
         self._is_open = settings.worker_duckdb_external
         self._server = ForkServer(_PROGRAM, {}, environment=_environment(is_open=self._is_open))
         self._turn = asyncio.Lock()
-        self._files: dict[str, DuckProcess] = {}
+        self._files: dict[str | None, DuckProcess] = {}
         self._free: dict[_Key, list[DuckProcess]] = {}
         self._all: set[DuckProcess] = set()
         self._ending: asyncio.TimerHandle | None = None
@@ -122,9 +122,14 @@ class DuckDbs:
 
     async def _take(self, key: _Key) -> DuckProcess:
         process = self._found(key)
-        if process is None:
+        while process is None:
+            last = self._files.get(key[0])
+            if last is not None:
+                await last.wait()  # until then it has the file open, and nobody else can
             async with self._turn:
-                process = self._found(key) or await self._started(key)
+                process = self._found(key)
+                if process is None and key[0] not in self._files:
+                    process = await self._started(key)
         process.users += 1
         return process
 
@@ -265,17 +270,19 @@ class DuckDbs:
 
     def _end(self, process: DuckProcess) -> None:
         process.leave()
-        self._forget(process)
+        self._offer_no_more(process)
 
-    def _forget(self, process: DuckProcess) -> None:
-        """Offer a process to nobody: it ends, or has ended."""
-        self._files = {path: one for path, one in self._files.items() if one is not process}
+    def _offer_no_more(self, process: DuckProcess) -> None:
         others = (
             (key, [one for one in free if one is not process]) for key, free in self._free.items()
         )
         self._free = {key: free for key, free in others if free}
-        if process.has_ended:
-            self._all.discard(process)
+
+    def _forget(self, process: DuckProcess) -> None:
+        """Let others have the file of a process that has ended."""
+        self._offer_no_more(process)
+        self._files = {path: one for path, one in self._files.items() if one is not process}
+        self._all.discard(process)
 
 
 _SHARED: WeakValueDictionary[int, DuckDbs] = WeakValueDictionary()
