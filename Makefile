@@ -128,7 +128,9 @@ renewals: setup
 	.venv/bin/python tests/rotation/renewals.py $(args)
 
 # Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
+# As root RabbitMQ is installed when it isn't there.
 triggers: setup
+	command -v rabbitmq-server >/dev/null || test -x /usr/sbin/rabbitmq-server || { apt-get update -qq; apt-get install -y --no-install-recommends rabbitmq-server; }
 	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
 
 # Kill workers between the result and the end of a command; args="--kills 200" for more.

@@ -63,7 +63,7 @@ PROOFS = (
     Proof("stops"),
     Proof("recorded"),
     Proof("schedules"),
-    Proof("triggers"),
+    Proof("triggers", program="rabbitmq-server"),
     Proof("drill"),
     Proof("rolling"),
     Proof("chaos"),
