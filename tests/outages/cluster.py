@@ -107,9 +107,9 @@ class Cluster:
         rest = [f"nats://127.0.0.1:{node.instance.port}" for node in others]
         return ",".join([first.instance.url, *rest])
 
-    def node(self, name: str) -> Node:
-        """Return the node of a name."""
-        return next(node for node in self.nodes if node.name == name)
+    def node(self, name: str) -> Node | None:
+        """Return the node of a name, if there is one."""
+        return next((node for node in self.nodes if node.name == name), None)
 
     def is_ready(self) -> bool:
         """Whether all nodes are there and one of them leads."""

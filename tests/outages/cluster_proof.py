@@ -26,7 +26,7 @@ import httpx
 from cluster import NODES, Cluster, Node, running_cluster
 from noetl_contract.streams import INGRESS
 from noetl_testkit.stack import Stack, register
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import eventually, wait_for
 from verify import check_executions
 
 PLAYBOOK = """\
@@ -109,12 +109,12 @@ class Round:
     """From the start of the killed node until it had everything."""
 
 
-def victim(cluster: Cluster, target: str) -> Node:
-    """Return the node that a target names."""
+def victim(cluster: Cluster, target: str) -> Node | None:
+    """Return the node that a target names; None while it has no leader, as after a kill."""
     leaders = cluster.leaders()
     match target:
         case "ingress":
-            return cluster.node(leaders.streams[INGRESS.name])
+            return cluster.node(leaders.streams.get(INGRESS.name, ""))
         case "meta":
             return cluster.node(leaders.meta)
         case _:
@@ -123,7 +123,9 @@ def victim(cluster: Cluster, target: str) -> Node:
 
 async def strike(cluster: Cluster, load: Load, target: str) -> Round:
     """Kill a node, wait for what follows, bring it back."""
-    node = await asyncio.to_thread(victim, cluster, target)
+    node = await asyncio.to_thread(
+        wait_for, lambda: victim(cluster, target), what=f"{target} has a leader"
+    )
     moment = time.monotonic()
     node.end(signal.SIGKILL)
 
