@@ -8,6 +8,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "fast-paths.md"
 
 _ROW = re.compile(r"^\| `([a-z-]+)` \|(.*)\|$", re.MULTILINE)
 _SWITCH_CELL = 3
+_LIST = "NOETL_FAST_PATHS_OFF"
 _SWITCH = re.compile(r"`(NOETL_\w+)=([^`]*)`")
 
 
@@ -36,5 +37,7 @@ def without(names: Iterable[str], known: Mapping[str, Mapping[str, str]]) -> dic
             raise SystemExit(f"no fast path is called {name}; there are {', '.join(known)}")
         if not known[name]:
             raise SystemExit(f"{name} has no switch yet; these have one: {able}")
-        environment |= known[name]
+        for variable, value in known[name].items():
+            so_far = environment.get(variable) if variable == _LIST else None
+            environment[variable] = f"{so_far},{value}" if so_far else value
     return environment

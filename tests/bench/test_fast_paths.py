@@ -1,8 +1,10 @@
 """What is left out of a benchmark is named as the page of fast paths names it."""
 
 import sys
+from typing import get_args
 
 import pytest
+from noetl_common.environment.fast_paths import FastPath
 
 from benchmarks import fast_paths
 from benchmarks.__main__ import main
@@ -29,7 +31,10 @@ def test_switches_are_those_of_the_page() -> None:
     ("arguments", "told"),
     [
         (("--without", "no-such-way"), "no fast path is called no-such-way; there are requests, "),
-        (("--without", "owners"), "owners has no switch yet; these have one: requests, "),
+        (
+            ("--without", "unread-answers"),
+            "unread-answers has no switch yet; these have one: requests, ",
+        ),
         (("--without", "kept-details", "--cases", "loops"), "--without runs the case steps alone"),
         (("--without", "kept-details", "--write-docs"), "--without runs the case steps alone"),
     ],
@@ -41,6 +46,23 @@ def test_what_can_t_be_left_out_is_refused(
 
     with pytest.raises(SystemExit, match=told):
         main()
+
+
+def test_paths_of_one_setting_are_left_out_together() -> None:
+    known = fast_paths.switches(fast_paths.PAGE.read_text())
+
+    assert fast_paths.without(["owners", "next-command", "requests"], known) == {
+        "NOETL_FAST_PATHS_OFF": "owners,next-command",
+        "NOETL_INGRESS": "stream",
+    }
+
+
+def test_the_page_and_the_setting_name_the_same() -> None:
+    known = fast_paths.switches(fast_paths.PAGE.read_text())
+    by_name = {name for name, found in known.items() if "NOETL_FAST_PATHS_OFF" in found}
+
+    assert by_name == set(get_args(FastPath.__value__))
+    assert all(known[name]["NOETL_FAST_PATHS_OFF"] == name for name in by_name)
 
 
 def test_the_services_get_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

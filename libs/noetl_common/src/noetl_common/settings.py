@@ -15,6 +15,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_vali
 from pydantic_core import PydanticUseDefault
 
 from noetl_common.crypto.nkeys import BadKey, KeyLogin, from_creds, from_seed
+from noetl_common.environment.fast_paths import FastPathSettings
 from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 from noetl_common.telemetry.settings import TracingFields
@@ -31,7 +32,7 @@ def _no_service_link(value: Any) -> Any:
 type Port = Annotated[int, BeforeValidator(_no_service_link), Field(ge=0, le=65535)]
 
 
-class NatsSettings(SettingsPiece):
+class NatsSettings(FastPathSettings):
     """The broker and the connection to it."""
 
     nats_url: SecretStr = Field(

@@ -86,8 +86,8 @@ class Orchestrator:
         self._settings = settings
         self._limits = settings.limits()
         self._new_id = ids.next
-        database, patience = Database(background_pool), settings.commit_timeout_seconds
-        self.store = Store(turn_pool, database, commit_timeout_seconds=patience)
+        database = Database(background_pool)
+        self.store = Store(turn_pool, database, settings)
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)

@@ -8,7 +8,7 @@ from functools import partial
 import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import REPLY_HEADER
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import BUCKETS
 from noetl_contract.subjects import replica_moves_subject, replica_subject
 from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN
@@ -227,14 +227,14 @@ async def test_w23_what_is_very_large_is_decided_by_who_has_read_it(shard: Shard
     await eventually(shard.ingress_is_empty)
 
 
-async def open_replica(shard: Shard) -> Replica:
+async def open_replica(shard: Shard, **settings: Json) -> Replica:
     """Open a replica that shares the executions with its siblings from the start."""
-    return await shard.open_replica(with_siblings=True, replicas_active_min=9)
+    return await shard.open_replica(with_siblings=True, replicas_active_min=9, **settings)
 
 
-async def two_replicas(shard: Shard) -> tuple[Replica, Replica]:
+async def two_replicas(shard: Shard, **settings: Json) -> tuple[Replica, Replica]:
     """Open two replicas that know of each other."""
-    first, second = await open_replica(shard), await open_replica(shard)
+    first, second = await open_replica(shard, **settings), await open_replica(shard, **settings)
     await eventually(
         lambda: (
             owned_by(first, second.rooms.replicas.name)

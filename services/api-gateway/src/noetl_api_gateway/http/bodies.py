@@ -7,11 +7,12 @@ on routes that ask for it, and NUL characters, which PostgreSQL stores in no tex
 """
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from litestar import Request
-from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.http.refusals import Refusal, bad_json, bad_shape, not_json
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from litestar.types import Receive, ReceiveMessage
 
 MAX_DEPTH = 128
-_SMALL = 1024
-"""A body within the limits of all routes, whatever the settings."""
 AnyRequest = Request[Any, Any, Any]
 """A request; users, authentication and state are not typed by the edge."""
 
@@ -61,23 +60,28 @@ async def read_json_if_any(request: AnyRequest) -> Json:
 
 
 async def read_bytes(request: AnyRequest) -> bytes:
-    """Return the raw body: a small one past the framework, which reads all headers for it.
+    """Return the raw body.
+
+    It is read past the framework, which makes a map of all headers for it.
 
     Raises:
+        RequestEntityTooLarge: it is larger than its route takes.
         ClientGoneError: the client left while sending it.
     """
     receive = request.receive
-    event = await receive()
+    most = request.route_handler.resolve_request_max_body_size() or math.inf
+    pieces, size, is_last = [], 0, False
+    while not is_last:
+        event = await receive()
+        if event["type"] != "http.request":
+            raise ClientGoneError
+        pieces.append(event.get("body", b""))
+        size += len(pieces[-1])
+        if size > most:
+            raise RequestEntityTooLarge
+        is_last = not event.get("more_body")
+    body = b"".join(pieces)
     # Whoever reads the body once more, and the framework, find what came.
-    request.receive = _once_more(event, receive)
-    if event["type"] == "http.request" and not event.get("more_body"):
-        body = event.get("body", b"")
-        if len(body) <= _SMALL:
-            return body
-    try:
-        body = await request.body()
-    except InternalServerException as error:
-        raise ClientGoneError from error
     request.receive = _once_more(
         {"type": "http.request", "body": body, "more_body": False}, receive
     )

@@ -56,6 +56,7 @@ class SpillReader:
         self._durable = durable
         self._window = window
         self._sender = Sender(bus)
+        self._forwards = bus.settings.takes("owners")
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -104,7 +105,7 @@ class SpillReader:
             owner = None if kind is None else self._handler.replicas.owner_of(execution_id)
             # Many large ones at once would be more than the broker keeps for a connection.
             is_large = len(delivery.data) > self._bus.largest_message // 4
-            if kind is None or owner is None or is_large:
+            if kind is None or owner is None or is_large or not self._forwards:
                 here.append(delivery)
                 continue
             task = asyncio.create_task(self._forward(delivery, execution_id, kind, owner))

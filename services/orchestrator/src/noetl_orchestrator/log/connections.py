@@ -34,8 +34,15 @@ class TurnConnections:
     otherwise be kept until the server analyses them.
     """
 
-    def __init__(self, pool: Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        keeps: bool = True,
+    ) -> None:
         self._pool = pool
+        self._keeps = keeps
         self._monotonic = monotonic
         self._free: list[_Held] = []
 
@@ -50,7 +57,10 @@ class TurnConnections:
         except BaseException:
             await give_back_unsure(self._pool, held.connection)
             raise
-        self._free.append(held)
+        if self._keeps:
+            self._free.append(held)
+        else:
+            await self._pool.release(held.connection)
 
     def count_kept(self) -> int:
         """Count the living, unused connections."""

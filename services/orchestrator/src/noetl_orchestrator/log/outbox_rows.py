@@ -38,17 +38,19 @@ class Told:
         first, last: the positions that it wrote to the log of its execution.
         events: those that outside readers get, each as its message.
         trace: the W3C context that goes on to readers, if there is one.
+        may_be_lost: what only tells of positions need not be in the outbox (O6).
     """
 
     first: int
     last: int
     events: Sequence[JsonObject] = ()
     trace: Json = None
+    may_be_lost: bool = True
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has to be in the outbox; what only tells of positions may be lost (O6)."""
-        return bool(self.events) or self.trace is not None
+        """Whether it has to be in the outbox."""
+        return bool(self.events) or self.trace is not None or not self.may_be_lost
 
     def stored(self) -> str | None:
         """Return what the outbox keeps: the relay reads the events from the log."""
@@ -204,7 +206,8 @@ class OutboxRows:
             for number, row in enumerate(rows)
             if self.commits.are_wanted(row.event_type)
         ]
-        told = Told(first.position, last.position, events, trace)
+        may_be_lost = self.settings.takes("commit-news")
+        told = Told(first.position, last.position, events, trace, may_be_lost)
         return OutboxRow(
             outbox_id=outbox_id,
             owner=last.execution_id,

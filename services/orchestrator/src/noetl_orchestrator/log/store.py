@@ -25,6 +25,7 @@ from noetl_orchestrator.log.stored_rows import (
     RequestKeyHolder,
     UnfoldedEnd,
 )
+from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
 
@@ -35,13 +36,15 @@ class Store:
     Args:
         turns: connections of the turns.
         background: connections of everything else; neither pool can starve the other (F12).
+        settings: the timeout of a commit, and the fast paths.
     """
 
-    def __init__(self, turns: Pool, background: Database, *, commit_timeout_seconds: float) -> None:
-        self._connections = TurnConnections(turns)
+    def __init__(self, turns: Pool, background: Database, settings: Settings) -> None:
+        self._connections = TurnConnections(turns, keeps=settings.takes("turn-connections"))
+        self._shortens = settings.takes("shorter-commits")
         self._turns = Database(turns, borrow=self._connections.borrow).with_statements(__package__)
         self._background = background.with_statements(__package__)
-        self._commit_timeout_seconds = commit_timeout_seconds
+        self._commit_timeout_seconds = settings.commit_timeout_seconds
 
     def count_kept_connections(self) -> int:
         """Count the unused connections that turns keep."""
@@ -59,7 +62,7 @@ class Store:
             Conflict: a key was taken at the same moment; nothing was stored.
             Transient: the database is away; whether it was stored is unknown.
         """
-        form = parameters.shorter_form
+        form = parameters.shorter_form if self._shortens else None
         if form is not None:
             try:
                 row = await self._commit(form, parameters.arguments(form))

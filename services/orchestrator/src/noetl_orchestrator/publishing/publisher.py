@@ -47,6 +47,7 @@ class OutboxPublisher:
         self._pools = pools
         self._commits = rows.commits
         self._shard = settings.shard_index
+        self._publishes = settings.takes("published-rows")
         self.news = CommitNews(bus, shard=settings.shard_index)
         self._confirmations = Confirmations(bus, self._leave)
 
@@ -111,6 +112,8 @@ class OutboxPublisher:
 
     def _may_send(self, messages: Sequence[Outgoing]) -> bool:
         """Return whether there is a connection that keeps up, with the rights for messages."""
+        if not self._publishes:
+            return False
         forbidden = self._bus.forbidden
         size = sum(len(message.body) for message in messages)
         keeps_up = self._bus.nc.pending_data_size + size <= _MOST_UNSENT_BYTES

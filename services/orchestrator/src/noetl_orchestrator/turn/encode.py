@@ -121,7 +121,8 @@ class Encoder:
     ) -> dict[TurnInput, HandedCommand]:
         """Add new commands; return those that go to workers with an answer, and to no queue."""
         spans = unit.spans
-        wishes = unit.wishes() if spans is None else deque()
+        answers_bring_it = spans is None and self.settings.takes("next-command")
+        wishes = unit.wishes() if answers_bring_it else deque()
         handed: dict[TurnInput, HandedCommand] = {}
         for command in unit.rows.commands.values():
             change = unit.rows.changes.get(command.event_id)

@@ -51,7 +51,7 @@ async def serve_rpc(
     busy = {
         subject: handler
         for subject, handler in rules.handlers.items()
-        if direct or handler.operation.is_busy
+        if (direct or handler.operation.is_busy) and bus.settings.takes("busy-requests")
     }
     try:
         for subject, handler in busy.items():
