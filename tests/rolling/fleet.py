@@ -72,6 +72,7 @@ class Fleet:
         url: of the balancer, under which all call the edge.
         code: checkout of the release that is started; None for the one that is installed.
         ends: exit codes of processes that were told to stop.
+        settings: more of them, for all services.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class Fleet:
     code: Path | None = None
     replicas: list[Replica] = field(default_factory=list)
     ends: Counter[int] = field(default_factory=Counter)
+    settings: Mapping[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(
         default_factory=lambda: {
             "NOETL_ENCRYPTION_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -148,12 +150,24 @@ class Fleet:
             assert one.process is not None
             self.ends[one.process.wait(timeout=_STOP_SECONDS)] += 1
 
-    def down(self) -> None:
-        """Kill what is left."""
-        for replica in self.replicas:
+    def kill(self, service: str) -> None:
+        """Kill all replicas of a service."""
+        for replica in self.of(service):
             if replica.process is not None and replica.process.poll() is None:
                 replica.process.kill()
                 replica.process.wait()
+
+    def start(self, service: str) -> None:
+        """Start all replicas of a service and wait until they are ready."""
+        for replica in self.of(service):
+            self._start(replica)
+        for replica in self.of(service):
+            self._await(replica)
+
+    def down(self) -> None:
+        """Kill what is left."""
+        for service in SERVICES:
+            self.kill(service)
 
     def _start(self, replica: Replica) -> None:
         module, more = SERVICES[replica.service]
@@ -174,6 +188,7 @@ class Fleet:
             "WORKER_POOL_NAME": "default",
             # A pod's name, which its successor doesn't have.
             "WORKER_ID": f"{replica.name}-{secrets.token_hex(3)}",
+            **self.settings,
             **more,
         }
         # Tools are found by what is installed, so other code has an environment of its own.

@@ -4,6 +4,7 @@
     make rolling args="--only restart"
     make rolling args="--only upgrade --previous COMMIT"
     make rolling args="--only reshard"
+    make rolling args="--only absence --seconds 300"
 
 Two replicas of each service and of both kinds of workers run as processes; clients and workers
 reach the edges through a TCP balancer that goes by their readiness, as a Service of Kubernetes
@@ -12,7 +13,8 @@ does. Starts, reads and event streams arrive at a steady rate meanwhile.
 `restart` stops each process with SIGTERM and starts it again. `upgrade` begins with the code and
 the schema of an earlier commit, migrates while its services run, and then replaces them one by one.
 `reshard` stops everything with work in flight, doubles the shards with a command that is killed
-again and again, and goes on with two.
+again and again, and goes on with two. `absence` kills all orchestrators, with both ways in of
+writes (`NOETL_INGRESS`), and brings them back after two minutes in which the outcomes come.
 
 It exits 0 when no request failed, every accepted execution has completed with a whole log, each
 command has run once and nothing is left in queues.
@@ -36,6 +38,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import nats
+from absence import absence
 from balancer import Balancer
 from fleet import EDGE, SERVICES, Fleet
 from load import PLAYBOOKS, Load
@@ -251,6 +254,14 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
     tell(load, fleet, began)
 
 
+def leave(fleet: Fleet, balancer: Balancer, seconds: float) -> None:
+    migrations.migrate(fleet.database.dsn)
+    start(fleet, balancer)
+    with httpx.Client(base_url=fleet.url, timeout=60) as client:
+        for one in absence(fleet, client, fleet.folder / "scratch", seconds=seconds):
+            problem(one)
+
+
 def divide(fleet: Fleet, balancer: Balancer) -> None:
     migrations.migrate(fleet.database.dsn)
     start(fleet, balancer)
@@ -411,7 +422,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--only", choices=("restart", "upgrade", "reshard"))
+    arguments.add_argument("--only", choices=("restart", "upgrade", "reshard", "absence"))
+    arguments.add_argument("--seconds", type=float, default=120, help="of absence")
     arguments.add_argument("--rate", type=float, default=3, help="starts a second")
     arguments.add_argument("--previous", help="commit of the release before")
     chosen = arguments.parse_args()
@@ -433,6 +445,17 @@ def main() -> None:
             print("one shard becomes two")
             with fleet_at(folder, "reshard") as (fleet, balancer):
                 divide(fleet, balancer)
+        if chosen.only in {None, "absence"}:
+            for way in ("direct", "stream"):
+                print(f"no orchestrator, writes go {way}")
+                with fleet_at(folder, f"absence-{way}") as (fleet, balancer):
+                    scratch = fleet.folder / "scratch"
+                    scratch.mkdir()
+                    fleet.settings = {
+                        "NOETL_INGRESS": way,
+                        "NOETL_WORKER_SCRIPT_WRITE_PATHS": str(scratch),
+                    }
+                    leave(fleet, balancer, chosen.seconds)
     except BaseException:
         print("left for a look:", folder)
         raise
