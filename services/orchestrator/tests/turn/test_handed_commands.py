@@ -10,8 +10,10 @@ import pytest
 from msgspec import convert
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.workers.pauses import PauseTarget
-from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER
+from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER, IngressMessage
 from noetl_contract.json import JsonObject
+from noetl_engine.outputs import Answer
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.leases.workers import hear, sweep
@@ -156,6 +158,40 @@ async def test_a_late_outcome_gets_no_command(shard: Shard) -> None:
 
     assert late.answer["status"] == "late"
     assert "next" not in late.answer
+
+
+async def test_a_copy_without_effect_gets_no_command(shard: Shard) -> None:
+    """Its sender gave it up, and the copy that was taken went through the stream."""
+    replica = await shard.open_replica()
+    execution_id = await shard.start(LOOP)
+    first, *others = await shard.open_commands(execution_id)
+    outcome = shard.fast(first, data={"data": 0})
+    assert await shard.send(execution_id, outcome) == {"status": "ok"}
+    answered = asyncio.Queue[Answer]()
+
+    class Sender(Caller):
+        async def answered(self, answer: Answer) -> None:
+            answered.put_nowait(answer)
+
+    # Both are there before the turn begins; the last outcome issues a command.
+    for message, wants_command in [
+        *((shard.fast(other, data={"data": 1}), False) for other in others),
+        (outcome, True),
+    ]:
+        replica.rooms.dispatcher.submit(
+            TurnInput(
+                execution_id,
+                convert(message, IngressMessage),
+                Sender(),
+                wants_command=wants_command,
+            )
+        )
+    bodies = [(await asyncio.wait_for(answered.get(), PATIENCE_SECONDS)).body for _ in range(3)]
+
+    assert bodies == [{"status": "ok"}] * 3
+    last = await shard.command(execution_id)
+    assert await handed_for(shard, last) is None
+    await eventually(lambda: shard.notifications(last), what="it is published")
 
 
 async def test_workers_of_a_loop_get_different_commands(shard: Shard) -> None:

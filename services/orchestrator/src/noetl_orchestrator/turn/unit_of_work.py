@@ -79,6 +79,7 @@ class UnitOfWork:
         cut_off: it is over although commands of it were open, and their workers are told so.
         abandoned: commands that ended without their worker, whose children are cancelled.
         followups: what the end starts.
+        effective: outcomes that this unit has taken, unlike copies of what it took before.
         spans: what is recorded of it, where its execution is traced.
     """
 
@@ -104,6 +105,7 @@ class UnitOfWork:
     cut_off: bool = False
     abandoned: list[int] = field(default_factory=list)
     followups: list[Followup] = field(default_factory=list)
+    effective: set[TurnInput] = field(default_factory=set)
     continues_later: bool = False
     spans: UnitSpans | None = None
 
@@ -139,13 +141,15 @@ class UnitOfWork:
         """Return the decided outcomes whose workers want a command, with the one that each ended.
 
         A command of an execution is of the pool of its others, so it may go to any of them. An
-        outcome that may have been committed before wants none: what went with it is released.
+        outcome that may have been committed before wants none: what went with it is released. So
+        does a copy without effect: its sender has given it up, and another copy was answered.
         """
         found: dict[int, TurnInput] = {}
         for turn_input, answer in self.answers:
             message = turn_input.message
             if (
                 turn_input.wants_command
+                and turn_input in self.effective
                 and not turn_input.is_repeated
                 and isinstance(message, CommandOutcomeMessage)
                 and not turn_input.stored_events
@@ -227,6 +231,8 @@ class UnitOfWork:
     ) -> None:
         if isinstance(message, EventsMessage | CommandStartMessage | CommandOutcomeMessage):
             self._note_posted(turn_input, message, decision.events)
+            if decision.events:
+                self.effective.add(turn_input)
         elif isinstance(message, ExecuteMessage) and decision.events:
             self.start, self.deadline = message, turn_input.deadline
         elif isinstance(message, CancelMessage) and decision.events and turn_input.cascade:
