@@ -117,9 +117,13 @@ class Door:
             await self._handler.take_here(taken)
 
     async def _follow_owners(self) -> None:
-        """Subscribe to the buckets that are owned now, and in a moment to these alone."""
+        """Subscribe to the buckets that are owned now, and in a moment to these alone.
+
+        At once, while this process can decide nothing.
+        """
         if self._has_news:
-            self._has_news, self._leave_at = False, monotonic() + _LEAVE_SECONDS
+            rest = 0.0 if self._handler.replicas.is_withdrawn else _LEAVE_SECONDS
+            self._has_news, self._leave_at = False, monotonic() + rest
         owned = self._handler.replicas.owned_buckets
         for bucket in owned - self._open.keys():
             subject = writes_of_bucket(self._shard, bucket)
