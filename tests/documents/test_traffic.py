@@ -3,17 +3,30 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from subprocess import TimeoutExpired
 from time import monotonic
 
 import pytest
 from fenced import ROOT
-from noetl_testkit.stack import Stack
+from noetl_contract.rpc.registry import all_operations
+from noetl_testkit.stack import Stack, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
 from readmes import root_of
-from traffic import METRICS, Played, Traffic, traffic_of
+from traffic import METRICS, POOLS, Played, Traffic, family_of, traffic_of
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-TRANSPORTS = {"nats": "#### Workers at the broker", "http": "#### Workers over HTTP"}
+TABLES = {
+    ("nats", "direct"): "#### Workers at the broker",
+    ("http", "direct"): "#### Workers over HTTP",
+    ("nats", "stream"): "#### Workers at the broker, where all is stored first",
+    ("http", "stream"): "#### Workers over HTTP, where all is stored first",
+}
+"""Headings by the transport of the workers and by `NOETL_INGRESS`.
+
+The tables of `stream` have the rows that differ from those of `direct`.
+"""
+NOT_COUNTED = "#### Of no step"
 COLUMNS = (
     *("an execution of one quick step", "each further quick step"),
     *("a longer one", "one with a large command"),
@@ -31,20 +44,50 @@ type Bounds = tuple[int, int]
 type Table = dict[str, list[Bounds]]
 
 
+def table_of(page: str, transport: str, ingress: str) -> Table:
+    """Return what a page says about a transport and a way in."""
+    table = table_below(page, TABLES[transport, "direct"])
+    if ingress == "direct":
+        return table
+    changes = table_below(page, TABLES[transport, ingress])
+    for key, cells in changes.items():
+        assert table.get(key) != cells, f"`{key}` is the same with both, and needs no row"
+    return {key: cells for key, cells in (table | changes).items() if any(map(any, cells))}
+
+
 def table_below(page: str, title: str) -> Table:
     """Return the rows of the table below a heading: the fewest and the most, by what is counted."""
-    _, found, below = page.partition(f"{title}\n")
-    assert found, f"the page has no `{title}`"
-    head, *rows = re.findall(r"^\| (.*) \|$", below.partition("\n#")[0], re.MULTILINE)
+    head, *rows = _rows_below(page, title)
     assert tuple(head.split(" | ")[1:5]) == COLUMNS
     table: Table = {}
     for row in rows:
         name, *cells = (cell.strip() for cell in row.split(" | "))
-        key = name.strip("`")
-        key = root_of(key) or key
+        key = _key_of(name)
         assert key not in table, f"`{key}` is there twice"
         table[key] = [_bounds(cell) for cell in cells[:4]]
     return table
+
+
+def not_counted(page: str) -> frozenset[str]:
+    """Return the families of subjects of which a page says that they belong to no step."""
+    _, *rows = _rows_below(page, NOT_COUNTED)
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    families = [family_of(name) for name in named]
+    assert len(families) == len(set(families)), "one is there twice"
+    return frozenset(families)
+
+
+def _rows_below(page: str, title: str) -> list[str]:
+    _, found, below = page.partition(f"{title}\n")
+    assert found, f"the page has no `{title}`"
+    rows = re.findall(r"^\| (.*) \|$", below.partition("\n#")[0], re.MULTILINE)
+    assert len(rows) > 1, f"no table below `{title}`"
+    return rows
+
+
+def _key_of(name: str) -> str:
+    key = name.strip("`")
+    return key if key == name or key in METRICS else family_of(key)
 
 
 def _bounds(cell: str) -> Bounds:
@@ -72,16 +115,53 @@ def differences(table: Table, kinds: list[str], found: Counter[str]) -> list[str
     return told
 
 
+@dataclass(frozen=True)
+class Served:
+    """A stack with workers of both transports, each in a pool of its own."""
+
+    stack: Stack
+    ingress: str
+
+
+@pytest.fixture(scope="module", params=["direct", "stream"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    log = tmp_path_factory.mktemp("traffic") / "worker.log"
+    environment = {"NOETL_INGRESS": request.param, "NOETL_WORKER_TRANSPORT": "nats"}
+    with running_stack(environment=environment) as stack:
+        worker = stack.start_worker(
+            "over-http", log=log, NOETL_WORKER_TRANSPORT="http", WORKER_POOL_NAME=POOLS["http"]
+        )
+        try:
+            yield Served(stack, request.param)
+        finally:
+            worker.terminate()
+            try:
+                worker.wait(timeout=PATIENCE_SECONDS)
+            except TimeoutExpired:
+                worker.kill()
+
+
+@pytest.fixture(params=["nats", "http"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def traffic(transport_stack: Stack) -> Iterator[Traffic]:
-    with traffic_of(transport_stack) as traffic:
+def traffic(served: Served, transport: str) -> Iterator[Traffic]:
+    with traffic_of(
+        served.stack,
+        transport=transport,
+        is_direct=served.ingress == "direct",
+        not_counted=not_counted(PAGE),
+    ) as traffic:
         yield traffic
 
 
 @pytest.fixture
-def table(transport_stack: Stack) -> Table:
-    transport = transport_stack.environment["NOETL_WORKER_TRANSPORT"]
-    return table_below(PAGE, TRANSPORTS[transport])
+def table(served: Served, transport: str) -> Table:
+    return table_of(PAGE, transport, served.ingress)
 
 
 def undisturbed(table: Table, traffic: Traffic, kinds: list[str]) -> Counter[str]:
@@ -111,7 +191,7 @@ def _settled(table: Table, played: Played) -> tuple[Counter[str], list[str]]:
         nonlocal looks
         count = played.count()
         told = differences(table, played.kinds, count.of)
-        if count.is_disturbed or not told:
+        if count.is_disturbed or (count.is_whole and not told):
             return count.of, told
         # Services count a moment after they have sent.
         looks += count.is_whole
@@ -136,19 +216,32 @@ def test_everything_that_the_page_names_is_seen(table: Table, traffic: Traffic) 
         seen |= undisturbed(table, traffic, kinds).keys()
 
     assert seen == table.keys()
+    # Whatever else has passed is named, too.
+    others = {one.family for one in traffic.messages} - table.keys()
+    assert others <= traffic.not_counted
 
 
 def test_the_tables_name_subjects_that_there_are() -> None:
-    for title in TRANSPORTS.values():
-        named = {key for key in table_below(PAGE, title) if key.startswith("noetl")}
+    for transport, ingress in TABLES:
+        named = {key for key in table_of(PAGE, transport, ingress) if key.startswith("noetl")}
 
-        assert {key for key in named if root_of(key) != key} <= METRICS.keys()
+        assert named.isdisjoint(not_counted(PAGE))
+        assert {key for key in named if not is_sent(key)} <= METRICS.keys()
+    assert [one for one in not_counted(PAGE) if one.startswith("noetl") and not is_sent(one)] == []
+
+
+def is_sent(family: str) -> bool:
+    operations = {
+        f"noetl_rpc.{one.service}.{'<shard>' if one.scope == 'shard' else 'cluster'}.{one.name}"
+        for one in all_operations()
+    }
+    return family in operations or root_of(family) == family
 
 
 def test_the_picture_has_the_subjects_of_the_tables() -> None:
     picture = PAGE.partition("```\n")[2].partition("```")[0]
     drawn = {root_of(word) for word in re.findall(r"noetl[\w.]+", picture)}
-    tables = [table_below(PAGE, title) for title in TRANSPORTS.values()]
+    tables = [table_of(PAGE, *key) for key in TABLES]
 
     assert drawn == {root_of(key) for table in tables for key in table} - {None}
 
@@ -157,12 +250,17 @@ _TABLE = (
     "#### Workers over HTTP\n\n"
     f"| what | {' | '.join(COLUMNS)} | who |\n|---|---|---|---|---|---|\n"
     "| `noetl.commands.<pool>` | 1 | 1 | 1 | 1 | the relay |\n"
-    "| answers | 2 | 0\N{EN DASH}1 | 2 |  | x |\n\n#### Other\n\n| a | b |\n"
+    "| answers | 2 | 0\N{EN DASH}1 | 2 |  | x |\n\n"
+    "#### Workers over HTTP, where all is stored first\n\n"
+    f"| what | {' | '.join(COLUMNS)} | who |\n|---|---|---|---|---|---|\n"
+    "| answers | 0 | 0 | 0 | 0 | x |\n| `noetl_ingress.…` | 1 | 1 | 1 | 1 | x |\n"
+    "#### Of no step\n\n| what | who |\n|---|---|\n"
+    "| `noetl_hint.moved.<shard>`, `$JS.API.STREAM.INFO.…` | x |\n"
 )
 
 
 def test_a_subject_too_few_one_too_many_and_another_number_are_differences() -> None:
-    table = table_below(_TABLE, TRANSPORTS["http"])
+    table = table_of(_TABLE, "http", "direct")
 
     assert table == {
         "noetl.commands": [(1, 1), (1, 1), (1, 1), (1, 1)],
@@ -175,3 +273,22 @@ def test_a_subject_too_few_one_too_many_and_another_number_are_differences() -> 
         "noetl.commands: 0, and the page says 3 to 3",
         "noetl_ingress: 1, and the page says 0 to 0",
     ]
+
+
+def test_a_table_of_the_stream_changes_rows_and_takes_some_away() -> None:
+    assert table_of(_TABLE, "http", "stream") == {
+        "noetl.commands": [(1, 1), (1, 1), (1, 1), (1, 1)],
+        "noetl_ingress": [(1, 1), (1, 1), (1, 1), (1, 1)],
+    }
+    again = _TABLE.replace("| answers | 0 | 0 | 0 | 0 |", "| `noetl.commands.x` | 1 | 1 | 1 | 1 |")
+    with pytest.raises(AssertionError, match="is the same with both"):
+        table_of(again, "http", "stream")
+
+
+def test_what_belongs_to_no_step_is_named_and_not_guessed() -> None:
+    assert not_counted(_TABLE) == {"noetl_hint.moved", "$JS.API.STREAM.INFO"}
+    assert family_of("noetl_rpc.catalog.cluster.runtime.heartbeat") != family_of(
+        "noetl_rpc.catalog.cluster.runtime.liveness"
+    )
+    with pytest.raises(ValueError, match="nobody sends to"):
+        family_of("unknown.subject")

@@ -15,9 +15,16 @@ import nats
 import orjson
 from nats.aio.msg import Msg
 from noetl_contract.ingress import AGAIN_HEADER, REPLY_HEADER
-from noetl_contract.subjects import COMMANDS_ROOT, INGRESS_ROOT, WRITES_ROOT
+from noetl_contract.subjects import (
+    COMMANDS_ROOT,
+    COMMITS_ROOT,
+    EVENTS_ROOT,
+    INBOX_ROOT,
+    INGRESS_ROOT,
+    WRITES_ROOT,
+)
 from noetl_testkit.bus import flush
-from noetl_testkit.stack import Stack, execute, register
+from noetl_testkit.stack import Stack, register
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
 from readmes import root_of
 
@@ -31,8 +38,12 @@ METRICS = {
 }
 """Counters of the services, with whose they are; all label values together."""
 
-_COMMITS = "noetl_commits"
+POOLS = {"nats": "shared", "http": "over_http"}
+"""Worker pools by the transport of their workers."""
+
+_CLAIM = "noetl_rpc.orchestrator.<shard>.claim"
 _DELIVERY = "$JS.ACK."
+_BROKER = re.compile(r"\$JS\.(?:API\.(?:INFO|(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+)|ACK|EVENT)\b")
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOOLS = {
     "quick": "{kind: noop}",
@@ -42,6 +53,26 @@ _TOOLS = {
 }
 _SHORT_SECONDS = 1.0
 """A worker takes commands with answers for so long, then one from the queue."""
+
+
+def family_of(subject: str) -> str:
+    """Return what a subject, or one that a page writes, is counted as.
+
+    That is its root (`readmes.root_of`), of a request also its operation, and of a subject of the
+    broker the request to it.
+
+    Raises:
+        ValueError: nobody sends there.
+    """
+    if subject.startswith("noetl_rpc."):
+        _, service, place, operation = subject.split(".", 3)
+        return f"noetl_rpc.{service}.{'cluster' if place == 'cluster' else '<shard>'}.{operation}"
+    if subject.startswith(INBOX_ROOT):
+        return INBOX_ROOT
+    found = root_of(subject) or ((match := _BROKER.match(subject)) and match[0])
+    if not found:
+        raise ValueError(f"nobody sends to `{subject}`")
+    return found
 
 
 @dataclass(frozen=True)
@@ -54,6 +85,11 @@ class Seen:
     data: bytes
 
     @property
+    def family(self) -> str:
+        """What it is counted as."""
+        return family_of(self.subject)
+
+    @property
     def kind(self) -> str:
         """The last token of the subject: of a write, its kind."""
         return self.subject.rpartition(".")[2]
@@ -64,7 +100,7 @@ class Count:
     """What one execution of the playbook has come to.
 
     Attributes:
-        of: numbers by root of the subject, by metric, and by what the database has.
+        of: numbers by family of the subject, by metric, and by what the database has.
         is_disturbed: something took too long or came twice, so that the numbers are not the usual.
         is_whole: nothing is to be sent any more: writes are answered, rows published, commits told.
     """
@@ -76,10 +112,22 @@ class Count:
 
 @dataclass
 class Traffic:
-    """Everything that passes on a stack's broker during a block."""
+    """Everything that passes on a stack's broker during a block.
+
+    Attributes:
+        stack: the stack; nobody else may use it.
+        client: a client of its edge.
+        transport: that of the workers that run the executions.
+        is_direct: whether writes are requested of their owners, else all are stored first.
+        not_counted: families of subjects that belong to no step.
+        messages: all of them, oldest first.
+    """
 
     stack: Stack
     client: httpx.Client
+    transport: str
+    is_direct: bool
+    not_counted: frozenset[str]
     messages: list[Seen] = field(default_factory=list)
 
     def execute(self, kinds: list[str]) -> "Played":
@@ -88,7 +136,9 @@ class Traffic:
         register(self.client, _playbook(path, kinds))
         begun = len(self.messages)
         before = self.metrics()
-        played = Played(self, kinds, begun, before, execute(self.client, path))
+        body = {"path": path, "execution_pool": POOLS[self.transport]}
+        answer = self.client.post("/api/execute", json=body).raise_for_status().json()
+        played = Played(self, kinds, begun, before, int(answer["execution_id"]))
         wait_for(played.end, what="the end of the execution on the broker")
         return played
 
@@ -122,7 +172,7 @@ class Played:
             (
                 one
                 for one in self.traffic.messages[self.begun :]
-                if root_of(one.subject) == "noetl.events"
+                if one.family == EVENTS_ROOT
                 and str(self.execution_id) in one.subject
                 and orjson.loads(one.data)["event_type"] == "playbook.completed"
             ),
@@ -134,13 +184,15 @@ class Played:
         rows = asyncio.run(self._rows())
         own = [one for one in self.traffic.messages[self.begun :] if self._is_own(one, rows.ids)]
         found = Counter(rows.counts)
-        found.update(root for one in _once(own) if (root := root_of(one.subject)))
+        found.update(one.family for one in _once(own))
         writes = [one for one in own if REPLY_HEADER in one.headers]
         replies = {one.headers[REPLY_HEADER] for one in writes}
+        for family in self.traffic.not_counted:
+            del found[family]
         seen = self.traffic.messages[self.begun :]
         found[ANSWERS] = sum(one.subject in replies for one in seen)
         found.update(self.traffic.metrics() - self.metrics_before)
-        told = [orjson.loads(one.data)["last"] for one in own if root_of(one.subject) == _COMMITS]
+        told = [orjson.loads(one.data)["last"] for one in own if one.family == COMMITS_ROOT]
         is_whole = (
             not rows.unpublished
             and max(told, default=0) >= rows.last
@@ -156,23 +208,19 @@ class Played:
     def _has_others(self, seen: list[Seen], own: list[Seen]) -> bool:
         """Whether another execution was under way: services count for all of them together."""
         known = {id(one) for one in own}
-        roots = {COMMANDS_ROOT, WRITES_ROOT, INGRESS_ROOT}
-        others = (root_of(one.subject) for one in seen if id(one) not in known)
-        return not roots.isdisjoint(others)
+        others = (one.family for one in seen if id(one) not in known)
+        return not {COMMANDS_ROOT, WRITES_ROOT, INGRESS_ROOT}.isdisjoint(others)
 
     def _is_disturbed(self, own: list[Seen], writes: list[Seen]) -> bool:
-        begun = next((one.at for one in own if root_of(one.subject) == "noetl.commands"), 0.0)
+        begun = next((one.at for one in own if one.family == COMMANDS_ROOT), 0.0)
         end = self.end()
         starts = {one.subject for one in writes if one.kind == "start"}
         # Of a command whose notification was in doubt: a worker that heard nothing for a while.
-        claims = sum(one.subject.startswith("noetl_rpc.") and one.kind == "claim" for one in own)
+        claims = sum(one.family == _CLAIM for one in own)
+        other_way = INGRESS_ROOT if self.traffic.is_direct else WRITES_ROOT
         return (
             any(AGAIN_HEADER in one.headers for one in own)
-            or any(
-                one.kind in {"execute", "outcome"}
-                for one in writes
-                if root_of(one.subject) == "noetl_ingress"
-            )
+            or any(one.kind in {"execute", "outcome"} for one in writes if one.family == other_way)
             or (bool(starts) and set(self.kinds) == {"quick"})
             or sum(one.kind == "start" for one in writes) > len(self.kinds) - 1
             or claims > self.kinds.count("large")
@@ -225,8 +273,10 @@ def _once(messages: list[Seen]) -> Iterator[Seen]:
 
 
 @contextmanager
-def traffic_of(stack: Stack) -> Iterator[Traffic]:
-    """Listen to everything on a stack's broker during the block."""
+def traffic_of(
+    stack: Stack, *, transport: str, is_direct: bool, not_counted: frozenset[str]
+) -> Iterator[Traffic]:
+    """Listen to everything on a stack's broker during the block; see `Traffic`."""
     is_ready, is_over = threading.Event(), threading.Event()
 
     async def listen(messages: list[Seen]) -> None:
@@ -246,7 +296,7 @@ def traffic_of(stack: Stack) -> Iterator[Traffic]:
             await client.close()
 
     with stack.client() as client:
-        traffic = Traffic(stack, client)
+        traffic = Traffic(stack, client, transport, is_direct, not_counted)
         thread = threading.Thread(target=lambda: asyncio.run(listen(traffic.messages)))
         thread.start()
         try:
