@@ -1,6 +1,7 @@
-"""The README of a service names every subject that its login at the broker may use, and no other.
+"""READMEs name what is there: of a service its subjects and rooms, of a package its modules.
 
-What a login may do is computed from the code (`noetl_contract.documents.broker_users`). Subjects
+A service's README names every subject that its login at the broker may use, and no other. What a
+login may do is computed from the code (`noetl_contract.documents.broker_users`). Subjects
 are named by their roots: what stands before the first parameter, ``noetl_write`` for
 ``noetl_write.{shard}.{bucket}.{execution_id}.{kind}``, and ``noetl_rpc.<service>`` for requests.
 """
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from findings import run
+from findings import run, source_folders
 from noetl_contract.channels import CHANNELS
 from noetl_contract.documents.broker_logins import SERVICES, BrokerUser
 from noetl_contract.documents.broker_users import broker_users
@@ -19,6 +20,7 @@ RECEIVED = "Messages received"
 SENT = "Messages sent"
 
 _ROW = re.compile(r"^\| (`.+?`) \|", re.MULTILINE)
+_ROOMS = re.compile(r"^\| (room|module) \| holds \|\n\|---\|---\|\n((?:\|.*\n?)*)", re.MULTILINE)
 _NAMED = re.compile(r"`([^`]+)`")
 _ROOTS = sorted(
     ((channel.address or "").partition(".{")[0] for channel in CHANNELS if channel.address),
@@ -58,19 +60,47 @@ def rights(user: BrokerUser) -> tuple[set[str], set[str]]:
 
 
 def find(root: Path) -> Iterator[str]:
-    """Find subjects that a README lacks, and those that its service may not use."""
+    """Find what a README lacks, and what it names that its service or package has not."""
+    yield from _subjects(root)
+    for package in source_folders(root):
+        yield from _rooms(root, package)
+
+
+def _subjects(root: Path) -> Iterator[str]:
     users = {user.name: user for user in broker_users()}
     for service, name in (*((one, one) for one in SERVICES), ("worker", "worker-shared")):
         path = root / "services" / service / "README.md"
+        place = path.relative_to(root)
         if not path.exists():
+            if path.parent.exists():
+                yield f"{place} is not there"
             continue
-        text, place = path.read_text(), path.relative_to(root)
+        text = path.read_text()
         for title, wanted in zip((RECEIVED, SENT), rights(users[name]), strict=True):
             named = _named(text, title)
             for one in sorted(wanted - named):
                 yield f"{place}: the table below `{title}` lacks `{one}`"
             for one in sorted(named - wanted):
                 yield f"{place}: below `{title}` is `{one}`, which the service may not use"
+
+
+def _rooms(root: Path, package: Path) -> Iterator[str]:
+    """Compare the table of a package's rooms, which a service has to have, or of its modules."""
+    path = package.parents[1] / "README.md"
+    place = path.relative_to(root)
+    rooms = {one.name for one in package.iterdir() if any(one.glob("*.py"))}
+    table = _ROOMS.search(path.read_text()) if path.exists() else None
+    if table is None:
+        if rooms and place.parts[0] == "services":
+            yield f"{place} has no table `room | holds`"
+        return
+    modules = {one.stem for one in package.glob("*.py") if not one.stem.startswith("__")}
+    wanted = rooms if table[1] == "room" else rooms | modules
+    named = {name.strip("/") for name in _NAMED.findall("".join(_ROW.findall(table[2])))}
+    for one in sorted(wanted - named):
+        yield f"{place}: the table of its {table[1]}s lacks `{one}`"
+    for one in sorted(named - wanted):
+        yield f"{place}: there is no {table[1]} `{one}`"
 
 
 def _named(text: str, title: str) -> set[str]:

@@ -64,3 +64,44 @@ def test_what_only_the_text_names_is_in_no_table(
     found = list(readmes.find(tmp_path))
 
     assert f"{OUTBOX}: the table below `{readmes.SENT}` lacks `noetl.commands`" in found
+
+
+def test_a_service_without_a_readme_is_found(
+    plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    plant("services/outbox/pyproject.toml", "")
+
+    assert list(readmes.find(tmp_path)) == [f"{OUTBOX} is not there"]
+
+
+def test_a_room_too_few_and_one_too_many_are_found(
+    plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    for name in ("__init__", "app", "turn/__init__", "log/store"):
+        plant(f"services/x/src/noetl_x/{name}.py", "")
+    place = "services/x/README.md"
+    table = "| room | holds |\n|---|---|\n| `turn/` | `decisions` |\n| `gone/` | x |\n"
+    plant(place, f"# x\n\n{table}\n| `a` | b |\n")
+
+    assert list(readmes.find(tmp_path)) == [
+        f"{place}: the table of its rooms lacks `log`",
+        f"{place}: there is no room `gone`",
+    ]
+    plant(place, "# x\n")
+    assert list(readmes.find(tmp_path)) == [f"{place} has no table `room | holds`"]
+
+
+def test_a_table_of_modules_has_modules_and_folders(
+    plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    for name in ("__init__", "app", "kept", "turn/__init__"):
+        plant(f"packages/x/src/noetl_x/{name}.py", "")
+    place = "packages/x/README.md"
+    plant(place, "| module | holds |\n|---|---|\n| `app`, `old` | x |\n| `turn` | x |\n")
+
+    assert list(readmes.find(tmp_path)) == [
+        f"{place}: the table of its modules lacks `kept`",
+        f"{place}: there is no module `old`",
+    ]
+    plant(place, "# A package without a table\n")
+    assert list(readmes.find(tmp_path)) == []
