@@ -47,3 +47,18 @@ def test_what_is_wrong_with_a_rule_is_told(
     (found,) = rulebook.find(tmp_path)
 
     assert found.startswith(f"docs/rules.md: {told}")
+
+
+@pytest.mark.parametrize("title", ["held by", "fast way held by", "how", "rule"])
+def test_a_statement_of_another_page_without_its_evidence_is_told(
+    title: str, plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    rows = "| one | a | `W1` |\n| two | `a | b` | |\n| three | c |\n"
+    table = f"| what | said | {title} |\n|---|---|---|\n{rows}"
+    plant("docs/some/page.md", f"# A page\n\n{table}\nText.\n")
+    plant("docs/other.md", "| what | said |\n|---|---|\n| one | |\n")
+
+    assert list(rulebook.find(tmp_path)) == [
+        f"docs/some/page.md: of `two` the cell `{title}` is empty",
+        f"docs/some/page.md: of `three` the cell `{title}` is empty",
+    ]
