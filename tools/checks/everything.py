@@ -30,4 +30,4 @@ def find(root: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    run(find)
+    run(find, rooms.warnings, sizes.warnings)

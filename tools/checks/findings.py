@@ -33,8 +33,14 @@ def source_folders(root: Path) -> list[Path]:
     return [path for path in found if (path / "__init__.py").is_file()]
 
 
-def run(check: Check) -> None:
-    """Print what a check finds in this checkout and end with 1 if it finds anything."""
+def run(check: Check, *warnings: Check) -> None:
+    """Print what a check finds in this checkout and end with 1 if it finds anything.
+
+    Warnings are printed too, and end nothing.
+    """
+    for warn in warnings:
+        for warning in warn(ROOT):
+            sys.stdout.write(f"warning: {warning}\n")
     found = list(check(ROOT))
     for finding in found:
         sys.stdout.write(f"{finding}\n")

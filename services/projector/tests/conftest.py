@@ -17,7 +17,7 @@ from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.replay.handlers import ReplayHandlers
 from noetl_projector.replay.store import ReplayStore

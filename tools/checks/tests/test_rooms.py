@@ -5,6 +5,7 @@ import pytest
 import rooms
 
 PACKAGE = "services/outbox/src/noetl_outbox"
+ASKS = "change that, or say why not in a comment `# size: …`"
 
 
 def _modules(plant: Callable[[str, str], None], *names: str) -> None:
@@ -18,10 +19,42 @@ def test_a_dozen_modules_fit_a_folder(plant: Callable[[str, str], None], tmp_pat
     assert list(rooms.find(tmp_path)) == []
 
 
-def test_thirteen_do_not(plant: Callable[[str, str], None], tmp_path: Path) -> None:
+def test_thirteen_are_asked_why(plant: Callable[[str, str], None], tmp_path: Path) -> None:
     _modules(plant, *(f"m{n}" for n in range(13)))
 
-    assert list(rooms.find(tmp_path)) == [f"{PACKAGE}: 13 modules, at most 12 fit a folder"]
+    assert list(rooms.find(tmp_path)) == [f"{PACKAGE}: 13 modules, at most 12 fit a folder: {ASKS}"]
+
+    plant(f"{PACKAGE}/__init__.py", "# size: one module for each kind\n")
+    assert list(rooms.find(tmp_path)) == []
+    assert list(rooms.warnings(tmp_path)) == [
+        f"{PACKAGE}: 13 modules, at most 12 fit a folder, but: one module for each kind"
+    ]
+
+
+def test_a_folder_of_one_module_is_asked_why(
+    plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    # A package may be of one module, and so may a folder that has folders.
+    _modules(plant, "app", "room/__init__", "room/only", "house/door", "house/one/a", "house/one/b")
+
+    assert list(rooms.find(tmp_path)) == [
+        f"{PACKAGE}/room: one module, which makes no folder: {ASKS}"
+    ]
+
+    plant(f"{PACKAGE}/room/__init__.py", "# size: packages of others bring more\n")
+    assert list(rooms.find(tmp_path)) == []
+    assert len(list(rooms.warnings(tmp_path))) == 1
+
+
+def test_a_reason_that_nobody_asks_for_is_told(
+    plant: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    _modules(plant, "a", "b")
+    plant(f"{PACKAGE}/__init__.py", "# size: there were thirteen before\n")
+
+    assert list(rooms.find(tmp_path)) == [
+        f"{PACKAGE}: 2 modules need no `# size: there were thirteen before`"
+    ]
 
 
 def test_two_modules_may_share_a_prefix_and_three_may_not(
@@ -40,7 +73,7 @@ def test_two_modules_may_share_a_prefix_and_three_may_not(
 def test_a_name_has_to_say_something(
     name: str, plant: Callable[[str, str], None], tmp_path: Path
 ) -> None:
-    _modules(plant, name)
+    _modules(plant, name, "misc/other" if "/" in name else "other")
 
     word = name.partition("/")[0]
     assert [found.partition(": ")[2] for found in rooms.find(tmp_path)] == [

@@ -20,7 +20,7 @@ from noetl.follow.progress import Progress
 from noetl.follow.servers import RefusedError, connection_of, token_of
 from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
 from noetl.follow.view import View, print_result, terminal_view
-from noetl.printed.lines import follow_printed
+from noetl.printed import follow_printed
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside

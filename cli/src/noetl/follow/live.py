@@ -12,7 +12,7 @@ from rich.text import Text
 
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
-from noetl.printed.lines import PrintedLine
+from noetl.printed import PrintedLine
 
 COLOURS = {
     StepState.WAITING: "dim",

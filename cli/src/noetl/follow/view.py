@@ -13,7 +13,7 @@ from noetl_contract.json import Json
 
 from noetl.follow.progress import Progress, StepProgress, StepState
 from noetl.follow.words import MARKS, describe
-from noetl.printed.lines import PrintedLine
+from noetl.printed import PrintedLine
 
 
 class View(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from noetl.follow.servers import client_of, connection_of
 from noetl.logs.lines import Line
-from noetl.printed.lines import PrintedLine, follow_printed, printed_before
+from noetl.printed import PrintedLine, follow_printed, printed_before
 
 PLACE = "output"
 

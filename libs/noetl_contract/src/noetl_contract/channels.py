@@ -45,7 +45,7 @@ from noetl_contract.ingress import (
     StoredMessage,
 )
 from noetl_contract.json import Json
-from noetl_contract.pages.requests import PageHint, PageRequest, PageResult
+from noetl_contract.pages import PageHint, PageRequest, PageResult
 from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply

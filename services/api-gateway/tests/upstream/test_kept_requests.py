@@ -8,7 +8,7 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.pages.requests import NoRightError, PageRequests
 from noetl_common.bus import jetstream
 from noetl_common.bus.broker import connect
-from noetl_contract.pages.requests import PageRequest, PageResult
+from noetl_contract.pages import PageRequest, PageResult
 from noetl_contract.streams import PAGES
 from noetl_testkit.bus import nats_settings
 from noetl_testkit.nats import NatsServer, running_nats

@@ -14,8 +14,8 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
-from noetl_common.report.state import queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_common.state import queue_states, state_handler
 from noetl_contract.hints import TriggerHint
 from noetl_contract.rpc.states import CATALOG_STATE
 from noetl_contract.streams import audit_durable
@@ -28,7 +28,7 @@ from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
 from noetl_catalog.libraries.resolver import Resolver
-from noetl_catalog.plugins.handlers import PluginHandlers
+from noetl_catalog.plugins import PluginHandlers
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore

@@ -20,7 +20,7 @@ from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.libraries.requirements import Requirements
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CheckDocument, EntryName, RegisterDocument
-from noetl_testkit.libraries.wheels import make_wheel
+from noetl_testkit.wheels import make_wheel
 from pydantic import SecretStr
 
 PLAYBOOK = """

@@ -11,7 +11,7 @@ from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_contract.rpc import Refusal
 from noetl_engine.playbook.libraries import libraries_of
 from noetl_engine.playbook.yaml import compose
-from noetl_testkit.libraries.wheels import make_source, make_wheel
+from noetl_testkit.wheels import make_source, make_wheel
 from pydantic import SecretStr
 
 

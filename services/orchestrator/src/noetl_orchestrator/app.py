@@ -11,8 +11,8 @@ from noetl_common.logins.stored import database_login
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
-from noetl_common.report.state import pool_states, queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_common.state import pool_states, queue_states, state_handler
 from noetl_contract.http.system.state import QueueState
 from noetl_contract.rpc.orchestrator import (
     CHILD,

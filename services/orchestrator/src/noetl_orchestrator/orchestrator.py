@@ -81,7 +81,9 @@ class Orchestrator:
         resolve: ResolvePath = no_paths,
         ask_plugins: AskPlugins = no_plugins,
     ) -> None:
-        self._resolve, self._ask_plugins = resolve, ask_plugins
+        # size: one line for each part, in the order in which they need each other
+        self._resolve = resolve
+        self._ask_plugins = ask_plugins
         self.triggers = Triggers()
         self._settings = settings
         self._limits = settings.limits()
@@ -93,17 +95,26 @@ class Orchestrator:
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
         outbox_rows = OutboxRows.of(settings)
         self._publisher = OutboxPublisher(bus, settings, outbox_rows, self.pools)
-        self.clock, self.pauses = DatabaseClock(), Pauses()
+        self.clock = DatabaseClock()
+        self.pauses = Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
-        many, most = settings.cache_executions, settings.cache_bytes
-        self.cache = ExecutionCache(max_executions=many, max_bytes=most)
+        self.cache = ExecutionCache(
+            max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
+        )
         origins = Origins(database)
         self.loader = Loader(self.store, origins, executions)
-        stored, most = ResultStore(bus, shard=settings.shard_index), settings.decision_result_bytes
-        self.results = ResultReader(stored, origins, most_bytes=most)
+        self.results = ResultReader(
+            ResultStore(bus, shard=settings.shard_index),
+            origins,
+            most_bytes=settings.decision_result_bytes,
+        )
         self.playbooks = Playbooks(fetch_content, parse, settings)
-        few = settings.replicas_active_min
-        self.replicas = Replicas(bus, self.cache, shard=settings.shard_index, fewest_active=few)
+        self.replicas = Replicas(
+            bus,
+            self.cache,
+            shard=settings.shard_index,
+            fewest_active=settings.replicas_active_min,
+        )
         self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
         self.dispatcher = self._build_dispatcher()
         repetitions = Repetitions(
@@ -123,7 +134,8 @@ class Orchestrator:
             settings=settings,
         )
         self.children = Children(database, settings)
-        self.runs, self.demand = Runs(database), Demand(database, self.pauses)
+        self.runs = Runs(database)
+        self.demand = Demand(database, self.pauses)
         self.claims = ClaimHandler(bus, self.store, self.dispatcher, self.replicas, settings)
         self.intake = IngressHandler(bus, self.dispatcher, self.replicas, settings)
         self.door, self.spill_readers = self._build_ways_in(bus)

@@ -15,8 +15,8 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
-from noetl_common.report.state import state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app, every
+from noetl_common.state import state_handler
 from noetl_contract.rpc.states import OUTBOX_STATE
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import published_filter

@@ -14,8 +14,8 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
-from noetl_common.report.state import queue_states, state_handler
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_common.state import queue_states, state_handler
 from noetl_contract.rpc.states import PROJECTOR_STATE
 from noetl_contract.streams import COMMITS, projector_durable
 
@@ -24,7 +24,7 @@ from noetl_projector.dashboard.measures import EXECUTIONS, measure
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.handlers import ProjectionHandlers
 from noetl_projector.projection.store import ProjectionStore

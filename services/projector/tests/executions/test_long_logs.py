@@ -16,7 +16,7 @@ from noetl_contract.rpc.projector import (
 )
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import ProjectionStore
 from noetl_testkit.postgres import Database as DatabaseAddress
 

@@ -12,7 +12,7 @@ from noetl_contract.rpc.triage import (
     FailuresOf,
     FailuresPage,
 )
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.triage.failures import FailureStore
 from noetl_projector.triage.handlers import TriageHandlers

@@ -12,8 +12,8 @@ import orjson
 import pytest
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.libraries.requirements import requirements_of
-from noetl_testkit.libraries.wheels import make_wheel
 from noetl_testkit.waiting import PATIENCE_SECONDS
+from noetl_testkit.wheels import make_wheel
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.hosting.host.box import landlock_version

@@ -69,7 +69,7 @@ from noetl_projector.executions.store import (
     State,
     Wanted,
 )
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import FAR_BEHIND, ProjectionStore
 from noetl_projector.settings import Settings
 

@@ -10,7 +10,7 @@ from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.masking import masked
 from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
 
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.replay.fold import ReplayRow, replayed
 from noetl_projector.replay.store import ReplayStore
 

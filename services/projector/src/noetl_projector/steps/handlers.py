@@ -9,7 +9,7 @@ from noetl_contract.http.secret_values import without
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import EXECUTIONS_STEPS, StepsPage
 
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import FAR_BEHIND, ProjectionStore
 from noetl_projector.steps.store import Step, StepsRead, StepStore
 

@@ -23,7 +23,7 @@ from noetl_contract.rpc.triage import (
     FailuresPage,
 )
 
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.triage.failures import FailureStore, Group
 from noetl_projector.triage.open_work import OpenWorkStore
 

@@ -10,7 +10,7 @@ from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc.projector import WAITS_LIST, WaitsPage
 from noetl_contract.waits.form import in_order
 
-from noetl_projector.known_secrets.store import KnownSecrets
+from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.waits.store import OpenWait, WaitStore
 
 _MOST = 500

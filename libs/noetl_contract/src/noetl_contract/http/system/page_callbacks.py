@@ -7,7 +7,7 @@ from pydantic import Field
 from noetl_contract.http.scalars import Id
 from noetl_contract.json import Json
 from noetl_contract.model import Model, example
-from noetl_contract.pages.requests import PLAYBOOK_FAILED
+from noetl_contract.pages import PLAYBOOK_FAILED
 
 type RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 

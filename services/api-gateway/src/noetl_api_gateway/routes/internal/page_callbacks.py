@@ -12,7 +12,7 @@ from noetl_contract.http.system.page_callbacks import (
     ProgressAnswer,
     ProgressRequest,
 )
-from noetl_contract.pages.requests import CLIENT_ID, PageError, PageRequest, PageResult
+from noetl_contract.pages import CLIENT_ID, PageError, PageRequest, PageResult
 
 from noetl_api_gateway.access.gatekeeper import gatekeeper_of, principal_of
 from noetl_api_gateway.gateway import Gateway, OpenGateway

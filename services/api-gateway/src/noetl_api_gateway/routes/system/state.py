@@ -3,7 +3,7 @@
 import asyncio
 
 from litestar import Response, get
-from noetl_common.report.state import state_of
+from noetl_common.state import state_of
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.state import (
     GivenUpList,

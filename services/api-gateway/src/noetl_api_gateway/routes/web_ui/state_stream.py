@@ -17,7 +17,7 @@ from litestar.types import ASGIApp
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.pages.requests import CLIENT_ID, PageResult
+from noetl_contract.pages import CLIENT_ID, PageResult
 from noetl_contract.rpc.operation import encode_value
 
 from noetl_api_gateway.access.gatekeeper import gatekeeper_of

@@ -12,7 +12,7 @@ from noetl_contract.events import EventType, ExecutionStatus
 from noetl_contract.http.executions.reads import ExecutionDetail
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.pages.requests import PageError, PageRequest, PageResult
+from noetl_contract.pages import PageError, PageRequest, PageResult
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import (
     EXECUTIONS_GET,

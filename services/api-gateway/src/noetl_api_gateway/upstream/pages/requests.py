@@ -13,7 +13,7 @@ from noetl_common.bus.errors import BusForbidden, BusUnavailable, StreamFull
 from noetl_common.bus.topology import ensure_stream
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_contract.json import JsonObject
-from noetl_contract.pages.requests import PageHint, PageRequest, PageResult
+from noetl_contract.pages import PageHint, PageRequest, PageResult
 from noetl_contract.streams import PAGES
 from noetl_contract.subjects import (
     page_hint_subject,

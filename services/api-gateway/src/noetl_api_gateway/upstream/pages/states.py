@@ -13,7 +13,7 @@ from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_contract.events import EventType, status_of_terminal
 from noetl_contract.json import JsonObject
-from noetl_contract.pages.requests import PageHint
+from noetl_contract.pages import PageHint
 from noetl_contract.subjects import events_filter, page_hint_subject
 from pydantic import ValidationError
 

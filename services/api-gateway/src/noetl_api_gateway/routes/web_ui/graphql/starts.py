@@ -13,7 +13,7 @@ from noetl_contract.http.executions.start import ExecuteAnswer
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.pages.requests import CLIENT_ID, PageRequest
+from noetl_contract.pages import CLIENT_ID, PageRequest
 
 from noetl_api_gateway.access.gatekeeper import gatekeeper_of, principal_of
 from noetl_api_gateway.gateway import Gateway

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from noetl_common.pg.database import Database, Store
+from noetl_common.pg.database import Database
 from noetl_contract.http.secret_values import secret_values
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ _GENERATIONS = 8
 _MOST = 10_000
 
 
-class KnownSecrets(Store):
+class KnownSecrets:
     """What to mask in the answers about an execution; the first event of a log never changes."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
+        self._db = database.with_statements(__package__, "known_secrets.sql")
         self._known: OrderedDict[int, tuple[str, ...]] = OrderedDict()
 
     async def of(self, execution_id: int) -> tuple[str, ...]:

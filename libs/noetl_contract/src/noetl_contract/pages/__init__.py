@@ -1,1 +1,0 @@
-"""What edges and open web pages say to each other."""

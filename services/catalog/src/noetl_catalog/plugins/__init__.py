@@ -1,1 +1,0 @@
-"""Plug-ins as executions and workers ask for them."""

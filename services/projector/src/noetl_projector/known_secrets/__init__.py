@@ -1,1 +1,0 @@
-"""Secret values of executions, to be masked in answers wherever they stand."""

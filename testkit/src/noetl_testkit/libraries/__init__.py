@@ -1,1 +1,0 @@
-"""An index of packages for tests: a folder of small wheels."""
