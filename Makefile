@@ -91,7 +91,7 @@ monitoring: setup
 # Three brokers under load, those that lead are killed; args="--rounds 5 --rate 50".
 .PHONY: cluster
 cluster: setup
-	PYTHONPATH=tests/outages .venv/bin/python tests/outages/cluster_proof.py $(args)
+	PYTHONPATH=tests/e2e/outages .venv/bin/python tests/e2e/outages/cluster_proof.py $(args)
 
 # One execution's trace through every service, for each transport of the workers.
 .PHONY: traces
@@ -105,17 +105,17 @@ pooler: setup
 	.venv/bin/python tools/chart/pooler_rehearsal.py $(args)
 
 chaos: setup
-	.venv/bin/python tests/outages/chaos.py $(args)
+	.venv/bin/python tests/e2e/outages/chaos.py $(args)
 
 # A backup under load, a crash, and two restores: beside the broker's newer store and an empty one.
 .PHONY: drill
 drill: setup
-	.venv/bin/python tests/outages/restore_drill.py $(args)
+	.venv/bin/python tests/e2e/outages/restore_drill.py $(args)
 
 # Every service restarted, and the release before migrated and replaced, under load; args="--only restart".
 .PHONY: rolling
 rolling: setup
-	PYTHONPATH=tests/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
+	PYTHONPATH=tests/e2e/outages:tests/rolling .venv/bin/python tests/rolling/proof.py $(args)
 
 # Passwords of shards changed under load; args="--seconds 120 --every 2" for more.
 .PHONY: rotation
@@ -131,7 +131,7 @@ renewals: setup
 # As root RabbitMQ is installed when it isn't there.
 triggers: setup
 	command -v rabbitmq-server >/dev/null || test -x /usr/sbin/rabbitmq-server || { apt-get update -qq; apt-get install -y --no-install-recommends rabbitmq-server; }
-	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
+	PYTHONPATH=tests/e2e/triggers .venv/bin/python tests/e2e/triggers/proof.py $(args)
 
 # Kill workers between the result and the end of a command; args="--kills 200" for more.
 recorded: setup
@@ -202,7 +202,7 @@ lock:
 console: setup
 	command -v chromium >/dev/null || { apt-get update -qq; apt-get install -y --no-install-recommends chromium; }
 	mkdir -p .noetl/console && NOETL_CONSOLE_PAGES=all NOETL_CONSOLE_SHOTS=.noetl/console \
-		.venv/bin/pytest -q -s -n 0 -p no:cacheprovider tests/console $(args)
+		.venv/bin/pytest -q -s -n 0 -p no:cacheprovider tests/e2e/console $(args)
 
 # What the console's pages cost with a million runs and with a loop of 10,000 iterations;
 # args="--size 100000 --iterations 1000".

@@ -12,9 +12,9 @@ from noetl_testkit.shared_stacks import stack_of
 _DELICATE = frozenset(
     {
         "cli/tests/stack/test_kills.py",
-        "tests/outages/test_kills.py",
-        "tests/outages/test_sharding.py",
-        "tests/outages/test_silent_edge.py",
+        "tests/e2e/outages/test_kills.py",
+        "tests/e2e/outages/test_sharding.py",
+        "tests/e2e/outages/test_silent_edge.py",
     }
 )
 _LONGEST = (
@@ -24,7 +24,7 @@ _LONGEST = (
     "shared stack: http",
     "shared stack: guarded",
     "shared stack: asking",
-    "tests/clients/test_real_cli.py",
+    "tests/e2e/clients/test_real_cli.py",
     "shared stack: edge",
     "tests/playbooks/test_system_playbooks.py",
     "libs/noetl_template/tests/test_hostile_templates.py",

@@ -17,7 +17,9 @@ from real_playbooks import DATABASE
 from .security.access.callers import ASKING
 
 _STACKS = pytest.StashKey[SharedStacks]()
-_UI = os.environ.get("NOETL_TEST_UI_DIR") or str(Path(__file__).parent / "console" / "stand_in")
+_UI = os.environ.get("NOETL_TEST_UI_DIR") or str(
+    Path(__file__).parent / "e2e" / "console" / "stand_in"
+)
 # A service that is merely kept waiting for a processor is no refusal.
 _PATIENT = {
     f"NOETL_{name}_PATIENCE_SECONDS": "60" for name in ("REQUEST", "START", "RESOLVE", "EXISTS")

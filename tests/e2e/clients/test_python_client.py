@@ -9,7 +9,7 @@ from noetl_testkit.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "client.md"
 FAILING = """
 apiVersion: noetl.io/v2
 kind: Playbook

@@ -12,7 +12,7 @@ from noetl_testkit.stack import Stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

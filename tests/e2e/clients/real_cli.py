@@ -54,7 +54,7 @@ workflow:
   - step: start
     tool: {kind: playbook, path: system/PATH/waits, return_step: start}
 """
-_UV = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
+_UV = Path(__file__).parents[3] / ".uv" / "bin" / "uv"
 _COLOURS = re.compile(r"\x1b\[\d+m")
 
 

@@ -15,7 +15,7 @@ from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, finish
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
-from ..security.access.callers import GATEWAY_AT, KEYS, PAGES_AT
+from tests.security.access.callers import GATEWAY_AT, KEYS, PAGES_AT
 
 pytestmark = pytest.mark.e2e
 

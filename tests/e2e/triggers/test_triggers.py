@@ -16,7 +16,7 @@ from proof import register as register_subscription
 from proof import running_runtime
 from sources import bodies, poison, running_source
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "webhook.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "webhook.yaml"
 
 
 @pytest.mark.e2e

@@ -2,11 +2,11 @@
 
 Run by hand, some minutes long::
 
-    .venv/bin/python tests/outages/chaos.py                        # every process, five times each
-    .venv/bin/python tests/outages/chaos.py --orchestrators 2 --outboxes 2
-    .venv/bin/python tests/outages/chaos.py --targets wipe --rounds 3
-    .venv/bin/python tests/outages/chaos.py --targets stack --rounds 3
-    .venv/bin/python tests/outages/chaos.py --targets stop-orchestrator,pg-backends
+    .venv/bin/python tests/e2e/outages/chaos.py                    # every process, five times each
+    .venv/bin/python tests/e2e/outages/chaos.py --orchestrators 2 --outboxes 2
+    .venv/bin/python tests/e2e/outages/chaos.py --targets wipe --rounds 3
+    .venv/bin/python tests/e2e/outages/chaos.py --targets stack --rounds 3
+    .venv/bin/python tests/e2e/outages/chaos.py --targets stop-orchestrator,pg-backends
 
 ``stop-NAME`` freezes a process with SIGSTOP and lets it go on after ``--freeze`` seconds (a worker
 longer than its heartbeats may be silent); ``pg-backends`` ends database sessions in mid-statement,
