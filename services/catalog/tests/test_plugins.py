@@ -1,4 +1,4 @@
-"""Plug-ins: what is registered, which version an execution keeps, and who gets the module."""
+"""Plug-ins: registration, the version that an execution keeps, and access to the module."""
 
 import base64
 import gzip

@@ -151,7 +151,7 @@ async def run_cleanup(
     *,
     settings: Settings,
 ) -> None:
-    """Delete what is silent, expired or old in intervals, until cancelled."""
+    """Delete silent runtimes, expired secrets and old records in intervals, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)

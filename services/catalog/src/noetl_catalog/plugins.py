@@ -21,7 +21,7 @@ _MISSING = "Plug-in not found: {catalog_id}"
 
 
 class PluginHandlers(Handlers):
-    """What executions and workers ask about plug-ins."""
+    """Operations on plug-ins, for executions and workers."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings, parsers: Parsers) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class PluginHandlers(Handlers):
 
     @answers(PLUGIN_PINS)
     async def on_pins(self, request: PluginNames) -> PluginPins:
-        """Return the versions that count now; what is outside of a namespace isn't there."""
+        """Return the current versions of plug-ins; names outside of the namespace are left out."""
         asked: dict[str, PluginReference] = {}
         for name in request.names:
             try:
@@ -44,7 +44,7 @@ class PluginHandlers(Handlers):
 
     @answers(PLUGIN)
     async def on_plugin(self, request: PluginRequest) -> Encoded[PluginBody] | Refusal:
-        """Return a plug-in with its module; who doesn't know its digest doesn't get it."""
+        """Return a plug-in with its module, to callers that send its digest."""
         key = request.catalog_id, request.digest
         kept = self._bodies.get(key)
         if kept is not None:
@@ -70,7 +70,7 @@ class PluginHandlers(Handlers):
 
 
 def _read(content: str, *, most: int) -> PluginBody | None:
-    """Return the plug-in of a document that was registered; None when it is none any more."""
+    """Return the plug-in of a registered document; None when this release can't read it."""
     try:
         tree = to_json(compose(content))
         return read_plugin(tree, most=most) if isinstance(tree, dict) else None

@@ -26,7 +26,7 @@ class Settings(
 
     @property
     def needs_login(self) -> bool:
-        """Whether callers must say who they are; `auto` goes by the address of the own port.
+        """Whether callers must authenticate; `auto` decides by the address of the own port.
 
         This port is bound like the edge's: in containers to all addresses, else to loopback.
         """

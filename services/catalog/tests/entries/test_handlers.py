@@ -171,7 +171,7 @@ async def test_an_agent_with_a_workflow_is_read_as_a_playbook(ask: Ask) -> None:
     ]
     assert "problems" not in (await ask("register", content=agent)).body
     assert len((await ask("register", content=wrong)).body["problems"]) == 1
-    # One without only tells of an agent elsewhere.
+    # An agent without steps only describes an agent elsewhere.
     kept = await ask("register", content="kind: Agent\nmetadata: {path: elsewhere}\n")
     assert (kept.body["kind"], "problems" in kept.body) == ("agent", False)
 

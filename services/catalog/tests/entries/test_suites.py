@@ -1,4 +1,4 @@
-"""Suites of tests: what is kept, under which names, and in whose reach."""
+"""Suites of tests: stored fields, names, and the callers that reach them."""
 
 from noetl_contract.json import JsonObject
 

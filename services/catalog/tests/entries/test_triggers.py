@@ -126,7 +126,7 @@ async def test_who_registers_a_trigger_has_to_reach_both_ends(entries: Entries) 
 
     (trigger,) = (await entries.read.on_triggers(Nothing())).triggers
     assert trigger.registrant == author.as_registrant()
-    # A version by nobody, where no login is needed, has nobody's reach.
+    # A version registered without a login, where none is needed, has no registrant.
     await entries.write.on_register(RegisterDocument(content=GOOD))
     (trigger,) = (await entries.read.on_triggers(Nothing())).triggers
     assert trigger.registrant is None

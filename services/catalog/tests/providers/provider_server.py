@@ -36,7 +36,7 @@ class Clouds:
         self.answers[path] = (status, body)
 
     def count(self, path: str) -> int:
-        """How often a path was asked for."""
+        """Return the number of requests for a path."""
         return sum(call.path.partition("?")[0] == path for call in self.calls)
 
 

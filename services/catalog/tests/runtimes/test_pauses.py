@@ -1,4 +1,4 @@
-"""Pauses of paths and pools: kept, listed, told to orchestrators."""
+"""Pauses of paths and pools: stored, listed, sent to orchestrators."""
 
 from services.catalog.tests.world import World
 

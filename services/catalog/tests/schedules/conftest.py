@@ -118,14 +118,14 @@ class Desk:
     async def look(
         self, *, seconds: float = 0, times: int = 1, by: Schedules | None = None
     ) -> None:
-        """Move the clock on, and look for what is due as often."""
+        """Move the clock on, then look for due schedules the given number of times."""
         self.now += timedelta(seconds=seconds)
         replica = by or self.replica()
         for _ in range(times):
             await replica.firings.look()
 
     async def history(self, path: str = "demo/timer") -> list[FiringBody]:
-        """What became of times, oldest first."""
+        """Return the firings of a schedule, oldest first."""
         answer = await self.reader.answers.on_history(
             HistoryRequest(schedule_id=await self.id_of(path), limit=1000)
         )

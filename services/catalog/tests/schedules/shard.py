@@ -1,4 +1,4 @@
-"""A shard of executions as schedules see it: starts and cancels arrive, statuses are told."""
+"""A shard of executions as schedules see it: it takes starts and cancels, and reports statuses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,13 +22,13 @@ class Shard:
     """Keeps the promise of W5: one execution for a key, one effect for an id.
 
     Attributes:
-        executions: what was started, by id.
+        executions: starts that were accepted, by id.
         statuses: of executions.
         messages: starts that arrived, repetitions included.
         silent: starts that get no answer although they are committed.
         mute: beginning of the keys whose starts never get one.
-        refuses: the answer to starts, where it is no start.
-        is_away: nobody tells statuses.
+        refuses: the refusal that answers starts, if they are to be refused.
+        is_away: whether status requests go unanswered.
     """
 
     bus: Bus

@@ -113,7 +113,7 @@ async def test_a_start_without_an_answer_keeps_nothing_else_from_being_fired(des
             look_at = (await desk.row("demo/first")).look_at
             return look_at is not None and look_at > desk.now
 
-        # The first is held for as long as it waits, and what is due meanwhile doesn't wait for it.
+        # The first stays leased while it waits, and schedules due meanwhile don't wait for it.
         await eventually(is_held)
         replica.firings.wake()
 

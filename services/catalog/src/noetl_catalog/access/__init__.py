@@ -1,1 +1,1 @@
-"""Who may call the edges: API keys, grants, the access audit."""
+"""Access to the edges: API keys, grants, the access audit."""

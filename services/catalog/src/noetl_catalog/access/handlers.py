@@ -98,7 +98,7 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_KEY_CREATE)
     async def on_create(self, request: KeyCreate) -> KeyCreated | Refusal:
-        """Make a key with no more than its maker has."""
+        """Create a key, with no rights beyond those of its creator."""
         if (problem := beyond(request.principal, request)) is not None:
             return Refusal(403, problem)
         if request.expires_at is not None and request.expires_at <= datetime.now(UTC):
@@ -129,12 +129,12 @@ class AccessHandlers(Handlers):
         )
         if revoked_at is None:
             return Refusal(404, f"API key not found: {request.key_id}")
-        await self._tell([request.key_id])
+        await self._notify([request.key_id])
         return KeyRevoked(key_id=request.key_id, revoked_at=revoked_at)
 
     @answers(AUTH_GRANT_PUT)
     async def on_grant_put(self, request: GrantPut) -> GrantBody | Refusal:
-        """Keep a grant with no more than its maker has; all edges forget whom it is about."""
+        """Store a grant, with no rights beyond those of its creator; edges drop cached callers."""
         if (problem := beyond(request.principal, request)) is not None:
             return Refusal(403, problem)
         if ":" not in request.claim:
@@ -145,7 +145,7 @@ class AccessHandlers(Handlers):
             created_by=_name(request),
             record=self._record(request, "auth.grant_put", f"grant:{request.claim}"),
         )
-        await self._tell([])
+        await self._notify([])
         return grant
 
     @answers(AUTH_GRANT_LIST)
@@ -157,12 +157,12 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_GRANT_DELETE)
     async def on_grant_delete(self, request: GrantName) -> GrantDeleted | Refusal:
-        """Delete a grant; all edges forget whom it was about."""
+        """Delete a grant; all edges drop the callers that they have cached."""
         grant_id = parse_i64(request.grant_id)
         record = self._record(request, "auth.grant_delete", f"grant:{request.grant_id}")
         if grant_id is None or not await self._store.delete_grant(grant_id, record=record):
             return Refusal(404, f"Grant not found: {request.grant_id}")
-        await self._tell([])
+        await self._notify([])
         return GrantDeleted(grant_id=request.grant_id)
 
     @answers(ACCESS_AUDIT_LIST)
@@ -192,8 +192,8 @@ class AccessHandlers(Handlers):
         )
         return Resolved(principal=principal, key_id=body.key_id)
 
-    async def _tell(self, revoked: list[str]) -> None:
-        """Tell the edges; a hint that is lost costs the time for which they remember."""
+    async def _notify(self, revoked: list[str]) -> None:
+        """Notify the edges; if the hint is lost, their caches expire on their own."""
         await self._bus.send(ACCESS_HINT, orjson.dumps(AccessHint(revoked=revoked)))
 
     def _record(self, request: OnBehalf, operation: str, about: str) -> AccessRecord:
@@ -212,7 +212,7 @@ class AccessHandlers(Handlers):
 
 
 def _granted(proven: GrantsRequest, found: Sequence[GrantBody]) -> Principal:
-    """Unite the grants of the lowest rank; what reaches elsewhere than the first stays out.
+    """Merge the grants of the lowest rank that have the first one's namespaces and pools.
 
     Otherwise an author of one namespace who may look at another would be an author of both.
     """

@@ -29,7 +29,7 @@ class ApiKey:
 
     @property
     def sha256(self) -> bytes:
-        """What is kept of it; 256 random bits need no slow hash."""
+        """Return the stored hash of the key; 256 random bits need no slow hash."""
         return hashlib.sha256(self.token.encode()).digest()
 
 
@@ -40,7 +40,7 @@ def new_key() -> ApiKey:
 
 
 def read_key(token: str) -> ApiKey | None:
-    """Return the key that a text is; None when it is none."""
+    """Parse an API key; None when the text is not one."""
     match = API_KEY.fullmatch(token)
     return None if match is None else ApiKey(match[1], token)
 

@@ -20,7 +20,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the service needs of the parts once they are open."""
+    """The opened store, handlers and background work of keys, grants and the audit."""
 
     store: AccessStore
     bus: Bus

@@ -1,4 +1,4 @@
-"""Nobody gives away more than he has."""
+"""Check that callers grant only the rights that they have themselves."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from noetl_contract.access.rights import ROLE_RIGHTS, Right, Role
 
 
 class Scope(Protocol):
-    """What a key or a grant gives."""
+    """Roles, rights, namespaces and pools that a key or a grant confers."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -27,10 +27,10 @@ class Scope(Protocol):
 
 
 def beyond(giver: Principal | None, given: Scope) -> str | None:
-    """Return in words what the giver hasn't got himself; None when all is in order.
+    """Return a message that names what the granting caller lacks itself; None when nothing.
 
-    The system itself, which is nobody, and admins may give everything, `secrets.read` too, which
-    no role holds.
+    The system itself (None) and admins may grant everything, `secrets.read` too, which no role
+    holds.
     """
     if giver is None or Role.ADMIN in giver.roles:
         return None

@@ -32,7 +32,7 @@ _FIELDS = {"access_right": "right", "requests": "count"}
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key with what is kept of its secret, and whether its time is over."""
+    """A key with the hash of its secret, and whether it has expired."""
 
     body: KeyBody
     sha256: bytes = field(repr=False)
@@ -63,11 +63,11 @@ class AccessStore(Store):
         return _key(row)
 
     async def ensure_key(self, key: ApiKey, role: Role) -> None:
-        """Keep a key that settings name, as it was if its secret is the same."""
+        """Store a key that settings name; with the same secret the stored one stays as it is."""
         await self._db.execute("ensure_key", key.key_id, key.sha256, f"{role} (settings)", [role])
 
     async def find_key(self, key_id: str) -> StoredKey | None:
-        """Return a key, also one that holds no longer."""
+        """Return a key, also an expired or revoked one."""
         row = await self._db.fetchrow("find_key", key_id)
         return StoredKey(_key(row), row["sha256"], row["is_expired"]) if row else None
 
@@ -89,7 +89,7 @@ class AccessStore(Store):
         await self._db.execute("touch_keys", list(used), list(used.values()))
 
     async def find_grants(self, proven: GrantsRequest) -> list[GrantBody]:
-        """Return the grants that fit what was proven, lowest rank first."""
+        """Return the grants that match a caller's proven claims, lowest rank first."""
         claims = [f"sub:{proven.subject}", *proven.values]
         rows = await self._db.fetch("find_grants", proven.kind, proven.issuer, claims)
         return [_grant(row) for row in rows]
@@ -155,7 +155,7 @@ class AccessStore(Store):
 
 
 def _statement_of(wanted: AccessAuditQuery) -> str:
-    """Return the statement that reads an index of what leaves the fewest records."""
+    """Return the name of the statement whose index leaves the fewest records."""
     if wanted.object:
         return "list_records_of_object"
     if wanted.principal_name is not None:
@@ -191,7 +191,7 @@ _WORDS = frozenset({"roles", "grants"})
 
 
 def _words(row: Row) -> dict[str, tuple[str, ...]]:
-    """Return roles and rights that this release knows: a later one may have stored more."""
+    """Return the roles and rights that this release knows: a later one may have stored more."""
     return {
         "roles": tuple(Role(word) for word in row["roles"] if word in set(Role)),
         "grants": tuple(Right(word) for word in row["grants"] if word in set(Right)),

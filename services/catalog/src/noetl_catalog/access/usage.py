@@ -1,4 +1,4 @@
-"""When keys were last used, written in batches."""
+"""Times at which keys were last used, written in batches."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ _MOST = 100_000
 
 
 class KeyUses:
-    """Uses since the last write; a process that dies loses those, which harms nothing."""
+    """Key uses since the last write; they are lost when the process dies, which is harmless."""
 
     def __init__(self, store: AccessStore) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class KeyUses:
             self._used[key_id] = datetime.now(UTC)
 
     async def write(self) -> None:
-        """Write what was noted; after a failure it is written the next time."""
+        """Write the noted uses; after a failure they are written the next time."""
         used = dict(self._used)
         if not used:
             return

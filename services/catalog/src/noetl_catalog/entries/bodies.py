@@ -5,7 +5,7 @@ from noetl_contract.json import Json, JsonObject
 
 
 def agent_entry(entry: CatalogEntry, metadata: Json) -> CatalogEntry:
-    """Return an agent; UIs read its abilities in ``payload.metadata``."""
+    """Return an agent's entry with its metadata in ``payload``, where UIs read its abilities."""
     if metadata is None or not (entry.payload is None or isinstance(entry.payload, dict)):
         return entry
     payload = {"metadata": metadata} | (entry.payload or {})

@@ -66,7 +66,7 @@ class Document:
 
     @property
     def is_start(self) -> bool:
-        """Whether it starts executions with the rights of who registers it."""
+        """Whether the document starts executions with the rights of its registrant."""
         return self.subscription is not None or self.trigger is not None
 
 
@@ -164,7 +164,8 @@ def _check_providers(keychain: Json) -> None:
     """Check that the providers of a keychain's entries are installed here, and find no fault.
 
     Raises:
-        InvalidDocument: one isn't, or does; the text names it, its entry, and what is wrong.
+        InvalidDocument: a provider isn't installed or rejects the entry; the text names provider,
+            entry and problem.
     """
     for entry in keychain if isinstance(keychain, list) else ():
         if not isinstance(entry, dict):
@@ -209,10 +210,10 @@ def _schedule(content: str) -> Schedule:
 
 
 def _plugin(tree: Mapping[str, Json], largest: int) -> Json:
-    """Return what is told of a plug-in: all but its module.
+    """Return the metadata of a plug-in document: all fields but path, version and module.
 
     Raises:
-        InvalidDocument: it is none.
+        InvalidDocument: it is not a valid plug-in.
     """
     try:
         return read_plugin(tree, most=largest).model_dump(

@@ -12,7 +12,7 @@ from noetl_catalog.entries.reach import read_registrant
 from noetl_catalog.entries.store import SubscriptionDocument
 
 MOST_SUBSCRIPTIONS = 2000
-"""How many are looked through."""
+"""Most subscriptions that are searched for a listener."""
 
 
 def find_listener(

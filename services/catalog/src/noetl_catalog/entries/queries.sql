@@ -138,7 +138,7 @@ FROM noetl.catalog
 WHERE catalog_id = $1;
 
 -- name: find_registrant
--- Who registered a version that starts executions. $1 catalog id
+-- The registrant of a version that starts executions. $1 catalog id
 SELECT registrant
 FROM noetl.catalog
 WHERE catalog_id = $1;

@@ -1,4 +1,4 @@
-"""What of the catalog a caller reaches."""
+"""Checks of a caller's access to paths of the catalog."""
 
 from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
@@ -11,7 +11,7 @@ from noetl_engine.triggers.subscription import Subscription
 
 
 def hides(principal: Principal | None, path: str) -> bool:
-    """Whether a path isn't there for a caller.
+    """Return whether a path is hidden from a caller.
 
     A command is judged by its execution, where that is known; the system itself sees all.
     """
@@ -31,7 +31,7 @@ def change_refused(principal: Principal | None, path: str) -> Refusal | None:
 
 
 def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -> Refusal | None:
-    """Return why a caller may not have messages start a playbook; None when it may.
+    """Return why a caller may not register a subscription; None when it may.
 
     They start it with the login of a gateway or a worker, which reaches more than the caller.
     """
@@ -43,7 +43,7 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
 
 
 def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Refusal | None:
-    """Return why a caller may not have a clock start a playbook; None when it may.
+    """Return why a caller may not register a schedule; None when it may.
 
     The executions are the caller's: it has to be one who may start them itself.
     """
@@ -55,9 +55,10 @@ def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Re
 
 
 def trigger_refused(principal: Principal | None, wanted: EndedTrigger | None) -> Refusal | None:
-    """Return why a caller may not have ends of executions start a playbook; None when it may.
+    """Return why a caller may not register a trigger; None when it may.
 
-    It is told of executions, and starts with rights of its own: it has to reach both.
+    A trigger is notified of executions and starts a playbook with the rights of its registrant:
+    the caller has to reach the paths of both.
     """
     if principal is None or wanted is None:
         return None
@@ -69,7 +70,7 @@ def trigger_refused(principal: Principal | None, wanted: EndedTrigger | None) ->
 
 
 def _start_refused(principal: Principal, path: str, named: str | None) -> Refusal | None:
-    """Return why a caller may not have a playbook started, on the pool that is named."""
+    """Return why a caller may not start a playbook on a pool; None when it may."""
     if (refused := change_refused(principal, path)) is not None:
         return refused
     pool = pool_segment(execution_pool=named, playbook_path=path)
@@ -79,7 +80,7 @@ def _start_refused(principal: Principal, path: str, named: str | None) -> Refusa
 
 
 def read_registrant(kept: Json) -> Principal | None:
-    """Return who registered a document, as its row keeps it; None where that is not known."""
+    """Return the principal that registered a document, from its row; None when unknown."""
     return None if kept is None else Principal.model_validate(kept)
 
 
@@ -89,5 +90,5 @@ def stems(principal: Principal | None) -> list[str] | None:
 
 
 def meets(namespace: str, path: str) -> bool:
-    """Whether one of two path prefixes is inside of the other."""
+    """Return whether one of two path prefixes contains the other."""
     return is_below(namespace, path) or is_below(path, namespace)

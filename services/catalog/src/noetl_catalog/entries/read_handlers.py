@@ -78,7 +78,7 @@ class ReadHandlers(Handlers):
 
     @answers(RESOURCE)
     async def on_resource(self, request: EntryName) -> CatalogEntry | Refusal:
-        """Return one entry whole."""
+        """Return one entry with its content."""
         return await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
 
     @answers(UI_SCHEMA)
@@ -147,7 +147,7 @@ class ReadHandlers(Handlers):
 
     @answers(TRIGGERS)
     async def on_triggers(self, _request: Nothing) -> TriggerList:
-        """List what ends of executions start."""
+        """List the triggers: playbooks that are started when executions end."""
         documents = await self._store.list_newest_triggers(limit=MOST_TRIGGERS)
         return TriggerList(triggers=await asyncio.to_thread(read_triggers, documents))
 

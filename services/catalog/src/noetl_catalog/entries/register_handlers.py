@@ -56,7 +56,7 @@ from noetl_catalog.libraries.resolver import NO_LIBRARIES, Resolved, Resolver
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]
-"""Tells that documents of a kind were changed."""
+"""Notifies the readers of a kind of document that there is a change."""
 
 
 class RegisterHandlers(Handlers):
@@ -150,7 +150,7 @@ class RegisterHandlers(Handlers):
 
     @answers(DELETE)
     async def on_delete(self, request: EntryName) -> MovedAnswer | Refusal:
-        """Take one version out, or with a path alone all of them."""
+        """Delete one version, or all versions of a path; they can be restored."""
         return await self._moved(request, is_deletion=True)
 
     @answers(RESTORE)
@@ -158,8 +158,8 @@ class RegisterHandlers(Handlers):
         """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)
 
-    async def _tell(self, kind: str) -> None:
-        """Tell those who use documents of a kind that there is a change."""
+    async def _notify(self, kind: str) -> None:
+        """Notify the readers of a kind of document that there is a change."""
         if (changed := self._changed.get(kind.lower())) is not None:
             await changed()
 
@@ -177,7 +177,7 @@ class RegisterHandlers(Handlers):
         )
         if is_deletion and not versions:
             return Refusal(404, _gone_text(named, is_one=is_one))
-        await self._tell(named.kind)
+        await self._notify(named.kind)
         verb = "deleted" if is_deletion else "restored"
         return MovedAnswer(
             status="success",
@@ -226,7 +226,7 @@ class RegisterHandlers(Handlers):
     async def _listener_refused(
         self, principal: Principal | None, document: Document
     ) -> Refusal | None:
-        """Return why a subscription may not listen under its name: it would get others' messages.
+        """Return why a subscription may not take its listener name; None when it may.
 
         Of two that listen under one name the first by path is taken.
         """
@@ -278,7 +278,7 @@ class RegisterHandlers(Handlers):
             return Refusal(409, text, {"path": document.path, "version": version.version})
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
-        await self._tell(document.kind)
+        await self._notify(document.kind)
         answer = RegisterAnswer(
             status="success",
             message=f"Resource '{document.path}' version '{version}' registered.",
@@ -298,9 +298,9 @@ class RegisterHandlers(Handlers):
     async def _unknown(
         self, starts: Sequence[StartedPlaybook], principal: Principal | None
     ) -> list[Finding]:
-        """Return the findings about playbooks that are to be started and aren't there.
+        """Return the findings about started playbooks that aren't registered.
 
-        Out of its caller's reach nobody is told which there are.
+        Names outside of the caller's reach are not looked up, so findings don't disclose them.
         """
         named = {
             (one.name, one.version)

@@ -111,7 +111,7 @@ class EntryStore(Store):
     async def find_by_id(
         self, catalog_id: int, *, whole: bool, even_deleted: bool = False
     ) -> CatalogEntry | None:
-        """Return an entry; content, layout and payload only when it is wanted whole."""
+        """Return an entry; content, layout and payload only if asked for."""
         row = await self._db.fetchrow("find_by_id", catalog_id, whole, even_deleted)
         return CatalogEntry(**row) if row else None
 
@@ -123,7 +123,7 @@ class EntryStore(Store):
         return CatalogEntry(**row) if row else None
 
     async def set_deleted(self, path: str, *, version: int | None, is_deleted: bool) -> list[int]:
-        """Take versions of a path out, or put them back; return those that were not yet."""
+        """Delete or restore versions of a path; return the numbers of those that changed."""
         rows = await self._db.fetch("set_deleted", path, version, is_deleted)
         return sorted(row["version"] for row in rows)
 
@@ -155,7 +155,7 @@ class EntryStore(Store):
     async def find_missing(
         self, asked: Collection[tuple[str, int | None]]
     ) -> set[tuple[str, int | None]]:
-        """Return those of some paths and versions, None for any, that aren't there."""
+        """Return those of the given paths and versions (None: any) that aren't registered."""
         wanted = list(asked)
         rows = await self._db.fetch(
             "find_missing", [path for path, _ in wanted], [version for _, version in wanted]
@@ -168,7 +168,7 @@ class EntryStore(Store):
         return CatalogCounts(**row)
 
     async def find_registrant(self, catalog_id: int) -> Json:
-        """Return who registered a version, as it is kept; None where that is not known."""
+        """Return the stored registrant of a version; None when unknown."""
         kept: Json = await self._db.fetchval("find_registrant", catalog_id)
         return kept
 

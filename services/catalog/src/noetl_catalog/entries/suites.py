@@ -43,13 +43,13 @@ class SuiteStore(Store):
         return None if row is None else SuiteBody(file_path=_file_of(wanted.suite_id), **row)
 
     async def delete(self, suite: SuiteBody) -> bool:
-        """Delete a suite; False when it is another one by now."""
+        """Delete a suite; False when it is gone or now belongs to another playbook."""
         found = await self._db.fetchval("delete_suite", suite.suite_id, suite.playbook_path)
         return found is not None
 
 
 class SuiteHandlers(Handlers):
-    """Suites, each in reach of those who reach its playbook."""
+    """Operations on suites; a caller reaches a suite if it reaches the suite's playbook."""
 
     def __init__(self, store: SuiteStore) -> None:
         self._store = store
@@ -61,11 +61,11 @@ class SuiteHandlers(Handlers):
 
     @answers(SUITE_PUT)
     async def on_put(self, request: SuitePut) -> SuiteBody | Refusal:
-        """Keep a suite in place of the one with its id."""
+        """Store a suite, replacing the suite with the same id."""
         suite_id = _id_of(request.suite_id)
         if isinstance(suite_id, Refusal):
             return suite_id
-        # One that names no playbook yet lies where its own name does.
+        # A suite without a playbook is judged by its own name as a path.
         wanted = request.model_copy(update={"suite_id": suite_id})
         known = await self._store.find(suite_id)
         for suite in (wanted, known):

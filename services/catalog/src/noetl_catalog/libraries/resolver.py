@@ -1,4 +1,4 @@
-"""Resolve what steps ask for to locks, by uv, in processes of their own."""
+"""Resolve the library requirements of steps to locks, with uv in child processes."""
 
 import asyncio
 import json
@@ -33,16 +33,16 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What the steps of one document get."""
+    """Library locks of one document's steps."""
 
     locks: Mapping[str, LibraryLock] = field(default_factory=dict)
     """By digest of the requirements."""
     problems: tuple[str, ...] = ()
-    """What could not be resolved, and is kept nevertheless."""
+    """Requirements that could not be resolved; the document is registered nevertheless."""
 
 
 NO_LIBRARIES: Final = Resolved()
-"""What a document without libraries comes to."""
+"""Result for a document without libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Resolver:
 
 
 def _project(requirements: Requirements) -> str:
-    """Return a project that asks for them; what texts may have is the same in TOML and JSON."""
+    """Return a pyproject.toml with the requirements, quoted as JSON, which TOML reads the same."""
     lines = ["[project]", 'name = "step"', 'version = "0"']
     lines.append(f"dependencies = {json.dumps(list(requirements.packages))}")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 
 class ResolveSettings(LibrarySettings):
-    """What registering a playbook with libraries may do."""
+    """Limits of registering playbooks whose steps need libraries."""
 
     libraries: bool = Field(
         default=True,

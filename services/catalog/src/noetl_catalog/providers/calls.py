@@ -34,8 +34,8 @@ class Calls:
         client: shared by all providers.
         provider: as errors name it.
         timeout_seconds: of one call.
-        failed: the error for failures of the network and the provider; its status tells workers
-            whether to ask again.
+        failed: the error for failures of the network and the provider; by its status workers
+            decide whether to retry.
         ca_file: a certificate authority of the provider's own.
     """
 
@@ -55,11 +55,11 @@ class Calls:
         self._ca_file = ca_file
 
     def misconfigured(self, reason: str) -> ProviderMisconfigured:
-        """Build the error for a setting or reference without sense."""
+        """Build the error for an invalid setting or reference."""
         return ProviderMisconfigured(provider=self._provider, reason=reason)
 
     def failed(self, reason: str) -> ProviderFailed:
-        """Build the error for an answer without sense."""
+        """Build the error for an invalid answer."""
         return self._failed(provider=self._provider, reason=reason)
 
     def text(self, answer: JsonObject, name: str, *, otherwise: str) -> str:
@@ -125,7 +125,7 @@ class Calls:
 
 
 def after_seconds(seconds: Json) -> datetime | None:
-    """Return the moment that lies so many seconds ahead, if it is a number."""
+    """Return the time that many seconds from now; None when the value is no valid number."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | str):
         return None
     try:

@@ -1,10 +1,10 @@
-"""Reasons for which a provider gives no secret; no message holds a secret."""
+"""Errors of providers that return no secret; no message holds a secret."""
 
 from noetl_common.errors import Permanent
 
 
 class ProviderFailed(Permanent):
-    """The provider gave no secret; workers don't ask again."""
+    """The provider returned no secret; workers don't retry."""
 
     template = "{provider}: {reason}"
     http_status = 500
@@ -15,6 +15,6 @@ class ProviderMisconfigured(ProviderFailed):
 
 
 class ProviderUnreachable(ProviderFailed):
-    """The provider gave no secret; workers ask again."""
+    """The provider returned no secret; workers retry."""
 
     http_status = 502

@@ -29,7 +29,7 @@ class OAuth2(Provider):
 
     @classmethod
     def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:
-        """Return what is wrong with the grant of an entry."""
+        """Return the problem with an entry's grant; None when it is valid."""
         grant = entry.get("grant") or _GRANTS[0]
         if grant not in _GRANTS:
             return f"'grant' is none of {', '.join(_GRANTS)}"

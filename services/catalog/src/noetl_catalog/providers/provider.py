@@ -1,4 +1,4 @@
-"""What a provider of secrets is; packages of their own may bring some."""
+"""The interface of providers of secrets; installed packages may add providers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from noetl_catalog.providers.settings import ProviderSettings
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A field of the stored credential that counts no more: what was sent, and what counts now."""
+    """A field of the stored credential that the issuer replaced: value sent, and new value."""
 
     name: str
     sent: str = field(repr=False)
@@ -28,7 +28,7 @@ class Secret:
     value: Json = field(repr=False)
     expires_at: datetime | None = None
     replaced: Replaced | None = field(default=None, repr=False)
-    """What its issuer has replaced with the answer, as a refresh token."""
+    """The credential's field that the issuer replaced in its answer, such as a refresh token."""
 
 
 class Provider(ABC):
@@ -43,7 +43,7 @@ class Provider(ABC):
     """
 
     asks_again: ClassVar[bool] = False
-    """Whether workers ask again after a failure (502 in place of 500)."""
+    """Whether workers retry after a failure (502 in place of 500)."""
     credential_type: ClassVar[str] = "keychain"
     """The type of credential that the value is for the tools whose ``auth`` names the entry."""
 
@@ -58,7 +58,7 @@ class Provider(ABC):
 
     @classmethod
     def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:  # noqa: ARG003 -- of some
-        """Return what is wrong with an entry, for its registration; None when nothing is."""
+        """Return the problem with an entry that is being registered; None when it is valid."""
         return None
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Provider(ABC):
         """
 
     async def fetch_entry(self, reference: str, options: JsonObject) -> Secret:  # noqa: ARG002
-        """Return the secret of an entry; for providers that its other keys say more to.
+        """Return the secret of an entry; for providers that use the entry's other keys too.
 
         Args:
             reference: the place of the secret.

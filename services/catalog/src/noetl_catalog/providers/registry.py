@@ -121,7 +121,7 @@ class Providers:
         self._kinds = installed_providers() if kinds is None else kinds
 
     def is_known(self, name: str) -> bool:
-        """Whether there is a provider of that name."""
+        """Return whether a provider of that name is installed."""
         return kind_of(name) in self._kinds
 
     def build(self, name: str) -> Provider:

@@ -100,7 +100,7 @@ class RuntimeHandlers(Handlers):
 
     @answers(RUNTIME_LIVENESS)
     async def on_liveness(self, _request: Nothing) -> Liveness:
-        """Return the heartbeats of workers and edges, by which leases are judged, and pauses."""
+        """Return pauses, and heartbeats of workers and edges, by which leases are judged."""
         return await self._store.list_liveness()
 
     @answers(RUNTIME_PURGE)
@@ -152,7 +152,7 @@ def _not_found(request: RuntimeNameRequest) -> Refusal:
 
 
 def _instance(runtime: Json) -> str | None:
-    """Return the value that tells processes of one name apart; None without one."""
+    """Return the value that distinguishes processes of one name; None without one."""
     if not isinstance(runtime, dict):
         return None
     for name in ("instance", "worker_public_key"):

@@ -16,7 +16,7 @@ _MOST_AT_ONCE = 1000
 
 
 class Heartbeats:
-    """Batches: heartbeats that arrive while one statement runs go into the next."""
+    """Writes heartbeats in batches: those that arrive while one statement runs go into the next."""
 
     def __init__(self, store: RuntimeStore, *, ids: SnowflakeIds) -> None:
         self._store = store

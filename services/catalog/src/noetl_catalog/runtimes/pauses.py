@@ -42,7 +42,7 @@ class PauseStore(Store):
 
 
 class PauseHandlers(Handlers):
-    """What is withheld in the cluster."""
+    """Operations on pauses of paths and pools."""
 
     def __init__(self, store: PauseStore, bus: Bus) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class PauseHandlers(Handlers):
         pause = await self._store.put(named)
         if pause is None:
             return Refusal(422, f"There are {_MOST} pauses already")
-        await self._tell()
+        await self._notify()
         return pause
 
     @answers(PAUSE_LIFT)
@@ -63,7 +63,7 @@ class PauseHandlers(Handlers):
         """Take a pause back."""
         lifted = await self._store.lift(target.model_copy(update={"name": _name(target)}))
         if lifted:
-            await self._tell()
+            await self._notify()
         return PauseLifted(lifted=lifted)
 
     @answers(PAUSE_LIST)
@@ -71,7 +71,7 @@ class PauseHandlers(Handlers):
         """List the pauses."""
         return PauseList(pauses=await self._store.all())
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         await self._bus.send(PAUSE_HINT, orjson.dumps(PauseHint(changed=True)))
 
 

@@ -147,7 +147,7 @@ ORDER BY kind, name
 LIMIT $4;
 
 -- name: list_liveness
--- Heartbeats of workers and edges, by which leases are judged, and what is paused, as
+-- Heartbeats of workers and edges, by which leases are judged, and pauses, as
 -- 'pause path' and 'pause pool'; times are this database's. Without any there is one row with the
 -- time only.
 WITH known AS (
@@ -210,8 +210,8 @@ WHERE heartbeat < now() - $1::INTERVAL;
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.machine_lease', 0));
 
 -- name: lease_machine
--- The holder's own id again, else one never used, else the one that expired longest ago. Its former
--- holder minted until its lease ended at most, by a clock that is off by the allowance at most.
+-- The holder's own id again, else an unused id, else the id whose lease expired longest ago. Its
+-- former holder minted until its lease ended at most, by a clock off by the allowance at most.
 -- Id 0 is the default of generators outside, so it stays unused.
 -- $1 holder, $2 the holder's high water, $3 lease, $4 clock allowance
 WITH candidates AS (

@@ -74,7 +74,7 @@ class RuntimeStore(Store):
         return found is not None
 
     async def is_registered(self, kind: str, *, name: str) -> bool:
-        """Whether a runtime is there."""
+        """Return whether a runtime is registered."""
         return bool(await self._db.fetchval("is_registered", kind, name))
 
     async def list_runtimes(

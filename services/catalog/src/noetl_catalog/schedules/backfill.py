@@ -21,7 +21,7 @@ from noetl_catalog.schedules.store import ScheduleStore, Settled
 MOST_TIMES = 1000
 """Times of a range that one step looks at."""
 FORGOTTEN = "UNKNOWN"
-"""The outcome of an execution that is known no longer."""
+"""The outcome of an execution that the projectors no longer know."""
 _ENDED = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 _WORDS = {
     ExecutionStatus.COMPLETED: "completed",
@@ -32,7 +32,7 @@ _WORDS = {
 
 @dataclass(slots=True)
 class _Part:
-    """The times of one part of a range, and what is known of each."""
+    """The times of one part of a range, and the known firing of each."""
 
     times: Sequence[datetime]
     known: dict[datetime, Firing]
@@ -65,7 +65,7 @@ class Backfills:
     async def step(
         self, row: ScheduleRow, *, begin: datetime, end: datetime, parallel: int, now: datetime
     ) -> BackfillAnswer:
-        """Start as many firings as may run beside those that run, and tell how far it is.
+        """Start firings up to the limit of parallel ones, and return the progress.
 
         Raises:
             NoetlError: database or projector don't answer; the same step may be asked again.

@@ -1,4 +1,4 @@
-"""What the projectors know of executions: which of them have ended, and how."""
+"""Status of executions, from the projectors of all shards."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class ExecutionStates:
         self._shard_count = shard_count
 
     async def of(self, execution_ids: Iterable[int]) -> dict[int, str]:
-        """Return the status of executions by id; one that is known no longer is left out.
+        """Return the status of executions by id; unknown executions are left out.
 
         Raises:
             Unavailable: a shard does not answer.

@@ -1,10 +1,10 @@
-"""Fire schedules that are due: lease them, decide, start, and write what comes next.
+"""Fire schedules that are due: lease them, decide, start, and write their next times.
 
 A replica that ends in between leaves leases, which run out, and firings without an answer, whose
 starts are sent again under the ids and keys that they have. Between looks it sleeps until the next
 schedule is due; a change of schedules wakes it, and a lost wake-up costs one bounded sleep.
 
-A start that nobody answers keeps its own schedules only: what is due meanwhile is fired beside it.
+A start without an answer delays only the schedules of its own batch: others fire meanwhile.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class Firings:
             await asyncio.gather(*self._working, return_exceptions=True)
 
     async def look(self) -> float:
-        """Fire what is due, and return the seconds until something else is.
+        """Fire schedules that are due, and return the seconds until the next one is.
 
         Raises:
             NoetlError: the database does not answer; what was begun is taken up again later.
@@ -108,7 +108,7 @@ class Firings:
         return await self._until_next(batch)
 
     async def _begin(self) -> float:
-        """Like `look`, but what is due is fired in the background."""
+        """Do what `look` does, but fire the due schedules in the background."""
         while len(self._working) >= _MOST_WORKING:
             self._beat()
             await asyncio.wait(
@@ -144,18 +144,18 @@ class Firings:
         return _Batch(rows, now, lease)
 
     async def _until_next(self, batch: _Batch) -> float:
-        """Return the seconds until something is due."""
-        # What is let go of from here on may be due sooner than the answer says.
+        """Return the seconds until the next schedule is due."""
+        # A schedule that is released from here on may be due sooner than the answer says.
         self._asleep_until = None
         self._asleep_until = await self._store.find_next_look()
         if self._asleep_until is None:
             return self._settings.schedule_look_seconds
-        # What is due and was not to be had is being leased by another replica.
+        # A schedule that is due and could not be leased is leased by another replica.
         shortest = 0.0 if batch.rows else _OTHERS_SECONDS
         return max(shortest, (self._asleep_until - await self._clock()).total_seconds())
 
     async def _worked(self, batch: _Batch) -> None:
-        """Fire what is leased, and let go of it; the lease holds for as long as that takes."""
+        """Fire the leased schedules, renewing their lease meanwhile, and release them."""
         renewing = asyncio.create_task(self._renew(batch), name="lease of schedules")
         try:
             released = await self._fired(batch.rows, batch.now)
@@ -213,7 +213,7 @@ class Firings:
     async def _known_states(
         self, rows: Sequence[ScheduleRow], opened: Mapping[int, Sequence[Firing]], now: datetime
     ) -> dict[int, str] | None:
-        """Return the status of executions that decisions depend on; None when nobody knows."""
+        """Return the status of executions that decisions depend on; None when it is unavailable."""
         asked = [one for row in rows for one in needs_states(row, now, opened[row.schedule_id])]
         if not asked:
             return {}
@@ -249,7 +249,7 @@ class Firings:
     async def _cancelled(
         self, plans: Sequence[Plan], released: list[Release], now: datetime
     ) -> tuple[list[Plan], list[Settled]]:
-        """Cancel what later firings take the place of; schedules where that fails wait."""
+        """Cancel replaced executions; postpone schedules whose cancel failed."""
         wanted = [(made, one) for made in plans for one in made.cancelled]
         answers = await asyncio.gather(
             *(
@@ -269,7 +269,7 @@ class Firings:
     async def _noted(
         self, plans: Sequence[Plan], now: datetime
     ) -> list[tuple[ScheduleRow, Firing]]:
-        """Note the decisions, and return what is to be started: it is the same after a crash."""
+        """Store the decisions, and return the firings to start, which a crash doesn't change."""
         rows = {made.row.schedule_id: made.row for made in plans}
         new = [
             replace(one, execution_id=self._launcher.mint(made.row, one.scheduled_at))
@@ -312,7 +312,7 @@ def _later(row: ScheduleRow, now: datetime, pause: timedelta) -> Release:
 
 
 def _over(firing: Firing, states: Mapping[int, str] | None) -> Settled:
-    """Return an awaited firing whose execution has ended."""
+    """Return the outcome of an awaited firing whose execution has ended."""
     return Settled(firing, State.STARTED, outcome=(states or {}).get(firing.execution_id or 0))
 
 

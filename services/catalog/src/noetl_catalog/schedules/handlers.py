@@ -44,7 +44,7 @@ _MOST_FIRINGS = 1000
 
 
 class ScheduleHandlers(Handlers):
-    """Answers about schedules; what a caller doesn't reach isn't there."""
+    """Operations on schedules; those outside of a caller's reach are hidden from it."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_PAUSE)
     async def on_pause(self, request: ScheduleName) -> ScheduleBody | Refusal:
-        """Pause a schedule; one that is paused stays as it is."""
+        """Pause a schedule; a paused one stays as it is."""
         return await self._paused(request, is_paused=True)
 
     @answers(SCHEDULE_RESUME)
@@ -93,7 +93,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_NEXT)
     async def on_next(self, request: NextRequest) -> NextTimes | Refusal:
-        """Return times to come; none of one that is paused or has ended."""
+        """Return the next times; none for a schedule that is paused or has ended."""
         row = await self._found(request)
         if isinstance(row, Refusal):
             return row
@@ -115,7 +115,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_HISTORY)
     async def on_history(self, request: HistoryRequest) -> FiringList | Refusal:
-        """List what became of times, newest first."""
+        """List firings, newest first."""
         row = await self._found(request)
         if isinstance(row, Refusal):
             return row
@@ -183,7 +183,7 @@ class ScheduleHandlers(Handlers):
         return _body(changed or row)
 
     async def _statuses(self, found: Iterable[Firing]) -> Mapping[int, str]:
-        """Return the status of executions that may run still; none of those nobody answers for."""
+        """Return the status of executions that may still run; empty when a shard is unavailable."""
         asked = [one.execution_id for one in found if one.is_running and one.execution_id]
         try:
             return await self._states.of(asked)

@@ -1,4 +1,4 @@
-"""Tell the replicas that schedules were changed, so that they don't sleep on; it may be lost."""
+"""Hints that wake replicas when schedules were changed; a hint may be lost."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Start the executions of firings: the same id and key each time, so that once is enough."""
+"""Start the executions of firings idempotently: under the same id and key each time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Launcher:
         return mint_on_shard_of(self._ids, home, shard_count=self._shards)
 
     async def launch(self, wanted: Sequence[tuple[ScheduleRow, Firing]]) -> list[Settled]:
-        """Send starts, and return what became of those that were answered."""
+        """Send starts, and return the outcomes of those that were answered."""
         if not wanted:
             return []
         playbooks = await self._store.resolve_playbooks({_playbook_of(row) for row, _ in wanted})
@@ -71,7 +71,7 @@ class Launcher:
         reply = await self._starts.send(message)
         if reply is None or reply.status >= 500:
             return None
-        # Refused for what is over already: then its own end is its outcome, which nobody asks for.
+        # Refused when the execution has ended already: its own end is the outcome then, unread.
         outcome = _CANCELLED if reply.status == 200 else None
         return Settled(firing, State.STARTED, outcome=outcome)
 

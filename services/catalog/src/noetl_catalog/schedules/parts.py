@@ -23,7 +23,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """What the service needs of the parts once they are open."""
+    """The opened store, firing loop, hints and handlers of schedules."""
 
     store: ScheduleStore
     firings: Firings

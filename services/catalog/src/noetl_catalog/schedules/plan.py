@@ -1,4 +1,4 @@
-"""Decide what becomes of a schedule's times; pure, from its rows and the moment."""
+"""Decide which times of a schedule are started, queued or skipped: pure functions."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,11 @@ _SUPERSEDED = "a later firing was due as well"
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be done about one schedule.
+    """The decisions about one schedule.
 
     Attributes:
         row: the schedule.
-        open: what was not settled before.
+        open: firings that were not settled before.
         decided: new decisions; those in state `starting` are to be started.
         promoted: queued firings that are to be started.
         cancelled: executions that are cancelled before.
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def waits(self) -> bool:
-        """Whether firings are queued afterwards."""
+        """Return whether firings are queued afterwards."""
         promoted = {one.scheduled_at for one in self.promoted}
         return any(
             one.state is State.QUEUED and one.scheduled_at not in promoted
@@ -75,11 +75,11 @@ def plan(
     now: datetime,
     queue_limit: int,
 ) -> Plan:
-    """Return what is to be done.
+    """Decide about one schedule.
 
     Args:
         row: the schedule.
-        opened: what was not settled before, oldest first.
+        opened: firings that were not settled before, oldest first.
         running: which of the executions of `needs_states` have not ended.
         now: the moment.
         queue_limit: firings that may be queued.
@@ -136,7 +136,7 @@ def _due_times(made: Plan, now: datetime) -> list[datetime]:
         moment = row.times.next_after(moment)
     else:
         if missed and moment is not None and now - moment > window:
-            # Too many to name one by one: the first one tells of all.
+            # Too many to record one by one: the first one counts for all.
             moment = row.times.next_after(now - window)
             made.decided.append(_missed(row, missed[0], now, len(missed), f"all until {moment}"))
             missed = []

@@ -99,12 +99,12 @@ FROM leased AS s
 ORDER BY s.schedule_id;
 
 -- name: find_next_look
--- When the next schedule has to be looked at; null for never.
+-- The time at which the next schedule has to be looked at; null for never.
 SELECT min(s.look_at) FROM noetl.schedule AS s;
 
 -- name: list_open_firings
--- What is not settled of schedules, oldest first: a start without an answer, what is queued, and
--- executions that later times wait for. $1 schedules, $2 limit for each
+-- Firings of schedules that are not settled, oldest first: starts without an answer, queued ones,
+-- and executions that later times wait for. $1 schedules, $2 limit for each
 SELECT f.*
 FROM unnest($1::BIGINT[]) AS a (schedule_id)
 CROSS JOIN LATERAL (
@@ -164,7 +164,7 @@ ON CONFLICT (schedule_id, scheduled_at) DO UPDATE
 RETURNING f.schedule_id, f.scheduled_at, f.execution_id;
 
 -- name: settle_firings
--- What became of starts, and of executions. $1 schedules, $2 times, $3 states, $4 execution ids or
+-- Outcomes of starts and of executions. $1 schedules, $2 times, $3 states, $4 execution ids or
 -- null for those there are, $5 reasons, $6 when started or null, $7 whether awaited,
 -- $8 outcomes or null
 UPDATE noetl.schedule_firing AS f

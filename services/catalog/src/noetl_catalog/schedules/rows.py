@@ -14,7 +14,7 @@ from noetl_engine.schedule.times import Times, jitter_of
 
 
 class State(StrEnum):
-    """What was decided about one time of a schedule.
+    """State of a firing: the decision about one time of a schedule.
 
     `starting` is a start without an answer yet, `queued` waits for the execution before.
     """
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class Origin(StrEnum):
-    """Why a time was decided about."""
+    """Cause of a decision: the clock, or a backfill."""
 
     CLOCK = "clock"
     BACKFILL = "backfill"
@@ -64,7 +64,7 @@ class ScheduleRow:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What the document asks for."""
+        """The schedule as its document defines it."""
         return schedule_of(self.spec)
 
     @cached_property
@@ -78,13 +78,13 @@ class ScheduleRow:
         return moment + jitter_of(self.schedule_id, moment, seconds=seconds)
 
     def key_of(self, moment: datetime) -> str:
-        """Return the key under which the start of a time is known (W5)."""
+        """Return the request key of a time's start (W5)."""
         return f"schedule:{self.schedule_id}:{rfc3339(moment)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """What was decided about one time."""
+    """The decision about one time of a schedule."""
 
     schedule_id: int
     scheduled_at: datetime

@@ -5,7 +5,7 @@ from pydantic import Field
 
 
 class ScheduleSettings(WriteSettings):
-    """How schedules are fired, and how long what became of their times is kept."""
+    """Firing of schedules, and the retention of their firings."""
 
     schedules_enabled: bool = Field(
         default=True, description="Fire schedules; another replica or deployment does it if not."

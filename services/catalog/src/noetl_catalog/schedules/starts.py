@@ -14,7 +14,7 @@ from noetl_contract.sharding import shard_for
 
 _log = get_logger()
 _COPY_AFTER_SECONDS = 1.5
-"""An orchestrator that is killed keeps what it had taken from the others for longer than this."""
+"""Silence before a message is sent again; shorter than a killed orchestrator blocks redelivery."""
 
 
 class Starts:
@@ -41,7 +41,7 @@ class Starts:
         self._timeout = WriteTimeout(seconds=seconds)
 
     async def send(self, message: ExecuteMessage | CancelMessage) -> RpcReply | None:
-        """Return the answer to a message; None when it is not known what became of it."""
+        """Return the answer to a message; None when its outcome is unknown."""
         async with self._places:
             try:
                 return await self._answered(message)

@@ -35,13 +35,13 @@ class Playbook:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a start, or of the execution of one.
+    """Outcome of a start, or of the execution that it started.
 
     Attributes:
-        firing: what it was.
-        state: what it is.
-        execution_id: the execution that there is, where it is not the one of the firing.
-        reason: why not started.
+        firing: the firing before.
+        state: its new state.
+        execution_id: the existing execution, where it is not that of the firing.
+        reason: why it was not started.
         started_at: when the start was answered.
         is_awaited: whether later times wait for the execution.
         outcome: the status with which the execution has ended.
@@ -58,7 +58,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a schedule is left with when a look at it is over."""
+    """New times of a schedule whose lease is released, and why it has ended."""
 
     schedule_id: int
     next_at: datetime | None
@@ -126,7 +126,7 @@ class ScheduleStore(Store):
     async def lease_due(
         self, now: datetime, *, limit: int, seconds: float, lease: str
     ) -> list[ScheduleRow]:
-        """Take schedules that are to be looked at."""
+        """Lease schedules that are due to be looked at."""
         rows = await self._db.fetch("lease_due", now, limit, seconds, lease)
         return [ScheduleRow(**row) for row in rows]
 
@@ -138,7 +138,7 @@ class ScheduleStore(Store):
     async def list_open_firings(
         self, schedules: Sequence[int], *, limit: int
     ) -> dict[int, list[Firing]]:
-        """Return what is not settled, by schedule, oldest first."""
+        """Return firings that are not settled, by schedule, oldest first."""
         found: dict[int, list[Firing]] = {one: [] for one in schedules}
         for row in await self._db.fetch("list_open_firings", schedules, limit):
             found[row["schedule_id"]].append(firing_of(row))
@@ -160,7 +160,7 @@ class ScheduleStore(Store):
     async def insert_firings(
         self, new: Sequence[Firing], *, origin: Origin, now: datetime
     ) -> dict[tuple[int, datetime], int | None]:
-        """Note decisions; return the executions of those that were not decided before."""
+        """Store decisions; return the executions of times that were not decided before."""
         if not new:
             return {}
         rows = await self._db.fetch(
@@ -179,7 +179,7 @@ class ScheduleStore(Store):
         return {(row["schedule_id"], row["scheduled_at"]): row["execution_id"] for row in rows}
 
     async def settle(self, settled: Sequence[Settled]) -> None:
-        """Note what became of starts and executions."""
+        """Store the outcomes of starts and executions."""
         if not settled:
             return
         await self._db.execute(
@@ -195,7 +195,7 @@ class ScheduleStore(Store):
         )
 
     async def renew(self, schedules: Sequence[int], *, lease: str, until: datetime) -> None:
-        """Hold leases until later, as far as they are still held."""
+        """Renew leases that are still held."""
         await self._db.execute("renew", schedules, lease, until)
 
     async def release(self, released: Sequence[Release], *, lease: str) -> None:

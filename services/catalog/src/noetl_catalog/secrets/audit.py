@@ -81,7 +81,7 @@ class Details(TypedDict, total=False):
 class Audit:
     """Records of the audit.
 
-    A read is recorded before it is answered. When recording fails, the secret is handed out
+    A read is recorded before it is answered. When recording fails, the secret is returned
     nevertheless and the loss is counted; the strict setting refuses the read instead.
     """
 

@@ -1,4 +1,4 @@
-"""Reasons for which a secret is not handed out; no message holds a secret."""
+"""Errors of reads that return no secret; no message holds a secret."""
 
 from noetl_common.errors import Permanent
 

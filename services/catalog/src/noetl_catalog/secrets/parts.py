@@ -40,7 +40,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the service needs of the parts once they are open."""
+    """The opened store, key check, resolver and handlers of secrets."""
 
     store: SecretStore
     check: KeyCheck

@@ -70,7 +70,7 @@ LIMIT $3;
 
 -- name: put_credential
 -- Creates, or replaces all but id and creation time.
--- Where it may be used stays, if nothing is said of that.
+-- Path prefixes and hosts stay as they are where null is given.
 -- $1 id, $2 name, $3 type, $4 encrypted data, $5 meta, $6 tags, $7 description, $8 path prefixes
 -- or null, $9 hosts or null
 INSERT INTO noetl.credential AS c (

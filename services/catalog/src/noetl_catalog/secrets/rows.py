@@ -25,12 +25,12 @@ class KeychainRow:
     access_count: int
     auto_renew: bool
     life_seconds: float | None = None
-    """How long what a provider gave was valid when it came."""
+    """Lifetime of the provider's secret when it was received, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
-    """Somebody else who asks a provider for a secret, or a pause after a failure.
+    """Another process that asks a provider for a secret, or a pause after a failure.
 
     ``rests_seconds`` are left of the pause; ``error`` says what failed.
     """

@@ -24,7 +24,7 @@ type Table = Literal["credential", "keychain"]
 
 
 class _Stored(TypedDict):
-    """What is stored of an entry beside its names."""
+    """Columns of a keychain entry beside its names."""
 
     expires_at: datetime | None
     life_seconds: float
@@ -139,25 +139,25 @@ class SecretStore(Store):
     async def keep_renewed(
         self, cache_key: str, new: KeychainPut, *, holder: str, **stored: Unpack[_Stored]
     ) -> None:
-        """Store what a provider gave like `put_keychain`, unless the lease went to another."""
+        """Store a provider's secret like `put_keychain`, unless another process has the lease."""
         async with self._db.transaction() as session:
             if await session.fetchval("end_renewal", cache_key, holder) is not None:
                 await _put(session, cache_key, new, **stored)
 
     async def claim_renewal(self, cache_key: str, holder: str, *, seconds: float) -> bool:
-        """Take the lease on a secret; False while another has it, or its provider rests."""
+        """Take the lease on a secret; False while another process has it, or during a pause."""
         return (
             await self._db.fetchval("claim_renewal", cache_key, holder, timedelta(seconds=seconds))
             is not None
         )
 
     async def find_renewal(self, cache_key: str) -> Renewal | None:
-        """Return who else asks for a secret, or how its provider failed; None for neither."""
+        """Return the lease of another process on a secret, or its last failure; else None."""
         row = await self._db.fetchrow("find_renewal", cache_key)
         return Renewal(**row) if row else None
 
     async def end_renewal(self, cache_key: str, holder: str) -> None:
-        """Give a lease back, if it is still held."""
+        """Release a lease, if it is still held."""
         await self._db.fetchval("end_renewal", cache_key, holder)
 
     async def fail_renewal(
@@ -169,7 +169,7 @@ class SecretStore(Store):
         pause_seconds: float,
         longest_seconds: float,
     ) -> None:
-        """Give a lease back and leave the provider alone, longer after each failure in a row."""
+        """Release a lease and begin a pause, longer after each failure in a row."""
         await self._db.execute(
             "fail_renewal", cache_key, holder, error, pause_seconds, longest_seconds
         )
@@ -290,7 +290,7 @@ def _credential(row: Row) -> CredentialBody:
 
 
 def _known(row: Row) -> JsonObject:
-    """Return a record; who asked is a key of ours, which is there only where it is known."""
+    """Return a record; our own field for the caller is there only when the caller is known."""
     return {name: value for name, value in row.items() if name != "principal" or value}
 
 

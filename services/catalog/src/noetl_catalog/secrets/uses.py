@@ -1,4 +1,4 @@
-"""Who may use which credential, and who sees or changes it."""
+"""Checks of a caller's or an execution's right to use, see or change a credential."""
 
 from typing import Protocol
 
@@ -15,14 +15,14 @@ from noetl_catalog.secrets.errors import UseRefused
 
 
 class Executions(Protocol):
-    """Tells how executions began."""
+    """Source of the origins of executions."""
 
     async def find(self, execution_id: int) -> ExecutionOrigin | None:
         """Return how an execution began; None when there is no such execution."""
 
 
 class Entries(Protocol):
-    """Tells the paths of playbooks."""
+    """Source of the paths of playbooks."""
 
     async def path_of(self, catalog_id: int) -> str | None:
         """Return the path of a playbook, deleted or not; None when there is none."""
@@ -32,8 +32,8 @@ class Uses:
     """The paths of playbooks that may use a credential.
 
     Args:
-        executions: tells how an execution began.
-        entries: tells the path of its playbook.
+        executions: the source of how an execution began.
+        entries: the source of the path of its playbook.
     """
 
     def __init__(self, executions: Executions, entries: Entries) -> None:
@@ -43,10 +43,10 @@ class Uses:
     async def check(
         self, body: CredentialBody, *, execution_id: int | None, principal: Principal | None
     ) -> None:
-        """Check that a credential may be handed out.
+        """Check that a credential may be returned to a caller.
 
-        A credential without paths is everybody's. One with paths is handed out to the executions
-        below them, and without an execution to who reaches all of these paths.
+        A credential without paths may be used by all. With paths it may be used by the executions
+        below them, and without an execution by a caller that reaches all of these paths.
 
         Raises:
             UseRefused: it may not be used there.
@@ -86,12 +86,12 @@ class Uses:
 
 
 def name_of(request: OnBehalf) -> str | None:
-    """Return the name of who asks, for the audit."""
+    """Return the caller's name, for the audit."""
     return request.principal.name if request.principal else None
 
 
 def hidden(principal: Principal | None, body: CredentialBody) -> bool:
-    """Whether a credential isn't there for a caller in lists and single reads."""
+    """Return whether a credential is hidden from a caller in lists and single reads."""
     if principal is None or principal.is_whole or principal.kind == "capability":
         return False
     if body.allowed_paths is None:
@@ -108,7 +108,7 @@ def change_refused(principal: Principal | None, body: CredentialBody) -> Refusal
 
 
 def scoped(principal: Principal | None, new: CredentialStore) -> CredentialStore | Refusal:
-    """Return a credential to store, for the namespaces of who stores it if it names no paths."""
+    """Return a credential to store; without paths of its own it gets the caller's namespaces."""
     if principal is None or principal.is_whole:
         return new
     if new.allowed_paths is None:
@@ -120,7 +120,7 @@ def scoped(principal: Principal | None, new: CredentialStore) -> CredentialStore
 
 
 def owns(principal: Principal, paths: list[str] | None) -> bool:
-    """Whether all paths that may use something are inside of a caller's namespaces."""
+    """Return whether all of a credential's paths are inside of a caller's namespaces."""
     if principal.is_whole:
         return True
     return paths is not None and all(
@@ -129,7 +129,7 @@ def owns(principal: Principal, paths: list[str] | None) -> bool:
 
 
 def may_be_sent(url: str, body: CredentialBody) -> bool:
-    """Whether a credential may be sent to a URL, as the HTTP client that sends it reads that."""
+    """Return whether a credential may be sent to a URL, parsed as the HTTP client parses it."""
     if body.allowed_hosts is None:
         return True
     try:

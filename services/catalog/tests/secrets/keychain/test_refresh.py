@@ -1,4 +1,4 @@
-"""Access tokens by a refresh token: sent by one at a time, and the one that replaces it kept."""
+"""Access tokens by a refresh token: one use at a time, and the token that replaces it stored."""
 
 import asyncio
 import threading

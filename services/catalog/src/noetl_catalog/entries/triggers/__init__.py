@@ -1,1 +1,1 @@
-"""Documents of kind Trigger: what ends of executions start."""
+"""Documents of kind Trigger, which start playbooks when executions end."""

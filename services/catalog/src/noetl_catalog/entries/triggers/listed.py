@@ -13,7 +13,7 @@ from noetl_engine.triggers.ended import InvalidTrigger, read_trigger
 from noetl_catalog.entries.reach import read_registrant
 
 MOST_TRIGGERS = 1000
-"""How many are in force; those behind them by path are not."""
+"""Most triggers in force, in order of path; the others are ignored."""
 
 _log = get_logger()
 
@@ -28,7 +28,7 @@ class TriggerDocument:
 
 
 def read_triggers(documents: Iterable[TriggerDocument]) -> list[EndedTrigger]:
-    """Return the triggers of documents; one that can't be read any more is left out.
+    """Return the triggers of documents; unreadable documents are logged and left out.
 
     Run it in a thread.
     """

@@ -31,7 +31,7 @@ class CrossRegionClient:
         self._registry = settings.region_addresses()
 
     def has(self, region: str) -> bool:
-        """Whether the registry has a region."""
+        """Return whether the registry has a region."""
         return region in self._registry
 
     def served(self, region: str, outcome: str) -> None:

@@ -306,7 +306,7 @@ class CredentialHandlers(Handlers):
 def _reader(
     request: CredentialRead | SealedRead | CrossRegionRequest, *, worker_id: str | None = None
 ) -> Reader:
-    """Return for whom a secret is read; a command reads for its own execution, whatever it says."""
+    """Return the reader of a secret; a command always reads for its own execution."""
     asking = None if isinstance(request, CrossRegionRequest) else request.principal
     is_command = asking is not None and asking.kind == "capability"
     return Reader(

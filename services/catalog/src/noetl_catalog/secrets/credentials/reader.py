@@ -28,7 +28,7 @@ class Resolving(Protocol):
     """Resolution of an alias in the playbook of an execution."""
 
     async def resolve(self, alias: str, *, execution_id: int) -> Resolved | Stored | None:
-        """Return the secret, or what it names; None when the playbook has no such alias."""
+        """Return the secret, or the credential it names; None for an unknown alias."""
 
 
 class SecretReader:

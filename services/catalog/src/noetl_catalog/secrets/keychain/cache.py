@@ -1,4 +1,4 @@
-"""What providers gave, kept encrypted in the keychain's table."""
+"""Cache of the providers' secrets, encrypted in the keychain's table."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a secret is kept: its key, whose it is, and whether executions share it."""
+    """Place of a cached secret: key, owning entry and execution, and whether it is shared."""
 
     cache_key: str
     alias: str
@@ -67,7 +67,7 @@ class KeychainCache:
         return opened, self._is_due(row)
 
     async def stored(self, cache_key: str) -> Opened | None:
-        """Return what somebody has stored.
+        """Return a secret that a client has stored in the keychain.
 
         Raises:
             NoetlError: it can't be read.
@@ -146,7 +146,7 @@ def cache_seconds(
 def shared_life(
     expires_at: datetime | None, *, now: datetime, settings: SecretSettings
 ) -> tuple[float, datetime | None]:
-    """Return how long a token of all executions is given out, in seconds, and until when.
+    """Return the lifetime of a shared token in the cache, in seconds, and its end.
 
     However short its life, it is kept: else each execution would ask for one of its own.
     """

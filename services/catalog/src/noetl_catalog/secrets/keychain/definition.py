@@ -13,7 +13,7 @@ from noetl_catalog.providers.registry import OAUTH2
 type Policy = Literal["none", "advisory", "strict"]
 
 SCOPES: Final = frozenset({"local", "global", "shared"})
-# What says how an entry is kept; no provider is told.
+# Keys that say how an entry is kept; they are not passed to providers.
 _OWN_KEYS = frozenset(
     {
         "name", "kind", "provider", "credential", "map", "scope", "residency", "region",
@@ -51,7 +51,7 @@ class Definition:
 
     @property
     def is_by_refresh(self) -> bool:
-        """Whether a refresh token of the stored credential is sent, which may be replaced."""
+        """Whether the stored credential's refresh token is sent, which the issuer may replace."""
         return self.provider == OAUTH2 and self.options.get("grant") == REFRESH
 
     @classmethod

@@ -20,7 +20,7 @@ _LARGEST_KEPT_BYTES = 32 << 10
 
 
 class Executions:
-    """Client of the projector of an execution's shard; what is asked often is asked once."""
+    """Client of the projectors of all shards; answers are cached, equal requests are shared."""
 
     def __init__(self, rpc: RpcClient, *, shard_count: int) -> None:
         self._rpc = rpc

@@ -1,4 +1,4 @@
-"""Equal work of this process is done once for all who wait for it."""
+"""Concurrent equal work of this process is done once for all callers (single flight)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,9 +28,9 @@ class _Flight[Result]:
 
 
 class Flights[Result]:
-    """Work by key: who comes while it is done gets its result or its error.
+    """Work by key: callers that come while it is done share its result or error.
 
-    Nothing is remembered once nobody waits.
+    Nothing is kept once no caller waits.
     """
 
     def __init__(self) -> None:

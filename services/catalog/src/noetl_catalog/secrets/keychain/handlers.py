@@ -151,9 +151,9 @@ class KeychainHandlers(Handlers):
         return KeychainEntryList(catalog_id=str(catalog_id), entries=entries)
 
     async def _is_hidden(self, request: KeychainRead | KeychainPut | KeychainList) -> bool:
-        """Whether a keychain isn't there for who asks.
+        """Return whether a keychain is hidden from the caller.
 
-        A command has the keychain of its own playbook, and of executions its own one.
+        A command reaches the keychain of its own playbook, and entries of its own execution.
         """
         principal = request.principal
         if principal is None or principal.is_whole:

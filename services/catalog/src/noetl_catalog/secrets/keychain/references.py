@@ -1,4 +1,4 @@
-"""Which secrets of the providers playbooks may ask for, by the path of the playbook.
+"""Grants of the providers' secrets to playbooks, by the path of the playbook.
 
 The catalog asks providers with its own identity, which reaches what no author need reach. So a
 playbook below a path gets the references that are granted to that path, and no others.
@@ -53,11 +53,11 @@ class ReferenceGrants:
 
     @property
     def is_free(self) -> bool:
-        """Whether every playbook may ask for everything."""
+        """Whether every playbook may read every secret."""
         return self._patterns is None
 
     def check(self, path: str, *, alias: str, provider: str, reference: str) -> None:
-        """Check what a playbook asks for.
+        """Check that a playbook may read a secret of a provider.
 
         Raises:
             ReferenceRefused: it is not granted.

@@ -1,9 +1,9 @@
 """Refresh tokens of stored credentials, which an issuer may replace each time one is sent.
 
-One is sent by one process at a time, over all entries of keychains that name its credential: an
-issuer that replaces it takes a second use for a theft. The one that replaces it is stored before
-anybody gets the access token. Neither a caller that has gone nor the end of the service cuts that
-short, since nobody else knows it.
+A token is sent by one process at a time, over all entries of keychains that name its credential:
+an issuer that replaces it takes a second use for a theft. The new token is stored before any caller
+gets the access token. Neither a caller that has gone nor the end of the service interrupts that,
+since no other process knows the new token.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 class RefreshTokens:
-    """Uses of refresh tokens, one after the other, and the storing of those that replace them.
+    """Uses refresh tokens one at a time, and stores the tokens that replace them.
 
     Args:
         store: of credentials.
@@ -51,7 +51,7 @@ class RefreshTokens:
         keep: Callable[[Secret], Awaitable[None]],
         execution_id: int,
     ) -> Secret:
-        """Return what an issuer gives for a credential's refresh token.
+        """Exchange a credential's refresh token at its issuer, and store a new one.
 
         Args:
             credential: its name.
@@ -86,12 +86,12 @@ class RefreshTokens:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Return when all uses have ended."""
+        """Wait until all uses have ended."""
         if self._uses:
             await asyncio.wait(self._uses)
 
     async def _replace(self, credential: str, replaced: Replaced, execution_id: int) -> None:
-        """Store a new refresh token, unless somebody has stored another one meanwhile.
+        """Store a new refresh token, unless another one was stored meanwhile.
 
         Raises:
             NoetlError: it can't be stored, for a minute.

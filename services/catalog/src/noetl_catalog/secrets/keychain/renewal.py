@@ -1,8 +1,9 @@
-"""One process asks a provider for a secret at a time, and a provider that fails is left alone.
+"""Leases on secrets, so that one process asks a provider at a time, and pauses after failures.
 
-Who asks holds a lease, a row of the database that all catalogs see. It ends by itself, so that a
-process that dies holds nobody up for longer. What failed is kept in the same row: until its pause
-is over, everybody gets that failure without the provider being asked, and the pauses grow.
+The process that asks holds a lease, a row of the database that all catalogs see. It ends by
+itself, so that a process that dies delays the others no longer than that. A failure is kept in the
+same row: until its pause is over, all callers get that failure without the provider being asked,
+and the pauses grow.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ class Lease:
 
 
 class Renewals:
-    """Leases on secrets, and the pauses of providers that fail."""
+    """Leases on secrets, and pauses after failures of their providers."""
 
     def __init__(self, store: SecretStore, *, settings: SecretSettings) -> None:
         self._store = store
@@ -64,11 +65,11 @@ class Renewals:
     async def once(
         self, cache_key: str, *, look: Look, ask: Callable[[Lease], Awaitable[Opened]], waits: bool
     ) -> Opened | None:
-        """Return a secret that this process or another one asked for.
+        """Return a secret, asked for by one process at a time.
 
         Args:
             cache_key: of the secret.
-            look: finds one that is fresh enough.
+            look: finds a cached secret that is fresh enough.
             ask: asks the provider, and keeps what it gives while the lease is held.
             waits: whether to wait for another process that asks; else None says that one does, or
                 that the provider is left alone.
@@ -104,10 +105,10 @@ class Renewals:
 
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[float]:
-        """Hold a lease while the block runs, as soon as nobody else has it.
+        """Wait for a lease, and hold it while the block runs.
 
         Yields:
-            for how long a provider may be asked, in seconds.
+            the time for asking a provider, in seconds.
 
         Raises:
             ProviderUnreachable: others had it for too long.
@@ -131,14 +132,14 @@ class Renewals:
     async def _held(
         self, lease: Lease, look: Look, ask: Callable[[Lease], Awaitable[Opened]]
     ) -> Opened:
-        """Ask, unless another process has just done so; the lease is given back in any case."""
+        """Ask the provider, unless another process has just done so; release the lease."""
         try:
             found = await look()
             if found is not None:
                 _LEASES.labels("found").inc()
                 return found
             _LEASES.labels("asked").inc()
-            # Ends before the lease does: nobody asks beside us, even of a provider that hangs.
+            # Ends before the lease does, so that no second process asks a provider that hangs.
             async with asyncio.timeout(self._seconds * 0.8):
                 return await ask(lease)
         except TimeoutError as error:
@@ -159,7 +160,7 @@ class Renewals:
             await asyncio.shield(self._ended(lease))
 
     async def _ended(self, lease: Lease) -> None:
-        """Give a lease back; where the secret was kept, or failed, it is gone already."""
+        """Release a lease; it is gone already if the secret was stored or has failed."""
         try:
             await self._store.end_renewal(lease.cache_key, lease.holder)
         except NoetlError as error:

@@ -150,7 +150,7 @@ class KeychainResolver:
         self._refreshes: asyncio.Queue[_Wanted] = asyncio.Queue(maxsize=_REFRESHES_WAITING)
 
     async def resolve(self, alias: str, *, execution_id: int) -> Resolved | Stored | None:
-        """Return the secret, or what it names; None when the execution's playbook has neither.
+        """Return the secret, or the credential it names; None for an unknown alias or execution.
 
         Raises:
             ResidencyViolation: the entry is locked to another region.
@@ -331,7 +331,7 @@ class KeychainResolver:
                 _REFRESHED.labels(outcome).inc()
 
     async def _renewed(self, wanted: _Wanted) -> str:
-        """Renew a secret unless another process does; return the outcome for the metric."""
+        """Renew a secret, unless another process does; return the outcome for the metric."""
         entry = wanted.entry
         if entry is None:
             return "failed"

@@ -1,4 +1,4 @@
-"""What an issuer of tokens is asked: the entry's templates, and the client's login."""
+"""Requests to issuers of tokens: the entry's rendered templates, and the client's login."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
@@ -97,7 +97,7 @@ class TokenRequests:
 
 
 def names_in(value: Json, *, root: str = "") -> frozenset[str]:
-    """Return what templates in a value look up: names, or with a root what they want below it."""
+    """Return the names that templates in a value look up, or with a root the names below it."""
     found: set[str] = set()
     for path in _paths(texts_in([value])):
         if not root:
@@ -108,7 +108,7 @@ def names_in(value: Json, *, root: str = "") -> frozenset[str]:
 
 
 def place_of(endpoint: str) -> str:
-    """Return an endpoint as grants write it: without `https://`, other schemes with a colon."""
+    """Return an endpoint as grants spell it: without `https://`, other schemes with a colon."""
     parts = urlsplit(endpoint)
     if parts.username is not None or parts.query:
         # Grants speak of places; what else an address says would go by them.

@@ -28,7 +28,7 @@ def row_of(table: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A text to store, and the version of the key it depends on."""
+    """An encrypted text to store, and the version of the key it depends on."""
 
     text: str
     key_version: str
@@ -36,7 +36,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A value, and the version of its key, or the name of an old form."""
+    """A decrypted value, and the version of its key, or the name of an old form."""
 
     value: Json = field(repr=False)
     key_version: str
@@ -77,7 +77,7 @@ class SecretBox:
         """Decrypt the text that a row holds.
 
         Raises:
-            NotAnEnvelope: the form of the text is unknown, or older than what is read.
+            NotAnEnvelope: the form of the text is unknown, or too old to be read.
             WrongRow: the text is another row's.
             DecryptionFailed: no known key opens it.
             WrongProvider: another key manager wrapped its key.

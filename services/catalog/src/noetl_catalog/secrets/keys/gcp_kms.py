@@ -72,7 +72,7 @@ class GcpKeyManager:
         )
 
     async def unwrap(self, dek: WrappedKey, /) -> bytes:
-        """Unwrap with whichever version wrapped it; Google knows."""
+        """Unwrap with the version that wrapped it, which Google finds itself."""
         if dek.provider != _GCP:
             raise WrongProvider(manager=_MANAGER, provider=dek.provider)
         ciphertext = base64.b64encode(dek.ciphertext).decode()
@@ -80,7 +80,7 @@ class GcpKeyManager:
         return self._bytes("decrypt", answer.get("plaintext"))
 
     async def is_current(self, dek: WrappedKey, /) -> bool:
-        """Whether the primary version of the configured key wrapped it."""
+        """Return whether the primary version of the configured key wrapped a data key."""
         if dek.provider != _GCP or dek.key_id != self._key:
             return False
         answer = await self._calls["key"].json(

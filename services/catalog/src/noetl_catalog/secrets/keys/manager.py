@@ -35,10 +35,10 @@ class KeyManager(Protocol):
         """Wrap a data key with the current version."""
 
     async def unwrap(self, dek: WrappedKey, /) -> bytes:
-        """Return a data key, whichever known version wrapped it."""
+        """Unwrap a data key with the known version that wrapped it."""
 
     async def is_current(self, dek: WrappedKey, /) -> bool:
-        """Whether the current key wraps a data key."""
+        """Return whether the current key wraps a data key."""
 
     def open_bare(self, blob: bytes, /) -> bytes:
         """Open a text that was encrypted without a data key."""
@@ -61,7 +61,7 @@ class LocalKeyManager:
         return self._found.unwrap(dek)
 
     async def is_current(self, dek: WrappedKey) -> bool:
-        """Whether the current key wraps it."""
+        """Return whether the current key wraps it."""
         return self._found.is_current(dek)
 
     def open_bare(self, blob: bytes) -> bytes:

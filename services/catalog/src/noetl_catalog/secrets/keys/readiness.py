@@ -13,7 +13,7 @@ _NONE_SECONDS = 60.0
 
 
 class KeyCheck:
-    """Whether a key is configured and opens the newest stored credential.
+    """Checks that a key is configured and opens the newest stored credential.
 
     A key doesn't change while a process lives, so one success is enough. While no credential is
     stored, one is looked for once a minute.
