@@ -15,7 +15,7 @@ _MOST = 10_000
 
 
 class KnownSecrets:
-    """What to mask in the answers about an execution; the first event of a log never changes."""
+    """Secrets to mask in answers, cached: they come from first events, which never change."""
 
     def __init__(self, database: Database) -> None:
         self._db = database.with_statements(__package__, "known_secrets.sql")
@@ -26,7 +26,7 @@ class KnownSecrets:
         return (await self.of_many((execution_id,)))[execution_id]
 
     async def of_many(self, execution_ids: Iterable[int]) -> Mapping[int, tuple[str, ...]]:
-        """Return the same for several executions."""
+        """Return the texts that no answer may hold, for several executions."""
         found = {number: self._known.get(number) for number in execution_ids}
         unknown = [number for number, secrets in found.items() if secrets is None]
         if unknown:

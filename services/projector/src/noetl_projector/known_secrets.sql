@@ -1,4 +1,4 @@
--- Where the secrets of executions come from, on the shard's database.
+-- Workloads in which the secrets of executions are found, on the shard's database.
 
 -- name: read_origins
 -- The workloads of executions and of those that started them, null where no key looks secret: what
@@ -6,7 +6,7 @@
 WITH RECURSIVE origin AS (
     SELECT
         e.execution_id AS asked, e.parent_execution_id,
-        -- What a restart has changed is beside the workload of its origin.
+        -- The changes of a restart are stored beside the workload of its origin.
         CASE
             WHEN e.context ? 'input'
                 THEN jsonb_build_array(e.context -> 'workload', e.context -> 'input')

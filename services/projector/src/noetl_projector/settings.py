@@ -8,7 +8,7 @@ from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSe
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 ACCOUNT_FIELDS: Final = frozenset({"client_email", "private_key"})
-"""What the key of a service account has at least."""
+"""Fields that the key of a service account must have."""
 
 
 class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSettings):
@@ -190,7 +190,7 @@ class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSetti
 
 
 def is_account_key(text: str) -> bool:
-    """Tell whether a text is empty or the JSON of a service account's key, by its fields."""
+    """Return whether a text is empty or the JSON of a service account's key, by its fields."""
     if not text:
         return True
     try:

@@ -70,7 +70,7 @@ async def test_what_is_not_there_is_named[Request: Shape](
 
 
 async def test_a_look_up_by_event_id_reads_few_pages(pool: Pool) -> None:
-    """The index tells ranges of pages apart; a scan of the log would cost as much as the log."""
+    """The index holds ranges of pages; a scan would read the whole log."""
     await pool.execute(
         "INSERT INTO noetl.event (execution_id, catalog_id, event_id, position, error)"
         " SELECT 325077236512452608 + n, 1, 325077236512452608 + n * 4096, 1,"

@@ -371,7 +371,7 @@ async def test_a_command_is_read_from_the_log_when_its_row_is_gone(
 
 
 async def test_a_command_that_names_its_workload_is_read_whole(ask: Ask, add_log: AddLog) -> None:
-    """Its row names the one that counted then, which a restart may have changed."""
+    """Its row names the workload that counted then, which a restart may have changed."""
     workload = {"rows": [1, 2], "n": 3}
     flat = {**workload, "workload": workload, "row": 2}
     context = {"tool_config": {}, "args": {}, "render_context": {**flat, "ctx": flat}}

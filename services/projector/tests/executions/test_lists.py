@@ -94,7 +94,7 @@ FILTERS: list[dict[str, Any]] = [
 async def test_f9_pages_behind_an_execution_hold_each_one_once_while_others_begin(
     pool: Pool, db: Database, monkeypatch: pytest.MonkeyPatch, near: int
 ) -> None:
-    """Whether a page is found among the next executions or by its paths."""
+    """The same holds for pages found among the next executions and for those found by path."""
     monkeypatch.setattr("noetl_projector.executions.store._NEAR", near)
     store = ExecutionStore(db)
     await _add(pool, 1000, 120)

@@ -34,7 +34,7 @@ async def bus(database: DatabaseAddress, nats_url: str) -> AsyncIterator[Bus]:
 
 
 class AwayStore(ProjectionStore):
-    """A store whose database is away until it is told otherwise."""
+    """A store whose database is unavailable until the test sets `back`."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

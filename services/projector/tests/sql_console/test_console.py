@@ -735,7 +735,7 @@ async def test_a_role_of_its_own_is_taken_as_it_is(
 async def test_a_connection_has_no_parameter_that_a_pooler_refuses(
     database: Database, nats_url: str
 ) -> None:
-    """PgBouncer knows `search_path` only when it is told to: it is set for each statement."""
+    """PgBouncer tracks `search_path` only if configured to, so each statement sets it."""
     settings = make_settings(database, nats_url=nats_url)
     login = ConsoleLogin(settings)
     place = {"host": database.host, "port": database.port, "database": database.name}

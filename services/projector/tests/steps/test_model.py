@@ -29,7 +29,7 @@ MODEL = "SELECT * FROM noetl.execution_step WHERE execution_id = $1 ORDER BY fir
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the rows of a recorded log, and what they amount to."""
+    """Return the rows of a recorded log, and the steps folded from them."""
     _, *rows, tail = [json.loads(line) for line in path.read_text().splitlines()]
     for row in rows:
         row["ingest_time"] = datetime.fromisoformat(row["created_at"])

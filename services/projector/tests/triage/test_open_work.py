@@ -1,4 +1,4 @@
-"""What is open of an execution comes from its rows."""
+"""The open work of an execution comes from its rows."""
 
 from noetl_common.pg.database import Database
 from noetl_contract.http.executions.why import OpenWork

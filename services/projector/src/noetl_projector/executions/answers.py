@@ -190,14 +190,14 @@ def _times(state: State) -> JsonObject:
 
 
 def _percent(state: State) -> int:
-    """Return how many of the steps that have begun are done; all is for the end alone."""
+    """Return the percentage of begun steps that are done; 100 only after the end."""
     if state.status != ExecutionStatus.RUNNING:
         return 100
     return min(99, 100 * state.completed_steps // max(state.total_steps, 1))
 
 
 def _rare(state: State, secrets: Sequence[str]) -> JsonObject:
-    """Return the fields that are there only with a value, secrets masked."""
+    """Return the optional fields that have a value, secrets masked."""
     found = {"cause": state.cause, "soft_error": state.soft_error}
     told = {name: masked(one, secrets) for name, one in found.items() if one is not None}
     return told | {"paused": True} if state.paused else told

@@ -237,7 +237,7 @@ class ExecutionHandlers(Handlers):
 
     @answers(EXECUTIONS_TAIL)
     async def on_tail(self, request: TailRequest) -> Encoded[ExecutionTail] | Refusal:
-        """Return events after a position or an event, ascending, and where the log stands."""
+        """Return events after a position or an event, ascending, and the end of the log."""
         execution_id, after = request.execution_id, request.after_position
         # The state is read first, so that its position is never past the rows.
         state = await self._store.find_state(execution_id)
@@ -273,7 +273,7 @@ class ExecutionHandlers(Handlers):
 
     @answers(COMMAND_STANDING)
     async def on_standing(self, request: CommandName) -> CommandStanding | Refusal:
-        """Return whether a command is not over yet."""
+        """Return whether a command is still open, and the path of its execution."""
         standing = await self._store.find_standing(
             request.event_id, execution_id=request.execution_id
         )
@@ -366,7 +366,7 @@ class ExecutionHandlers(Handlers):
         return await self._shown(state, rows), pagination
 
     async def _shown(self, state: State, rows: Sequence[LogRow]) -> list[Json]:
-        """Build events in a thread if their contexts are large; of those one answer at a time."""
+        """Build the events of an answer; large ones in a thread, one answer at a time."""
         secrets = await self._secrets.of(state.execution_id)
         build = partial(shown_events, rows, secrets=secrets, execution_id=state.execution_id)
         if sum(row.size for row in rows) <= _SMALL:

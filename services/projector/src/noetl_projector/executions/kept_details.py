@@ -1,4 +1,4 @@
-"""Details of ended executions, kept as they were encoded."""
+"""Cache of encoded details of ended executions."""
 
 from collections import OrderedDict
 
@@ -26,7 +26,7 @@ class KeptDetails:
         self._kept: OrderedDict[tuple[int, bool], tuple[State, bytes]] = OrderedDict()
 
     def find(self, request: DetailRequest, state: State) -> bytes | None:
-        """Return the encoded answer to a request, None if it isn't kept or good any more."""
+        """Return the cached answer to a request; None if there is none or it is stale."""
         if request.page is not None:
             return None
         key = (state.execution_id, request.has_command_contexts)
@@ -40,7 +40,7 @@ class KeptDetails:
         return found[1]
 
     def keep(self, request: DetailRequest, state: State, body: bytes) -> None:
-        """Keep an encoded answer, if its execution has ended."""
+        """Cache an encoded answer, if its execution has ended."""
         is_over = state.status != ExecutionStatus.RUNNING and state.ended_at is not None
         if request.page is not None or not is_over or len(body) > self._most // _LARGEST_PART:
             return

@@ -15,8 +15,8 @@ SELECT
 FROM noetl.execution_state AS s;
 
 -- list: read_row
--- What readers see of a log row, and the stored size of its bodies (context and result), which is
--- known without reading them. Commands have their context where it was asked for.
+-- A log row as readers see it, with the stored size of its bodies (context and result), which needs
+-- no read of them. Commands have their context where it was asked for.
 SELECT
     e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
     CASE
@@ -69,7 +69,7 @@ WHERE first.execution_id = $1 AND first.position = 1;
 -- it. Each is read from an index in the order of the list; rows come last, for one page only.
 
 -- name: find_place
--- When an execution began, after which a page begins. $1 execution id
+-- The start time of the execution after which a page begins. $1 execution id
 SELECT s.started_at
 FROM noetl.execution_state AS s
 WHERE s.execution_id = $1;
@@ -479,7 +479,7 @@ FROM
 ORDER BY e.position DESC;
 
 -- name: count_page
--- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null,
+-- The number of rows over all pages. $1 execution id, $2 ids above this or null, $3 type or null,
 -- $4 step or null
 SELECT count(*)
 FROM noetl.event AS e
@@ -510,7 +510,7 @@ FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 1;
 
 -- name: read_origins
--- What a restarted execution goes on from, its origins' own included. $1 execution id
+-- The origins of a restarted execution, with the origins of these. $1 execution id
 SELECT r.origin_execution_id
 FROM noetl.restart AS r
 WHERE r.execution_id = $1
@@ -612,7 +612,7 @@ FROM noetl.execution_state AS s
 WHERE s.execution_id = ANY($1::BIGINT[]);
 
 -- name: read_expected_iterations
--- How many commands a looped start generates; no row without a loop. $1 execution id
+-- The number of commands that a looped start generates; no row without a loop. $1 execution id
 SELECT (e.result #>> '{context,iterations_expected}')::INTEGER AS expected
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 2 AND e.event_type = 'step.enter';
@@ -641,7 +641,7 @@ WHERE
 LIMIT 1;
 
 -- name: find_standing
--- Whether a command is not over yet, and the path of its execution. $1 event id, $2 execution id
+-- Whether a command is still open, and the path of its execution. $1 event id, $2 execution id
 -- or null
 SELECT
     c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open,

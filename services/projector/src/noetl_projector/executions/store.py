@@ -63,7 +63,7 @@ class LogRow:
     weight: int
     """Stored bytes of context and result."""
     is_whole: bool
-    """Whether context and result are here; otherwise they are left out."""
+    """Whether context and result are loaded; otherwise they are left out."""
 
     @property
     def size(self) -> int:
@@ -73,7 +73,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bodies:
-    """What is wanted of the contexts and results of rows.
+    """Selection of the contexts and results of rows.
 
     Attributes:
         most: Characters of all of them; those of older rows are left out.
@@ -86,7 +86,7 @@ class Bodies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which executions a list holds.
+    """Filters and page of a list of executions.
 
     Attributes:
         catalog_id: Of this version of a playbook.
@@ -199,7 +199,7 @@ class ExecutionStore(Store):
         return [one for one in found if one.started_at >= wanted.since]
 
     async def _place(self, wanted: Wanted) -> tuple[datetime | None, int | None]:
-        """Return begin and id before which the page's executions come; nulls for all."""
+        """Return the start time and id that bound the page from above; Nones for all."""
         begin, after = wanted.after_started_at, wanted.after
         if after is not None and begin is None:
             begin = await self._db.fetchval("find_place", after)
@@ -220,7 +220,7 @@ class ExecutionStore(Store):
         return [State(**row) for row in await self._db.fetch(statement, *page, *filters)]
 
     async def _list_near(self, page: tuple[object, ...], wanted: Wanted) -> list[State] | None:
-        """Return a page that is found among the next executions; None for one that is not."""
+        """Return a page from the next executions; None when these are too few to fill it."""
         is_of_status = wanted.status is not None
         rows = await self._db.fetch(
             "list_near_of_status" if is_of_status else "list_near",
@@ -257,7 +257,7 @@ class ExecutionStore(Store):
         return (None, None) if row is None else (row["workload"], row["execution_pool"])
 
     async def read_origins(self, execution_id: int) -> list[int]:
-        """Return what a restarted execution goes on from."""
+        """Return the origins of a restarted execution."""
         rows = await self._db.fetch("read_origins", execution_id)
         return [row["origin_execution_id"] for row in rows]
 
@@ -290,7 +290,7 @@ class ExecutionStore(Store):
         event_type: str | None,
         step: str | None,
     ) -> int:
-        """Return how many rows a page is cut from."""
+        """Return the number of rows over all pages."""
         return int(
             await self._db.fetchval("count_page", execution_id, above_event_id, event_type, step)
         )
@@ -326,7 +326,7 @@ class ExecutionStore(Store):
     async def find_standing(
         self, event_id: int, *, execution_id: int | None
     ) -> CommandStanding | None:
-        """Return whether a command is not over yet; None for one without a row."""
+        """Return whether a command is still open; None for a command without a row."""
         row = await self._db.fetchrow("find_standing", event_id, execution_id)
         return None if row is None else CommandStanding(**row)
 

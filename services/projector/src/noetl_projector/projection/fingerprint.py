@@ -1,4 +1,4 @@
-"""What tells one failure from another: playbook, step and the message without its numbers."""
+"""Fingerprints of failures: playbook, step and the message without its numbers."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ _VARIABLE = (
 
 def pattern_of(message: str) -> str:
     """Return a message without numbers, ids, times and addresses."""
-    # Long texts are cut before and after: what is replaced may be longer or shorter.
+    # Long texts are cut before and after: a replacement may be longer or shorter.
     text = message[: 4 * _LONGEST]
     for variable, word in _VARIABLE:
         text = variable.sub(word, text)
@@ -24,6 +24,6 @@ def pattern_of(message: str) -> str:
 
 
 def fingerprint_of(*, path: str, step: str | None, message: str) -> str:
-    """Return what failures of one kind have in common, as 16 hexadecimal digits."""
+    """Return the fingerprint of a failure, 16 hexadecimal digits."""
     said = "\n".join((path, step or "", pattern_of(message)))
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -34,8 +34,8 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
 -- difference. Answers with those that have failed since, and with the positions between which
--- their steps have to be folded, at most $3 of them altogether; fewer than $4 are left to those who
--- read them. A rebuild also rewrites rows at that position, whatever their content (P3).
+-- their steps have to be folded, at most $3 of them altogether; fewer than $4 are folded by their
+-- readers. A rebuild also rewrites rows at that position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT

@@ -1,4 +1,4 @@
-"""Writes of the read model: rows are moved to where their logs are, or rebuilt."""
+"""Writes of the read model: rows are moved to the positions of their logs, or rebuilt."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -43,7 +43,7 @@ def replayed(
     organization_id: str,
     projection: str,
 ) -> JsonObject:
-    """Fold rows in the order of the log into the whole answer, checksums included."""
+    """Fold rows in the order of the log into the complete answer, with checksums."""
     fold = _Fold()
     for row in rows:
         fold.take(row)

@@ -99,7 +99,7 @@ class ResultHandlers(Handlers):
         )
 
     async def _stored(self, uri: ResultUri, text: bytes, digest: str) -> StoredBody:
-        """Return what the row holds: the body, or the place where it is put."""
+        """Return the content of the row: the body, or the location where it is stored."""
         place = self._places.chosen
         if place is None:
             return StoredBody(len(text), digest, data=text.decode())

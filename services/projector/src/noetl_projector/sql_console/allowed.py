@@ -1,6 +1,6 @@
-"""What a statement of the SQL route may be: reading, or a change where a setting allows those.
+"""Checks of statements for the SQL route: reads, and writes where a setting allows them.
 
-This keeps clients from what disturbs others. What a statement may read is a matter of its role.
+They keep clients from disturbing others. A statement's role decides what it may read.
 """
 
 import re
@@ -46,7 +46,7 @@ class StatementRefused(Invalid):
 
 
 def check_statement(text: str, *, may_write: bool) -> None:
-    """Raise unless the statement is one that this route runs.
+    """Check that this route may run a statement.
 
     Raises:
         StatementRefused: a command or a function that is not for this route, or a text that
@@ -83,7 +83,7 @@ def _first_word(text: str) -> str:
 
 
 def _refuse_slow(text: str) -> None:
-    """Refuse what PostgreSQL's own scanner reads again and again.
+    """Refuse texts that PostgreSQL's scanner reads in quadratic time.
 
     It looks at a whole run of operator characters at once, and takes one character or the start of
     one comment of it; nothing interrupts it.

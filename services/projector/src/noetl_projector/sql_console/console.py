@@ -269,7 +269,7 @@ class SqlConsole:
             raise ours from error
 
     async def _release(self, connection: PooledConnection) -> None:
-        """Give a connection back as it was; a role that a statement took stays otherwise."""
+        """Reset a connection and release it; otherwise a role that a statement took would stay."""
         try:
             if self._settings.sql_console_writes and not connection.is_closed():
                 async with asyncio.timeout(_GRACE_SECONDS):
@@ -305,15 +305,15 @@ class SqlConsole:
                 connection.terminate()
                 raise
         except (*_CONNECTION_ERRORS, asyncpg.InternalClientError) as error:
-            # PostgreSQL's own words name the role or the database, never the password. Whether
-            # something else listens there is nobody's business.
+            # PostgreSQL's own words name the role or the database, never the password. The answer
+            # doesn't disclose whether another program listens there.
             is_answer = isinstance(error, asyncpg.PostgresError | EgressRefused)
             words = str(error).partition("\n")[0] if is_answer else "no PostgreSQL answers there"
             raise DatabaseNotReached(reason=words) from error
         return connection
 
     def _is_own(self, target: Target) -> bool:
-        """Whether a target is another database of our own server, with our own login."""
+        """Return whether a target is on the service's own server, with the service's own login."""
         is_ours = target.host is None and target.user in {None, self._login.own.user}
         return is_ours and target.password is None
 

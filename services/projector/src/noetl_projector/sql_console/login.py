@@ -91,7 +91,7 @@ class ConsoleLogin:
 
     @property
     def search_path(self) -> str:
-        """Where names are looked for in statements; empty: as the server says.
+        """The search path of statements; empty for the server's default.
 
         Known once there is a connection. Set in the transaction of each statement: a pooler takes
         no such parameter of a connection.

@@ -11,7 +11,7 @@ from noetl_projector.sql_console.allowed import StatementRefused
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect; absent parts are those of the service's own database."""
+    """Address and login of a database; absent parts are those of the service's own database."""
 
     host: str | None = None
     port: int | None = None

@@ -1,1 +1,1 @@
-"""Reads of the steps of executions: where each is, since when, and how its loop goes."""
+"""Reads of the steps of executions: their states, times and loops."""

@@ -9,7 +9,7 @@ from noetl_contract.http.executions.steps import StepState
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of an execution; what is no total is of its newest run."""
+    """A step of an execution; all fields but totals are of its newest run."""
 
     step: str
     state: StepState
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepsRead:
-    """Steps of an execution, and how it stands; ``behind`` counts rows that may be left out."""
+    """Steps and status of an execution; ``behind`` counts log rows that may be left out."""
 
     path: str
     status: str

@@ -1,1 +1,1 @@
-"""Reads of subscriptions: what listens for messages, and whether it is active."""
+"""Reads of subscriptions, and whether each is active."""

@@ -1,1 +1,1 @@
-"""For people who look after executions: what failed, and what an execution waits for."""
+"""Reads for operators: failures by group, and the open work of an execution."""

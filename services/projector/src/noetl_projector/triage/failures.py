@@ -49,7 +49,7 @@ class FailureStore:
         limit: int,
         offset: int,
     ) -> list[Group]:
-        """Return groups, those that failed last first."""
+        """Return groups of failures, the most recent failure first."""
         rows = await self._db.fetch(
             f"group_{state}",
             *(path_part, step, since),
@@ -64,5 +64,5 @@ class FailureStore:
         return [row["execution_id"] for row in rows]
 
     async def dismiss(self, execution_ids: Sequence[int], *, actor: str | None) -> int:
-        """Dismiss failures; return how many were not yet."""
+        """Dismiss failures; return how many were not dismissed before."""
         return int(await self._db.fetchval("dismiss", list(execution_ids), actor))

@@ -1,5 +1,5 @@
--- Failures by what they have in common, for lists: a statement for each state, read by indexes of
--- its own; nothing but the condition tells them apart.
+-- Failures by fingerprint, for lists: a statement for each state, read by indexes of its own; they
+-- differ in nothing but the condition.
 --
 -- Each looks for the newest failures that its filters let through, in one of a few ways; what the
 -- others would read is not read. Without a filter they come from the index by time, with a step
@@ -198,7 +198,7 @@ page AS MATERIALIZED (
     LIMIT $6 OFFSET $7
 ),
 
--- Looked up in a hash: what is written as a join may become a loop in a loop.
+-- Looked up in a hash: a join may be planned as a nested loop.
 placed AS (
     SELECT
         n.fingerprint, n.execution_id,

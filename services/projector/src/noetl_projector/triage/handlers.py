@@ -1,4 +1,4 @@
-"""Answers for people who look after executions, one function per operation."""
+"""Answers for operators of executions, one function per operation."""
 
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.http.executions.failures import (
@@ -84,7 +84,7 @@ class TriageHandlers(Handlers):
 
     @answers(EXECUTIONS_WHY)
     async def on_why(self, request: ExecutionName) -> OpenWork | Refusal:
-        """Return what is open of an execution."""
+        """Return the open work of an execution."""
         found = await self._open_work.find(request.execution_id)
         if found is None:
             return Refusal(404, f"Execution not found: {request.execution_id}")

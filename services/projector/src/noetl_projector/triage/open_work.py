@@ -1,4 +1,4 @@
-"""What is open of an execution: rows, not guesses."""
+"""Open work of an execution, read from its rows."""
 
 from noetl_common.pg.database import Database
 from noetl_contract.http.executions.why import (
@@ -17,13 +17,13 @@ _MOST_COUNTED = 10_000
 
 
 class OpenWorkStore:
-    """Reads them; not of one moment, which nobody needs who asks why nothing moves."""
+    """Reads the open work of executions; without one snapshot, which the diagnosis doesn't need."""
 
     def __init__(self, database: Database) -> None:
         self._db = database.with_statements(__package__, "open_work.sql")
 
     async def find(self, execution_id: int) -> OpenWork | None:
-        """Return what is open of an execution; None for an unknown one."""
+        """Return the open work of an execution; None for an unknown execution."""
         row = await self._db.fetchrow("find_execution", execution_id)
         if row is None:
             return None

@@ -1,4 +1,4 @@
--- What is open of an execution, read from the rows that hold it.
+-- Open work of an execution, read from its rows.
 
 -- name: find_execution
 -- The state row, the database's time, and the origin that a restarted one still takes over from.

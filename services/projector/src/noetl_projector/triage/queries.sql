@@ -1,4 +1,4 @@
--- What people do about failures.
+-- Triage of failures: open ones of a group, and their dismissal.
 
 -- name: failures_of
 -- Open failures of a group, oldest first. $1 fingerprint, $2 path prefixes or null for all,

@@ -1,1 +1,1 @@
-"""Reads of waits: what is open, since when, and what it asks for."""
+"""Reads of open waits: their begin, signal and form."""

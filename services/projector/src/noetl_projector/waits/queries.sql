@@ -1,5 +1,5 @@
 -- Reads of open waits, on the shard's database. Each has a timer row of kind 'wait', written in the
--- commit that begins it and deleted in the one that ends it; its id is that of the wait.
+-- commit that begins it and deleted in the commit that ends it; its id is that of the wait.
 
 -- list: wait
 -- An open wait: its timer, its execution and the event that began it.

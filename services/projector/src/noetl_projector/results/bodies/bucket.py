@@ -70,7 +70,7 @@ class BucketPlace:
         self._buckets: dict[str, tuple[JsonObject, Bucket]] = {}
 
     def location(self, key: str) -> str:
-        """Return where a new body goes."""
+        """Return the location of a new body."""
         return f"{self._bucket}/{self._prefix}{key}"
 
     async def put(self, location: str, body: bytes) -> None:
@@ -182,7 +182,7 @@ def s3_place(settings: Settings, credential: StoredCredential | None = None) -> 
         wanted["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
         if token := settings.aws_session_token.get_secret_value():
             wanted["session_token"] = token
-    client, retries = _patience(settings, endpoint=settings.result_s3_endpoint)
+    client, retries = _timeouts(settings, endpoint=settings.result_s3_endpoint)
 
     def opened(bucket: str, fields: JsonObject) -> Bucket:
         own = _s3_keys(fields) if credential is not None else {}
@@ -227,9 +227,9 @@ def gcs_place(settings: Settings, credential: StoredCredential | None = None) ->
     if key and credential is None:
         wanted["service_account_key"] = key
     elif credential is None and endpoint.startswith("http://"):
-        # Nobody's identity goes over a line that others can read: an emulator wants none.
+        # No identity is sent over plain HTTP, which others can read; an emulator needs none.
         wanted["bearer_token"] = "none"  # noqa: S105  no secret
-    client, retries = _patience(settings, endpoint=endpoint)
+    client, retries = _timeouts(settings, endpoint=endpoint)
 
     def opened(bucket: str, fields: JsonObject) -> Bucket:
         own = _account_key(fields) if credential is not None else {}
@@ -258,7 +258,7 @@ def _account_key(fields: JsonObject) -> "GCSConfig":
     return {"service_account_key": orjson.dumps(fields).decode()}
 
 
-def _patience(settings: Settings, *, endpoint: str) -> tuple["ClientConfig", "RetryConfig"]:
+def _timeouts(settings: Settings, *, endpoint: str) -> tuple["ClientConfig", "RetryConfig"]:
     seconds = timedelta(seconds=settings.result_transfer_seconds)
     return (
         {

@@ -32,7 +32,7 @@ class ObjectStorePlace:
         self._seconds = settings.result_transfer_seconds
 
     def location(self, key: str) -> str:
-        """Return where a new body goes."""
+        """Return the location of a new body."""
         return f"{self._bucket}/{key}"
 
     async def put(self, location: str, body: bytes) -> None:

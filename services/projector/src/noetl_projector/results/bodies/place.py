@@ -18,7 +18,7 @@ class BodyGone(NoetlError):
 
 
 class BodyDamaged(NoetlError):
-    """A body differs from the one that was stored."""
+    """The body of a result is not the stored one: its checksum differs."""
 
     template = "the body of the result in '{store}' is damaged, its checksum differs: {location}"
 
@@ -30,7 +30,7 @@ class BodyPlace(Protocol):
     """As in result rows and answers."""
 
     def location(self, key: str) -> str:
-        """Return where a new body of this key goes."""
+        """Return the location of a new body with this key."""
 
     async def put(self, location: str, body: bytes) -> None:
         """Store a body; repeating it changes nothing.
@@ -45,7 +45,7 @@ class BodyPlace(Protocol):
         Raises:
             PlaceUnavailable: no answer.
             BodyGone: it is missing.
-            BodyDamaged: it differs from the one that was stored.
+            BodyDamaged: it differs from the stored body.
         """
 
     async def delete(self, location: str) -> None:

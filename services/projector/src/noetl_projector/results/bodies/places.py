@@ -25,7 +25,7 @@ class Places:
     def __init__(self, places: Mapping[str, BodyPlace], *, chosen: str) -> None:
         self._places = places
         self.chosen = places.get(chosen)
-        """Where new bodies go; None means the database."""
+        """The place for new bodies; None means the database."""
         self._was_ready_until = 0.0
 
     async def read(self, store: str, location: str, *, size: int, digest: str) -> bytes:
