@@ -189,12 +189,12 @@ class Rows:
         return found
 
     async def publish_as_its_orchestrator(self, row: Json) -> None:
-        """Publish the message of a row and have the broker tell the relay of it."""
+        """Publish the message of a row so that the broker acknowledges it to the relay."""
         message = Outgoing(row["subject"], orjson.dumps(row["payload"]), row["message_id"])
         await self.bus.hand_over(message, acknowledge_to=_acknowledged(row))
 
     async def acknowledge(self, row: Json, answer: Json) -> None:
-        """Tell the relay what the broker answered to the message of a row."""
+        """Send the relay a broker's answer to the message of a row."""
         await self.bus.send(_acknowledged(row), orjson.dumps(answer))
 
     async def count(self, stream: str) -> int:

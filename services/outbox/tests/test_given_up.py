@@ -1,4 +1,4 @@
-"""What was given up is listed for people, newest first, with the way to put it back."""
+"""Given-up messages are listed, newest first, with the way to put them back."""
 
 from noetl_common.bus.rpc import RpcClient
 from noetl_contract.rpc.models import Nothing

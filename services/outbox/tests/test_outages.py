@@ -1,4 +1,4 @@
-"""What the relay does when its servers die, and when the broker's store is gone (O5)."""
+"""The relay when its servers die, and when the broker's store is lost (O5)."""
 
 import pytest
 from noetl_common.pg.identity import WrongDatabase

@@ -106,8 +106,8 @@ async def test_a_commit_is_told_of_by_its_positions_and_by_what_outside_readers_
         (*where, {"execution_id": str(EXECUTION_ID), "first": 1, "last": 4})
     ]
     subject = event_subject(EXECUTION_ID, shard=0)
-    told = rows.message(3, event_type="step.exit")
-    assert await rows.stored(EVENTS.name) == [(subject, f"e:{EXECUTION_ID}:3", told)]
+    relayed = rows.message(3, event_type="step.exit")
+    assert await rows.stored(EVENTS.name) == [(subject, f"e:{EXECUTION_ID}:3", relayed)]
 
 
 @pytest.mark.parametrize(
@@ -287,20 +287,20 @@ async def test_a_commit_that_nobody_outside_reads_is_not_taken_for_lost(
     """Sequences of the stream of commits say nothing about that of events."""
     await rows.append(1, 2)
     await rows.append(3, event_type="step.exit")
-    silent, told = rows.of_commit(1, 2), rows.of_commit(3, 3)
-    await rows.commit(silent, told, age_seconds=60)
+    silent, acknowledged = rows.of_commit(1, 2), rows.of_commit(3, 3)
+    await rows.commit(silent, acknowledged, age_seconds=60)
     async with relaying(database, nats_url):
         await eventually(rows.all_published)
 
     assert await rows.row(silent["outbox_id"]) is None
-    assert (await rows.row(told["outbox_id"]))["stream_sequence"] == 1
+    assert (await rows.row(acknowledged["outbox_id"]))["stream_sequence"] == 1
     assert await rows.count(COMMITS.name) == 2
 
 
 async def test_a_commit_with_events_is_marked_by_the_word_of_its_orchestrator(
     rows: Rows, database: Database, nats_url: str
 ) -> None:
-    """It waits until all messages of the row are stored, and tells of the last one."""
+    """It waits until all messages of the row are stored, and sends the last acknowledgement."""
     await rows.append(1, event_type="step.exit")
     commit = rows.of_commit(1, 1, outbox_id=minted(seconds_later=60))
     before = counted("orchestrator"), counted("sweep")
@@ -348,7 +348,7 @@ async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
 async def test_w20_the_sweep_rests_while_nothing_comes_and_an_acknowledgement_ends_the_rest(
     rows: Rows, database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was committed with the acknowledged row may be lost: its process may have ended."""
+    """Rows committed with the acknowledged one may be lost: their process may have ended."""
     looks: list[int] = []
     claim = Store.claim_due_rows
 
@@ -361,8 +361,8 @@ async def test_w20_the_sweep_rests_while_nothing_comes_and_an_acknowledgement_en
     async with relaying(database, nats_url, outbox_grace_seconds=0.02, **pauses):
         await eventually(lambda: len(looks) >= 6)
         assert len(looks) < 20  # with equal pauses there would be a hundred a second
-        lost, told = rows.event(1), rows.command(2, outbox_id=minted(seconds_later=60))
+        lost, acknowledged = rows.event(1), rows.command(2, outbox_id=minted(seconds_later=60))
         await rows.commit(lost)
-        await rows.commit(told)
-        await rows.publish_as_its_orchestrator(told)
+        await rows.commit(acknowledged)
+        await rows.publish_as_its_orchestrator(acknowledged)
         await eventually(rows.all_published)

@@ -97,7 +97,7 @@ async def test_purge_leaves_fresh_rows_and_pages_over_all_old_ones(
     assert await rows.statuses() == {"PUBLISHED": 2}
 
 
-# A stream that holds the messages 3 to 10, and one that was there before it.
+# A stream that holds the messages 3 to 10, and an earlier one.
 BIRTH = datetime(2026, 6, 15, tzinfo=UTC)
 EARLIER = BIRTH - timedelta(seconds=1)
 

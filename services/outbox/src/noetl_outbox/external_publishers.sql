@@ -60,7 +60,7 @@ WITH marked AS (
 SELECT count(*) FROM marked;
 
 -- name: mark_event_failed
--- Puts an event row back with a pause; one that is published stays so. $1 id, $2 error, $3 pause
+-- Puts an event row back with a pause; a published row stays so. $1 id, $2 error, $3 pause
 UPDATE noetl.outbox
 SET
     status = 'FAILED',
@@ -70,7 +70,7 @@ SET
 WHERE outbox_id = $1 AND kind = 'event' AND status != 'PUBLISHED';
 
 -- name: count_pending_events
--- How many event rows wait for their publication.
+-- The number of event rows that wait for their publication.
 SELECT count(*)
 FROM noetl.outbox
 WHERE status IN ('PENDING', 'FAILED') AND kind = 'event' AND available_at <= now();

@@ -1,4 +1,4 @@
-"""What was given up, for people: dead letters of the broker and parked rows of the shard."""
+"""Lists of given-up messages for operators: the broker's dead letters, the shard's parked rows."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from noetl_contract.streams import DEAD
 
 _SECONDS = 1.0
 _MOST_LOOKUPS = 200
-"""Numbers that one page may look up: those of dropped letters are empty."""
+"""Most sequences that one page looks up: those of dropped letters are empty."""
 _COMMAND = "noetl-server dead-letters replay"
 
 
@@ -34,7 +34,7 @@ class GivenUpHandlers(Handlers):
 
     @answers(GIVEN_UP)
     async def on_given_up(self, query: GivenUpQuery) -> GivenUpList:
-        """List the newest letters, if they are wanted, and the newest parked rows."""
+        """List the newest dead letters, if asked for, and the newest parked rows."""
         rows = await self._db.fetch("list_parked_rows", query.limit)
         parked = [_of_row(row, shard=self._shard) for row in rows]
         if not query.with_letters:
@@ -43,7 +43,7 @@ class GivenUpHandlers(Handlers):
         return GivenUpList(letters=letters, total=total, before=before, rows=parked)
 
     async def _letters(self, query: GivenUpQuery) -> tuple[list[GivenUp], int, int | None]:
-        """Return letters, how many there are, and the number below which others may be."""
+        """Return dead letters, their total, and the sequence below which older ones may follow."""
         info = await stream_info(self._bus, DEAD.name, seconds=_SECONDS)
         if info is None or info.messages == 0:
             return [], 0, None

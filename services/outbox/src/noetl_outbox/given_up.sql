@@ -1,4 +1,4 @@
--- Statements about what was given up, on the database of a shard.
+-- Statements about parked rows, on the database of a shard.
 
 -- name: list_parked_rows
 -- The newest parked rows, without what they say. $1 limit

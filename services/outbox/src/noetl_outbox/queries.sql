@@ -4,9 +4,9 @@
 SELECT clock_timestamp();
 
 -- name: claim_due_rows
--- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
--- to who has committed them for a while; rows in flight come back when their lease is over (their
--- available_at). Events are read from the log.
+-- Due rows, oldest first, skipping those another relay holds. Fresh rows are left to the
+-- orchestrator that committed them for a while; rows in flight come back when their lease is over
+-- (their available_at). Events are read from the log.
 -- $1 grace, $2 lease, $3 most rows, $4 kinds of rows
 WITH due AS (
     SELECT outbox_id
@@ -282,7 +282,7 @@ FROM (
     SELECT kind, available_at, created_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
-        -- What was handed to a worker is published only if that does not tell of it.
+        -- A command sent with an answer is published only if its worker doesn't report it.
         AND (handed_for IS NULL OR available_at <= now())
     ORDER BY available_at
     LIMIT 100000

@@ -1,4 +1,4 @@
-"""Mark what orchestrators have published, and publish what nobody has (O2)."""
+"""Mark rows that orchestrators have published, and publish the others (O2)."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +164,7 @@ class Relay:
             await self._park(row, reason)
 
     async def _with_events(self, rows: list[Row]) -> list[Row]:
-        """Read what commits wrote and outside readers get, a few commits at a time."""
+        """Load the events of commits that outside readers get, a few commits at a time."""
         commits = [row for row in rows if row.kind == "commit"]
         whole: dict[int, Row] = {}
         for some in batched(commits, _COMMITS_READ, strict=False):
@@ -281,7 +281,7 @@ class Relay:
             _log.info("rows_left_unmarked", count=len(self._acks))
 
     async def _wait_for_more(self, seconds: float) -> None:
-        """Wait until the next look is due, or somebody wants it."""
+        """Wait until the next look is due, or until it is woken."""
         end = monotonic() + seconds
         while (left := min(end, self._look_by) - monotonic()) > 0:
             try:
@@ -302,7 +302,7 @@ def _named(rows: Sequence[Row]) -> dict[str, list[int]]:
 def _result(
     row: Row, acks: Sequence[PubAck | NoetlError], created_at: Mapping[str, datetime]
 ) -> Published | NoetlError:
-    """Return what became of a row: an error of any of its messages, or the last acknowledgement."""
+    """Return the result of a row: an error of any of its messages, or the last acknowledgement."""
     *others, last = acks
     for ack in others:
         if not isinstance(ack, PubAck):
@@ -315,8 +315,8 @@ def _result(
 def _published(
     outbox_id: int, message_id: str, ack: PubAck, created_at: Mapping[str, datetime]
 ) -> Published:
-    """Return what is kept of an acknowledgement."""
+    """Return the part of an acknowledgement that is stored with a row."""
     if ack.stream == COMMITS.name:
-        # Nobody has to be told again if that stream is lost: its readers read the log.
+        # Its messages need not be published again if that stream is lost: readers read the log.
         return Published(outbox_id, message_id, None, None)
     return Published(outbox_id, message_id, created_at.get(ack.stream), ack.sequence)

@@ -71,7 +71,7 @@ def why_unpublishable(row: Row) -> str | None:
 
 
 def _is_whole(row: Row) -> bool:
-    """Return whether a payload has what the relay itself reads of it."""
+    """Return whether a payload has the fields that the relay reads."""
     match row.kind, row.payload:
         case "commit", payload:
             return _has(payload, first=int, last=int)

@@ -40,7 +40,7 @@ def headers_of(row: Row, spans: Mapping[int, Span]) -> Context | None:
 
 
 def end_spans(rows: Sequence[Row], results: Sequence[object], spans: Mapping[int, Span]) -> None:
-    """End the spans of rows with what became of them."""
+    """End the spans of rows with their results."""
     if not spans:
         return
     for row, result in zip(rows, results, strict=True):

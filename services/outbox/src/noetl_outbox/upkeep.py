@@ -36,7 +36,7 @@ ROWS = counter(
 
 
 async def purge(store: Store, settings: Settings) -> bool:
-    """Go through the old published rows once and remove those not needed.
+    """Remove old published rows that are no longer needed, in one pass.
 
     Return whether there were any.
     """
@@ -54,7 +54,7 @@ async def purge(store: Store, settings: Settings) -> bool:
 
 
 async def measure(store: Store, *, shard: int) -> None:
-    """Export how many rows wait, and for how long."""
+    """Export the numbers of waiting and parked rows, and the age of the oldest, as metrics."""
     found = await store.measure()
     WAITING.set(found["waiting"])
     OLDEST.set(found["oldest_seconds"])
@@ -64,7 +64,7 @@ async def measure(store: Store, *, shard: int) -> None:
 
 
 async def read_state(store: Store) -> OutboxState:
-    """Return how many rows are to be published, and for how long."""
+    """Return the number of rows to be published, and the age of the oldest."""
     found = await store.measure()
     return OutboxState(
         waiting=found["waiting"],
