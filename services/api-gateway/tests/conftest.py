@@ -51,7 +51,7 @@ EXECUTION_ID = 325077236512452608
 
 @dataclass
 class Backend:
-    """The services behind the edge: what they answer, and what they were asked."""
+    """The services behind the edge: their answers, and the requests that they got."""
 
     bus: Bus
     answers: dict[str, Answering] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class Backend:
         self.answers[operation] = answer if callable(answer) else lambda _request: answer
 
     def requests(self, operation: str) -> list[dict[str, Json]]:
-        """What was asked of an operation; a field that is null counts as absent."""
+        """Return the requests of an operation; a field that is null counts as absent."""
         return [_without_nulls(request) for name, request in self.asked if name == operation]
 
     async def append(self, *event_types: str, execution_id: int = EXECUTION_ID) -> None:
-        """Tell that events were committed; the body can't be read."""
+        """Announce commits of events; the body of the message is unreadable."""
         for _ in event_types:
             await self.bus.send(commit_subject(execution_id, shard=0), b"{}")
 
@@ -240,15 +240,15 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        # It trusts nobody, which is read at once.
-        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # It trusts no authority, which is loaded at once.
+        no_trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             timeout=PATIENCE_SECONDS,
             # A request that has a connection, and does not begin for 5 s, would lose it.
             limits=httpx.Limits(keepalive_expiry=None),
             trust_env=False,
-            verify=nobody,
+            verify=no_trust,
         ) as client:
             try:
                 yield client
@@ -275,7 +275,7 @@ IMPATIENT: dict[str, Any] = {
 
 
 def make_settings(nats_url: str, **changes: Any) -> Settings:
-    """Settings with endless patience, where a test doesn't say otherwise, and short pauses."""
+    """Return settings with short pauses, and endless timeouts unless a test sets them."""
     defaults: dict[str, Any] = {
         "nats_url": SecretStr(nats_url),
         "clock_allowance_seconds": 0.3,
@@ -292,7 +292,7 @@ def make_settings(nats_url: str, **changes: Any) -> Settings:
 
 @dataclass
 class World:
-    """An edge being served and what is behind it."""
+    """An edge being served, and the services behind it."""
 
     client: httpx.AsyncClient
     backend: Backend

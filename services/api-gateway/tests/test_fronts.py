@@ -1,4 +1,4 @@
-"""What packages put before the routes, and an edge without the package of a setting."""
+"""Fronts of packages before the routes, and an edge without the package of a setting."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ EVENT = {"execution_id": EXECUTION_ID, "event_type": "call.done", "step": "a", "
 
 
 class Heard:
-    """What the orchestrator gets: messages and their headers."""
+    """Messages that the orchestrator gets, and their headers."""
 
     def __init__(self, world: World) -> None:
         self.headers: list[dict[str, str]] = []
@@ -48,7 +48,7 @@ class Heard:
 async def test_without_a_context_no_message_has_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Else it would be a repetition, which the headers tell.
+    # Else it would be a repetition, which its headers show.
     monkeypatch.setattr("noetl_common.writes.exchange.ANSWER_SECONDS", PATIENCE_SECONDS)
     heard = Heard(world)
 

@@ -1,4 +1,4 @@
-"""Settings of who may call the edge."""
+"""Settings of access to the edge."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class AccessSettings(SettingsPiece):
-    """Who is known, and by what."""
+    """Accepted credentials, and the roles that they give."""
 
     auth: Literal["auto", "on", "off"] = Field(
         default="auto",
@@ -136,7 +136,7 @@ class AccessSettings(SettingsPiece):
 
 
 def is_auth_on(settings: AccessSettings, host: str) -> bool:
-    """Whether callers must say who they are, on a port bound to an address.
+    """Return whether callers must authenticate, on a port bound to an address.
 
     Raises:
         ValueError: it is switched off where others reach the port, without a reason.
@@ -151,7 +151,7 @@ def is_auth_on(settings: AccessSettings, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
+    """Return whether an address is reached from this machine only."""
     if host in _LOOPBACK:
         return True
     try:

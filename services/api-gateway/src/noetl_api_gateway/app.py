@@ -69,7 +69,7 @@ _log = get_logger()
 
 _PROCESS = "process"
 _GUARD = "guard"
-"""Where the application keeps its process and what asks at each route; None where nothing does."""
+"""Keys of the application's state for its process and its guard; None without a guard."""
 
 
 def create_app(settings: Settings | None = None) -> Shell:
@@ -135,7 +135,7 @@ def _routed(settings: RouteSettings, *, is_guarded: bool) -> Litestar:
 
 
 def _exceptions(console: ConsoleMode) -> ExceptionHandlersMap:
-    """Return what answers errors; below the console they are pages."""
+    """Return the handlers of errors; below the console they answer with pages."""
     if console == "off":
         return EXCEPTIONS
     return console_exceptions(EXCEPTIONS, may_change=console == "full")
@@ -227,7 +227,7 @@ def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins
 def _gatekeeper(
     settings: Settings, service: GatewayProcess, rates: RateGuard | None, *, is_login_needed: bool
 ) -> Gatekeeper | None:
-    """Return who asks callers for their login; None, and said so, where none is needed."""
+    """Return the gatekeeper; None, with a warning in the log, where no login is needed."""
     AUTH_OFF.set(not is_login_needed)
     if not is_login_needed:
         reason = settings.auth_off_reason or f"{settings.http_host} is a loopback address"
@@ -332,7 +332,7 @@ async def _keeping_gate(service: GatewayProcess, bus: Bus) -> AsyncIterator[None
     async def forget() -> None:
         gatekeeper.identities.forget()
 
-    # What was told while there was no connection is not known.
+    # Hints that were sent while there was no connection are lost.
     stop_forgetting = bus.on_reconnect(forget)
     hints = await bus.subscribe(ACCESS_HINT, lambda _message: gatekeeper.identities.forget())
     writing = asyncio.create_task(gatekeeper.audit.run(), name="access audit")

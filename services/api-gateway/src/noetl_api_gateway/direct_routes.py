@@ -1,4 +1,4 @@
-"""Busy routes past the framework: their handlers, guards and errors, without its routing.
+"""Bypass of the framework's router for busy routes, with the same handlers, guards and errors.
 
 What workers ask for every step, and the reads that clients repeat, would otherwise spend more time
 in the framework than in their handlers. A request that is not plainly one of these takes the way
@@ -50,7 +50,7 @@ class DirectRoute:
 
 
 class DirectRoutes:
-    """The application, with a shorter way to some of its routes.
+    """The application, with a bypass to some of its routes.
 
     Args:
         app: the application.
@@ -137,7 +137,7 @@ def _direct(
 
 
 def _is_plain(scope: "Scope") -> bool:
-    """Whether the framework would route the request by its path alone."""
+    """Return whether the framework would route the request by its path alone."""
     if scope.get("root_path"):
         return False
     return all(_is_host(value) for name, value in scope["headers"] if name == b"host")

@@ -1,4 +1,4 @@
-"""What packages of their own put before the routes."""
+"""Fronts: ASGI applications of installed packages, placed before the routes."""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint
@@ -16,18 +16,18 @@ _log = get_logger()
 
 
 class Front(Protocol):
-    """Answers requests, or lets what it stands before answer them."""
+    """Answers requests, or passes them on to the application behind it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
 
     async def aclose(self) -> None:
-        """Close what it holds open, when the edge has ended."""
+        """Close its resources, when the edge has ended."""
 
 
 type FrontFactory = Callable[[Application, Litestar, GatewayProcess], Front | None]
-"""Makes one of what it stands before, the table of routes and the process; None where its settings
-want none."""
+"""Makes a front from the application behind it, the table of routes and the process; None where
+its settings want none."""
 
 
 def fronts_of(
@@ -37,7 +37,7 @@ def fronts_of(
     *,
     found: Iterable[EntryPoint] | None = None,
 ) -> list[Front]:
-    """Return what the installed packages put before the routes, the outermost last.
+    """Return the fronts of the installed packages, the outermost last.
 
     Raises:
         BadExtension: two have the same name, or one can't be loaded.

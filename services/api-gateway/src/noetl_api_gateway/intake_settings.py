@@ -1,4 +1,4 @@
-"""Settings of what clients may do to the port."""
+"""Settings of the port's limits for clients."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -143,13 +143,13 @@ class IntakeSettings(SettingsPiece):
         return found
 
     def bounds_rates(self, *, is_login_needed: bool) -> bool:
-        """Whether rates are bounded."""
+        """Return whether rates are limited."""
         if self.rate_limiting == "auto":
             return is_login_needed
         return self.rate_limiting == "on"
 
     def intake_limits(self, connections: int) -> IntakeLimits:
-        """Return the limits of the port, of which the process may have so many connections."""
+        """Return the limits of the port; the process may have so many connections."""
         return IntakeLimits(
             head_seconds=self.head_seconds,
             body_silence_seconds=self.body_silence_seconds,
@@ -175,7 +175,7 @@ def words(text: str) -> Iterator[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, name or address, is this machine to itself only."""
+    """Return whether a host, name or address, is a loopback one."""
     name = host.strip("[]").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True

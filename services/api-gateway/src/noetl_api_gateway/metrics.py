@@ -166,7 +166,7 @@ def http_metrics(route: str, method: str, status: int) -> tuple[Counter, Histogr
 
 @cache
 def access_decisions(outcome: str, kind: str) -> Counter:
-    """Return the counter of decisions that went this way, about callers of this kind."""
+    """Return the counter of access decisions with an outcome, by the kind of caller."""
     return ACCESS_DECISIONS.labels(outcome, kind)
 
 

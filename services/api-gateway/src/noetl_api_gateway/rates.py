@@ -1,4 +1,4 @@
-"""How often a client may do what is costly: token buckets, kept by this process alone.
+"""Rate limits of costly requests: token buckets, kept by this process alone.
 
 Several edges behind one address each allow the whole rate.
 """
@@ -18,7 +18,7 @@ _JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a bucket holds, and how fast it fills.
+    """Size of a token bucket, and the rate at which it fills.
 
     Attributes:
         per_second: tokens that come in a second.
@@ -63,12 +63,12 @@ class Buckets:
 
 
 class FailedLogins:
-    """How many unknown logins of a kind an address has tried.
+    """Counts failed logins by address and kind, and delays those that guess.
 
-    Many people may have one address, a proxy's, so as few as possible are kept out by those who
-    guess there: only logins of the kind that is guessed, and none that nobody can guess, as API
-    keys, of 256 random bits. One that is tried again is no guess, so it counts once; and one that
-    has been good lately is never kept out.
+    Many people may have one address, a proxy's, so guesses from there keep out as few of them as
+    possible: only logins of the kind that is guessed, and none that can't be guessed, such as API
+    keys, of 256 random bits. A login that is tried again is no guess, so it counts once; and a
+    login that has been good lately is never kept out.
 
     Args:
         rate: of new failures of one kind and address.
@@ -89,13 +89,13 @@ class FailedLogins:
         self._forms = (_KEY, _JWT) if are_jwts_signed else (_KEY,)
 
     def wait(self, address: str, *tokens: bytes) -> float:
-        """Return the seconds for which a login is not looked at; 0 for one that may be tried."""
+        """Return the seconds until a login may be tried; 0 for now."""
         if self._is_proof(tokens) or hash((address, tokens)) in self._seen:
             return 0.0
         return self._buckets.wait(_bucket(address, tokens))
 
     def note(self, address: str, *tokens: bytes, is_good: bool) -> None:
-        """Note how a login went."""
+        """Note whether a login was good."""
         if self._is_proof(tokens):
             return
         key = hash((address, tokens))
@@ -107,7 +107,7 @@ class FailedLogins:
             self._seen.popitem(last=False)
 
     def _is_proof(self, tokens: Sequence[bytes]) -> bool:
-        """Whether none of the tokens can be guessed."""
+        """Return whether none of the tokens can be guessed."""
         return all(any(form.fullmatch(token) for form in self._forms) for token in tokens)
 
 

@@ -19,7 +19,7 @@ from noetl_api_gateway.intake_settings import IntakeSettings
 _MEBIBYTE = 1 << 20
 
 FRONTS: Final = "noetl.edge_fronts"
-"""The group of entry points that put something before the routes."""
+"""The entry point group of the edge's fronts."""
 
 type ConsoleMode = Literal["off", "read", "full"]
 
@@ -233,7 +233,7 @@ class Settings(
         return self
 
     def ui_values(self) -> dict[str, str]:
-        """Return what is laid over the web UI's settings.
+        """Return the values that override the web UI's settings.
 
         Raises:
             ValueError: it is no JSON object of texts.
@@ -247,7 +247,7 @@ class Settings(
         return found
 
     def largest_body(self) -> int:
-        """Return how large the body of any request may be."""
+        """Return the largest body of any request, in bytes."""
         return max(self.max_body_bytes, self.max_result_body_bytes, self.max_batch_body_bytes)
 
     def login_provider(self) -> dict[str, str]:

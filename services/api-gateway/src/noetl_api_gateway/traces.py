@@ -14,11 +14,11 @@ from noetl_contract.ingress import ExecuteMessage, IngressMessage
 _UNTRACED = frozenset(
     {"/metrics", "/health", "/api/health", "/api/worker/pool/heartbeat", "/api/pool/status"}
 )
-"""What is asked for again and again, by machines; traced only below a caller's span."""
+"""Paths that machines poll; traced only below a caller's span."""
 
 
 def carry_callers(headers: Mapping[bytes, bytes]) -> None:
-    """Go on with the trace of a caller; a malformed context is none."""
+    """Continue the trace of a caller; a malformed context is ignored."""
     said = {
         name: headers[name.encode()].decode("latin-1").strip()
         for name in ("traceparent", "tracestate")
@@ -56,7 +56,7 @@ def end_request_span(span: Span, method: str, route: str, status: int) -> None:
 def with_trace(message: IngressMessage) -> IngressMessage:
     """Return a start that goes on with the trace of its request; other messages as they are.
 
-    A trace that the request's body names wins. That of a parent wins over one that begins here.
+    A trace that the request's body names wins. A parent's trace wins over a trace that begins here.
     """
     known = carried()
     if known is None or not isinstance(message, ExecuteMessage) or message.trace is not None:

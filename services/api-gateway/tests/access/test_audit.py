@@ -19,11 +19,11 @@ from .callers import KEYS, bearer, guarded_world
 
 DECIDED = Decided("ci", "key", "10.0.0.7", "variables.read", "GET", "/api/vars", "", "allowed")
 MINE = {"x-request-id": secrets.token_hex(8)}
-"""Header by which decisions are told from those of other tests on the same broker."""
+"""Header that distinguishes decisions from those of other tests on the same broker."""
 
 
 class Broker:
-    """Keeps the batches that are published, and answers as it is told."""
+    """Keeps the published batches, and acknowledges each as `answer` says."""
 
     def __init__(self) -> None:
         self.batches: list[AccessRecords] = []
@@ -123,7 +123,7 @@ async def listening(world: World) -> AsyncIterator[list[tuple[str, str, str]]]:
     ("path", "right"),
     [
         ("/api/catalog/register", "catalog.register"),
-        # Stored before the answer: what is refused must not be stored as allowed.
+        # Stored before the answer: a refused request must not be stored as allowed.
         ("/api/credentials", "credentials.write"),
     ],
 )

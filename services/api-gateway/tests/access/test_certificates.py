@@ -1,4 +1,4 @@
-"""Client certificates: a name of theirs is somebody, and another one is nobody."""
+"""Client certificates: configured names authenticate, others don't."""
 
 import ipaddress
 import ssl

@@ -284,7 +284,7 @@ async def test_executions_outside_of_the_namespaces_are_not_there(nats_url: str)
         replay = f"/api/replay/state?execution_id={OTHER}"
         assert (await world.get(replay, **headers)).status_code == 404
         listed = await world.get("/api/executions", **headers)
-        assert listed.status_code == 404  # of the services here, which were told who asks
+        assert listed.status_code == 404  # from the services here, which got the caller
         assert world.backend.requests("executions.list")[-1]["principal"]["namespaces"] == ["demo/"]
 
 

@@ -1,4 +1,4 @@
-"""What proves a delivery, and by which word each other one is refused."""
+"""Proofs of deliveries, and the reason of each refusal."""
 
 import base64
 import hashlib

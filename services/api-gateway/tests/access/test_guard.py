@@ -1,4 +1,4 @@
-"""Every route with every role: who is let in, who is refused, and how."""
+"""Every route with every role: admitted or refused, and with which status."""
 
 import asyncio
 import re

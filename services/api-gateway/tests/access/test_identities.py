@@ -1,4 +1,4 @@
-"""Who a request is from: keys, sessions, capabilities, addresses, and two at once."""
+"""Authentication: keys, sessions, capabilities, addresses, and two credentials at once."""
 
 import asyncio
 import base64
@@ -278,7 +278,7 @@ GATEWAY, PAGES, WORKER = "gateway@10.1.0.0/16", "pages@10.2.0.0/16", "worker@10.
     [
         ("nothing", None, GATEWAY, PAGES, WORKER),
         ("own session", OWN, OWN, OWN, OWN),
-        # A gateway knows its users itself; nobody else passes on what nobody knows.
+        # A gateway knows its users itself; only it may pass on an unknown session.
         ("unknown session", 401, GATEWAY, PAGES, 401),
         # A key is of this server, so a gateway can't know it better.
         ("revoked key as session", 401, 401, 401, 401),
@@ -319,7 +319,7 @@ async def test_an_address_is_not_taken_from_headers(nats_url: str) -> None:
 
 
 async def test_an_address_is_nobody_s_behind_a_proxy(nats_url: str) -> None:
-    """Neither the one that a proxy names nor the proxy's own."""
+    """Neither the address that a proxy names nor the proxy's own counts."""
     trusted = {"trusted_clients": "gateway:127.0.0.0/8,gateway:10.0.3.0/24"}
     forwarded = {"x_forwarded_for": "10.0.3.7"}
     async with guarded_world(nats_url, **trusted, trusted_proxies="127.0.0.0/8") as world:
@@ -335,7 +335,7 @@ async def test_an_address_is_nobody_s_behind_a_proxy(nats_url: str) -> None:
 async def test_a_good_key_is_let_in_while_others_are_guessed(
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many guesses are being looked up, and one that this edge has not seen before."""
+    """However many guesses are being looked up, even a key that this edge has not seen before."""
     monkeypatch.setattr("noetl_api_gateway.access.identities._PLACE_SECONDS", PATIENCE_SECONDS)
     begun, go_on = asyncio.Event(), asyncio.Event()
     count = 0

@@ -1,4 +1,4 @@
-"""Settings of who may call the edge."""
+"""Settings of access to the edge."""
 
 import pytest
 from noetl_api_gateway.access_settings import is_auth_on

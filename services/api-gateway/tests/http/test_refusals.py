@@ -135,7 +135,7 @@ GETS = [
 ]
 
 
-def _is_told(answer: Any, status: int, text: str) -> None:
+def _assert_refused(answer: Any, status: int, text: str) -> None:
     body = answer.json()
     assert (answer.status_code, body["status"]) == (status, status)
     assert body["error"].startswith(text), body["error"]
@@ -146,7 +146,7 @@ def _is_told(answer: Any, status: int, text: str) -> None:
 async def test_bodies_are_refused(world: World, subtests: pytest.Subtests) -> None:
     for path, body, status, text in BODIES:
         with subtests.test(f"{path} {str(body)[:40]}"):
-            _is_told(await world.post(path, body), status, text)
+            _assert_refused(await world.post(path, body), status, text)
 
     assert world.backend.ingress == []
 
@@ -154,7 +154,7 @@ async def test_bodies_are_refused(world: World, subtests: pytest.Subtests) -> No
 async def test_urls_are_refused(world: World, subtests: pytest.Subtests) -> None:
     for path, status, text in GETS:
         with subtests.test(path):
-            _is_told(await world.get(path), status, text)
+            _assert_refused(await world.get(path), status, text)
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "text/json", "application/jsonx", "json"])
@@ -163,7 +163,7 @@ async def test_other_content_types_are_refused(world: World, kind: str | None) -
 
     answer = await world.client.post("/api/execute", content=b"{}", headers=headers)
 
-    _is_told(answer, 415, NOT_JSON)
+    _assert_refused(answer, 415, NOT_JSON)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ async def test_wrong_methods_name_the_right_ones(world: World, subtests: pytest.
     for method, path, allowed in rows:
         with subtests.test(f"{method} {path}"):
             answer = await world.client.request(method, path)
-            _is_told(answer, 405, "Method Not Allowed")
+            _assert_refused(answer, 405, "Method Not Allowed")
             assert set(answer.headers["allow"].split(",")) == set(allowed.split(","))
 
 
@@ -243,8 +243,8 @@ async def test_large_bodies_are_refused_except_for_results(nats_url: str) -> Non
         )
 
         text = "Failed to buffer the request body: length limit exceeded"
-        _is_told(for_events, 413, text)
-        _is_told(large_result, 413, text)
+        _assert_refused(for_events, 413, text)
+        _assert_refused(large_result, 413, text)
         assert small_result.status_code == 200
 
 
@@ -258,7 +258,7 @@ async def test_a_body_without_a_length_is_limited_too(nats_url: str) -> None:
             "/api/events", content=chunks(), headers={"content-type": "application/json"}
         )
 
-        _is_told(answer, 413, "Failed to buffer the request body: length limit exceeded")
+        _assert_refused(answer, 413, "Failed to buffer the request body: length limit exceeded")
 
 
 async def test_a_service_that_is_away_is_503_with_a_hint(world: World) -> None:
@@ -266,7 +266,7 @@ async def test_a_service_that_is_away_is_503_with_a_hint(world: World) -> None:
 
     answer = await world.get("/api/executions/1")
 
-    _is_told(answer, 503, "starting")
+    _assert_refused(answer, 503, "starting")
     assert answer.headers["retry-after"] == "1"
 
 
@@ -292,7 +292,7 @@ async def test_an_edge_without_ids_is_unavailable(
 
     answer = await world.post("/api/events", EVENT)
 
-    _is_told(answer, 503, "no ids are made now")
+    _assert_refused(answer, 503, "no ids are made now")
     assert answer.headers["retry-after"] == "1"
 
 

@@ -1,4 +1,4 @@
-"""Clients that guess logins: told to wait, without keeping others from theirs."""
+"""Clients that guess logins are refused for a while, without keeping others out."""
 
 from ipaddress import ip_network
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names of the server and origins of pages, by where the port is bound and who may read."""
+"""Host names of the server and origins of pages, by the address of the port."""
 
 import pytest
 from noetl_api_gateway.intake.bodies import ALWAYS, BodiesFullError, BodyBudget

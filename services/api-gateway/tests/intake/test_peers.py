@@ -1,4 +1,4 @@
-"""From which address a request comes, by whatever proxies."""
+"""Client addresses of requests, directly and through proxies."""
 
 import ipaddress
 from typing import Any

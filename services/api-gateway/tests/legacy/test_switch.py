@@ -21,7 +21,7 @@ OTHER_PARENT = 900_000_000_000_000_009
 
 
 def answer(request: Request) -> Response:
-    """Answer as the existing server, telling what was asked."""
+    """Answer as the existing server, with the request in the body."""
     if request.path == f"/api/executions/{OTHER_PARENT}/status":
         return Response({"error": f"Execution not found: {OTHER_PARENT}", "status": 404}, 404)
     body: dict[str, str | int] = {
@@ -42,7 +42,7 @@ def legacy() -> Iterator[WebServer]:
 async def beside(
     nats_url: str, url: str, routes: str, *, answer_seconds: float = 30.0, **changes: object
 ) -> AsyncIterator[World]:
-    """An edge with the address of an existing server; what the package reads is the process's."""
+    """Run an edge with the address of an existing server, set in the process's environment."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("NOETL_LEGACY_ROUTES", routes)
         environment.setenv("NOETL_LEGACY_ANSWER_SECONDS", str(answer_seconds))
@@ -125,7 +125,7 @@ async def test_a_child_of_theirs_begins_there(nats_url: str) -> None:
             Response({"status": "RUNNING"}) if request.method == "GET" else answer(request)
         )
         assert is_theirs(await world.post("/api/execute", child))
-        # One that nobody knows says nothing.
+        # An unknown parent decides nothing.
         web.answer = answer
         lost = {**child, "parent_execution_id": OTHER_PARENT}
         assert not is_theirs(await world.post("/api/execute", lost))

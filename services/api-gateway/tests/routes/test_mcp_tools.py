@@ -185,7 +185,7 @@ async def test_progress_is_told_when_steps_have_ended_and_only_then() -> None:
 
 
 async def streamed(call: Any, *, leaves: bool = False, heartbeat: float = 60.0) -> str:
-    """Return what a stream has sent."""
+    """Return the messages of a stream."""
     parts: list[bytes] = []
 
     async def receive() -> Any:

@@ -26,7 +26,7 @@ SCOPE = {
 
 
 class Echo:
-    """An application that remembers what it was asked."""
+    """An application that records its requests."""
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = parts or (b"{}",)

@@ -1,4 +1,4 @@
-"""What each route asks of the services, and what it answers."""
+"""Each route's request to the services, and its answer."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Who asks the same at the same time shares an answer, or asks alone where the edge is set so."""
+"""Equal concurrent requests share an answer, or not where the edge is set so."""
 
 import asyncio
 

@@ -43,7 +43,7 @@ async def test_an_edge_s_login_is_enough(server: NatsServer) -> None:
         other, _ = await pages.read("pag", after=0)
         await pages.drop(number)
         dropped = await pages.find("r-1")
-        # A broken message is nobody's.
+        # A broken message belongs to no request.
         await bus.publish("noetl_pages.page.r-2.8.request", b"{", message_id="x")
         broken = await pages.find("r-2")
 

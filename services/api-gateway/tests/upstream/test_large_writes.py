@@ -1,4 +1,4 @@
-"""What does not fit a message of the broker is kept first (W13)."""
+"""Content above the broker's message limit is stored first (W13)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def keep(world: World, kept: list[dict[str, Any]]) -> None:
-    """Answer as the result store does, having fetched what was too large."""
+    """Answer as the result store does, after it has fetched a large body."""
 
     async def on_put(request: dict[str, Any]) -> RpcReply:
         data = orjson.loads(
@@ -83,7 +83,7 @@ async def test_a_large_start_and_a_large_event_are_kept_and_referred_to(world: W
 
 
 async def test_an_event_waits_for_the_store_and_a_start_does_not(world: World) -> None:
-    """W7: a worker is slowed down, a client is told at once that nothing was started."""
+    """W7: a worker is slowed down, a client is refused at once, and nothing was started."""
     asked = 0
     kept: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""The edge tells the catalog that it is there (L3)."""
+"""The edge registers at the catalog (L3)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a write waits for, when it is sent again, and what its refusal means (W4-W7)."""
+"""Writes: their wait for an answer, their repetition, and the meaning of refusals (W4-W7)."""
 
 import asyncio
 from typing import Any, cast
@@ -49,18 +49,18 @@ async def _hold(_message: Any, _delivery: Delivery) -> None:
 
 
 async def _drop(_message: Any, _delivery: Delivery) -> None:
-    """Acknowledge without an answer, like a commit whose reply got lost."""
+    """Acknowledge a write without an answer, like a commit whose reply was lost."""
 
 
 @pytest.fixture
 def patient_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers to requests count however late they come, also that nobody listens."""
+    """Answers to requests count however late they come, also "no responders"."""
     monkeypatch.setattr(exchange, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
 def open_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No request follows one that was not answered."""
+    """No request follows an unanswered one."""
     for name in ("_FIRST_OPEN_SECONDS", "_LONGEST_OPEN_SECONDS"):
         monkeypatch.setattr(breaker, name, PATIENCE_SECONDS)
 
@@ -442,7 +442,7 @@ async def test_claim_is_looked_up_among_shards(nats_url: str) -> None:
 
         answer = await world.post("/api/commands/9/claim", {"worker_id": "w"})
 
-        # The second shard has no projector here: it may be the one that has the command.
+        # The second shard has no projector here, and may have the command.
         assert answer.status_code == 503
 
 
@@ -585,7 +585,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
         reply = RpcReply(body=OK).model_dump_json().encode()
         await bus.reply(sent[1].headers[REPLY_HEADER], reply)
 
-    # As while nobody leads the stream: what is published is lost without a word.
+    # As while the stream has no leader: published messages are lost silently.
     await bus.js.update_stream(info.config.evolve(subjects=["nobody_leads.>"]))
     await bus.subscribe("noetl_ingress.>", lambda _message: None)
     await bus.subscribe(writes_of_shard(0), sent.append)
@@ -603,7 +603,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
 async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
     world: World,
 ) -> None:
-    """As while nobody leads the durable; a second copy in the stream would be of no use."""
+    """As while the durable has no leader; a second copy in the stream would be of no use."""
     bus = world.backend.bus
     world.backend.on_ingress = _hold
     sent: list[Incoming] = []

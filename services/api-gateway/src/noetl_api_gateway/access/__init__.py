@@ -1,1 +1,1 @@
-"""Who calls, what he may do, and the record of it."""
+"""Authentication and rights of callers, and the audit of decisions."""

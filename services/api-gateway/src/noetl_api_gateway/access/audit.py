@@ -32,7 +32,7 @@ _SECONDS = 5.0
 
 
 class Decided(NamedTuple):
-    """What was decided about a request, as in `AccessRecord`."""
+    """A decision about a request, with the fields of `AccessRecord`."""
 
     principal: str
     kind: Kind
@@ -51,7 +51,7 @@ def new_record_id() -> str:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A decision that waits, with the number of its kind; the rest is that of the first."""
+    """A decision to be sent, with the count of equal ones; its other fields are the first one's."""
 
     decided: Decided
     request_id: str
@@ -121,7 +121,7 @@ class AuditTrail:
             await asyncio.shield(self._send())
 
     async def _send(self) -> bool:
-        """Send all that waits; return False when it can't be sent now."""
+        """Send all waiting decisions; return False when the broker can't take them now."""
         self._full.clear()
         while self._waiting:
             keys = list(self._waiting)[:_MOST_IN_BATCH]
@@ -143,7 +143,7 @@ class AuditTrail:
         for one in batch[:too_many]:
             self._drop(one.count)
         for one in batch[too_many:]:
-            # What is decided from now on is another record: this one may have arrived.
+            # Later decisions become other records: this one may have arrived.
             self._waiting[(one.record_id,)] = one
 
     def _drop(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a delivery to a listener is from whom it says: a signature, a token, an OIDC token."""
+"""Authentication of deliveries to listeners: a signature, a token, or an OIDC token."""
 
 import base64
 import binascii
@@ -54,7 +54,7 @@ class DeliveryCheck:
         self._keys = IssuerKeys(jwks_url)
 
     async def verify(self, verify: JsonObject, headers: Mapping[str, str], body: bytes) -> None:
-        """Return if a delivery proves its origin.
+        """Check that a delivery proves its origin.
 
         Args:
             verify: how the listener verifies, its secret in clear.
@@ -185,7 +185,7 @@ def _decoded(signatures: list[str], encoding: str) -> Iterator[bytes]:
 def _signed(
     verify: JsonObject, headers: Mapping[str, str], stamp: str | None, body: bytes
 ) -> bytes:
-    """Return what the sender signs: the body, or what the listener says."""
+    """Return the signed bytes: the body, or the template that the listener names."""
     form = verify.get("signed") or ("{body}" if stamp is None else "{timestamp}.{body}")
     if "{body}" not in form:
         raise Rejected("misconfigured")

@@ -1,6 +1,6 @@
-"""The guard of all routes: who calls, whether he has the route's right, and what it reaches.
+"""The guard of all routes: it authenticates callers, and checks their rights and reach.
 
-It runs before path and body are read. A route without a right is nobody's.
+It runs before path and body are read. A route that declares no right is refused to all callers.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ type Connection = ASGIConnection[Any, Any, Any, Any]
 _SERVED: ContextVar[Connection | None] = ContextVar("served", default=None)
 
 GATEKEEPER_STATE = "gatekeeper"
-"""Where the application keeps the gatekeeper; None where no login is needed."""
+"""Key of the application's state for the gatekeeper; None where no login is needed."""
 
 STORED_FIRST = frozenset(
     {
@@ -55,9 +55,9 @@ STORED_FIRST = frozenset(
 )
 """Rights whose use is stored in the audit before the answer."""
 _REPORTS = frozenset({Right.COMMANDS_CLAIM, Right.EVENTS_POST, Right.RESULTS_WRITE})
-"""Rights of reports of commands, which the log tells one by one: the audit counts them."""
+"""Rights of reports of commands: the log has each report, the audit counts them."""
 _JUDGED_LATER = frozenset({Right.COMMANDS_CLAIM, Right.EVENTS_POST})
-"""Rights of busy routes, where the orchestrator says itself that a command is over."""
+"""Rights of busy routes, where the orchestrator itself checks that a command is open."""
 _OBJECTS = {
     "execution_id": "execution",
     "event_id": "event",
@@ -77,7 +77,7 @@ class Gatekeeper:
     """Let requests pass, or refuse them.
 
     Args:
-        settings: who is known by what.
+        settings: the accepted credentials.
         services: gives the services behind the edge; raises a refusal while they are awaited.
         bus: gives the connection, likewise.
         rates: of callers; None where they are not bounded.
@@ -101,8 +101,8 @@ class Gatekeeper:
         """Guard every route of the application.
 
         Raises:
-            Refusal: 401, nobody is known; 403, a right is missing; 404, out of reach; 429,
-                too often; 503, it can't be decided now.
+            Refusal: 401, no valid credential; 403, a right is missing; 404, out of reach; 429,
+                too many requests; 503, it can't be decided now.
         """
         right = handler.opt.get("needs")
         if right is Right.PUBLIC or (right is Right.METRICS_READ and self._has_open_metrics):
@@ -136,7 +136,7 @@ class Gatekeeper:
         await self._allowed(connection, principal, word)
 
     async def demand(self, connection: Connection, right: Right) -> None:
-        """Ask for one more right than the route's.
+        """Check one more right than the route's.
 
         Raises:
             Refusal: 403, it is missing.
@@ -152,7 +152,7 @@ class Gatekeeper:
     async def until_refused(
         self, scope: Mapping[str, Any], execution_id: int, *, right: Right
     ) -> None:
-        """Wait until who has an answer that stays open would not get it any more."""
+        """Wait until the caller of an open stream loses its access to it."""
         while True:
             await self.identities.doubt()
             if not await self._admits(scope, execution_id, right=right):
@@ -215,7 +215,7 @@ class Gatekeeper:
 
 
 async def demand(request: Connection, right: Right) -> None:
-    """Ask for one more right than the route's, where a login is needed.
+    """Check one more right than the route's, where a login is needed.
 
     Raises:
         Refusal: 403, it is missing.
@@ -226,7 +226,7 @@ async def demand(request: Connection, right: Right) -> None:
 
 
 async def reach_execution(request: Connection, execution_id: int, right: Right) -> None:
-    """Refuse an execution out of the caller's reach that only the body or a URI names.
+    """Refuse an execution out of the caller's reach, named in the body or a URI.
 
     Raises:
         Refusal: 404, as if there were none.
@@ -240,7 +240,7 @@ async def reach_execution(request: Connection, execution_id: int, right: Right) 
 
 
 def own_command(request: Connection, event_id: int, right: Right) -> None:
-    """Refuse a command that is not that of the caller's capability; others may have any.
+    """Refuse a command other than that of the caller's capability; other callers may have any.
 
     Raises:
         Refusal: 403, it is another one.
@@ -260,13 +260,13 @@ def gatekeeper_of(request: Connection) -> Gatekeeper | None:
 
 
 def principal_of(connection: Connection) -> Principal | None:
-    """Return who makes a request; None where no login is needed."""
+    """Return the caller of a request; None where no login is needed."""
     found = connection.scope.get("user")
     return found if isinstance(found, Principal) else None
 
 
 def missing(right: Right) -> Refusal:
-    """403: the caller is known, and has not got a right."""
+    """Return the 403 for a known caller without a right."""
     return Refusal(403, f"The right `{right}` is missing")
 
 
@@ -295,7 +295,7 @@ def _is_read(right: Right) -> bool:
 
 
 def _executions_of(connection: Connection) -> list[int]:
-    """Return the executions that path and query name; what is no id the route refuses."""
+    """Return the executions that path and query name; malformed ids are left to the route."""
     texts = [connection.path_params.get("execution_id")]
     if connection.scope["query_string"]:
         texts += connection.query_params.getall("execution_id", [])

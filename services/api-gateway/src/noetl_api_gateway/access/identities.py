@@ -1,8 +1,8 @@
-"""Who calls: from what a request shows to a principal.
+"""Authentication of callers: from a request's credentials to a principal.
 
-The first that is there counts: a certificate, the bearer token, `X-Session-Token`, the capability
-of a command, a trusted address. Two that are somebody else's are refused, but of a gateway that
-passes on the session of a page: it knows its users itself.
+The first credential that is present counts: a certificate, the bearer token, `X-Session-Token`,
+the capability of a command, a trusted address. Credentials of two principals are refused, except
+when a gateway passes on the session of a page: it knows its users itself.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ _UNKNOWN = "The login is not known"
 _OVER = "The session is over"
 _BUSY = "Too many logins are being looked up"
 _PROXIES = frozenset({Role.GATEWAY, Role.PAGES})
-"""Roles of what passes on the requests of others, with their sessions."""
+"""Roles of proxies that pass on the requests of others, with their sessions."""
 _SECRET_READERS = frozenset({Role.WORKER, Role.SYSTEM})
 
 
 class Identities:
-    """Find out who calls.
+    """Authenticate callers.
 
     Args:
-        settings: who is known by what.
+        settings: the accepted credentials.
         services: gives the services behind the edge; raises a refusal while they are awaited.
         command_key: key of the capabilities of commands; empty: there are none.
     """
@@ -80,7 +80,7 @@ class Identities:
         self._forgotten = asyncio.Event()
 
     def forget(self) -> None:
-        """Forget everybody, as a key was revoked."""
+        """Drop all cached callers, as a key was revoked."""
         self._generation += 1
         self._known.clear()
         self._unknown.clear()
@@ -89,7 +89,7 @@ class Identities:
         forgotten.set()
 
     async def doubt(self) -> None:
-        """Wait until who was let in has to be looked at again: a key was revoked, or is old."""
+        """Wait until admitted callers have to be checked again: after a revocation, or in time."""
         try:
             async with asyncio.timeout(self._settings.auth_cache_seconds):
                 await self._forgotten.wait()
@@ -97,10 +97,11 @@ class Identities:
             pass
 
     async def of(self, scope: Mapping[str, Any]) -> Principal | None:
-        """Return who makes a request, None for nobody.
+        """Return the caller of a request; None without any credential.
 
         Raises:
-            Refusal: 401, what it shows is nobody's, or of two; 503, it can't be found out now.
+            Refusal: 401, its credentials are unknown, or of two principals; 503, they can't be
+                looked up now.
         """
         shown = shown_by(scope)
         if shown.is_bare:
@@ -124,7 +125,7 @@ class Identities:
         return found[0] if found else self._of_address(shown.address)
 
     async def behind(self, token: str) -> Principal:
-        """Return who has a token that no header holds.
+        """Return the holder of a token that came in a body or an address.
 
         Raises:
             Refusal: as `of`.
@@ -132,7 +133,7 @@ class Identities:
         return await self._of_token(token)
 
     async def _known_to(self, proxy: Principal, session: str) -> Principal:
-        """Return whose session a gateway passes on, or the gateway where only it knows that."""
+        """Return the user of a session that a gateway passes on; the gateway if it is unknown."""
         try:
             return await self._of_token(session)
         except Refusal as refusal:
@@ -223,7 +224,7 @@ class Identities:
         return await self._granted(wanted, proven.expires_at)
 
     async def _of_session(self, token: str) -> Principal | str:
-        """Ask for a browser's session, with the credential that is configured here."""
+        """Look up a browser's session in the configured database."""
         credential = self._settings.auth_session_credential
         wanted = SessionRequest(session_token=token, credential=credential)
         answer = await self._services().ask(SESSIONS_VALIDATE, wanted, within="sql")
@@ -248,19 +249,19 @@ class Identities:
     async def _remembered(
         self, mark: bytes, look_up: Callable[[], Awaitable[Principal | str]]
     ) -> Principal | str:
-        """Return what is remembered, or look it up, once for all who ask at a time."""
+        """Return a cached result, or look it up, once for all concurrent callers."""
         known = self._known.get(mark) or self._unknown.get(mark)
         if known is not None:
             return known
         task = self._lookups.get(mark)
         if task is None:
-            # Whoever guesses makes others wait for their turn, but keeps none of them out.
+            # Guesses make other look-ups wait for their turn, but keep none of them out.
             if len(self._lookups) >= _MOST_WAITING:
                 raise busy(_BUSY)
             with as_the_edge():
                 task = asyncio.create_task(self._found(mark, look_up, self._generation))
             self._lookups[mark] = task
-        # Who leaves meanwhile takes the answer from nobody else.
+        # A caller that leaves meanwhile doesn't cancel the look-up for the others.
         return await asyncio.shield(task)
 
     async def _found(
@@ -289,7 +290,7 @@ class Identities:
         return principal
 
     async def _in_turn(self, look_up: Callable[[], Awaitable[Principal | str]]) -> Principal | str:
-        """Look up when there is a place; raises busy where there is none for long."""
+        """Look up, a few at a time; raises busy where there is no place for long."""
         try:
             async with asyncio.timeout(_PLACE_SECONDS):
                 await self._places.acquire()
@@ -301,7 +302,7 @@ class Identities:
             self._places.release()
 
     def _widened(self, principal: Principal) -> Principal:
-        """Add what a setting grants to roles."""
+        """Add the rights that a setting grants to roles."""
         if not self._settings.auth_workers_read_secrets or _SECRET_READERS.isdisjoint(
             principal.roles
         ):

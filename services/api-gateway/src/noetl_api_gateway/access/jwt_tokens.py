@@ -20,7 +20,7 @@ class UnprovenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a token proves.
+    """Claims that a valid token proves.
 
     Attributes:
         subject: of its claim `sub`.
@@ -46,11 +46,11 @@ class JwtTokens:
 
     @property
     def is_configured(self) -> bool:
-        """Whether there is an issuer."""
+        """Whether an issuer is configured."""
         return bool(self._settings.oidc_issuer)
 
     async def proven_by(self, token: str) -> Proven:
-        """Return what a token proves.
+        """Return the claims that a token proves.
 
         Raises:
             UnprovenError: nothing.

@@ -1,11 +1,11 @@
-"""What is remembered for a while: bounded in number and time."""
+"""A cache bounded in number of entries and time."""
 
 import time
 from collections import OrderedDict
 
 
 class Memory[Key, Value]:
-    """A mapping that forgets: each entry at its time, the oldest used first when it is full.
+    """A cache: entries expire, and the least recently used is evicted when it is full.
 
     Args:
         most: entries at most.
@@ -19,7 +19,7 @@ class Memory[Key, Value]:
         return len(self._entries)
 
     def get(self, key: Key) -> Value | None:
-        """Return what is remembered under a key."""
+        """Return the value of a key; None without a live one."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -30,7 +30,7 @@ class Memory[Key, Value]:
         return entry[1]
 
     def put(self, key: Key, value: Value, *, seconds: float) -> None:
-        """Remember a value for so long."""
+        """Keep a value for a number of seconds."""
         if seconds <= 0:
             return
         self._entries[key] = (time.monotonic() + seconds, value)
@@ -39,5 +39,5 @@ class Memory[Key, Value]:
             self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all entries."""
         self._entries.clear()

@@ -1,4 +1,4 @@
-"""Whether an execution is in a caller's reach."""
+"""Checks that an execution is in a caller's reach."""
 
 from collections.abc import Callable
 
@@ -21,13 +21,13 @@ _MOST = 10_000
 _PLACE_SECONDS = 600.0
 _OPEN_SECONDS = 5.0
 _OVER_SECONDS = 60.0
-# One that nobody knows may be on its way.
+# An unknown execution may be just about to begin.
 _UNKNOWN_SECONDS = 2.0
 _OVER = CommandStanding(is_open=False, path="")
 
 
 class Reach:
-    """Know where executions are: their path and parent never change.
+    """Look up places of executions, cached: their path and parent never change.
 
     Args:
         services: gives the services behind the edge; raises a refusal while they are awaited.
@@ -41,13 +41,13 @@ class Reach:
     async def has_execution(
         self, principal: Principal, execution_id: int, *, is_read: bool = True
     ) -> bool:
-        """Whether a caller reaches an execution.
+        """Return whether a caller reaches an execution.
 
         A command reaches its own one, and reads the children that it has started and what its own
         one goes on from, with the children of that.
 
         Raises:
-            Refusal: 503, it can't be found out now.
+            Refusal: 503, its shard can't answer now.
         """
         if principal.kind == "capability":
             if execution_id == principal.execution_id:
@@ -67,7 +67,7 @@ class Reach:
         return place.path is not None and principal.reaches(place.path)
 
     async def is_open(self, command: Principal) -> bool:
-        """Whether the command of a capability waits or runs still.
+        """Return whether the command of a capability still waits or runs.
 
         Raises:
             Refusal: 503, it can't be found out now.
@@ -75,7 +75,7 @@ class Reach:
         return (await self.standing(command)).is_open
 
     async def standing(self, command: Principal) -> CommandStanding:
-        """Return how a command stands, and the path of its execution.
+        """Return whether a command is open, and the path of its execution.
 
         Raises:
             Refusal: 503, it can't be found out now.

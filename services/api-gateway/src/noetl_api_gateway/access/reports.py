@@ -1,4 +1,4 @@
-"""Which events a caller may report, and of which command."""
+"""Checks of the events that a caller may report, and of their commands."""
 
 import re
 
@@ -45,16 +45,16 @@ async def refuse_foreign(request: AnyRequest, message: Reported) -> None:
 
 
 def _of_command(request: AnyRequest, principal: Principal, event: WireEvent) -> WireEvent:
-    """Return what the run of a command reports, with the command that it is about.
+    """Return an event that a run reports, completed with its command's id.
 
-    One that names none would be taken for the command that is open in its step.
+    An event that names no command would be taken for the command that is open in its step.
 
     Raises:
-        Refusal: 403, it is about another command, or nothing that a run reports.
+        Refusal: 403, it is about another command, or of a type that runs don't report.
     """
     if event.event_type in _NOT_OF_A_RUN:
         raise Refusal(403, f"The login of a command can't report {event.event_type}")
-    named = [told["command_id"] for told in (event.context, event.meta) if _names_command(told)]
+    named = [part["command_id"] for part in (event.context, event.meta) if _names_command(part)]
     for name in named:
         found = _COMMAND_NUMBER.search(name)
         own_command(request, int(found[1]) if found else 0, Right.EVENTS_POST)
@@ -65,5 +65,5 @@ def _of_command(request: AnyRequest, principal: Principal, event: WireEvent) -> 
     return event.but(meta={**meta, "command_id": own})
 
 
-def _names_command(told: Json) -> bool:
-    return isinstance(told, dict) and isinstance(told.get("command_id"), str)
+def _names_command(part: Json) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("command_id"), str)

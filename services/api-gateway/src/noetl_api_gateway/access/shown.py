@@ -1,4 +1,4 @@
-"""What a request shows of its caller, unproven."""
+"""The credentials of a request, not yet verified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,22 +33,22 @@ class Shown:
 
     @property
     def is_bare(self) -> bool:
-        """Whether the address is all that there is."""
+        """Whether the request has no credential but its address."""
         return not (self.tokens or self.login or self.names)
 
     @property
     def is_session(self) -> bool:
-        """Whether a session is all that is shown beside address and certificate."""
+        """Whether a session is the only credential beside address and certificate."""
         return self.login is None and self.tokens == (self.session,)
 
 
 def login_needed(text: str) -> Refusal:
-    """401: nobody is known."""
+    """Return the 401 for a request without a valid credential."""
     return Refusal(401, text, headers={"www-authenticate": "Bearer"})
 
 
 def shown_by(scope: Mapping[str, Any]) -> Shown:
-    """Read what a request shows.
+    """Read the credentials of a request.
 
     Raises:
         Refusal: 401, it is not legible, or too much.

@@ -1,4 +1,4 @@
-"""Subscriptions by the id that what they start has as its parent."""
+"""Look-ups of subscriptions by id, which is the parent id of executions that they start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _NONE = ""
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSubscription:
-    """A subscription, and who registered its document, where that is known."""
+    """A subscription, and the registrant of its document, if known."""
 
     path: str
     registrant: Principal | None
 
 
 class Subscriptions:
-    """Know which ids are those of subscriptions: their paths never change.
+    """Look up subscriptions by id, cached: their paths never change.
 
     Args:
         services: gives the services behind the edge; raises a refusal while they are awaited.
@@ -41,7 +41,7 @@ class Subscriptions:
         self._known: Memory[str, RegisteredSubscription] = Memory(_MOST)
 
     async def find(self, subscription_id: int) -> RegisteredSubscription | None:
-        """Return the subscription of an id; None where it is that of something else.
+        """Return the subscription of an id; None for any other id.
 
         Raises:
             Refusal: 503, it can't be found out now.

@@ -82,13 +82,13 @@ def with_text_ids(body: Json) -> Json:
 
 
 def for_pages(body: Json, *, is_free: bool = False) -> Json:
-    """Return a body whose integers a web page can tell apart.
+    """Return a body for web pages, which round large integers.
 
-    It rounds those beyond 2^53, so that several events would have one id: its event's id is the
+    A page rounds those beyond 2^53, so that several events would have one id: an event's id is the
     position in the log there, and the true one is the text `id`. Other such integers are texts.
     Free JSON of playbooks and workers has no events of ours. A duration below a second is spelt
-    in milliseconds, a call lasts as long as its tool says, and where nobody else
-    has said what was wrong, the first error is taken from what went on with it.
+    in milliseconds, a call lasts as long as its tool says, and a missing error is filled in from
+    the event's result or the first soft error.
     """
     match body:
         case dict():
@@ -96,7 +96,7 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
                 key: for_pages(value, is_free=is_free or key in _FREE)
                 for key, value in body.items()
             }
-            return shown if is_free else shown | _told(body)
+            return shown if is_free else shown | _for_page(body)
         case list():
             return [for_pages(item, is_free=is_free) for item in body]
         case int() if not -_EXACT <= body <= _EXACT:
@@ -107,30 +107,30 @@ def for_pages(body: Json, *, is_free: bool = False) -> Json:
             return body
 
 
-def _told(body: JsonObject) -> JsonObject:
-    """Return what a page reads in another form, of an object of ours."""
-    told: JsonObject = {}
+def _for_page(body: JsonObject) -> JsonObject:
+    """Return the fields of an object of ours that a page reads in another form."""
+    fields: JsonObject = {}
     if "position" in body and isinstance(body.get("event_id"), int):
-        told |= {"event_id": body["position"], "id": str(body["event_id"])}
+        fields |= {"event_id": body["position"], "id": str(body["event_id"])}
     seconds = body.get("duration_seconds")
     if "duration_human" in body and isinstance(seconds, int | float) and seconds < 1:
-        told["duration_human"] = f"{round(seconds * 1000)}ms"
+        fields["duration_human"] = f"{round(seconds * 1000)}ms"
     if body.get("event_type") == EventType.CALL_DONE and body.get("duration", 0) is None:
-        told["duration"] = _seconds_of(body.get("result"))
+        fields["duration"] = _seconds_of(body.get("result"))
     if body.get("error", "") is None:
-        told["error"] = _error_of(body)
-    return told
+        fields["error"] = _error_of(body)
+    return fields
 
 
 def result_of_tool(result: Json) -> JsonObject:
-    """Return what a tool has answered, of an event's result; empty if that is another thing."""
+    """Return the tool's answer inside of an event's result; empty if there is none."""
     context = result.get("context") if isinstance(result, dict) else None
     inner = context.get("result") if isinstance(context, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def _seconds_of(result: Json) -> float | None:
-    """Return how long a call took, as its tool has measured it; None if it hasn't."""
+    """Return the duration of a call as its tool has measured it; None if it hasn't."""
     context = result_of_tool(result).get("context")
     took = context.get("duration_ms") if isinstance(context, dict) else None
     if isinstance(took, bool) or not isinstance(took, int | float):
@@ -139,7 +139,7 @@ def _seconds_of(result: Json) -> float | None:
 
 
 def _error_of(body: JsonObject) -> str | None:
-    """Return the error in the result of an event, or the first one of an execution that went on."""
+    """Return the error in an event's result, or the first soft error of an execution."""
     soft, count = body.get("soft_error"), body.get("soft_errors")
     if isinstance(soft, dict) and isinstance(count, int) and count > 0:
         steps = "1 step" if count == 1 else f"{count} steps"

@@ -81,7 +81,7 @@ async def read_bytes(request: AnyRequest) -> bytes:
             raise RequestEntityTooLarge
         is_last = not event.get("more_body")
     body = b"".join(pieces)
-    # Whoever reads the body once more, and the framework, find what came.
+    # A second reader of the body, such as the framework, finds the same bytes.
     request.receive = _once_more(
         {"type": "http.request", "body": body, "more_body": False}, receive
     )
@@ -89,7 +89,7 @@ async def read_bytes(request: AnyRequest) -> bytes:
 
 
 def _once_more(event: "ReceiveMessage", receive: "Receive") -> "Receive":
-    """Return what gives an event, and then what comes after it."""
+    """Return a receive function that gives an event, and then those that come after it."""
     events = [event]
 
     async def next_event() -> "ReceiveMessage":
@@ -149,7 +149,7 @@ def is_json(content_type: str | None) -> bool:
 
 
 def is_deeper(value: Json, limit: int) -> bool:
-    """Whether lists and objects are nested deeper than a limit."""
+    """Return whether lists and objects are nested deeper than a limit."""
     level = [value]
     for _ in range(limit):
         level = [item for holder in level for item in _children(holder)]

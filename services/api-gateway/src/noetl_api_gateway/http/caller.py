@@ -1,4 +1,4 @@
-"""Who makes the request that is being served, for what is asked of services on its behalf."""
+"""The caller of the request that is being served, for requests to services on its behalf."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +10,18 @@ _CALLER: ContextVar[Principal | None] = ContextVar("caller", default=None)
 
 
 def caller() -> Principal | None:
-    """Return the principal; None is the edge itself, or anybody where no login is needed."""
+    """Return the caller; None for the edge itself, or where no login is needed."""
     return _CALLER.get()
 
 
 def note_caller(principal: Principal | None) -> None:
-    """Note the principal, for the task that serves the request."""
+    """Note the caller, for the task that serves the request."""
     _CALLER.set(principal)
 
 
 @contextmanager
 def as_the_edge() -> Iterator[None]:
-    """Ask services for the edge itself until the block ends, whoever calls."""
+    """Ask services as the edge itself, not as the caller, until the block ends."""
     token = _CALLER.set(None)
     try:
         yield

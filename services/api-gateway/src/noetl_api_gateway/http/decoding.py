@@ -62,7 +62,7 @@ _RULES: dict[tuple[str, str, str], tuple[int, str]] = {
     ("MarkPublishedRequest", "outbox_ids", "too_short"): (400, "outbox_ids must not be empty"),
     ("ProjectRequest", "events", "too_short"): (400, "events must not be empty"),
 }
-"""Refusals of values whose shape is right, by model, field and error: status and whole text."""
+"""Refusals of well-formed but invalid values, by model, field and error: status and whole text."""
 
 _EXPECTED = {
     "bool_type": "a boolean",

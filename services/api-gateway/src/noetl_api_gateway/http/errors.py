@@ -1,4 +1,4 @@
-"""Errors to response bodies: the one table."""
+"""The table from errors to response bodies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -75,7 +75,7 @@ def on_client_gone(_request: AnyRequest, _error: ClientGoneError) -> Response[by
 
 
 def on_full_bodies(request: AnyRequest, _error: BodiesFullError) -> Response[bytes]:
-    """Answer a large body that there is no room for now."""
+    """Answer a large body for which there is no memory now."""
     REFUSED.labels("bodies").inc()
     return on_refusal(request, busy("Too many large request bodies are being received"))
 
@@ -97,7 +97,7 @@ EXCEPTIONS: ExceptionHandlersMap = {
 
 
 def refused_answer(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Return the answer to an error, for what stands before the routes."""
+    """Return the answer to an error, for routes that bypass the framework's router."""
     return next(EXCEPTIONS[kind] for kind in type(error).__mro__ if kind in EXCEPTIONS)(
         request, error
     )

@@ -99,7 +99,7 @@ def path_fields(request: AnyRequest, names: Sequence[str]) -> JsonObject:
 
 
 def query_fields(query: Parameters, declared: Mapping[str, tuple[TypeForm, str]]) -> JsonObject:
-    """Return the declared parameters, read by their types; None for one that is not there.
+    """Return the declared parameters, read by their types; None for an absent one.
 
     Raises:
         Refusal: 400 with the contract's text.
@@ -141,7 +141,7 @@ def query_int(query: Parameters, name: str, *, bits: int = 64) -> int | None:
 
 
 def query_moment(value: str | None, name: str) -> datetime | None:
-    """Return a moment of a query (RFC 3339), None for one that is not there."""
+    """Parse a time in a query (RFC 3339); None for an absent one."""
     if value is None:
         return None
     # An unencoded `+` arrives as a space.

@@ -1,4 +1,4 @@
-"""The guard that bounds how often a client does what is costly; it runs after the login."""
+"""The guard that limits the rate of costly requests by client; it runs after the login."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from noetl_api_gateway.rates import Buckets, Rate
 type Connection = ASGIConnection[Any, Any, Any, Any]
 
 RATES_STATE = "rates"
-"""Where the application keeps the guard; None where nothing is bounded."""
+"""Key of the application's state for the guard; None where rates are not limited."""
 LOGINS_STATE = "logins"
-"""Where it keeps the failed logins; None where their number is not bounded."""
+"""Key of the application's state for the failed logins; None where they are not limited."""
 
 _KINDS = {
     Right.EXECUTIONS_START: "starts",
@@ -42,7 +42,7 @@ _UNBOUNDED = frozenset({Role.WORKER, Role.SYSTEM})
 
 
 class RateGuard:
-    """Refuse what comes too often.
+    """Refuse requests that exceed a client's rate.
 
     Args:
         rates: of one client, by kind of work.
@@ -84,26 +84,26 @@ class RateGuard:
         buckets.take(client)
 
     def charge(self, connection: Connection, kind: str, count: int) -> None:
-        """Count what a batch has beyond one."""
+        """Count the items of a batch beyond the first."""
         buckets = self._buckets.get(kind)
         if buckets is not None and count > 1 and not _is_unbounded(connection):
             buckets.take(_client_of(connection), count - 1)
 
 
 def charge(connection: Connection, kind: str, count: int) -> None:
-    """Count what a batch has beyond one, where rates are bounded."""
+    """Count the items of a batch beyond the first, where rates are limited."""
     guard: RateGuard | None = connection.app.state.get(RATES_STATE)
     if guard is not None:
         guard.charge(connection, kind, count)
 
 
 def too_often(text: str, seconds: float) -> Refusal:
-    """429: asking again later helps."""
+    """Return the 429 for a request that may be repeated later."""
     return Refusal(429, text, headers={RETRY_AFTER: str(math.ceil(seconds))})
 
 
 def _is_unbounded(connection: Connection) -> bool:
-    """Whether what runs playbooks asks: its work was bounded when it was started."""
+    """Return whether a caller is exempt, as it runs playbooks: their starts were limited."""
     principal = connection.scope.get("user")
     if not isinstance(principal, Principal):
         return False

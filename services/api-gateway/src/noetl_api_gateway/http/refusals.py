@@ -26,40 +26,40 @@ class Refusal(Exception):
 
 
 def not_json() -> Refusal:
-    """415: the content type is not JSON."""
+    """Return the 415: the content type is not JSON."""
     return Refusal(415, "Expected request with `Content-Type: application/json`")
 
 
 def bad_json(reason: str) -> Refusal:
-    """400: the body is not JSON at all."""
+    """Return the 400: the body is not JSON at all."""
     return Refusal(400, f"Failed to parse the request body as JSON: {reason}")
 
 
 def bad_shape(reason: str) -> Refusal:
-    """422: JSON of another shape than the route's."""
+    """Return the 422: JSON of another shape than the route's."""
     return Refusal(422, f"Failed to deserialize the JSON body into the target type: {reason}")
 
 
 def bad_query(reason: str) -> Refusal:
-    """400: a query parameter does not parse."""
+    """Return the 400: a query parameter does not parse."""
     return Refusal(400, f"Failed to deserialize query string: {reason}")
 
 
 def bad_url(reason: str) -> Refusal:
-    """400: a path segment does not parse."""
+    """Return the 400: a path segment does not parse."""
     return Refusal(400, f"Invalid URL: {reason}")
 
 
 def body_too_large() -> Refusal:
-    """413: more bytes than the route takes."""
+    """Return the 413: more bytes than the route takes."""
     return Refusal(413, "Failed to buffer the request body: length limit exceeded")
 
 
 def unavailable(text: str, *, retry_after_seconds: int = 1) -> Refusal:
-    """503: a service or the broker did not answer in time; asking again may help."""
+    """Return the 503: a service or the broker did not answer in time; a retry may help."""
     return Refusal(503, text, headers={RETRY_AFTER: str(retry_after_seconds)})
 
 
 def busy(text: str, *, retry_after_seconds: int = 2) -> Refusal:
-    """503: more work is waiting than we hold."""
+    """Return the 503: more work is waiting than the edge holds."""
     return unavailable(text, retry_after_seconds=retry_after_seconds)

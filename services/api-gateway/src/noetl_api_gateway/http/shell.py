@@ -1,4 +1,4 @@
-"""ASGI wrapper of the app: path prefixes, whom it answers, CORS, probes, metrics.
+"""ASGI wrapper of the app: path prefixes, checks of names and origins, CORS, probes, metrics.
 
 The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which named the calling command (L6)
 in notifications of the release before; now its name is that of HTTP Basic.
@@ -68,13 +68,13 @@ type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def is_browser_like(scope: Mapping[str, Any]) -> bool:
-    """Whether ids in the answer must be strings: a browser rounds integers."""
+    """Return whether ids in the answer must be strings: a browser rounds integers."""
     has_token = any(name == _TOKEN for name, _ in scope["headers"])
     return has_token or bool(scope.get(_ALIAS)) or is_browser(scope)
 
 
 def is_browser(scope: Mapping[str, Any]) -> bool:
-    """Whether the client is a web page; prefix and token alone may also come from the CLI."""
+    """Return whether the client is a web page; prefix and token may also come from the CLI."""
     return any(name in _BROWSER_MARKS for name, _ in scope["headers"])
 
 
@@ -85,7 +85,7 @@ def call_of(scope: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def chosen_execution(scope: Mapping[str, Any]) -> int | None:
-    """Return the id under which a call of our own wants its execution started."""
+    """Return the id that a call of our own has chosen for the execution that it starts."""
     chosen: int | None = scope.get(_CHOSEN_KEY)
     return chosen
 
@@ -97,14 +97,14 @@ def choosing(scope: Scope, execution_id: int) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the shell lets in.
+    """Limits of the requests that the shell accepts.
 
     Attributes:
-        names: of this server.
-        origins: of pages.
+        names: under which this server is called.
+        origins: pages that may read or change something.
         bodies: budget of large bodies.
-        logins: failed ones; None where their number is not bounded.
-        proxies: whose word on their clients is taken.
+        logins: failed logins; None where they are not limited.
+        proxies: trusted proxies, whose `X-Forwarded-For` counts.
     """
 
     names: ServerNames
@@ -119,7 +119,7 @@ class Shell:
 
     Args:
         app: the routed application.
-        door: what is let in.
+        door: limits of the accepted requests.
         service: the process; its probes are answered here.
         lifespan: runs the process from the start of the server to its end.
     """
@@ -235,7 +235,7 @@ class Shell:
         return (_NO_SNIFFING, _VARY, (b"access-control-allow-origin", origin))
 
     def _refusal(self, scope: Scope, marks: "_Marks") -> tuple[int, str] | None:
-        """Return status and text for a request under a wrong name, or of a page of somebody."""
+        """Return status and text for a request under a wrong host name, or from a foreign page."""
         host = marks.get(b"host")
         if host is not None and not self._door.names.has(host):
             REFUSED.labels("host").inc()
@@ -296,7 +296,7 @@ def _marks(scope: Scope) -> _Marks:
 
 
 def _tokens(scope: Scope) -> tuple[bytes, ...]:
-    """Return all that could be guessed: the capability of a command is nothing of the kind."""
+    """Return the tokens that could be guessed; the capability of a command can't be."""
     bearers = (
         value[7:].strip()
         for name, value in scope["headers"]
@@ -311,7 +311,7 @@ def _shown(value: bytes) -> str:
 
 
 def _is_large(marks: _Marks) -> bool:
-    """Whether a body may be larger than what is always taken."""
+    """Return whether a body may exceed the size that is always accepted."""
     if b"transfer-encoding" in marks:
         return True
     length = marks.get(b"content-length", b"0")

@@ -22,9 +22,9 @@ from noetl_api_gateway.http.refusals import Refusal
 type Connection = ASGIConnection[Any, Any, Any, Any]
 
 INTERNAL_TOKEN_STATE = "internal_api_token"  # noqa: S105 -- a name, not a token
-"""Where the application keeps the configured token."""
+"""Key of the application's state for the configured token."""
 COMMAND_KEY_STATE = "command_key"
-"""Where it keeps the key of the capabilities of commands."""
+"""Key of the application's state for the key of commands' capabilities."""
 
 _NOT_CONFIGURED = (
     "Internal API not configured: NOETL_INTERNAL_API_TOKEN env var unset on the server. Set it"
@@ -51,7 +51,7 @@ def require_internal_token(connection: Connection) -> None:
 
 
 def require_internal_token_if_set(connection: Connection) -> None:
-    """Ask for the token only where one is configured.
+    """Require the token only where one is configured.
 
     Raises:
         Refusal: 403, the configured token was not sent.
@@ -78,7 +78,7 @@ async def callback_guard(connection: Connection, _handler: BaseRouteHandler) -> 
 
 
 async def page_callback_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard a route whose body names a request of a page, which nobody guesses.
+    """Guard a route whose body names a request of a page by an unguessable id.
 
     A command shows its capability, what has been given `gateway_url` that of the request, others
     the token where one is configured.
@@ -95,7 +95,7 @@ def shown_capability(connection: Connection) -> Capability | PageCapability | No
 
 
 def _has_capability(connection: Connection) -> bool:
-    """Whether the login is that of a command of the execution that the path names."""
+    """Return whether the login is that of a command of the execution that the path names."""
     shown = shown_capability(connection)
     named = str(connection.path_params.get("execution_id")).strip()
     return isinstance(shown, Capability) and named == str(shown.execution_id)

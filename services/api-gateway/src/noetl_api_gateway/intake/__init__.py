@@ -1,1 +1,1 @@
-"""What is decided about a request before it is routed: by name, origin, size and number."""
+"""Checks of requests before routing: names, origins, sizes and numbers."""

@@ -6,7 +6,7 @@ from typing import Any
 from noetl_api_gateway.intake_settings import is_loopback
 
 ALWAYS = 64 << 10
-"""Bytes of a body that are taken whatever is held, so that ordinary work goes on."""
+"""Bytes of a body that are accepted even when the budget is used up, so that work goes on."""
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -17,7 +17,7 @@ class BodiesFullError(Exception):
 
 
 class BodyBudget:
-    """How much of large bodies is held.
+    """Budget of memory for large bodies.
 
     Args:
         most: bytes of all requests together; one address has half of it, but a loopback one.
@@ -51,7 +51,7 @@ class BodyBudget:
         self._by_address[address] = own
 
     def give_back(self, address: str, size: int) -> None:
-        """Give bytes back."""
+        """Release bytes."""
         self._held -= size
         left = self._by_address.pop(address, 0) - size
         if left > 0:
@@ -68,7 +68,7 @@ class HeldBody:
         self._taken = 0
 
     def counting(self, receive: Receive) -> Receive:
-        """Wrap the function that a body comes from.
+        """Wrap the receive function of a body, and count its bytes.
 
         Raises:
             BodiesFullError: by the wrapped function, there is no room for a piece.
@@ -82,7 +82,7 @@ class HeldBody:
         return counted
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all bytes of the body."""
         if self._taken:
             self._budget.give_back(self._address, self._taken)
             self._taken = 0

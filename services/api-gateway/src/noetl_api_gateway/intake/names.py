@@ -1,9 +1,9 @@
-"""Names by which this server may be called, and pages that may change something.
+"""Host names of this server, and origins of pages that may change something.
 
-A page of a stranger reaches a server on the reader's own machine or network by giving its own
-name that server's address. The header `Host` then has the stranger's name, so only our own names
-are answered; an address is nobody's name. And a page may post without asking, to be answered
-where it can't read: so what changes something needs an origin that is ours.
+A foreign page reaches a server on the reader's own machine or network by DNS rebinding: its own
+name gets that server's address. The header `Host` then has the foreign name, so only our own names
+are answered; addresses always are. And a page may post across origins without reading the answer:
+so requests that change something need an origin that is ours.
 """
 
 import ipaddress
@@ -37,7 +37,7 @@ class ServerNames:
         self._known: dict[bytes, bool] = {}
 
     def has(self, host: bytes) -> bool:
-        """Whether a header `Host` names this server; remembered, as it is asked each time."""
+        """Return whether a header `Host` names this server; cached, as each request needs it."""
         known = self._known.get(host)
         if known is None:
             known = self._is_any or self.is_ours(_name(host))
@@ -47,26 +47,26 @@ class ServerNames:
         return known
 
     def is_given(self, name: str) -> bool:
-        """Whether an operator has given us a name."""
+        """Return whether an operator has configured a name for this server."""
         return name in self._own or name.endswith(self._below)
 
     def is_ours(self, name: str) -> bool:
-        """Whether a name without its port, in lower case, is one of ours."""
+        """Return whether a name without its port, in lower case, is one of ours."""
         if self.is_given(name) or is_loopback(name) or name.endswith(_CONTAINER_HOSTS):
             return True
         if _is_address(name):
             return True
-        # Nobody can have these outside of a private network.
+        # These names can't be registered outside of a private network.
         return not self._is_near and bool(name) and ("." not in name or _is_cluster(name))
 
 
 class Origins:
-    """Which pages may read answers, and which may change something.
+    """Origins of pages that may read answers, or change something.
 
     Args:
         listed: origins from settings.
         names: names of this server; a page of one of the given ones is ours.
-        is_open: whether nobody has to log in, so that pages on loopback may read by default.
+        is_open: whether no login is needed, so that pages on loopback may read by default.
     """
 
     def __init__(self, listed: Iterable[str], names: ServerNames, *, is_open: bool) -> None:
@@ -75,7 +75,7 @@ class Origins:
         self._is_open = is_open
 
     def may_read(self, origin: str) -> bool:
-        """Whether a page of another origin may read answers."""
+        """Return whether a page of another origin may read answers."""
         if self._listed:
             return origin in self._listed
         return self._is_open and is_loopback(_host_of(origin))
@@ -83,7 +83,7 @@ class Origins:
     def may_change(
         self, method: str, *, origin: bytes | None, site: bytes | None, host: bytes | None
     ) -> bool:
-        """Whether a request may be made: those of other pages may only read.
+        """Return whether a request is allowed: those of foreign pages may only read.
 
         Args:
             method: of the request.

@@ -1,4 +1,4 @@
-"""From which address a request comes: the peer's, or the one that a trusted proxy names."""
+"""The client address of a request: the peer's, or that in a trusted proxy's header."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ _MOST_HOPS = 16
 
 
 class Proxies:
-    """The proxies whose word on their clients is taken.
+    """Trusted proxies, whose `X-Forwarded-For` counts.
 
     Args:
         networks: their addresses.
@@ -25,11 +25,11 @@ class Proxies:
         self._networks = tuple(networks)
 
     def client_of(self, scope: Mapping[str, Any]) -> str | None:
-        """Return the address of the client whose request a trusted proxy passes on, else None.
+        """Return the client's address from a trusted proxy's header; None for other peers.
 
-        It is the last one in `X-Forwarded-For` that is no trusted proxy: each proxy adds whom it
-        heard, and what stands before that anybody may have written. A proxy that names nobody
-        speaks for itself.
+        It is the last one in `X-Forwarded-For` that is no trusted proxy: each proxy appends its
+        peer, and the entries before that may be forged. A trusted proxy that names no client is
+        itself the client.
         """
         if not self._networks:
             return None
@@ -66,7 +66,7 @@ def address_of(scope: Mapping[str, Any]) -> str:
 
 
 def parsed(text: str) -> Address | None:
-    """Read an address, one of IPv4 in the form of IPv6 as what it is; None for anything else."""
+    """Parse an IP address, an IPv4-mapped one as IPv4; None for any other text."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Event streams: their places, so that one client can't hold all, and their bytes."""
+"""Event streams: limits by client, and the sending of chunks."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ SSE_HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-"""Headers of an answer that stays open; proxies are told not to gather it."""
+"""Headers of an event stream; the last one keeps proxies from buffering it."""
 
 
 class StreamPlaces:
-    """How many streams are open, of all, of an address, of a caller.
+    """Limits of open streams: of all, of an address, of a caller.
 
     Args:
         most: of all together.
@@ -40,7 +40,7 @@ class StreamPlaces:
         return self._taken["", ""]
 
     def full(self, scope: Mapping[str, Any]) -> str | None:
-        """Return what has no place left for a request: `all`, `address` or `principal`."""
+        """Return the limit that a request would exceed: `all`, `address`, `principal` or None."""
         for key in _keys(scope):
             kind = key[0]
             most = {"": self._most, "address": self._per_address}.get(kind, self._per_principal)
@@ -53,7 +53,7 @@ class StreamPlaces:
         self._taken.update(_keys(scope))
 
     def leave(self, scope: Mapping[str, Any]) -> None:
-        """Give a place back."""
+        """Release a place."""
         for key in _keys(scope):
             self._taken[key] -= 1
             if self._taken[key] <= 0:
@@ -69,7 +69,7 @@ def _keys(scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 async def write_chunk(send: "Send", chunk: bytes) -> None:
-    """Send a part of an answer that stays open."""
+    """Send a part of an open stream."""
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 

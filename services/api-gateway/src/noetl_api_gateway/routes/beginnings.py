@@ -1,7 +1,7 @@
-"""What a web page is shown of results that are too large for their events.
+"""Previews for web pages of results that are too large for their events.
 
 Such an event has a reference, with which a page can do nothing: beside it are the size, the type
-and the beginning of what is stored.
+and the beginning of the stored result.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from noetl_api_gateway.http.refusals import Refusal
 BEGINNING = 2048
 """Characters of a stored result that are shown."""
 _LARGEST = 8 << 20
-"""Bytes of a result that is read for its beginning; of a larger one there is none."""
+"""Largest result, in bytes, that is read for its beginning."""
 _NEW_AT_ONCE = 3
-"""Results that one answer reads; a page asks again, and gets those of others then."""
+"""Results that one answer reads; a page asks again, and gets further beginnings then."""
 _KEPT_SECONDS = 3600.0
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 # Results never change, so what was read once is good for everybody who may see it.
 _BEGINNINGS: Memory[str, str] = Memory(1000)
 
 
 async def with_beginnings(request: AnyRequest, gateway: Gateway, body: Json) -> Json:
-    """Return an answer with events whose references say what they are references of."""
+    """Add size, type and preview to result references."""
     answer: JsonObject = orjson.loads(body) if isinstance(body, bytes) else body
     described = {data["_ref"]: meta for data, meta in _references(answer)}
     if not described:
@@ -44,17 +44,17 @@ async def with_beginnings(request: AnyRequest, gateway: Gateway, body: Json) -> 
     may_read = who is None or who.may(Right.RESULTS_RESOLVE)
     if may_read:
         await _read(gateway, described)
-    told = {ref: _told(ref, meta, may_read=may_read) for ref, meta in described.items()}
+    added = {ref: _described(ref, meta, may_read=may_read) for ref, meta in described.items()}
     for data, _ in _references(answer):
-        data.update(told[data["_ref"]])
+        data.update(added[data["_ref"]])
     last = answer.get("result")
     if isinstance(last, dict):
-        last.update(told.get(last.get("_ref"), {}))
+        last.update(added.get(last.get("_ref"), {}))
     return answer
 
 
 def _references(answer: JsonObject) -> Iterator[tuple[JsonObject, JsonObject]]:
-    """Yield the data of events that have a reference, each with what the worker said of it."""
+    """Yield the data of events that have a reference, each with the worker's metadata of it."""
     for event in answer.get("events") or ():
         result = result_of_tool(event.get("result") if isinstance(event, dict) else None)
         context, reference = result.get("context"), result.get("reference")
@@ -64,17 +64,17 @@ def _references(answer: JsonObject) -> Iterator[tuple[JsonObject, JsonObject]]:
             yield data, meta if isinstance(meta, dict) else {}
 
 
-def _told(ref: str, meta: JsonObject, *, may_read: bool) -> JsonObject:
-    told = {
+def _described(ref: str, meta: JsonObject, *, may_read: bool) -> JsonObject:
+    described = {
         "_size": meta.get("bytes"),
         "_type": meta.get("media_type") or meta.get("content_type"),
         "_preview": _BEGINNINGS.get(ref) if may_read else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in described.items() if value is not None}
 
 
 async def _read(gateway: Gateway, wanted: dict[str, JsonObject]) -> None:
-    """Read the beginnings that nobody has read yet, a few at a time."""
+    """Read the beginnings that are not cached yet, a few at a time."""
     small = [
         ref
         for ref, meta in wanted.items()
@@ -91,7 +91,7 @@ async def _read_one(gateway: Gateway, ref: str) -> None:
         return
     try:
         body = await gateway.services.forward(
-            RESULT_RESOLVE, ResultRef(ref=ref), execution_id=number, within=_PATIENCE_SECONDS
+            RESULT_RESOLVE, ResultRef(ref=ref), execution_id=number, within=_TIMEOUT_SECONDS
         )
     except Refusal:
         # It is gone, or its store is: the page has the reference.

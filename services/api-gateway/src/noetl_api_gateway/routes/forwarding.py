@@ -107,7 +107,7 @@ class Sent[Body]:
 
 @dataclass(frozen=True, slots=True)
 class Needs[Body]:
-    """What a caller must have.
+    """Rights that a route needs.
 
     Attributes:
         right: the right.
@@ -120,7 +120,7 @@ class Needs[Body]:
     also: Callable[[Sent[Body]], Right | None] = lambda _sent: None
 
     async def demand(self, sent: Sent[Body]) -> None:
-        """Ask for the second right.
+        """Check the second right.
 
         Raises:
             Refusal: 403, it is missing.
@@ -131,7 +131,7 @@ class Needs[Body]:
 
 
 class RouteDocument(TypedDict):
-    """How the OpenAPI document shows a route.
+    """Description of a route in the OpenAPI document.
 
     Attributes:
         summary: one line for the reader.
@@ -225,7 +225,7 @@ async def _sent[Body: BaseModel](
     model: type[Body] | None,
     wants: Needs[Body],
 ) -> Sent[Body]:
-    """Read a request, and ask for the second right that it may need."""
+    """Read a request, and check the second right that it may need."""
     fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
     sent = Sent(request, fields, None if model is None else await read_body(request, model))
     await wants.demand(sent)

@@ -1,4 +1,4 @@
-"""Calls of the console, of MCP and of GraphQL to the API of their own process, as who calls them.
+"""Calls of console, MCP and GraphQL to the API of their own process, with their caller's login.
 
 They take the way of all requests, with its rights, bounds and metrics, but for the network.
 """
@@ -21,7 +21,7 @@ from noetl_api_gateway.http.shell import (
 from noetl_api_gateway.intake.peers import CLIENT
 
 APPLICATION_STATE = "application"
-"""Where the application keeps what answers these calls: itself."""
+"""Key of the application's state for itself, which answers these calls."""
 
 _KEPT = ("asgi", "client", CLIENT, "extensions", "http_version", "root_path", "scheme", "server")
 _PASSED_ON = frozenset({b"host", b"x-request-id", b"traceparent", b"tracestate"})
@@ -79,7 +79,7 @@ class OwnCalls:
         return Answer(answering.status, b"".join(answering.parts))
 
     def passed_on(self, path: str, query: Mapping[str, str]) -> Application:
-        """Return what answers the page request with the answer to a call, as it comes."""
+        """Return an application that streams the answer to a call as the page's answer."""
         scope = self._scope_of("GET", path, query, [])
 
         async def answer(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,5 +130,5 @@ class _Answering:
 
 
 def transport(app: Application, scope: Mapping[str, Any], token: str) -> Transport:
-    """Return what carries the calls of a page request."""
+    """Return the transport for the calls of a page request."""
     return OwnCalls(app, scope, token)

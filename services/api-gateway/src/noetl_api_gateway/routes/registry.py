@@ -121,7 +121,7 @@ BUSY = (
     ("GET", "/api/executions/{execution_id}"),
     ("GET", "/api/executions/{execution_id}/status"),
 )
-"""Method and path of the routes that are served past the framework."""
+"""Method and path of the routes that bypass the framework's router."""
 
 
 @dataclass(frozen=True, slots=True)

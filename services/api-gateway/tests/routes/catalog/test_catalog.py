@@ -1,4 +1,4 @@
-"""Routes of the catalog: what they ask, what they answer, what they refuse."""
+"""Routes of the catalog: their requests to the service, answers and refusals."""
 
 import base64
 from typing import Any

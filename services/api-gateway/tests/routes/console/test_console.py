@@ -1,4 +1,4 @@
-"""The console over HTTP: who gets in, which forms are taken, what its pages may load."""
+"""The console over HTTP: login, accepted forms, and the resources that pages may load."""
 
 import re
 from collections.abc import AsyncIterator

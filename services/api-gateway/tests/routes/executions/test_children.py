@@ -1,4 +1,4 @@
-"""Starts by a command's run: the parent's shard tells which child they stand for (L6)."""
+"""Starts by a command's run: the parent's shard answers which child they stand for (L6)."""
 
 import base64
 

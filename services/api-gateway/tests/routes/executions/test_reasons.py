@@ -1,4 +1,4 @@
-"""Why an execution stands: each reason from its rows, in words."""
+"""Reasons for which an execution waits: each from its rows, in words."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Why an execution stands, and failures by what they have in common."""
+"""Reasons for which an execution waits, and failures grouped by fingerprint."""
 
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply

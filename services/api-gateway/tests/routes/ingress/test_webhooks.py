@@ -1,4 +1,4 @@
-"""Deliveries to listeners: what they start, once, and what nobody gets to see."""
+"""Deliveries to listeners: each starts an execution once, and answers hide secrets."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What the internal routes ask of the services, and what they answer."""
+"""Internal routes: their requests to the services, and their answers."""
 
 import base64
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Credentials, keychain and wallet at the edge: what the catalog is asked, and what is refused."""
+"""Credentials, keychain and wallet at the edge: requests to the catalog, and refusals."""
 
 import httpx
 from noetl_contract.json import Json

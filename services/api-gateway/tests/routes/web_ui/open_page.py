@@ -1,4 +1,4 @@
-"""A page that is open: what it is told, one message after the other."""
+"""An open page, and the messages of its event stream, one after the other."""
 
 import json
 from collections.abc import AsyncIterator

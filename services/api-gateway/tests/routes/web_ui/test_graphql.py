@@ -25,7 +25,7 @@ PROXY = (
 
 
 async def ask(world: World, query: str, headers: Any = None, **variables: Any) -> Any:
-    """Ask, and return the body; the status is 200 whatever is wrong."""
+    """Post a document, and return the body; the status is 200 even for errors."""
     body = orjson.dumps({"query": query, "variables": variables})
     sent = {"content-type": "application/json", **(headers or {})}
     answer = await world.client.post("/graphql", content=body, headers=sent)

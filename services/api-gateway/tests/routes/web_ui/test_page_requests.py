@@ -41,7 +41,7 @@ async def post(world: World, path: str, headers: Any = None, **body: Any) -> tup
 
 
 def detail(number: str, **changes: Any) -> dict[str, Any]:
-    """Return an execution as the projector tells it."""
+    """Return an execution as the projector answers it."""
     usual: dict[str, Any] = {
         "execution_id": number, "catalog_id": "11", "path": "demo/hello", "version": 3,
         "status": "COMPLETED", "started_at": "x", "completed_at": "x", "workload": {},
@@ -283,7 +283,7 @@ async def test_a_result_is_for_who_has_asked(nats_url: str) -> None:
 
 
 def login_in(address: str) -> dict[str, str]:
-    """Return what an HTTP client sends to an address with user information."""
+    """Return the headers that an HTTP client sends to an address with user information."""
     said = urlsplit(address)
     login = base64.b64encode(f"{said.username}:{said.password}".encode()).decode()
     return {"authorization": f"Basic {login}"}

@@ -20,7 +20,7 @@ PAGE = """<!doctype html><html><head lang="en">
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What a build leaves, with a few things beside it that are nobody's."""
+    """Return the folder of a build, with a few files in it that must not be served."""
     built = tmp_path / "dist"
     (built / "assets").mkdir(parents=True)
     (built / "index.html").write_text(PAGE)

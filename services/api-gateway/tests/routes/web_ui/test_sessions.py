@@ -1,4 +1,4 @@
-"""What a page behind a gateway asks: whose a token is, what it may, what happens."""
+"""Requests of a page behind a gateway: a token's holder, its rights, and changes of executions."""
 
 import orjson
 from noetl_contract.access.rights import Role

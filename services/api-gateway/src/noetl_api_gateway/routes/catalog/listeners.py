@@ -1,4 +1,4 @@
-"""`GET /api/internal/ingress/{listener}`: how a push listener is configured."""
+"""`GET /api/internal/ingress/{listener}`: the configuration of a push listener."""
 
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 async def ingress_config(
     request: AnyRequest, gateway: OpenGateway, listener: FromPath[str]
 ) -> Response[bytes]:
-    """Find the subscription that listens there, and register it if it is not yet."""
+    """Find the listener's subscription, and register it if it is not registered yet."""
     listener = path_text(request, listener, name="listener")
     found = await find_listener(gateway.services, gateway.ids, listener)
     spec = found.spec

@@ -86,7 +86,7 @@ async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[
 def _parts(
     documents: Sequence[DocumentRequest], *, most_bytes: int
 ) -> Iterator[list[DocumentRequest]]:
-    """Cut a list; an item that is too large by itself is a part, and refused behind."""
+    """Split a list into parts; an item that is too large is a part, which its receiver refuses."""
     part: list[DocumentRequest] = []
     size = 0
     for document in documents:
@@ -145,7 +145,7 @@ def _moving(
     summary: str,
     description: str,
 ) -> HTTPRouteHandler:
-    """Return the route that takes versions out or puts them back."""
+    """Return the route that deletes or restores versions."""
     return forward(
         "POST",
         f"/api/catalog/{operation.name}",

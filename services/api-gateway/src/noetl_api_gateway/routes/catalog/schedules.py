@@ -1,4 +1,4 @@
-"""`/api/schedules*`: what starts at times of a clock; documents come by the catalog's routes."""
+"""`/api/schedules*`: schedules in force; their documents come by the catalog's routes."""
 
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.schedules import BackfillRequest

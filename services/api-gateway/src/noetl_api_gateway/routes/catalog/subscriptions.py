@@ -1,6 +1,6 @@
 """`/api/subscriptions*` and the configuration of push listeners.
 
-The edge keeps what is registered and in which state it is. Messages are received by the
+The edge keeps registrations and their states. Messages are received by the
 subscription runtime, a mode of the worker, and by the listeners in `routes/ingress`.
 """
 

@@ -1,1 +1,1 @@
-"""The console: its pages over HTTP, its files, and its login."""
+"""The console over HTTP: pages, files and login."""

@@ -1,4 +1,4 @@
-"""Pages as answers: with their headers, and what stands in place of a page that is refused."""
+"""Pages as answers with their headers, and the pages that answer refusals."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _PAGE_HEADERS = {
 type _Handler = Callable[[AnyRequest, Exception], Response[bytes]]
 
 _LARGE = 100_000
-"""Bytes of answers from which on a page is drawn in a thread, while others are served."""
+"""Bytes of answers above which a page is rendered in a thread."""
 
 
 def address_of(request: AnyRequest) -> str:
@@ -42,7 +42,7 @@ def address_of(request: AnyRequest) -> str:
 async def shown(
     given: Page | Redirect, page_request: PageRequest, *, is_secure: bool, bytes_read: int
 ) -> Response[bytes]:
-    """Answer with a page, or lead to another one."""
+    """Answer with a page, or redirect to another one."""
     if isinstance(given, Redirect):
         headers = {"location": given.to, **_PAGE_HEADERS}
         if given.token is not None:
@@ -60,7 +60,7 @@ async def shown(
 def refused_page(
     refused: Refused, page_request: PageRequest, request: AnyRequest
 ) -> Response[bytes]:
-    """Ask for a login, or say why not."""
+    """Answer a refused page with the login page, or with the reason."""
     is_form = request.method == "POST"
     at_login = page_request.path.partition("?")[0] == "/console/login"
     if refused.status != 401:
@@ -77,7 +77,7 @@ def refused_page(
 def error_page(
     page_request: PageRequest, request: AnyRequest, title: str, text: str, status: int
 ) -> Response[bytes]:
-    """Say what was refused, with the way back to the page that asked for it."""
+    """Answer a refused form with the reason and a link back to its page."""
     back = _own_page(request)
     is_itself = back == page_request.path and request.method != "POST"
     about = {"text": text, "status": status, "back": "" if is_itself else back}

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _FILE_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _MOST_FIELDS = 2000
 _OPTIONS = {"needs": Right.PUBLIC}
-"""A page is public; what it shows and does are calls of the API with rights of their own."""
+"""Pages are public; their data and actions are calls of the API, which check rights."""
 
 
 def console_routes(mode: ConsoleMode) -> list[HTTPRouteHandler]:
-    """Return the handlers of the console; those that change nothing if it is for reading."""
+    """Return the handlers of the console; only those that read if it is for reading."""
     if mode == "off":
         return []
     wanted = [one for one in CONSOLE_ROUTES if mode == "full" or not one.changes]
@@ -42,7 +42,7 @@ def console_routes(mode: ConsoleMode) -> list[HTTPRouteHandler]:
 
 @get("/", opt=_OPTIONS, include_in_schema=False)
 async def home(request: AnyRequest) -> Response[bytes]:
-    """Lead a browser to the console; to others there is nothing here."""
+    """Redirect a browser to the console; other clients get a 404."""
     if "text/html" not in request.headers.get("accept", ""):
         raise HTTPException(status_code=404)
     return Response(b"", status_code=302, headers={"location": "/console"})
@@ -59,7 +59,7 @@ async def file(name: FromPath[str]) -> Response[bytes]:
 
 @get("/console/runs/{execution_id:str}/output", opt=_OPTIONS, include_in_schema=False)
 async def output(request: AnyRequest, execution_id: FromPath[str]) -> ASGIApp:
-    """Stream what the steps of a run print, as the API does to the person who looks."""
+    """Stream the output of a run's steps, with the rights of the console's user."""
     calls = OwnCalls(request.app.state[APPLICATION_STATE], request.scope, token_of(request))
     path = f"/noetl/executions/{segment(execution_id)}/events/stream"
     return cast("ASGIApp", calls.passed_on(path, {"output": "only"}))
@@ -112,7 +112,7 @@ async def _answer(
 
 
 def _name(value: object) -> str:
-    """Return a part of the path; one that takes the rest begins with the slash before it."""
+    """Return a part of the path, without the slash before a part that takes the rest."""
     return str(value).removeprefix("/").replace(ENCODED_SLASH, "/")
 
 

@@ -1,4 +1,4 @@
-"""The console's login: a cookie that only it gets, and whose forms are taken."""
+"""The console's login: its cookie, and the check that forms come from its own pages."""
 
 from http.cookies import CookieError, SimpleCookie
 
@@ -42,7 +42,7 @@ def cookie_of(token: str, *, is_secure: bool) -> str:
 
 
 def refuse_foreign_forms(request: AnyRequest) -> None:
-    """Take forms of our own pages only: a browser says where one comes from.
+    """Refuse forms of foreign pages, by the origin that the browser sends.
 
     Raises:
         Refusal: 403, it is another site's.

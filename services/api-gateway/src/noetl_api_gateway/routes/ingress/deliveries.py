@@ -1,4 +1,4 @@
-"""`POST /ingress/{listener}`: a delivery of somebody outside, verified, then started."""
+"""`POST /ingress/{listener}`: a delivery from outside is verified, then starts an execution."""
 
 import base64
 import binascii
@@ -99,17 +99,17 @@ async def deliver(
         return _rejected(rejected, known)
     is_repetition = answer.status == "duplicate"
     DELIVERIES_DISPATCHED.labels(known, answer.status).inc()
-    told: JsonObject = {"status": "accepted", "execution_id": answer.execution_id}
+    accepted: JsonObject = {"status": "accepted", "execution_id": answer.execution_id}
     if is_repetition:
-        told["duplicate"] = True
-    return plain_answer(told, HTTPStatus.ACCEPTED)
+        accepted["duplicate"] = True
+    return plain_answer(accepted, HTTPStatus.ACCEPTED)
 
 
 async def _listener(request: AnyRequest, gateway: Gateway, name: str) -> Listener:
     """Return the listener of a name.
 
     Raises:
-        Rejected: nobody listens, or it can't be told now.
+        Rejected: the listener is unknown, or can't be looked up now.
     """
     if not gateway.listeners.knows(name):
         # Looking up costs the catalog much more than guessing names costs a stranger.
@@ -128,7 +128,7 @@ async def _listener(request: AnyRequest, gateway: Gateway, name: str) -> Listene
 async def _dispatched(
     request: AnyRequest, gateway: Gateway, listener: Listener, body: bytes
 ) -> ExecuteAnswer:
-    """Start what a verified delivery asks for.
+    """Start the execution of a verified delivery.
 
     Raises:
         Rejected: it can't be started, or not now.
@@ -145,7 +145,7 @@ async def _dispatched(
     wanted = _start(listener, spec, message, chosen)
     below = Subscriber(listener.registrant, _name(listener))
     try:
-        # A login beside what the listener asks for is nobody's here.
+        # A login beside the listener's own proof doesn't count here.
         with as_the_edge():
             answer = await begin(gateway, wanted, key=None, call=None, below=below)
     except (Refusal, NoetlError) as error:
@@ -198,7 +198,7 @@ def _message(
     spec: SubscriptionSpec,
     body: bytes,
 ) -> Message:
-    """Return a delivery as a message, without what proved it."""
+    """Return a delivery as a message, without its proof."""
     hidden = {*_PRIVATE, listener.verify.get("header") or SIGNATURE_HEADER}
     pairs = [
         (name.decode("latin-1"), value.decode("latin-1"))

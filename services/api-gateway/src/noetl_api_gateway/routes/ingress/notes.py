@@ -1,4 +1,4 @@
-"""What is noted in the log of a subscription about its deliveries."""
+"""Notes about deliveries in the log of their subscription."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ _SECONDS = 1.0
 async def note_directives(
     gateway: Gateway, listener: Listener, chosen: Directed, execution_id: str
 ) -> None:
-    """Note what headers of a delivery have decided; a note that can't be made is left out."""
+    """Note the directives that a delivery's headers have decided; best effort."""
     subscription_id = int(listener.subscription.subscription_id)
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     row = LogEnvelope(

@@ -23,7 +23,7 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import callback_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
 
-# Told by our workers; others leave them out, and so does the event then.
+# Sent by our workers; others leave them out, and so does the event then.
 _MORE = {"command_id", "started_at", "duration_ms", "logs", "logs_truncated", "error"}
 
 
@@ -88,8 +88,8 @@ async def container_callback(
 def _context(sent: CallbackRequest) -> JsonObject:
     """Return the event's result of the step, or a description of the job.
 
-    Unknown fields of that are null. A result of a status alone is one that could not be stored;
-    the error beside it says why.
+    Unknown fields of that are null. A result of a status alone stands for a result that could not
+    be stored; the error beside it says why.
     """
     if sent.result is not None:
         context = {"command_id": sent.command_id, "call_index": 0, "result": sent.result}

@@ -31,7 +31,7 @@ from noetl_api_gateway.upstream.demand import ask_demand
 async def pool_demand(
     request: AnyRequest, gateway: OpenGateway, pool: FromPath[str]
 ) -> Response[bytes]:
-    """Add up the shards; a pool that nobody knows has no demand."""
+    """Add up the shards; an unknown pool has no demand."""
     name = pool_of_workers(path_text(request, pool, name="pool"))
     found = await ask_demand(gateway.services, pool=name)
     one = found.get(name, PoolDemand(pool=name, waiting=0, running=0))

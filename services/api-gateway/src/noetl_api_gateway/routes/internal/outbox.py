@@ -69,8 +69,8 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     """Borrow rows, those of the lowest ids first; they come back when the lease is over."""
     query = request.query_params
     # Where the body doesn't say how many, or is none, the query may.
-    is_told = "limit" not in query or (await read_bytes(request)).strip()
-    body = await read_json(request, unique_keys=True) if is_told else {}
+    has_body = "limit" not in query or (await read_bytes(request)).strip()
+    body = await read_json(request, unique_keys=True) if has_body else {}
     asked = validated(ClaimRowsRequest, body).limit
     if asked is None:
         asked = query_int(query, "limit")

@@ -91,7 +91,7 @@ async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[b
     operation_class=documented(LoginCallbackRequest, LoginCallbackAnswer),
 )
 async def login_callback(request: AnyRequest) -> Response[bytes]:
-    """Say that nobody waits: logins are not made here."""
+    """Answer that no login waits: this server makes none."""
     await read_body(request, LoginCallbackRequest)
     text = "No login waits here: this server logs nobody in"
     return json_answer(request, LoginCallbackAnswer(delivered=False, message=text))

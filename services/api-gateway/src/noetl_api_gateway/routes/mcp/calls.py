@@ -1,4 +1,4 @@
-"""Calls of tools: an execution is started, waited for, and told."""
+"""Calls of tools: start an execution, wait for it, and return its result."""
 
 import asyncio
 
@@ -24,16 +24,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 1.0, 1.3
 
 
 async def call_tool(
-    api: Api, gateway: Gateway, name: str, arguments: JsonObject, told: Told = nobody
+    api: Api, gateway: Gateway, name: str, arguments: JsonObject, on_status: Told = nobody
 ) -> JsonObject:
-    """Call a tool, and return what it came to; what the API refuses is an outcome for the model.
+    """Call a tool, and return its outcome; a refusal of the API is an outcome for the model.
 
     Args:
         api: of who calls.
         gateway: the open parts.
         name: of the tool.
         arguments: for it.
-        told: hears how the execution stands, while it is waited for and at its end.
+        on_status: gets the status of the execution, while it is waited for and at its end.
 
     Raises:
         RpcError: there is no such tool.
@@ -43,8 +43,8 @@ async def call_tool(
             execution_id = _execution_id(arguments)
         else:
             execution_id = await _started(api, gateway, name, arguments)
-        status = await _waited(api, gateway, execution_id, told)
-        return await _told(api, execution_id, status)
+        status = await _waited(api, gateway, execution_id, on_status)
+        return await _outcome(api, execution_id, status)
     except Refused as refused:
         return outcome(refused.text, {"error": refused.text}, is_error=True)
 
@@ -69,24 +69,26 @@ async def _started(api: Api, gateway: Gateway, name: str, arguments: JsonObject)
     return (await api.send(ExecuteAnswer, "execute", body)).execution_id
 
 
-async def _waited(api: Api, gateway: Gateway, execution_id: str, told: Told) -> str:
-    """Wait for an end, as long as the settings allow; return the status at last."""
+async def _waited(api: Api, gateway: Gateway, execution_id: str, on_status: Told) -> str:
+    """Wait for an end, as long as the settings allow; return the last status."""
     has_place = gateway.waiting_calls < gateway.settings.mcp_waits
     seconds = gateway.settings.mcp_wait_seconds if has_place else 0.0
     gateway.waiting_calls += 1
     try:
-        return await _polled(api, gateway, execution_id, seconds, told)
+        return await _polled(api, gateway, execution_id, seconds, on_status)
     finally:
         gateway.waiting_calls -= 1
 
 
-async def _polled(api: Api, gateway: Gateway, execution_id: str, seconds: float, told: Told) -> str:
+async def _polled(
+    api: Api, gateway: Gateway, execution_id: str, seconds: float, on_status: Told
+) -> str:
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + seconds, _FIRST_PAUSE
     path = f"executions/{segment(execution_id)}/status"
     while True:
         found = await api.read(ExecutionStatusAnswer, path)
-        await told(found)
+        await on_status(found)
         left = end - loop.time()
         if found.status in _OVER or left <= 0 or gateway.closing.is_set():
             return found.status
@@ -97,8 +99,8 @@ async def _polled(api: Api, gateway: Gateway, execution_id: str, seconds: float,
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
-async def _told(api: Api, execution_id: str, status: str) -> JsonObject:
-    """Return an execution's result, its failure, or how to ask again."""
+async def _outcome(api: Api, execution_id: str, status: str) -> JsonObject:
+    """Return an execution's result, its failure, or the call that waits on."""
     values: JsonObject = {"execution_id": execution_id, "status": status}
     if status not in _OVER:
         text = (

@@ -36,7 +36,7 @@ from noetl_api_gateway.routes.mcp.tools import page_of_tools
 from noetl_api_gateway.routes.own_calls import APPLICATION_STATE, transport
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
-"""Versions of the protocol that are spoken, the newest first."""
+"""Supported versions of the protocol, the newest first."""
 _CALL = "tools/call"
 _HOW_TO = (
     "Each tool runs a playbook of NoETL. A call that takes long is answered with an execution_id;"
@@ -52,7 +52,7 @@ _HOW_TO = (
     summary="Playbooks as tools of the Model Context Protocol",
 )
 async def mcp(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
-    """Answer one message; what it does has the rights of its caller."""
+    """Answer one message, with the rights of its caller."""
     answered = await _answered(request, gateway)
     if isinstance(answered, Response):
         return answered.to_asgi_response(None, request)
@@ -73,7 +73,7 @@ async def _answered(request: AnyRequest, gateway: Gateway) -> Response[bytes] | 
             return ProgressStream(
                 message.id,
                 token,
-                lambda told: _call_tool(api, gateway, message.params, told),
+                lambda on_status: _call_tool(api, gateway, message.params, on_status),
                 heartbeat_seconds=gateway.settings.stream_heartbeat_seconds,
             )
         result = answer(message.id, await _method(message.method)(api, gateway, message.params))
@@ -124,12 +124,12 @@ async def _list_tools(api: Api, gateway: Gateway, params: JsonObject) -> JsonObj
 
 
 async def _call_tool(
-    api: Api, gateway: Gateway, params: JsonObject, told: Told = nobody
+    api: Api, gateway: Gateway, params: JsonObject, on_status: Told = nobody
 ) -> JsonObject:
     name, arguments = params.get("name"), params.get("arguments") or {}
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise RpcError(INVALID_PARAMS, "A call has a `name` and an object of `arguments`")
-    return await call_tool(api, gateway, name, arguments, told)
+    return await call_tool(api, gateway, name, arguments, on_status)
 
 
 type _Method = Callable[[Api, Gateway, JsonObject], Awaitable[JsonObject]]

@@ -12,7 +12,7 @@ INVALID_PARAMS, INTERNAL_ERROR, REFUSED = -32602, -32603, -32000
 
 
 class Incoming(Model):
-    """A request, a notification (it has no id), or an answer to something that nobody asked."""
+    """A request, a notification (it has no id), or an unsolicited answer."""
 
     jsonrpc: Literal["2.0"]
     id: int | str | None = None
@@ -41,12 +41,12 @@ def answer(number: int | str | None, result: Json) -> JsonObject:
 
 def refusal(number: int | str | None, error: RpcError) -> JsonObject:
     """Return the answer to a request that can't be answered."""
-    told = {"code": error.code, "message": error.text}
-    return {"jsonrpc": "2.0", "id": number, "error": told}
+    body = {"code": error.code, "message": error.text}
+    return {"jsonrpc": "2.0", "id": number, "error": body}
 
 
 def outcome(text: str, values: Mapping[str, Json], *, is_error: bool = False) -> JsonObject:
-    """Return what a tool came to: a text for models, and its values for programs."""
+    """Return the outcome of a tool: a text for models, and its values for programs."""
     return {
         "content": [{"type": "text", "text": text}],
         "structuredContent": dict(values),

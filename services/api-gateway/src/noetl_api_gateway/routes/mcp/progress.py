@@ -1,7 +1,7 @@
 """Progress of a call: the answer becomes a stream that ends with the result.
 
-A client that sends a `progressToken` is told each time that steps have ended. The stream is that of
-one call: who loses it asks for the execution again, by its id.
+A client that sends a `progressToken` is notified each time that steps have ended. The stream is
+that of one call: a client that loses it asks for the execution again, by its id.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 type Told = Callable[[ExecutionStatusAnswer], Awaitable[None]]
-"""Is told how an execution stands, while it is waited for."""
+"""Gets the status of an execution, while it is waited for."""
 type Call = Callable[[Told], Awaitable[JsonObject]]
 
 _MOST_NAMED: Final = 5
@@ -37,11 +37,11 @@ _log = get_logger()
 
 
 async def nobody(_status: ExecutionStatusAnswer) -> None:
-    """Tell nobody."""
+    """Ignore the status: the client asked for no progress."""
 
 
 def token_of(params: JsonObject) -> str | int | None:
-    """Return the token under which a client wants to hear of progress.
+    """Return the token under which a client wants notifications of progress.
 
     Raises:
         RpcError: it is none.
@@ -54,7 +54,7 @@ def token_of(params: JsonObject) -> str | int | None:
 
 
 class Progress:
-    """Tells of steps that have ended since the last time.
+    """Notifies a client of steps that have ended since the last time.
 
     Args:
         token: of the client.
@@ -132,7 +132,7 @@ class ProgressStream:
             result = refusal(self._number, error)
         except Refused as refused:
             result = refusal(self._number, RpcError(REFUSED, refused.text))
-        except Exception as error:  # noqa: BLE001 -- the head has been sent: it is told in the body
+        except Exception as error:  # noqa: BLE001 -- the head has been sent: the body reports it
             _log.error("call_of_tool_failed", exc_info=error)
             result = refusal(self._number, RpcError(INTERNAL_ERROR, "Internal error"))
         await write(result)

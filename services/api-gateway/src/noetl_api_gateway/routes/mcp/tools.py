@@ -1,4 +1,4 @@
-"""The tools that are offered: playbooks whose metadata says so, with their forms as schemas."""
+"""The offered tools: playbooks whose metadata says so, with their forms as schemas."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_api_gateway.access.memory import Memory
 
 CAPABILITY: Final = "mcp"
-"""What `metadata.capabilities` of an agent has to name."""
+"""The capability in an agent's `metadata.capabilities` that makes it a tool."""
 POLL_TOOL: Final = "noetl_execution"
 _PAGE_SIZE = 50
 _AT_ONCE = 8
@@ -41,7 +41,7 @@ _POLL: JsonObject = {
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A playbook that is offered, at its version of now."""
+    """A playbook that is offered as a tool, at its newest version."""
 
     name: str
     path: str
@@ -50,11 +50,11 @@ class Offered:
 
 
 type Forms = Memory[str, UiSchema]
-"""Forms of versions by their catalog ids; what a version asks for never changes."""
+"""Forms of versions by their catalog ids; the form of a version never changes."""
 
 
 async def offered(api: Api) -> list[Offered]:
-    """Return the playbooks in the caller's reach that want to be tools, by name.
+    """Return the playbooks in the caller's reach that are offered as tools, by name.
 
     Raises:
         Refused: the caller may not read the catalog.
@@ -75,7 +75,7 @@ async def offered(api: Api) -> list[Offered]:
 
 
 def names_of(paths: Iterable[str]) -> dict[str, str]:
-    """Return a name for each path, in the letters that clients take; different ones differ."""
+    """Return a unique name for each path, in the characters that clients accept."""
     plain = {path: re.sub(r"[^A-Za-z0-9_-]", "_", path) for path in paths}
     taken = list(plain.values())
     return {
@@ -92,7 +92,7 @@ def _distinct(path: str, name: str) -> str:
 
 
 async def page_of_tools(api: Api, forms: Forms, begin: int) -> tuple[list[JsonObject], int | None]:
-    """Return a page of the tools, and where the next one begins.
+    """Return a page of the tools, and the begin of the next page.
 
     Raises:
         Refused: the caller may not read the catalog.
@@ -114,7 +114,7 @@ async def page_of_tools(api: Api, forms: Forms, begin: int) -> tuple[list[JsonOb
 async def form_of(api: Api, forms: Forms, one: Offered) -> UiSchema | None:
     """Return the form of a playbook; None when its newest version is not offered any more.
 
-    It is asked for once: that a caller may read it says the list, in which the playbook is.
+    It is asked for once: the list of the caller's tools shows that it may read the playbook.
 
     Raises:
         Refused: it can't be read.
@@ -136,11 +136,11 @@ async def form_of(api: Api, forms: Forms, one: Offered) -> UiSchema | None:
 
 def tool_of(one: Offered, form: UiSchema) -> JsonObject:
     """Return a playbook as the protocol describes tools."""
-    told = form.description_markdown or form.title or one.path
+    text = form.description_markdown or form.title or one.path
     return {
         "name": one.name,
         "title": form.title or one.path,
-        "description": f"{told.strip()}\n\nPlaybook {one.path}, version {one.version}.",
+        "description": f"{text.strip()}\n\nPlaybook {one.path}, version {one.version}.",
         "inputSchema": {
             "type": "object",
             "properties": {field.name: schema_of(field) for field in form.fields},
@@ -150,18 +150,18 @@ def tool_of(one: Offered, form: UiSchema) -> JsonObject:
 
 
 def schema_of(field: UiField) -> JsonObject:
-    """Return the JSON Schema of a value; a secret's default is not told."""
+    """Return the JSON Schema of a value, without the default of a secret."""
     schema: JsonObject = {"type": field.kind} if field.kind in _TYPES else {}
     if field.options is not None:
         schema["enum"] = [*field.options]
     if field.children:
         children = [UiField.model_validate(one) for one in field.children]
         schema["properties"] = {one.name: schema_of(one) for one in children}
-    told = [field.description] if field.description else []
+    texts = [field.description] if field.description else []
     if field.credential_glob:
-        told.append(f"name of a credential, like {field.credential_glob}")
-    if told:
-        schema["description"] = "; ".join(told)
+        texts.append(f"name of a credential, like {field.credential_glob}")
+    if texts:
+        schema["description"] = "; ".join(texts)
     if field.secret:
         schema["writeOnly"] = True
     elif field.default is not None and not field.children:

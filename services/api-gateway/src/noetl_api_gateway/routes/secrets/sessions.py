@@ -1,4 +1,4 @@
-"""`/api/auth/session/validate`, which a gateway in front of the edge asks."""
+"""`/api/auth/session/validate`, which a gateway in front of the edge calls."""
 
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.database import SessionRequest

@@ -53,7 +53,7 @@ _REQUIRED = (
     ),
 )
 async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Run a statement on the database of a shard, or one that the request names."""
+    """Run a statement on the database of a shard, or on a database that the request names."""
     if not gateway.settings.sql_execute_enabled:
         raise Refusal(403, "POST /api/postgres/execute is switched off at this edge")
     sent = await read_body(request, SqlRequest)

@@ -54,7 +54,7 @@ async def threads(request: AnyRequest) -> Response[bytes]:
     operation_class=documented(None, ProfilerStatus),
 )
 async def profiler_status(request: AnyRequest) -> Response[bytes]:
-    """Say that it never is."""
+    """Answer that memory is never profiled."""
     answer = ProfilerStatus(
         is_profiling=False,
         profiler_type=None,
@@ -72,7 +72,7 @@ async def profiler_status(request: AnyRequest) -> Response[bytes]:
     operation_class=documented(None, ProfilerAnswer),
 )
 async def start_profiler(request: AnyRequest) -> Response[bytes]:
-    """Say which tools can do it."""
+    """Answer with the tools that can profile memory."""
     message = (
         "Memory profiling needs an external tool: attach memray or py-spy to the process id"
         " that GET /api/status tells"
@@ -89,7 +89,7 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
     operation_class=documented(None, ProfilerAnswer),
 )
 async def stop_profiler(request: AnyRequest) -> Response[bytes]:
-    """Say that there is none."""
+    """Answer that no profile is active."""
     message = "Memory profiling is not currently active"
     return json_answer(request, ProfilerAnswer(status="info", message=message))
 

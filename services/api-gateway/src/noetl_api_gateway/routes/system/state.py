@@ -1,4 +1,4 @@
-"""`/api/system`, `/api/dead-letters`: what services say of themselves, and what was given up."""
+"""`/api/system`, `/api/dead-letters`: states of the services, and messages that were given up."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ from noetl_api_gateway.upstream.demand import ask_demand
 from noetl_api_gateway.upstream.services import Services
 
 _SECONDS = 3.0
-"""For all of a service's answer: it may ask the broker and its database for a second each."""
+"""Timeout of a service's answer: it may ask the broker and its database for a second each."""
 _MOST = 100
 _OF_SHARDS = (ORCHESTRATOR_STATE, OUTBOX_STATE, PROJECTOR_STATE)
 
@@ -48,7 +48,7 @@ _OF_SHARDS = (ORCHESTRATOR_STATE, OUTBOX_STATE, PROJECTOR_STATE)
 async def system_state(
     request: AnyRequest, gateway: OpenGateway, service: TheProcess
 ) -> Response[bytes]:
-    """Ask one process of each service, once; those that are silent are named."""
+    """Ask one process of each service for its state; those that don't answer are named."""
     services = gateway.services
     own, pools, *answers = await asyncio.gather(
         state_of(service),

@@ -1,1 +1,1 @@
-"""Waits: signals, the list of what is open, and links for people without a login."""
+"""Waits: signals, the list of open waits, and links for people without a login."""

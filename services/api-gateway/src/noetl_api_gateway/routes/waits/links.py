@@ -1,4 +1,4 @@
-"""Links of waits: made by who may, opened by whoever has them, each good for one answer."""
+"""Links of waits: signed addresses, usable without a login, each good for one answer."""
 
 import secrets
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ _NOTHING = "Nothing waits for this answer now: it was given already, or it is no
 async def make_link(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], wait: FromPath[str]
 ) -> Response[bytes]:
-    """Make a link for a wait, named by its id or by its step, which may begin later."""
+    """Make a link for a wait, named by its id, or by its step before it begins."""
     number = path_id(execution_id, index=0)
     name = path_text(request, wait, name="wait")
     content = await read_bytes(request)
@@ -234,7 +234,7 @@ def _asked(wait: WaitEntry, link: Link) -> Form:
 
 
 async def _said(request: AnyRequest, form: Form) -> tuple[dict[str, str], JsonObject]:
-    """Return what was typed, and the values that it stands for; JSON brings these themselves."""
+    """Return the typed texts of a form, and their values; a JSON body has the values only."""
     body = await read_bytes(request)
     if is_json(request.headers.get("content-type")):
         return {}, validated(LinkUse, decode(body)).payload

@@ -1,4 +1,4 @@
-"""The page behind a link: what is asked, and the form to answer it."""
+"""The page behind a link: the question, and the form to answer it."""
 
 from collections.abc import Mapping
 from html import escape
@@ -27,7 +27,7 @@ _INPUTS = {"number": "number", "integer": "number", "date": "date"}
 
 
 def message_page(title: str, text: str, *, status: int = 200) -> Response[bytes]:
-    """Return a page that says something and asks for nothing."""
+    """Return a page with a message and no form."""
     return _page(title, f"<p>{escape(text)}</p>", status)
 
 
@@ -39,7 +39,7 @@ def form_page(
     values: Mapping[str, str] | None = None,
     problems: Mapping[str, str] | None = None,
 ) -> Response[bytes]:
-    """Return the page that asks; only its button acts.
+    """Return the page with the form; only its button acts.
 
     Args:
         wait: what waits.
@@ -52,10 +52,10 @@ def form_page(
     wrong = dict(problems or {})
     parts = [f"<pre>{escape(wait.description)}</pre>"] if wait.description else []
     if decided:
-        told = "".join(
+        fixed = "".join(
             f"<dt>{escape(name)}<dd>{escape(str(value))}" for name, value in decided.items()
         )
-        parts.append(f"<dl>{told}</dl>")
+        parts.append(f"<dl>{fixed}</dl>")
     said = values or {}
     parts.append("<form method=post>")
     parts += [_field(field, said.get(field.name), wrong.pop(field.name, None)) for field in form]
@@ -68,13 +68,13 @@ def form_page(
 
 def _field(field: Field, typed: str | None, wrong: str | None) -> str:
     name = escape(field.name, quote=True)
-    value = _told(field.default) if typed is None else typed
+    value = _text_of(field.default) if typed is None else typed
     mark = " *" if field.is_required else ""
     parts = [f"<label for='{name}'>{escape(field.shown)}{mark}</label>"]
     if field.description:
         parts.append(f"<small>{escape(field.description)}</small>")
     if field.choices or field.type == "boolean":
-        texts = [_told(one) for one in field.choices] or ["true", "false"]
+        texts = [_text_of(one) for one in field.choices] or ["true", "false"]
         parts.append(_choice(name, texts, value))
     elif field.type == "text":
         parts.append(f"<textarea id='{name}' name='{name}' rows=5>{escape(value)}</textarea>")
@@ -98,7 +98,7 @@ def _choice(name: str, texts: list[str], value: str) -> str:
     return f"<select id='{name}' name='{name}'>{''.join(options)}</select>"
 
 
-def _told(value: Json) -> str:
+def _text_of(value: Json) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

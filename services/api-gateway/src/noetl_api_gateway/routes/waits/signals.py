@@ -123,7 +123,7 @@ async def list_waits(request: AnyRequest, gateway: OpenGateway) -> Response[byte
 
 
 async def waits_of(gateway: Gateway, page: WaitsPage) -> WaitList:
-    """Return a page of open waits, cut out of those of the shards that may have some."""
+    """Return a page of open waits, merged from the shards that may have some."""
     if page.execution_id is not None:
         return await gateway.services.ask(WAITS_LIST, page, execution_id=page.execution_id)
     if gateway.services.shard_count == 1:

@@ -1,1 +1,1 @@
-"""What the web UI asks for beyond the routes that programs use."""
+"""Routes of the web UI, beyond those that programs use."""

@@ -1,4 +1,4 @@
-"""`POST /api/executions/{id}/analyze`: what `why` knows, as the web UI asks for it."""
+"""`POST /api/executions/{id}/analyze`: the answer of `why` in the web UI's form."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -65,14 +65,14 @@ def _analysis_of(found: WhyAnswer, now: datetime) -> AnalysisAnswer:
         )
         for one in found.reasons
     ]
-    told = (advice for one in found.reasons if (advice := _advice(one, found.status)))
+    advices = (advice for one in found.reasons if (advice := _advice(one, found.status)))
     return AnalysisAnswer(
         execution_id=found.execution_id,
         status=found.status,
         generated_at=rfc3339(now),
         summary=findings[0].message if findings else f"It is {found.status}.",
         findings=findings,
-        recommendations=list(dict.fromkeys(told)),
+        recommendations=list(dict.fromkeys(advices)),
         why=found,
     )
 
@@ -93,7 +93,7 @@ def _advice(reason: Reason, status: str) -> str | None:
 
 
 def _named(reason: Reason) -> dict[str, str]:
-    """Return the names of a reason for a sentence."""
+    """Return the names in a reason that a sentence needs."""
     names = ("pool", "tool_kind", "worker_id", "step", "execution_id")
     return {name: str(getattr(reason, name) or "?") for name in names}
 

@@ -1,4 +1,4 @@
-"""Files of a built web UI, read once: what is not among them can't be asked for."""
+"""Files of a built web UI, read once at the start; no other file is served."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 UI = "/ui"
-"""Where the UI is."""
+"""The path prefix of the UI."""
 ENV_FILE = "env-config.js"
 """The script in which such a UI reads its settings; it is made here."""
 
@@ -44,7 +44,7 @@ _HASHED = re.compile(r"[-.](?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class UiFile:
-    """A file with what browsers are told of it."""
+    """A file with its headers for browsers."""
 
     content: bytes
     media_type: str
@@ -115,7 +115,7 @@ def _built(files: Mapping[str, UiFile], html: str) -> BuiltUi:
     is_rooted = False
 
     def moved(found: re.Match[str]) -> str:
-        """Lead to a file below `/ui`, wherever the page was built for."""
+        """Rewrite an address of a file to one below `/ui`."""
         nonlocal is_rooted
         before, quote, start, name = found.groups()
         if name not in files and name != ENV_FILE:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FIXED = "public, max-age=31536000, immutable"
 _EDITOR = "https://cdn.jsdelivr.net"
-"""Where the UI loads its editor of YAML from."""
+"""The origin from which the UI loads its YAML editor."""
 _FOLLOW = """\
   // This UI was built for the root of its host: its own addresses are those without the prefix.
   var path = location.pathname;
@@ -32,7 +32,7 @@ class UiPages:
         app: the routes.
         ui: the UI.
         values: its settings; addresses of this server are filled in by the page itself.
-        policy: its content security policy; empty: one that lets it work.
+        policy: its content security policy; empty for the default, which lets it work.
         reserved: first parts of the paths that are not the UI's.
     """
 
@@ -114,7 +114,7 @@ def env_script(values: Mapping[str, str], *, is_rooted: bool) -> str:
 
 
 def ui_values(settings: Settings, *, is_login_needed: bool) -> dict[str, str]:
-    """Return the settings that the UI gets from this server's, and those laid over them."""
+    """Return the UI's settings: derived from this server's, overridden by the configured ones."""
     login = settings.login_provider()
     names = {"domain": "DOMAIN", "client_id": "CLIENT_ID", "redirect_uri": "REDIRECT_URI"}
     return {
@@ -126,7 +126,7 @@ def ui_values(settings: Settings, *, is_login_needed: bool) -> dict[str, str]:
 
 
 def policy_of(ui: BuiltUi, values: Mapping[str, str]) -> str:
-    """Return what the UI may load: its own, its editor, and whom its settings name.
+    """Return the content security policy: the UI's own files, its editor, and configured hosts.
 
     Its test lab compiles what its users write, so scripts may be made of text there.
     """
@@ -158,7 +158,7 @@ def _origin_of(value: str) -> str:
 
 
 def _is_for_people(scope: "Scope") -> bool:
-    """Whether a browser opens an address, and not a program a path that isn't there."""
+    """Return whether a browser navigates to a path, rather than a program asks for a file."""
     accepts = (value for name, value in scope["headers"] if name == b"accept")
     is_page = "." not in scope["path"].rpartition("/")[2]
     return is_page and any(b"text/html" in value for value in accepts)

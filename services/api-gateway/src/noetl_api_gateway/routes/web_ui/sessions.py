@@ -1,4 +1,4 @@
-"""`/api/auth/validate` and `/api/auth/check-access`, which the web UI asks of a gateway."""
+"""`/api/auth/validate` and `/api/auth/check-access`, a gateway's routes that the web UI calls."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ _INVALID = "Invalid or expired session"
     operation_class=documented(TokenValidateRequest, TokenValidateAnswer),
 )
 async def validate(request: AnyRequest) -> Response[bytes]:
-    """Look a token up as one in a header is; where no login is needed each is good."""
+    """Check a token like one in a header; where no login is needed any token is good."""
     sent = await read_body(request, TokenValidateRequest)
     who = await holder_of(request, sent.session_token.strip())
     end = None if who is None or who.expires_at is None else who.expires_at.isoformat()

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 _CLIENT_ID = re.compile(CLIENT_ID, re.ASCII)
 _REST_SECONDS = 30.0
 _AGAIN_SECONDS = (1.0, 4.0, 15.0)
-"""Pauses after which a result is told once more. A page drops results of requests whose id it does
+"""Pauses after which a result is sent once more. A page drops results of requests whose id it does
 not know yet, because the answer to its start is still under way or being read."""
 _MOST_AGAIN_BYTES = 16 << 20
-"""What is kept for that; above it the oldest is told once more at once, and not again."""
+"""Most bytes kept for repeats; above it the oldest is sent at once for the last time."""
 _INVALID_SESSION = -32002
 _DENIED = -32003
 
@@ -62,7 +62,7 @@ _DENIED = -32003
     ),
 )
 async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
-    """Send what ends from now on, and the results of the page's own requests that were kept.
+    """Stream ends of executions from now on, and stored results of the page's own requests.
 
     A `playbook/result` comes several times, for a page that does not know its request yet, and
     again when the page comes back with its `client_id`.
@@ -93,7 +93,7 @@ class _Rejection:
 
 
 class StateStream:
-    """An answer that stays open; an ASGI application.
+    """An event stream of one page; an ASGI application.
 
     Args:
         request: of the page.
@@ -117,7 +117,7 @@ class StateStream:
         self._again = Repeats()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send changes until the page leaves, falls behind or loses its login, or we stop.
+        """Send changes until the page leaves, falls behind or loses its login, or the edge stops.
 
         Raises:
             Refusal: 503 when too many streams are open, 429 when they are this client's.
@@ -223,7 +223,7 @@ class StateStream:
             return False
 
     async def _until_refused(self) -> None:
-        """Wait until the token is nobody's any more, or somebody's with other rights."""
+        """Wait until the token is no longer valid, or lacks the right to read executions."""
         if self._gatekeeper is None:
             await asyncio.Event().wait()
             return
@@ -243,32 +243,32 @@ class StateStream:
 
 
 class Repeats:
-    """Results that are told a few more times."""
+    """Results that are sent again a few times."""
 
     def __init__(self) -> None:
-        # (when, which pause comes next, what is sent)
+        # (due time, index of the next pause, chunk to send)
         self._waiting: list[tuple[float, int, bytes]] = []
         self._bytes = 0
 
     @property
     def at(self) -> float:
-        """When the next one is due, by the clock of the loop."""
+        """The time at which the next repeat is due, by the clock of the loop."""
         return self._waiting[0][0] if self._waiting else math.inf
 
-    def put(self, chunk: bytes, now: float, *, told: int = 0) -> None:
-        """Keep what was told so many times more than once."""
-        if told < len(_AGAIN_SECONDS):
-            heapq.heappush(self._waiting, (now + _AGAIN_SECONDS[told], told, chunk))
+    def put(self, chunk: bytes, now: float, *, repeats: int = 0) -> None:
+        """Keep a chunk for its next repeat, unless it was repeated often enough."""
+        if repeats < len(_AGAIN_SECONDS):
+            heapq.heappush(self._waiting, (now + _AGAIN_SECONDS[repeats], repeats, chunk))
             self._bytes += len(chunk)
 
     def due(self, now: float) -> Iterator[bytes]:
-        """Yield what is to be told now, in the order of its time."""
+        """Yield the chunks that are due, in order of time."""
         while self._waiting and (self.at <= now or self._bytes > _MOST_AGAIN_BYTES):
             is_early = self.at > now
-            _, told, chunk = heapq.heappop(self._waiting)
+            _, repeats, chunk = heapq.heappop(self._waiting)
             self._bytes -= len(chunk)
             if not is_early:
-                self.put(chunk, now, told=told + 1)
+                self.put(chunk, now, repeats=repeats + 1)
             yield chunk
 
 

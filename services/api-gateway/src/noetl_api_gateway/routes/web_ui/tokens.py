@@ -1,4 +1,4 @@
-"""Who has a token that a body or an address holds: pages can send no other there."""
+"""Holders of tokens in bodies or addresses, where pages can't send a header."""
 
 import math
 from typing import TYPE_CHECKING
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from noetl_api_gateway.rates import FailedLogins
 
 LOCAL = Principal(name="local", kind="nobody", roles=(Role.ADMIN,), namespaces=(EVERYWHERE,))
-"""Everybody, where no login is needed."""
+"""The principal of all callers, where no login is needed."""
 _LONGEST = 16_384
 
 
 def owner_of(who: Principal | None) -> str:
-    """Return kind and name of a caller, by which requests of pages are known as theirs."""
+    """Return kind and name of a caller, under which requests of its pages are stored."""
     found = LOCAL if who is None else who
     return f"{found.kind}:{found.name}"
 
 
 async def holder_of(request: AnyRequest, token: str) -> Principal | None:
-    """Return who has a token, None for nobody.
+    """Return the holder of a token; None for an unknown token.
 
     Raises:
-        Refusal: 429, too many of this address are nobody's; 503, it can't be found out now.
+        Refusal: 429, too many unknown tokens from this address; 503, it can't be looked up now.
     """
     gatekeeper = gatekeeper_of(request)
     if gatekeeper is None:

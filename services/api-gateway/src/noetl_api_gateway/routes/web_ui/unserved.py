@@ -1,4 +1,4 @@
-"""What the web UI has buttons for and this server has not: each is told in one sentence."""
+"""Routes that the web UI calls and this server doesn't have: each is refused with a reason."""
 
 from litestar import post
 from litestar.handlers import HTTPRouteHandler

@@ -1,7 +1,7 @@
-"""What one open page waits for: its requests, and what comes of them (P5).
+"""Requests of one open page, and their results (P5).
 
-The result of a request is what its playbook has posted; an execution that is over without having
-posted anything has its own result, or its failure.
+The result of a request is the result that its playbook has posted; an execution that has ended
+without a post counts with its own result, or its failure.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,14 +27,14 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.pages.requests import NoRightError
 
 SHOWN_KEYS = ("textOutput", "text_output", "summary", "result")
-"""Where pages look for the text that they draw: the first one counts that is there, not empty and
-not 0. Drawing an object ends the whole page."""
+"""Keys in which pages look for the text that they draw: the first one counts that is there, not
+empty and not 0. Drawing an object crashes the whole page."""
 _MOST_DRAWN = 100_000
 """Characters of a text that is made for a page to draw."""
 _OVER = frozenset(ExecutionStatus) - {ExecutionStatus.RUNNING}
 _MOST_HAD = 1000
 _NOT_STARTED = timedelta(seconds=90)
-"""Age at which a request without an execution was not started, and will not be."""
+"""Age after which a request without an execution counts as not started."""
 
 _log = get_logger()
 
@@ -72,15 +72,15 @@ class Waiting:
         return bool(self._open)
 
     def has(self, request_id: str) -> bool:
-        """Whether the page waits for a request."""
+        """Return whether the page waits for a request."""
         return request_id in self._open
 
     def has_had(self, request_id: str) -> bool:
-        """Whether the page was given the result of a request, on this stream."""
+        """Return whether the page has got the result of a request, on this stream."""
         return request_id in self._had
 
     def shown(self) -> list[JsonObject]:
-        """Return what the page waits for, as its first message tells it."""
+        """Return the requests for which the page waits, for its first message."""
         return [
             {
                 "requestId": one.request_id,
@@ -111,14 +111,14 @@ class Waiting:
         return found
 
     async def ended(self, execution_id: int | None = None) -> list[PageResult]:
-        """Return results of executions that are over: the one that has just ended, or all."""
+        """Return results of ended executions: of the given one, or of all."""
         if execution_id is None:
             over = await self._all_over()
         else:
             over = {execution_id} & {one.execution_id for one in self._open.values()}
         if not over:
             return []
-        # What was posted before the end counts.
+        # Results that were posted before the end count.
         found = await self.posted()
         for request in [one for one in self._open.values() if one.execution_id in over]:
             result = await self._own_result(request)
@@ -134,7 +134,7 @@ class Waiting:
         return result
 
     async def _all_over(self) -> set[int]:
-        """Return the executions that are over; requests that have come to none are forgotten."""
+        """Return the executions that have ended; requests that started none are dropped."""
         services = self._gateway.services
         of_shards: dict[int, list[int]] = {}
         for one in self._open.values():
@@ -154,7 +154,7 @@ class Waiting:
         return {int(number) for number, status in states.items() if status in _OVER}
 
     async def _own_result(self, request: PageRequest) -> PageResult | None:
-        """Return what an execution came to; None while that is not known, or not for the page."""
+        """Return the result of an execution; None while it is unknown or hidden from the page."""
         number = request.execution_id
         asked = DetailRequest(execution_id=number, page=1, page_size=1, include_events=False)
         try:
@@ -187,7 +187,7 @@ def _result_of(request: PageRequest, detail: ExecutionDetail) -> PageResult:
 
 
 def drawable(result: Json) -> JsonObject:
-    """Return a result in the form of pages, with a text where they draw one.
+    """Return a result in the form that pages draw, with a text in one of their keys.
 
     An object stays what it is, and anything else is its `result`. Where the page would draw no
     text, `textOutput` has one: the object's `text`, or what it would draw as JSON.
@@ -206,19 +206,19 @@ def drawable(result: Json) -> JsonObject:
 
 
 def result_params(result: PageResult) -> JsonObject:
-    """Return a result as pages are told it: `playbook/result`."""
-    told: JsonObject = {
+    """Return the parameters of the notification `playbook/result`."""
+    params: JsonObject = {
         "requestId": result.request_id,
         "executionId": result.execution_id,
         "status": result.status,
     }
     if result.error is None:
-        return told | {"data": drawable(for_pages(result.data, is_free=True))}
-    return told | {"status": "FAILED", "error": result.error.model_dump()}
+        return params | {"data": drawable(for_pages(result.data, is_free=True))}
+    return params | {"status": "FAILED", "error": result.error.model_dump()}
 
 
 def state_params(result: PageResult) -> JsonObject:
-    """Return the change of state that a posted result stands for: `playbook/state`."""
+    """Return the parameters of the notification `playbook/state` for a posted result."""
     is_failed = result.error is not None
     return {
         "execution_id": result.execution_id,

@@ -84,7 +84,7 @@ async def claim(
 
 
 async def _reached_execution(request: AnyRequest, gateway: Gateway, event_id: int) -> int | None:
-    """Return the execution of a command where it is named, or has to be known.
+    """Return the execution of a command as named; look it up if the caller's reach depends on it.
 
     Raises:
         Refusal: 404, it is out of the caller's reach; 409, there is no such command.
@@ -120,7 +120,7 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
 
 
 def _fence(key: bytes, execution_id: int, event_id: int) -> str | None:
-    """Vouch for a caller that the edge has let in, as a notification of the command would."""
+    """Return the proof that a notification of the command would hold, for an admitted caller."""
     return Capability(execution_id, event_id, 1).userinfo(key).partition(":")[2] or None
 
 

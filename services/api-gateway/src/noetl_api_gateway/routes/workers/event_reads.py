@@ -1,4 +1,4 @@
-"""Events and batches by their ids, on whatever shard they are."""
+"""Reads of events and batches by id, on any shard."""
 
 from litestar import get
 from litestar.params import FromPath
@@ -22,7 +22,7 @@ from noetl_api_gateway.routes.forwarding import Needs, forward
     operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
 )
 async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -> Stream:
-    """Send the one status that a batch has here: completed, or not found."""
+    """Stream the only status of a batch: completed, or not found."""
     number = path_id(request_id)
     try:
         body = await gateway.services.forward_anywhere(EVENTS_BATCH, BatchName(request_id=number))

@@ -29,7 +29,7 @@ async def library_lock(
     execution_id: FromPath[str],
     digest: FromPath[str],
 ) -> Response[bytes]:
-    """Read what the requirements with this digest were resolved to, in the execution's version.
+    """Return the lock of the requirements with a digest, in the execution's playbook version.
 
     Nulls where it has no lock: it was registered without one.
     """

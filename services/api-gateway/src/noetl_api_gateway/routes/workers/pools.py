@@ -54,7 +54,7 @@ _TAGS = ["workers"]
     ),
 )
 async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Mark a registration that came over HTTP; the host's name is checked and not kept."""
+    """Register a worker over HTTP; the host's name is checked and not stored."""
     body = await read_body(request, RuntimeRegisterRequest)
     registration = RuntimeRegistration(
         name=body.name,
@@ -86,7 +86,7 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
     operation_class=documented(RuntimeBeatRequest, RuntimeBeatAnswer, errors=_NOT_FOUND),
 )
 async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Record a heartbeat, and look at the runs that it names."""
+    """Record a heartbeat, and answer with those of its runs that are over."""
     sent = await read_body(request, RuntimeBeatRequest)
     beat = RuntimeBeat(name=sent.name, kind=sent.kind, over_edge=True)
     with measured("runtime_heartbeat"):
@@ -100,7 +100,7 @@ async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Respons
 
 
 async def _over(services: Services, runs: list[RunningCommand]) -> list[RunningCommand]:
-    """Return the runs that are over, as far as their shards tell: the next heartbeat asks again."""
+    """Return the runs that are over; those of silent shards are left to the next heartbeat."""
     by_shard: dict[int, list[RunningCommand]] = {}
     for run in runs:
         by_shard.setdefault(services.shard_of(run.execution_id), []).append(run)

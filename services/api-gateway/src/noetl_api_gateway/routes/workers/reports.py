@@ -1,4 +1,4 @@
-"""`POST /api/commands/{event_id}/reports`: a run told of with one call, not one for each event."""
+"""`POST /api/commands/{event_id}/reports`: all events of a run in one call."""
 
 from litestar import Response, post
 from litestar.params import FromPath

@@ -1,1 +1,1 @@
-"""`POST /graphql`: what the web UI asks of a gateway, and no more."""
+"""`POST /graphql`: the part of a gateway's schema that the web UI uses."""

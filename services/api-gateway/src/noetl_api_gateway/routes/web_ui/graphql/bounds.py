@@ -1,4 +1,4 @@
-"""How much one document of GraphQL may ask: each bound is told by name when it is broken."""
+"""Limits of a GraphQL document; errors name the limit that is exceeded."""
 
 from graphql import (
     DocumentNode,
@@ -18,13 +18,13 @@ LONGEST = 20_000
 MOST_TOKENS = 2_000
 MOST_FIELDS = 200
 MOST_ALIASES = 10
-"""So many times one document may do the same, such as start an execution."""
+"""Most aliases in a document: with them it repeats a field, such as the start of an execution."""
 DEEPEST = 15
-"""As deep as tools ask for the schema."""
+"""Deepest nesting of a document, enough for introspection by tools."""
 
 
 def checked(schema: GraphQLSchema, source: str) -> DocumentNode:
-    """Return a document that is within the bounds and fits the schema.
+    """Parse a document, and check that it is within the limits and fits the schema.
 
     Raises:
         GraphQLError: it is not; the first reason.
@@ -48,7 +48,7 @@ def checked(schema: GraphQLSchema, source: str) -> DocumentNode:
 
 
 class _Count(Visitor):
-    """Counts what costs."""
+    """Counts fields, aliases and depth."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ _NO_PAGE = "GraphQL is asked by POST; there is no page for it: /schema shows the
 async def ask_by_graphql(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Resolve a document: `health`, `version`, `executePlaybook`, `rerunExecution`, `proxyRequest`.
 
-    Each of them has the rights of its route. What is wrong is told as errors of GraphQL.
+    Each of them needs the rights of its route. Failures are answered as errors of GraphQL.
     """
     sent = await read_body(request, GraphqlRequest)
     seconds = gateway.settings.graphql_patience_seconds
@@ -49,7 +49,7 @@ async def ask_by_graphql(request: AnyRequest, gateway: OpenGateway) -> Response[
         text = f"No answer in {seconds:g} s; what was begun may go on"
         late = GraphQLError(text, extensions={"status": 504})
         result = ExecutionResult(None, [late])
-    return plain_answer(_told(result))
+    return plain_answer(_answer_of(result))
 
 
 @get(
@@ -58,7 +58,7 @@ async def ask_by_graphql(request: AnyRequest, gateway: OpenGateway) -> Response[
     include_in_schema=False,
 )
 async def show_graphql() -> None:
-    """Say how it is asked: the usual page for it comes from another server."""
+    """Refuse, and name the method to use: the usual page for it comes from another server."""
     raise Refusal(405, _NO_PAGE, headers={"allow": "POST"})
 
 
@@ -73,12 +73,12 @@ async def _resolved(sent: GraphqlRequest, asking: Asking) -> ExecutionResult:
     return await found if inspect.isawaitable(found) else found
 
 
-def _told(result: ExecutionResult) -> JsonObject:
-    """Return values and errors; what is no refusal is logged, and told as such."""
-    told: JsonObject = {"data": result.data}
+def _answer_of(result: ExecutionResult) -> JsonObject:
+    """Return values and errors; errors that are no refusals are logged and shown as internal."""
+    answer: JsonObject = {"data": result.data}
     if result.errors:
-        told["errors"] = [_shown(error) for error in result.errors]
-    return told
+        answer["errors"] = [_shown(error) for error in result.errors]
+    return answer
 
 
 def _shown(error: GraphQLError) -> JsonObject:

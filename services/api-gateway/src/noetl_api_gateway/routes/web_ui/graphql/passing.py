@@ -16,7 +16,7 @@ _MOST_PARAMETERS = 100
 
 
 async def passed_on(asking: Asking, method: str, endpoint: str, body: Json) -> JsonObject:
-    """Return what a route of the API answers; a refusal is an answer, too.
+    """Return the answer of a route of the API; a refusal is an answer, too.
 
     Raises:
         Refused: 422, the call names no route of the API.

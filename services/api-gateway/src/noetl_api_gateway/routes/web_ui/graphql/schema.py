@@ -1,4 +1,4 @@
-"""The schema, and what resolves its fields."""
+"""The GraphQL schema, and the resolvers of its fields."""
 
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -74,7 +74,7 @@ async def _proxy(_source: None, info: Info, wanted: _Passed) -> JsonObject:
 
 
 async def _answered(call: Callable[[], Awaitable[JsonObject]]) -> JsonObject:
-    """Return what a call answers.
+    """Return the answer to a call.
 
     Raises:
         GraphQLError: its refusal, with the status that it has over HTTP.
@@ -157,4 +157,4 @@ SCHEMA = GraphQLSchema(
         },
     ),
 )
-"""What can be asked; ids are texts."""
+"""The schema of queries and mutations; ids are texts."""

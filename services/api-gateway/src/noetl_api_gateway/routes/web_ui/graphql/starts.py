@@ -29,7 +29,7 @@ _UNKNOWN = frozenset({502, 504})
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """One request of a page, with what answers its calls.
+    """One request of a page, and the parts that serve its calls.
 
     Attributes:
         request: shows who asks.
@@ -40,7 +40,7 @@ class Asking:
     gateway: Gateway
 
     def calls(self, *, execution_id: int | None = None) -> OwnCalls:
-        """Return what carries calls to the API, with the login of the page."""
+        """Return the client for calls to the API, with the login of the page."""
         app = self.request.app.state[APPLICATION_STATE]
         return OwnCalls(app, self.request.scope, "", execution_id=execution_id)
 
@@ -53,7 +53,7 @@ class Start:
         route: below `/api`.
         body: without the workload.
         variables: the workload.
-        name: of what is started, for the answer.
+        name: of the started execution's playbook, for the answer.
         path: of the playbook, where it is known.
     """
 
@@ -91,7 +91,7 @@ class Start:
 
 
 async def started(asking: Asking, start: Start, client_id: str | None) -> JsonObject:
-    """Start an execution; for a page that waits, its request is kept first.
+    """Start an execution; the request of a waiting page is stored first.
 
     Raises:
         Refused: nothing was started, or it is not known whether.
@@ -135,7 +135,7 @@ async def _sent(
 
 
 def _for_callbacks(asking: Asking, request_id: str) -> JsonObject:
-    """Return what a playbook needs to post the result of a request, without any other login.
+    """Return the values with which a playbook posts the result of a request; no login is needed.
 
     Where the request's id is enough the address is plain: some HTTP clients take no login in one.
     """
