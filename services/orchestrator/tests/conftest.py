@@ -11,7 +11,7 @@ from services.orchestrator.tests.shard import Shard, opened_shard
 
 @pytest.fixture(autouse=True)
 def _patient_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep judges nobody while the broker tells nothing: here it has the time that it needs."""
+    """A sweep judges no worker while the broker is silent: here it waits long enough."""
     monkeypatch.setattr("noetl_orchestrator.leases.broker._API_SECONDS", PATIENCE_SECONDS)
 
 

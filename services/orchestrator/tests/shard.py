@@ -61,12 +61,12 @@ class Shard(Tables, Messages):
     open_replica: Callable[..., Awaitable[Replica]]
     replicas: list[Replica] = field(default_factory=list)
     published: list[JsonObject] = field(default_factory=list)
-    """Messages of outbox rows: subject, message_id, body, and outbox_id where it is told of."""
+    """Messages of outbox rows: subject, message_id, body, and outbox_id where it is reported."""
     told: list[tuple[int, str]] = field(default_factory=list)
-    """Rows that the relay was told are stored, by their id and that of their message."""
+    """Rows that were reported to the relay as stored, by their id and that of their message."""
     attempts: Iterator[int] = field(default_factory=itertools.count)
     plugins: JsonObject | None = None
-    """What the catalog knows of plug-ins; None while it is silent."""
+    """The catalog's answer about plug-ins; None while it is silent."""
     asked_plugins: list[tuple[str, ...]] = field(default_factory=list)
 
     async def read_by_one(self, replica: Replica) -> None:
@@ -186,7 +186,7 @@ def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settin
 async def running_loops(
     replica: Replica, *, with_siblings: bool, drain_seconds: float = 2.0
 ) -> AsyncIterator[None]:
-    """Run turns and intake of a replica, and what it does with siblings."""
+    """Run turns and intake of a replica, and its exchange with siblings."""
     rooms = replica.rooms
     async with rooms.running_turns():
         intakes = [
@@ -245,7 +245,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             executions: ExecutionFactory = Execution,
             **overrides: Json,
         ) -> Replica:
-            """Open one; without siblings it decides what it gets, as if it heard of nobody."""
+            """Open a replica; without siblings it decides all it gets, as if it heard no other."""
             values = {"liveness_seconds": PATIENCE_SECONDS, **overrides}
             settings = settings_for(nats_url, database, **values)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
@@ -283,7 +283,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
 
 
 async def _hear(shard: Shard) -> None:
-    """Note what orchestrators publish, and what the relay is told of."""
+    """Note the messages that orchestrators publish, and those reported to the relay."""
 
     def take(message: Incoming) -> None:
         if not message.headers.get(MESSAGE_ID_HEADER, _OF_TESTS).startswith(_OF_TESTS):

@@ -71,6 +71,6 @@ class Tables:
         return found
 
     async def ingress_is_empty(self) -> bool:
-        """Tell whether every message was handled and acknowledged."""
+        """Return whether every message was handled and acknowledged."""
         info = await self.bus.js.stream_info("noetl_ingress")
         return info.state.messages == 0

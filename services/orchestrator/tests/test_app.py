@@ -45,7 +45,7 @@ EXECUTION_ID = 383_000_000_000_000_000
 
 @dataclass
 class DatabaseTime:
-    """The clock of the cluster's database, as the catalog tells it."""
+    """The clock of the cluster's database, as the catalog answers it."""
 
     ahead_ms: int = 0
     lease_seconds: float = 30.0
@@ -246,7 +246,7 @@ async def test_s4_a_process_with_another_shard_map_refuses_to_start(
 async def test_work_in_flight_is_answered_before_the_process_ends(
     nats_url: str, database: Database
 ) -> None:
-    """The row is locked while the process is told to stop: it waits for its commit."""
+    """The row is locked while the process is stopped: it waits for its commit."""
     settings = settings_for(nats_url, database)
     app = create_app(settings)
     async with (

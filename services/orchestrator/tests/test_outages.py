@@ -52,7 +52,7 @@ async def check(shard: Shard, executions: list[int]) -> None:
         assert ends == ["playbook.completed"]
         for once in ("command.issued", "command.claimed", "call.done", "command.completed"):
             assert types.count(once) == 2
-    # Outside readers get the ends; other commits may be told of or not.
+    # Outside readers get the ends; other commits may be announced or not.
     lost = await shard.pool.fetchval(
         "SELECT count(*) FROM noetl.event e LEFT JOIN noetl.outbox o ON o.kind = 'commit'"
         " AND o.execution_id = e.execution_id AND e.position"

@@ -1,4 +1,4 @@
-"""What is read for decisions of many executions at once, which is held in memory."""
+"""Results read for decisions of many executions at once, and the memory that they take."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ AT_ONCE = 4
 
 @dataclass
 class SlowStore:
-    """Keeps every request until it is told to answer one."""
+    """Keeps every request until the test has it answer one."""
 
     waiting: list[tuple[str, asyncio.Future[Json | Refusal]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class SlowStore:
         answer.set_result(refusal or {"of": ref})
 
     def close(self) -> None:
-        """Refuse what waits and what comes, so that a test that has failed ends."""
+        """Refuse waiting and later requests, so that a failed test ends."""
         self.is_closed = True
         while self.waiting:
             self.answer(Refusal(404, "closed"))
@@ -92,7 +92,7 @@ async def test_many_executions_read_a_few_results_at_a_time(shard: Shard) -> Non
 
 
 async def test_one_execution_has_one_place_for_all_that_it_reads(shard: Shard) -> None:
-    """Its results come one after the other, and nobody waits with some of them in memory."""
+    """Its results come one after the other, and no execution waits with some in memory."""
     reader, found = reader_of(shard), [ReadResults() for _ in range(6)]
     async with slow_store(shard) as store, unless_it_hangs():
         reads = [

@@ -1,4 +1,4 @@
-"""What the settings' defaults have to do with each other and with the streams."""
+"""Relations between the settings' defaults, and to the streams."""
 
 from noetl_contract.streams import COMMANDS, INGRESS
 from noetl_orchestrator.settings import Settings

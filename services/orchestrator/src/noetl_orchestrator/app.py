@@ -116,7 +116,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
 
 
 def _parser(settings: Settings) -> Callable[[str], Playbook]:
-    """Return the parser of playbooks, which decides what they leave to the server."""
+    """Return the parser of playbooks, with the server's defaults for what they leave open."""
     kinds, defaults = settings.more_kinds(), settings.defaults()
     return lambda text: with_defaults(parse_playbook(text, more_kinds=kinds), defaults)
 

@@ -25,17 +25,17 @@ class TookTooLong(Permanent):
 
 
 class _Over(BaseException):
-    """Not an `Exception`: whatever catches those inside of a decision must not go on with it."""
+    """The interrupt; no `Exception`, so that no handler inside of a decision catches it."""
 
 
 class CpuLimit:
     """Interrupt calls that use too much processor time.
 
-    The process's profiling timer tells when to look, a few times a second of processor time. It
+    The process's profiling timer triggers the check, a few times a second of processor time. It
     stands still while the process doesn't run, and costs a call no more than a look at the clock.
-    The time of the main thread counts: what others do meanwhile, such as compiling templates, is
-    not the call's. The interrupt comes between two instructions of Python, so a single one that
-    never returns isn't reached: `hang_watch` ends the process then. Outside of the main thread
+    The time of the main thread counts: work of other threads meanwhile, such as compiling
+    templates, does not. The interrupt comes between two instructions of Python, so an instruction
+    that never returns isn't reached: `hang_watch` ends the process then. Outside of the main thread
     nothing is limited.
     """
 
@@ -86,7 +86,7 @@ class CpuLimit:
 
 
 class TurnTime:
-    """The processor time that the decisions of one turn have together (W29).
+    """Budget of processor time for all decisions of one turn (W29).
 
     In between everything else of the process goes on: messages are read, and workers answered.
     The processor's time is never more than the clock's, and is asked for only where that is too
@@ -99,11 +99,11 @@ class TurnTime:
         self._began_at: float | None = None
 
     def begin(self) -> None:
-        """Note that a call of `CpuLimit` begins, which makes decisions."""
+        """Note the begin of a call of `CpuLimit` that makes decisions."""
         self._began_at = perf_counter()
 
     def end(self) -> tuple[float, float]:
-        """Note that they are made; return what they took of the processor, and of the clock."""
+        """Note the end of the decisions; return their processor time and wall time, in seconds."""
         began_at, self._began_at = self._began_at, None
         seconds = 0.0 if began_at is None else perf_counter() - began_at
         took = seconds if seconds < _COARSE_SECONDS else thread_time() - CpuLimit.began
@@ -121,7 +121,7 @@ class TurnTime:
         return used >= self._seconds
 
     async def let_others(self) -> None:
-        """Let the event loop go round if decisions have held it for a while."""
+        """Yield to the event loop if decisions have held it for a while."""
         if self._unbroken >= _UNBROKEN_SECONDS:
             self._unbroken = 0.0
             await asyncio.sleep(0)

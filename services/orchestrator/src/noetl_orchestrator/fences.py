@@ -1,4 +1,4 @@
-"""The capabilities of commands: given with a notification or claim, shown by what workers send."""
+"""Capabilities of commands: issued with a notification or claim, sent with reports of workers."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from noetl_orchestrator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Fences:
-    """Make and check the secrets that tell who was given a command.
+    """Make and check the secrets that prove that a worker was given a command.
 
     Attempts of capabilities count from 1, those of holds from 0.
     """
@@ -30,14 +30,14 @@ class Fences:
         return capability.userinfo(self.settings.command_key_bytes()).partition(":")[2] or None
 
     def admits_run(self, execution_id: int, hold: Hold) -> bool:
-        """Return whether a start or outcome shows the fence of the very run that it names."""
+        """Return whether a start or outcome has the fence of the run that it names."""
         if not self._are_required():
             return True
         shown = self._shown(execution_id, hold.event_id, hold.fence)
         return shown is not None and shown.attempt == hold.attempts + 1
 
     def admits_claim(self, execution_id: int, event_id: int, fence: str | None) -> bool:
-        """Return whether a claim shows that its sender got a notification of the command."""
+        """Return whether a claim proves that its sender got a notification of the command."""
         return not self._are_required() or self._shown(execution_id, event_id, fence) is not None
 
     def _are_required(self) -> bool:

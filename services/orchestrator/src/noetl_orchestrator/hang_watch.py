@@ -1,4 +1,4 @@
-"""End a process whose event loop hangs, so that another one takes its messages over."""
+"""End a process whose event loop hangs, so that another process gets its messages."""
 
 import asyncio
 import faulthandler
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 async def run_hang_watch(seconds: float, beat: Callable[[], None] = lambda: None) -> None:
-    """Put off the end of the process as long as the event loop turns.
+    """Postpone the end of the process as long as the event loop turns.
 
     The timer belongs to the interpreter, not to Python: it also ends a process inside of a call
     that never returns and lets no other thread run. It writes to stderr where that was.

@@ -109,7 +109,7 @@ async def run_timers(
         if not await agenda.wait_for_timer(_BEAT_SECONDS):
             continue
         if not replicas.is_active:
-            # Those who have the executions in memory take them.
+            # The replicas that have the executions in memory take them.
             await asyncio.sleep(settings.timer_poll_seconds)
             continue
         try:
@@ -139,7 +139,7 @@ def _spawn_intake(
 
 
 async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warning: str) -> None:
-    """Ask at once when a hint says that something has changed, until cancelled."""
+    """Call a function at each hint on a subject, until cancelled."""
     changed = asyncio.Event()
     subscription = await bus.subscribe(subject, lambda _hint: changed.set())
     try:
@@ -155,7 +155,7 @@ async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warn
 
 
 async def _keep_time(orchestrator: Orchestrator) -> None:
-    """Correct the clock, let go of ended executions, and update the gauges."""
+    """Correct the clock, drop ended executions from memory, and update the gauges."""
     clock, cache = orchestrator.clock, orchestrator.cache
     cache.forget_ended()
     metrics.CACHE_EXECUTIONS.set(len(cache))

@@ -57,7 +57,7 @@ from noetl_orchestrator.turn.turns import Turns
 _log = get_logger()
 _POOL_LOOK_SECONDS = 30.0
 _SLOW_PART = 0.2
-"""Of the time of a turn: a playbook whose decisions take as much is slow."""
+"""Part of a turn's time above which a playbook's decisions count as slow."""
 
 
 class Orchestrator:
@@ -213,7 +213,7 @@ class Orchestrator:
 
     @property
     def joins(self) -> Joins:
-        """Answers which joins wait."""
+        """The handler of requests for waiting joins."""
         return Joins(self.store, self.loader, self.playbooks)
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Read what is kept in the result store: results for decisions, bodies of large messages."""
+"""Reads of the result store: results for decisions, bodies of large messages."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -63,7 +63,7 @@ class ResultStore:
 
 @dataclass(slots=True)
 class ReadResults:
-    """What was read for the decision on one input, which is decided anew with it.
+    """Results read for the decision on one input, which is then decided anew with them.
 
     Attributes:
         documents: by their references.
@@ -91,7 +91,7 @@ class ResultReader:
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, execution_id: int, wanted: Mapping[str, int], found: ReadResults) -> None:
-        """Add results to what was found; what the store is silent about is left out.
+        """Add results to those found; results for which the store doesn't answer are left out.
 
         Args:
             execution_id: whose decision asks.

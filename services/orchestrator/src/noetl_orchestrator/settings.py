@@ -352,14 +352,14 @@ class Settings(
         return min(self.edge_heartbeat_stale_seconds, third)
 
     def defaults(self) -> Defaults:
-        """Return what is decided where a playbook doesn't."""
+        """Return the server's defaults for options that a playbook leaves open."""
         return Defaults(
             fails_softly=self.playbook_errors == "fail",
             fails_with_child=self.on_child_failure == "fail",
         )
 
     def limits(self) -> Limits:
-        """Return the bounds that decisions are given."""
+        """Return the limits of decisions."""
         return Limits(
             max_attempts=self.command_max_attempts,
             heartbeat_stale_seconds=self.command_worker_heartbeat_stale_seconds,

@@ -1,4 +1,4 @@
-"""Spans of turns: the wait for one, its decisions, its commit, and what it issues.
+"""Spans of turns: the wait for one, its decisions, its commit, and the commands it issues.
 
 An execution is traced when it was started with a W3C context, which its state keeps. Each command
 begins below that context and not below the turn that issued it, which it is linked to: else an
@@ -20,16 +20,16 @@ from noetl_engine.outputs import NewCommand
 
 _MOST_LINKS = 16
 _SHORT_NS = 1_000_000
-"""What mostly takes nothing is recorded when it takes longer."""
+"""Shortest phase that gets a span, among the phases that mostly take no time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How an input came, while spans are recorded.
+    """Origin and time of an input, while spans are recorded.
 
     Attributes:
-        sender: the context of who sent it, if there was one.
-        stored_ns: Unix nanoseconds of its coming.
+        sender: the trace context of its sender, if there was one.
+        stored_ns: Unix nanoseconds of its arrival.
     """
 
     sender: Context | None
@@ -37,14 +37,14 @@ class Arrival:
 
 
 def arrival_of(delivery: Delivery) -> Arrival | None:
-    """Return how a message came; None while tracing is off."""
+    """Return sender and time of a message; None while tracing is off."""
     if tracing() is None:
         return None
     return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns))
 
 
 def arrival_here() -> Arrival | None:
-    """Return that an input comes from the request that this task answers."""
+    """Return the arrival of an input from the request that this task answers."""
     if tracing() is None:
         return None
     here = carried()
@@ -52,7 +52,7 @@ def arrival_here() -> Arrival | None:
 
 
 def with_root(message: IngressMessage) -> IngressMessage:
-    """Return a start that nobody traces with a trace that begins here, while tracing is on.
+    """Begin a trace for a start that has none, while tracing is on.
 
     A child takes over the trace of its parent, which is not known yet.
     """
@@ -70,7 +70,7 @@ def with_root(message: IngressMessage) -> IngressMessage:
 
 
 class UnitSpans:
-    """What is recorded of one unit of work. What isn't committed is not sent.
+    """Spans of one unit of work; they are sent only if it is committed.
 
     Attributes:
         context: of the span of the turn.
@@ -103,7 +103,7 @@ class UnitSpans:
         self.context = dict(self._turn.context)
 
     def of_command(self, command: NewCommand) -> Json:
-        """Begin the span of a command, and return its context for whoever runs it."""
+        """Begin the span of a command, and return its context for the worker that runs it."""
         span = self._recorder.begin(
             "issue command",
             self._execution,
@@ -121,7 +121,7 @@ class UnitSpans:
         return dict(span.context)
 
     def end(self, times: "TurnSpans") -> None:
-        """Send what was recorded: the unit is committed and handed over."""
+        """Send the spans: the unit is committed and its messages are with the broker."""
         for arrival in self._arrivals:
             until = max(arrival.stored_ns, times.began_ns)
             self._below("wait", arrival.stored_ns, until)
@@ -157,7 +157,7 @@ class TurnSpans:
         return None if recorder is None else cls(recorder)
 
     def loaded(self) -> None:
-        """Note that what the turn needs has been read."""
+        """Note that all rows for the turn have been read."""
         self.loaded_ns = time_ns()
 
     def of_unit(

@@ -1,4 +1,4 @@
-"""How a message came, for its spans."""
+"""Sender and time of messages, for their spans."""
 
 from collections.abc import Iterator
 from time import time_ns

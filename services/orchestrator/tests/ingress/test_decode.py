@@ -35,7 +35,7 @@ async def test_s4_a_message_of_another_shard_begins_no_second_log(shard: Shard) 
 
 
 async def test_a_message_on_the_subject_of_another_kind_is_refused(shard: Shard) -> None:
-    """Who may publish outcomes only must not cancel with them."""
+    """A login that may publish outcomes only must not cancel with them."""
     await shard.open_replica()
     execution_id = await shard.start()
     cancel = {"type": "cancel", "execution_id": execution_id}

@@ -25,7 +25,7 @@ def door_of(replica: Replica, *, window: int = 100) -> Door:
 
 
 async def is_open(shard: Shard) -> bool:
-    """Tell whether anybody takes requests."""
+    """Return whether a replica takes requests."""
     subject = write_subject(0, execution_id=1, kind="events")
     return await has_listener(shard.bus, subject, b"nonsense")
 
@@ -113,7 +113,7 @@ async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> Non
 
 
 async def test_w23_two_that_own_the_same_buckets_commit_each_write_once(shard: Shard) -> None:
-    """As while one has not heard yet that the other one is gone, or is back."""
+    """As while a replica has not heard yet that its sibling is gone, or is back."""
     first, second = await shard.open_replica(), await shard.open_replica()
 
     async with running(door_of(first).run()), running(door_of(second).run()):

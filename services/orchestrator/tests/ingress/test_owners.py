@@ -94,13 +94,13 @@ async def test_w23_a_replica_opens_no_door_before_it_knows_of_its_siblings(shard
 
 
 async def test_w23_an_owner_that_nobody_hears_owns_nothing(shard: Shard) -> None:
-    """It was killed: the broker tells so with the first message that is given to it."""
+    """It was killed: the broker answers so to the first message for it."""
     replica = await open_replica(shard)
     await appears(shard, replica, "ghost")
 
     ids = [await shard.start() for _ in range(20)]
 
-    await eventually(lambda: not owned_by(replica, "ghost"), what="the broker tells of its end")
+    await eventually(lambda: not owned_by(replica, "ghost"), what="the broker answered its end")
     assert all(replica.rooms.cache.get(one) is not None for one in ids)
     await eventually(shard.ingress_is_empty)
 
@@ -247,13 +247,13 @@ async def two_replicas(shard: Shard, **settings: Json) -> tuple[Replica, Replica
 
 
 def is_at_its_door(replica: Replica) -> bool:
-    """Tell whether a replica listens to the buckets that it owns, and to no others."""
+    """Return whether a replica listens to the buckets that it owns, and to no others."""
     owned = replica.rooms.replicas.owned_buckets
     return bool(owned) and replica.rooms.door._open.keys() == owned
 
 
 def owned_by(replica: Replica, name: str) -> bool:
-    """Tell whether a replica gives executions to this one."""
+    """Return whether a replica takes this one for the owner of an execution."""
     return any(replica.rooms.replicas.owner_of(one) == name for one in range(200))
 
 
@@ -268,7 +268,7 @@ async def appears(shard: Shard, replica: Replica, name: str) -> None:
 
 
 async def is_heard(shard: Shard, bucket: int) -> bool:
-    """Tell whether anybody takes the writes of a bucket."""
+    """Return whether a replica takes the writes of a bucket."""
     return await has_listener(shard.bus, f"noetl_write.0.{bucket}.1.events", b"nonsense")
 
 
@@ -294,7 +294,7 @@ async def of_owner(shard: Shard, replica: Replica, name: str) -> JsonObject:
 async def silent_sibling(
     shard: Shard, name: str, *, says: bytes | None = None
 ) -> AsyncIterator[list[Incoming]]:
-    """A replica that hears everything and answers nothing; gives what it was asked."""
+    """Run a replica that hears everything and answers nothing; yield the requests that it got."""
     asked: list[Incoming] = []
 
     def take(incoming: Incoming) -> None:

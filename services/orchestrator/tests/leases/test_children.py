@@ -83,7 +83,7 @@ async def begin_parent(shard: Shard, text: str = PARENT) -> Command:
 
 
 async def issue_again(shard: Shard, command: Command) -> None:
-    """What the log looks like after the sweep and another worker's claim."""
+    """Raise the holds, as after a sweep and another worker's claim."""
     await shard.pool.execute(
         "UPDATE noetl.command SET holds = holds + 1 WHERE event_id = $1", command.event_id
     )
@@ -396,22 +396,22 @@ async def test_a_child_noted_while_its_parent_ends_is_reached_too(
 
 @dataclass
 class Noting:
-    """A caller that notes what it is told."""
+    """A caller that notes its answers."""
 
-    told: list[object] = field(default_factory=list)
+    noted: list[object] = field(default_factory=list)
     is_waiting = True
 
     def taken(self) -> None:
         pass
 
     async def answered(self, answer: Answer) -> None:
-        self.told.append(answer.status)
+        self.noted.append(answer.status)
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        self.told.append((reason, answer.status))
+        self.noted.append((reason, answer.status))
 
     async def given_back(self, delay_seconds: float) -> None:
-        self.told.append(delay_seconds)
+        self.noted.append(delay_seconds)
 
 
 async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: Shard) -> None:
@@ -424,7 +424,7 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
             child_id, CancelMessage(execution_id=child_id), caller, may_precede_start=early
         )
         await rooms.turns.run([Group(child_id, [turn_input])], lambda: None)
-        assert caller.told == [told]
+        assert caller.noted == [told]
 
     message = shard.start_message()
     child_id = message["execution_id"]
@@ -436,7 +436,7 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
     ]
     await rooms.turns.run([Group(child_id, inputs)], lambda: None)
 
-    assert caller.told == [200, 200]
+    assert caller.noted == [200, 200]
     assert (await shard.state(child_id))["status"] == "CANCELLED"
     await rooms.store.close()
 

@@ -33,7 +33,7 @@ async def test_commands_wait_run_and_end(shard: Shard, replica: Replica, held: C
 
 
 async def test_what_a_pause_withholds_has_no_age(shard: Shard, replica: Replica) -> None:
-    """It is demand, and nobody's fault."""
+    """It is demand, but no worker is late with it."""
 
     async def ages() -> dict[str, tuple[int, bool]]:
         answer = await replica.rooms.demand.on_demand(DemandQuery())

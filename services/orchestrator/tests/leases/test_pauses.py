@@ -1,4 +1,4 @@
-"""Commands of a paused path or pool are issued and not handed out."""
+"""Commands of a paused path or pool are issued, but not published."""
 
 import pytest
 from noetl_contract.http.workers.pauses import PauseKind, PauseTarget

@@ -1,4 +1,4 @@
-"""L8: a result in the log ends its command; nobody runs it again."""
+"""L8: a result in the log ends its command; no worker runs it again."""
 
 import pytest
 from noetl_testkit.waiting import eventually
@@ -10,7 +10,7 @@ from services.orchestrator.tests.shard import Replica, Shard
 
 @pytest.fixture
 async def replica(shard: Shard) -> Replica:
-    """One that waits so long for what follows a result that no slow test is over it."""
+    """Open a replica that waits longer for the rest of a report than any slow test takes."""
     return await shard.open_replica(command_result_seconds=20)
 
 

@@ -97,7 +97,7 @@ async def test_of_an_execution_that_the_orchestrator_fails_nothing_is_begun(
 async def test_a_failure_without_the_fold_stops_what_goes_on_after_its_report(
     shard: Shard, replica: Replica, held: Command
 ) -> None:
-    """Its container is told to go whatever run had started it."""
+    """Its container is stopped, whichever run had started it."""
     heard = await told(shard)
     bad = shard.event(held, "command.heartbeat", event_id=TOO_LARGE)
 

@@ -1,4 +1,4 @@
-"""L3, L4: commands of workers that are gone are announced again."""
+"""L3, L4: commands of workers that are gone are requeued."""
 
 import asyncio
 from datetime import timedelta
@@ -231,7 +231,7 @@ async def test_runs_that_stopped_workers_gave_back_use_up_no_attempt(
 async def test_a_command_that_is_given_back_for_ever_fails(
     shard: Shard, replica: Replica, held: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of its runs that were given back only so many are forgiven."""
+    """Only a limited number of runs that were given back is forgiven."""
     monkeypatch.setattr("noetl_engine.lease._MOST_GIVEN_BACK", 1)
     await give_back_thrice(shard, replica, held)
     await age_hold(shard, held, replica, 120)
@@ -327,7 +327,7 @@ async def test_two_sweeps_at_once_announce_an_orphan_once(
 async def test_an_orphan_that_is_none_any_more_is_not_announced(
     shard: Shard, replica: Replica, held: Command, turns: str
 ) -> None:
-    """Between the look and the repetition the command has gone on."""
+    """The command moves on between the sweep's look and its repetition."""
     await age_hold(shard, held, replica, 120)
     await hear(shard, replica, heartbeat_age=120)
     store = replica.rooms.store

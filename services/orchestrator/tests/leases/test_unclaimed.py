@@ -154,7 +154,7 @@ async def test_o3_nothing_is_multiplied_while_the_broker_tells_nothing(
 async def test_what_a_pause_withheld_is_asked_for_again_when_the_broker_told_nothing(
     lonely: Shard, own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was never published goes its way at once, the rest when it is known to be lost."""
+    """A command that was never published is published at once, others when known to be lost."""
     shard = lonely
     replica = await shard.open_replica()
     command = await shard.command(await shard.start())
@@ -166,11 +166,11 @@ async def test_what_a_pause_withheld_is_asked_for_again_when_the_broker_told_not
 
     with halted(own_nats, monkeypatch):
         await replica.rooms.sweeper.hand_out()
-        told = [await renotified(shard, one) for one in (command, withheld)]
+        sent = [await renotified(shard, one) for one in (command, withheld)]
     await make_unclaimed(shard)
     await replica.rooms.sweeper.hand_out()
 
-    assert [len(ids) for ids in told] == [0, 1]
+    assert [len(ids) for ids in sent] == [0, 1]
     assert len(await renotified(shard, command)) == 1
 
 

@@ -25,7 +25,7 @@ def make_liveness(monotonic: Callable[[], float] = time.monotonic) -> WorkerLive
 
 
 def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = None) -> str:
-    """Tell of a worker that beats through an edge; returns since when it could be heard."""
+    """Report a worker that beats through an edge; return the time since which it could be heard."""
     heartbeat, since = edge or (at, "00:00:00")
     liveness.heard(
         Liveness(
@@ -95,7 +95,7 @@ def test_l3_an_old_answer_counts_as_none() -> None:
 def test_answers_count_for_longer_while_nothing_is_held() -> None:
     now = 0.0
     liveness = WorkerLiveness(Settings(liveness_seconds=2, liveness_idle_seconds=15), lambda: now)
-    assert not liveness.rest(is_busy=False)  # nobody was ever heard
+    assert not liveness.rest(is_busy=False)  # no worker was ever heard
     assert tell(liveness, "01:00:00") == "01:00:00"
 
     now = 14.0

@@ -21,7 +21,7 @@ async def hear(
     deregistered: bool = False,
     heard_for: float = 3600.0,
 ) -> None:
-    """Let the replica know of a worker as the catalog would tell."""
+    """Give the replica the catalog's answer about a worker."""
     now: datetime = await shard.pool.fetchval("SELECT clock_timestamp()")
     seen = WorkerSeen(
         heartbeat_at=(now - timedelta(seconds=heartbeat_age)).isoformat(),
@@ -32,12 +32,12 @@ async def hear(
     )
     liveness = replica.rooms.liveness
     if liveness.workers is None:
-        liveness.heard(_told(now - timedelta(seconds=heard_for)))
-    liveness.heard(_told(now, **{worker: seen}))
+        liveness.heard(_answer(now - timedelta(seconds=heard_for)))
+    liveness.heard(_answer(now, **{worker: seen}))
 
 
-def _told(now: datetime, **workers: WorkerSeen) -> Liveness:
-    """Return what the catalog tells while an edge is there."""
+def _answer(now: datetime, **workers: WorkerSeen) -> Liveness:
+    """Return the catalog's answer while an edge is there."""
     edge = EdgeSeen(heartbeat_at=now.isoformat(), process_since=LONG_AGO)
     return Liveness(now=now.isoformat(), edges={"edge": edge}, workers=workers)
 
@@ -65,7 +65,7 @@ async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: fl
 
 
 async def sweep(replica: Replica) -> None:
-    """Look once; it could be judged who is gone."""
+    """Sweep once; workers could be judged."""
     assert await replica.rooms.sweeper.sweep()
 
 

@@ -1,4 +1,4 @@
-"""The state row holds the digest of the log, whoever wrote of it."""
+"""The state row holds the digest of the log, by any of its writers."""
 
 from noetl_common.crypto.chain import Chain
 from noetl_common.pg.queries import Queries
@@ -20,7 +20,7 @@ AWKWARD: Json = {"b": 1e16, "a": [-0.0, 1e-7, 0.1 + 0.2], "ü": "e5\t"}
 
 
 async def computed(shard: Shard, execution_id: int) -> Chain:
-    """Return the chain of what is stored."""
+    """Return the chain of the stored log."""
     chain = Chain()
     rows = await shard.pool.fetch(_READ["read_log"], execution_id)
     assert chain.extend(EventRow(**row) for row in rows)
@@ -69,7 +69,7 @@ async def test_replicas_go_on_with_one_chain(shard: Shard) -> None:
 
 
 async def test_after_a_gap_the_digest_stays_where_it_was(shard: Shard) -> None:
-    """What was begun by the release before has none, and gets none in the middle."""
+    """An execution of the release before has none, and gets none in the middle."""
     await shard.open_replica()
     execution_id = await shard.start()
     await shard.pool.execute(

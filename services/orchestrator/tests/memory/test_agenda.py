@@ -1,4 +1,4 @@
-"""Loops sleep until something is due; what they don't know yet is late by one question at most."""
+"""Loops sleep until a row is due; a row unknown to them is late by one question at most."""
 
 import asyncio
 from contextlib import suppress
@@ -37,7 +37,7 @@ class Held:
 
 
 class Answers:
-    """A database that says what it is told to."""
+    """A database whose answers the test sets."""
 
     def __init__(self) -> None:
         self.clock = DatabaseClock()
@@ -116,7 +116,7 @@ async def test_a_question_without_an_answer_forgets_nothing() -> None:
 
 
 async def test_w20_idle_loops_look_for_timers_only_when_one_is_due(shard: Shard) -> None:
-    """The replica's own timer is on time; one that another replica left is found by a question."""
+    """The replica's own timer is on time; another replica's leftover is found by a question."""
     replica = await shard.open_replica()
     rooms, store = replica.rooms, replica.rooms.store
     looks = counting(store, "take_timers")

@@ -1,4 +1,4 @@
-"""What a process wants of a core, and what it may have."""
+"""The share of a core that a process wants, and the share that it may have."""
 
 import time
 from pathlib import Path

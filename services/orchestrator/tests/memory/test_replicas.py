@@ -79,7 +79,7 @@ async def test_an_outdated_copy_reads_only_the_rows_that_are_new(
 
 
 async def test_a_copy_that_cannot_catch_up_is_read_anew(shard: Shard) -> None:
-    """Somebody told of a position that the log doesn't have, as after a restored database."""
+    """A sibling sent a position that the log doesn't have, as after a restored database."""
     replica = await shard.open_replica(with_siblings=True, replicas_active_min=9)
     execution_id = await shard.start()
     command = await shard.command(execution_id)
@@ -207,6 +207,6 @@ def active(replica: Replica) -> bool:
 
 
 async def is_told(siblings: Sequence[Replicas]) -> bool:
-    """Show each to the others; tell whether the younger ones know the oldest."""
+    """Announce the oldest to the others; return whether these know it."""
     await siblings[0].show()
     return all(one._active == [siblings[0].name] for one in siblings[1:])

@@ -1,4 +1,4 @@
-"""What a commit holds is published by who commits, without a relay (O2)."""
+"""Messages of a commit are published by the orchestrator that commits, without a relay (O2)."""
 
 import asyncio
 import dataclasses
@@ -146,7 +146,7 @@ async def test_a_commit_is_announced_by_its_positions_without_a_row(shard: Shard
     execution_id = await shard.start()
     await eventually(lambda: _holds(shard, COMMITS.name, 1))
 
-    # Nobody outside wants these events.
+    # No outside reader wants these events.
     message = await shard.bus.js.get_msg(COMMITS.name, 1)
     assert message.subject == f"noetl_commits.0.{execution_id}"
     assert orjson.loads(message.data or b"") == {

@@ -239,7 +239,7 @@ async def test_take_waits_for_inputs(dispatcher: Dispatcher) -> None:
 
 
 class Turns:
-    """Two loops of turns; each turn lasts until it is let go."""
+    """Two loops of turns; each turn lasts until the test ends it."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.begun: list[list[int]] = []

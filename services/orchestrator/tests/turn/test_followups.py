@@ -1,4 +1,4 @@
-"""What the end of an execution starts: once, as an outbox row of the commit of the end."""
+"""Followups of the end of an execution: each once, as an outbox row of the end's commit."""
 
 import orjson
 from noetl_contract.access.principal import Principal
@@ -133,7 +133,7 @@ async def test_what_cannot_be_started_is_told_and_blocks_nothing(shard: Shard) -
 
 
 async def test_a_trigger_s_start_never_leaves_the_namespace(shard: Shard) -> None:
-    """Also one whose playbook has no folder, or that an orchestrator of before has sent."""
+    """Also a start whose playbook has no folder, or that an older orchestrator has sent."""
     replica = await shard.open_replica()
     named = HANDLER.replace("path: tests/handler", "path: team-a")
     shard.start_message(named, path="team-a")

@@ -52,7 +52,7 @@ async def ask(shard: Shard, message: JsonObject, *headers: str) -> Answered:
 
 
 async def first_outcome(shard: Shard, playbook: str = LINEAR) -> Answered:
-    """Start an execution, and report its first command as one whose worker has room."""
+    """Start an execution, and report its first command from a worker that has room."""
     execution_id = await shard.start(playbook)
     command = await shard.command(execution_id)
     return await ask(shard, shard.fast(command), NEXT_HEADER)
@@ -70,7 +70,7 @@ async def row_of(shard: Shard, command: Command) -> str | None:
 
 
 async def handed_for(shard: Shard, command: Command) -> int | None:
-    """Return the command with whose outcome a command went to a worker, until it is told of."""
+    """Return the command with whose outcome a command was dispatched, until it is reported."""
     row = await shard.command_row(command)
     reported: int | None = row["handed_for"]
     return reported if row["status"] == "PENDING" else None
@@ -297,7 +297,7 @@ async def test_w25_an_outcome_that_comes_again_lets_others_have_the_command(
 
 
 async def test_w25_a_turn_that_is_tried_again_hands_nothing_over(shard: Shard) -> None:
-    """It may have been committed, so what went with an answer is released: nobody gets it twice."""
+    """It may be committed, so the dispatched command is released: no worker gets it twice."""
     await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)

@@ -1,4 +1,4 @@
-"""W5: whose a request key is, and what it stands for."""
+"""W5: the owner of a request key, and the request that it stands for."""
 
 import pytest
 
@@ -38,7 +38,7 @@ async def test_w5_a_key_without_a_fingerprint_is_one_of_the_release_before(shard
 
 @pytest.mark.parametrize("field", ["idempotency_key", "dedup_key"])
 async def test_w5_callers_do_not_meet_the_keys_of_others(shard: Shard, field: str) -> None:
-    """The answer `duplicate` would tell a stranger the id of somebody's execution."""
+    """The answer `duplicate` would disclose the id of another caller's execution."""
     await shard.open_replica()
     statuses = []
     for actor in ("ada", "eve", "ada"):

@@ -1,4 +1,4 @@
-"""A large workload is in the log once; who claims a command gets it whole, or once."""
+"""A large workload is in the log once; claims of commands return it whole, or once."""
 
 from typing import Any
 

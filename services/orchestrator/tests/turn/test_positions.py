@@ -133,7 +133,7 @@ async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
 
 async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard) -> None:
     """It would have appended, issued, changed, ended, timed, announced, kept and remembered."""
-    # With all events for outside readers the relay is told of every row.
+    # With all events for outside readers every row is reported to the relay.
     stale = await shard.open_replica(
         loops=False, snapshot_min_events=1, decision_commands=2, outbox_event_types="all"
     )
@@ -165,7 +165,7 @@ async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard)
         assert group.inputs == inputs
         assert await written(shard) == before
 
-    # Nor was anything published: what is after this came after all that.
+    # Nor was anything published: rows from here on came later.
     await turns.run([beat(shard, command, Noted())], lambda: None)
     await stale.rooms.store.close()
     announced = {row["outbox_id"] for row in (await written(shard))["outbox"]}

@@ -114,7 +114,7 @@ async def test_the_end_of_a_log_is_found_behind_what_came_too_late(shard: Shard)
 
 
 async def test_another_replica_goes_on_with_it(shard: Shard) -> None:
-    """What is left to take over is in the state; the origin's log is read again."""
+    """The rest to take over is in the state; the origin's log is read again."""
     await shard.open_replica()
     origin = await shard.start(LOOP)
     first, *rest = await shard.open_commands(origin)

@@ -29,7 +29,7 @@ ROWS = [{"id": number} for number in range(3)]
 
 @asynccontextmanager
 async def store(shard: Shard, documents: Mapping[str, Json]) -> AsyncIterator[list[str]]:
-    """Answer for stored results; yield what was asked for."""
+    """Answer for stored results; yield the references that were asked for."""
     asked: list[str] = []
 
     async def resolve(request: ResultRef) -> Json | Refusal:

@@ -28,7 +28,7 @@ TURN_SECONDS = 1.0
 
 
 class Busy(Execution):
-    """Takes processor time for each decision, as the clock of these tests tells."""
+    """Takes processor time for each decision, by the clock of these tests."""
 
     clock = 0.0
     seconds = 0.3
@@ -150,7 +150,7 @@ async def test_w9_slow_executions_stay_out_of_the_turns_of_others(shard: Shard) 
     ]
     assert answers(quick) == [1] * 3
 
-    # With nobody else there they are decided like others.
+    # Without other executions they are decided like others.
     assert await run(replica, [group for group, _ in postponed]) == []
     assert answers(slow) == [1] * 3
     await replica.rooms.store.close()
@@ -227,7 +227,7 @@ async def test_w9_a_decision_with_more_work_than_a_turn_has_goes_on_in_the_next(
 
 
 async def test_w9_it_goes_on_in_another_process_when_its_own_has_died(shard: Shard) -> None:
-    """A variant: what was rendered dies with the process, and its message comes again."""
+    """A variant: the rendered result dies with the process, and its message is sent again."""
     first = await shard.open_replica(decision_template_work=5_000, loops=False)
     (begin,) = begins(shard, 1, heavy(8))
     await run(first, [begin])

@@ -48,7 +48,7 @@ async def test_w8_a_failed_commit_leaves_no_ghost_in_memory(shard: Shard) -> Non
     answer = await shard.send(execution_id, shard.fast(command))
 
     assert answer == {"status": "ok"}
-    # The one that failed, and the next: no third because the memory was ahead of the log.
+    # The failed commit, and the next: no third because the memory was ahead of the log.
     assert gate.commits == commits + 2
     await finish(shard, execution_id)
     types = await shard.types(execution_id)

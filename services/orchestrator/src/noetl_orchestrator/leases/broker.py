@@ -39,7 +39,7 @@ class BrokerView:
 
         Raises:
             BusUnavailable: no answer.
-            TopologyRefused: the broker can't tell now.
+            TopologyRefused: the broker can't answer now.
         """
         stream = await stream_info(self._bus, COMMANDS.name, seconds=_API_SECONDS)
         consumer = await consumer_info(

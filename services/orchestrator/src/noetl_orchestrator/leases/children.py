@@ -30,7 +30,7 @@ Raises:
 
 
 async def none_completed(_execution_ids: Sequence[int]) -> list[int]:
-    """Where there is one shard only, nothing is on another."""
+    """Return no execution: with one shard only, there is none on another."""
     return []
 
 

@@ -115,7 +115,7 @@ WHERE s.execution_id = $1::BIGINT
 ON CONFLICT (execution_id, event_id, child_id) DO NOTHING;
 
 -- name: find_origin
--- What a child takes over from its parent's start.
+-- The fields that a child inherits from its parent's start.
 SELECT
     e.meta -> 'trace' AS trace,
     e.meta ->> 'owner' AS owner,

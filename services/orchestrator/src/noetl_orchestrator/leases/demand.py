@@ -1,4 +1,4 @@
-"""The demand for workers: how many commands of each pool wait, and how many run."""
+"""The demand for workers: the numbers of waiting and running commands of each pool."""
 
 from noetl_common.pg.database import Database
 from noetl_contract.http.system.state import WorkerLoad
@@ -24,6 +24,6 @@ class Demand:
         return PoolDemands(pools=[PoolDemand(**row) for row in rows])
 
     async def read_loads(self) -> list[WorkerLoad]:
-        """Return how many commands each worker has, those with the most first."""
+        """Return the number of commands of each worker, the most loaded first."""
         rows = await self._db.fetch("count_by_worker", _MOST_WORKERS)
         return [WorkerLoad(**row) for row in rows]

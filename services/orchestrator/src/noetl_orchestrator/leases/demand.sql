@@ -32,7 +32,7 @@ FROM (
         AND ($1::TEXT IS NULL OR c.pool = $1)
     GROUP BY c.pool
     UNION ALL
-    -- Nobody (an empty name) has what its worker could not begin: it waits for another one.
+    -- A command that its worker could not begin has an empty worker id: it waits for another one.
     SELECT
         c.pool, count(*) FILTER (WHERE c.worker_id = '') AS waiting,
         count(*) FILTER (WHERE c.worker_id IS DISTINCT FROM '') AS running,

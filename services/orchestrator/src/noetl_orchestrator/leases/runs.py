@@ -1,4 +1,4 @@
-"""Runs of commands: a worker asks which of those that it still runs are over."""
+"""Runs of commands: answers to workers that ask which of their runs are over."""
 
 from noetl_common.pg.database import Database
 from noetl_contract.http.workers.runtimes import RunningCommand
@@ -12,7 +12,7 @@ class Runs:
         self._db = database.with_statements(__package__, "runs.sql")
 
     async def on_over(self, query: RunsQuery) -> RunsOver:
-        """Return the runs whose tools are to be stopped; those unknown here are not among them."""
+        """Return the runs whose tools have to be stopped; unknown runs are not among them."""
         runs = query.runs
         rows = await self._db.fetch(
             "find_runs_over",

@@ -33,7 +33,7 @@ type _Seen = tuple[datetime, datetime | None, bool]
 
 
 class _Counting(Caller):
-    """Has a command announced again that was not exhausted after all."""
+    """Requeues a command that has attempts left."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class _Counting(Caller):
         self._announce = announce
 
     async def answered(self, answer: Answer) -> None:
-        """Announce it, if the decision has left it open."""
+        """Requeue the command, if the decision has left it open."""
         if answer.body != NOT_EXHAUSTED:
             return
         try:
@@ -81,15 +81,15 @@ class Sweeper:
         self._last_seen: dict[str, _Seen] = {}
 
     def has_news(self) -> bool:
-        """Whether a worker has registered again, left or fallen silent since the last look."""
+        """Return whether a worker registered again, left or fell silent since the last look."""
         workers = self._liveness.workers
         return workers is not None and bool(self._changed(self._news(workers, self._make_facts())))
 
     async def sweep(self) -> bool:
-        """Repeat commands whose holder is gone, among those with an expired lease or news of it.
+        """Requeue commands whose worker is gone, among those with an expired lease or news of it.
 
-        A command whose result is in the log ends from it, whoever is gone. Return False if nobody
-        may be judged now.
+        A command whose result is in the log ends from it, even if its worker is gone. Return False
+        if no worker may be judged now.
         """
         age = await self._broker.oldest_ingress_seconds()
         if age is None or age > self._settings.ingress_backlog_seconds:
@@ -114,7 +114,7 @@ class Sweeper:
                 ended = ResultRecorded(command.event_id, command.attempts)
                 self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
         orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
-        # Runs that were given back are among the holds: the decision tells them apart.
+        # Runs that were given back are among the holds: the decision distinguishes them.
         most = facts.limits.max_attempts
         exhausted = [one for one in orphans if one.holds >= most or not _is_repeatable(one)]
         for command in exhausted:
@@ -125,7 +125,7 @@ class Sweeper:
         return True
 
     async def _release_handed(self, workers: Sequence[tuple[str, WorkerSeen]]) -> None:
-        """Have commands published that went with answers to processes that are gone (W25)."""
+        """Publish commands that were dispatched with answers to processes that are gone (W25)."""
         gone = [
             (name, None, seen.deregistered_at)
             if seen.deregistered_at is not None
@@ -141,7 +141,7 @@ class Sweeper:
         metrics.HANDED_RELEASED.inc(await self._repetitions.send(handed))
 
     async def _announce(self, commands: Sequence[HeldCommand]) -> None:
-        """Notify again; a paused one is looked at again when its lease is over once more."""
+        """Requeue commands; a paused one is looked at again when its lease is over once more."""
         await self._repetitions.send([one for one in commands if not self._is_withheld(one)])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
@@ -178,7 +178,7 @@ class Sweeper:
         if reason is None:
             return False
         if reason == NEVER_BEGAN and command.notifications:
-            return True  # it waits for a worker, which is told once
+            return True  # it waits for a worker, which is notified once
         metrics.RECLAIMED.labels(reason).inc()
         _log.warning(
             "command_orphaned",
@@ -191,7 +191,7 @@ class Sweeper:
         return True
 
     async def sweep_unclaimed(self) -> None:
-        """Publish commands that are unclaimed for too long, and those that no worker told of."""
+        """Publish commands that are unclaimed for too long, or were dispatched and not reported."""
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
@@ -230,9 +230,9 @@ class Sweeper:
                 found = await self._store.take_withheld(paths, pools, until=until, limit=limit)
                 ready = [one for one in found if not self._is_withheld(one)]
                 if ready:
-                    lost, untold = await self._no_longer_waiting(ready)
+                    lost, uncertain = await self._no_longer_waiting(ready)
                     await self._repetitions.send(lost)
-                    unknown += len(untold)
+                    unknown += len(uncertain)
                 if len(found) < limit:
                     break
             is_done = not unknown
@@ -246,8 +246,8 @@ class Sweeper:
     ) -> tuple[list[HeldCommand], list[HeldCommand]]:
         """Leave out commands that wait in the outbox, or in the stream for a worker.
 
-        The second list has those of which the broker didn't tell: sent again, they might be there
-        twice.
+        The second list has those for which the broker didn't answer: sent again, they might be
+        there twice.
         """
         published = await self._store.find_published(
             [(command.execution_id, command.event_id) for command in commands]
@@ -274,7 +274,7 @@ class Sweeper:
 
 
 def _waits_behind(row: Publication, reached: tuple[datetime, int] | None) -> bool:
-    """Whether a published command is still to be given to its pool."""
+    """Return whether a published command has not been delivered to its pool yet."""
     return (
         reached is not None
         and row.stream_sequence is not None

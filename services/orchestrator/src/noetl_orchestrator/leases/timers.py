@@ -41,7 +41,7 @@ _BEGAN = monotonic()
 
 
 def process_age_seconds() -> float:
-    """Return for how long this process has run."""
+    """Return the age of this process, in seconds."""
     return monotonic() - _BEGAN
 
 

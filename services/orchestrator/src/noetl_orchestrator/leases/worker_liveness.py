@@ -88,7 +88,7 @@ class WorkerLiveness:
         self._edge_since = since if self._edge_since is None else max(self._edge_since, since)
 
     def rest(self, *, is_busy: bool) -> bool:
-        """Say whether the next question can wait: nothing is held, and the last one is young.
+        """Return whether the next question can wait: nothing is held, and the last one is young.
 
         The last answer counts until the next one then; the first held command ends the rest.
         """

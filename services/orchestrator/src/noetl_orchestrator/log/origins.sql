@@ -1,7 +1,7 @@
--- The executions that restarted ones go on from, on the shard that both are on.
+-- The origins of restarted executions, on the shard that both are on.
 
 -- name: read_ends
--- The first row of a log and the one that ended it. $1 execution id, $2 position of that one
+-- The first row of a log and its terminal row. $1 execution id, $2 position of the latter
 SELECT {log_row}
 FROM noetl.event AS e
 WHERE
@@ -10,8 +10,9 @@ WHERE
 ORDER BY e.position;
 
 -- name: find_end
--- Where a log ended, in a page of it from its end on: null where no row of the page says so; and
--- where the page begins. $1 execution id, $2 position before which to look, $3 rows of a page
+-- The position of the terminal event in a page of a log, read backwards, null where the page has
+-- none; and the begin of the page. $1 execution id, $2 position before which to look, $3 rows of a
+-- page
 SELECT
     min(p.position) FILTER (
         WHERE p.event_type IN (
@@ -43,14 +44,14 @@ WHERE r.execution_id = $2::BIGINT
 ON CONFLICT (execution_id, origin_execution_id) DO NOTHING;
 
 -- name: find_origins
--- The executions that one goes on from. $1 execution id
+-- The origins of an execution. $1 execution id
 SELECT r.origin_execution_id
 FROM noetl.restart AS r
 WHERE r.execution_id = $1::BIGINT;
 
 -- name: read_runs
--- A page of a log: what tells of runs and entries. The context of commands is large, and not
--- needed. $1 execution id, $2 position behind which to begin, $3 last position, $4 limit
+-- A page of a log: the rows of runs and entries. The context of commands is large, and not needed.
+-- $1 execution id, $2 position behind which to begin, $3 last position, $4 limit
 SELECT
     e.execution_id, e.position, e.event_id, e.event_type,
     e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,

@@ -19,8 +19,8 @@ FROM noetl.command AS c;
 -- $5 commands, $6 changes of commands, $7 timers, $8 ids of timers done, $9 request keys,
 -- $10-$12 snapshots, $13-$20 outbox rows, $21-$38 events.
 -- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
--- What few turns need would cost the others a third of the time, even if there is none of it:
--- `commit_steps` and `commit_handed` have no parts for it.
+-- The parts that few turns need would cost the others a third of the time, even if unused:
+-- `commit_steps` and `commit_handed` leave them out.
 -- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
 -- lock, and updates compare with = ANY: for the planner this is no join by hash or merge, which on
 -- small tables would read the whole index, and go on to when they have grown. For the same reason
@@ -502,18 +502,18 @@ WHERE scope = 'unended'
 
 -- name: join_families
 -- Origin of starts that name a parent, and their count in its family, in one round trip.
--- $1 children, $2 their parents, $3 roots that other shards have told, $4 which of them count.
+-- $1 children, $2 their parents, $3 roots that other shards answered, $4 which of them count.
 -- A family is counted on each shard; its row is a request key, which is purged when unused.
 -- A parent that no playbook started, such as a subscription, begins no family.
 WITH asked AS MATERIALIZED (
     SELECT
-        a.child, a.parent, a.told, a.counts,
+        a.child, a.parent, a.given_root, a.counts,
         EXISTS(
             SELECT FROM noetl.execution_state AS s WHERE s.execution_id = a.child
         ) AS is_known
     FROM
         unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BOOLEAN[])
-            AS a (child, parent, told, counts)
+            AS a (child, parent, given_root, counts)
 ),
 
 origin AS MATERIALIZED (
@@ -522,7 +522,7 @@ origin AS MATERIALIZED (
         e.meta ->> 'owner' AS owner, e.meta ->> 'namespace' AS namespace,
         coalesce((e.meta ->> 'depth')::INTEGER, 0) AS parent_depth,
         coalesce(
-            a.told, (e.meta ->> 'root_execution_id')::BIGINT,
+            a.given_root, (e.meta ->> 'root_execution_id')::BIGINT,
             CASE WHEN e.event_type = 'playbook_started' THEN a.parent END
         ) AS root
     FROM asked AS a
@@ -816,8 +816,8 @@ RETURNING
 
 -- name: take_unclaimed
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
--- the sweep does not multiply a long queue (O3). And those that were handed to a worker which has
--- told nothing of them, once it may no longer start them (W25).
+-- the sweep does not multiply a long queue (O3). And those that were dispatched with an answer to a
+-- worker that has not reported them, once it may no longer start them (W25).
 -- $1 first pause, $2 longest pause in seconds, $3 most rows, $4 for how long a worker may start.
 UPDATE noetl.command AS c
 SET
@@ -977,9 +977,9 @@ FROM put_back AS p;
 SELECT clock_timestamp() AS now;
 
 -- name: find_handed
--- Commands that were handed to workers with the answers to these outcomes, and not told of since:
--- one an outcome at most. They were issued after the command that it ended: for an execution with
--- many commands that leaves few. Clocks of replicas may differ by a minute.
+-- Commands that were dispatched to workers with the answers to these outcomes, and not reported
+-- since: one an outcome at most. They were issued after the command that it ended: for an execution
+-- with many commands that leaves few. Clocks of replicas may differ by a minute.
 -- $1 execution ids, $2 event ids of the commands whose outcome was answered
 WITH wanted AS MATERIALIZED (
     SELECT *
@@ -1008,11 +1008,11 @@ INNER JOIN noetl.command AS c
     AND c.event_id = f.event_id;
 
 -- name: find_handed_to
--- The same of processes that are gone: the commands whose outcomes were answered name them. Only
--- what was handed over before: news of a worker may be old. What is no longer recent is published
--- anyway.
+-- Commands dispatched to a worker process that has left or restarted; the commands whose outcomes
+-- were answered name it. Only those dispatched before $3, as news of a worker may be old, and not
+-- older than $4: older ones are published anyway.
 -- $1 names of workers, $2 the process that has each name now, null when it has left, $3 since when,
--- $4 how recent
+-- $4 age in seconds
 WITH recent AS MATERIALIZED (
     SELECT p.execution_id, p.event_id, p.handed_for, p.created_at
     FROM noetl.command AS p

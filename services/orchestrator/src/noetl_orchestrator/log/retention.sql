@@ -55,7 +55,7 @@ SELECT ARRAY[
 SELECT format('DROP TABLE noetl.%I', $1::TEXT);
 
 -- name: is_needed
--- Whether a range has executions or subscriptions that run or ended lately, rows to publish, or
+-- True if a range has executions or subscriptions that run or ended lately, rows to publish, or
 -- executions that no archive has as they are.
 -- $1 lower and $2 upper bound, $3 ends before this time are old, $4 whether archives count
 SELECT
@@ -78,7 +78,7 @@ SELECT
             AND o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
     )
     OR EXISTS (
-        -- What goes on from one of them still reads its results.
+        -- A restarted execution still reads the results of its origin.
         SELECT FROM noetl.restart AS r
         INNER JOIN noetl.execution_state AS s
             ON s.execution_id = r.execution_id

@@ -1,9 +1,9 @@
-"""When the next timer and the next lease come due: what the loops over both sleep for.
+"""Times of the next due timer and the next end of a lease, until which the loops sleep.
 
 The database knows all rows; it is asked every few seconds and after each look for due rows. In
-between the commits of this process say what they add, so that its own rows are never late. A row of
-another replica is that one's to look for; only if it ends meanwhile, the row waits for the next
-question, which is the longest delay.
+between the commits of this process report the rows that they add, so that its own rows are never
+late. A row of another replica is looked for by that replica; only if it ends meanwhile, the row
+waits for the next question, which is the longest delay.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class _Change(Protocol):
 
     @property
     def lease_until(self) -> datetime | None:
-        """When its lease ends."""
+        """The end of its lease."""
 
 
 class _Timer(Protocol):
@@ -31,7 +31,7 @@ class _Timer(Protocol):
 
     @property
     def due_at(self) -> datetime:
-        """When it is due."""
+        """The time at which it is due."""
 
 
 class Agenda:
@@ -39,7 +39,7 @@ class Agenda:
 
     Args:
         read: asks the database.
-        clock: tells whether a time has come.
+        clock: decides whether a time has come.
     """
 
     def __init__(self, read: Callable[[], Awaitable[NextLooks]], clock: DatabaseClock) -> None:
@@ -67,7 +67,7 @@ class Agenda:
     # -- what loops ask ----------------------------------------------------------------
 
     async def ask(self) -> None:
-        """Ask the database for what is next.
+        """Ask the database for the next times.
 
         Raises:
             NoetlError: no answer; what was known still counts.
@@ -96,11 +96,11 @@ class Agenda:
         return self._known is None or self._known.pending is not None
 
     def is_timer_due(self) -> bool:
-        """Whether a timer is due, or nothing is known."""
+        """Return whether a timer is due, or nothing is known."""
         return self._known is None or self._is_over(self._next_timer())
 
     def is_lease_over(self) -> bool:
-        """Whether a lease has ended, or nothing is known."""
+        """Return whether a lease has ended, or nothing is known."""
         return self._known is None or self._is_over(self._next_lease())
 
     async def wait_for_timer(self, longest_seconds: float) -> bool:

@@ -65,8 +65,8 @@ class CachedExecution:
         tail_bytes: bytes of the events after the snapshot, roughly.
         newest: the position that another replica has sent.
         chain: of its log; None when part of the log was written without one.
-        handed: commands that went to workers with an answer and were not told of since, by event
-            id: the command whose outcome was answered.
+        handed: commands that were dispatched with an answer and not reported since, by event id:
+            the command whose outcome was answered.
     """
 
     execution: ExecutionLike
@@ -155,7 +155,7 @@ class ExecutionCache:
             self._ended.pop(execution_id, None)
 
     def forget_ended(self) -> None:
-        """Drop executions that ended some time ago: what comes for one now is rare, and late."""
+        """Drop executions that ended some time ago: later messages for them are rare."""
         latest = self._clock() - _ENDED_SECONDS
         while self._ended:
             execution_id, ended_at = next(iter(self._ended.items()))
@@ -164,7 +164,7 @@ class ExecutionCache:
             self.forget(execution_id)
 
     def forget_where(self, is_unwanted: Callable[[int], bool]) -> int:
-        """Drop the entries of executions for which this is true; return their number."""
+        """Drop the entries of executions for which a predicate holds; return their number."""
         unwanted = [execution_id for execution_id in self._entries if is_unwanted(execution_id)]
         for execution_id in unwanted:
             self.forget(execution_id)

@@ -1,11 +1,11 @@
-"""Which playbooks are slow to decide: others must not wait behind each of their executions."""
+"""Playbooks that are slow to decide, so that others need not wait behind their executions."""
 
 from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.inputs import Input
 
 from noetl_orchestrator.memory.cache import ExecutionCache
 
-# What the newest decision counts for; a single one that took a pause of the process is soon gone.
+# Weight of the newest decision; a single outlier, such as a pause of the process, soon fades.
 _NEWEST = 0.3
 _LEAST_PART = 0.05
 _MOST_PLAYBOOKS = 10_000
@@ -25,7 +25,7 @@ class Costs:
         self._averages: dict[int, float] = {}
 
     def note(self, catalog_id: int, seconds: float) -> None:
-        """Note what a decision has taken."""
+        """Note the processor time of a decision."""
         if seconds < self._slow_seconds * _LEAST_PART and catalog_id not in self._averages:
             return
         average = self._averages.pop(catalog_id, 0.0)
@@ -40,7 +40,7 @@ class Costs:
         return self._averages.get(catalog_id, 0.0) >= self._slow_seconds
 
     def has_slow(self, execution_id: int, message: Input) -> bool:
-        """Return whether an input is known to be of a slow playbook."""
+        """Return whether an input belongs to an execution of a slow playbook, if that is known."""
         if not self._averages:
             return False
         if isinstance(message, ExecuteMessage):

@@ -1,4 +1,4 @@
-"""Joins that wait, for whoever asks why an execution stands."""
+"""Waiting joins, for diagnosis of an execution that doesn't move."""
 
 from noetl_contract.events import EventRow
 from noetl_contract.http.executions.why import OpenJoin, OpenJoins
@@ -14,7 +14,7 @@ _PLAYBOOK_SECONDS = 1.0
 
 
 class Joins:
-    """Answer ``noetl_rpc.orchestrator.<shard>.joins``, from what is committed."""
+    """Answer ``noetl_rpc.orchestrator.<shard>.joins``, from the committed state."""
 
     def __init__(self, store: Store, loader: Loader, playbooks: Playbooks) -> None:
         self._store = store
@@ -22,7 +22,7 @@ class Joins:
         self._playbooks = playbooks
 
     async def on_joins(self, query: JoinsQuery) -> OpenJoins:
-        """Return the joins that wait; none where execution or playbook can't be had."""
+        """Return the waiting joins; none where execution or playbook can't be loaded."""
         execution_id = query.execution_id
         entry = (await self._loader.load([execution_id])).get(execution_id)
         if entry is None or not entry.execution.state.waiting:

@@ -1,7 +1,7 @@
-"""How much of a core this process wants, and whether its machine has some to spare.
+"""Processor load: the share of a core that this process wants, and spare time of the machine.
 
-What it wants is what it got and what it waited for in the kernel's queue: on a machine that has
-no time left a process gets little, however much there is to do.
+The wanted share is the time used plus the time waited in the kernel's run queue: on a machine that
+has no time left a process gets little, however much there is to do.
 """
 
 import os
@@ -17,7 +17,7 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a look has found.
+    """One measurement of the load.
 
     Attributes:
         wanted: processor time wanted since the last look, 1 for all that the process may have.
@@ -29,7 +29,7 @@ class Load:
 
 
 class LoadMeter:
-    """Looks at this process and its machine; where the kernel tells nothing, by time used alone."""
+    """Measures this process and its machine; without data of the kernel, by time used alone."""
 
     def __init__(self) -> None:
         self._cores = os.cpu_count() or 1
@@ -51,7 +51,7 @@ class LoadMeter:
 
 
 def _waited_seconds() -> float:
-    """Return for how long the main thread was ready to run and had no core."""
+    """Return the seconds for which the main thread was ready to run and had no core."""
     try:
         return int(_SCHEDULED.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):

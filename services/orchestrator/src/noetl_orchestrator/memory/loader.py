@@ -63,7 +63,7 @@ class RowRequest:
         ]
 
     def provide(self, rows: Iterable[EventRow], iterations: Iterable[EventRow]) -> None:
-        """Give the execution the rows that were read, and those of this turn."""
+        """Pass the execution the rows that were read, and those of this turn."""
         known = (*iterations, *_new_iterations(self.new_rows))
         self.execution.provide(
             [*rows, *(row for row in self.new_rows if row.position in self.need.positions)],
@@ -146,7 +146,7 @@ class Loader:
             request.provide(rows.get(execution_id, ()), iterations.get(execution_id, ()))
 
     async def _provide_origin(self, request: RowRequest, need: OriginNeed) -> None:
-        """Read of the execution that a restarted one goes on from, if there is one."""
+        """Read the rows of a restarted execution's origin, if there is one."""
         if need.after is not None:
             rows = await self._origins.read_runs(
                 need.execution_id, after=need.after, up_to=need.up_to, limit=_ORIGIN_ROWS

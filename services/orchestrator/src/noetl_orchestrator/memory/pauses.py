@@ -1,4 +1,4 @@
-"""Paths and pools whose commands are withheld, as the catalog has told."""
+"""Paused paths and pools, as the catalog has answered."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ class Pauses:
         self._lifted: set[PauseTarget] = set()
 
     def update(self, pauses: Iterable[PauseTarget]) -> None:
-        """Take what holds now."""
+        """Replace the pauses by those in force now."""
         paused = list(pauses)
         paths = frozenset(one.name for one in paused if one.kind == "path")
         pools = frozenset(one.name for one in paused if one.kind == "pool")
@@ -35,7 +35,7 @@ class Pauses:
         )
 
     def take_lifted(self) -> tuple[list[str], list[str]]:
-        """Return paths and pools that were taken back since the last time."""
+        """Return paths and pools whose pause was lifted since the last time."""
         lifted, self._lifted = self._lifted, set()
         return (
             [one.name for one in lifted if one.kind == "path"],
@@ -43,6 +43,6 @@ class Pauses:
         )
 
     def give_back(self, paths: Iterable[str], pools: Iterable[str]) -> None:
-        """Take back what `take_lifted` gave, whose commands could not be handed out."""
+        """Undo `take_lifted` for paths and pools whose commands could not be published."""
         self._lifted |= {PauseTarget(kind="path", name=name) for name in paths}
         self._lifted |= {PauseTarget(kind="pool", name=name) for name in pools}

@@ -25,7 +25,7 @@ type FetchContent = Callable[[int], Awaitable[str]]
 class PlaybookNotUsable(Permanent):
     """A version that does not exist or can't be parsed, with status and text of the answer.
 
-    ``hint`` is the exact reason, where the text is too general to tell it.
+    ``hint`` is the exact reason, where the text is too general.
     """
 
     template = "{reason}"

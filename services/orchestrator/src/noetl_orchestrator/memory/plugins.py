@@ -18,7 +18,7 @@ type AskPlugins = Callable[[Sequence[str], str | None], Awaitable[JsonObject | N
 
 
 def catalog_plugins(rpc: RpcClient) -> AskPlugins:
-    """Return a function that asks the catalog for the versions that count now."""
+    """Return a function that asks the catalog for the current versions of plug-ins."""
 
     async def ask(names: Sequence[str], namespace: str | None) -> JsonObject | None:
         try:

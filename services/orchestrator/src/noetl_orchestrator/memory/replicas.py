@@ -1,9 +1,10 @@
-"""The replicas of one shard: who is there, and which one owns an execution.
+"""The replicas of one shard: their liveness, and the owner of each execution.
 
 Any replica may decide any execution: the position check of the commit keeps the log consistent.
-But one that decides what another has in memory makes both read rows. So each execution has an
-owner among the replicas, which all of them compute alike, and writes are requested of it (ADR 8).
-Who commits to an execution of another replica tells its new position. All of this may be lost.
+But deciding an execution that another replica has in memory makes both read rows. So each execution
+has an owner among the replicas, which all of them compute alike, and writes are requested of it
+(ADR 8). A replica that commits to an execution of another one sends its new position. All of these
+messages may be lost.
 
 Only as many replicas own executions as have work for a core: many executions decided in one turn
 and one commit cost a third of as many that are decided alone. The others are ready to follow.
@@ -35,7 +36,7 @@ _ALONE_SECONDS = 1.0
 _HOT, _HOT_LOOKS = 0.8, 3
 _COLD, _COLD_LOOKS = 0.5, 20
 _TOGETHER_SECONDS = 0.5
-# Of one that hangs. Who has died is noticed earlier: nobody listens then.
+# Of a replica that hangs. A dead one is noticed earlier, by the broker's "no responders".
 _ABSENCE_SECONDS = 5.0
 _LATE_SECONDS = 1.5
 # Of the database, with which this process lets siblings own what it owns.
@@ -56,7 +57,7 @@ class Replicas:
         shard: of these replicas.
         fewest_active: replicas that own executions however little there is to do.
         monotonic: a clock in seconds.
-        look: tells how busy this process and its machine are.
+        look: measures the load of this process and its machine.
 
     Attributes:
         name: of this process, new with each; names of older processes come first.
@@ -105,7 +106,7 @@ class Replicas:
     def all_read_names(self) -> bool:
         """Return whether every sibling reads commands that name their workload.
 
-        Not before siblings had time to tell, by the second time that this process was shown.
+        False until siblings had time to answer, by the second time that this process was shown.
         """
         return self._has_looked and self._heard.keys() <= self._namers
 
@@ -118,7 +119,7 @@ class Replicas:
     def owned_buckets(self) -> frozenset[int]:
         """Return the buckets whose executions this process owns.
 
-        None before siblings had time to tell that they own them.
+        Empty until siblings had time to announce that they own them.
         """
         if not (self._has_looked and self.is_active):
             return frozenset()
@@ -138,7 +139,7 @@ class Replicas:
         return None if owner == self.name else owner
 
     async def listen(self) -> Sequence[Subscription]:
-        """Subscribe to what siblings tell, and to a subject that tells them of this one's end."""
+        """Subscribe to siblings' messages, and to a subject whose loss shows this one's end."""
         return [
             await self._bus.subscribe(self._subject, self._take),
             await self._bus.subscribe(replica_subject(self.name), lambda _knock: None),
@@ -154,7 +155,7 @@ class Replicas:
             await self.send(moved)
 
     async def forget_and_tell(self, moved: Mapping[int, int]) -> None:
-        """Drop cached executions whose log has grown, and tell siblings their positions."""
+        """Drop cached executions whose log has grown, and send siblings their positions."""
         for execution_id in moved:
             self._cache.forget(execution_id)
         if self._heard and moved:
@@ -168,24 +169,24 @@ class Replicas:
             return  # too large, or no connection: the position check makes up for it
 
     async def show(self) -> None:
-        """Tell siblings that this process is there, and forget those not heard for long."""
+        """Announce this process to siblings, and drop those not heard for long."""
         self._loads[self.name] = self._look()
         self._choose()
         await self.send(())
         await self._knock()
         self._shows += 1
         if self._shows == 2:
-            self._tell_change()
+            self._notify_change()
         now = self._monotonic()
         was_late, self._shown_at = now - self._shown_at > _LATE_SECONDS, now
         if was_late:
-            return  # what they told meanwhile is still to be read
+            return  # messages of siblings that came meanwhile are still to be read
         late = now - _ABSENCE_SECONDS
         for name in [name for name, heard_at in self._heard.items() if heard_at < late]:
             self.lose(name)
 
     async def _knock(self) -> None:
-        """Send owners an empty message: the broker tells of those that have died."""
+        """Send owners an empty message: for dead ones the broker answers "no responders"."""
         for owner in self._active:
             if owner in self._heard:
                 try:
@@ -196,20 +197,20 @@ class Replicas:
                     return
 
     def _unheard_subject(self, name: str) -> str:
-        """Return the subject on which the broker tells that nobody hears a sibling."""
+        """Return the subject of the broker's "no responders" for a sibling."""
         subject = self._unheard.get(name)
         if subject is None:
             subject = self._unheard[name] = self._bus.inbox().fresh_subject()
 
-            def told(incoming: Incoming) -> None:
+            def on_answer(incoming: Incoming) -> None:
                 if incoming.is_no_responders:
                     self.lose(name)
 
-            self._bus.inbox().register(subject, told)
+            self._bus.inbox().register(subject, on_answer)
         return subject
 
     def leave(self) -> None:
-        """Tell siblings that this process takes no more messages, now and with its last commits."""
+        """Announce that this process takes no more messages, now and with its last commits."""
         self._has_left = True
         self._bus.send_nowait(self._subject, self._encoded(()))
 
@@ -235,7 +236,7 @@ class Replicas:
             await self.send(())
 
     def lose(self, name: str) -> None:
-        """Take a sibling for gone, until it is heard again."""
+        """Treat a sibling as gone, until it is heard again."""
         if self._heard.pop(name, None) is None:
             return
         self._namers.discard(name)
@@ -277,7 +278,7 @@ class Replicas:
             self._cache.note_newer(execution_id, position)
 
     def _hear(self, name: str, message: ReplicaMoves) -> None:
-        """Take what a sibling tells of itself."""
+        """Record a sibling's message about itself."""
         is_new = name not in self._heard
         self._heard[name] = self._monotonic()
         if message.get("names"):
@@ -294,7 +295,7 @@ class Replicas:
             self._bus.send_nowait(self._subject, self._encoded(()))
 
     def _choose(self) -> None:
-        """Change which replicas own executions, if this is the oldest."""
+        """Choose the replicas that own executions, if this is the oldest."""
         names = self._names()
         if names[0] != self.name:
             self._hot_looks = self._cold_looks = 0
@@ -344,9 +345,9 @@ class Replicas:
             is_active=self.is_active,
             dropped_copies=dropped,
         )
-        self._tell_change()
+        self._notify_change()
 
-    def _tell_change(self) -> None:
+    def _notify_change(self) -> None:
         for tell in self.changed:
             tell()
 

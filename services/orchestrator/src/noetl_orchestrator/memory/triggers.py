@@ -1,4 +1,4 @@
-"""What the catalog knows for ends of executions: triggers, and playbooks by path."""
+"""Look-ups at the catalog for ends of executions: triggers, and playbooks by path."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -25,7 +25,7 @@ class Triggers:
         self.known = tuple(known)
 
     async def ask(self, rpc: RpcClient) -> None:
-        """Ask the catalog; what was known stays when it doesn't answer.
+        """Refresh the triggers from the catalog; the known ones stay when it doesn't answer.
 
         Raises:
             NoetlError: no answer.
