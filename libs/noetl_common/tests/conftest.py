@@ -1,4 +1,4 @@
-"""What several files of tests share."""
+"""Fixtures that several files of tests share."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +35,7 @@ async def own_bus(own_nats: NatsServer) -> AsyncIterator[Bus]:
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    """Undo what a test does to the logs of the process."""
+    """Restore the logging of the process after a test."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     known = structlog.get_config()

@@ -25,7 +25,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 @dataclass
 class SetClock:
-    """A clock that shows what it is told."""
+    """A clock whose time the test sets."""
 
     ms: int = EPOCH_MS + 1_000
 
@@ -232,7 +232,7 @@ async def test_leasing_waits_for_the_catalog(bus: Bus) -> None:
 
     answers = bus.nc.stats["in_msgs"]
     leasing = asyncio.create_task(lease())
-    # The broker's answer that nobody listens.
+    # The broker's answer "no responders".
     await eventually(lambda: bus.nc.stats["in_msgs"] > answers)
     assert not leased.is_set()
     async with catalog.served(bus):

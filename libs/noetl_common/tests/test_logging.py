@@ -1,4 +1,4 @@
-"""What reaches the logs, and what must not."""
+"""Content of log lines, and secrets that must not be in them."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Where a setting comes from, for people; what is secret is never told."""
+"""Sources of settings, as shown to operators; secrets are never shown."""
 
 from pathlib import Path
 

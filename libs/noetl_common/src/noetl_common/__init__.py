@@ -1,3 +1,3 @@
-"""How NoETL services live: bus, database pool, settings, logging."""
+"""Shared parts of NoETL services: bus, database pool, settings, logging."""
 
 # size: each module is a part of its own of a service; what belongs together has a folder

@@ -1,4 +1,4 @@
-"""The messages that tell of a commit, the same from who commits and from the relay (O1, O4, O6)."""
+"""Messages that announce a commit, built alike by orchestrator and outbox (O1, O4, O6)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class CommitMessages:
 
     @classmethod
     def of(cls, settings: EventRelaySettings, *, shard: int) -> Self:
-        """Return the builder for what orchestrator and outbox are both told."""
+        """Return the builder for the settings that orchestrator and outbox share."""
         return cls(shard, settings.relayed_types(), settings.outbox_event_max_bytes)
 
     def are_wanted(self, event_type: str) -> bool:

@@ -1,7 +1,7 @@
-"""`python -m noetl_common.healthcheck`: whether the service of this container is ready.
+"""`python -m noetl_common.healthcheck`: the readiness check of this container's service.
 
-Asks for ``/readyz`` at the address that the service was told, and ends with 0 when the answer is
-200; else with 1 and what was answered, which the container engine keeps. It is started every few
+Asks for ``/readyz`` at the service's configured address, and ends with 0 when the answer is
+200; else with 1 and the answer, which the container engine keeps. It is started every few
 seconds beside the service, so it loads no more than a socket.
 """
 
@@ -20,7 +20,7 @@ def answer(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) 
     """Return the first bytes of the service's answer.
 
     Raises:
-        OSError: nobody answers, or not in time.
+        OSError: no answer, or not in time.
         ValueError: the port is no number.
     """
     host = environment.get("NOETL_HTTP_HOST", "127.0.0.1")
@@ -41,7 +41,7 @@ def answer(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) 
 
 
 def main() -> int:
-    """Print what is wrong; return the exit code."""
+    """Print the reason if the service isn't ready; return the exit code."""
     try:
         got = answer(os.environ)
     except (OSError, ValueError) as error:

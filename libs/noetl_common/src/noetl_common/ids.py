@@ -67,7 +67,7 @@ class SnowflakeIds:
 
     @property
     def is_minting(self) -> bool:
-        """Whether ids are made now."""
+        """Whether ids can be made now."""
         return self._obstacle() is None
 
     async def is_ready(self) -> bool:
@@ -115,7 +115,7 @@ class SnowflakeIds:
         self._most_ms = up_to_ms - EPOCH_MS
 
     def forbid(self, reason: str) -> None:
-        """Make no ids until allowed again."""
+        """Stop making ids until allowed again."""
         self._forbidden = reason
 
     def _obstacle(self) -> str | None:
@@ -137,13 +137,13 @@ def time_of_id_ms(identifier: int) -> int:
 
 
 def shard_of_name(name: str, *, shard_count: int) -> int:
-    """Return the shard on which everything of a name meets."""
+    """Return the shard of a name, by its hash."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) % max(shard_count, 1)
 
 
 def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
-    """Mint an id on the shard on which everything of this name meets."""
+    """Mint an id on the shard of a name."""
     shard = shard_of_name(name, shard_count=shard_count)
     while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
         pass  # the next one falls elsewhere; after a few one falls here
@@ -191,7 +191,7 @@ async def lease_machine_id(
 
 
 def _holder(name: str) -> str:
-    """Return a name that no other process has, also after a restart under the same number."""
+    """Return a name unique to this process, also after a restart under the same process id."""
     return f"{name}:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
@@ -224,7 +224,7 @@ class _Lease:
             pause = self._seconds / 3 if await self._renew(ids) else _FIRST_PAUSE_SECONDS * 5
 
     async def _renew(self, ids: SnowflakeIds) -> bool:
-        """Renew the lease; whether ids may be made now."""
+        """Renew the lease; return whether ids may be made now."""
         asked = monotonic()
         reserved = max(self._clock(), ids.high_water_ms) + int(self._seconds * 1000)
         wanted = MachineRenewRequest(

@@ -1,4 +1,4 @@
-"""Prometheus metrics that may be asked for twice.
+"""Prometheus metrics that may be created twice.
 
 The client library refuses to register a name again. Parts of a process (two pull loops, two
 apps in one test run) share their families instead, so these functions get or create.

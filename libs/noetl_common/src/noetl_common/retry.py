@@ -1,4 +1,4 @@
-"""Trying again: a decorator for calls, an iterator for loops, a pace for looks."""
+"""Retries and pauses: a decorator for calls, an iterator for loops, a pace for polling."""
 
 import asyncio
 import random
@@ -92,7 +92,7 @@ class _Attempts:
 
 
 class Pace:
-    """Short pauses while there is something, longer ones the longer there is nothing.
+    """Pauses between polls: short while there is work, doubling while there is none.
 
     Each look that finds nothing doubles the pause, so what a lost announcement leaves behind waits
     for about as long as it was quiet before, and for the longest pause at most.
@@ -108,7 +108,7 @@ class Pace:
         self._next = shortest
 
     def after(self, found: object) -> float:
-        """Return the seconds to the next look, after one that found something or nothing."""
+        """Return the seconds to the next poll, given the result of the last one."""
         if found:
             self.reset()
         pause = self._next

@@ -77,7 +77,7 @@ def server_config(
 
 
 def allow_connections(wanted: int) -> int:
-    """Let the process have as many files open as connections need; return how many it may have."""
+    """Raise the limit of open files for a number of connections; return the number allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     if soft < needed:

@@ -1,4 +1,4 @@
-"""The life of a process: open its parts, run its loops, report its health, end in order."""
+"""The lifecycle of a process: open its parts, run its loops, report its health, end in order."""
 
 import asyncio
 import sys
@@ -50,7 +50,7 @@ class Service:
         self._not_ready: str | None = _STARTING
         metrics.gauge("noetl_up", "1 while the process runs.").set(1)
         tell_build(name, revision=settings.build_revision)
-        _tell(settings)
+        _publish(settings)
 
     # -- for the parts -------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Service:
         self._checks[name] = check
 
     def measure_when_read(self, name: str, measure: Measure, *gauges: Gauge) -> None:
-        """Run a measurement whenever somebody reads the metrics, and at no other time.
+        """Run a measurement whenever the metrics are read, and at no other time.
 
         When it fails, that is counted under its name, and its gauges show no number.
         """
@@ -93,7 +93,7 @@ class Service:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the process ends soon."""
+        """Whether the process is about to end."""
         return self._not_ready == _DRAINING
 
     def opened(self) -> None:
@@ -197,7 +197,7 @@ async def supervise(service: Service, run: Run) -> AsyncIterator[None]:
 class ServiceApp:
     """A small ASGI app: ``/healthz``, ``/readyz``, ``/metrics``, and the service behind them.
 
-    The port answers at once; the parts are opened behind it, and readiness tells when.
+    The port answers at once; the parts are opened behind it, and then readiness passes.
     """
 
     def __init__(self, service: Service, run: Run) -> None:
@@ -288,14 +288,14 @@ async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], setting
     return await serve(config, service)
 
 
-def _tell(settings: ServiceSettings) -> None:
+def _publish(settings: ServiceSettings) -> None:
     """Log and export the settings, so that two processes can be compared (F29)."""
-    told = settings.in_effect()
-    _log.info("settings_in_effect", settings=told)
+    effective = settings.in_effect()
+    _log.info("settings_in_effect", settings=effective)
     info = metrics.gauge(
         "noetl_setting_info", "1 for each setting in effect; no secrets.", ("name", "value")
     )
-    for name, value in told.items():
+    for name, value in effective.items():
         info.labels(name, value).set(1)
 
 

@@ -110,18 +110,18 @@ class NatsSettings(FastPathSettings):
         return unquote(parts.username), unquote(parts.password or "")
 
     def has_tls(self) -> bool:
-        """Return whether the broker is spoken to with TLS only."""
+        """Return whether connections to the broker require TLS."""
         return bool(self.nats_ca or self.nats_cert) or any(
             server.startswith("tls://") for server in self.nats_servers()
         )
 
     def user(self) -> str:
-        """Return the name we log in with, empty without a login."""
+        """Return the user name of the login, empty without a login."""
         login = self.nats_login()
         return login[0] if login else self.nats_user
 
     def key_login(self) -> KeyLogin | None:
-        """Return the key that we log in with; None with a password or nothing.
+        """Return the key of the login; None with a password or without a login.
 
         Raises:
             BadKey: it can't be used, or is one of several logins.
@@ -176,7 +176,7 @@ class PostgresTls(SettingsPiece):
 
 
 class ShortcutSettings(SettingsPiece):
-    """Whether time is saved by what others don't promise to keep."""
+    """Use of undocumented internals of libraries, for speed."""
 
     shortcuts: bool = Field(
         default=True,
@@ -351,7 +351,7 @@ class ShardDatabaseSettings(PostgresSettings, ShardSettings):
 
 
 class EventRelaySettings(SettingsPiece):
-    """Which events outside readers get; orchestrator and outbox are to be told the same."""
+    """Events for outside readers; orchestrator and outbox need the same settings."""
 
     outbox_relay_events: bool = Field(
         default=True,

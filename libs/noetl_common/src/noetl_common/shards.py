@@ -56,7 +56,7 @@ class DatabaseAddress:
 
     @property
     def place(self) -> tuple[str, int, str]:
-        """Host, port and name, which tell two databases apart."""
+        """Host, port and name, which identify a database."""
         return self.host, self.port, self.database
 
     @property
@@ -129,7 +129,7 @@ def parse_shards(text: str, *, variable: str = "NOETL_SHARDS") -> tuple[Database
 
 
 def parse_address(text: str, *, variable: str = "NOETL_CLUSTER_DSN") -> DatabaseAddress | None:
-    """Return the one database that is named; None where nothing is.
+    """Return the database that a setting names; None where it is empty.
 
     Raises:
         BadShardMap: it is malformed.

@@ -1,4 +1,4 @@
-"""The state of a process, as people ask for it: readiness, settings, consumers."""
+"""The state of a process for operators: readiness, settings, consumers."""
 
 import asyncio
 import platform
@@ -25,12 +25,12 @@ from noetl_common.settings import ServiceSettings
 
 _STARTED = time.monotonic()
 _SECONDS = 1.0
-"""For each part of a state: who asks waits for all of them together."""
+"""Timeout of each part of a state; the caller waits for all of them together."""
 _MOST_POOLS = 200
 
 
 class Process(Protocol):
-    """A process that can be asked."""
+    """A process whose state can be read."""
 
     name: str
     settings: ServiceSettings
@@ -51,7 +51,7 @@ def state_handler(
     outbox: Read[OutboxState] | None = None,
     workers: Read[list[WorkerLoad]] | None = None,
 ) -> Handler:
-    """Return the handler of a service's state, with what only this service can read."""
+    """Return the handler of a service's state, with the parts that only this service can read."""
 
     async def on_state(_request: Nothing) -> ServiceState:
         unknown: list[str] = []
@@ -81,7 +81,7 @@ def state_handler(
 
 
 async def state_of(process: Process, *, shard: int | None = None) -> ServiceState:
-    """Return what every process can say of itself."""
+    """Return the parts of the state that every process has."""
     return ServiceState(
         service=process.name,
         shard=shard,
@@ -99,7 +99,7 @@ async def state_of(process: Process, *, shard: int | None = None) -> ServiceStat
 
 
 async def queue_states(bus: Bus, durables: Sequence[DurableSpec]) -> list[QueueState]:
-    """Return how far consumers are.
+    """Return the progress of consumers.
 
     Raises:
         BusUnavailable, TopologyRefused: the broker doesn't answer, or says no.
@@ -116,7 +116,7 @@ async def queue_states(bus: Bus, durables: Sequence[DurableSpec]) -> list[QueueS
 
 
 async def pool_states(bus: Bus) -> list[QueueState]:
-    """Return how far the consumers of the worker pools are.
+    """Return the progress of the consumers of the worker pools.
 
     Raises:
         BusUnavailable, TopologyRefused: as `queue_states`.

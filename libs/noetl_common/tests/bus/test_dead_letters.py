@@ -1,4 +1,4 @@
-"""Messages that nobody can handle: kept apart, with the reason."""
+"""Messages that no handler can take are kept apart, with the reason."""
 
 import asyncio
 
@@ -100,7 +100,7 @@ async def test_used_up_attempts_end_in_a_dead_letter(bus: Bus, place: Place) -> 
 async def test_a_message_that_never_gets_an_answer_ends_in_a_dead_letter(
     bus: Bus, place: Place
 ) -> None:
-    """One that kills its process would otherwise do so for ever."""
+    """A message that kills its process would otherwise do so for ever."""
     await bus.publish(place.subject(), b"", message_id="1")
     attempts = 0
 

@@ -1,4 +1,4 @@
-"""What a login may not do is refused at once and by name."""
+"""Operations that a login may not do are refused at once and by name."""
 
 import asyncio
 import json

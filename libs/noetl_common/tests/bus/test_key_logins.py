@@ -50,7 +50,7 @@ def running(folder: Path, text: str) -> Iterator[str]:
 
 
 async def logs_in(*, seconds: float = PATIENCE_SECONDS, **settings: Any) -> bool:
-    """Say whether a login is let in; one that isn't is tried until its time is over."""
+    """Return whether a login is accepted; a refused one is retried until the timeout."""
     try:
         async with asyncio.timeout(seconds), connect(NatsSettings(**settings), name="test") as bus:
             await flush(bus)

@@ -1,4 +1,4 @@
-"""What loading the bus costs."""
+"""Costs of importing the bus."""
 
 import subprocess
 import sys

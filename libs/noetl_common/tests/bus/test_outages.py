@@ -110,8 +110,8 @@ async def test_an_ack_given_while_the_broker_is_away_is_sent_after_it(
 ) -> None:
     """Work done in an outage isn't done again after it.
 
-    The broker ends in good order: one that is killed may have forgotten the delivery, which it
-    writes down a moment later, and hands the message out as if for the first time.
+    The broker ends in good order: a killed broker may have forgotten the delivery, which it
+    writes down a moment later, and delivers the message as if for the first time.
     """
     place = make_place("late").with_durable(ack_wait=timedelta(seconds=60))
     await ensure_topology(own_bus, [place.stream])

@@ -1,4 +1,4 @@
-"""Who waits for other work of the same consumer doesn't keep it out."""
+"""A delivery that waits for other work of the same consumer doesn't block it."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 
 async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> None:
-    """Four parents hold both permits; without lending, no child would ever begin."""
+    """Four parents hold both permits; if they kept them, no child would ever begin."""
     place = make_place("family")
     await ensure_topology(bus, [place.stream])
     ended: list[bytes] = []
@@ -41,7 +41,7 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
             await bus.publish(place.subject(), b"parent " + name, message_id=f"p{name!r}")
         await eventually(lambda: len(ended) == 8)
 
-    # Two permits, and those who came back while both were taken.
+    # Two permits, and the holders that took theirs back while both were in use.
     assert most <= 2 + 4
 
 

@@ -48,7 +48,7 @@ def test_a_refusal_for_now_is_told_from_one_for_ever(
 
 
 async def test_a_message_that_nobody_acknowledges_is_sent_again(bus: Bus, bus_prefix: str) -> None:
-    """As while nobody leads the stream: what comes meanwhile is dropped without a word."""
+    """As while the stream has no leader: messages are dropped silently meanwhile."""
     late = make_place(f"{bus_prefix}_late")
     came: list[bytes] = []
     await bus.subscribe(late.subject(), lambda message: came.append(message.data))
@@ -209,7 +209,7 @@ async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
 async def test_a_broker_that_acknowledges_nothing_is_noticed(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A subject that somebody hears and no stream takes: the same silence as of a failed stream."""
+    """A subject with a subscriber and no stream: the same silence as of a failed stream."""
     monkeypatch.setattr("noetl_common.bus.publish._SILENT_SECONDS", 0.2)
     await bus.subscribe("noetl_commits.silent", lambda _message: None)
     assert await bus.silence.is_over()

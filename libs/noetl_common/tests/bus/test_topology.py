@@ -87,7 +87,7 @@ async def test_a_second_time_only_looks(bus: Bus) -> None:
     other values than it was given."""
     durables = [ingress_durable(0), pool_durable("shared")]
     await ensure_topology(bus, STREAMS, durables)
-    # What was asked before is told of before this answer.
+    # Earlier requests are reported before this answer.
     await stream_info(bus, INGRESS.name)
     calls: list[str] = []
     await bus.subscribe(

@@ -1,4 +1,4 @@
-"""Where connections may lead."""
+"""Allowed and denied targets of connections."""
 
 import asyncio
 

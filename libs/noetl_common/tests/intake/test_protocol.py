@@ -1,4 +1,4 @@
-"""The guarded protocol on a port of its own, with little patience where that is what is shown."""
+"""The guarded protocol on a port of its own, with short timeouts where these are tested."""
 
 import asyncio
 import contextlib
@@ -107,7 +107,7 @@ async def ask(port: int, *pieces: bytes) -> bytes:
 
 
 class Written(asyncio.Transport):
-    """Keeps what is written, a piece for each packet."""
+    """Keeps the written bytes, a piece for each packet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -332,7 +332,7 @@ def test_one_connection_is_read_once_in_a_turn(monkeypatch: pytest.MonkeyPatch) 
         async with served(Echo(), limits) as port:
             await asyncio.gather(*(asyncio.to_thread(send, port) for _ in range(2)))
 
-    # So little body that what is kept of it does not stop the reading.
+    # So little body that the kept part of it does not stop the reading.
     chunk = b"100;x=%b\r\n%b\r\n" % (b"y" * 3900, b"a" * 256)
     never, answers = threading.Event(), list[bytes]()
     monkeypatch.setattr(GuardedProtocol, "data_received", counted)
@@ -344,9 +344,9 @@ def test_one_connection_is_read_once_in_a_turn(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_nothing_is_written_behind_a_refusal_that_overtakes_an_answer() -> None:
-    """A broken request behind one that is still being served."""
+    """A broken request follows a request that is still being served."""
     problems = list[Any]()
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: problems.append(told))
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, one: problems.append(one))
     gate = asyncio.Event()
 
     async def slow(_scope: Any, _receive: Any, send: Any) -> None:

@@ -28,7 +28,7 @@ OLD, NEW = "old-password", "new-password"
 
 
 class Catalog:
-    """Hands out one credential, and counts how often."""
+    """Answers with one credential, and counts the requests."""
 
     def __init__(self) -> None:
         self.password: str | None = OLD
@@ -79,7 +79,7 @@ def settings_of(database: Database, role: str, **more: object) -> ShardDatabaseS
 
 
 async def write_on(database: Statements, done: list[int], is_over: Callable[[], bool]) -> None:
-    """Write numbers, each until it is taken, as services repeat what has failed for a moment."""
+    """Write numbers, each until it is accepted, as services retry transient failures."""
     while not is_over():
         number = len(done)
         done.append(number)
@@ -179,7 +179,7 @@ async def test_a_credential_that_cannot_be_read_is_named(nats_url: str) -> None:
 async def test_those_refused_while_it_is_asked_for_share_the_answer(
     nats_url: str, monkeypatch: pytest.MonkeyPatch, *, is_readable: bool
 ) -> None:
-    """However long the catalog takes; also if it has nothing to tell."""
+    """However long the catalog takes; also if it refuses."""
     now = 1000.0
     monkeypatch.setattr("noetl_common.logins.stored.monotonic", lambda: now)
     async with catalog_at(nats_url) as (catalog, credential):

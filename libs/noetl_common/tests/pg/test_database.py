@@ -210,7 +210,7 @@ async def test_readiness_asks_only_if_nothing_was_answered_lately(
     assert await store.is_reachable()
     assert probes == []
 
-    # The server ends all connections, as one that stops does.
+    # The server ends all connections, as a stopping server does.
     async with pool.acquire() as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -8,7 +8,7 @@ from noetl_testkit.postgres import Database
 
 
 async def test_s4_a_database_remembers_whose_it_is(database: Database) -> None:
-    """The first to come says what it is; whoever means another one is told so."""
+    """The first process records the identity; processes of another one are refused."""
     async with open_pool(PostgresSettings.model_validate(database.settings), name="test") as pool:
         second = ShardSettings(shard_count=2, shard_index=1)
         await check_identity(pool, second, shard=1)

@@ -1,4 +1,4 @@
-"""The pool: its values, and what it waits for."""
+"""The pool: its values, and its waits for server and schema."""
 
 import asyncio
 from collections import deque
@@ -188,7 +188,7 @@ async def test_arrays_hold_texts_arrays_and_bytes(pool: Pool) -> None:
 
 
 def asked_classes() -> list[bool]:
-    """Return whether the driver asks concrete classes what an array is, and has a length."""
+    """Return whether the driver checks arrays and their length against concrete classes."""
     return [list in _tuple(getattr(protocol, name)) for name in ("IterableABC", "SizedABC")]
 
 
@@ -208,7 +208,7 @@ async def test_the_driver_asks_concrete_classes_unless_that_is_not_wanted(
                 assert await pool.fetchval("SELECT $1::int[]", (1, 2)) == [1, 2]
                 with pytest.raises(asyncpg.DataError, match="a sized iterable container expected"):
                     await pool.fetchval("SELECT $1::text[]", "ab")
-        # One that this was not tried with.
+        # A release that this was not tried with.
         monkeypatch.setattr(asyncpg, "__version__", "0.99.0")
         async with open_pool(settings_of(database), name="test"):
             asked.append(asked_classes())

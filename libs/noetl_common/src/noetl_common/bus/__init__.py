@@ -5,7 +5,7 @@ import sys
 
 
 def _load_nats_without_aiohttp() -> None:
-    """Load nats-py as where aiohttp is not installed, if no broker is spoken to by WebSocket.
+    """Load nats-py without aiohttp, unless a broker is reached by WebSocket.
 
     It would load aiohttp for that alone, forty modules that most services need for nothing else.
     """

@@ -1,4 +1,4 @@
-"""The connection to the broker: its state, its life, and sending over it."""
+"""The connection to the broker: its state, its lifecycle, and sending over it."""
 
 import asyncio
 import random
@@ -93,12 +93,12 @@ class Bus:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection now."""
+        """Whether the bus is connected now."""
         return self._connected.is_set()
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection is gone for good."""
+        """Whether the connection is closed for good."""
         return self._closed_reason is not None
 
     @property
@@ -159,10 +159,10 @@ class Bus:
         return await self._publisher.publish_many(messages, seconds=seconds)
 
     async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
-        """Publish to a stream and leave the broker's acknowledgement to those who subscribe to it.
+        """Publish to a stream without waiting; the acknowledgement goes to another subject.
 
         Without a connection the message is dropped at once; without a subject to acknowledge to
-        nobody hears what became of it.
+        the outcome stays unknown.
 
         Raises:
             TooLarge: it is above the broker's limit.
@@ -187,7 +187,7 @@ class Bus:
     ) -> None:
         """Send a message that may be lost: without a connection it is dropped at once.
 
-        On ``reply`` the broker tells when nobody listens.
+        On ``reply`` the broker answers "no responders" when there is no subscriber.
 
         Raises:
             TooLarge: the body is above the broker's limit.
@@ -341,7 +341,7 @@ class Bus:
             await self.nc.close()
 
     async def watch(self) -> None:
-        """Notice a client that has lost its tasks: it looks connected and receives nothing."""
+        """Detect a client that has lost its tasks: it looks connected and receives nothing."""
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
             if not wire.has_lost_its_loops(self.nc):
@@ -373,7 +373,7 @@ class Bus:
         _log.warning("bus_error", error=text, bus=self.name)
 
     def _forbidden(self, subject: str) -> None:
-        """Fail what waits for an answer to a subject, which the broker tells in small letters."""
+        """Fail messages and requests on a forbidden subject; the broker names it in lower case."""
         self.forbidden.add(family(subject))
         forbidden = BusForbidden(user=self.settings.user(), what=subject)
         self._publisher.on_forbidden(subject, forbidden)

@@ -1,4 +1,4 @@
-"""Dead letters: messages that no handler can take, kept in a stream for people."""
+"""Dead letters: messages that no handler can take, kept in a stream for operators."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from noetl_common.logging import MASK, get_logger, masked
 
 _log = get_logger()
 OURS = "Noetl-Dead-"
-"""Begins the headers that tell about a letter; the others are the original's."""
+"""Prefix of the headers about a letter; the others are the original's."""
 _LONGEST_REASON = 500
 _ROOM_FOR_HEADERS = 16 << 10
 _BURIED = metrics.counter(
@@ -30,12 +30,12 @@ _BURIED = metrics.counter(
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What a letter tells of its original.
+    """Data of a letter about its original.
 
     Attributes:
         number: in the stream.
         subject: of the original.
-        execution_id: to which it belongs, if it tells one.
+        execution_id: to which it belongs, if it names one.
         reason: why it was given up.
         tries: how often it was delivered.
         buried_at: when it was given up.

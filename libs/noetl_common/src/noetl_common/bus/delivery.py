@@ -54,12 +54,12 @@ class Delivery:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a final answer was given."""
+        """Whether the delivery has a final answer."""
         return self._answered
 
     @property
     def num_delivered(self) -> int:
-        """How often the message was delivered, this time included."""
+        """Number of deliveries of the message, this one included."""
         return self._metadata()[0]
 
     @property
@@ -69,16 +69,16 @@ class Delivery:
 
     @property
     def stored_at_ns(self) -> str:
-        """When the stream took it, in nanoseconds, as the broker writes it."""
+        """Time at which the stream stored it, in Unix nanoseconds, as the broker writes it."""
         return self._metadata()[2]
 
     @property
     def num_pending(self) -> int:
-        """How many messages of the durable were not delivered to anybody yet."""
+        """Number of messages of the durable that were not delivered to any consumer yet."""
         return self._metadata()[3]
 
     def count_another(self) -> None:
-        """Count one more delivery: somebody else had it, and may have done the work."""
+        """Count one more delivery: another consumer had it, and may have done the work."""
         deliveries, sequence, stored_at, pending = self._metadata()
         self._fields = (deliveries + 1, sequence, stored_at, pending)
 

@@ -10,7 +10,7 @@ class BusUnavailable(Unavailable):
 
 
 class NobodyListens(BusUnavailable):
-    """The broker knows no listener of the subject; nobody got the message."""
+    """The subject has no subscriber (no responders): the message was not delivered."""
 
 
 class BusClosed(BusUnavailable):
@@ -20,7 +20,7 @@ class BusClosed(BusUnavailable):
 
 
 class BusForbidden(BusUnavailable):
-    """Our login may not publish there; nothing was sent, and somebody may grant it yet."""
+    """Our login may not publish there; nothing was sent, and the right may be granted later."""
 
     template = "the login {user} may not publish {what} on the message bus"
 

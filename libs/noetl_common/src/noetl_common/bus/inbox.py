@@ -30,7 +30,7 @@ class Incoming:
 
     @property
     def is_no_responders(self) -> bool:
-        """Whether this is the broker's word that no service listens."""
+        """Whether this is the broker's answer that a subject has no subscriber."""
         return not self.data and self.headers.get("Status") == "503"
 
 
@@ -50,7 +50,7 @@ class Sink:
         return False
 
     def set_result(self, message: Msg) -> None:
-        """Hand a message on; an exception here would end the client's read loop."""
+        """Pass a message on; an exception here would end the client's read loop."""
         try:
             self._take(message)
         except Exception as error:  # noqa: BLE001 -- see above
@@ -148,7 +148,7 @@ class Inbox:
         self._waiting.pop(subject, None)
 
     def deliver(self, message: Msg) -> None:
-        """Hand a message to its waiter, if there is one."""
+        """Pass a message to its waiter, if there is one."""
         take = self._waiting.get(message.subject)
         if take is not None:
             take(Incoming(message.subject, message.data, message.headers or {}, message.reply))
@@ -172,7 +172,7 @@ class PartCollector:
 
     @staticmethod
     def is_part(headers: Mapping[str, str]) -> bool:
-        """Tell whether a message is a part of a larger one."""
+        """Return whether a message is a part of a larger one."""
         return PART_HEADER in headers
 
     def add(self, headers: Mapping[str, str], data: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Questions to the broker's JetStream API.
+"""Requests to the broker's JetStream API.
 
 Over the bus's own requests: those of the client library are kept while the connection is down,
 and sent to whatever store is there afterwards.
@@ -16,15 +16,15 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
 
 SECONDS = 5.0
-"""How long the broker may take for an answer, if nothing else is said."""
+"""Default timeout of the broker's answers."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
-_NO_MESSAGE = 10057  # the answer to the deletion of one that is not there
+_NO_MESSAGE = 10057  # the answer to the deletion of a missing message
 _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream as it is; ``created_at`` tells it from another one of the same name.
+    """Current state of a stream; ``created_at`` distinguishes it from others of the same name.
 
     ``first_at`` is the time of the oldest message, meaningless without messages; ``asked_at``
     the broker's time of the answer.
@@ -56,7 +56,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerInfo:
-    """A consumer as it is.
+    """Current state of a consumer.
 
     ``pending`` messages were not delivered yet, ``unanswered`` ones were delivered only.
     """
@@ -195,7 +195,7 @@ async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float
 
 
 async def has_failed(bus: Bus, stream: str, *, seconds: float = SECONDS) -> bool:
-    """Return whether a stream takes nothing any more, until the broker is started again.
+    """Return whether a stream refuses all messages until the broker is restarted.
 
     Raises:
         BusUnavailable, TopologyRefused: as `stream_info`.

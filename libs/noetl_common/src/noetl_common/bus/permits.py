@@ -1,4 +1,8 @@
-"""Permits: the bound on deliveries at work, and lending by those that only wait."""
+"""Permits: a counting semaphore of deliveries in progress, released while they only wait.
+
+A permit is room for one delivery in progress. A handler that waits for other work releases its
+permit to another delivery meanwhile, and takes it back when its wait is over.
+"""
 
 import asyncio
 from collections import deque
@@ -13,22 +17,22 @@ _HOLDER: ContextVar["Holder | None"] = ContextVar("holder", default=None)
 
 
 class Holder(Protocol):
-    """Learns when the permit of a delivery is lent, and when that is over."""
+    """Notified when a waiting delivery releases its permit, and when it is at work again."""
 
     def lends(self) -> None:
-        """The delivery waits, and another one has its permit."""
+        """Note that the delivery waits, and that its permit is free for another one."""
 
     def is_back(self) -> None:
-        """The delivery is at work again."""
+        """Note that the delivery is at work again."""
 
 
 class Permits:
-    """A semaphore whose holders may lend their permit while they wait; one task acquires.
+    """A semaphore whose holders may release their permit while they wait; one task acquires.
 
     Args:
         count: permits.
-        most_lent: permits that may be lent at once; beyond that, waiting occupies its permit.
-        on_free: called when one has become free.
+        most_lent: waiting holders without a permit at once; beyond that, they keep their permits.
+        on_free: called when a permit has become free.
 
     Attributes:
         is_over: no more deliveries are taken: those at work are the last.
@@ -37,7 +41,7 @@ class Permits:
     def __init__(
         self, count: int, *, most_lent: int, on_free: Callable[[], None] = lambda: None
     ) -> None:
-        # Below zero when a lender takes its permit back while all are in use.
+        # Below zero when a holder takes its permit back while all are in use.
         self._left = count
         self._most_lent = most_lent
         self._on_free = on_free
@@ -54,13 +58,13 @@ class Permits:
         self._left -= 1
 
     def release(self) -> None:
-        """Give a permit back."""
+        """Release a permit."""
         self._left += 1
         if self._left > 0:
             self._freed.set()
             self._on_free()
             return
-        # More holders are there than permits: this one's goes to the first that is back.
+        # There are more holders than permits: this permit goes to the first that takes it back.
         while self._back:
             back = self._back.popleft()
             if not back.done():
@@ -69,13 +73,13 @@ class Permits:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether some that have lent their permits are back and wait for one."""
+        """Whether a holder that released its permit for a wait is waiting to reacquire it."""
         return bool(self._back)
 
     async def regain(self, seconds: float) -> bool:
-        """Wait, after lending, until no more are at work than there are permits.
+        """Wait, after `lend`, until there are no more holders than permits.
 
-        Return whether that came about within the time.
+        Return False after the timeout.
         """
         if self._left >= 0:
             return True
@@ -96,7 +100,7 @@ class Permits:
         _CURRENT.set(self)
 
     def lend(self) -> "Loan":
-        """Let another delivery have the permit while the block waits.
+        """Release the permit to another delivery while the block waits.
 
         At its end the block goes on at once, even if all permits are in use by then: its wait is
         over and little is left to do.
@@ -104,7 +108,7 @@ class Permits:
         return Loan(self)
 
     def give(self) -> bool:
-        """Lend a permit until it is taken back; tell whether that may be."""
+        """Release a permit until it is taken back; return False if the limit forbids it."""
         if self.lent >= self._most_lent:
             return False
         self.lent += 1
@@ -112,13 +116,13 @@ class Permits:
         return True
 
     def take_back(self) -> None:
-        """End a loan."""
+        """Take a released permit back, even if all are in use by then."""
         self.lent -= 1
         self._left -= 1
 
 
 class Loan:
-    """The context in which a permit is lent, if there is one and one more may be lent."""
+    """The context in which a permit is released, if there is one and the limit allows it."""
 
     __slots__ = ("_holder", "_lender")
 
@@ -145,7 +149,7 @@ class Loan:
 
 
 def tell_of_lending(holder: Holder) -> None:
-    """Let the holder know of lending by the delivery that this task works on."""
+    """Set the holder that is notified of waits by the delivery that this task works on."""
     _HOLDER.set(holder)
 
 
@@ -155,5 +159,5 @@ def current_permits() -> Permits | None:
 
 
 def permit_lent() -> Loan:
-    """Lend the permit of the delivery this task works on, if it has one, for a wait."""
+    """Release the permit of the delivery this task works on, if it has one, during a wait."""
     return Loan(_CURRENT.get())

@@ -27,18 +27,19 @@ _TOO_LARGE_FOR_STREAM = 10054
 _FAMILIES = sorted({family(subject) for stream in ALL_STREAMS for subject in stream.subjects})
 _SILENT_SECONDS = 15.0
 _REMEMBER_SECONDS = 600.0
+"""Time after its last failure for which a silence counts: a process that publishes nothing more
+would not notice its end, and retries are minutes apart at last."""
 _CONNECTED_SECONDS = 60.0
 """The longest time between two failures, without a success, that belong to one silence."""
-"""Who has nothing to publish learns of no end; tries come minutes apart at last."""
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 _IN_PROCESS = 10158
-"""A copy with this id is being stored: whether it will be is not known yet."""
+"""Error code: a copy with this id is being stored, with an unknown outcome yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class PubAck:
-    """The broker has stored the message (or had it already: ``duplicate``)."""
+    """Acknowledgement that the broker has stored a message (or had it already: ``duplicate``)."""
 
     stream: str
     sequence: int
@@ -99,7 +100,7 @@ class Silence:
     """Subjects whose messages are not acknowledged although there is a connection.
 
     A broker whose disk was full marks a stream as failed until it is started again: it answers
-    everything else, and takes messages without a word.
+    everything else, and drops messages silently.
 
     Args:
         families: of subjects, as they are named in metrics.
@@ -128,12 +129,12 @@ class Silence:
         self._since[name] = since, now
 
     def end(self, name: str) -> None:
-        """Note that one was acknowledged."""
+        """Note that a message was acknowledged."""
         if self._since:
             self._since.pop(name, None)
 
     def clear(self) -> None:
-        """Forget all: the connection was lost, which is told elsewhere."""
+        """Forget all silences: the connection was lost, which is reported elsewhere."""
         self._since.clear()
 
     def families(self) -> list[str]:
@@ -146,7 +147,7 @@ class Silence:
         ]
 
     async def is_over(self) -> bool:
-        """Readiness check: what is published to streams is acknowledged.
+        """Readiness check: messages that are published to streams are acknowledged.
 
         Raises:
             BusUnavailable: for a while it was not; names the subjects.
@@ -270,7 +271,7 @@ class Publisher:
             return error
 
     async def _until_stored(self, message: Outgoing) -> PubAck:
-        """Publish until a stream takes it: it may be in the making after its store was lost."""
+        """Publish until a stream takes it: the stream may be recreated after its store was lost."""
         while True:
             await self._bus.wait_connected()
             entry = await self._send(message)
@@ -311,10 +312,10 @@ class Publisher:
             self.silence.note(name, seconds=seconds)
 
     def _repeat(self) -> None:
-        """Send again what has not been acknowledged for long; its id makes that harmless.
+        """Send messages again that are unacknowledged for long; their ids make that harmless.
 
-        Who leads a stream may have died with it, and a message that comes while nobody does is
-        dropped without a word.
+        The leader of a stream may have died with it, and a message that comes while there is no
+        leader is dropped silently.
         """
         self._repeating = None
         if not self._in_flight:
@@ -349,7 +350,7 @@ class Publisher:
                 )
 
     def on_forbidden(self, subject: str, error: BusForbidden) -> None:
-        """Fail the messages on a subject, compared as the broker tells it, in small letters."""
+        """Fail the messages on a forbidden subject; the broker names it in lower case."""
         for entry in self._in_flight.values():
             if entry.subject.lower() == subject and not entry.answer.done():
                 entry.answer.set_exception(error)
@@ -372,7 +373,7 @@ class Publisher:
 
 
 def write_ack(ack: PubAck) -> bytes:
-    """Encode an acknowledgement as the broker does, for who has not got it itself."""
+    """Encode an acknowledgement as the broker does, for a process that has not got it itself."""
     return orjson.dumps({"stream": ack.stream, "seq": ack.sequence, "duplicate": ack.duplicate})
 
 

@@ -43,7 +43,7 @@ async def run_pull(
     gathers: bool = False,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
-    """Hand arrived messages to ``handler``, batch after batch, until cancelled.
+    """Pass arrived messages to ``handler``, batch after batch, until cancelled.
 
     The handler answers every delivery (``ack``, ``nak``, ``term``, ``dead_letter``); the next
     batch is taken when it returns. Deliveries without an answer are repeated with a growing
@@ -90,10 +90,10 @@ async def run_pull_each(
     drain_seconds: float = 20.0,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
-    """Hand each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
+    """Pass each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
 
     The broker is asked for as many messages as permits are free. A handler that waits for other
-    work of this durable lends its permit meanwhile (``permit_lent``, at most ``max_lent`` at
+    work of this durable releases its permit meanwhile (``permit_lent``, at most ``max_lent`` at
     once), or waiting handlers could block the work they wait for. A handler that returns
     without an answer has succeeded (ack). A `Permanent` or validation error means a message
     that can't be handled (dead letter); any other error means another delivery with a growing
@@ -222,7 +222,7 @@ async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int)
 async def _settle(
     deliveries: Sequence[Delivery], error: Exception | None, *, hopeless: bool, max_attempts: int
 ) -> None:
-    """Answer failed deliveries: again later, or never again."""
+    """Answer failed deliveries: by a retry later, or as dead letters."""
     reason = "the handler gave no answer" if error is None else _text(error)
     for delivery in deliveries:
         if delivery.is_answered:
@@ -236,7 +236,7 @@ async def _settle(
 
 
 async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> list[Delivery]:
-    """Make dead letters of messages delivered far too often; nearly always there are none."""
+    """Move messages that were delivered far too often to the dead letters; return the others."""
     limit = max_attempts * _KILLER_FACTOR
     if all(delivery.num_delivered <= limit for delivery in deliveries):
         return deliveries

@@ -1,7 +1,7 @@
 """The standing pull: a request for messages is always open, so each comes without delay.
 
 Credit is the number of messages requested and not received yet. It is requested again when a
-request ends (the broker tells how much was left), after a reconnect, and when the broker's
+request ends (the broker answers how much was left), after a reconnect, and when the broker's
 heartbeats stay away. A pull that gathers requests one message while its taker waits, and after
 each batch for a moment all that have come since: many are a few reads then, not one each.
 
@@ -40,7 +40,7 @@ _HEARTBEAT_SECONDS = 1.0
 _GATHER_SECONDS = 0.02
 # Two heartbeats and some jitter: less would take a busy broker for a lost request.
 _SILENCE_SECONDS = 2.5
-# Nobody answers while the cluster has no leader; who asks soon after there is one goes on soon.
+# A cluster without a leader doesn't answer; asking often resumes soon after the election.
 _VERIFY_SECONDS = 1.5
 _MOST_BYTES = 32 << 20
 _PROGRESS = b"+WPI"
@@ -127,7 +127,7 @@ class StandingPull:
         return [queue.popleft() for _ in range(most)]
 
     def top_up(self) -> None:
-        """Request as many messages as the window allows, in steps worth a request."""
+        """Request as many messages as the window allows, but not in small steps."""
         if not self._verified or self._stopped or not self._is_wanted():
             return
         free = self._window - self._credit - self._in_use()
@@ -139,7 +139,7 @@ class StandingPull:
             self._pull(free)
 
     def _gather(self) -> None:
-        """Request for a moment what has come since the batch before."""
+        """Request the messages that came since the last batch, with a short expiry."""
         self._has_taken = False
         free = self._window - self._credit - self._in_use()
         if self._verified and not self._stopped and self._is_wanted() and free > 0:
@@ -163,7 +163,7 @@ class StandingPull:
             self._late.append((delivery.store, delivery.reply, word))
 
     async def bury(self, delivery: Delivery, reason: str) -> bool:
-        """Copy a delivery to the dead letters; whether that worked."""
+        """Copy a delivery to the dead letters; return whether that worked."""
         return await bury(self.bus, self.spec, delivery, reason)
 
     # -- life ----------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class StandingPull:
         await asyncio.shield(self._end())
 
     async def stop(self) -> None:
-        """Take no more: whatever has come and was not taken goes back to the broker at once."""
+        """Take no more messages: those that came and were not taken are returned to the broker."""
         self._stopped = True
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
@@ -207,7 +207,7 @@ class StandingPull:
     # -- the broker's side ---------------------------------------------------------------
 
     def _take(self, message: Msg) -> None:
-        """A message or a status has come; called from the read loop."""
+        """Take a message or a status; called from the read loop."""
         self._heard = monotonic()
         if message.subject.startswith(self._prefix):
             self._take_status(message)
@@ -298,7 +298,7 @@ class StandingPull:
             self._arrived.set()
 
     async def _verify(self) -> None:
-        """Create the durable, learn which store this is, and send answers that waited for that."""
+        """Create the durable, read the stream's creation time, and send the waiting answers."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             await self.bus.wait_connected()
@@ -328,7 +328,7 @@ class StandingPull:
                 wire.write_nowait(self.bus.nc, _answer_command(reply, word))
 
     def _keep_alive(self, third: float) -> None:
-        """Tell the broker that deliveries held for long are still at work."""
+        """Report deliveries that are held for long to the broker as still in progress."""
         now = monotonic()
         for delivery in self._held:
             if now - delivery.touched >= third:

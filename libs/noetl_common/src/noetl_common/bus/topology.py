@@ -3,7 +3,7 @@
 The store may vanish at any time, and an outside worker that comes first makes streams and
 durables with its client's defaults (O5). So every service creates or updates the streams and
 durables it needs, at start and while it runs; services doing so at the same time is harmless.
-A service whose login may not do so waits for one that may.
+A service whose login may not do so waits for another service that may.
 """
 
 import asyncio
@@ -208,7 +208,7 @@ class _Watch:
         self._durables = durables
         self._on_stream_recreated = on_stream_recreated
         self._known: dict[str, StreamInfo] = {}
-        # Streams made anew of which is still to be told; a look that fails tells of none.
+        # Recreated streams that are still to be reported; a failed look reports none.
         self._reborn: dict[str, None] = {}
         self.failures = 0
         labels = ("stream", "consumer")
@@ -222,7 +222,7 @@ class _Watch:
         measured_by(_DURABLES)
 
     async def look(self) -> None:
-        """Create missing streams and durables, export lag, report streams created anew."""
+        """Create missing streams and durables, export lag, report recreated streams."""
         try:
             for spec in self._streams:
                 if await self._is_reborn(spec):
@@ -262,7 +262,7 @@ class _Watch:
             raise TopologyRefused(what="streams and durables", reason=error.message) from error
 
     def _forget_lag(self) -> None:
-        """Show no lag of our durables; others of the process have watches of their own."""
+        """Clear the lag metrics of our durables; others of the process have their own watches."""
         not_measured(_DURABLES)
         for spec in self._durables:
             for one in (self._pending, self._unacked, self._redelivered):

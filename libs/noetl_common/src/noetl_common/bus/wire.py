@@ -64,7 +64,7 @@ def header_block(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> byte
 async def write(client: Client, data: bytes) -> None:
     """Queue bytes and wake the flusher; waits only when the socket can't keep up.
 
-    What is written while the connection ends is lost with it, as if it had been on the way.
+    Bytes written while the connection ends are lost with it, as if they had been on the way.
     """
     try:
         await client._send_command(data)  # noqa: SLF001
@@ -108,13 +108,13 @@ async def ping(client: Client, *, seconds: float) -> bool:
 
 
 def log_in_by_key(client: Client, public: str) -> None:
-    """Let a client that isn't connected log in by a key whose signatures we make."""
+    """Set the login of an unconnected client to a key whose signatures we make."""
     client._auth_configured = True  # noqa: SLF001
     client._public_nkey = public  # noqa: SLF001
 
 
 def was_started(client: Client) -> bool:
-    """Tell whether a client ever tried to connect; else it can't be closed."""
+    """Return whether a client ever tried to connect; else it can't be closed."""
     return client._flush_queue is not None  # noqa: SLF001
 
 
@@ -125,7 +125,7 @@ def forget_unsent(client: Client) -> None:
 
 
 def has_lost_its_loops(client: Client) -> bool:
-    """Tell whether a client that looks alive has lost the task that keeps it alive."""
+    """Return whether a client that looks alive has lost the task that keeps it alive."""
     if client.is_reconnecting:
         task = client._reconnection_task  # noqa: SLF001
     elif client.is_connected:

@@ -32,7 +32,7 @@ def encrypt(
 
 
 def decrypt(key: bytes, blob: bytes, *, associated: bytes | None = None) -> bytes:
-    """Return what `encrypt` was given.
+    """Return the plaintext that `encrypt` was given.
 
     Raises:
         DecryptionFailed: another key, other associated data, or a damaged text.

@@ -1,4 +1,4 @@
-"""How a service proves who it is to the message broker over TLS, and knows the broker."""
+"""TLS to the message broker: the service's certificate, and the check of the broker's."""
 
 import ssl
 

@@ -115,7 +115,7 @@ def _fields(row: EventRow) -> list[Json]:
 
 
 def _may_be_rewritten(text: bytes) -> bool:
-    """Tell whether another writer of JSON may spell a number otherwise.
+    """Return whether another writer of JSON may spell a number otherwise.
 
     PostgreSQL writes no exponents and no negative zero, and each library begins with exponents of
     its own choice.

@@ -25,7 +25,7 @@ class DecryptionFailed(Permanent):
 
 
 class WrongRow(DecryptionFailed):
-    """A record is not the one that was encrypted for its row."""
+    """A record was encrypted for another row."""
 
     template = "Decryption failed: the record of {row} is another row's, or damaged"
 
@@ -38,7 +38,7 @@ class WrongProvider(Permanent):
 
 
 class SealingFailed(Permanent):
-    """Nothing can be sealed for a public key."""
+    """A public key can't be used for sealing."""
 
     template = "Encryption failed: {reason}"
     http_status = 500

@@ -110,7 +110,7 @@ class LocalKeys:
         return self._open(dek.ciphertext, first=dek.version)
 
     def is_current(self, dek: WrappedKey) -> bool:
-        """Whether the current key wraps it, whatever version the record claims."""
+        """Return whether the current key wraps a data key, checked by unwrapping it."""
         if dek.provider != LOCAL or dek.version != self._current.version:
             return False
         try:

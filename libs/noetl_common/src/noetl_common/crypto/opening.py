@@ -1,4 +1,4 @@
-"""Opens what was sealed for this process."""
+"""Opens envelopes that were sealed for this process."""
 
 import base64
 import binascii
@@ -37,7 +37,7 @@ class SealingKey:
         return base64.b64encode(self._private.public_key().public_bytes_raw()).decode()
 
     def open(self, envelope: Json) -> bytes:
-        """Return what was sealed.
+        """Return the plaintext of an envelope.
 
         Raises:
             Unsealable: it can't be opened.

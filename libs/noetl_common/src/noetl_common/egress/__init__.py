@@ -1,1 +1,1 @@
-"""Where connections that others ask for may lead."""
+"""Rules for outgoing connections to targets that clients and playbooks choose."""

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 
 def is_among(scheme: str, host: str, port: int | None, *, allowed: Iterable[str]) -> bool:
-    """Whether a target is one of the hosts that somebody listed.
+    """Return whether a target is on a list of allowed hosts.
 
     Args:
         scheme: of the target's URL.

@@ -1,7 +1,7 @@
-"""Where connections that others ask for may lead: addresses and hosts that are allowed or denied.
+"""Rules for outgoing connections: addresses and hosts that are allowed or denied.
 
-A name is resolved once, what it stands for is checked, and the connection goes to the checked
-address: a name that stands for something else a moment later leads nowhere else.
+A name is resolved once, its addresses are checked, and the connection goes to a checked address: a
+name that resolves to another address a moment later can't redirect it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _MOST_ADDRESSES = 8
 
 
 class EgressSettings(SettingsPiece):
-    """Where connections of playbooks and of the SQL route may lead."""
+    """Allowed targets of connections of playbooks and of the SQL route."""
 
     egress_allow: str = Field(
         default="",
@@ -72,7 +72,7 @@ class _Rules:
 class Egress:
     """The rules of one process.
 
-    What is denied is refused. With anything allowed, everything else is refused too: a connection
+    Denied targets are refused. With an allow list, all other targets are refused too: a connection
     needs its host's name or its address on the list.
     """
 
@@ -83,13 +83,13 @@ class Egress:
 
     @classmethod
     def of(cls, settings: EgressSettings) -> Self:
-        """Return what the settings say."""
+        """Return the rules of the settings."""
         return cls(allow=_entries(settings.egress_allow), deny=_entries(settings.egress_deny))
 
     def check_host(self, host: str) -> None:
         """Raise for a name or a literal address that may not be connected to.
 
-        For connections that somebody else resolves the name for, as a proxy.
+        For connections whose name another party resolves, such as a proxy.
 
         Raises:
             EgressRefused: it may not.
@@ -106,7 +106,7 @@ class Egress:
 
         Raises:
             EgressRefused: one of them may not be connected to.
-            OSError: the name stands for nothing.
+            OSError: the name does not resolve.
         """
         self.check_host(host)
         name = host.strip("[]").rstrip(".").lower()
@@ -121,7 +121,7 @@ class Egress:
         return addresses
 
     def check_peer(self, host: str, address: str) -> None:
-        """Raise unless a connection to a host that stands may be used.
+        """Raise unless an established connection to a host may be used.
 
         Raises:
             EgressRefused: the address at its other end may not be connected to.
@@ -159,7 +159,7 @@ def _literal(text: str) -> _Address | None:
 
 
 def _faces(address: _Address) -> list[_Address]:
-    """Return an address and those that it stands for."""
+    """Return an address and the addresses embedded in it."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     inner = [address.ipv4_mapped, address.sixtofour]

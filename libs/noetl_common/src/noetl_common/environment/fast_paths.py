@@ -19,7 +19,7 @@ type FastPath = Literal[
 
 
 class FastPathSettings(SettingsPiece):
-    """Which fast paths a process leaves out."""
+    """Fast paths that a process leaves out."""
 
     fast_paths_off: Annotated[tuple[FastPath, ...], NoDecode] = Field(
         default=(),

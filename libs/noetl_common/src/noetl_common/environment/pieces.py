@@ -1,4 +1,4 @@
-"""How settings read the environment of the process: its variables, and files for secrets."""
+"""Sources of settings: the process's environment variables, and files for secrets."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _SECRET_NAMES = frozenset({"aws_access_key_id"})
 
 
 def is_in_files(name: str, fields: dict[str, FieldInfo]) -> bool:
-    """Return whether a setting may be in a file: it is a secret, and no setting has that name."""
+    """Return whether a setting may be in a file: it is a secret without a setting `…_file`."""
     kind = fields[name].annotation
     is_secret = kind is SecretStr or SecretStr in get_args(kind) or name in _SECRET_NAMES
     return is_secret and f"{name}_file" not in fields
@@ -54,7 +54,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return texts | self._paths(names)
 
     def _paths(self, names: list[str]) -> dict[str, str]:
-        """Return the files of those secrets that are read anew: they have a setting for that."""
+        """Return the files of secrets that are reread, which have a setting for their path."""
         fields, prefix = self.settings_cls.model_fields, str(self.config.get("env_prefix", ""))
         return {
             f"{name}_path": path
@@ -81,7 +81,7 @@ class SettingsPiece(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the library's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read what is given in code, then secrets in files, then the environment."""
+        """Read values given in code, then secrets in files, then the environment."""
         return init_settings, _SecretFiles(settings_cls), env_settings
 
     def in_effect(self) -> dict[str, str]:

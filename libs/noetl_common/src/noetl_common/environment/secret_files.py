@@ -23,7 +23,7 @@ class BadSecretFile(Permanent):
 
 
 def secret_of(environment: Mapping[str, str], *variables: str) -> str | None:
-    """Return a secret: the value of one of its variables, or what its file holds.
+    """Return a secret: the value of one of its variables, or the content of its file.
 
     Args:
         environment: where the variables are looked up.
@@ -51,7 +51,7 @@ def secret_of(environment: Mapping[str, str], *variables: str) -> str | None:
 
 
 def take_secrets(environment: MutableMapping[str, str], variables: Iterable[str]) -> None:
-    """Put secrets in files into their variables, for programs that read the environment.
+    """Copy secrets from files into their variables, for programs that read the environment.
 
     Args:
         environment: is changed: a variable of a file is replaced by the secret's own.

@@ -1,1 +1,1 @@
-"""What a client may cost an HTTP port before a request is one: bytes, time, connections."""
+"""Limits of an HTTP port before a request is complete: bytes, time, connections."""

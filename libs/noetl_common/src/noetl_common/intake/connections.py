@@ -1,4 +1,4 @@
-"""All connections of a port: how many each address has, and whose time is over."""
+"""All connections of a port: counts by address, and timeouts."""
 
 import asyncio
 from typing import Protocol
@@ -42,7 +42,7 @@ class Connections:
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, connection: Watched, address: str) -> str | None:
-        """Count a connection; return the limit it breaks, None for none."""
+        """Count a connection; return the name of the limit that it exceeds, else None."""
         held = self._by_address.get(address, 0)
         is_full = len(self._open) >= self.limits.connections
         self._open.add(connection)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeLimits:
-    """What one connection, and one address, may take; times in seconds, sizes in bytes.
+    """Limits of one connection and of one address; times in seconds, sizes in bytes.
 
     Attributes:
         head_bytes: request line and header fields together; what surrounds the pieces of a
@@ -45,6 +45,6 @@ class IntakeLimits:
     connections_per_address: int = 200
 
     def watch_seconds(self) -> float:
-        """Return how often connections have to be looked at, for times to hold about."""
+        """Return the interval of the checks of timeouts, in seconds."""
         times = (self.head_seconds, self.body_silence_seconds, self.unread_seconds)
         return min(1.0, *(one / 4 for one in times))

@@ -25,16 +25,16 @@ PEER_NAMES = "noetl.peer_names"
 """Key of a request's extensions: names (SAN) of the client's certificate, which was verified."""
 
 _CHUNK_OVERHEAD = 17
-"""Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
+"""Most framing bytes for each byte of a chunked body: `1`, two line ends, a name."""
 _TURN_BYTES = 64 << 10
-"""What comes of a connection at once and makes it wait for the others before it is read again."""
+"""Bytes read at once from a connection above which it waits for the others before the next read."""
 _HEAD = b"HTTP/1."
 _CLOSE = b"connection: close\r\n\r\n"
 _FULL = "Too many connections"
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """The server's protocol, which ends what takes too much.
+    """The server's protocol, which ends connections that exceed a limit.
 
     A refused request gets a JSON body like the edge's own refusals, and its connection is closed.
     """
@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(408, text, "body_silence_seconds")
 
     def _is_heard(self) -> bool:
-        """Whether the client may send: neither did we stop reading, nor does it wait for a word."""
+        """Return whether the client may send: reading isn't paused, and it awaits no 100."""
         is_waiting = self.cycle is not None and self.cycle.waiting_for_100_continue
         return not (self.flow.read_paused or is_waiting)
 
@@ -144,7 +144,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- bytes ---------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Give bytes to the parser, no more of a head than it may have."""
+        """Pass bytes to the parser, of a head no more than its limit."""
         if self.transport.is_closing():
             return
         self._heard_at = self.loop.time()
@@ -203,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = self._answers
-        # Fields behind a body are nobody's: a decision on the head must not see them.
+        # Trailer fields are kept apart: a decision on the head must not see them.
         self.headers = []
         self._is_head = False
         self._head_bytes = self._surplus = self._chunks = self._body_bytes = 0
@@ -234,15 +234,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, or what a limit forbids."""
+        """Refuse a malformed request, or a request that exceeds a limit."""
         self._end(*(self._broken or (400, msg, "")))
 
     # -- answers that come before the end of the body ------------------------------------
 
     def _is_last_answer(self) -> bool:
-        """Whether an answer that begins now is the last one: its request has not come to its end.
+        """Return whether an answer that begins now is the last: its request is not complete.
 
-        In the middle of a body nothing else can be asked.
+        In the middle of a body no other request can follow.
         """
         cycle = self.cycle
         # Of several requests the last one alone can be incomplete; an earlier one begins no answer
@@ -273,18 +273,18 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- writing -------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Note since when the client leaves what it was sent."""
+        """Note the time since which the client doesn't read."""
         super().pause_writing()
         self._unread = self.transport.get_write_buffer_size()
         self._unread_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Note that it took it."""
+        """Note that the client reads again."""
         super().resume_writing()
         self._unread_since = math.inf
 
     def _end(self, status: int, text: str, limit: str) -> None:
-        """Refuse and close; the request that is being served learns that its client is gone."""
+        """Refuse and close; a request in progress is notified that its client is gone."""
         if self.transport.is_closing() or self._rest is not None:
             return
         if limit:
@@ -304,7 +304,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class GatheredAnswers:
-    """Where answers are written: the head of one goes out with the first piece of its body.
+    """Writer of answers, which sends the head together with the first piece of the body.
 
     By themselves they would be two packets, each of which wakes the client. A body that does not
     follow at once holds its head up no longer than other work of the loop does.
@@ -312,7 +312,7 @@ class GatheredAnswers:
     Args:
         transport: of the connection.
         loop: runs it.
-        is_last: whether no other answer follows the one that begins, which then says so.
+        is_last: whether no other answer follows; then the one that begins says so.
         close: closes the connection when all is written.
     """
 
@@ -350,7 +350,7 @@ class GatheredAnswers:
         self._close()
 
     def is_closing(self) -> bool:
-        """Whether the connection is being closed."""
+        """Return whether the connection is being closed."""
         return self._transport.is_closing()
 
     def _flush(self) -> None:
@@ -364,7 +364,7 @@ class GatheredAnswers:
 
 
 def guarded(watch: Connections) -> type[asyncio.Protocol]:
-    """Return what the server makes its connections with: `uvicorn.Config(http=…)`."""
+    """Return the protocol class for `uvicorn.Config(http=…)`."""
     return cast("type[asyncio.Protocol]", partial(GuardedProtocol, watch))
 
 

@@ -1,4 +1,4 @@
-"""Settings of where libraries come from, for who resolves and who installs them."""
+"""Settings of the sources of libraries, for resolving and installing them."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Run uv: in an environment of its own, for so long, with so much output."""
+"""Run uv in an environment of its own, with limits of time and output."""
 
 import asyncio
 import contextlib
@@ -36,12 +36,12 @@ _UNREACHABLE: Final = re.compile(
 
 
 class UvFailed(Exception):
-    """uv said no; the text is what it said, without logins."""
+    """A run of uv failed; the text is its output, without logins."""
 
     def __init__(self, text: str, *, is_unreachable: bool = False) -> None:
         super().__init__(text)
         self.is_unreachable = is_unreachable
-        """Whether the packages could not be asked for, and another time may do."""
+        """Whether the index could not be reached, so that a retry may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class UvLimits:
 
 
 class Uv:
-    """The program uv with the places that libraries come from."""
+    """The program uv with the configured sources of libraries."""
 
     def __init__(self, settings: LibrarySettings) -> None:
         self._settings = settings
@@ -73,7 +73,7 @@ class Uv:
             limits: it is killed beyond them.
 
         Raises:
-            UvFailed: it is not there, said no, or was killed.
+            UvFailed: it is missing, failed, or was killed.
         """
         program = _program(self._settings.libraries_uv)
         words = [program, "pip", *command, *self._options()]
@@ -105,7 +105,7 @@ class Uv:
         if len(printed) > limits.output_bytes:
             raise UvFailed(f"the answer has more than {limits.output_bytes} bytes")
         if code != 0:
-            text = told(said.decode("utf-8", "replace"))
+            text = _plain(said.decode("utf-8", "replace"))
             raise UvFailed(text, is_unreachable=_UNREACHABLE.search(text) is not None)
         return printed
 
@@ -125,12 +125,12 @@ class Uv:
         return words
 
     def _environment(self, directory: Path) -> dict[str, str]:
-        """Return its whole environment; addresses with logins are no words of a command line."""
+        """Return its whole environment, which keeps logins out of the command line."""
         chosen = self._settings
         found = {name: value for name in _PASSED_ON if (value := os.environ.get(name))}
         found |= {"HOME": str(directory), "TMPDIR": str(directory), "LC_ALL": "C.UTF-8"}
         found |= {"UV_NO_PROGRESS": "1", "UV_KEYRING_PROVIDER": "disabled", "UV_NO_WRAP": "1"}
-        # Who waits is told soon, and may try again himself.
+        # The caller gets the failure soon, and may retry itself.
         found["UV_HTTP_RETRIES"] = "1"
         # The machine's own certificates know a company's proxy; a machine without any has uv's.
         if Path(_CERTIFICATES).exists():
@@ -145,8 +145,8 @@ class Uv:
         return found
 
 
-def told(text: str) -> str:
-    """Return what uv said: without logins in addresses, and not too long."""
+def _plain(text: str) -> str:
+    """Return the output of uv without logins in addresses, cut to a length."""
     plain = _LOGIN.sub("", text).strip()
     return plain if len(plain) <= _LONGEST_TEXT else f"{plain[:_LONGEST_TEXT]}…"
 
@@ -169,7 +169,7 @@ def _program(named: str) -> str:
 
 
 async def _bounded(stream: asyncio.StreamReader | None, most: int) -> bytes:
-    """Return what comes, at most one byte more than is wanted; the rest is read and dropped."""
+    """Return the output, at most one byte more than the limit; the rest is read and dropped."""
     parts, size = [], 0
     while stream is not None and (part := await stream.read(_CHUNK)):
         if size <= most:
@@ -179,7 +179,7 @@ async def _bounded(stream: asyncio.StreamReader | None, most: int) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill a run that has not ended, with all that it started."""
+    """Kill a run that has not ended, with its child processes."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A login that may change while a process runs: where it comes from, and how it is read anew."""
+"""A login that may change while a process runs: its source, and its renewal."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Login:
 
 
 class LoginSource(Protocol):
-    """Where the login of each new connection comes from."""
+    """Source of the login of each new connection."""
 
     async def current(self) -> Login:
         """Return the login to try; raises `LoginUnreadable`."""
@@ -43,7 +43,7 @@ class FileLogin:
         self._path = Path(path)
 
     async def current(self) -> Login:
-        """Return the login with what the file holds now."""
+        """Return the login with the password that the file holds now."""
         try:
             password = await asyncio.to_thread(text_of, self._path)
         except ValueError as error:
@@ -51,7 +51,7 @@ class FileLogin:
         return Login(self._user, password)
 
     async def after_refusal(self, refused: Login) -> Login:  # noqa: ARG002 -- it was read just now
-        """Return what the file holds now."""
+        """Return the login with the password that the file holds now, as `current` does."""
         return await self.current()
 
 

@@ -1,4 +1,4 @@
-"""Logins that are stored credentials, which the catalog hands out to services."""
+"""Logins that are stored credentials, which services read from the catalog."""
 
 import asyncio
 from time import monotonic
@@ -20,7 +20,7 @@ _log = get_logger()
 
 
 class StoredCredential:
-    """The fields of a credential of the platform, kept and read anew when they don't serve.
+    """The fields of a credential of the platform, cached, and reread when old or refused.
 
     Many may want it at once: it is asked for once, and after a refusal once a second at most.
 
@@ -114,7 +114,7 @@ class StoredLogin:
         return self._of(await self._credential.fields())
 
     async def after_refusal(self, refused: Login) -> Login:
-        """Return what the credential holds now."""
+        """Return the login with the password that the credential holds now."""
         was = self._seen if self._seen and self._of(self._seen) == refused else None
         found = self._of(await self._credential.after_refusal(was))
         self._first = ""
@@ -129,7 +129,7 @@ class StoredLogin:
 
 
 def database_login(settings: PostgresSettings, bus: Bus) -> LoginSource | None:
-    """Return where the login of a shard's database comes from; None for the settings alone."""
+    """Return the source of the login of a shard's database; None for the settings alone."""
     if settings.postgres_credential:
         return StoredLogin(
             settings.postgres_user,

@@ -1,4 +1,4 @@
-"""Statements of who runs the server: roles, and their rights in a database."""
+"""Administration of a database: roles, and their rights."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +44,7 @@ async def administer(
     Args:
         dsn: address of a migrated database; the login may make roles, or there are none to make.
         name: shown by the server.
-        roles: each a statement that creates a role, and one that corrects it.
+        roles: for each, a statement that creates it and a statement that corrects it.
         with_grants: whether to give the rights too.
         is_ours: whether the database may be closed, because it is the caller who closed it.
 
@@ -66,7 +66,7 @@ async def administer(
             if closed is not None:
                 raise DatabaseClosed(reason=closed)
             for create, correct in roles:
-                # One that is there may have another password.
+                # An existing role may have another password.
                 with suppress(asyncpg.DuplicateObjectError):
                     await connection.execute(create)
                 await connection.execute(correct)

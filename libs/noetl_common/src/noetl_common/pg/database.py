@@ -1,4 +1,4 @@
-"""The one way to a service's database: statements by name, errors that are ours."""
+"""Access to a service's database: statements by name, with our own errors."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
@@ -31,7 +31,7 @@ _PROVEN_SECONDS = 10.0
 
 
 class Proof:
-    """When the database answered last."""
+    """Time of the database's last answer."""
 
     __slots__ = ("answered_at",)
 
@@ -174,7 +174,7 @@ class Session(Statements):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:
-        """Commit what the block does, or nothing of it; a savepoint inside of a transaction."""
+        """Commit all that the block does, or nothing; a savepoint inside of a transaction."""
         with translate():
             async with self._connection.transaction():
                 yield self
@@ -189,7 +189,7 @@ class Database(Statements):
         pool: where connections come from.
         queries: the statements; see `with_statements`.
         proof: shared by the stores on one pool.
-        borrow: lends connections in place of the pool, for callers that keep them between
+        borrow: gives connections in place of the pool, for callers that keep them between
             statements.
     """
 
@@ -207,8 +207,8 @@ class Database(Statements):
     async def is_reachable(self, *, proven_seconds: float = _PROVEN_SECONDS) -> bool:
         """Readiness check; it asks only if no statement was answered in so many seconds.
 
-        A server that ends closes the connections, which is noticed at once; one that stands still
-        is after ten seconds.
+        A server that ends closes the connections, which is noticed at once; a hanging server is
+        noticed after ten seconds.
 
         Raises:
             DatabaseUnavailable: no answer.
@@ -237,14 +237,14 @@ class Database(Statements):
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
-        """Lend one connection, without a transaction."""
+        """Borrow one connection, without a transaction."""
         with translate():
             async with self._borrow() as connection:
                 yield Session(connection, self._queries, self.proof)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Lend one connection; commit what the block does on it, or nothing of it."""
+        """Borrow one connection; commit all that the block does on it, or nothing."""
         async with self.acquire() as session, session.transaction():
             yield session
 

@@ -88,7 +88,7 @@ def translate() -> Iterator[None]:
 
 
 def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:
-    # The class covers misuse too; only its text tells them apart.
+    # The class covers misuse too; only its text distinguishes them.
     text = str(error).lower()
     return "closed" in text or "closing" in text or "released" in text
 

@@ -1,4 +1,4 @@
-"""The shard and cluster that a database records; other processes do not serve it (S4)."""
+"""The shard and cluster recorded in a database; processes of others refuse to serve it (S4)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

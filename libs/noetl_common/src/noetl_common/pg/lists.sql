@@ -18,13 +18,13 @@ SELECT
     e.result, e.meta, e.error, e.worker_id
 FROM noetl.event AS e;
 
--- The read model of steps (`noetl.execution_step`) in parts: what a log row says of a step, that as
--- an item, a row of the model as an item, and what items amount to. The last one applied to rows
--- of the model and the log rows behind them gives rows of the model again, so it makes no
--- difference where a log is cut.
+-- The read model of steps (`noetl.execution_step`) in parts: the data of a step in a log row, these
+-- as an item, a row of the model as an item, and the fold of items. The last one applied to rows of
+-- the model and the log rows behind them gives rows of the model again, so it makes no difference
+-- where a log is cut.
 
 -- list: step_row
--- What a log row `e` says of a step. Rows that decide nothing count for the order of ends only.
+-- The data of a step in a log row `e`. Rows that decide nothing count for the order of ends only.
 SELECT
     e.execution_id,
     CASE
@@ -153,8 +153,8 @@ SELECT
 FROM noetl.execution_step AS i;
 
 -- list: step_fold
--- What the items `m` of a step amount to; grouped by execution and step. The first or last text is
--- the least or greatest of pairs with their positions: to sort a loop's rows would cost more.
+-- The fold of the items `m` of a step; grouped by execution and step. The first or last text is the
+-- least or greatest of pairs with their positions: to sort a loop's rows would cost more.
 SELECT
     m.execution_id, m.step,
     min(m.first_position) AS first_position,

@@ -53,7 +53,8 @@ READ_CLOSED = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given') /* read_closed */
 FROM pg_namespace AS n WHERE n.nspname = 'noetl_closed'
 """
-"""Why services must not serve the database; no row when they may. Any login may ask."""
+"""Query of the reason for which the database is closed to services; no row when it is open. Any
+login may run it."""
 
 
 class DatabaseRefused(Permanent):
@@ -100,7 +101,7 @@ async def open_pool(
 
 @asynccontextmanager
 async def lent(pool: Pool) -> AsyncIterator[PooledConnection]:
-    """Lend a connection for the block; after an error it is checked before others get it."""
+    """Borrow a connection for the block; after an error it is checked before others get it."""
     connection = await pool.acquire()
     try:
         yield connection
@@ -111,7 +112,7 @@ async def lent(pool: Pool) -> AsyncIterator[PooledConnection]:
 
 
 async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
-    """Give a connection back whose statement failed, and close it if it no longer answers."""
+    """Release a connection whose statement failed, and close it if it no longer answers."""
     try:
         await connection.reset(timeout=_CLOSE_SECONDS)
     except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, it is of no use
@@ -125,8 +126,8 @@ async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
 async def wait_for_schema(pool: Pool, minimum: str) -> None:
     """Wait until the migration ``minimum`` (``"0002"``) or a later one was applied.
 
-    And until nobody has closed the database: an operator's command does while it replaces or moves
-    what is in it, and leaves it closed when it is killed (O8).
+    Wait also while the database is closed: an operator's command closes it while it replaces or
+    moves the content, and leaves it closed when it is killed (O8).
     """
     waited: str | None = None
     while (reason := await _reason_to_wait(pool, minimum)) is not None:
@@ -178,7 +179,7 @@ async def _waited_for(settings: PostgresSettings, name: str, login: LoginSource 
 
 
 def _choose_array_classes(*, shortcuts: bool) -> None:
-    """Let the driver, if it is one that this was tried with, ask concrete classes or its own."""
+    """Set the classes that the driver checks arrays against, if its release was tried with that."""
     if asyncpg.__version__ in _TRIED:
         for name, own in _ASKED.items():
             setattr(protocol, name, _ARRAYS if shortcuts else own)
@@ -193,7 +194,7 @@ async def _opened(settings: PostgresSettings, name: str, login: LoginSource | No
         password=settings.postgres_password.get_secret_value(),
         database=settings.postgres_db,
         ssl=tls_of(settings, settings.postgres_host),
-        # One connection tells whether the server is there, even if none has to be kept.
+        # One connection shows whether the server is there, even if none has to be kept.
         min_size=min(max(1, settings.postgres_pool_min), settings.postgres_pool_max),
         max_size=settings.postgres_pool_max,
         timeout=settings.postgres_connect_timeout_seconds,
@@ -206,7 +207,7 @@ async def _opened(settings: PostgresSettings, name: str, login: LoginSource | No
 
 
 def _connecting(login: LoginSource, name: str) -> Callable[..., Coroutine[Any, Any, Connection]]:
-    """Return what connects with today's login, and once more with tomorrow's."""
+    """Return a connect function that tries the current login, then a renewed one if refused."""
 
     async def connect(*arguments: Any, **options: Any) -> Connection:
         async def with_login(one: Login) -> Connection:

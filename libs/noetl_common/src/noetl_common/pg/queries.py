@@ -31,7 +31,7 @@ class Queries:
 
     Statements that differ in one condition are written once: each line ``-- each: name place =
     condition`` below the head makes one with the condition for ``{place}``. A line ``-- without:
-    name part …`` makes one that lacks these parts, which stand between ``-- part: part`` and
+    name part …`` makes a variant without these parts, which stand between ``-- part: part`` and
     ``-- end``; the parameters that are left are numbered anew in their order.
     """
 
@@ -134,7 +134,7 @@ def _add_shorter(
     found: dict[tuple[str, str], list[str]],
     shorter: Mapping[str, list[tuple[str, frozenset[str]]]],
 ) -> None:
-    """Add the statements that lack parts of others, and take out the marks of parts."""
+    """Add the variants without some parts, and remove the marks of parts."""
     for name, wanted in shorter.items():
         for variant, parts in wanted:
             if ("name", variant) in found:

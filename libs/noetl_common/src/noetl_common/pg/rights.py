@@ -1,4 +1,4 @@
-"""Whether the role we log in with is one for our service."""
+"""Check of the rights of a service's database role."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ _MOST_NAMED = 5
 
 
 class WrongRole(Permanent):
-    """The role has not the rights of the service; waiting doesn't help."""
+    """The role lacks rights that the service needs; waiting doesn't help."""
 
     template = (
         "the role {role} is not one for {service}: it lacks {missing}; noetl-server db-roles "

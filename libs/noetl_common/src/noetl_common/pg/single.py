@@ -1,4 +1,4 @@
-"""One connection for a few statements, which fails at once where a pool waits."""
+"""One connection for a few statements, which fails at once, where a pool would wait."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,13 +21,13 @@ class DatabaseUnreadable(Permanent):
 
 
 class SchemaLacking(DatabaseUnreadable):
-    """What is read isn't there: the schema is older, newer, or another program's."""
+    """A table or column is missing: the schema is older, newer, or another program's."""
 
     template = "the database lacks what is read: {reason}"
 
 
 class DatabaseSlow(DatabaseUnavailable):
-    """The database has let us in and doesn't answer a statement in time."""
+    """The database accepts the login, but doesn't answer a statement in time."""
 
     template = "the database does not answer in time: {reason}"
 
@@ -66,15 +66,15 @@ async def open_single(
             server_settings={"application_name": name, "timezone": "UTC"},
         )
     try:
-        with _told_apart(seconds), translate():
+        with _explained(seconds), translate():
             yield Database(pool, queries)
     finally:
         pool.terminate()
 
 
 @contextmanager
-def _told_apart(seconds: float) -> Iterator[None]:
-    """Raise errors that say what to do, where those of a service only say whether to try again."""
+def _explained(seconds: float) -> Iterator[None]:
+    """Raise errors for operators, with the cause, instead of those for retries of services."""
     try:
         yield
     except (DatabaseUnavailable, DataConflict) as error:

@@ -51,12 +51,12 @@ _KINDS: dict[str | None, TokenKind] = {
 
 
 def is_row_query(statement: str) -> bool:
-    """Tell whether a statement's rows are its result: only its first word counts."""
+    """Return whether a statement's rows are its result: only its first word counts."""
     return _ROWS.match(statement) is not None
 
 
 def needs_input(statement: str) -> bool:
-    """Tell whether a statement would wait for data from its client (``COPY … FROM STDIN``)."""
+    """Return whether a statement would wait for data from its client (``COPY … FROM STDIN``)."""
     if "stdin" not in statement.lower():
         return False
     words = [

@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL: checked against the server's name everywhere but on this machine."""
+"""TLS to PostgreSQL: the server's name is verified, except on this machine."""
 
 import ipaddress
 import ssl
@@ -25,7 +25,7 @@ def ssl_mode(host: str, chosen: SslMode | None) -> SslMode:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: a loopback name or address, or a socket's folder."""
+    """Return whether a host is this machine: a loopback name or address, or a socket's folder."""
     if host in {"", "localhost"} or host.startswith("/"):
         return True
     try:
@@ -35,7 +35,7 @@ def is_loopback(host: str) -> bool:
 
 
 def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Literal[False]:
-    """Return what the driver wants to know for a connection to a host.
+    """Return the driver's TLS argument for a connection to a host.
 
     Raises:
         TlsMisconfigured: a file can't be read, or is no certificate.

@@ -1,1 +1,1 @@
-"""What a process shows of itself, and what it hides."""
+"""A process's health, metrics, extensions and protection."""

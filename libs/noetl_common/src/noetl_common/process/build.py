@@ -1,4 +1,4 @@
-"""What a process was built from, as a metric."""
+"""Version and revision of a process, as a metric."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""The end of a process, without what nobody needs any more."""
+"""A fast end of a process, without the interpreter's teardown."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ def ending_at_once() -> Iterator[None]:
     """End the process when the block exits by ``SystemExit``, with its code; else do nothing.
 
     Python would take a large program apart object by object, a quarter of a second in which a
-    drain goes on, and wait for its threads: one that reads from a dead mount never ends. What has
-    to be closed is closed within the block; handlers of ``atexit`` don't run.
+    drain goes on, and wait for its threads: a thread that reads from a dead mount never ends.
+    Resources have to be closed within the block; handlers of ``atexit`` don't run.
     """
     try:
         yield

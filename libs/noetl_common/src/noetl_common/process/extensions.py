@@ -1,4 +1,4 @@
-"""What other packages bring by entry points: found, named and loaded in one way."""
+"""Extensions from other packages by entry points: found, named and loaded in one way."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from noetl_common.errors import Permanent
 
 
 class BadExtension(Permanent):
-    """What an installed package brings can't be used."""
+    """An extension of an installed package can't be used."""
 
     template = "the {what} '{name}' of {package} can't be used: {reason}"
 
@@ -30,7 +30,7 @@ class Extension:
     entry: EntryPoint
 
     def load(self) -> Any:
-        """Import what it points to.
+        """Import the object that it points to.
 
         Raises:
             BadExtension: that can't be imported, as beside another release.

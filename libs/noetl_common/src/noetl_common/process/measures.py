@@ -1,4 +1,4 @@
-"""Measurements that cost a question to somebody, made when the metrics are read."""
+"""Measurements that cost a query or request, made when the metrics are read."""
 
 import asyncio
 import math

@@ -1,1 +1,1 @@
-"""What a process tells of its work: whose it is in logs, and its spans."""
+"""Telemetry of a process: the unit of work in log lines, and spans."""

@@ -1,4 +1,4 @@
-"""W3C trace contexts: what a caller sent, and what goes on to others.
+"""W3C trace contexts: received from callers, and passed on to others.
 
 A context is a mapping with ``traceparent`` and perhaps ``tracestate``, as headers and as JSON. It
 is carried on whether this process traces or not; without one nothing is added anywhere.
@@ -61,12 +61,12 @@ def is_sampled(context: Context) -> bool:
 
 
 def carry(context: Context, *, is_continued: bool = True) -> Token[Carried | None]:
-    """Make a context that of this task; give the token to `carry_no_more`."""
+    """Set the context of this task; pass the token to `carry_no_more`."""
     return _carried.set(Carried(context, is_continued))
 
 
 def carry_no_more(token: Token[Carried | None]) -> None:
-    """Go back to the context of before."""
+    """Restore the context of before."""
     _carried.reset(token)
 
 
@@ -76,6 +76,6 @@ def carried() -> Carried | None:
 
 
 def carried_headers() -> Context:
-    """Return the headers of a message that this unit of work sends; mostly there are none."""
+    """Return the trace headers for messages of this unit of work; often empty."""
     found = _carried.get()
     return _NOTHING if found is None else found.context

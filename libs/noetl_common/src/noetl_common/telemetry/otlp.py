@@ -100,7 +100,7 @@ class Unrecorded:
 class OtlpTracing:
     """Records spans and sends them in batches, from a thread of its own.
 
-    While nobody takes them the newest `OTEL_BSP_MAX_QUEUE_SIZE` (2048) are kept, others dropped.
+    Without a receiver the newest `OTEL_BSP_MAX_QUEUE_SIZE` (2048) are kept, others dropped.
     """
 
     def __init__(self, settings: TracingFields, service: str, *, revision: str) -> None:
@@ -147,13 +147,13 @@ class OtlpTracing:
         return self._follows and not is_sampled(parent)
 
     def close(self) -> None:
-        """Send what is left, for a few seconds at most."""
+        """Send the remaining spans, for a few seconds at most."""
         self._provider.force_flush(timeout_millis=_LAST_MS)
         self._provider.shutdown()
 
 
 class _Counted(SpanExporter):  # type: ignore[misc]  # its package is not looked into
-    """Counts what an exporter sends, and what it gives up."""
+    """Counts spans that an exporter sends, and those that it gives up."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -176,7 +176,7 @@ class _Counted(SpanExporter):  # type: ignore[misc]  # its package is not looked
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Send what waits."""
+        """Send the waiting spans."""
         return bool(self._exporter.force_flush(timeout_millis))
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, field_validator
 
 
 class TracingFields(BaseModel):
-    """Where spans go, by OpenTelemetry's own variables; the SDK reads the others of them."""
+    """Receiver and sampling of spans, by OpenTelemetry's variables; the SDK reads the others."""
 
     otel_exporter_otlp_endpoint: str = Field(
         default="",

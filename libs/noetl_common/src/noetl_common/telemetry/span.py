@@ -1,4 +1,4 @@
-"""What a span is to those who record one."""
+"""Interfaces of spans and of their recorder."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol
@@ -26,7 +26,7 @@ class Span(Protocol):
         """Mark it as failed."""
 
     def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
-        """End it, now or at a time; one that is never ended is never sent."""
+        """End it, now or at a time; a span that is never ended is never sent."""
 
 
 class Tracing(Protocol):
@@ -45,7 +45,7 @@ class Tracing(Protocol):
         """Begin a span; without a parent it is the first of a trace."""
 
     def ignores(self, parent: Context) -> bool:
-        """Return whether nothing below a context is recorded, so that nobody need try."""
+        """Return whether no span below a context is recorded, so that callers can skip it."""
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""

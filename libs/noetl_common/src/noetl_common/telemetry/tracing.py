@@ -1,4 +1,4 @@
-"""Spans, where an operator has asked for them: one variable turns them on.
+"""Spans of this process; one variable turns them on.
 
 Code that could record a span asks for `tracing` first, which is None while nothing is recorded:
 then neither the SDK is imported nor anything sent. Parents are W3C contexts, because they arrive
@@ -17,19 +17,19 @@ from noetl_common.telemetry.span import Attributes, Kind, Span, Tracing
 
 
 class TracingUnavailable(NoetlError):
-    """Tracing was asked for and can't be had."""
+    """Tracing is configured, but can't be started."""
 
     template = "{variable}: {problem}"
 
 
 class _Process:
-    """What this process records with."""
+    """The recorder of this process."""
 
     tracing: Tracing | None = None
 
 
 def tracing() -> Tracing | None:
-    """Return what records spans; None while tracing is off."""
+    """Return the recorder of spans; None while tracing is off."""
     return _Process.tracing
 
 
@@ -44,7 +44,7 @@ def record(
     attributes: Attributes | None = None,
     links: Iterable[Context] = (),
 ) -> None:
-    """Record a span whose end has come already."""
+    """Record a span that has already ended."""
     span = recorder.begin(
         name, parent, kind=kind, at_ns=from_ns, links=links, attributes=attributes
     )
@@ -55,9 +55,9 @@ def record(
 def inside(
     name: str, *, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Iterator[Span | None]:
-    """Record a span around a block, below the one that is open; nothing where there is none.
+    """Record a span around a block, below the open one; nothing where none is open.
 
-    A block that raises has failed; one that is cancelled has not, and says that it was broken off.
+    A block that raises has failed; a cancelled block has not, and its span notes the cancellation.
     """
     recorder, outer = _Process.tracing, carried()
     if recorder is None or outer is None or recorder.ignores(outer.context):
@@ -68,7 +68,7 @@ def inside(
     try:
         yield span
     except CancelledError:
-        # Somebody had no more use for it, such as a start's report when its tool has ended.
+        # The result is no longer needed, such as a start's report when its tool has ended.
         span.note({"noetl.cancelled": True})
         span.end()
         raise
@@ -115,7 +115,7 @@ def start_tracing(settings: TracingFields, service: str, *, revision: str = "") 
 
 
 def stop_tracing() -> None:
-    """Send what is left, and record no more."""
+    """Send the remaining spans, and record no more."""
     recorder, _Process.tracing = _Process.tracing, None
     if recorder is not None:
         recorder.close()

@@ -1,4 +1,4 @@
-"""The unit of work that runs: a request, a message, a command; its names are in every log line.
+"""The current unit of work: a request, a message, a command; its names are in every log line.
 
 Whoever begins a unit of work says so with `working_on`. The object is asked for its names only
 when something is logged, so work that logs nothing costs one assignment.
@@ -16,7 +16,7 @@ _work: ContextVar[object] = ContextVar("work", default=None)
 
 
 def working_on(work: object) -> Token[object]:
-    """Begin a unit of work in this task; give the token to `done_with` where the task goes on.
+    """Begin a unit of work in this task; pass the token to `done_with` where the task goes on.
 
     Args:
         work: has some of the attributes ``execution_id``, ``step``, ``command_id``, and ``trace``,
@@ -26,12 +26,12 @@ def working_on(work: object) -> Token[object]:
 
 
 def done_with(token: Token[object]) -> None:
-    """End a unit of work: what the task did before goes on."""
+    """End a unit of work, and return to the one before it."""
     _work.reset(token)
 
 
 def add_work(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the names of the unit of work to a log line; what the line says itself stays."""
+    """Add the names of the unit of work to a log line, without replacing its own fields."""
     work = _work.get()
     if work is not None:
         for name in _NAMES:
