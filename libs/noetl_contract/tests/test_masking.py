@@ -1,4 +1,4 @@
-"""What answers hide."""
+"""Masking of secrets in answers."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What steps may ask for, and what is refused."""
+"""Requirements of steps, and their refusals."""
 
 from typing import Any
 

@@ -73,7 +73,7 @@ class Channel:
     """A family of subjects.
 
     Attributes:
-        address: the subject; None for an address that only the message tells.
+        address: the subject; None for an address that only the message names.
         parameters: parts of the address, with one sentence each.
         stream: the stream that stores the messages; None for core NATS.
         senders: services that publish, and `receivers` that read.

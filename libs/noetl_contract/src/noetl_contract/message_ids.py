@@ -67,10 +67,10 @@ def report_id(
 
 
 def dead_letter_id(stream: str, *, sequence: int, stored_at_ns: int | str) -> str:
-    """Return the id of a dead letter; the time tells a wiped stream's numbers apart."""
+    """Return the id of a dead letter; the time distinguishes sequences of a wiped stream."""
     return f"d:{stream}:{sequence}:{stored_at_ns}"
 
 
 def replay_id(dead_letter_id: str, *, number: int) -> str:
-    """Return the id of a dead letter's original that somebody puts back; its own may be known."""
+    """Return a fresh id for a dead letter that is put back, as the broker may know the original."""
     return f"p:{number}:{dead_letter_id}"

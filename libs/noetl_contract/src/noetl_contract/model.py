@@ -1,4 +1,4 @@
-"""Bases of the shapes that travel: structs between processes, models to and from people."""
+"""Base classes of messages: structs between processes, models for bodies of clients."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -23,11 +23,11 @@ class _Meta(msgspec.StructMeta):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, metaclass=_Meta):
-    """A shape of what processes say to each other.
+    """Base of messages between processes.
 
     It is checked where it is decoded, and built unchecked. Fields with their default are left out,
-    unless only a comparison would tell, and unknown ones are ignored, so that two releases can
-    live side by side.
+    unless only a comparison would show that, and unknown ones are ignored, so that two releases
+    can live side by side.
     """
 
     def but(self, **changes: Json) -> Self:
@@ -43,7 +43,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, meta
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Let models hold it, where what people send goes on as it is."""
+        """Return the schema with which models may hold it, for bodies passed on as sent."""
         del source, handler
 
         def read(value: object) -> Struct:
@@ -132,7 +132,7 @@ def unchecked[**Fields, M: BaseModel](
 
 
 def filled[M: BaseModel](model: type[M], values: JsonObject, given: set[str]) -> M:
-    """Build a model of all its values, which are known to be right; some of them were given."""
+    """Build a model without validation, from all its values; ``given`` names the set ones."""
     made = model.__new__(model)
     _set(made, "__dict__", values)
     _set(made, "__pydantic_fields_set__", given)

@@ -1,4 +1,4 @@
-"""What edges keep for a web page that has started an execution and waits for its result."""
+"""Stored requests of web pages that have started an execution and wait for its result."""
 
 from typing import Final, Literal
 
@@ -10,7 +10,7 @@ from noetl_contract.model import Model
 CLIENT_ID: Final = r"[A-Za-z0-9_-]{1,64}"
 """The name of a page's connection, and the id of a request: each is a token of a subject."""
 PLAYBOOK_FAILED: Final = -32000
-"""Code of an error that tells of a failed execution."""
+"""Code of the error for a failed execution."""
 
 
 class PageRequest(Model):
@@ -19,7 +19,7 @@ class PageRequest(Model):
     Attributes:
         request_id: under which the page waits, and the playbook may post its result.
         client_id: of the page's connection, which a later one may take over.
-        owner: kind and name of who has asked; nobody else gets the result.
+        owner: kind and name of the caller; no other caller gets the result.
         execution_id: under which the execution is started.
         path: of the playbook; None where an execution was started once more.
         created_at: RFC 3339.
@@ -34,7 +34,7 @@ class PageRequest(Model):
 
 
 class PageError(Model):
-    """Why there is no result, in the form of JSON-RPC."""
+    """The error in place of a result, in the form of JSON-RPC."""
 
     code: int = PLAYBOOK_FAILED
     message: str
@@ -52,7 +52,7 @@ class PageResult(Model):
 
 
 class PageHint(Model):
-    """What the stream of a page hears at once: that something was kept for it, or progress.
+    """A hint to the stream of a page: a stored message for it, or progress.
 
     Attributes:
         kind: the answer to a `result` comes when the page has been sent it.

@@ -65,7 +65,7 @@ EVENTS = StreamSpec(
     max_age=timedelta(hours=24),
     max_bytes=2 << 30,
 )
-# It wakes readers, who then read the log; what is older than a moment is of no use to them.
+# It wakes readers, who then read the log; older messages are of no use to them.
 COMMITS = StreamSpec(
     name="noetl_commits",
     subjects=(f"{subjects.COMMITS_ROOT}.>",),
@@ -105,9 +105,9 @@ PAGES = StreamSpec(
     max_bytes=256 << 20,
 )
 STREAMS = (INGRESS, COMMANDS, EVENTS, COMMITS, DEAD, AUDIT)
-"""What every service makes at its start, or waits for."""
+"""Streams that every service creates at its start, or waits for."""
 ALL_STREAMS = (*STREAMS, PAGES)
-"""With what one service makes when it needs it."""
+"""All streams; `PAGES` is created by one service only, when it needs it."""
 
 # What asks a broker whether a stream has failed: a purge of messages that there are none of. After
 # a write that failed, for want of room on the disk, it is refused so until the broker is started

@@ -31,11 +31,11 @@ _REPLICAS_ROOT = "noetl_hint.moved"
 type IngressKind = Literal[
     "execute", "events", "cancel", "finalize", "signal", "pause", "resume", "start", "outcome"
 ]
-"""The last token of an ingress subject; the broker's permissions tell senders apart by it."""
+"""The last token of an ingress subject; the broker's permissions of senders go by it."""
 type WriteKind = IngressKind | Literal["claim"]
 """The last token of the subject of a request; claims are never put into the stream."""
 URGENT_KINDS: Final[frozenset[IngressKind]] = frozenset({"cancel", "finalize", "pause", "resume"})
-"""What people say about an execution; nothing of the work under way is before it (W27)."""
+"""Kinds of operators' messages about an execution, handled before other work (W27)."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the
@@ -162,7 +162,7 @@ def dead_letter_subject(origin: str) -> str:
 
 
 def published_subject(shard: int, *, outbox_id: int, message_id: str) -> str:
-    """Return the subject on which the broker tells the relay that it has stored a row's message."""
+    """Return the subject of the broker's acknowledgement of a row's message to the relay."""
     return f"noetl_hint.published.{shard}.{outbox_id}.{message_id}"
 
 
@@ -172,13 +172,13 @@ def published_filter(shard: int) -> str:
 
 
 def published_row(subject: str) -> tuple[int, str]:
-    """Return the id of the row and that of its message, which a `published_subject` names."""
+    """Return the ids of the row and of its message in a `published_subject`."""
     _, _, _, outbox_id, message_id = subject.split(".")
     return int(outbox_id), message_id
 
 
 def replica_moves_subject(shard: int) -> str:
-    """Return the subject on which orchestrators tell each other their commits; may be lost."""
+    """Return the subject of orchestrators' hints about their commits; they may be lost."""
     return f"{_REPLICAS_ROOT}.{shard}"
 
 
@@ -191,7 +191,7 @@ def replica_subject(name: str) -> str:
 
 
 def control_subject(pool: str) -> str:
-    """Return the subject on which the workers of a pool hear of runs that are over; may be lost."""
+    """Return the subject of hints to a pool's workers about runs that are over; may be lost."""
     return f"{CONTROL_ROOT}.{pool}"
 
 
@@ -208,7 +208,7 @@ def page_subject(
 
 
 def pages_of_client(client_id: str) -> str:
-    """Return the pattern of all that is kept for one page."""
+    """Return the pattern of all messages stored for one page."""
     return f"{PAGES_ROOT}.{client_id}.*.*.*"
 
 
@@ -218,12 +218,12 @@ def page_request_of(request_id: str) -> str:
 
 
 def page_result_of(request_id: str) -> str:
-    """Return the pattern of its result."""
+    """Return the pattern of the result of one request."""
     return f"{PAGES_ROOT}.*.{request_id}.*.result"
 
 
 def page_hint_subject(client_id: str) -> str:
-    """Return the subject on which the stream of a page hears of its requests; may be lost."""
+    """Return the subject of hints to the stream of a page about its requests; may be lost."""
     return f"noetl_hint.page.{client_id}"
 
 

@@ -1,1 +1,1 @@
-"""Who calls, and what he may do: rights and roles, principals, capabilities of commands."""
+"""Access control: rights and roles, principals, API keys, capabilities of commands."""

@@ -8,8 +8,8 @@ from noetl_contract.access.principal import Kind, OnBehalf
 from noetl_contract.model import Model, example
 
 type Decision = Literal["allowed", "unauthenticated", "forbidden", "hidden", "limited"]
-"""What was decided: let pass, nobody known (401), right missing (403), out of reach (404), too
-many requests (429)."""
+"""Outcome of a decision: allowed, no valid credential (401), right missing (403), out of reach
+(404), too many requests (429)."""
 
 
 class AccessRecord(Model):
@@ -60,14 +60,14 @@ class AccessRecord(Model):
 
 
 class AccessRecords(Model):
-    """A batch of decisions, on the stream ``noetl_audit``; ``dropped`` found no room before it."""
+    """A batch of decisions, on the stream ``noetl_audit``; ``dropped`` counts those lost before."""
 
     records: list[AccessRecord]
     dropped: int = 0
 
 
 class AccessAuditQuery(OnBehalf):
-    """Which decisions to list."""
+    """Filter of decisions to list."""
 
     principal_name: str | None = Field(default=None, description="exact")
     right: str | None = None

@@ -1,4 +1,4 @@
-"""Capabilities: user information in the addresses that playbooks are given.
+"""Capabilities: user information in the addresses that playbooks get.
 
 That of one command is in the ``server_url`` of its notification:
 ``http://<execution>.<event>:<attempt>.<mac>@host:port``. HTTP clients send it as Basic with each
@@ -69,7 +69,7 @@ class PageCapability:
 
 @lru_cache(maxsize=16)
 def _begun(key: bytes) -> hmac.HMAC:
-    """Return a mac that has taken the key: to begin one costs as much as all the rest."""
+    """Return a mac that has taken the key, cached: to begin one costs as much as all the rest."""
     return hmac.new(key, digestmod="sha256")
 
 
@@ -80,7 +80,7 @@ def _mac(key: bytes, said: str) -> str:
 
 
 def named_command(user: str) -> tuple[int, int] | None:
-    """Return (execution id, event id) that a user name stands for, None for any other name."""
+    """Return (execution id, event id) in a user name; None for any other name."""
     execution, dot, event = user.partition(".")
     if not dot:
         return None
@@ -89,7 +89,7 @@ def named_command(user: str) -> tuple[int, int] | None:
 
 
 def verified(user: str, password: str, *key_ring: bytes) -> Capability | None:
-    """Return the capability that user name and password are, None when they are none.
+    """Return the capability in user name and password; None when they are not a valid one.
 
     Args:
         user: ``<execution>.<event>``.
@@ -101,13 +101,13 @@ def verified(user: str, password: str, *key_ring: bytes) -> Capability | None:
     attempt = _number(attempt_text)
     if command is None or attempt is None or not mac.isascii():
         return None
-    told = Capability(*command, attempt)
-    matches = [hmac.compare_digest(told.mac(key), mac) for key in key_ring if key]
-    return told if any(matches) else None
+    claimed = Capability(*command, attempt)
+    matches = [hmac.compare_digest(claimed.mac(key), mac) for key in key_ring if key]
+    return claimed if any(matches) else None
 
 
 def verified_page(user: str, password: str, *key_ring: bytes) -> PageCapability | None:
-    """Return the capability of a page's request that user name and password are, or None.
+    """Return the capability of a page's request in user name and password; None if invalid.
 
     Args:
         user: ``page.<request>``.
@@ -116,9 +116,9 @@ def verified_page(user: str, password: str, *key_ring: bytes) -> PageCapability 
     """
     if not user.startswith(_PAGE) or not user.isascii() or not password.isascii():
         return None
-    told = PageCapability(user.removeprefix(_PAGE))
-    matches = [hmac.compare_digest(told.mac(key), password) for key in key_ring if key]
-    return told if any(matches) else None
+    claimed = PageCapability(user.removeprefix(_PAGE))
+    matches = [hmac.compare_digest(claimed.mac(key), password) for key in key_ring if key]
+    return claimed if any(matches) else None
 
 
 def basic_login(header: bytes) -> tuple[str, str] | None:

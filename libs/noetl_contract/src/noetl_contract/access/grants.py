@@ -1,4 +1,4 @@
-"""Grants: what callers may do whom a JWT, a session or a certificate proves."""
+"""Grants: rights of callers that a JWT, a session or a certificate proves."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class GrantWish(Model):
-    """A grant that somebody wants, in place of the one for the same claim.
+    """A requested grant, which replaces the grant for the same claim.
 
     Attributes:
         kind: what has to be proven.
@@ -35,11 +35,11 @@ class GrantWish(Model):
 
 
 class GrantPut(GrantWish, OnBehalf):
-    """A grant to keep."""
+    """A grant to store."""
 
 
 class GrantBody(Model):
-    """A grant as it is kept."""
+    """A stored grant."""
 
     grant_id: str
     kind: Literal["jwt", "session", "certificate"]
@@ -55,7 +55,7 @@ class GrantBody(Model):
 
 
 class GrantListRequest(OnBehalf):
-    """All grants."""
+    """Request of all grants."""
 
 
 class GrantList(Model):
@@ -71,6 +71,6 @@ class GrantName(OnBehalf):
 
 
 class GrantDeleted(Model):
-    """A grant is gone."""
+    """Answer to the deletion of a grant."""
 
     grant_id: str

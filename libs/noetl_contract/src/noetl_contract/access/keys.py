@@ -1,4 +1,4 @@
-"""API keys, and how the catalog resolves what a caller has shown."""
+"""API keys, and the catalog's look-ups of callers' credentials."""
 
 import re
 from typing import Literal
@@ -20,10 +20,10 @@ class TokenRequest(SecretModel):
 
 
 class GrantsRequest(Model):
-    """What was proven about a caller: a claim of its JWT, its session, its certificate.
+    """Proven claims of a caller: of its JWT, its session, or its certificate.
 
     Attributes:
-        kind: what was proven.
+        kind: of the credential.
         issuer: of a JWT, else empty.
         subject: of the JWT or certificate (SAN), or the user of the session.
         values: values of the claims that grants may name, as ``groups:admins``.
@@ -40,7 +40,7 @@ class GrantsRequest(Model):
 
 
 class Resolved(Model):
-    """The principal, or why there is none; ``key_id`` of a key, by which it is revoked."""
+    """The principal, or the reason why there is none; ``key_id`` of a key, to revoke it."""
 
     principal: Principal | None = None
     reason: str | None = Field(default=None, description="unknown, revoked or expired")
@@ -48,7 +48,7 @@ class Resolved(Model):
 
 
 class KeyWish(Model):
-    """A key that somebody wants; the name is that of its principal."""
+    """A requested key; the name is that of its principal."""
 
     model_config = example(name="ci", roles=["operator"], namespaces=["team-a/"])
 
@@ -61,7 +61,7 @@ class KeyWish(Model):
 
 
 class KeyCreate(KeyWish, OnBehalf):
-    """A key to make."""
+    """A key to create."""
 
 
 class KeyBody(Model):
@@ -87,7 +87,7 @@ class KeyCreated(KeyBody, SecretModel):
 
 
 class KeyListRequest(OnBehalf):
-    """Which keys to list."""
+    """Filter of keys to list."""
 
     with_revoked: bool = False
 
@@ -105,7 +105,7 @@ class KeyName(OnBehalf):
 
 
 class KeyRevoked(Model):
-    """A key is of no use any more."""
+    """Answer to the revocation of a key."""
 
     key_id: str
     revoked_at: AwareDatetime

@@ -1,4 +1,4 @@
-"""`Principal`: who calls, as the edge has found out and the services are told."""
+"""`Principal`: the caller, authenticated by the edge and passed to the services."""
 
 from typing import Literal, Self
 
@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 type Kind = Literal[
     "key", "jwt", "session", "certificate", "capability", "address", "token", "nobody"
 ]
-"""How a principal has shown who it is; ``token`` is the internal API token."""
+"""The credential by which a principal was authenticated; ``token`` is the internal API token."""
 
 EVERYWHERE = ""
 """The namespace that all paths are in."""
@@ -63,7 +63,7 @@ class Principal(Model):
         return frozenset(self.grants).union(*of_roles)
 
     def may(self, right: Right) -> bool:
-        """Whether the principal has a right; `public` is everybody's."""
+        """Return whether the principal has a right; every principal has `public`."""
         if right is Right.PUBLIC:
             return True
         if self.kind == "capability":
@@ -76,7 +76,7 @@ class Principal(Model):
         return EVERYWHERE in self.namespaces or not _WHOLE.isdisjoint(self.roles)
 
     def reaches(self, path: str) -> bool:
-        """Whether a path, of a document or of an execution, is in one of the namespaces."""
+        """Return whether a path, of a document or an execution, is in one of the namespaces."""
         return self.is_whole or any(is_below(path, prefix) for prefix in self.namespaces)
 
     def stems(self) -> list[str] | None:
@@ -87,12 +87,12 @@ class Principal(Model):
         return None if self.is_whole else [one.strip("/") for one in self.namespaces]
 
     def may_change(self, path: str) -> bool:
-        """Whether the path may be registered or started: `system/` needs a right of its own."""
+        """Return whether a path may be registered or started; `system/` needs an extra right."""
         is_system = is_below(path, SYSTEM)
         return self.reaches(path) and (not is_system or self.may(Right.SYSTEM_PATHS))
 
     def may_run_on(self, pool: str) -> bool:
-        """Whether executions may be put on a worker pool."""
+        """Return whether executions may be put on a worker pool."""
         if pool == SYSTEM:
             return self.may(Right.SYSTEM_PATHS)
         if pool in OPEN_POOLS or not _WHOLE.isdisjoint(self.roles):
@@ -104,13 +104,13 @@ class Principal(Model):
         return max((one for one in self.namespaces if is_below(path, one)), key=len, default="")
 
     def as_registrant(self) -> Self:
-        """Return what is kept of who registers a document that starts executions: its reach."""
+        """Return the stored part of the registrant of a document that starts executions."""
         pools = self.pools if _WHOLE.isdisjoint(self.roles) else (EVERY_POOL,)
         namespaces = (EVERYWHERE,) if self.is_whole else self.namespaces
         return type(self)(name=self.name, kind=self.kind, namespaces=namespaces, pools=pools)
 
     def narrowed(self, other: "Principal") -> Self:
-        """Return the principal without the namespaces and pools that another has not got."""
+        """Return the principal without the namespaces and pools that another one lacks."""
         both = {
             *(one for one in self.namespaces if other.reaches(one)),
             *(one for one in other.stems() or () if self.reaches(one)),
@@ -125,16 +125,16 @@ class Principal(Model):
 
 
 def starting(registrant: Principal | None, path: str, *, name: str) -> Principal:
-    """Return whose rights the start of a playbook has that a document asks for.
+    """Return the principal of a start that a registered document causes.
 
-    They are those of who registered the document, and never reach `system/`. Where nobody knows
-    who that was, the playbook and its pool were looked at when the document was registered; its
-    execution stays in the folder of the playbook.
+    It has the reach of the document's registrant, and never that of `system/`. If the registrant is
+    unknown, the playbook and its pool were checked when the document was registered; its execution
+    stays in the folder of the playbook.
 
     Args:
-        registrant: who registered the document.
+        registrant: the principal that registered the document.
         path: of the playbook.
-        name: of the owner where nobody is known.
+        name: of the owner if the registrant is unknown.
     """
     known = registrant or Principal(
         name=name, kind="token", namespaces=(folder_of(path),), pools=(EVERY_POOL,)
@@ -143,19 +143,19 @@ def starting(registrant: Principal | None, path: str, *, name: str) -> Principal
 
 
 class OnBehalf(Model):
-    """A request that depends on who asks; absent means the system itself, or an older edge."""
+    """A request with its caller; without one it is the system's own, or an older edge's."""
 
     principal: Principal | None = None
 
 
 def folder_of(path: str) -> str:
-    """Return the namespace that a path is in by itself: its folder; itself where it has none."""
+    """Return the folder of a path as a namespace; the path itself where it has none."""
     stem = path.strip("/")
     return stem.rpartition("/")[0] or stem
 
 
 def is_below(path: str, prefix: str) -> bool:
-    """Whether a path is a prefix or below it; whole parts count, ``team`` is not ``team-a``."""
+    """Return whether a path is a prefix or below it; ``team-a`` is not below ``team``."""
     stem = prefix.strip("/")
     own = path.lstrip("/")
     return not stem or own == stem or own.startswith(f"{stem}/")

@@ -9,10 +9,10 @@ from enum import StrEnum
 
 
 class Right(StrEnum):
-    """What a route needs; the value is the word that a refusal and the audit show."""
+    """A right that a route needs; refusals and the audit show its value."""
 
     PUBLIC = "public"
-    """Open to everybody: probes, and what a page reads before its login."""
+    """Open without a login: probes, and resources that a page reads before its login."""
 
     SERVICE_READ = "service.read"
     SERVICE_PROFILE = "service.profile"
@@ -21,7 +21,7 @@ class Right(StrEnum):
     DASHBOARD_READ = "dashboard.read"
     DATABASE_READ = "database.read"
     SYSTEM_READ = "system.read"
-    """Read what services say of themselves, their settings, and what was given up."""
+    """Read states and settings of services, and messages that were given up."""
 
     CATALOG_READ = "catalog.read"
     CATALOG_VALIDATE = "catalog.validate"
@@ -32,7 +32,7 @@ class Right(StrEnum):
     SUBSCRIPTIONS_CHANGE = "subscriptions.change"
     SCHEDULES_READ = "schedules.read"
     SCHEDULES_CHANGE = "schedules.change"
-    """Pause and resume schedules, and start what they left out."""
+    """Pause, resume and backfill schedules."""
 
     EXECUTIONS_READ = "executions.read"
     EXECUTIONS_START = "executions.start"
@@ -49,7 +49,7 @@ class Right(StrEnum):
     RESULTS_READ = "results.read"
     RESULTS_WRITE = "results.write"
     RESULTS_RESOLVE = "results.resolve"
-    """Read stored results, which nothing masks."""
+    """Read stored results, whose secrets are not masked."""
     RESULTS_DELETE = "results.delete"
 
     CREDENTIALS_LIST = "credentials.list"
@@ -83,14 +83,14 @@ class Right(StrEnum):
 
     INTERNAL_OUTBOX = "internal.outbox"
     INTERNAL_DEMAND = "internal.demand"
-    """Read how many commands of a pool want a worker."""
+    """Read the number of commands of a pool that need a worker."""
     INTERNAL_EVENTS = "internal.events"
     INTERNAL_PROJECTION = "internal.projection"
     INTERNAL_PURGE = "internal.purge"
     INTERNAL_CALLBACK = "internal.callback"
     INTERNAL_INGRESS = "internal.ingress"
     SYSTEM_PATHS = "system.paths"
-    """Register and start what is below `system/` or runs on the pool `system`."""
+    """Register and start playbooks below `system/` or on the pool `system`."""
 
 
 class Role(StrEnum):

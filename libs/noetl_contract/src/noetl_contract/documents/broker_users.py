@@ -147,7 +147,7 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         case "orchestrator":
             # One of the release before is asked there.
             subscribe.append("noetl_hint.write.*.*.*")
-            # How far the pools are, by which commands are judged that nobody claims.
+            # The progress of the pools, by which unclaimed commands are judged.
             # Which of them have one durable only, by which commands travel in notifications.
             publish += [
                 f"{_API}.CONSUMER.INFO.{streams.COMMANDS.name}.*",
@@ -181,7 +181,7 @@ def _worker(pool: Pool) -> BrokerUser:
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
-    # Nobody of ours gets answers in the default inbox.
+    # No process of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
     heard = (f"{inbox}.>", control_subject(pool_token(pool.name)), WATCH_HINT)
     return BrokerUser(name, tuple(publish), heard)
@@ -201,7 +201,7 @@ def _requests(service: str) -> Iterable[str]:
     kinds = _REQUESTS[service]
     found = [writes_any(kind) for kind in kinds]
     if service in _SENT_BEFORE:
-        # Of the release before: nobody listens there, which its senders are told at once.
+        # Of the release before: without subscribers its senders get "no responders" at once.
         found += [f"noetl_hint.write.*.*.{kind}" for kind in kinds]
     return found
 
@@ -222,7 +222,7 @@ def _looks(*specs: StreamSpec) -> list[str]:
 
 
 def _reads(stream: StreamSpec) -> list[str]:
-    """Everything about the durables of a stream but their deletion."""
+    """Return the subjects for all operations on a stream's durables but their deletion."""
     name = stream.name
     return [
         f"{_API}.CONSUMER.CREATE.{name}.>",
@@ -233,7 +233,7 @@ def _reads(stream: StreamSpec) -> list[str]:
 
 
 def _uses(durable: DurableSpec) -> list[str]:
-    """Everything about one durable but its deletion.
+    """Return the subjects for all operations on one durable but its deletion.
 
     The filter stands in the subject of the request that creates it, so that the broker holds the
     durable to it.

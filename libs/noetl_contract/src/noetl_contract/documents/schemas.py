@@ -1,4 +1,4 @@
-"""JSON Schemas of what outsiders read and write, each with its version."""
+"""JSON Schemas of the bodies that outsiders read and write, each with its version."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def published_schemas() -> Mapping[str, JsonObject]:
 
 
 def narrowed(old: JsonObject, new: JsonObject, *, is_read: bool) -> Iterator[str]:
-    """Yield why a schema is no later form of one of the same version.
+    """Yield reasons why a schema is not compatible with an older one of the same version.
 
     Args:
         old: as it was published.

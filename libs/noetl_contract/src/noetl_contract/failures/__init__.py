@@ -1,1 +1,1 @@
-"""Failures as events, rows and answers tell them."""
+"""Failures in events, rows and answers."""

@@ -1,4 +1,4 @@
-"""The first cause of a failure, as events, rows and answers tell it, and its sentence."""
+"""The first cause of a failure in events, rows and answers, and its sentence."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,7 +9,7 @@ from noetl_contract.model import Model, example
 type CauseKind = Literal[
     "tool", "soft", "template", "timeout", "lost", "callback", "child", "evaluate", "ended"
 ]
-"""What kind of failure it was.
+"""Kind of a failure.
 
 ``tool`` the tool raised, ``soft`` it answered with an error, ``template`` a template failed at the
 worker, ``timeout`` a time limit, ``lost`` every worker that had it stopped answering, ``callback``
@@ -63,7 +63,7 @@ class Cause(Model):
     position: int | None = None
 
     def sentence(self) -> str:
-        """Return where and why, as one sentence: ``step 'start' failed in iteration 3: …``."""
+        """Return place and reason as one sentence: ``step 'start' failed in iteration 3: …``."""
         if self.step is None:
             return self.message
         line = "" if self.line is None else f" (line {self.line})"
@@ -77,7 +77,7 @@ class Cause(Model):
 
 
 def cause_of(value: Json) -> Cause | None:
-    """Return a cause that an event or a row holds; None for anything else."""
+    """Return the cause in a value of an event or a row; None for any other value."""
     if not isinstance(value, dict):
         return None
     try:
@@ -87,12 +87,12 @@ def cause_of(value: Json) -> Cause | None:
 
 
 def kind_of_message(message: str) -> CauseKind:
-    """Return the kind of a hard failure, which its text begins with."""
+    """Return the kind of a hard failure, by the beginning of its text."""
     return next((kind for start, kind in _BEGINNINGS if message.startswith(start)), "tool")
 
 
 def brief(text: str) -> str:
-    """Return the telling part of an error: of a trace its last line, of the rest the beginning."""
+    """Return the essential part of an error: a trace's last line, or the beginning of a text."""
     shown = text.strip()
     if _TRACEBACK in shown:
         shown = shown.splitlines()[-1].strip()

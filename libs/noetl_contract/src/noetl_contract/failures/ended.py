@@ -1,4 +1,4 @@
-"""What the end of an execution starts: triggers, and what the start says of itself."""
+"""Followups: triggers at the end of an execution, and the origin noted in their starts."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ type EndedStatus = Literal["COMPLETED", "FAILED", "CANCELLED", "ERRORS"]
 """A status at the end; ``ERRORS`` is COMPLETED with soft errors."""
 
 WEBHOOK_PATH = "noetl/webhook"
-"""Playbook that calls an address; the catalog has it unless somebody registers another."""
+"""Playbook that calls an address; built into the catalog unless another is registered there."""
 WEBHOOK_CATALOG_ID = 1
 
 PAYLOAD_NAMES = (
@@ -24,7 +24,7 @@ PAYLOAD_NAMES = (
 
 
 class EndedTrigger(Model):
-    """A document of kind Trigger: what ends, and what that starts or calls.
+    """A document of kind Trigger: its condition, and the playbook or address that it calls.
 
     Attributes:
         path: of the document.
@@ -57,14 +57,14 @@ class EndedTrigger(Model):
     registrant: Principal | None = None
 
     def reach_of(self, path: str) -> tuple[str, str] | None:
-        """Return owner and namespace of an execution that the trigger starts; None: not known."""
+        """Return owner and namespace of an execution that the trigger starts; None if unknown."""
         who = self.registrant
         if who is None:
             return None
         return who.name, who.namespace_of(path) if who.reaches(path) else folder_of(path)
 
     def meets(self, status: str, path: str, *, has_errors: bool, is_child: bool) -> bool:
-        """Return whether the end of an execution is one that counts."""
+        """Return whether the end of an execution meets the trigger's condition."""
         if is_child and not self.children:
             return False
         ends_so = status in self.statuses
@@ -74,7 +74,7 @@ class EndedTrigger(Model):
 
 
 class AfterEnd(Struct):
-    """Of a start: which end caused it.
+    """The end of an execution that caused a start.
 
     Attributes:
         execution_id: that ended.

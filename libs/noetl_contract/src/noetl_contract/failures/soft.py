@@ -1,4 +1,4 @@
-"""Soft errors: a tool answered, with an error."""
+"""Soft errors: results of tools whose status is an error."""
 
 import re
 
@@ -6,7 +6,7 @@ from noetl_contract.failures.cause import brief
 from noetl_contract.json import Json, JsonObject
 
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
-"""Status words of a run that went well."""
+"""Status words of a successful run."""
 _EXITED = re.compile(r"exited with code|exit code|exit status")
 
 

@@ -105,7 +105,7 @@ def _looks_secret(text: str) -> bool:
 
 
 def _is_long_code(text: str) -> bool:
-    """Whether it is forty or more bytes of nothing but alphanumerics, ``+``, ``/`` and ``=``."""
+    """Return whether a text is forty or more bytes of alphanumerics, ``+``, ``/`` and ``=``."""
     # Most long texts have a space or a bracket early on.
     if not all(letter.isalnum() or letter in "+/=" for letter in text[:16]):
         return False

@@ -27,7 +27,7 @@ def wrong_type(expected: str) -> PydanticCustomError:
 
 
 def is_i64(value: Json) -> TypeIs[int]:
-    """Whether the value is a JSON integer of 64 bits."""
+    """Return whether the value is a JSON integer of 64 bits."""
     return type(value) is int and _I64_MIN <= value <= _I64_MAX
 
 

@@ -1,7 +1,7 @@
-"""The values of sensitive keys of a workload, so that they are known where they have no key.
+"""Values of sensitive keys of a workload, to mask them where they appear without their key.
 
-A step passes a password under another name, a tool's error quotes it: there only the value tells.
-A program that changes a value (turns it round, cuts it in two) gets it past this.
+A step passes a password under another name, or a tool's error quotes it: only the value shows it
+there. A changed value (reversed, cut in two) is not recognised.
 """
 
 import base64
@@ -31,7 +31,7 @@ _DEEPEST = 20
 
 
 def secret_values(workload: Json) -> tuple[str, ...]:
-    """Return the secret texts of a workload in the spellings they may be put out in.
+    """Return the secret texts of a workload in the spellings in which they may be printed.
 
     Longest first, as one may be a part of another. At most 64 values of 6 to 8192 characters.
     """

@@ -4,13 +4,13 @@ from noetl_contract.model import Model, example
 
 
 class DeliveryBody(Model):
-    """A delivery: JSON as its sender makes it; another body is taken as text."""
+    """A delivery: JSON as its sender makes it; any other body counts as text."""
 
     model_config = example(order=7)
 
 
 class DeliveryAnswer(Model):
-    """A delivery is taken; `duplicate` for one that had been before."""
+    """A delivery is accepted; `duplicate` if it had come before."""
 
     model_config = example(status="accepted", execution_id="325077236512452608")
 
@@ -20,7 +20,7 @@ class DeliveryAnswer(Model):
 
 
 class DeliveryRefusal(Model):
-    """A delivery is not taken; `reason` is a word for programs, `detail` a sentence."""
+    """A delivery is refused; `reason` is a word for programs, `detail` a sentence."""
 
     model_config = example(status="rejected", reason="unknown_listener")
 

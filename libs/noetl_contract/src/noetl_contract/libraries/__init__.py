@@ -1,1 +1,1 @@
-"""Libraries of steps: what a step asks for, and the lock that this was resolved to."""
+"""Libraries of steps: their requirements, and the lock to which these were resolved."""

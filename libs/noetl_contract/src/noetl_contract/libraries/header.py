@@ -1,4 +1,4 @@
-"""The header of a script that says what it needs (PEP 723)."""
+"""The header of a script that names its requirements (PEP 723)."""
 
 import re
 import tomllib

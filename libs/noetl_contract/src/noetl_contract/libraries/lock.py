@@ -24,7 +24,7 @@ class LibraryLock(Model):
     python: StrictStr | None = None
     """Version of Python that it was resolved for."""
     reason: StrictStr | None = None
-    """Why it could not be resolved when the version was registered."""
+    """Reason why it could not be resolved when the version was registered."""
 
     @property
     def digest(self) -> str:

@@ -10,12 +10,12 @@ type _Version = tuple[int, ...]
 
 
 def is_specifier(text: str) -> bool:
-    """Whether it is one or more clauses, such as `>=3.11, <4`."""
+    """Return whether a text is one or more clauses, such as `>=3.11, <4`."""
     return all(_CLAUSE.fullmatch(clause) for clause in text.split(","))
 
 
 def allows(specifier: str, version: str) -> bool:
-    """Whether clauses allow a version of two numbers; a third one in a clause is left open."""
+    """Return whether clauses allow a version `major.minor`; a patch number in a clause is open."""
     numbers = _numbers(version)
     clauses = map(_CLAUSE.fullmatch, specifier.split(","))
     return all(

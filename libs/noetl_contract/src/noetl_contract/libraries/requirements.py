@@ -1,4 +1,4 @@
-"""What a step asks for: `requirements` of its tool, and the header of its script."""
+"""Requirements of a step: `requirements` of its tool, and the header of its script."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _REQUIREMENT: Final = re.compile(
 
 
 class BadRequirements(ValueError):
-    """What a step asks for can't be read; the text names what is wrong."""
+    """The requirements of a step can't be read; the text names the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class Requirements:
         return hashlib.sha256(said.encode()).hexdigest()
 
     def __str__(self) -> str:
-        """Name them for people."""
+        """Return the requirements as text for people."""
         return ", ".join(self.packages)
 
 
 def requirements_of(config: Mapping[str, Json]) -> Requirements | None:
-    """Return what the configuration of a tool asks for; None where that is nothing.
+    """Return the requirements in the configuration of a tool; None without any.
 
     Raises:
         BadRequirements: it can't be read.

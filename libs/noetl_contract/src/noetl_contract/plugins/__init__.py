@@ -1,1 +1,1 @@
-"""Plug-ins: documents with a WebAssembly module, and what a module may ask of its worker."""
+"""Plug-ins: documents with a WebAssembly module, and the interface of module and worker."""

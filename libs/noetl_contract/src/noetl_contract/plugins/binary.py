@@ -14,7 +14,7 @@ _SHOWN: Final = 100
 
 
 class BadModule(ValueError):
-    """The bytes are no module that a worker runs; the message says why."""
+    """The bytes are not a module that a worker can run; the message says why."""
 
 
 def check_module(data: bytes, *, uses: Collection[str]) -> None:

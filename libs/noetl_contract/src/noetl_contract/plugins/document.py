@@ -18,18 +18,18 @@ type Form = Literal["base64", "gzip", "wat"]
 
 FORMS: Final[tuple[Form, ...]] = ("base64", "gzip", "wat")
 LARGEST_MODULE: Final = 8 << 20
-"""Bytes of a module, unpacked, if no setting says otherwise."""
+"""Default limit of an unpacked module, in bytes."""
 _MOST_HOSTS: Final = 100
 _GZIP: Final = 31
 _SHOWN: Final = 100
 
 
 class BadPlugin(ValueError):
-    """The document is no plug-in; the message says why and names the key."""
+    """The document is not a valid plug-in; the message says why and names the key."""
 
 
 class PluginLimits(Model):
-    """What one run may use; null where the worker's own limit is all there is."""
+    """Limits of one run; null for the worker's own limit alone."""
 
     fuel: StrictInt | None = Field(default=None, ge=1, description="Instructions, or so.")
     memory_bytes: StrictInt | None = Field(default=None, ge=1 << 16, description="Its memory.")

@@ -1,4 +1,4 @@
-"""What a module and its worker ask of each other: interface version 1."""
+"""The interface between a module and its worker, version 1: imports and exports."""
 
 from typing import Final
 
@@ -17,4 +17,4 @@ USES: Final = ("log", "http", "kv")
 SERVER_HOST: Final = "@server"
 """The entry of ``allowed_hosts`` that stands for the worker's own control plane."""
 EXPORTS: Final = {"memory": "memory", "alloc": "function", "run": "function"}
-"""What a module must export, with its kind."""
+"""Names that a module must export, with their kinds."""

@@ -1,4 +1,4 @@
-"""How a step names a plug-in, and which version an execution keeps."""
+"""References of steps to plug-ins, and the pinned versions of an execution."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +12,7 @@ _LONGEST: Final = 512
 
 
 class BadName(ValueError):
-    """The text names no plug-in; the message says why."""
+    """The text is not a reference to a plug-in; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

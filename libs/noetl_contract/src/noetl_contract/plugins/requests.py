@@ -1,4 +1,4 @@
-"""What is asked about plug-ins: the versions that count, and a module."""
+"""Requests about plug-ins: their current versions, and a module."""
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class PluginNames(Model):
 
 
 class PluginPins(Model):
-    """Their versions, by name; a plug-in that isn't there is absent."""
+    """Versions of plug-ins, by name; unknown plug-ins are absent."""
 
     pins: dict[str, PluginPin]
 

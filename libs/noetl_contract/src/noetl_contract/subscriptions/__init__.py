@@ -1,1 +1,1 @@
-"""What a subscription says, and what becomes of its messages; the edge and the runtime read it."""
+"""Documents and messages of subscriptions, for the edge and the subscription runtime."""

@@ -1,4 +1,4 @@
-"""What headers of a message decide, where the subscription lets them."""
+"""Directives: headers of a message that decide about its start, as the subscription allows."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ PLAYBOOK = "dispatch.playbook"
 POOL = "dispatch.execution_pool"
 PRIORITY = "priority"
 CONTROLS = (PLAYBOOK, POOL, PRIORITY, "idempotency_key", "content_type", "schema_hint")
-"""What a directive may control."""
+"""Options that a directive may control."""
 
 _LISTED = frozenset({PLAYBOOK, POOL})
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -21,16 +21,16 @@ _LONGEST_STATE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directed:
-    """How one message is dispatched.
+    """Dispatch options of one message.
 
     Attributes:
-        playbook: what it starts.
+        playbook: path of the started playbook.
         pool: pool of its execution.
         idempotency_key: key that its sender gave it.
         content_type: type that its sender gave it.
         schema_hint: name of its schema.
-        trace: what of the sender's trace goes on.
-        applied: what headers have decided, by the word of the directive.
+        trace: part of the sender's trace that is passed on.
+        applied: values that headers have decided, by the word of the directive.
     """
 
     playbook: str
@@ -43,7 +43,7 @@ class Directed:
 
 
 def directed(message: Message, dispatch: DispatchSpec, headers: HeadersSpec) -> Directed:
-    """Return how a message is dispatched."""
+    """Return the dispatch options of a message."""
     applied: JsonObject = {}
     for rule in headers.directives:
         value = message.last(rule.header)
@@ -63,7 +63,7 @@ def directed(message: Message, dispatch: DispatchSpec, headers: HeadersSpec) -> 
 
 
 def _chosen(rule: Rule, value: str) -> str | None:
-    """Return what a header's value decides; None for one that doesn't count."""
+    """Return the value that a header decides; None if it doesn't count."""
     if not value or len(value) > _LONGEST or rule.controls not in CONTROLS:
         return None
     if rule.controls == PRIORITY:

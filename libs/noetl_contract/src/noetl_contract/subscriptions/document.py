@@ -11,11 +11,11 @@ type PayloadFrom = Literal["message.json", "message.body", "message.attributes"]
 
 
 class DispatchSpec(Model):
-    """What a message starts.
+    """Start of executions for messages.
 
     Attributes:
         playbook: its path.
-        payload_from: what of a message the workload gets beside the message itself.
+        payload_from: part of a message that the workload gets beside the message itself.
         execution_pool: pool that runs the executions, if not the playbook's own.
         batch_dispatch: start many messages with one request.
         batch_max: most of them in one request.
@@ -29,7 +29,7 @@ class DispatchSpec(Model):
 
 
 class DedupSpec(Model):
-    """By what repetitions of a message are known.
+    """Detection of repeated messages.
 
     Attributes:
         enabled: without it every delivery is a start of its own.
@@ -44,25 +44,25 @@ class DedupSpec(Model):
 
 
 class LimitsSpec(Model):
-    """How much is started at once, and how fast."""
+    """Limits of concurrent starts and of their rate."""
 
     max_in_flight: int | None = Field(default=None, ge=1)
     max_dispatch_per_sec: int | None = Field(default=None, ge=1)
 
 
 class PollSpec(Model):
-    """How a source is read: messages at once, and the wait for the first."""
+    """Reads of a source: messages at once, and the wait for the first."""
 
     batch: int = Field(default=100, ge=1, le=1000)
     timeout_ms: int = Field(default=1000, ge=1, le=30_000)
 
 
 class Rule(Model):
-    """What a header of a message may decide.
+    """A directive: an option that a header of a message may decide.
 
     Attributes:
         header: its name; case doesn't count.
-        controls: what it decides.
+        controls: the option that it decides.
         allowed: values that count; playbooks and pools need some.
         map: pools by priority.
     """
@@ -74,21 +74,21 @@ class Rule(Model):
 
 
 class TraceSpec(Model):
-    """Which of the headers of a trace go on to the execution."""
+    """Headers of a trace that are passed on to the execution."""
 
     propagate: Literal["none", "w3c"] = "none"
     baggage_allowlist: tuple[str, ...] = ()
 
 
 class HeadersSpec(Model):
-    """What headers decide."""
+    """Directives and trace headers."""
 
     directives: tuple[Rule, ...] = ()
     trace: TraceSpec = TraceSpec()
 
 
 class CircuitSpec(Model):
-    """When starts are given up for a while, and how their return is found out.
+    """Circuit breaker of starts: when it opens, and how it is probed.
 
     Attributes:
         trip_after: failures in a row.
@@ -107,26 +107,26 @@ class CircuitSpec(Model):
 
 
 class DrainSpec(Model):
-    """What goes first once starts are possible again."""
+    """Order of spooled and new messages once starts are possible again."""
 
     on_recovery: Literal["ordered_then_live", "interleave"] = "ordered_then_live"
 
 
 class SpoolSpec(Model):
-    """Where messages are kept while nothing can be started.
+    """Spool of messages while no execution can be started.
 
     Attributes:
         mode: `off`; `buffer_and_ack` keeps every message while the circuit is open; `hybrid` only
             those that were taken before, and leaves the others at the source.
-        backend: what keeps them.
+        backend: the store of the spool.
         bucket: of the object store; dead letters are in ``<bucket>_dlq``.
         path: folder below the operator's; dead letters are in its folder ``dlq``.
         ordering: `global` replays one after the other, `per_key` those of one key, `none` at once.
         ordering_key: where in the message that key is.
-        drain: what goes first afterwards.
+        drain: the order of messages afterwards.
         max_messages: kept at most.
         max_bytes: their bytes.
-        on_full: stop taking messages, only tell, or hand further ones to the dead letters.
+        on_full: stop taking messages, only raise an alarm, or make further ones dead letters.
     """
 
     mode: Literal["off", "buffer_and_ack", "hybrid"] = "off"
@@ -142,7 +142,7 @@ class SpoolSpec(Model):
 
 
 class DeadLetterSpec(Model):
-    """What becomes of messages that can't be started.
+    """Dead letters: messages whose start is refused for good.
 
     Attributes:
         to: subject, topic, queue or stream of the source; without it the stream `noetl_dead`.
@@ -154,7 +154,7 @@ class DeadLetterSpec(Model):
 
 
 class SubscriptionSpec(Model):
-    """What the runtime needs beside the fields of the connection."""
+    """Options of a subscription for the runtime, beside the fields of the connection."""
 
     source: str
     auth: str | None = None
@@ -169,7 +169,7 @@ class SubscriptionSpec(Model):
 
 
 def spec_problems(spec: Json) -> list[tuple[str, str]]:
-    """Return what a runtime refuses of a ``spec``: dotted paths, each with the reason."""
+    """Return the problems of a ``spec``: dotted paths, each with the reason."""
     try:
         SubscriptionSpec.model_validate(spec)
     except ValidationError as error:

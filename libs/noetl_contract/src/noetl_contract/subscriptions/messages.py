@@ -66,7 +66,7 @@ class Message:
 
 
 def decoded_body(body: bytes) -> tuple[Json, JsonObject]:
-    """Return a body as JSON, as text or in base64, and what is to be said of that."""
+    """Return a body as JSON, as text or in base64, and the encoding to note in the last case."""
     try:
         return orjson.loads(body), {}
     except orjson.JSONDecodeError:
@@ -101,7 +101,7 @@ def workload_of(
     idempotency_key: str | None = None,
     content_type: str | None = None,
 ) -> JsonObject:
-    """Return the workload of a message's execution; what is ours a body can't replace."""
+    """Return the workload of a message's execution; a body can't replace our own keys."""
     own: JsonObject = {
         "message": message.to_json(),
         "subscription": subscription,
@@ -124,7 +124,7 @@ def workload_of(
 
 
 def bounded_key(key: str) -> str:
-    """Return a key that every index takes: a long one by its digest."""
+    """Return a key that fits every index: a long one is replaced by its digest."""
     if len(key) <= _LONGEST_KEY and key.isprintable():
         return key
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

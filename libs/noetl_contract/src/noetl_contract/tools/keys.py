@@ -60,7 +60,7 @@ class ToolKey:
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """What a word of a configuration asks for beside it.
+    """Keys that are required depending on the value of another key.
 
     Attributes:
         key: The key that holds the word.
@@ -108,19 +108,19 @@ class ToolKind:
 
     @property
     def is_run(self) -> bool:
-        """Whether our workers run it."""
+        """Whether our workers run this kind."""
         return self.instead is None
 
     @property
     def advice(self) -> str | None:
-        """What to do where a worker doesn't run it."""
+        """Advice to operators or authors where a worker doesn't run this kind."""
         if self.package is not None:
             return f"install {self.package} where the workers are"
         return self.instead
 
     @property
     def names(self) -> frozenset[str]:
-        """Every key it knows, by any name."""
+        """All keys of the kind, with aliases."""
         return frozenset(name for key in self.keys for name in key.names)
 
     def key(self, name: str) -> ToolKey | None:
@@ -128,7 +128,7 @@ class ToolKind:
         return next((key for key in self.keys if name in key.names), None)
 
     def missing(self, config: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
-        """Yield what a configuration lacks: the names of which one must be there.
+        """Yield the missing keys of a configuration: names of which one must be there.
 
         Null counts as absent. Templates may hide anything, so only presence is looked at.
         """

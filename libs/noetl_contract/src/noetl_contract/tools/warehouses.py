@@ -11,7 +11,7 @@ LOGIN = (
     ToolKey("role", KeyType.TEXT, "Role.", default_text="the user's own"),
     ToolKey("protocol", KeyType.TEXT, "`http` for a server of the operator's without TLS."),
 )
-"""What a login of Snowflake has beside those of other databases."""
+"""Keys of a Snowflake login beside those of other databases."""
 
 SNOWFLAKE = ToolKind(
     name="snowflake",

@@ -1,1 +1,1 @@
-"""What playbooks, callers and people say about waits: times, forms, links."""
+"""Waits: times, forms of their signals, and links."""

@@ -27,14 +27,14 @@ _KEYS: Final = frozenset(
 
 
 class BadForm(ValueError):
-    """A form that can't be asked; the text names the field."""
+    """A form is invalid; the text names the field."""
 
 
 class BadPayload(ValueError):
     """A payload that doesn't fit its form.
 
     Attributes:
-        problems: what is wrong, by field.
+        problems: texts by field.
     """
 
     def __init__(self, problems: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class BadPayload(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One value that is asked for.
+    """One field of a form.
 
     Attributes:
         name: key in the payload.
@@ -70,7 +70,7 @@ class Field:
 
     @property
     def shown(self) -> str:
-        """What people read."""
+        """The label of the field."""
         return self.title or self.name
 
 
@@ -105,7 +105,7 @@ def field_names(value: Json) -> list[str]:
 def in_order(value: Json, names: Json) -> Json:
     """Return a form as it was stored, with its fields in the order of these names again.
 
-    Fields that are not among them come last; what is no form stays as it is.
+    Fields that are not among them come last; any other value stays as it is.
     """
     if not isinstance(value, dict) or not isinstance(names, list):
         return value
@@ -162,7 +162,7 @@ def typed(field: Field, text: str) -> Json:
     if not said:
         return None
     for choice in field.choices:
-        if said == _told(choice):
+        if said == _text_of(choice):
             return choice
     match field.type:
         case "boolean":
@@ -213,7 +213,7 @@ def _field(name: str, value: Json, *, is_required: bool) -> Field:
     for one in _values(field):
         wrong = _wrong(field, one)
         if wrong is not None:
-            raise BadForm(f"form.{name}: '{_told(one)[:50]}' doesn't fit: {wrong}")
+            raise BadForm(f"form.{name}: '{_text_of(one)[:50]}' doesn't fit: {wrong}")
     return field
 
 
@@ -238,13 +238,13 @@ def _bound(name: str, value: JsonObject, key: str) -> float | None:
 
 
 def _wrong(field: Field, value: Json) -> str | None:
-    """Return what is wrong with a value, None when it fits."""
+    """Return the problem with a value; None when it fits."""
     wrong = _wrong_type(field, value)
     if wrong is not None:
         return wrong
     if field.choices and not any(_is_same(value, choice) for choice in field.choices):
-        told = ", ".join(_told(choice)[:50] for choice in field.choices[:20])
-        return f"it must be one of {told}"
+        choices = ", ".join(_text_of(choice)[:50] for choice in field.choices[:20])
+        return f"it must be one of {choices}"
     if isinstance(value, bool) or field.type == "date":
         return None
     size, what = (len(value), " characters") if isinstance(value, str) else (value, "")
@@ -282,7 +282,7 @@ def _is_same(value: Json, choice: Json) -> bool:
     return value == choice and isinstance(value, bool) == isinstance(choice, bool)
 
 
-def _told(value: Json) -> str:
+def _text_of(value: Json) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

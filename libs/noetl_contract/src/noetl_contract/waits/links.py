@@ -22,7 +22,7 @@ _MAC_BYTES: Final = 20
 
 
 class Link(Model):
-    """What a link is for; the names are short, because it stands in an address.
+    """Content of a link; the names are short, because it stands in an address.
 
     ``e`` is the execution, ``s`` the signal, ``k`` the link's own id, ``x`` the end of its life
     in Unix seconds; ``t`` the only step, ``i`` the only iteration and ``w`` the only wait that it
@@ -58,7 +58,7 @@ def sealed_link(link: Link, key: bytes) -> str:
 
 
 def opened_link(text: str, key: bytes) -> Link | None:
-    """Return what a link is for; None for one that wasn't made with this key."""
+    """Return the content of a link; None if it wasn't signed with this key."""
     head, _, tail = text.partition(".")
     if not key or len(text) > LONGEST_LINK or not text.isascii():
         return None

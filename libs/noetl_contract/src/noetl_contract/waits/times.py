@@ -56,12 +56,12 @@ def told_duration(seconds: float) -> str:
     if rest < 120 or rest != seconds:
         amount = f"{seconds:.3f}".rstrip("0").rstrip(".")
         return f"{amount} second" if amount == "1" else f"{amount} seconds"
-    told = []
+    parts = []
     for word, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         count, rest = divmod(rest, size)
         if count:
-            told.append(f"{count} {word}" + ("s" if count > 1 else ""))
-    return " ".join(told)
+            parts.append(f"{count} {word}" + ("s" if count > 1 else ""))
+    return " ".join(parts)
 
 
 def _number(value: Json) -> float | None:

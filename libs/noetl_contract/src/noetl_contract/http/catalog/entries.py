@@ -67,7 +67,7 @@ class RegisterAnswer(Model):
 
 
 class CatalogListRequest(Model):
-    """Which entries to list; without any field, all of them."""
+    """Filter of entries to list; without any field, all of them."""
 
     model_config = example(resource_type="Playbook")
 
@@ -125,7 +125,7 @@ class CatalogListAnswer(Model):
 
 
 class UiField(Model):
-    """One value that a form asks for; all keys are always there."""
+    """One field of a form; all keys are always there."""
 
     name: str
     kind: Literal["string", "integer", "number", "boolean", "object", "array", "null", "enum"]
@@ -249,7 +249,7 @@ class ContentAnswer(Model):
 
 
 class MovedAnswer(Model):
-    """The versions that were taken out or put back."""
+    """The versions that were deleted or restored."""
 
     model_config = example(
         status="success",
@@ -277,7 +277,7 @@ class DocumentProblem(Model):
 
 
 class ValidateAnswer(Model):
-    """Whether a document can be run as it is; `errors` are the texts of errors with lines."""
+    """Findings about a document; `valid` if it can be run, `errors` are texts with lines."""
 
     model_config = example(
         valid=False,

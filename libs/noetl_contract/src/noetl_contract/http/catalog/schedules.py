@@ -48,7 +48,7 @@ _FIRING: Any = {
 
 
 class ScheduleBody(Model):
-    """A schedule: what it starts, when, and how it stands; times are UTC."""
+    """A schedule: its playbook, times and state; times are UTC."""
 
     model_config = example(**_SCHEDULE)
 
@@ -112,7 +112,7 @@ class NextTimes(Model):
 
 
 class FiringBody(Model):
-    """What became of one time of a schedule."""
+    """A firing: the decision about one time of a schedule, and its execution."""
 
     model_config = example(**_FIRING)
 
@@ -129,7 +129,7 @@ class FiringBody(Model):
 
 
 class FiringList(Model):
-    """What became of a schedule's times, newest first."""
+    """Firings of a schedule, newest first."""
 
     model_config = example(schedule_id="325077250000000002", firings=[_FIRING])
 
@@ -157,7 +157,7 @@ class BackfillRequest(Model):
 
 
 class BackfillAnswer(Model):
-    """How far a backfill is, in the part of the range up to `until`.
+    """Progress of a backfill, in the part of the range up to `until`.
 
     `total` is the sum of `completed`, `failed`, `cancelled`, `unknown`, `running`, `refused`,
     `left` and `waiting`.

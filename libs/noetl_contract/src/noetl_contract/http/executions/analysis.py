@@ -1,4 +1,4 @@
-"""`POST /api/executions/{id}/analyze`: `why`, told as the web UI asks for it."""
+"""`POST /api/executions/{id}/analyze`: the answer of `why` in the web UI's form."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class AnalysisFinding(Model):
-    """One thing that was found."""
+    """One finding about an execution."""
 
     severity: Literal["error", "warning", "info"]
     code: str = Field(description="that of the reason in `why`")
@@ -20,7 +20,7 @@ class AnalysisFinding(Model):
 
 
 class AnalysisAnswer(Model):
-    """How an execution stands, why, and what may help; no model is asked for it."""
+    """Status of an execution, with reasons and recommendations; no AI model is asked."""
 
     model_config = example(
         execution_id="325077236512452608",

@@ -91,7 +91,7 @@ class EventBatchAnswer(Model):
 
 
 class StreamEvent(Model):
-    """One event in an event stream, secrets masked; `cause` is in the one of a failed end."""
+    """One event in an event stream, secrets masked; a failed end has a `cause`."""
 
     event_id: int | str
     execution_id: int | str

@@ -1,4 +1,4 @@
-"""`/api/failures`: failed executions that nobody has looked at yet, by what they have in common."""
+"""`/api/failures`: failures grouped by fingerprint, by default those not dealt with yet."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ MOST_PER_REQUEST = 100
 """Failures that one request restarts or dismisses."""
 
 FailureState = Literal["open", "dismissed", "restarted", "all"]
-"""Open is what was neither dismissed nor restarted."""
+"""State of a failure; `open` is neither dismissed nor restarted."""
 
 Fingerprint = Annotated[str, Field(min_length=1, max_length=64)]
 PageLimit = Annotated[int, integer_within(1, MOST_PER_REQUEST)]
@@ -46,7 +46,7 @@ class FailureGroup(Model):
 
 
 class FailureList(Model):
-    """A page of groups, those that failed last first; `is_complete` false when not all were read.
+    """A page of groups, latest failure first; `is_complete` is false when not all were read.
 
     The newest 10,000 failures of each shard are grouped.
     """
@@ -67,7 +67,7 @@ class FailureRestartRequest(Model):
 
 
 class FailureRestart(Model):
-    """What became of one: the execution that goes on, or why there is none."""
+    """Outcome of one restart: the new execution, or the reason why there is none."""
 
     execution_id: str
     restarted_as: str | None = None
@@ -93,7 +93,7 @@ class FailureRestartAnswer(Model):
 
 
 class FailureDismissRequest(Model):
-    """Take failures off the list of open ones: a page of a group's."""
+    """Dismiss a page of the open failures of a group."""
 
     model_config = example(fingerprint="6fd1c3b0a94e7d25")
 
@@ -102,7 +102,7 @@ class FailureDismissRequest(Model):
 
 
 class FailureDismissAnswer(Model):
-    """How many were dismissed, and whether the same request has more to do."""
+    """Number of dismissed failures, and whether the same request has more to do."""
 
     model_config = example(fingerprint="6fd1c3b0a94e7d25", dismissed=12, has_more=False)
 

@@ -60,7 +60,7 @@ class DetailEvent(Model):
 
 
 class Pagination(Model):
-    """Where a page lies."""
+    """Position of a page among all."""
 
     page: int
     page_size: int
@@ -122,7 +122,7 @@ class ExecutionProgress(Model):
 
 
 class ExecutionStatusAnswer(Model):
-    """How an execution stands; the last four fields are there only with a value."""
+    """Status of an execution; the last four fields are there only with a value."""
 
     execution_id: int | str
     status: str
@@ -153,7 +153,7 @@ Reason = Annotated[
 
 
 class CancelRequest(Model):
-    """Why, and whether all descendants end too."""
+    """Reason of a cancel, and whether all descendants end too."""
 
     model_config = example(reason="not needed any more", cascade=True)
 
@@ -171,7 +171,7 @@ class CancelAnswer(Model):
 
 
 class CancellationCheck(Model):
-    """Whether an execution was cancelled; an unknown one was not."""
+    """Cancellation state of an execution; an unknown one was not cancelled."""
 
     execution_id: int | str
     is_cancelled: bool
@@ -191,7 +191,7 @@ class FinalizeRequest(Model):
 
 
 class FinalizeAnswer(Model):
-    """The status that the execution has now: another one if it had ended before."""
+    """The current status of the execution: another one if it had ended before."""
 
     model_config = example(
         execution_id=325077236512452608,
@@ -205,7 +205,7 @@ class FinalizeAnswer(Model):
 
 
 class PauseRequest(Model):
-    """Why an execution is paused or resumed; it shows in the log."""
+    """Reason of a pause or resume; the log shows it."""
 
     model_config = example(reason="the supplier is down")
 
@@ -213,7 +213,7 @@ class PauseRequest(Model):
 
 
 class PauseAnswer(Model):
-    """Whether the execution is paused now."""
+    """Pause state of the execution."""
 
     model_config = example(execution_id=325077236512452608, status="paused")
 
@@ -245,7 +245,7 @@ class CleanupAnswer(Model):
 
 
 class EhdbExecution(Model):
-    """One execution in few words."""
+    """Short form of an execution."""
 
     execution_id: int | str
     status: str
@@ -263,7 +263,7 @@ class EhdbExecutions(Model):
 
 
 class EhdbState(Model):
-    """How an execution stands, in few words."""
+    """Short form of an execution's status."""
 
     execution_id: int | str
     status: str
@@ -278,7 +278,7 @@ class EhdbState(Model):
 
 
 class EhdbExecutionDetail(ExecutionDetail):
-    """An execution with its events, and how it stands."""
+    """An execution with its events and its status."""
 
     exists: Literal[True]
     state: EhdbState

@@ -24,7 +24,7 @@ class ResultPutRequest(Model):
 
 
 class ResultPutAnswer(Model):
-    """Where the result is; size and digest are of its compact JSON with sorted keys."""
+    """Reference of a stored result; size and digest are of its compact JSON with sorted keys."""
 
     ref: str
     store: str

@@ -86,7 +86,7 @@ class ExecuteRequest(Model):
 
 
 class ExecuteAnswer(Model):
-    """The execution that runs now, or the one that the dedup key started before."""
+    """The started execution, or the existing one of the same dedup key."""
 
     model_config = example(
         execution_id="325077236512452608", status="started", commands_generated=1
@@ -98,7 +98,7 @@ class ExecuteAnswer(Model):
 
 
 class ExecuteBatchRequest(Model):
-    """Up to 1000 starts; each is answered for itself."""
+    """Up to 1000 starts, with a separate result for each."""
 
     model_config = example(executions=[{"path": "examples/hello"}, {"path": "nope"}])
 
@@ -116,7 +116,7 @@ class BatchResult(Model):
 
 
 class ExecuteBatchAnswer(Model):
-    """The results in the order of the request, and how many there are of each kind."""
+    """The results in the order of the request, and the number of each kind."""
 
     model_config = example(
         count=2,
@@ -147,7 +147,7 @@ class ExecuteBatchAnswer(Model):
 
 
 class RerunRequest(Model):
-    """Keys that replace those of the stored workload."""
+    """Rerun of an execution: keys that replace those of the stored workload."""
 
     model_config = example(workload={"message": "once more"})
 
@@ -167,7 +167,7 @@ def _iterations(value: Json) -> list[int]:
 
 
 class RestartRequest(Model):
-    """Go on from where an execution has ended; without fields, from what failed."""
+    """Restart of an ended execution; without fields, from its failed steps."""
 
     model_config = example(from_step="load", iteration=[3, 7], input={"url": "https://new"})
 
@@ -200,7 +200,7 @@ class RestartRequest(Model):
 
 
 class RestartAnswer(ExecuteAnswer):
-    """The execution that goes on, and the one that it goes on from."""
+    """The new execution of a restart, and its origin."""
 
     model_config = example(
         execution_id="325077236512452610",

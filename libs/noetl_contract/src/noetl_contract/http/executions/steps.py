@@ -9,7 +9,7 @@ from noetl_contract.model import Model, example
 
 
 class StepState(StrEnum):
-    """Where a step is. A step that the end of its execution has cut off is CANCELLED."""
+    """State of a step. A step that was interrupted by the end of its execution is CANCELLED."""
 
     RUNNING = "RUNNING"
     WAITING = "WAITING"
@@ -20,7 +20,7 @@ class StepState(StrEnum):
 
 
 class Iterations(Model):
-    """How the newest run of a loop goes; a cursor loop has no total."""
+    """Progress of the newest run of a loop; a cursor loop has no total."""
 
     model_config = example(total=10_000, done=2_431, failed=0)
 
@@ -30,7 +30,7 @@ class Iterations(Model):
 
 
 class StepEntry(Model):
-    """One step. What is neither `runs` nor the first start is of its newest run."""
+    """One step. All fields but `runs` and the first start are of its newest run."""
 
     model_config = example(
         step="load",

@@ -77,7 +77,7 @@ class VarEntry(Model):
 
 
 class VarsSetAnswer(Model):
-    """How many variables were written."""
+    """Number of variables written."""
 
     execution_id: int | str
     status: Literal["ok"]
@@ -85,7 +85,7 @@ class VarsSetAnswer(Model):
 
 
 class VarDeletedAnswer(Model):
-    """The variable that is gone."""
+    """The deleted variable."""
 
     execution_id: int | str
     var_name: str
@@ -93,7 +93,7 @@ class VarDeletedAnswer(Model):
 
 
 class VarsDeletedAnswer(Model):
-    """How many variables are gone."""
+    """Number of variables deleted."""
 
     execution_id: int | str
     status: Literal["ok"]

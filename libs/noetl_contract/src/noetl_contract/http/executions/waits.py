@@ -28,7 +28,7 @@ class SignalRequest(Model):
 
 
 class SignalAnswer(Model):
-    """What became of a signal: `taken` by a wait, or `kept` for the next one."""
+    """Outcome of a signal: `taken` by a wait, or `kept` for the next one."""
 
     model_config = example(
         execution_id=325077236512452608,
@@ -91,7 +91,7 @@ class WaitList(Model):
 
 
 class LinkRequest(Model):
-    """How a link is to be."""
+    """Options of a new link."""
 
     model_config = example(expires_in="2d", payload={"decision": "approve"}, by="ana@example.org")
 
@@ -111,7 +111,7 @@ class LinkRequest(Model):
 
 
 class LinkUse(Model):
-    """An answer by a link, as JSON in place of the form that its page sends."""
+    """An answer by a link, as JSON, in place of its page's form."""
 
     model_config = example(payload={"decision": "approve"})
 

@@ -1,4 +1,4 @@
-"""`GET /api/executions/{id}/why`: what an execution waits for, since when, and who could help."""
+"""`GET /api/executions/{id}/why`: open work of an execution, and workers that could take it."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class OpenCommand(Model):
-    """A command that has not ended, as its row stands."""
+    """A command that has not ended, from its row."""
 
     event_id: int
     step: str
@@ -32,7 +32,7 @@ class OpenCommand(Model):
 
 
 class OpenTimer(Model):
-    """A timer that has not rung."""
+    """A timer that has not fired."""
 
     kind: str
     due_at: Rfc3339
@@ -51,7 +51,7 @@ class OpenChild(Model):
 
 
 class OpenLoop(Model):
-    """A loop that has not ended: how many iterations there are, run and may run at once."""
+    """A loop that has not ended: numbers of iterations in all, running, and allowed at once."""
 
     step: str
     total: int | None
@@ -62,7 +62,7 @@ class OpenLoop(Model):
 
 
 class OpenJoin(Model):
-    """A step that some arcs have led to, and others may yet."""
+    """A join that some arcs have reached, and others may yet."""
 
     step: str
     arrived: list[str] = Field(description="steps whose arcs have led to it")
@@ -71,7 +71,7 @@ class OpenJoin(Model):
 
 
 class OpenJoins(Model):
-    """The joins of an execution that wait; the list is cut."""
+    """The waiting joins of an execution; the list is cut."""
 
     joins: list[OpenJoin]
 
@@ -85,7 +85,7 @@ class PoolLoad(Model):
 
 
 class OpenWork(Model):
-    """Rows of what is open of an execution; lists are cut, the counts are not."""
+    """Rows of an execution's open work; lists are cut, the counts are not."""
 
     execution_id: int
     path: str
@@ -116,7 +116,7 @@ ReasonCode = Literal[
 
 
 class Reason(Model):
-    """One thing that an execution waits for."""
+    """One reason for which an execution waits."""
 
     model_config = example(
         code="no_worker",
@@ -142,7 +142,7 @@ class Reason(Model):
 
 
 class WhyWorker(Model):
-    """A worker that could help."""
+    """A worker that could take the open commands."""
 
     name: str
     pool: str
@@ -154,7 +154,7 @@ class WhyWorker(Model):
 
 
 class WhyAnswer(Model):
-    """What an execution waits for, most telling first, and the workers of the pools concerned."""
+    """Reasons for which an execution waits, the most relevant first, and its pools' workers."""
 
     model_config = example(
         execution_id="325077236512452608",

@@ -1,4 +1,4 @@
-"""`/api/credentials` and the sealed way to them."""
+"""`/api/credentials`, and sealed reads of them."""
 
 import base64
 from typing import Annotated, Any, Self
@@ -77,7 +77,7 @@ class CredentialBody(SecretModel):
 
 
 class CredentialList(SecretModel, OnBehalf):
-    """Which credentials to list; an empty text is a filter too."""
+    """Filter of credentials to list; an empty text is a filter too."""
 
     type: str | None = None
     q: str | None = None
@@ -100,14 +100,14 @@ class CredentialRead(SecretModel, OnBehalf):
 
 
 class CredentialDeleted(SecretModel):
-    """A credential is gone."""
+    """Answer to the deletion of a credential."""
 
     id: str
     message: str
 
 
 class SealedRead(SecretModel, OnBehalf):
-    """Read one credential so that only one worker can."""
+    """Read one credential, sealed for one worker."""
 
     identifier: str
     worker_id: str

@@ -14,7 +14,7 @@ from noetl_contract.model import Model, SecretModel, example
 
 
 class KeychainRead(SecretModel, OnBehalf):
-    """Name an entry."""
+    """The name of an entry to read."""
 
     catalog_id: int
     keychain_name: str
@@ -99,7 +99,7 @@ class KeychainEntryList(SecretModel):
 
 
 class RotateKeysRequest(Model):
-    """How much to rotate."""
+    """Limits of a rotation request."""
 
     model_config = example(batch_size=100)
 
@@ -108,7 +108,7 @@ class RotateKeysRequest(Model):
 
 
 class RotateRequest(SecretModel):
-    """Wrap the data keys of one table anew, after a record."""
+    """Rewrap the data keys of one table, after a record."""
 
     table: str
     after: str = ""
@@ -142,14 +142,14 @@ class RotatedTables(SecretModel):
 
 
 class KeyStatus(SecretModel):
-    """How many records depend on which version of the key; `invalid` ones have another form."""
+    """Number of records by version of their key; `invalid` ones have another form."""
 
     credential: dict[str, int]
     keychain: dict[str, int]
 
 
 class AuditQuery(SecretModel):
-    """Which readings to list."""
+    """Filter of audit records to list."""
 
     credential: str | None = None
     execution_id: int | None = None

@@ -17,7 +17,7 @@ class TokenValidateRequest(Model):
 
 
 class TokenValidateAnswer(Model):
-    """Whether the token is good, and whose it is."""
+    """Validity of a token, and its user."""
 
     model_config = example(
         valid=True,
@@ -33,7 +33,7 @@ class TokenValidateAnswer(Model):
 
 
 class AccessCheckRequest(Model):
-    """What a page would like to do with a playbook."""
+    """An action of a page on a playbook, to be checked."""
 
     model_config = example(
         session_token="<token>",  # noqa: S106 -- a place
@@ -47,7 +47,7 @@ class AccessCheckRequest(Model):
 
 
 class AccessCheckAnswer(Model):
-    """Whether it may."""
+    """Decision about the action."""
 
     model_config = example(
         allowed=True,

@@ -6,7 +6,7 @@ from noetl_contract.model import Model, example
 
 
 class DashboardStats(Model):
-    """Numbers of everything; executions as the projection has counted them."""
+    """Totals of playbooks, workers and executions, the latter as the projection counted them."""
 
     total_executions: int
     successful_executions: int

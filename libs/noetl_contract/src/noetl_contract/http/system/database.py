@@ -51,7 +51,7 @@ class SqlAnswer(Model):
 
 
 class DbInitAnswer(Model):
-    """Whether the schema is there; nothing is created."""
+    """Result of the schema check; nothing is created."""
 
     status: Literal["ok"]
     message: str
@@ -59,7 +59,7 @@ class DbInitAnswer(Model):
 
 
 class DbValidateAnswer(Model):
-    """Which tables there are, and which of those that must be there are not."""
+    """Existing tables, and required tables that are missing."""
 
     status: Literal["ok"]
     message: str
@@ -89,7 +89,7 @@ class SessionUser(Model):
 
 
 class SessionAnswer(Model):
-    """Whether the session holds; also 200 when the database did not answer."""
+    """Validity of a session; status 200 also when the database did not answer."""
 
     status: Literal["ok", "error"]
     valid: bool

@@ -1,4 +1,4 @@
-"""`POST /graphql`: the few questions of the web UI's gateway mode."""
+"""`POST /graphql`: the queries and mutations of the web UI's gateway mode."""
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class GraphqlRequest(Model):
 
 
 class GraphqlError(Model):
-    """What went wrong; `extensions` has the HTTP `status` that the same call would have got."""
+    """An error; `extensions` has the HTTP `status` that the same call would have got."""
 
     message: str
     locations: list[JsonObject] | None = None
@@ -29,7 +29,7 @@ class GraphqlError(Model):
 
 
 class GraphqlAnswer(Model):
-    """The values that were asked for, and errors; the status is 200 with errors, too."""
+    """The requested values, and errors; the status is 200 with errors, too."""
 
     model_config = example(data={"executePlaybook": {"executionId": "325077236512452608"}})
 

@@ -12,7 +12,7 @@ class LiveAnswer(Model):
 
 
 class HealthAnswer(Model):
-    """Whether requests can be served now; 503 when `unhealthy`."""
+    """Health of the edge and its dependencies; 503 when `unhealthy`."""
 
     model_config = example(
         status="ok", database="connected", nats="connected", uptime_seconds=4211, version="0.1.0"

@@ -29,7 +29,7 @@ _IfId = Annotated[int | None, PlainValidator(_if_id, json_schema_input_type=int 
 
 
 class ClaimRowsRequest(Model):
-    """How many rows to borrow, 1000 at most."""
+    """Number of rows to borrow, 1000 at most."""
 
     model_config = example(limit=100)
 
@@ -83,7 +83,7 @@ class MarkPublishedRequest(Model):
 
 
 class MarkedRows(Model):
-    """How many rows were marked."""
+    """Number of rows marked."""
 
     model_config = example(marked=2)
 
@@ -102,7 +102,7 @@ class MarkFailedRequest(Model):
 
 
 class MarkedRow(Model):
-    """In how many seconds the row can be borrowed again; true for unknown rows too."""
+    """Seconds until the row can be borrowed again; answered for unknown rows too."""
 
     model_config = example(marked=True, available_at_in=1)
 
@@ -111,7 +111,7 @@ class MarkedRow(Model):
 
 
 class PendingRows(Model):
-    """How many rows wait."""
+    """Number of rows that wait."""
 
     model_config = example(pending=3)
 
@@ -119,7 +119,7 @@ class PendingRows(Model):
 
 
 class PoolDemandAnswer(Model):
-    """How many commands of a pool want a worker, for those who start and stop workers.
+    """Demand of a pool: commands that need a worker, for autoscalers.
 
     `waiting` are not claimed yet, `running` are held by a worker; `total` is both. A command whose
     tool waits for a callback needs no worker and is neither.
@@ -184,7 +184,7 @@ class ProjectRequest(Model):
 
 
 class ProjectAnswer(Model):
-    """How many were new, and how many their logs had already."""
+    """Numbers of new events, and of events that their logs had already."""
 
     model_config = example(projected=1, duplicates=0)
 
@@ -228,11 +228,11 @@ type JobState = Literal[
     "failed_node_lost",
     "failed_timeout",
 ]
-"""How a job has ended."""
+"""End state of a container job."""
 
 
 class CallbackRequest(Model):
-    """How a container job has ended."""
+    """Report of the end of a container job."""
 
     model_config = example(
         state="failed_oom",
@@ -267,7 +267,7 @@ class CallbackRequest(Model):
 
 
 class CallbackAnswer(Model):
-    """Whether the execution is known; if so with the id of the event."""
+    """Acknowledgement of a callback; with the id of the event if the execution is known."""
 
     model_config = example(status="accepted_in_flight", event_id="325077241000000001")
 
@@ -285,7 +285,7 @@ class AdvanceRequest(Model):
 
 
 class AdvanceAnswer(Model):
-    """How many rows were moved, of how many that were looked at."""
+    """Numbers of rows moved and of rows checked."""
 
     model_config = example(advanced=3, checked=3)
 
@@ -294,7 +294,7 @@ class AdvanceAnswer(Model):
 
 
 class RebuildRequest(Model):
-    """One page of the walk: of which shard, behind which execution, how many."""
+    """One page of a rebuild: its shard, the execution before it, and its size."""
 
     model_config = example(limit=1000)
 
@@ -304,7 +304,7 @@ class RebuildRequest(Model):
 
 
 class RebuildAnswer(Model):
-    """Result of one page; the next one begins at `after`, null at the end of the walk."""
+    """Result of one page; the next one begins at `after`, null at the end of the rebuild."""
 
     model_config = example(rewritten=1000, removed=0, after=325077236512452608)
 

@@ -1,4 +1,4 @@
-"""`/api/internal/callback…` and `/api/internal/progress`: what playbooks post for a page."""
+"""`/api/internal/callback…` and `/api/internal/progress`: posts of playbooks for a page."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ type RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class CallbackError(Model):
-    """Why a playbook has no result."""
+    """The failure that a playbook posts in place of a result."""
 
     code: int = PLAYBOOK_FAILED
     message: str = Field(default="The playbook failed", max_length=10_000)
@@ -38,7 +38,7 @@ class AsyncCallbackRequest(Model):
 
 
 class AsyncCallbackAnswer(Model):
-    """Whether the page has it, or will get it when it comes back."""
+    """Delivery of a result: to the open page, or queued until it reconnects."""
 
     model_config = example(status="delivered")
 
@@ -47,7 +47,7 @@ class AsyncCallbackAnswer(Model):
 
 
 class ProgressRequest(Model):
-    """How far an execution is, for the page that waits for it."""
+    """Progress of an execution, for the page that waits for it."""
 
     model_config = example(
         request_id="0b6a8c1e-6f0e-4d0e-8a0f-6f2d3c1b5a79",
@@ -64,7 +64,7 @@ class ProgressRequest(Model):
 
 
 class ProgressAnswer(Model):
-    """It was sent; a page that is away doesn't get it."""
+    """Acknowledgement of progress; a closed page doesn't get it."""
 
     model_config = example(status="sent")
 
@@ -86,7 +86,7 @@ class LoginCallbackRequest(Model):
 
 
 class LoginCallbackAnswer(Model):
-    """Whether somebody has waited."""
+    """Answer to a login's result: delivered if a login was waiting."""
 
     model_config = example(
         delivered=False, message="No login waits here: this server logs nobody in"

@@ -41,7 +41,7 @@ class ThreadEntry(Model):
 
 
 class ProfilerStatus(Model):
-    """Whether memory is being profiled: never."""
+    """State of the memory profiler, which never runs."""
 
     is_profiling: bool
     profiler_type: str | None
@@ -49,7 +49,7 @@ class ProfilerStatus(Model):
 
 
 class ProfilerAnswer(Model):
-    """Why nothing was begun or ended."""
+    """Reason why no profiling was begun or ended."""
 
     status: str
     message: str

@@ -1,4 +1,4 @@
-"""`/api/system` and `/api/dead-letters`: what services say of themselves, what was given up."""
+"""`/api/system` and `/api/dead-letters`: states of the services, messages that were given up."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ type Source = Literal["default", "environment", "file", "given"]
 
 
 class SettingInEffect(Model):
-    """A setting of a process and where it comes from; secrets have no `value`.
+    """A setting of a process and its source; secrets have no `value`.
 
     `given` is what follows from other settings, such as a shard's database from the list of them.
     """
@@ -20,7 +20,7 @@ class SettingInEffect(Model):
 
 
 class QueueState(Model):
-    """A consumer of a stream: messages that wait for it, and that it has not answered yet."""
+    """A consumer of a stream: messages that wait for it, and those in progress."""
 
     model_config = example(
         stream="noetl_ingress",
@@ -56,10 +56,10 @@ class WorkerLoad(Model):
 
 
 class ServiceState(Model):
-    """What one process of a service says of itself.
+    """State of one process of a service.
 
     `readiness` has `ok` or the reason why not, by check; `queues` the consumers that the service
-    reads; `unknown` what it could not find out now.
+    reads; `unknown` the parts that it could not read now.
     """
 
     service: str
@@ -94,7 +94,7 @@ class PoolLoad(Model):
 
 
 class SystemAnswer(Model):
-    """One process of each service, the edge that answers first; `pools` null where not known."""
+    """One process of each service, this edge first; `pools` is null where not known."""
 
     services: list[ServiceState]
     silent: list[SilentService]

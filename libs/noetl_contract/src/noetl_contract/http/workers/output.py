@@ -1,4 +1,4 @@
-"""Lines that running steps print, on their way to whoever watches; they may be lost."""
+"""Output lines of running steps, on their way to watching readers; they may be lost."""
 
 from typing import Literal
 
@@ -69,7 +69,7 @@ class OutputBatch(Model):
 
 
 class OutputTaken(Model):
-    """The lines were passed on to whoever watches."""
+    """Acknowledgement that the lines were passed on to watching readers."""
 
     model_config = example(status="ok")
 
@@ -77,7 +77,7 @@ class OutputTaken(Model):
 
 
 class StepOutput(Model):
-    """What `event: output` of an event stream says: lines of one run, each once.
+    """Data of `event: output` in an event stream: lines of one run, each once.
 
     Attributes:
         event_id: of the command; with ``attempts`` it names the run.

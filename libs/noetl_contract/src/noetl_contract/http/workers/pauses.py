@@ -20,14 +20,14 @@ class PauseTarget(Model):
     name: str = Field(min_length=1, max_length=500)
 
     def withholds(self, *, path: str, pool: str) -> bool:
-        """Return whether it holds for a command of a playbook's path and a pool."""
+        """Return whether the pause applies to a command of a playbook's path and a pool."""
         if self.kind == "pool":
             return pool == self.name
         return path == self.name or path.startswith(f"{self.name}/")
 
 
 class PauseWish(PauseTarget):
-    """What to pause, and why."""
+    """A path or pool to pause, with the reason."""
 
     model_config = example(kind="pool", name="gpu", reason="new drivers")
 
@@ -39,7 +39,7 @@ class PausePut(PauseWish, OnBehalf):
 
 
 class Pause(PauseWish):
-    """A pause that holds."""
+    """A pause in force."""
 
     model_config = example(
         kind="pool",
@@ -60,7 +60,7 @@ class PauseList(Model):
 
 
 class PauseLifted(Model):
-    """Whether there was such a pause."""
+    """Answer to the end of a pause; `lifted` is false if there was none."""
 
     model_config = example(lifted=True)
 

@@ -14,7 +14,7 @@ _KIND = Field(default="worker_pool", validation_alias=AliasChoices("kind", "comp
 
 
 class RuntimeRegisterRequest(Aliased):
-    """A worker, server or broker says that it is there.
+    """Registration of a worker, server or broker.
 
     A new value of `runtime.worker_public_key` or `runtime.instance` shows a new process, whose
     predecessor's claims are void; without either this is only a heartbeat.
@@ -57,7 +57,7 @@ class RunningCommand(Model):
 
 
 class RuntimeBeatRequest(RuntimeNameRequest):
-    """A worker says that it is alive, and may ask which of its runs are over."""
+    """Heartbeat of a worker, which may ask which of its runs are over."""
 
     model_config = example(name="w-1")
 
@@ -69,7 +69,7 @@ class RuntimeBeatRequest(RuntimeNameRequest):
 
 
 class RuntimeRegistration(RuntimeRegisterRequest, OnBehalf):
-    """A registration as the catalog gets it; `over_edge` is the edge's word, not the client's."""
+    """A registration as the catalog gets it; the edge sets `over_edge`, not the client."""
 
     over_edge: bool = False
 
@@ -81,11 +81,11 @@ class RuntimeBeat(RuntimeNameRequest):
 
 
 class RuntimeLeave(RuntimeNameRequest, OnBehalf):
-    """A runtime that leaves, as the catalog is told."""
+    """A deregistration as the catalog gets it."""
 
 
 class RuntimePoolsQuery(Model):
-    """Which runtimes to list."""
+    """Filter of runtimes to list."""
 
     kind: str = "worker_pool"
     status: str | None = None
@@ -125,7 +125,7 @@ class RuntimeEntry(Model):
 
 
 class RuntimeRegisterAnswer(RuntimeEntry):
-    """The registration, and what this edge can do for a worker."""
+    """The registration, and the options that this edge offers a worker."""
 
     command_reports: bool | None = Field(
         default=None,
@@ -134,14 +134,14 @@ class RuntimeRegisterAnswer(RuntimeEntry):
 
 
 class RuntimeAcknowledgement(Model):
-    """The message was taken in."""
+    """Acknowledgement of a heartbeat or deregistration."""
 
     status: str
     message: str
 
 
 class RuntimeBeatAnswer(RuntimeAcknowledgement):
-    """The same, and those of the named runs whose tools are to be stopped."""
+    """Acknowledgement of a heartbeat, with the named runs whose tools have to be stopped."""
 
     model_config = example(status="ok", message="Heartbeat recorded")
 
@@ -155,7 +155,7 @@ class RuntimeBeatAnswer(RuntimeAcknowledgement):
 
 
 class ShardPreview(Model):
-    """Which shard an execution belongs to; all numbers are integers, for browsers too."""
+    """Shard of an execution; all numbers are integers, for browsers too."""
 
     model_config = example(
         execution_id=42,
@@ -182,7 +182,7 @@ class ShardConfig(Model):
 
 
 class ShardInfo(ShardPreview):
-    """The same, and how the process is configured."""
+    """Shard of an execution, and the shard settings of the process."""
 
     model_config = example(
         execution_id=42,
