@@ -125,7 +125,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     watching = asyncio.create_task(close_on_failure(), name="failure watch")
-    # What the imports have made stays until the end. The collector would look through all of it
+    # Objects made by imports stay until the end. The collector would look through all of them
     # now and then, a tenth of a second in which nothing is answered.
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)

@@ -25,8 +25,8 @@ class DurableSpec:
     """The declared configuration of one durable pull consumer; explicit acks always.
 
     Attributes:
-        max_waiting: requests for messages that may wait at the broker at once; of more it says
-            nothing, and who asked asks again. The broker changes it of no durable that is there.
+        max_waiting: requests for messages that may wait at the broker at once; further ones get no
+            answer, and are repeated. The broker never changes it of an existing durable.
     """
 
     stream: str
@@ -93,8 +93,8 @@ AUDIT = StreamSpec(
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
-# What edges keep for web pages that wait for results. Full, it refuses: a request that is not
-# kept is not begun.
+# Requests and results that edges store for waiting web pages. Full, it refuses: a request that
+# can't be stored is not begun.
 PAGES = StreamSpec(
     name="noetl_pages",
     subjects=(f"{subjects.PAGES_ROOT}.>",),
@@ -109,9 +109,9 @@ STREAMS = (INGRESS, COMMANDS, EVENTS, COMMITS, DEAD, AUDIT)
 ALL_STREAMS = (*STREAMS, PAGES)
 """All streams; `PAGES` is created by one service only, when it needs it."""
 
-# What asks a broker whether a stream has failed: a purge of messages that there are none of. After
-# a write that failed, for want of room on the disk, it is refused so until the broker is started
-# again; to a publish the broker says nothing.
+# Subject of a purge that shows whether a stream has failed; no message has it. After a write that
+# failed, for want of room on the disk, the broker refuses the purge with this code until it is
+# restarted; to a publish it answers nothing.
 NO_MESSAGES = "noetl_nothing.at.all"
 PURGE_FAILED = 10051
 

@@ -116,7 +116,7 @@ class ResultReader:
 
     async def _read_one(self, ref: str, size: int, found: ReadResults, *, is_asked: bool) -> None:
         if not is_asked and found.bytes + size > self._most_bytes:
-            return  # whoever names it asks for it by itself
+            return  # a decision that names it asks for it by itself
         if not self._is_too_much(ref, size, found):
             try:
                 document = await self._store.read(ref)

@@ -97,7 +97,7 @@ class Settings(
         default=32_768, ge=0, description="Playbooks above this size are parsed in a thread."
     )
 
-    # What leaves with a commit.
+    # Messages of a commit.
     fast_path_enabled: bool = Field(
         default=True, description="Whether small commands travel whole in their notification."
     )

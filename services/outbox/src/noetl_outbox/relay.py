@@ -62,7 +62,7 @@ class Relay:
 
         Without a note the sweep publishes it once more, under the same id.
         """
-        # What was committed with it may be lost: the sweep looks soon.
+        # Rows that were committed with it may be lost: the sweep looks soon.
         self._pace.reset()
         due = monotonic() + self._settings.outbox_grace_seconds
         self._look_by = min(self._look_by, due + self._settings.outbox_poll_seconds)

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol
 
-# The permits of the delivery that the running task handles, and who counts what holds them.
+# The permits of the delivery that the running task handles, and its holder.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
 _HOLDER: ContextVar["Holder | None"] = ContextVar("holder", default=None)
 

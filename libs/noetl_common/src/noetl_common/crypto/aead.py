@@ -25,7 +25,7 @@ def encrypt(
 ) -> bytes:
     """Return nonce, ciphertext and tag in one piece.
 
-    ``associated`` data is not in the result: who decrypts has to know it.
+    ``associated`` data is not in the result: it is needed for decrypting.
     """
     nonce = random(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)

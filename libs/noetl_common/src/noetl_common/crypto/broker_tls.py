@@ -24,7 +24,7 @@ def broker_tls(*, ca: str, cert: str, key: str) -> ssl.SSLContext:
     """
     try:
         if ca:
-            # Only who it names: the machine's own list is for hosts of the internet.
+            # Only the named authority: the machine's own list is for hosts of the internet.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_verify_locations(ca)
         else:

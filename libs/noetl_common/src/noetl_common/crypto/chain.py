@@ -29,9 +29,9 @@ class Chain:
     """The digest of a log from its first event on.
 
     ``digest`` after an event is SHA-256 over the 32 bytes before it (none before the first) and the
-    event's `canonical` bytes. Whoever has the log can compute it again, so a row that was changed,
-    lost, added or moved is found; it is no signature, since who may write the log and its digest
-    can compute a new one. Keep digests elsewhere to be safe from that.
+    event's `canonical` bytes. It can be computed again from the log, so a row that was changed,
+    lost, added or moved is found; it is no signature, since a writer of the log and its digest can
+    compute a new one. Keep digests elsewhere to be safe from that.
 
     Attributes:
         position: of the last event in it; 0 for an empty log.

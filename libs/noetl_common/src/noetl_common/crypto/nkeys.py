@@ -1,7 +1,7 @@
 """Logins at the broker by a key: an nkey's seed, or a `.creds` file with a token (JWT) and a seed.
 
-The server sends a text, and who has the key signs it (Ed25519); no password travels. Seeds and
-public keys are NATS's own notation: kind and key with a check sum, in base32.
+The server sends a text, and the client signs it with its key (Ed25519); no password travels. Seeds
+and public keys are NATS's own notation: kind and key with a check sum, in base32.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Secrets in files, as Kubernetes and Docker mount them: ``<VARIABLE>_FILE`` names the file.
 
-A variable may be seen by everybody who may look at the process or its container; a file only by
-who may read it.
+A variable is visible to all users that may inspect the process or its container; a file only to
+those that may read it.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping

@@ -95,7 +95,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """End the connection if it took too long."""
         limits = self._limits
         if self.transport.is_closing():
-            # What was written last may wait for a client that doesn't read.
+            # The last bytes may wait for a client that doesn't read.
             self._closing_since = min(self._closing_since, now)
             if now - self._closing_since > limits.unread_seconds:
                 self._drop()
@@ -185,7 +185,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not (self.flow.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
-    # -- what the parser found -----------------------------------------------------------
+    # -- callbacks of the parser ---------------------------------------------------------
 
     def on_headers_complete(self) -> None:
         """Begin the request."""
@@ -255,8 +255,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         """Close the connection behind an answer.
 
-        What the client still sends of the request is dropped unread, a little of it: closed at
-        once, a connection is reset, and the client may never see the answer.
+        The rest of the request is dropped unread, up to a limit: a connection that is closed at
+        once is reset, and the client may never see the answer.
         """
         if self._rest is not None or self.transport.is_closing():
             return

@@ -19,14 +19,14 @@ _CHUNK: Final = 64 << 10
 _LONGEST_TEXT: Final = 2000
 _END_SECONDS: Final = 5.0
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
-# What leads to a network, and what it is trusted by; nothing else of our environment.
+# Variables of the network and its trust; nothing else of our environment is passed on.
 _PASSED_ON: Final = (
     "PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
 _LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
-# What uv says when it is not the requirements that are wrong.
+# Output of uv when the failure is not due to the requirements.
 _UNREACHABLE: Final = re.compile(
     r"error sending request|request failed|failed to fetch|could not connect|client error"
     r"|network connectivity is disabled|network was disabled|operation timed out|dns error"

@@ -15,7 +15,7 @@ from noetl_common.settings import PostgresTls
 GRANT = "SELECT noetl.grant_to_services() /* grant_to_services */"
 """Gives the roles that exist their rights in a migrated database; the login owns the schema."""
 _CONNECT_SECONDS = 30.0
-# Who waits for a whole table holds up all who come after; a repetition does no harm.
+# A wait for a table's lock blocks all later users of the table; a repetition does no harm.
 _LIMITS = {"lock_timeout": "4s"}
 
 
@@ -46,7 +46,7 @@ async def administer(
         name: shown by the server.
         roles: for each, a statement that creates it and a statement that corrects it.
         with_grants: whether to give the rights too.
-        is_ours: whether the database may be closed, because it is the caller who closed it.
+        is_ours: whether the database may be closed, because the caller itself closed it.
 
     Raises:
         DatabaseClosed: it is closed by an operator's command that has not ended.

@@ -51,7 +51,7 @@ def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Lit
     if mode not in _CHECKED:
         context.verify_mode = ssl.CERT_NONE
     if root:
-        # Only who it names: the machine's own list is for hosts of the internet.
+        # Only the named authority: the machine's own list is for hosts of the internet.
         context = _with_root(context, root)
     if settings.postgres_sslcert:
         try:

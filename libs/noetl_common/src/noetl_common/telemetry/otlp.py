@@ -208,7 +208,7 @@ def _resource(service: str, revision: str) -> Resource:
         "service.version": f"{release}+{revision}" if revision else release,
         "host.name": gethostname(),
     }
-    # What the variables of the SDK say wins.
+    # The variables of the SDK win.
     return get_aggregated_resources([OTELResourceDetector()], Resource.create(ours))
 
 

@@ -1,6 +1,6 @@
 """The current unit of work: a request, a message, a command; its names are in every log line.
 
-Whoever begins a unit of work says so with `working_on`. The object is asked for its names only
+The code that begins a unit of work calls `working_on`. The object is asked for its names only
 when something is logged, so work that logs nothing costs one assignment.
 """
 

@@ -19,7 +19,7 @@ class AccessRecord(Model):
         record_id: unique, so that a batch that arrives twice is kept once.
         occurred_at: when.
         principal: name of the caller, empty when it is not known.
-        kind: how it has shown who it is.
+        kind: of the credential by which it was authenticated.
         address: the peer's address.
         right: the word of the route.
         method: HTTP method.

@@ -29,7 +29,7 @@ class Principal(Model):
 
     Attributes:
         name: unique among those of its kind; shown in the audit and as owner of executions.
-        kind: how it has shown who it is.
+        kind: of the credential by which it was authenticated.
         roles: each gives the rights of ``ROLE_RIGHTS``.
         grants: single rights by name, as ``secrets.read``.
         namespaces: path prefixes that it reaches, ``""`` for all; `admin` and `system` reach all.

@@ -1,7 +1,7 @@
 """Rights, one word per route, and the roles that hold them.
 
 A route of the edge names one right; a principal has those of its roles and those granted to it
-by name. What a right reaches is bounded by the principal's namespaces and pools.
+by name. The reach of a right is bounded by the principal's namespaces and pools.
 """
 
 from collections.abc import Mapping

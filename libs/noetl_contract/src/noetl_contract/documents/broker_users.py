@@ -42,7 +42,7 @@ type AnyOperation = Operation[Shape, Json]
 _API = "$JS.API"
 _FOREIGN_INBOX = "_INBOX"
 _MACHINES = (catalog.MACHINE_LEASE, catalog.MACHINE_RENEW)
-# What services ask of each other. The edge asks for everything, on behalf of its callers.
+# Operations that services request of each other. The edge requests all, on behalf of its callers.
 _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each has types of its own
     "orchestrator": (
         *_MACHINES,
@@ -76,18 +76,18 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
         "signal",
         "pause",
         "resume",
-        # What workers report over HTTP.
+        # Reports of workers over HTTP.
         "start",
         "outcome",
     ),
     # Starts are those that ends of executions cause.
     "orchestrator": ("cancel", "execute"),
     "outbox": ("cancel", "finalize", "execute"),
-    # What schedules start, and cancel for the next firing.
+    # Starts of schedules, and cancels for the next firing.
     "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
 }
-# What owners are asked; orchestrators ask each other on behalf of the others.
+# Writes requested of owners; orchestrators request them of each other for the other senders.
 _REQUESTS: dict[str, tuple[WriteKind, ...]] = {
     **{name: _KINDS[name] for name in ("api-gateway", "catalog", "worker")},
     "orchestrator": (*_KINDS["api-gateway"], "claim"),
@@ -156,9 +156,9 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
         case "outbox":
             # Rows of before an upgrade keep their subjects.
             publish.append(ingress_any(None))
-            # People are shown what was given up.
+            # It lists messages that were given up.
             publish.append(f"{_API}.STREAM.MSG.GET.{streams.DEAD.name}")
-            # It makes the streams: it is who fills them again when they were lost.
+            # It creates the streams, as it fills them again when they were lost.
             for stream in streams.STREAMS:
                 publish += [f"{_API}.STREAM.{verb}.{stream.name}" for verb in ("CREATE", "UPDATE")]
         case "projector":

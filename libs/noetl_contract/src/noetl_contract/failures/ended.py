@@ -34,7 +34,7 @@ class EndedTrigger(Model):
         playbook: path of the playbook to start; with ``version`` one version of it.
         payload: more for its payload.
         webhook_url: address to call, with the credential of the alias ``webhook_auth``.
-        registrant: who registered the document, where that is known.
+        registrant: the principal that registered the document, if known.
     """
 
     model_config = example(

@@ -26,7 +26,7 @@ class PluginReference:
 class PluginPin(Model):
     """The version of a plug-in that an execution keeps.
 
-    Who knows the digest may read the module: it stands in the log of executions that use it.
+    The digest gives access to the module: it stands in the log of executions that use it.
     """
 
     model_config = example(

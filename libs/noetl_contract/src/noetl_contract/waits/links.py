@@ -26,7 +26,7 @@ class Link(Model):
 
     ``e`` is the execution, ``s`` the signal, ``k`` the link's own id, ``x`` the end of its life
     in Unix seconds; ``t`` the only step, ``i`` the only iteration and ``w`` the only wait that it
-    may end; ``p`` a payload that its page doesn't ask for; ``f`` whom it was made for.
+    may end; ``p`` a payload that its page doesn't ask for; ``f`` the person it was made for.
     """
 
     model_config = ConfigDict(extra="forbid")

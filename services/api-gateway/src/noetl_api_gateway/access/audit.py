@@ -1,7 +1,7 @@
 """The access audit: decisions, gathered and sent to the catalog in batches.
 
-Decisions of one caller that differ in nothing are one record with their number. What concerns
-secrets and keys is stored before the answer.
+Equal decisions of one caller are one record with their number. Decisions about secrets and keys
+are stored before the answer.
 """
 
 import asyncio

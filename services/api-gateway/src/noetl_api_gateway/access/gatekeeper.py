@@ -167,7 +167,7 @@ class Gatekeeper:
                 return False
             return principal.event_id is None or await self.reach.is_open(principal)
         except Refusal as refusal:
-            # What can't be found out now is asked again.
+            # A credential that can't be looked up now is asked again.
             return refusal.status != 401
 
     async def _refuse_out_of_reach(

@@ -60,7 +60,7 @@ class Identities:
         self._services = services
         self._command_key = command_key
         self._internal_token = settings.internal_token()
-        # What a setting or a mac proves is the same principal each time.
+        # A setting or a mac proves the same principal each time.
         self._system = self._widened(_with_role("internal", "token", Role.SYSTEM))
         self._networks = [
             (network, _with_role(f"{role}@{network}", "address", role))

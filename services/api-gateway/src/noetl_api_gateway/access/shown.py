@@ -74,7 +74,7 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
     return Shown(
         tokens=tuple(dict.fromkeys(tokens)),
         login=login,
-        # A proxy speaks for anybody: whom it names, and where it is itself, proves nothing.
+        # A proxy passes on any client: its own address, and the names that it sends, prove nothing.
         address="" if CLIENT in scope else peer_of(scope),
         names=tuple(names),
         session=session,

@@ -31,7 +31,7 @@ class Subscriptions:
 
     Args:
         services: gives the services behind the edge; raises a refusal while they are awaited.
-        seconds: how long it is remembered who registered a document.
+        seconds: for which a document's registrant is cached.
     """
 
     def __init__(self, services: Callable[[], Services], *, seconds: float) -> None:

@@ -25,7 +25,7 @@ class StreamPlaces:
     Args:
         most: of all together.
         per_address: of one address.
-        per_principal: of one caller who has logged in.
+        per_principal: of one authenticated caller.
     """
 
     def __init__(self, most: int, *, per_address: int, per_principal: int) -> None:

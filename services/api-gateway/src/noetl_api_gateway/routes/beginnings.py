@@ -30,7 +30,7 @@ _NEW_AT_ONCE = 3
 _KEPT_SECONDS = 3600.0
 _TIMEOUT_SECONDS = 5.0
 
-# Results never change, so what was read once is good for everybody who may see it.
+# Results never change, so a beginning that was read once serves all callers that may see it.
 _BEGINNINGS: Memory[str, str] = Memory(1000)
 
 

@@ -135,14 +135,14 @@ def document_findings(
         document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
     except InvalidDocument as error:
         kind = kind_of(content) or resource_type.lower()
-        told = lint_document(content, kind=kind)
+        findings = lint_document(content, kind=kind)
         if kind == "playbook":
-            # What a run would refuse is another matter than what a registration does.
-            told = [finding for finding in told if finding.rule == "yaml"]
+            # Findings about runs don't explain why a registration is refused.
+            findings = [finding for finding in findings if finding.rule == "yaml"]
         whole = Finding(
             severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
         )
-        return told if any(one.severity is Severity.ERROR for one in told) else [whole]
+        return findings if any(one.severity is Severity.ERROR for one in findings) else [whole]
     return lint_document(content, kind=document.kind, more_kinds=more_kinds)
 
 

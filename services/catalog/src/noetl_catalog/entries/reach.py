@@ -45,7 +45,7 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
 def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Refusal | None:
     """Return why a caller may not register a schedule; None when it may.
 
-    The executions are the caller's: it has to be one who may start them itself.
+    The executions are the caller's: it needs the right to start them itself.
     """
     if principal is None or wanted is None:
         return None

@@ -54,7 +54,7 @@ async def find_entry(
 ) -> CatalogEntry | Refusal:
     """Find the entry with the id, or else with the path and the version.
 
-    What the caller doesn't reach isn't there.
+    Entries outside of the caller's reach count as missing.
     """
     found = await _found(store, name, whole=whole, texts=texts, even_deleted=even_deleted)
     if isinstance(found, Refusal) or not hides(name.principal, found.path):

@@ -55,7 +55,7 @@ class EntryStore(Store):
         ``libraries`` are the locks of its steps by digest of their requirements; ``also`` writes
         in the same transaction, with the version. With ``newest`` the document is kept only if
         that is the newest version that was not taken out, 0 where there is none. ``registrant`` is
-        who registers it.
+        the caller that registers it.
 
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.

@@ -71,7 +71,7 @@ class OAuth2(Provider):
             raise self._calls.failed("the answer has no access_token")
         if not sent:
             return Secret(answer, self._end(answer, options))
-        # What renews the token is for the catalog alone.
+        # The refresh token is for the catalog alone.
         now = answer.pop("refresh_token", None)
         is_new = isinstance(now, str) and now not in ("", sent)
         replaced = Replaced("refresh_token", sent, str(now)) if is_new else None

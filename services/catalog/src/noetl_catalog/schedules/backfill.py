@@ -1,7 +1,7 @@
 """Backfills: start the firings of past times that were not started, a few at once.
 
 Nothing of a backfill is kept but the firings themselves, under the keys and ids that the clock
-would have used: each step looks at what there is, so that whoever asks on goes on.
+would have used: each step looks at the existing firings, so any caller can go on.
 """
 
 from collections import Counter

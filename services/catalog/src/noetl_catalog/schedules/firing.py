@@ -231,7 +231,7 @@ class Firings:
         now: datetime,
     ) -> Plan | Release:
         if not row.is_in_force:
-            # What was decided before is started all the same.
+            # Firings that were decided before are started all the same.
             return Plan(row, opened)
         if row.next_at is None and row.paused_at is None:
             # Its document is in force again.

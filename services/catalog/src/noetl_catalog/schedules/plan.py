@@ -162,7 +162,7 @@ def _cancel(made: Plan, due: list[datetime], live: Sequence[Firing], now: dateti
     if not due:
         return
     if any(one.state is State.STARTING for one in live):
-        # What may not have begun can't be cancelled: its start is settled first.
+        # An execution that may not have begun can't be cancelled: its start is settled first.
         made.next_at, made.is_cut = due[0], True
         return
     made.cancelled = [one for one in live if one.execution_id is not None]

@@ -20,7 +20,7 @@ _COPY_AFTER_SECONDS = 1.5
 class Starts:
     """Sends messages and returns the orchestrator's answers.
 
-    One without an answer is sent again, here and by whoever asked for it, under the same execution
+    A message without an answer is sent again, here and by its caller, under the same execution
     id and key, which has one effect (W5).
 
     Args:

@@ -115,7 +115,7 @@ class Children:
                 try:
                     completed = await self.find_completed(found["unknown"])
                 except Unavailable as error:
-                    # Started anew, what it has done would be done again.
+                    # A new child would repeat the work of a completed one.
                     return Refusal(503, f"Children of the origin can't be looked up: {error}")
                 continue
             child_id: int | None = found["child_id"]

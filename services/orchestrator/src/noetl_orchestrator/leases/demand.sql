@@ -3,7 +3,7 @@
 -- name: count_open_commands
 -- The open commands of pools, the fullest pools first. Each half reads the rows of one partial
 -- index: commands that have ended cost nothing. Those without a lease wait for a callback and need
--- no worker. What a pause withholds waits for its end and not for a worker, so it has no age.
+-- no worker. Paused commands wait for the end of the pause and not for a worker: they have no age.
 -- $1 pool, null for all, $2 most pools, $3 paused pools, $4 paused paths
 SELECT
     o.pool,

@@ -51,7 +51,7 @@ class Agenda:
         self._new_lease: datetime | None = None
         self._earlier = asyncio.Event()
 
-    # -- what commits say --------------------------------------------------------------
+    # -- notes of commits --------------------------------------------------------------
 
     def note(self, *, timers: Iterable[_Timer], changes: Iterable[_Change]) -> None:
         """Note the timers and leases of a commit."""
@@ -64,7 +64,7 @@ class Agenda:
             if until is not None and (self._new_lease is None or until < self._new_lease):
                 self._new_lease = until
 
-    # -- what loops ask ----------------------------------------------------------------
+    # -- questions of loops ------------------------------------------------------------
 
     async def ask(self) -> None:
         """Ask the database for the next times.

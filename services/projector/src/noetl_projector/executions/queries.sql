@@ -672,8 +672,7 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer, oldest first; those that wait for somebody, or are paused, are
--- left alone.
+-- Executions that run for longer, oldest first; those in a wait, or paused, are left alone.
 -- $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s

@@ -13,7 +13,7 @@ _LONGEST_MESSAGE = 1000
 async def note_failures(session: Session, execution_ids: Sequence[int]) -> None:
     """Write the failures of executions that have failed; safe to repeat.
 
-    What people said of them stays.
+    Their dismissals stay.
     """
     rows = await session.fetch("read_failed", list(execution_ids))
     values = [_columns(dict(row)) for row in rows]

@@ -23,7 +23,7 @@ WHERE
     AND s.ended_at IS NOT NULL;
 
 -- name: note_failures
--- Writes failures; what people said of them stays. $1 execution ids, $2 paths, $3 versions,
+-- Writes failures; their dismissals stay. $1 execution ids, $2 paths, $3 versions,
 -- $4 steps, $5 kinds, $6 fingerprints, $7 messages, $8 times
 INSERT INTO noetl.failure AS stored (
     execution_id, path, version, step, kind, fingerprint, message, failed_at, restarted_as

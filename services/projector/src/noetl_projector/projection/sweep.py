@@ -52,7 +52,7 @@ async def run_sweep(
             await asyncio.sleep(min(left, settings.sweep_interval_seconds))
             left -= settings.sweep_interval_seconds
             if count_batches() != seen:
-                # What a message of these days leaves out is found as soon as ever.
+                # Messages come again: rows that they miss are found as soon as before.
                 pace.reset()
                 break
 

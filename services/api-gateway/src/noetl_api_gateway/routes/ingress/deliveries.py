@@ -92,7 +92,7 @@ async def deliver(
         body = await read_bytes(request)
         headers = dict(request.headers.items())
         await gateway.deliveries.verify(found.verify, headers, body)
-        # Known from here on: who guesses tokens at the same address doesn't keep it out.
+        # Authenticated from here on: guesses of tokens from the same address don't keep it out.
         request.scope["user"] = starting(None, found.path, name=_name(found))
         answer = await _dispatched(request, gateway, found, body)
     except Rejected as rejected:

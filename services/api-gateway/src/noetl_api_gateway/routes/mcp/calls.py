@@ -29,7 +29,7 @@ async def call_tool(
     """Call a tool, and return its outcome; a refusal of the API is an outcome for the model.
 
     Args:
-        api: of who calls.
+        api: with the caller's login.
         gateway: the open parts.
         name: of the tool.
         arguments: for it.

@@ -98,7 +98,7 @@ class StateStream:
     Args:
         request: of the page.
         gateway: the open parts.
-        who: has the token.
+        who: holder of the token.
         token: is looked at again while the stream is open.
         client_id: name of the connection, for the page.
     """
@@ -233,7 +233,7 @@ class StateStream:
             try:
                 found = await identities.behind(self._token)
             except Refusal as refusal:
-                # What can't be found out now is asked again.
+                # A token that can't be looked up now is asked again.
                 if refusal.status == 401:
                     return
                 continue

@@ -45,9 +45,9 @@ class Waiting:
     Args:
         gateway: the open parts.
         client_id: name of the page's connection.
-        owner: kind and name of who looks at the page; requests of others under the same name of a
+        owner: kind and name of the page's user; requests of others under the same name of a
             connection are not shown.
-        may_see: whether an execution is in the reach of who looks, now.
+        may_see: whether an execution is in the reach of the page's user, now.
     """
 
     def __init__(

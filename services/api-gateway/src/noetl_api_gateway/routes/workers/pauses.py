@@ -10,7 +10,7 @@ from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.routes.forwarding import Needs, Sent, forward
 
 _TAGS = ["workers"]
-# Who cleans up executions of all namespaces may hold them up too.
+# Callers that clean up executions of all namespaces may pause them too.
 _CHANGE: Needs[PauseWish] = Needs(Right.EXECUTIONS_CLEANUP, is_whole=True)
 _LIFT: Needs[BaseModel] = Needs(Right.EXECUTIONS_CLEANUP, is_whole=True)
 _READ: Needs[BaseModel] = Needs(Right.WORKERS_READ)

@@ -123,7 +123,7 @@ class RefreshTokens:
         row = row_of("credential", found.body.name)
         value = (await self._box.open(found.data_encrypted, row=row)).value
         if not isinstance(value, dict) or value.get(replaced.name) != replaced.sent:
-            # Somebody has stored a newer one, which counts.
+            # A newer token was stored meanwhile, and counts.
             return True
         closed = await self._box.close(value | {replaced.name: replaced.now}, row=row)
         return await self._store.replace_data(

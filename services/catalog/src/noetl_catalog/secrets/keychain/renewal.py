@@ -117,7 +117,7 @@ class Renewals:
         async for _ in backoff(
             first_seconds=_FIRST_LOOK_SECONDS,
             longest_seconds=_LONGEST_LOOK_SECONDS,
-            # As long as who wants it waits.
+            # As long as the caller waits.
             total_seconds=self._seconds * 0.8,
         ):
             if await self._store.claim_renewal(key, lease.holder, seconds=self._seconds):

@@ -70,7 +70,7 @@ class _Wanted:
         entry = self.entry
         if entry is None or not entry.is_shared:
             return self.key_in("local")
-        # What differs from execution to execution makes a token of its own.
+        # Values that differ between executions make a token of its own.
         names = names_in(entry.options) - {KEYCHAIN}
         seen: JsonObject = {
             name: self.workload if name == "workload" else self.workload.get(name)

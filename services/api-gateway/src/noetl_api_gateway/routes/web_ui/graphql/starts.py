@@ -32,7 +32,7 @@ class Asking:
     """One request of a page, and the parts that serve its calls.
 
     Attributes:
-        request: shows who asks.
+        request: has the login.
         gateway: the open parts.
     """
 
