@@ -78,7 +78,7 @@ class CommitMessages:
         subject: str | None = None,
         message_id: str | None = None,
     ) -> Outgoing:
-        """Return the message of an event; a row of its own may name subject and id of it."""
+        """Return the message of an event; an outbox row of its own may set subject and id."""
         return Outgoing(
             subject or event_subject(execution_id, shard=self.shard),
             event_body(event, largest=min(largest, self.event_bytes)),

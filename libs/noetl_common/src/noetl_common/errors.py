@@ -67,14 +67,14 @@ class Conflict(NoetlError):
 
 
 class NotFound(Permanent):
-    """The thing asked for does not exist."""
+    """The requested object does not exist."""
 
     template = "{what} not found"
     http_status = 404
 
 
 class Invalid(Permanent):
-    """The input makes no sense."""
+    """The input is invalid."""
 
     template = "{what} is not valid"
 

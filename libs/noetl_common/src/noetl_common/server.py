@@ -19,9 +19,9 @@ from noetl_common.intake.protocol import guarded
 from noetl_common.logging import get_logger
 
 _OTHER_FILES = 512
-"""Open files of a process beside the connections of its port."""
+"""Open files of a process, not counting the connections of its port."""
 _NEW_OBJECTS = 10_000
-"""So many more lists, mappings and the like make the collector look through the new ones.
+"""Threshold of new container objects for a run of the garbage collector.
 
 Most are work under way and no garbage. By default it looks five times as often, and took a tenth of
 the processor time of an orchestrator and of a worker at work.

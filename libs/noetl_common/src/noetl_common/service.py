@@ -66,7 +66,7 @@ class Service:
         self._measures.add(name, measure, *gauges)
 
     def beat(self, loop_name: str) -> None:
-        """Record that a loop makes progress or idles; after the first time it has to go on."""
+        """Record that a loop makes progress or idles; after the first beat it is supervised."""
         self._beats[loop_name] = monotonic()
 
     def beater(self, loop_name: str) -> Callable[[], None]:

@@ -249,7 +249,7 @@ class PlaybookSettings(SettingsPiece):
     )
 
     def more_kinds(self) -> frozenset[str]:
-        """Return the kinds that the parser accepts beside ours."""
+        """Return kinds of tools that the parser accepts in addition to ours."""
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 

@@ -1,4 +1,4 @@
-"""The channels beside request/reply: streams and hints, as data for documents and checks.
+"""Channels other than request/reply: streams and hints, declared for documents and checks.
 
 Request/reply needs none of this: ``noetl_contract.rpc`` declares it.
 """

@@ -14,7 +14,7 @@ PLAYBOOK_FAILED: Final = -32000
 
 
 class PageRequest(Model):
-    """A request of a page, kept before its execution is started.
+    """A request of a page, stored before its execution is started.
 
     Attributes:
         request_id: under which the page waits, and the playbook may post its result.

@@ -48,7 +48,7 @@ def _token(text: str, *, empty: str) -> str:
 
 
 _SHARED_POOLS = frozenset({"", "default", "shared"})
-"""Names that mean the pool every command goes to unless it says otherwise."""
+"""Names of the default pool `shared`."""
 
 
 def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:
@@ -66,7 +66,7 @@ def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> st
 
 
 def pool_of_workers(name: str) -> str:
-    """Return the pool whose commands workers of a pool's name take."""
+    """Return the pool from which workers with a configured pool name take commands."""
     pool = "shared" if name in _SHARED_POOLS else name
     return pool_segment(execution_pool=pool, playbook_path=None)
 
@@ -183,7 +183,7 @@ def replica_moves_subject(shard: int) -> str:
 
 
 def replica_subject(name: str) -> str:
-    """Return the subject on which one orchestrator listens, so that others notice its end.
+    """Return the subject of one orchestrator, by whose subscription others notice its end.
 
     It is one token below the root, so the rights of a release before are enough for it.
     """

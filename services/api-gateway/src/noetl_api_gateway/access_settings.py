@@ -91,7 +91,7 @@ class AccessSettings(SettingsPiece):
         return self
 
     def algorithms(self) -> tuple[str, ...]:
-        """Return the algorithms of signatures that are taken."""
+        """Return the accepted algorithms of signatures."""
         return tuple(_words(self.oidc_algorithms))
 
     def claims(self) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ AUDIT_DROPPED = counter(
 
 
 def note_routes(routes: Iterable[tuple[str, str]]) -> None:
-    """Begin the counts of routes at 0, given their methods and templates.
+    """Initialise the counters of routes with 0, given their methods and templates.
 
     Durations begin with the first request: a histogram of each route would be most of the page.
     """
@@ -172,10 +172,10 @@ def access_decisions(outcome: str, kind: str) -> Counter:
 
 @cache
 def event_metrics(event_type: str, outcome: str) -> tuple[Counter, Histogram]:
-    """Return counter and histogram of an event type that `event_label` gave."""
+    """Return counter and histogram of an event type, a label from `event_label`."""
     return EVENTS_INGESTED.labels(event_type, outcome), EVENT_DURATION.labels(event_type)
 
 
 def event_label(event_type: str) -> str:
-    """Return the type as a label value: a closed set, as clients may send any word."""
+    """Return the label value of an event type, from a closed set, as clients may send any text."""
     return event_type if event_type in _KNOWN_TYPES else "other"

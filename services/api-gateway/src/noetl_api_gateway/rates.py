@@ -47,7 +47,7 @@ class Buckets:
         return max(0.0, (1 - self._tokens(client)) / self._rate.per_second)
 
     def take(self, client: str, count: int = 1) -> None:
-        """Take tokens, also those that are yet to come: a batch is not split."""
+        """Take tokens, if need be in advance: a batch is not split."""
         self._left[client] = (self._tokens(client) - count, self._clock())
         self._left.move_to_end(client)
         while len(self._left) > _MOST_CLIENTS:

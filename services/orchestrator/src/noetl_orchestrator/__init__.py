@@ -1,1 +1,1 @@
-"""Decide what happens next; own the log, the commands and the leases."""
+"""The orchestrator: decides the next steps of executions, and owns log, commands and leases."""

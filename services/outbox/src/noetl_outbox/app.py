@@ -125,7 +125,7 @@ async def _acknowledged(
 
 
 async def _look_first(recovery: Recovery) -> None:
-    """Read creation times, which should be known before the first row goes out."""
+    """Read the streams' creation times, before the first row is published."""
     try:
         await recovery.look()
     except NoetlError as error:

@@ -51,12 +51,12 @@ class Recovery:
         )
 
     async def on_stream_recreated(self, name: str) -> None:
-        """Request a look soon, because the topology watch created a stream again."""
+        """Schedule a check soon, as the topology watch has recreated a stream."""
         _log.info("stream_to_compare", stream=name)
         self._wanted.set()
 
     async def run(self) -> None:
-        """Look every interval, after a reconnect and when a stream was created again."""
+        """Check every interval, after a reconnect and when a stream was recreated."""
         stop = self._bus.on_reconnect(self._on_reconnect)
         try:
             while True:

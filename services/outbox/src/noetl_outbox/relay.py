@@ -197,7 +197,7 @@ class Relay:
         return results
 
     def _messages(self, row: Row, headers: Context | None) -> list[Outgoing]:
-        """Return the messages of a row; the last one's acknowledgement stands for all.
+        """Return the messages of a row; the last one's acknowledgement counts for the row.
 
         A row of a single event is always published, whatever outside readers get.
         """
@@ -246,7 +246,7 @@ class Relay:
         return Failure(row.outbox_id, error.message, pause)
 
     async def _park(self, row: Row, reason: str) -> None:
-        """Give up a row and raise an alarm; it never blocks others (O4)."""
+        """Park a row that can't be published, and raise an alarm; it never blocks others (O4)."""
         ROWS.labels("sweep", "parked").inc()
         _log.error(
             "row_parked",

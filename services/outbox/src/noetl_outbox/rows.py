@@ -117,7 +117,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
 
 
 def without_command(payload: Json) -> Json:
-    """Return a notification without its command, as a repetition goes out."""
+    """Return a notification without its inlined command, as repetitions are sent."""
     if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
         return payload
     fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "named", "until"}}

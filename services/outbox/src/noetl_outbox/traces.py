@@ -1,4 +1,4 @@
-"""Traces through the relay: rows carry the context that their messages go on with."""
+"""Traces through the relay: rows carry the trace context of their messages."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The secret values of an execution's workload, read once and kept."""
+"""The secret values of an execution's workload, cached."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping

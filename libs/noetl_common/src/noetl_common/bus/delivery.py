@@ -15,7 +15,7 @@ class DeliveryOwner(Protocol):
     """The pull loop a delivery belongs to."""
 
     def answer(self, delivery: "Delivery", word: bytes, *, final: bool) -> None:
-        """Send an acknowledgement word for a delivery."""
+        """Send an acknowledgement of a delivery, one of JetStream's words."""
 
     async def bury(self, delivery: "Delivery", reason: str) -> bool:
         """Copy a delivery to the dead letters; return whether that worked."""

@@ -21,7 +21,7 @@ LARGEST_JOINED = 256 << 20
 
 @dataclass(slots=True, frozen=True)
 class Incoming:
-    """A message as it came: subject, body, headers, and where an answer is expected."""
+    """A received message: subject, body, headers, and the reply subject."""
 
     subject: str
     data: bytes
@@ -58,7 +58,7 @@ class Sink:
 
 
 class Waiter:
-    """One expected answer: publish ``subject`` as the place to answer to, then wait."""
+    """One expected answer: send ``subject`` as the reply subject, then wait."""
 
     def __init__(self, inbox: "Inbox", subject: str) -> None:
         self.subject = subject
@@ -164,7 +164,7 @@ def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryvi
 
 
 class PartCollector:
-    """Joins parts in any order, repetitions included; those of another body begin anew."""
+    """Joins parts in any order, with repetitions; a part of another body starts again."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}

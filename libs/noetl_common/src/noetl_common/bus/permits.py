@@ -77,7 +77,7 @@ class Permits:
         return bool(self._back)
 
     async def regain(self, seconds: float) -> bool:
-        """Wait, after `lend`, until there are no more holders than permits.
+        """Wait, after the end of a `Loan`, until there are no more holders than permits.
 
         Return False after the timeout.
         """

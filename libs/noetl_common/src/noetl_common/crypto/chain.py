@@ -83,7 +83,7 @@ def canonical(row: EventRow) -> bytes:
 
 
 def _all_canonical(rows: list[EventRow]) -> list[bytes]:
-    """Return the `canonical` bytes of events, with one look at all of them."""
+    """Return the `canonical` bytes of events, computed together."""
     try:
         texts = [orjson.dumps(_fields(row), option=orjson.OPT_SORT_KEYS) for row in rows]
     except TypeError:

@@ -14,7 +14,7 @@ _SUFFIX = "_FILE"
 
 
 class BadSecretFile(Permanent):
-    """A secret can't be taken from its file.
+    """A secret can't be read from its file.
 
     Never a ``ValueError``: the settings library would print the input.
     """

@@ -61,7 +61,7 @@ def port_of(text: str) -> int:
 
 
 def is_ssl_mode(text: str) -> TypeIs[SslMode]:
-    """Say whether a word is one of libpq's TLS modes."""
+    """Return whether a word is one of libpq's TLS modes."""
     return text in SSL_MODES
 
 

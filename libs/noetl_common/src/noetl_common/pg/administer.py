@@ -20,7 +20,7 @@ _LIMITS = {"lock_timeout": "4s"}
 
 
 class RoleNotMade(Permanent):
-    """The database does not let us make roles or give rights."""
+    """The login may not create roles or grant rights."""
 
     template = "{user} can't make the roles of the services or give them rights: {reason}"
 
@@ -39,7 +39,7 @@ async def administer(
     with_grants: bool = True,
     is_ours: bool = False,
 ) -> None:
-    """Make roles, and give those that exist their rights.
+    """Create roles, and grant the existing ones their rights.
 
     Args:
         dsn: address of a migrated database; the login may make roles, or there are none to make.

@@ -21,7 +21,7 @@ class DatabaseUnavailable(Transient):
 
 
 class DataRejected(Permanent):
-    """The database will never take these values."""
+    """The database will never accept these values."""
 
     template = "the database refuses the data: {reason}"
 

@@ -122,7 +122,7 @@ def _is_variant(
     variants: dict[str, list[tuple[str, str, str]]],
     shorter: dict[str, list[tuple[str, frozenset[str]]]],
 ) -> bool:
-    """Note the variant of a statement that a line below its head may ask for."""
+    """Note the variant of a statement if the line declares one; return whether it does."""
     if match := _EACH.match(line):
         variants.setdefault(name, []).append((match[1], match[2], match[3]))
     elif match := _WITHOUT.match(line):
@@ -146,7 +146,7 @@ def _add_shorter(
 
 
 def _renumbered(body: str) -> str:
-    """Number the parameters of a statement anew, in their order."""
+    """Renumber the parameters of a statement, in their order."""
     numbers = sorted({int(number) for number in _PARAMETER.findall(body)})
 
     def place_of(match: re.Match[str]) -> str:

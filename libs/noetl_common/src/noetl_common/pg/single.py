@@ -116,7 +116,7 @@ async def is_there(dsn: str, *, name: str, seconds: float) -> bool:
 
 @asynccontextmanager
 async def hold_snapshot(dsn: str, *, name: str, seconds: float) -> AsyncIterator[str]:
-    """Keep a view of a database until the block ends, and yield the name by which others share it.
+    """Hold a snapshot of a database until the block ends, and yield its name for sharing it.
 
     Args:
         dsn: address and login, not of a pooler.

@@ -41,7 +41,7 @@ class Extension:
             raise self.refused(f"{type(error).__name__}: {error}") from error
 
     def refused(self, reason: str) -> BadExtension:
-        """Return the error that says why it can't be used."""
+        """Return the error for an unusable extension, with a reason."""
         return BadExtension(what=self.what, name=self.name, package=self.package, reason=reason)
 
 

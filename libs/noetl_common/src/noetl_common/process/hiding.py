@@ -1,4 +1,4 @@
-"""Hide a process from others of its own user."""
+"""Protection of a process from other processes of its own user."""
 
 import ctypes
 

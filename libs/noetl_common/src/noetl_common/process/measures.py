@@ -31,7 +31,7 @@ def measured_by(name: str) -> Counter:
 
 
 def not_measured(name: str, *gauges: Gauge) -> None:
-    """Count a failed measurement, and show none of its numbers: they would look like new ones.
+    """Count a failed measurement, and clear its gauges, which would look up to date.
 
     Series with labels go; a gauge without labels can't, and is no number (NaN), which no
     comparison of an alert is true for.

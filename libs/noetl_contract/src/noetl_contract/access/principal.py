@@ -19,7 +19,7 @@ SYSTEM = "system"
 OPEN_POOLS = frozenset({"shared", "subscription"})
 """Pools that need no grant."""
 EVERY_POOL = "*"
-"""In the place of a pool's name: all pools but `system`."""
+"""Wildcard in place of a pool's name: all pools but `system`."""
 
 _WHOLE = frozenset({Role.ADMIN, Role.SYSTEM})
 

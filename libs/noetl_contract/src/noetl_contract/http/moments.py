@@ -31,7 +31,7 @@ def _shown(value: Json) -> Json:
 
 
 Rfc3339 = Annotated[str, BeforeValidator(_shown)]
-"""The text of a moment in an answer; made from the moment itself, as rows have it."""
+"""A time in an answer, formatted from a `datetime` as rows have it."""
 
 
 def duration_seconds(start: datetime, end: datetime) -> float:

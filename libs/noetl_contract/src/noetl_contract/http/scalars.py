@@ -36,7 +36,7 @@ def _id_text(value: Json) -> Json:
 
 
 IdText = Annotated[str, BeforeValidator(_id_text)]
-"""An id in an answer whose readers want text; made from the number, as rows have it."""
+"""An id as text in an answer, formatted from the integer that rows have."""
 
 
 def parse_i64(digits: str) -> int | None:
@@ -84,7 +84,7 @@ def loose_text(default: str) -> PlainValidator:
 
 
 def unread(documented: type | None) -> PlainValidator:
-    """Return the reader of a field that is documented and not looked at."""
+    """Return the reader of a field that is documented and ignored."""
     return PlainValidator(lambda value: value, json_schema_input_type=documented)
 
 

@@ -1,4 +1,4 @@
-"""The lock that requirements were resolved to, as a version of a playbook keeps it."""
+"""The lock of resolved requirements, as stored with a version of a playbook."""
 
 import hashlib
 

@@ -41,7 +41,7 @@ class Requirements:
 
     @property
     def digest(self) -> str:
-        """The name under which a version of a playbook keeps their lock."""
+        """The digest under which their lock is stored with a version of a playbook."""
         said = json.dumps([list(self.packages), self.python], separators=(",", ":"))
         return hashlib.sha256(said.encode()).hexdigest()
 

@@ -142,7 +142,7 @@ class SpoolSpec(Model):
 
 
 class DeadLetterSpec(Model):
-    """Dead letters: messages whose start is refused for good.
+    """Handling of messages whose start fails for good.
 
     Attributes:
         to: subject, topic, queue or stream of the source; without it the stream `noetl_dead`.

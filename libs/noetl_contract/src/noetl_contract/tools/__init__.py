@@ -47,7 +47,7 @@ TOOL_KINDS: Final = (
     "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
     "subscription", "mcp", "result_fetch", "wait", "sleep", "wasm",
 )  # fmt: skip
-"""The words of the language, in the order of its messages."""
+"""Names of the kinds of tools, in the order in which messages list them."""
 
 _BY_NAME: Final = {
     kind.name: kind
@@ -59,7 +59,7 @@ _BY_NAME: Final = {
     )
 }  # fmt: skip
 TOOLS: Final = {name: _BY_NAME[name] for name in TOOL_KINDS}
-"""Every kind by its word."""
+"""All kinds of tools by name."""
 
 WITHOUT_KEYCHAIN: Final = frozenset({"playbook", "artifact", "wait", "sleep"})
 """Kinds whose configuration stays readable, in the log of a child or in a stored result."""

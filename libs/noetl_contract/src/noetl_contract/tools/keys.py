@@ -141,7 +141,7 @@ class ToolKind:
 
     @property
     def required(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of names of which one each must be there, whatever the words are."""
+        """Groups of names, of each of which one must be there in any variant."""
         return (*(key.names for key in self.keys if key.is_required), *self.alternatives)
 
     def _by_variant(self, config: Mapping[str, object]) -> Iterator[tuple[str, ...]]:

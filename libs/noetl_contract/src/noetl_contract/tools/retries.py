@@ -18,7 +18,7 @@ RETRY_SYNONYMS: Final = {
     "rate_limited": "rate_limit",
     "timeout_error": "timeout",
 }
-"""Other words for some of them."""
+"""Synonyms of some kinds of failures."""
 
 
 def is_retry_condition(word: str) -> bool:

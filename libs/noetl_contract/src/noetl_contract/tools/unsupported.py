@@ -1,4 +1,4 @@
-"""Kinds that a playbook may name and that no worker of ours runs."""
+"""Kinds of tools that playbooks may name, but our workers don't run."""
 
 from typing import Final
 

@@ -116,7 +116,7 @@ def in_order(value: Json, names: Json) -> Json:
 
 
 def filled(form: Form, payload: Json) -> Json:
-    """Return the payload with its defaults; without a form any payload is taken as it is.
+    """Return the payload with the form's defaults; without a form the payload is unchanged.
 
     Raises:
         BadPayload: A field is missing, unknown or wrong.

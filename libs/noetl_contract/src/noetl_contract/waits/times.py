@@ -51,7 +51,7 @@ def moment_of(value: Json) -> datetime:
 
 
 def told_duration(seconds: float) -> str:
-    """Return a duration as people say it: ``1 day 12 hours``, ``90 seconds``."""
+    """Format a duration for people: ``1 day 12 hours``, ``90 seconds``."""
     rest = round(seconds)
     if rest < 120 or rest != seconds:
         amount = f"{seconds:.3f}".rstrip("0").rstrip(".")

@@ -106,7 +106,7 @@ class AuditTrail:
             raise unavailable("The access audit can't be written") from error
 
     async def run(self) -> None:
-        """Send batches, until cancelled; the last one goes out then."""
+        """Send batches until cancelled, then the last one."""
         try:
             while True:
                 try:
@@ -138,7 +138,7 @@ class AuditTrail:
         return True
 
     def _keep(self, batch: list[_Waiting]) -> None:
-        """Put a batch back, where there is room."""
+        """Put an unsent batch back, as far as there is room."""
         too_many = max(0, len(batch) - (_MOST_WAITING - len(self._waiting)))
         for one in batch[:too_many]:
             self._drop(one.count)

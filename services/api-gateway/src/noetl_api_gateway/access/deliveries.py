@@ -31,7 +31,7 @@ _FORBIDDEN = frozenset(
 
 
 class Rejected(Exception):
-    """A delivery that is not taken; the reason is a word of the contract."""
+    """A delivery is refused; the reason is a word of the contract."""
 
     def __init__(
         self, reason: str, *, status: int | None = None, detail: str | None = None, wait: float = 0

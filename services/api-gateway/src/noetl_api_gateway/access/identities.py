@@ -170,7 +170,7 @@ class Identities:
         )
 
     async def _of_certificate(self, shown: Shown) -> Principal | None:
-        """Return the principal that one of the certificate's names stands for."""
+        """Return the principal configured for one of the certificate's names."""
         for name in shown.names:
             principal = self._certificates.get(name)
             if principal is not None:

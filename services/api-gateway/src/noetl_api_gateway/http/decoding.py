@@ -200,6 +200,6 @@ def _after_last_index(location: Sequence[int | str]) -> int:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    """Spell a place as `events[0].step`."""
+    """Format a location as `events[0].step`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).removeprefix(".")

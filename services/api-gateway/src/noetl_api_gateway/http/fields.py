@@ -18,7 +18,7 @@ type Parameters = MultiDict[str]
 """Parameters of a query, which may occur several times."""
 
 LONGEST_KEY = 500
-"""Characters of an idempotency or deduplication key: a database index takes little more."""
+"""Most characters of an idempotency or deduplication key: a database index holds little more."""
 
 IDS = frozenset(
     {"catalog_id", "event_id", "execution_id", "request_id", "schedule_id", "subscription_id"}

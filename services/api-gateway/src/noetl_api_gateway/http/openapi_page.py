@@ -105,7 +105,7 @@ def _type(schema: JsonObject) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return text with its words in backticks as code."""
+    """Return text as HTML, with words in backticks as code."""
     return re.sub("(`+)([^`]+)\\1", r"<code>\2</code>", escape(text))
 
 

@@ -265,7 +265,7 @@ class _Request:
 
 
 type _Marks = Mapping[bytes, bytes]
-"""Headers that the shell decides by; of several of a name the last counts."""
+"""Headers that the shell's checks use; of repeated headers the last counts."""
 
 _MARKS = frozenset(
     {
@@ -366,7 +366,7 @@ def _named_in_login(scope: Scope) -> tuple[int, int] | None:
 
 
 def _decoded_path(scope: Scope) -> str:
-    """Return the path with encoded slashes kept apart from real ones."""
+    """Return the decoded path, with encoded slashes marked, not decoded."""
     raw: bytes = scope.get("raw_path") or b""
     if b"%2f" not in raw.lower():
         path: str = scope["path"]

@@ -72,7 +72,7 @@ async def optional_token_guard(connection: Connection, _handler: BaseRouteHandle
 
 
 async def callback_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard a route that the capability of a command opens, for its own execution, or the token."""
+    """Guard a route by a command's capability, for its own execution, or by the token."""
     if not _has_principal(connection) and not _has_capability(connection):
         require_internal_token(connection)
 
@@ -88,7 +88,7 @@ async def page_callback_guard(connection: Connection, _handler: BaseRouteHandler
 
 
 def shown_capability(connection: Connection) -> Capability | PageCapability | None:
-    """Return the capability that a request shows; None without a good one."""
+    """Return the valid capability of a request; None without one."""
     login = basic_login(_authorization(connection) or b"")
     key: bytes = connection.app.state[COMMAND_KEY_STATE]
     return None if login is None else verified(*login, key) or verified_page(*login, key)

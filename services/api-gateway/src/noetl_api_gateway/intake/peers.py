@@ -8,7 +8,7 @@ type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CLIENT = "noetl.client"
-"""Key of a scope: the address of the client, of a request that came by a trusted proxy."""
+"""Key of a scope for the client's address, if the request came through a trusted proxy."""
 
 _FORWARDED_FOR = b"x-forwarded-for"
 _MOST_HOPS = 16

@@ -1,4 +1,4 @@
-"""Routes that read a request, ask one service once and pass its answer on.
+"""Routes that read a request, forward it to one service and pass its answer on.
 
 `forward` makes the handler of such a route from its path, the operation, and a function that
 builds the operation's request. Other routes have a handler of their own.
@@ -248,7 +248,7 @@ async def _forwarded[Request: Shape, Answer](
 
 @contextmanager
 def measured(label: str) -> Iterator[None]:
-    """Count a write, and take its time."""
+    """Count a write, and measure its duration."""
     started = perf_counter()
     outcome = "error"
     try:

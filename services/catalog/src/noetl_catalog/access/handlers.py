@@ -62,7 +62,7 @@ _RESOLVED = metrics.counter(
 
 
 class AccessHandlers(Handlers):
-    """Keys and grants: made, looked up, taken back."""
+    """Operations on keys and grants: create, look up, revoke."""
 
     has_details = False
 
@@ -90,7 +90,7 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_GRANTS)
     async def on_grants(self, request: GrantsRequest) -> Resolved:
-        """Return the principal that the grants of the lowest rank make."""
+        """Return the principal with the rights of the matching grants of the lowest rank."""
         found = await self._store.find_grants(request)
         if not found:
             return Resolved(reason="unknown")

@@ -1,4 +1,4 @@
-"""API keys: made, read from a text, and those that settings name."""
+"""API keys: creating and parsing them, and keys from settings."""
 
 import hashlib
 import secrets

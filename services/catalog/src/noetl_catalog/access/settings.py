@@ -5,7 +5,7 @@ from pydantic import Field, SecretStr
 
 
 class AccessSettings(SettingsPiece):
-    """Keys that are there from the start, and how long the audit is kept."""
+    """Preconfigured keys, and the retention of the audit."""
 
     access_keys: SecretStr = Field(
         default=SecretStr(""),

@@ -45,7 +45,7 @@ class AccessStore(Store):
     async def insert_key(
         self, key: ApiKey, new: KeyCreate, *, created_by: str | None, record: AccessRecord
     ) -> KeyBody:
-        """Keep a new key; its record of the audit is part of the same transaction."""
+        """Store a new key, with its audit record in the same transaction."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "insert_key",
@@ -97,7 +97,7 @@ class AccessStore(Store):
     async def put_grant(
         self, grant_id: int, new: GrantPut, *, created_by: str | None, record: AccessRecord
     ) -> GrantBody:
-        """Keep a grant in place of the one for the same claim, if there is one."""
+        """Store a grant, replacing the grant for the same claim."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "put_grant",
@@ -166,7 +166,7 @@ def _statement_of(wanted: AccessAuditQuery) -> str:
 
 
 def _columns(records: Iterable[AccessRecord]) -> list[list[Json]]:
-    """Return the values of records by column; a text that PostgreSQL can't keep loses its NULs."""
+    """Return the values of records by column, NULs in texts replaced, which PostgreSQL refuses."""
     kept = list(records)
     return [[_storable(getattr(record, name)) for record in kept] for name in _COLUMNS]
 

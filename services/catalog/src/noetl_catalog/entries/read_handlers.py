@@ -153,7 +153,7 @@ class ReadHandlers(Handlers):
 
     @answers(COUNTS)
     async def on_counts(self, _request: Nothing) -> CatalogCounts:
-        """Count versions of playbooks, and workers that were heard lately."""
+        """Count versions of playbooks, and workers with a recent heartbeat."""
         return await self._store.count_catalog(
             silent_seconds=self._settings.runtime_offline_seconds
         )

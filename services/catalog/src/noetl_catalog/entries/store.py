@@ -128,12 +128,12 @@ class EntryStore(Store):
         return sorted(row["version"] for row in rows)
 
     async def find_lock(self, catalog_id: int, digest: str) -> LibraryLock | None:
-        """Return the lock of some requirements of one version; None: it was kept without one."""
+        """Return a version's lock for its requirements; None if it was stored without one."""
         kept = await self._db.fetchval("find_lock", catalog_id, digest)
         return None if kept is None else LibraryLock.model_validate(kept)
 
     async def find_plugins(self, asked: Mapping[str, PluginReference]) -> dict[str, PluginPin]:
-        """Return the versions of plug-ins, by the names that were asked for.
+        """Return the versions of plug-ins, by the requested names.
 
         Without a version it is the newest; what isn't there is absent.
         """
@@ -163,7 +163,7 @@ class EntryStore(Store):
         return {(row["path"], row["version"]) for row in rows}
 
     async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
-        """Count versions of playbooks, and workers that were heard within a time."""
+        """Count versions of playbooks, and workers with a recent heartbeat."""
         row = await self._db.fetchone("count_catalog", timedelta(seconds=silent_seconds))
         return CatalogCounts(**row)
 

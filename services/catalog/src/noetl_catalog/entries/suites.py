@@ -25,7 +25,7 @@ class SuiteStore(Store):
         return None if row is None else SuiteBody(file_path=_file_of(suite_id), **row)
 
     async def put(self, wanted: SuitePut, *, instead_of: str | None) -> SuiteBody | None:
-        """Keep a suite; None when there are too many, or one of another path came meanwhile.
+        """Store a suite; None when there are too many, or the id was taken by another path.
 
         ``instead_of`` is the path of the playbook of the suite that is there, if one is.
         """
@@ -109,7 +109,7 @@ class SuiteHandlers(Handlers):
 
 
 def _id_of(name: str) -> str | Refusal:
-    """Return an id as it is kept: other characters than those of file names are `_`."""
+    """Return an id in its stored form: characters not allowed in file names become `_`."""
     spelled = _OTHERS.sub("_", name)
     suite_id = spelled.strip("/.")
     if len(suite_id) > _LONGEST or not all(suite_id.split("/")) or ".." in spelled.split("/"):

@@ -23,7 +23,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Fields of the form in which a UI asks for a workload."""
+    """The form of a workload for UIs."""
 
     title: str | None = None
     description: str | None = None

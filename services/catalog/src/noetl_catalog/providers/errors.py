@@ -11,7 +11,7 @@ class ProviderFailed(Permanent):
 
 
 class ProviderMisconfigured(ProviderFailed):
-    """A setting or a reference is missing or makes no sense."""
+    """A setting or a reference is missing or invalid."""
 
 
 class ProviderUnreachable(ProviderFailed):

@@ -122,7 +122,7 @@ class OAuth2(Provider):
         return {"headers": headers, "data": _texts(fields)}
 
     def _end(self, answer: JsonObject, options: JsonObject) -> datetime | None:
-        """Return when a token ends: as its issuer says, else as the entry says."""
+        """Return the expiry of a token: from its issuer's answer, else from the entry."""
         seconds = answer.get("expires_in")
         if seconds is None:
             seconds = options.get("ttl_seconds")

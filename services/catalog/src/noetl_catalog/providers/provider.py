@@ -32,7 +32,7 @@ class Secret:
 
 
 class Provider(ABC):
-    """One place that keeps or issues secrets.
+    """A store or issuer of secrets.
 
     An entry point of the group ``noetl.keychain_providers`` gives the class; its name is the
     ``provider`` of keychain entries. One object is made for each time a secret is fetched.

@@ -35,7 +35,7 @@ class Heartbeats:
         return await answer
 
     async def run(self) -> None:
-        """Write heartbeats until cancelled; those that come afterwards are written singly."""
+        """Write batches of heartbeats until cancelled; later heartbeats are written one by one."""
         try:
             while True:
                 await self._arrived.wait()

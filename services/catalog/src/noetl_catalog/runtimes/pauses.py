@@ -50,7 +50,7 @@ class PauseHandlers(Handlers):
 
     @answers(PAUSE_PUT)
     async def on_put(self, wanted: PausePut) -> Pause | Refusal:
-        """Pause a path or a pool; a second time gives it another reason."""
+        """Pause a path or a pool; a repetition replaces the reason."""
         named = wanted.model_copy(update={"name": _name(wanted)})
         pause = await self._store.put(named)
         if pause is None:

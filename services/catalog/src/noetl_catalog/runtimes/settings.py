@@ -5,7 +5,7 @@ from pydantic import Field
 
 
 class RuntimeSettings(SettingsPiece):
-    """Limits of lists, and the times after which silence counts."""
+    """Limits of lists, and timeouts of silent runtimes."""
 
     runtime_list_limit: int = Field(
         default=10_000, gt=0, description="Runtimes in one answer of the pools list."

@@ -111,7 +111,7 @@ class RuntimeStore(Store):
     async def lease_machine(
         self, holder: str, *, high_water_ms: int, lease_seconds: float, allowance_seconds: float
     ) -> MachineLease | None:
-        """Lease a machine id, the same for the same holder; None when all are taken."""
+        """Lease a machine id, the same one to the same holder; None when all are leased."""
         async with self._db.transaction() as session:
             await session.execute("lock_machines")
             row = await session.fetchrow(
@@ -143,7 +143,7 @@ class RuntimeStore(Store):
 
 
 def _caller(principal: Principal | None) -> tuple[str | None, bool]:
-    """Return the name under which a caller registers, and whether it may take those of others."""
+    """Return a caller's name, and whether it may take over runtimes registered by others."""
     if principal is None:
         return None, False
     is_above = not {Role.SYSTEM, Role.ADMIN}.isdisjoint(principal.roles)

@@ -1,1 +1,1 @@
-"""Schedules: which are in force, their firings, and backfills over the same times."""
+"""Schedules in force, their firings, and backfills."""

@@ -44,7 +44,7 @@ class Launcher:
         self._shards = shards
 
     def mint(self, row: ScheduleRow, moment: datetime) -> int:
-        """Mint the id of a firing's execution, on the shard on which its key is kept.
+        """Mint the id of a firing's execution, on the shard of its request key.
 
         Raises:
             NotMinting: the lease or the clock is in doubt.

@@ -9,7 +9,7 @@ from noetl_engine.schedule.model import Overlap
 from noetl_catalog.schedules.rows import Firing, ScheduleRow, State
 
 MOST_TIMES = 500
-"""Times that one look at a schedule walks over."""
+"""Most times of a schedule that one look decides about."""
 _QUEUE_SHARE = 0.1
 _SHORTEST_QUEUE_LOOK = timedelta(seconds=1)
 _LONGEST_QUEUE_LOOK = timedelta(seconds=30)
@@ -108,7 +108,7 @@ def plan(
 
 
 def look_at(made: Plan, now: datetime) -> datetime | None:
-    """Return when the schedule has to be looked at again; None for never."""
+    """Return the time of the next look at the schedule; None for never."""
     if made.is_cut:
         return now
     times = []

@@ -81,7 +81,7 @@ class ScheduleStore(Store):
     async def keep(
         self, session: Session, new: NewSchedule, *, catalog_id: int, version: int
     ) -> None:
-        """Keep a schedule in the transaction that keeps its document.
+        """Store a schedule, in the transaction that stores its document.
 
         Times that are due and undecided stay so, unless the document means other times now.
         """
@@ -120,7 +120,7 @@ class ScheduleStore(Store):
         )
 
     async def replace(self, session: Session, path: str) -> None:
-        """End the schedule of a path, in the transaction that keeps another document there."""
+        """End the schedule of a path, in the transaction that stores another document there."""
         await self._db.on(session).execute("replace_schedule", path)
 
     async def lease_due(
@@ -131,7 +131,7 @@ class ScheduleStore(Store):
         return [ScheduleRow(**row) for row in rows]
 
     async def find_next_look(self) -> datetime | None:
-        """Return when the next schedule has to be looked at."""
+        """Return the earliest time at which a schedule has to be looked at."""
         moment: datetime | None = await self._db.fetchval("find_next_look")
         return moment
 
@@ -199,7 +199,7 @@ class ScheduleStore(Store):
         await self._db.execute("renew", schedules, lease, until)
 
     async def release(self, released: Sequence[Release], *, lease: str) -> None:
-        """End leases; a schedule that was changed meanwhile stays as it was changed."""
+        """Release leases; changes that were made to a schedule meanwhile stay."""
         await self._db.execute(
             "release",
             [one.schedule_id for one in released],

@@ -14,7 +14,7 @@ class ResidencyViolation(Permanent):
 
 
 class UseRefused(Permanent):
-    """A credential may not be used where it was asked for."""
+    """A credential may not be used by this execution or caller."""
 
     template = "Credential '{name}' may not be used {where}"
     http_status = 403
@@ -35,7 +35,7 @@ class TemplateFailed(Permanent):
 
 
 class BrokerUnreachable(Permanent):
-    """The region that holds the secret can't be asked."""
+    """The region that holds the secret can't be reached."""
 
     template = "Cross-region broker {url} unreachable: {cause}"
     http_status = 502

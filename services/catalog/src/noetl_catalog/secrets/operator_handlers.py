@@ -31,7 +31,7 @@ _MOST_ROWS = 10_000
 
 
 class OperatorHandlers(Handlers):
-    """Keys as operators rotate and count them, and the audit as they read it."""
+    """Operations for operators: rotation and status of keys, and the audit."""
 
     has_details = False
 

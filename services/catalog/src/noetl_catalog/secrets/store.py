@@ -61,7 +61,7 @@ class SecretStore(Store):
     async def put_credential(
         self, credential_id: int, new: CredentialCreate, *, data_encrypted: str, audit: AuditRow
     ) -> CredentialBody:
-        """Store a credential in place of the one with its name, if there is one."""
+        """Store a credential, replacing the credential of the same name."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "put_credential",
@@ -102,7 +102,7 @@ class SecretStore(Store):
         return (row["name"], row["data_encrypted"]) if row else None
 
     async def use_keychain(self, cache_key: str) -> KeychainRow | None:
-        """Return an entry; a valid one counts the use."""
+        """Return an entry, and count the use of a valid one."""
         row = await self._db.fetchrow("use_keychain", cache_key)
         if row is None:
             row = await self._db.fetchrow("find_keychain", cache_key)
@@ -118,7 +118,7 @@ class SecretStore(Store):
         data_encrypted: str,
         audit: AuditRow,
     ) -> datetime:
-        """Store an entry in place of the one with its key, if there is one; return its expiry.
+        """Store an entry, replacing the entry of the same key; return its expiry.
 
         Without an expiry it lives for ``life_seconds``.
 

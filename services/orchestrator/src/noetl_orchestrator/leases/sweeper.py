@@ -141,7 +141,7 @@ class Sweeper:
         metrics.HANDED_RELEASED.inc(await self._repetitions.send(handed))
 
     async def _announce(self, commands: Sequence[HeldCommand]) -> None:
-        """Requeue commands; a paused one is looked at again when its lease is over once more."""
+        """Requeue commands, except paused ones, which are checked again after another lease."""
         await self._repetitions.send([one for one in commands if not self._is_withheld(one)])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:

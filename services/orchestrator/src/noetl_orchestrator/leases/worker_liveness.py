@@ -56,7 +56,7 @@ class WorkerLiveness:
 
     @property
     def heard_since(self) -> datetime | None:
-        """Return the time since which any worker could be heard without a break."""
+        """Return the time since which heartbeats could arrive without interruption."""
         ways = [since for since in (self._catalog_since, self._edge_since) if since is not None]
         return max(ways, default=None)
 

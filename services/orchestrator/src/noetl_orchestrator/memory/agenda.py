@@ -35,7 +35,7 @@ class _Timer(Protocol):
 
 
 class Agenda:
-    """The times of the next looks.
+    """The next times at which loops have work.
 
     Args:
         read: asks the database.
@@ -92,7 +92,7 @@ class Agenda:
 
     @property
     def has_pending(self) -> bool:
-        """Whether a command was unclaimed when the database was asked; true before that."""
+        """Whether commands were unclaimed at the last question; true before the first one."""
         return self._known is None or self._known.pending is not None
 
     def is_timer_due(self) -> bool:

@@ -124,7 +124,7 @@ class ExecutionCache:
         return found[0]
 
     def peek(self, execution_id: int) -> CachedExecution | None:
-        """Return an entry, which counts as no use of it."""
+        """Return an entry without marking it as used."""
         found = self._entries.get(execution_id)
         return None if found is None else found[0]
 

@@ -33,5 +33,5 @@ def catalog_plugins(rpc: RpcClient) -> AskPlugins:
 
 
 async def no_plugins(_names: Sequence[str], _namespace: str | None) -> JsonObject | None:
-    """Know no plug-in: there is no catalog to ask."""
+    """Return no versions: without a catalog there are no plug-ins."""
     return {}

@@ -47,7 +47,7 @@ _ALL_BUCKETS = frozenset(range(BUCKETS))
 
 
 class Replicas:
-    """The siblings that were heard lately, and the owners that follow from them.
+    """The live siblings of this replica, and the owners of executions among all of them.
 
     The oldest replica decides which of them own executions.
 
@@ -328,7 +328,7 @@ class Replicas:
         return sorted([*ours, *self._takers])
 
     def _settle(self) -> None:
-        """Compute the owners anew, and drop copies of executions that others own now."""
+        """Recompute the owners, and drop copies of executions that others own now."""
         names = self._names()
         active = [name for name in self._chosen if name in names] or names[:1]
         if active == self._active:

@@ -19,7 +19,7 @@ type ResolvePath = Callable[[str, int | None], Awaitable[ResolvedEntry | str | N
 
 
 class Triggers:
-    """The triggers in force, as they were when the catalog was asked last."""
+    """The triggers in force, from the catalog's last answer."""
 
     def __init__(self, known: Sequence[EndedTrigger] = ()) -> None:
         self.known = tuple(known)
@@ -51,5 +51,5 @@ def catalog_paths(rpc: RpcClient) -> ResolvePath:
 
 
 async def no_paths(path: str, _version: int | None) -> ResolvedEntry | str | None:
-    """Resolve nothing: there is no catalog to ask."""
+    """Return that the playbook isn't found: there is no catalog."""
     return f"Playbook not found: {path}"

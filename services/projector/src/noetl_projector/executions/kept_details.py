@@ -11,7 +11,7 @@ _LARGEST_PART = 16
 
 
 class KeptDetails:
-    """Answers of details, within a number of bytes; those asked for lately stay.
+    """A cache of encoded details, bounded in bytes; the least recently used are dropped.
 
     An answer of an ended execution depends on its log and its state row only, and whatever is
     appended to the log moves the row's position. So it is good as long as the row is the same.

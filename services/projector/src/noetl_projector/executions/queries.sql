@@ -641,7 +641,7 @@ WHERE
 LIMIT 1;
 
 -- name: find_standing
--- Whether a command is still open, and the path of its execution. $1 event id, $2 execution id
+-- True if a command is still open, and the path of its execution. $1 event id, $2 execution id
 -- or null
 SELECT
     c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open,

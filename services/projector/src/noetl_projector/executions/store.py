@@ -121,7 +121,7 @@ class Wanted:
 # Executions among which most pages are found, whatever the paths.
 _NEAR = 500
 _SOFT_NEAR = 10_000
-"""Completed executions among which a page looks for those with errors; no index has them."""
+"""Most completed executions that a page is searched in for soft errors, which have no index."""
 _STATUSES = [status.value for status in ExecutionStatus]
 
 
@@ -130,7 +130,7 @@ def _patterns(stems: list[str] | None) -> list[str] | None:
 
 
 def _chosen(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
-    """Return the statement for these filters, and its arguments behind those of the page."""
+    """Return the name of the statement for the filters, and its arguments after the page's."""
     statuses = _STATUSES if wanted.status is None else [wanted.status]
     paths = (wanted.path_part, _patterns(wanted.stems))
     if wanted.has_soft_errors:
@@ -161,7 +161,7 @@ class ExecutionStore(Store):
     async def find_status(
         self, execution_id: int, *, limit: int
     ) -> tuple[State | None, list[str], int]:
-        """Return the state row, the names of ended steps, and how far the model is behind.
+        """Return the state row, the names of ended steps, and the lag of the read model.
 
         Names are in the order in which the steps ended; the last number counts rows of the log.
         """
@@ -346,7 +346,7 @@ class ExecutionStore(Store):
         return [row["execution_id"] for row in rows]
 
     async def _fill(self, execution_id: int, rows: list[LogRow], most: int) -> None:
-        """Read the bodies that did not come with their rows, newest first, as far as they fit."""
+        """Read bodies that did not come with their rows, newest first, up to a limit of size."""
         left, fitting = most, 0
         for number, row in enumerate(rows):
             if not row.is_whole:

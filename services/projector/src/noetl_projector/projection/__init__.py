@@ -1,1 +1,1 @@
-"""The read model: a row for each execution and the counters, moved along behind the logs."""
+"""The read model: a row for each execution, and counters, which follow the logs."""

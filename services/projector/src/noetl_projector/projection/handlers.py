@@ -26,7 +26,7 @@ class ProjectionHandlers(Handlers):
 
     @answers(PROJECTION_ADVANCE)
     async def on_advance(self, request: AdvanceExecutions) -> AdvanceAnswer:
-        """Move the named executions to the positions of their logs, or all that lag behind."""
+        """Move the named executions to the positions of their logs; without names all that lag."""
         ids = request.execution_ids
         if ids is None:
             reach = timedelta(seconds=self._settings.sweep_first_reach_seconds)
@@ -37,7 +37,7 @@ class ProjectionHandlers(Handlers):
 
     @answers(PROJECTION_REBUILD)
     async def on_rebuild(self, request: RebuildPage) -> RebuildAnswer:
-        """Rewrite one page of the read model; after the last page count again."""
+        """Rewrite one page of the read model; after the last page recompute the counters."""
         page = await self._store.rebuild_page(after=request.after, limit=_bounded(request.limit))
         if page.after is None:
             await self._store.recount()

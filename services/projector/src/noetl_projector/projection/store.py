@@ -13,8 +13,8 @@ _LAST_ID = (1 << 63) - 1
 _MOST_ROWS = 20_000
 """Rows of logs whose steps are folded by one transaction."""
 _FEW_ROWS = 200
-"""With fewer rows behind them steps are not folded: most executions end before that, their readers
-fold them as quickly, and folding costs more than everything else that a move does."""
+"""Fewer log rows than this are not folded into steps: most executions end before that, their
+readers fold them as quickly, and folding costs more than everything else that a move does."""
 FAR_BEHIND = 2000
 """Rows that a read folds by itself; an execution with more is moved by its reader."""
 
@@ -101,7 +101,7 @@ class ProjectionStore(Store):
         return RebuildAnswer(rewritten=rewritten, removed=removed, after=None if is_last else last)
 
     async def recount(self) -> None:
-        """Count all rows again: the differences kept so far never correct an earlier mistake."""
+        """Recompute the counters from all rows, as updates by differences keep earlier errors."""
         async with self._db.transaction() as session:
             await session.execute("limit_lock_wait")
             await session.execute("lock_rows")

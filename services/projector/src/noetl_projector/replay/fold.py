@@ -72,7 +72,7 @@ def replayed(
 
 
 class _Fold:
-    """The state while rows are taken."""
+    """The state during the fold."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -90,7 +90,7 @@ class _Fold:
         self._ended = False
 
     def take(self, row: ReplayRow) -> None:
-        """Take the next row of the log."""
+        """Apply the next row of the log."""
         self.count += 1
         self.last = row
         meta: Mapping[str, Json] = row.meta if isinstance(row.meta, dict) else {}

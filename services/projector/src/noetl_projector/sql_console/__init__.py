@@ -1,1 +1,1 @@
-"""The SQL console: statements of clients, bounded, on connections of their own."""
+"""The SQL console: clients' statements, with limits, on separate connections."""

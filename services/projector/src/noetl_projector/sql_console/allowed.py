@@ -73,7 +73,7 @@ def _check_command(command: str, *, may_write: bool) -> None:
 
 
 def _first_word(text: str) -> str:
-    """Return the command, which may stand behind empty statements and parentheses."""
+    """Return the command word, after empty statements and parentheses."""
     for kind, begin, end in tokens(text):
         if kind == "word":
             return text[begin:end]

@@ -22,13 +22,13 @@ _OFFSET = re.compile(r"([+-]\d\d)$")
 
 
 async def prepare_connection(connection: Connection) -> None:
-    """Let PostgreSQL print and read the values of its own types."""
+    """Transfer values of built-in types as PostgreSQL's own text."""
     rows = await connection.fetch(_OWN_TYPES)
     _show_as_text(connection, {row["oid"]: _DECODERS.get(row["name"], str) for row in rows})
 
 
 async def learn_types(connection: Connection) -> None:
-    """Let PostgreSQL print ranges and rows too, whose types come and go with the schema."""
+    """Transfer ranges and rows as text too; their types change with the schema."""
     rows = await connection.fetch(_COMPOUND_TYPES)
     _show_as_text(connection, dict.fromkeys((row["oid"] for row in rows), str))
 
@@ -56,7 +56,7 @@ def text_parameter(value: Json) -> Json:
 
 
 def encode_row(names: Sequence[str], values: Iterable[Json]) -> bytes:
-    """Encode a row as an object with sorted keys; of equal names the last one counts."""
+    """Encode a row as an object with sorted keys; of equal names the last one is kept."""
     row = {name: _plain(value) for name, value in zip(names, values, strict=True)}
     return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
 
@@ -79,7 +79,7 @@ def _float(text: str) -> float | None:
 
 
 def _number(text: str) -> orjson.Fragment | None:
-    """Return a number as PostgreSQL prints it; JSON has no words for the others."""
+    """Return a number as PostgreSQL prints it; None for NaN and infinities, which JSON lacks."""
     return orjson.Fragment(text) if text[-1:].isdigit() else None
 
 

@@ -1,4 +1,4 @@
-"""The SQL console: one statement at a time, bounded, on connections of its own."""
+"""The SQL console: runs clients' statements with limits, on separate connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -115,7 +115,7 @@ class Outcome:
 
 
 class SqlConsole:
-    """Slots that run one statement each; few of them keep the service responsive."""
+    """A few slots that run one statement each, so that the service stays responsive."""
 
     def __init__(self, pool: Pool, *, login: ConsoleLogin, settings: Settings) -> None:
         self._pool = pool
@@ -218,7 +218,7 @@ class SqlConsole:
         return outcome
 
     def _next_chunk(self, size: int, count: int) -> int:
-        """Ask for as many rows as probably fit, so that wide rows don't fill the memory."""
+        """Return the number of rows to fetch next, so that wide rows don't fill the memory."""
         left = max(self._settings.sql_console_bytes - size, 0)
         fitting = left * max(count, 1) // max(size, 1)
         return max(1, min(_LARGEST_CHUNK, fitting + 1))
@@ -350,7 +350,7 @@ async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
 
 
 async def _rolled_back(connection: Connection, transaction: "Transaction") -> None:
-    """Roll back, or end the connection when that takes long: the outcome is the same."""
+    """Roll back, or end the connection if that takes long, with the same effect."""
     if connection.is_closed():
         return
     try:

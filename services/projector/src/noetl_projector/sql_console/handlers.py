@@ -57,7 +57,7 @@ class CredentialUnusable(NoetlError):
 
 
 class CredentialNotRead(NoetlError):
-    """The catalog refused the credential that a request names; its text and status go on."""
+    """The catalog refused the credential that a request names; its text and status are kept."""
 
     def __init__(self, text: str, *, status: int) -> None:
         super().__init__(text)
@@ -123,7 +123,7 @@ class SqlHandlers(Handlers):
         )
 
     async def _target(self, request: SqlStatement) -> Target | None:
-        """Return the database that a request names; the most exact name counts."""
+        """Return the database that a request names, by the most specific of its fields."""
         is_own = request.database in {None, "", self._settings.postgres_db}
         if is_own and not (request.connection_string or request.credential):
             return None

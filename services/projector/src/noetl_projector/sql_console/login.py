@@ -148,7 +148,7 @@ class ConsoleLogin:
 
 
 def reader_of(own: Login) -> Login:
-    """Return the role that reads for the service; all replicas find the same password."""
+    """Return the read-only role of the service; all replicas derive the same password."""
     name = own.user[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
     password = hmac.digest(own.password.encode(), name.encode(), "sha256").hex()
     return Login(name, password)

@@ -31,7 +31,7 @@ class Statement:
 def read_statement(
     text: str, *, parameters: Json, max_bytes: int, may_write: bool = False
 ) -> Statement:
-    """Check a statement and give its placeholders PostgreSQL's form.
+    """Check a statement and convert its placeholders to PostgreSQL's.
 
     ``$1`` and ``%s`` take a list (or one scalar), ``%(name)s`` an object. Takes time in proportion
     to the text.

@@ -28,7 +28,7 @@ class Group:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all failures were looked at."""
+        """Whether the group covers all failures, not only the newest."""
         return self.looked_at < _LOOKED_AT
 
 

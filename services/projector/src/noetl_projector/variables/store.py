@@ -44,5 +44,5 @@ class VariableStore(Store):
 
 
 def _entry(row: Row) -> VarEntry:
-    """Read a row; its value stays JSON text, so that no number is rounded on its way."""
+    """Read a row; its value stays JSON text, so that no number is rounded."""
     return VarEntry(**{**row, "var_value": orjson.Fragment(row["var_value"])})

@@ -21,7 +21,7 @@ Named = Annotated[int | str, PlainValidator(_named, json_schema_input_type=int |
 
 
 class RegisterRequest(Model):
-    """A document to keep as the next version of its path."""
+    """A document to store as the next version of its path."""
 
     model_config = example(
         content="apiVersion: noetl.io/v2\nkind: Playbook\nmetadata:\n"
@@ -138,7 +138,7 @@ class UiField(Model):
 
 
 class UiSchema(Model):
-    """The form that a document's workload asks for."""
+    """The form of a document's workload."""
 
     model_config = example(
         path="demo/form",

@@ -84,7 +84,7 @@ class ScheduleList(Model):
 
 
 class NextTime(Model):
-    """One time to come."""
+    """One future time of a schedule."""
 
     scheduled_at: Rfc3339
     due_at: Rfc3339
@@ -92,7 +92,7 @@ class NextTime(Model):
 
 
 class NextTimes(Model):
-    """Times to come, if nothing is changed."""
+    """Future times of a schedule, if nothing is changed."""
 
     model_config = example(
         schedule_id="325077250000000002",
@@ -138,7 +138,7 @@ class FiringList(Model):
 
 
 class BackfillRequest(Model):
-    """Start the firings of past times that were not started; ask on until `is_over`."""
+    """Start firings of past times that were not started; repeat the request until `is_over`."""
 
     model_config = ConfigDict(
         validate_by_name=True,

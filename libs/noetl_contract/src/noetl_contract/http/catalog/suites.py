@@ -12,7 +12,7 @@ MOST_TESTS = 1000
 
 
 class SuiteRequest(Model):
-    """A suite to keep; each test is an object of the UI's own."""
+    """A suite to store; each test is an object in the UI's own form."""
 
     model_config = example(
         playbook_path="demo/hello",
@@ -26,7 +26,7 @@ class SuiteRequest(Model):
 
 
 class SuiteBody(Model):
-    """A suite as it is kept."""
+    """A stored suite."""
 
     suite_id: str
     file_path: str = Field(description="of the export; there is no such file here")
@@ -37,7 +37,7 @@ class SuiteBody(Model):
 
 
 class SuiteDeleted(Model):
-    """The suite that is gone."""
+    """The deleted suite."""
 
     model_config = example(status="success", suite_id="demo/hello", file_path="demo/hello.json")
 

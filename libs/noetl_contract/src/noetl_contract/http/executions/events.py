@@ -49,7 +49,7 @@ class EventRequest(Aliased):
 
 
 class EventAnswer(Model):
-    """The event is in the log; `late` means that it was kept but decides nothing."""
+    """Answer that the event is in the log; `late` if it was stored, but decides nothing."""
 
     model_config = example(status="ok", event_id=325077238110482432, commands_generated=0)
 

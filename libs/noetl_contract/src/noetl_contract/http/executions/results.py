@@ -10,7 +10,7 @@ from noetl_contract.model import Model, example
 
 
 class ResultPutRequest(Model):
-    """A result to keep; `store`, `ttl`, `correlation` and `compress` have no effect."""
+    """A result to store; `store`, `ttl`, `correlation` and `compress` have no effect."""
 
     model_config = example(name="fetch", data={"rows": [1, 2, 3]}, source_step="fetch")
 

@@ -10,7 +10,7 @@ from noetl_contract.json import Json
 from noetl_contract.model import Model, example
 
 LONGEST_KEY = 500
-"""Characters of a deduplication or idempotency key: a database index takes little more."""
+"""Most characters of a deduplication or idempotency key: a database index holds little more."""
 
 
 def _version(value: Json) -> int | str:

@@ -132,7 +132,7 @@ class SealedEnvelope(SecretModel):
 
 
 class CrossRegionRequest(SecretModel):
-    """A peer asks for a secret of this region, sealed for a worker of its own."""
+    """Request of another region for a secret of this region, sealed for its worker."""
 
     model_config = example(
         alias="eu_token",
@@ -155,7 +155,7 @@ class CrossRegionRequest(SecretModel):
     def of(
         cls, wanted: SealedRead, *, recipient: bytes, entry_region: str, own_region: str
     ) -> Self:
-        """Return the request to a peer for a secret that a worker wants here."""
+        """Return the request to another region for a secret that a worker needs here."""
         return cls(
             alias=wanted.identifier,
             worker_public_key_b64=base64.b64encode(recipient).decode(),

@@ -9,7 +9,7 @@ from noetl_contract.model import Model, example
 
 
 class ClaimBody(Model):
-    """The worker that wants to run the command.
+    """Claim of a command by a worker.
 
     A worker that reports with `POST /api/commands/{event_id}/reports` names its process too.
     """

@@ -32,12 +32,12 @@ NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
 
 def decode_content(content: str) -> str:
-    """Return the document: decoded when the text is base64 of UTF-8, else as it stands."""
+    """Return the document: decoded if the text is base64 of UTF-8, else unchanged."""
     return str(without_nul(_from_base64(content) or content))
 
 
 def named_entry(sent: Sent[ResourceRequest]) -> EntryName:
-    """Return the name of an entry that a body gives."""
+    """Return the entry's name in a body."""
     body = sent.body
     return EntryName(catalog_id=body.catalog_id, path=body.path, version=body.version)
 

@@ -7,11 +7,11 @@ from noetl_api_gateway.http.refusals import Refusal
 
 COOKIE = "noetl_console"
 _LONGEST_TOKEN = 3800
-"""Bytes; browsers keep no cookie that is much larger than 4 kB."""
+"""Longest token, in bytes; browsers drop cookies of more than about 4 kB."""
 
 
 def token_of(request: AnyRequest) -> str:
-    """Return the token that a browser has kept; empty if there is none."""
+    """Return the token in a browser's cookie; empty if there is none."""
     for name, value in request.scope["headers"]:
         if name == b"cookie":
             try:
@@ -24,7 +24,7 @@ def token_of(request: AnyRequest) -> str:
 
 
 def cookie_of(token: str, *, is_secure: bool) -> str:
-    """Return the header that makes a browser keep a token, or forget it if it is empty.
+    """Return the header that sets the cookie of a token, or deletes it for an empty token.
 
     Raises:
         Refusal: 422, a browser would not keep it.

@@ -59,7 +59,7 @@ _IDS = (
     "x-delivery-id",
     "ce-id",
 )
-"""Headers in which senders name a delivery, where the subscription names no other place."""
+"""Headers in which senders identify a delivery, unless the subscription names another field."""
 
 
 @post(

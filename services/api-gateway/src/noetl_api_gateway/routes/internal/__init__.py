@@ -1,1 +1,1 @@
-"""Routes behind the internal token."""
+"""Routes guarded by the internal token."""

@@ -45,7 +45,7 @@ _FAILED = frozenset({"FAILED", "ERROR"})
     ),
 )
 async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Keep the first result of a request; 202 says that the page will get it when it comes back."""
+    """Store the first result of a request; 202 if the page will get it after a reconnect."""
     sent = await read_body(request, AsyncCallbackRequest)
     wanted = await _request_of(request, gateway, sent.request_id)
     is_delivered = await gateway.pages.end(wanted, _result_of(sent, wanted))
@@ -65,7 +65,7 @@ async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[b
     operation_class=documented(ProgressRequest, ProgressAnswer, errors=_ERRORS),
 )
 async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Send `playbook/progress` to the page if it is open; nothing of it is kept."""
+    """Send `playbook/progress` to the page if it is open, without storing it."""
     sent = await read_body(request, ProgressRequest)
     wanted = await _request_of(request, gateway, sent.request_id)
     await gateway.pages.tell(
@@ -118,7 +118,7 @@ async def _request_of(request: AnyRequest, gateway: Gateway, request_id: str) ->
 
 
 def _result_of(sent: AsyncCallbackRequest, wanted: PageRequest) -> PageResult:
-    """Return a result as it is kept; a failure without an error gets one."""
+    """Return a result in its stored form; a failure without an error gets one."""
     number = str(wanted.execution_id)
     error = None if sent.error is None else PageError(**sent.error.model_dump())
     if error is None and sent.status.upper() in _FAILED:

@@ -37,7 +37,7 @@ _MOST_NAMED = 5000
     operation_class=documented(AdvanceRequest, AdvanceAnswer, errors=_WRONG_TOKEN),
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Advance the named executions, or without names all that lag behind."""
+    """Advance the named executions; without names all that lag behind."""
     sent = await read_body(request, AdvanceRequest, unique_keys=False)
     limit = max(1, min(sent.limit, _MOST_NAMED))
     named = sent.execution_ids
@@ -61,7 +61,7 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     operation_class=documented(RebuildRequest, RebuildAnswer, errors=_WRONG_TOKEN),
 )
 async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Rewrite executions behind `after`; `after` of the answer is null when the walk is over."""
+    """Rewrite a page of executions after `after`; null in the answer means the end."""
     sent = await read_body(request, RebuildRequest, unique_keys=False)
     shard = sent.shard
     if shard not in gateway.services.shards:

@@ -36,7 +36,7 @@ _UNREADABLE = "Decryption failed: aead::Error"
     "/api/gcp/token", status_code=200, include_in_schema=False, opt={"needs": Right.CREDENTIALS_USE}
 )
 async def gcp_token() -> Response[bytes]:
-    """Refuse by name: tokens come from keychain entries with `provider: gcp_iam`."""
+    """Refuse: tokens come from keychain entries with `provider: gcp_iam`."""
     raise Refusal(404, "The GCP token API is not enabled")
 
 

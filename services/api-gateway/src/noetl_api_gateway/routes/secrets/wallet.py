@@ -43,7 +43,7 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
     operation_class=documented(RotateKeysRequest, RotatedTables, errors={403: _FORBIDDEN}),
 )
 async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Rotate table by table, slice by slice; asked again after an interruption it goes on."""
+    """Rotate table by table, in slices; a repeated request continues after an interruption."""
     sent = await read_body(request, RotateKeysRequest)
     batch_size = max(1, 100 if sent.batch_size is None else sent.batch_size)
     max_batches = max(1, 1000 if sent.max_batches is None else sent.max_batches)

@@ -33,7 +33,7 @@ _RECENT = 10
     operation_class=documented(None, DashboardStatsAnswer),
 )
 async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Add up the counters of all shards; none of them counts executions now."""
+    """Add up the stored counters of all shards; no executions are counted for it."""
     services = gateway.services
     counts, shards = await asyncio.gather(
         services.ask(COUNTS, Nothing()), services.ask_all(DASHBOARD_COUNTERS, Nothing())

@@ -79,7 +79,7 @@ async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
 
 
 class _Rejection:
-    """One message that says why there is no stream; the status is 200, as pages read no other."""
+    """An event stream with one message, the refusal; status 200, as pages read no other."""
 
     def __init__(self, code: int, message: str) -> None:
         self._error = {"jsonrpc": "2.0", "error": {"code": code, "message": message}}

@@ -1,4 +1,4 @@
-"""The triggers in force, as their documents say."""
+"""The triggers in force, read from their documents."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

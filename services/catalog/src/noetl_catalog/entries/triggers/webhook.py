@@ -31,7 +31,7 @@ workflow:
 
 
 def built_in(*, path: str | None = None, catalog_id: int | None = None) -> CatalogEntry | None:
-    """Return the entry when path or id is its own."""
+    """Return the built-in entry for its own path or id; None for others."""
     if catalog_id != WEBHOOK_CATALOG_ID and (catalog_id is not None or path != WEBHOOK_PATH):
         return None
     return CatalogEntry(

@@ -82,7 +82,7 @@ class CredentialHandlers(Handlers):
 
     @answers(CREDENTIAL_CREATE)
     async def on_create(self, request: CredentialStore) -> CredentialBody | Refusal:
-        """Store a credential, in place of the one with its name."""
+        """Store a credential, replacing the credential of the same name."""
         new = scoped(request.principal, request)
         if isinstance(new, Refusal):
             return new
@@ -119,7 +119,7 @@ class CredentialHandlers(Handlers):
 
     @answers(CREDENTIAL_GET)
     async def on_get(self, request: CredentialRead) -> CredentialBody | Refusal:
-        """Return a credential, decrypted when its data is asked for."""
+        """Return a credential, with decrypted data if the request asks for it."""
         if request.include_data:
             body = await self._reader.read(
                 request.identifier,
@@ -200,7 +200,7 @@ class CredentialHandlers(Handlers):
 
     @answers(CREDENTIAL_CROSS_REGION)
     async def on_cross_region(self, request: CrossRegionRequest) -> SealedEnvelope | Refusal:
-        """Serve a peer in another region whose worker asks for a secret of this one."""
+        """Answer another region, whose worker needs a secret of this region."""
         reader = _reader(request, worker_id=request.worker_id)
         own = self._settings.server_region
         if request.expected_entry_region != own:
@@ -261,7 +261,7 @@ class CredentialHandlers(Handlers):
     async def _ask_region(
         self, request: SealedRead, error: ResidencyViolation, *, recipient: bytes, reader: Reader
     ) -> SealedEnvelope:
-        """Let the secret's own region seal it, if the registry has that region."""
+        """Ask the secret's own region to seal it, if the registry has that region."""
         region = str(error.context["entry_region"])
         if not self._cross_region.has(region):
             _SEALED.labels("residency_violation").inc()

@@ -75,7 +75,7 @@ class KeychainHandlers(Handlers):
 
     @answers(KEYCHAIN_PUT)
     async def on_put(self, request: KeychainPut) -> KeychainStored | Refusal:
-        """Store an entry in place of the one with its key."""
+        """Store an entry, replacing the entry of the same key."""
         if request.scope_type not in SCOPES:
             return Refusal(
                 422,

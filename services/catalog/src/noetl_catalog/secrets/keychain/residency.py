@@ -11,7 +11,7 @@ _CHECKS = metrics.counter(
 
 
 def decide_residency(entry: Definition, *, server_region: str) -> str:
-    """Return the decision, in the words of the metric."""
+    """Return the decision, as the metric's label."""
     region = entry.region or server_region
     if not region or entry.policy == "none":
         return "allowed_no_policy"

@@ -259,7 +259,7 @@ class KeychainResolver:
         raise TemplateFailed(entry=wanted.alias, key="data", reason=reason)
 
     async def _check(self, entry: Definition, wanted: _Wanted, places: Iterable[str]) -> None:
-        """Check all references before the first is asked for.
+        """Check that the playbook may read all references, before the first is read.
 
         Raises:
             ReferenceRefused: one of them is not granted to the playbook.
