@@ -27,13 +27,16 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
-from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusControl
+from noetl_worker.transports.fast.claims import Claims
+from noetl_worker.transports.fast.messages import Messages
+from noetl_worker.transports.fast.over_bus import BusChannel, BusControl
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
+from noetl_worker.transports.work import Work
 from noetl_worker.workloads import Workloads
 from worker_edge import make_credentials
 
@@ -146,30 +149,33 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             next_id = ids.__next__
             outputs = Outputs(BusOutput(bus))
             identity = Identity.of_this_process(settings)
+            channel = BusChannel(bus, is_direct=is_direct)
+            runner = Runner(
+                toolbox=toolbox,
+                worker_id=name,
+                secrets={},
+                credentials=make_credentials(edge),
+                outputs=outputs,
+                limits=PolicyLimits(),
+            )
+            results = RpcResultStore(bus, edge=None, next_id=next_id)  # type: ignore[arg-type]
             transport = FastTransport(
-                BusChannel(bus, is_direct=is_direct),
-                claims=BusClaims(
-                    bus, identity=identity, timing=timing, workloads=Workloads(1 << 20)
+                Messages(
+                    channel,
+                    identity=identity,
+                    reporter=Reporter(worker_id=name, next_id=next_id),
+                    pending_outcomes=PendingOutcomes(
+                        most=pending_outcomes.get("most", 100),
+                        most_bytes=pending_outcomes.get("most_bytes", 1 << 20),
+                    ),
+                    timing=timing,
+                ),
+                claims=Claims(
+                    channel, identity=identity, timing=timing, workloads=Workloads(1 << 20)
                 ),
                 control=BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
-                identity=identity,
-                runner=Runner(
-                    toolbox=toolbox,
-                    worker_id=name,
-                    secrets={},
-                    credentials=make_credentials(edge),
-                    outputs=outputs,
-                    limits=PolicyLimits(),
-                ),
-                reporter=Reporter(worker_id=name, next_id=next_id),
-                results=RpcResultStore(bus, edge=None, next_id=next_id),  # type: ignore[arg-type]
+                work=Work(runner, results, runs),
                 other=other,  # type: ignore[arg-type]
-                pending_outcomes=PendingOutcomes(
-                    most=pending_outcomes.get("most", 100),
-                    most_bytes=pending_outcomes.get("most_bytes", 1 << 20),
-                ),
-                timing=timing,
-                runs=runs,
                 hearing=hearing,
             )
             await bus.subscribe(WATCH_HINT, outputs.on_hint)

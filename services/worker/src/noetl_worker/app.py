@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 
@@ -47,9 +47,11 @@ from noetl_worker.tools.http.hosts import addresses_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.traces import traced
-from noetl_worker.transports.fast.channel import Channel, Claims, Control
-from noetl_worker.transports.fast.over_bus import BusChannel, BusClaims, BusControl
-from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
+from noetl_worker.transports.fast.channel import Channel
+from noetl_worker.transports.fast.claims import Claims
+from noetl_worker.transports.fast.messages import Messages
+from noetl_worker.transports.fast.over_bus import BusChannel, BusControl
+from noetl_worker.transports.fast.over_edge import EdgeChannel
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.fast.transport import FastTransport
@@ -57,7 +59,8 @@ from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
-from noetl_worker.transports.transport import Transport
+from noetl_worker.transports.transport import Control, Transport
+from noetl_worker.transports.work import Work
 from noetl_worker.workloads import Workloads
 
 _log = get_logger()
@@ -200,82 +203,60 @@ def _transport(
     identity = Identity.of_this_process(settings, public_key=sealing.public, kinds=toolbox.kinds)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
-    runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing, outputs=outputs)
     # An outcome holds the text of an error twice, and escaped it may be longer.
     most = bus.largest_message // 8
     reporter = Reporter(worker_id=identity.worker_id, next_id=ids.next, error_bytes=most)
-    edge_results = EdgeResultStore(edge)
     timing = Timing(start_after_seconds=settings.worker_start_after_seconds)
     over_edge, workloads = EdgeChannel(edge), Workloads(settings.worker_workload_bytes)
+    is_over_http = settings.worker_transport == "http"
+    edge_results = EdgeResultStore(edge)
+    runner = _runner(settings, edge, toolbox, identity=identity, sealing=sealing, outputs=outputs)
+    work = Work(runner, edge_results, runs)
     over_http = HttpTransport(
         edge,
         identity=identity,
-        runner=runner,
+        work=work,
         reporter=reporter,
-        results=edge_results,
         workloads=workloads,
-        runs=runs,
         on_answer=over_edge.on_answer,
     )
-    is_over_http = settings.worker_transport == "http"
     if is_over_http and not settings.fast_path_enabled:
         return over_http
-    if is_over_http:
-        claims = EdgeClaims(edge, identity=identity, timing=timing, workloads=workloads)
-        way = _Way(over_edge, claims, over_http)
-    else:
-        way = _way_over_bus(
-            bus, identity, runs, timing, workloads, is_direct=settings.writes_are_direct
-        )
+    if not is_over_http:
+        work = replace(work, results=RpcResultStore(bus, edge=edge_results, next_id=ids.next))
+    over_bus = BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds)
+    channel, control = _way(settings, bus, over_edge, over_http, over_bus)
     return FastTransport(
-        way.channel,
-        claims=way.claims,
-        control=way.control,
-        identity=identity,
-        runner=runner,
-        reporter=reporter,
-        results=edge_results
-        if is_over_http
-        else RpcResultStore(bus, edge=edge_results, next_id=ids.next),
+        Messages(
+            channel,
+            identity=identity,
+            reporter=reporter,
+            pending_outcomes=PendingOutcomes(
+                most=settings.worker_unconfirmed_max,
+                most_bytes=settings.worker_unconfirmed_max_bytes,
+            ),
+            timing=timing,
+        ),
+        claims=Claims(channel, identity=identity, timing=timing, workloads=workloads),
+        control=control,
+        work=work,
         other=over_http,
-        pending_outcomes=_pending_outcomes(settings),
-        fast_path=settings.fast_path_enabled,
-        timing=timing,
-        runs=runs,
         hearing=hearing,
+        fast_path=settings.fast_path_enabled,
     )
 
 
-def _pending_outcomes(settings: Settings) -> PendingOutcomes:
-    return PendingOutcomes(
-        most=settings.worker_unconfirmed_max,
-        most_bytes=settings.worker_unconfirmed_max_bytes,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How the fast path reaches the control plane."""
-
-    channel: Channel
-    claims: Claims
-    control: Control
-
-
-def _way_over_bus(
+def _way(
+    settings: Settings,
     bus: Bus,
-    identity: Identity,
-    runs: Runs,
-    timing: Timing,
-    workloads: Workloads,
-    *,
-    is_direct: bool,
-) -> _Way:
-    return _Way(
-        BusChannel(bus, is_direct=is_direct),
-        BusClaims(bus, identity=identity, timing=timing, workloads=workloads),
-        BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds),
-    )
+    over_edge: EdgeChannel,
+    over_http: HttpTransport,
+    over_bus: BusControl,
+) -> tuple[Channel, Control]:
+    """Return how the fast path reaches the control plane."""
+    if settings.worker_transport == "http":
+        return over_edge, over_http
+    return BusChannel(bus, is_direct=settings.writes_are_direct), over_bus
 
 
 def _runner(

@@ -27,6 +27,8 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTiming, HttpTransport
+from noetl_worker.transports.runs import Runs
+from noetl_worker.transports.work import Work
 from noetl_worker.workloads import Workloads
 from worker_control_plane import Pulling, make_command
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
@@ -100,16 +102,19 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
             transport = HttpTransport(
                 calls,
                 identity=Identity.of_this_process(settings),
-                runner=Runner(
-                    toolbox=tools,
-                    worker_id="w-1",
-                    secrets={},
-                    credentials=make_credentials(calls),
-                    outputs=Outputs(EdgeOutput(edge)),
-                    limits=PolicyLimits(),
+                work=Work(
+                    Runner(
+                        toolbox=tools,
+                        worker_id="w-1",
+                        secrets={},
+                        credentials=make_credentials(calls),
+                        outputs=Outputs(EdgeOutput(edge)),
+                        limits=PolicyLimits(),
+                    ),
+                    EdgeResultStore(calls),
+                    Runs(),
                 ),
                 reporter=Reporter(worker_id="w-1", next_id=ids.__next__),
-                results=EdgeResultStore(calls),
                 workloads=Workloads(1 << 20),
                 timing=QUICK,
             )

@@ -33,13 +33,16 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
-from noetl_worker.transports.fast.message import Message, Place
-from noetl_worker.transports.fast.over_edge import EdgeChannel, EdgeClaims
+from noetl_worker.transports.fast.claims import Claims
+from noetl_worker.transports.fast.message import Message
+from noetl_worker.transports.fast.messages import Messages
+from noetl_worker.transports.fast.over_edge import EdgeChannel
 from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.runs import Runs
+from noetl_worker.transports.work import Work
 from noetl_worker.workloads import Workloads
 from worker_control_plane import Pulling, granted, make_command, make_notification
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge
@@ -106,31 +109,29 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 limits=PolicyLimits(),
             )
             reporter = Reporter(worker_id="w-1", next_id=ids.__next__)
-            results, channel = EdgeResultStore(calls), EdgeChannel(calls)
-            workloads = Workloads(1 << 20)
+            channel, workloads = EdgeChannel(calls), Workloads(1 << 20)
+            work = Work(runner, EdgeResultStore(calls), runs)
             over_http = HttpTransport(
                 calls,
                 identity=identity,
-                runner=runner,
+                work=work,
                 reporter=reporter,
-                results=results,
                 workloads=workloads,
-                runs=runs,
                 on_answer=channel.on_answer,
             )
             timing = replace(REPEATING, start_after_seconds=0.05)
             transport = FastTransport(
-                channel,
-                claims=EdgeClaims(calls, identity=identity, timing=timing, workloads=workloads),
+                Messages(
+                    channel,
+                    identity=identity,
+                    reporter=reporter,
+                    pending_outcomes=PendingOutcomes(most=100, most_bytes=1 << 20),
+                    timing=timing,
+                ),
+                claims=Claims(channel, identity=identity, timing=timing, workloads=workloads),
                 control=over_http,
-                identity=identity,
-                runner=runner,
-                reporter=reporter,
-                results=results,
+                work=work,
                 other=over_http,
-                pending_outcomes=PendingOutcomes(most=100, most_bytes=1 << 20),
-                timing=timing,
-                runs=runs,
                 hearing=hearing,
             )
             assert await transport.register()
@@ -452,7 +453,7 @@ def message_to(channel: EdgeChannel, event_id: int, answers: list[int]) -> Messa
         decode_notification(orjson.dumps(make_notification(event_id, command=make_command("noop"))))
     )
     assert command is not None
-    message = Message("start", replace(command, server_url=""), b"{}", Place(0, event_id, 0))
+    message = Message("start", replace(command, server_url=""), b"{}")
     message.reply = channel.open(message, lambda _answer: answers.append(event_id))
     return message
 

@@ -21,12 +21,10 @@ from noetl_worker.commands import (
 )
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.control_plane.registration import Identity
-from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Reporter
-from noetl_worker.run.runner import Runner
 from noetl_worker.traces import taken
 from noetl_worker.transports.known_commands import KnownCommands
-from noetl_worker.transports.runs import Runs
+from noetl_worker.transports.work import Work
 from noetl_worker.workloads import Workloads
 
 _GRANTED = frozenset({200, 201})
@@ -55,22 +53,19 @@ class HttpTransport:
         edge: Edge,
         *,
         identity: Identity,
-        runner: Runner,
+        work: Work,
         reporter: Reporter,
-        results: ResultStore,
         workloads: Workloads,
         timing: HttpTiming | None = None,
-        runs: Runs | None = None,
         on_answer: Callable[[Json], None] | None = None,
     ) -> None:
         self._edge = edge
         self._identity = identity
-        self._runner = runner
+        self._work = work
+        self._runs = work.runs
         self._reporter = reporter
-        self._results = results
         self._workloads = workloads
         self._timing = timing or HttpTiming()
-        self._runs = runs or Runs()
         self._known = KnownCommands()
         self._on_answer = on_answer
 
@@ -182,8 +177,7 @@ class HttpTransport:
             # As the original worker: no tool without its start; after its lease another gets it.
             _log.error("start_not_accepted", command_id=command.command_id)
             return False
-        run = self._runner.run(command, self._results)
-        outcome = await self._runs.until_over(command, run)
+        outcome = await self._work.on(command)
         if outcome is None:
             return False
         for event in self._reporter.ended(command, outcome):

@@ -1,12 +1,12 @@
-"""The interface of both transports."""
+"""What every transport is, and what it tells the control plane of the worker."""
 
 from typing import Protocol
 
 from noetl_common.bus.delivery import Delivery
 
 
-class Transport(Protocol):
-    """Claim commands, report their outcomes, register the worker."""
+class Control(Protocol):
+    """Tells the control plane of the worker."""
 
     async def register(self) -> bool:
         """Register the worker as this process; whether that worked."""
@@ -16,6 +16,10 @@ class Transport(Protocol):
 
     async def deregister(self) -> None:
         """Deregister the worker; its commands are given to others."""
+
+
+class Transport(Control, Protocol):
+    """Claim commands, report their outcomes, register the worker."""
 
     async def handle(self, delivery: Delivery) -> None:
         """Handle a notification: acknowledge it, and run and report the command if it is won.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
@@ -19,14 +18,11 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import rpc_subject
 
-from noetl_worker.commands import Command, secret_in
+from noetl_worker.commands import secret_in
 from noetl_worker.control_plane.registration import Identity
-from noetl_worker.transports.fast.channel import Hear, Verdict
-from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
+from noetl_worker.transports.fast.channel import ClaimAnswer, Hear
 from noetl_worker.transports.fast.message import Message
-from noetl_worker.transports.fast.timing import Timing
 from noetl_worker.transports.runs import Runs
-from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _AGAIN_SECONDS = 2.0
@@ -42,6 +38,7 @@ class BusChannel:
         self._bus = bus
         self._inbox = bus.inbox()
         self._sender = Sender(bus, is_direct=is_direct)
+        self._rpc = RpcClient(bus)
 
     @property
     def is_open(self) -> bool:
@@ -52,7 +49,7 @@ class BusChannel:
         """Return the reply subject of a message, whose answers ``hear`` gets."""
         message.write = Write(
             self._inbox,
-            shard=message.place.shard,
+            shard=message.command.shard,
             execution_id=message.command.execution_id,
             kind=message.kind,
             body=message.body,
@@ -60,9 +57,11 @@ class BusChannel:
         )
         return message.write.reply
 
-    def forget(self, reply: str) -> None:
-        """Hear no more under a reply subject."""
-        self._inbox.forget(reply)
+    def forget(self, message: Message) -> None:
+        """Hear no more answers to a message, and wake who waits for one."""
+        message.settle()
+        self._inbox.forget(message.reply)
+        message.write = None  # it knows the message
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         """Send once, until it is answered or stored."""
@@ -111,6 +110,36 @@ class BusChannel:
             if isinstance(result, NoetlError):
                 _log.info("repetition_not_stored", error=result.message)
 
+    async def claim(
+        self,
+        note: CommandNotification,
+        identity: Identity,
+        *,
+        known_workload: int,
+        after_start: bool,
+        seconds: float,
+    ) -> ClaimAnswer | None:
+        """Ask the orchestrator of the command's shard."""
+        shard = note.fast.shard if note.fast is not None else 0
+        fence = secret_in(note.server_url)
+        request: JsonObject = {
+            "execution_id": note.execution_id,
+            "event_id": note.event_id,
+            "worker_id": identity.worker_id,
+            "instance": identity.instance,
+            "after_start": after_start,
+            **({"fence": fence} if fence else {}),
+            "known_workload": known_workload,
+        }
+        try:
+            reply = await self._rpc.call(
+                rpc_subject("orchestrator", "claim", shard=shard), request, seconds=seconds
+            )
+        except RpcUnavailable as error:
+            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
+            return None
+        return reply.status, reply.body
+
 
 def _write_of(message: Message) -> Write:
     if message.write is None:
@@ -122,47 +151,6 @@ def _repeated(message: Message) -> dict[str, str]:
     """Return the headers of what goes out again; a start may be the first of a claimed run."""
     mark = {AGAIN_HEADER: "1"} if message.kind == "outcome" else {}
     return {REPLY_HEADER: message.reply, **mark}
-
-
-class BusClaims:
-    """Asks the orchestrator of a shard for commands."""
-
-    def __init__(
-        self, bus: Bus, *, identity: Identity, timing: Timing, workloads: Workloads
-    ) -> None:
-        self._rpc = RpcClient(bus)
-        self._identity = identity
-        self._timing = timing
-        self.workloads = workloads
-
-    async def ask(
-        self, note: CommandNotification, *, shard: int, after_start: bool
-    ) -> Command | Verdict:
-        """Ask until there is an answer."""
-        subject = rpc_subject("orchestrator", "claim", shard=shard)
-        fence = secret_in(note.server_url)
-        request: JsonObject = {
-            "execution_id": note.execution_id,
-            "event_id": note.event_id,
-            "worker_id": self._identity.worker_id,
-            "instance": self._identity.instance,
-            "after_start": after_start,
-            **({"fence": fence} if fence else {}),
-        }
-        rounds = ClaimRounds(self._timing, note, self.workloads, after_start=after_start)
-        return await rounds.ask(lambda: self._ask_once(subject, request, note))
-
-    async def _ask_once(
-        self, subject: str, request: JsonObject, note: CommandNotification
-    ) -> ClaimAnswer | None:
-        known = self.workloads.position(note.execution_id)
-        body = orjson.dumps({**request, "known_workload": known})
-        try:
-            reply = await self._rpc.call(subject, body, seconds=self._timing.claim_seconds)
-        except RpcUnavailable as error:
-            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
-            return None
-        return reply.status, reply.body
 
 
 class BusControl:

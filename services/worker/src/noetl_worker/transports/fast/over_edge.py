@@ -14,17 +14,13 @@ from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.executions.events import EventAnswer
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 from pydantic import ValidationError
 
-from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.control_plane.registration import Identity
-from noetl_worker.transports.fast.channel import Hear, Verdict
-from noetl_worker.transports.fast.claims import ClaimAnswer, ClaimRounds
+from noetl_worker.transports.fast.channel import ClaimAnswer, Hear
 from noetl_worker.transports.fast.message import Message
-from noetl_worker.transports.fast.timing import Timing
-from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _LATER = frozenset({408, 425, 429})
@@ -67,9 +63,9 @@ class EdgeChannel:
         self._hearing[reply] = hear
         return reply
 
-    def forget(self, reply: str) -> None:
-        """Hear no more under a name."""
-        self._hearing.pop(reply, None)
+    def forget(self, message: Message) -> None:
+        """Hear no more answers to a message."""
+        self._hearing.pop(message.reply, None)
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
         """Post once and wait for the commit; the fence, not the id, makes it count once."""
@@ -95,7 +91,7 @@ class EdgeChannel:
         try:
             status, answer = await self._edge.call(
                 "POST",
-                f"/api/commands/{message.place.event_id}/reports",
+                f"/api/commands/{message.command.event_id}/reports",
                 message.body,
                 base=message.command.server_url or None,
             )
@@ -118,7 +114,7 @@ class EdgeChannel:
 
         An event of an unclaimed command begins its run, so what was begun without a claim counts.
         """
-        _log.warning("reports_not_taken", event_id=message.place.event_id)
+        _log.warning("reports_not_taken", event_id=message.command.event_id)
         is_late = False
         for event in orjson.loads(message.body)["events"]:
             body = orjson.dumps({"execution_id": message.command.execution_id, **event})
@@ -148,10 +144,33 @@ class EdgeChannel:
             try:
                 await self._post(message)
             except ReportRefused as error:
-                _log.error("report_refused", event_id=message.place.event_id, error=error.message)
+                _log.error("report_refused", event_id=message.command.event_id, error=error.message)
                 self._tell(message, orjson.dumps({"status": 422}))
             except NoetlError as error:
                 _log.info("repetition_not_stored", error=error.message)
+
+    async def claim(
+        self,
+        note: CommandNotification,
+        identity: Identity,
+        *,
+        known_workload: int,
+        after_start: bool,  # noqa: ARG002 -- as others have it
+        seconds: float,  # noqa: ARG002 -- the call has its own limit
+    ) -> ClaimAnswer | None:
+        """Claim at the edge that the notification names, as one process."""
+        body = {
+            "worker_id": identity.worker_id,
+            "instance": identity.instance,
+            "known_workload": known_workload,
+        }
+        try:
+            return await self._edge.call_json(
+                "POST", f"/api/commands/{note.event_id}/claim", body, base=note.server_url
+            )
+        except EdgeUnreachable as error:
+            _log.info("claim_unanswered", event_id=note.event_id, error=str(error))
+            return None
 
 
 def _is_late(answer: bytes) -> bool:
@@ -172,37 +191,3 @@ def _refuse(status: int, answer: bytes) -> NoReturn:
     if 400 <= status < 500 and status not in _LATER:
         raise ReportRefused(status=status, answer=text)
     raise Unavailable(what=f"the edge (status {status}: {text})")
-
-
-class EdgeClaims:
-    """Claims commands at the edge that their notification names, as one process."""
-
-    def __init__(
-        self, edge: Edge, *, identity: Identity, timing: Timing, workloads: Workloads
-    ) -> None:
-        self._edge = edge
-        self._identity = identity
-        self._timing = timing
-        self.workloads = workloads
-
-    async def ask(
-        self, note: CommandNotification, *, shard: int, after_start: bool
-    ) -> Command | Verdict:
-        """Ask until there is an answer."""
-        del shard  # the edge knows
-        body: JsonObject = {
-            "worker_id": self._identity.worker_id,
-            "instance": self._identity.instance,
-        }
-        rounds = ClaimRounds(self._timing, note, self.workloads, after_start=after_start)
-        return await rounds.ask(lambda: self._ask_once(note, body))
-
-    async def _ask_once(self, note: CommandNotification, request: JsonObject) -> ClaimAnswer | None:
-        body = {**request, "known_workload": self.workloads.position(note.execution_id)}
-        try:
-            return await self._edge.call_json(
-                "POST", f"/api/commands/{note.event_id}/claim", body, base=note.server_url
-            )
-        except EdgeUnreachable as error:
-            _log.info("claim_unanswered", event_id=note.event_id, error=str(error))
-            return None

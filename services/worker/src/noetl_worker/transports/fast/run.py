@@ -1,6 +1,7 @@
-"""A command on its way through the fast path."""
+"""A command on its way through the fast path, and the states of its run."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from time import time
 
 from noetl_common.bus.delivery import Delivery
@@ -15,20 +16,56 @@ from noetl_worker.commands import (
     decode_notification,
     fresh_until,
 )
-from noetl_worker.transports.fast.message import Message, Place
+from noetl_worker.transports.fast.message import Message
 from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 
 
+class RunState(StrEnum):
+    """Where a run stands.
+
+    * ``fresh``: it needs no claim, and nobody was told of it;
+    * ``started``: its start is on the way, and nobody has granted it;
+    * ``claimed``: a claim was granted, before its tool began or while it was at work;
+    * ``lost``: it is another worker's, or over; its tool is stopped, and nothing is reported;
+    * ``reported``: its outcome is on the way;
+    * ``refused``: that was refused for good, and a failure is on the way instead.
+    """
+
+    FRESH = "fresh"
+    STARTED = "started"
+    CLAIMED = "claimed"
+    LOST = "lost"
+    REPORTED = "reported"
+    REFUSED = "refused"
+
+
+_MAY_BECOME: dict[RunState, tuple[RunState, ...]] = {
+    RunState.FRESH: (RunState.STARTED, RunState.LOST, RunState.REPORTED),
+    RunState.STARTED: (RunState.CLAIMED, RunState.LOST, RunState.REPORTED),
+    RunState.CLAIMED: (RunState.LOST, RunState.REPORTED),
+    # An answer, a hint and a heartbeat may all tell of it.
+    RunState.LOST: (RunState.LOST,),
+    RunState.REPORTED: (RunState.REFUSED,),
+    RunState.REFUSED: (),
+}
+
+
+class IllegalTransition(RuntimeError):
+    """A run was to become what it can't become any more."""
+
+
 @dataclass(slots=True, eq=False)
 class Run:
-    """A command to run: its start may be unanswered or unsaid, its tool may be at work.
+    """One run of a command.
 
     Attributes:
-        untold: the notification and its delivery, until that is answered; without a delivery if
-            the command came with the answer to an outcome.
-        start: the start, once it was published.
+        note: the notification that brought the command.
+        state: changes by `become` only.
+        delivery: of the notification, until that is acknowledged; a command that was claimed, or
+            came with the answer to an outcome, has none.
+        start: the last start that was sent.
         started: the event that tells of it.
         following: the run that follows: of the same command, if that was handed to this worker
             once more, or of the one that came with the answer.
@@ -36,33 +73,34 @@ class Run:
     """
 
     command: Command
-    place: Place
-    untold: tuple[CommandNotification, Delivery | None] | None = None
+    note: CommandNotification
+    state: RunState = RunState.FRESH
+    delivery: Delivery | None = None
     start: Message | None = None
     started: WireEvent | None = None
     following: "Run | None" = None
-    is_lost: bool = False
     breaks: int = 0
 
-    @property
-    def is_handed(self) -> bool:
-        """Whether it came with an answer, and nobody was told of it yet."""
-        return self.untold is not None and self.untold[1] is None
+    def become(self, state: RunState) -> None:
+        """Go on to a state.
 
-    @property
-    def is_overdue(self) -> bool:
-        """Whether it came with an answer, and others may have it by now."""
-        if self.untold is None or not self.is_handed:
-            return False
-        fast = self.untold[0].fast
-        return fast is None or time() >= fresh_until(fast)
+        Raises:
+            IllegalTransition: none leads there from the present one.
+        """
+        if state not in _MAY_BECOME[self.state]:
+            raise IllegalTransition(f"{self.command.command_id}: from {self.state} to {state}")
+        self.state = state
 
     async def acknowledge(self) -> None:
         """Acknowledge the notification: this run is stored, or another worker's."""
-        if self.untold is not None:
-            (_, delivery), self.untold = self.untold, None
-            if delivery is not None:
-                await delivery.ack()
+        if self.delivery is not None:
+            delivery, self.delivery = self.delivery, None
+            await delivery.ack()
+
+
+def is_timely(note: CommandNotification) -> bool:
+    """Return whether a command may begin without a claim by its time."""
+    return note.fast is not None and time() < fresh_until(note.fast)
 
 
 def run_of(body: bytes, workloads: Workloads) -> Run | None:
@@ -76,7 +114,4 @@ def run_of(body: bytes, workloads: Workloads) -> Run | None:
         _log.error("next_undecodable", error=error.message)
         return None
     command = command_of(note, workloads)
-    if command is None or note.fast is None:
-        return None
-    place = Place(note.fast.shard, note.event_id, command.attempts)
-    return Run(command, place, untold=(note, None))
+    return None if command is None else Run(command, note)

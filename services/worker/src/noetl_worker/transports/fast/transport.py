@@ -1,7 +1,9 @@
 """The fast path: commands begin without a claim, and are reported in one message or two."""
 
 import asyncio
-from time import monotonic, perf_counter, time
+from contextlib import nullcontext
+from functools import partial
+from time import monotonic, perf_counter
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits, current_permits, permit_lent
@@ -10,26 +12,20 @@ from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import tracing
 from noetl_common.telemetry.work import working_on
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import WireEvent
 
 from noetl_worker import metrics
-from noetl_worker.commands import command_of, decode_notification, fresh_until
-from noetl_worker.control_plane.registration import Identity
-from noetl_worker.control_plane.result_stores import ResultStore
-from noetl_worker.run.reports import Outcome, Reporter
-from noetl_worker.run.runner import Runner
+from noetl_worker.commands import command_of, decode_notification
+from noetl_worker.run.reports import Outcome
 from noetl_worker.traces import taken
-from noetl_worker.transports.fast.channel import Channel, Claims, Control
+from noetl_worker.transports.fast.claims import Claims
 from noetl_worker.transports.fast.delayed_start import DelayedStart
-from noetl_worker.transports.fast.message import Message, Place
+from noetl_worker.transports.fast.message import Message
 from noetl_worker.transports.fast.messages import Messages
-from noetl_worker.transports.fast.pending_outcomes import PendingOutcomes
-from noetl_worker.transports.fast.run import Run, run_of
-from noetl_worker.transports.fast.timing import Timing
+from noetl_worker.transports.fast.run import Run, RunState, is_timely, run_of
 from noetl_worker.transports.hearing import Hearing
 from noetl_worker.transports.known_commands import KnownCommands
-from noetl_worker.transports.runs import Runs
-from noetl_worker.transports.transport import Transport
+from noetl_worker.transports.transport import Control, Transport
+from noetl_worker.transports.work import Work
 
 _log = get_logger()
 _CLAIMED = metrics.PULLS.labels("claimed")
@@ -44,48 +40,41 @@ _UNREPORTABLE = Outcome(
 class FastTransport:
     """Take commands by their notifications; what can't be done so goes to the other transport.
 
+    A `Run` goes through it; what may happen to that is in `RunState`.
+
     Args:
-        channel: the way of starts and outcomes to the orchestrator.
+        messages: starts and outcomes on their way.
         claims: asks for commands that may be another worker's already.
         control: registers the worker.
-        hearing: tells which notifications are in doubt; without it all are.
+        work: runs the tools.
         other: takes commands without the fast part, and all while the channel is closed.
+        hearing: tells which notifications are in doubt.
+        fast_path: whether commands may begin without a claim.
     """
 
     def __init__(
         self,
-        channel: Channel,
+        messages: Messages,
         *,
         claims: Claims,
         control: Control,
-        identity: Identity,
-        runner: Runner,
-        reporter: Reporter,
-        results: ResultStore,
+        work: Work,
         other: Transport,
-        pending_outcomes: PendingOutcomes,
+        hearing: Hearing,
         fast_path: bool = True,
-        timing: Timing | None = None,
-        runs: Runs | None = None,
-        hearing: Hearing | None = None,
     ) -> None:
-        self._channel = channel
+        self._messages = messages
         self._claims = claims
         self._control = control
-        self._runner = runner
-        self._reporter = reporter
-        self._results = results
+        self._work = work
         self._other = other
-        self._pending_outcomes = pending_outcomes
+        self._hearing = hearing
         self._fast_path = fast_path
-        self._timing = timing or Timing()
-        self._runs = runs or Runs()
-        self._hearing = hearing or Hearing()
+        self._timing = messages.timing
+        self._pending_outcomes = messages.pending_outcomes
+        self._runs = work.runs
         self._known = KnownCommands()
         self._asking = 0
-        self._messages = Messages(
-            channel, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
-        )
 
     async def register(self) -> bool:
         """Register the worker."""
@@ -107,14 +96,13 @@ class FastTransport:
         if note.event_id in self._known:
             await delivery.ack()
             return
-        fast = note.fast
-        if fast is None or not self._channel.is_open:
+        if note.fast is None or not self._messages.channel.is_open:
             await self._other.handle(delivery)
             return
         held = note.event_id
         self._known.hold(held)
         try:
-            run = await self._take(note, delivery, shard=fast.shard)
+            run = await self._take(note, delivery)
             next_until = monotonic() + self._timing.next_seconds
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
@@ -123,111 +111,41 @@ class FastTransport:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(held)
                 run = run.following
-                if run is not None and run.is_overdue:
-                    # The relay publishes it now.
-                    metrics.FAST_PATH.labels("overdue").inc()
-                    run = None
                 if run is not None:
-                    held = run.place.event_id
+                    held = run.command.event_id
                     self._known.hold(held)
-                    run = await self._undoubted(run)
+                    run = await self._still_ours(run)
         finally:
             self._known.let_go(held)
 
-    async def _undoubted(self, run: Run) -> Run | None:
-        """Claim a command that came with an answer if its end may have been missed since."""
-        if run.untold is None or not run.is_handed or run.breaks == self._hearing.breaks:
-            return run
-        note, place = run.untold[0], run.place
-        return await self._claim(note, None, shard=place.shard)
-
-    async def _take(
-        self, note: CommandNotification, delivery: Delivery, *, shard: int
-    ) -> Run | None:
+    async def _take(self, note: CommandNotification, delivery: Delivery) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
         command = command_of(note, self._claims.workloads)
-        if command is not None and self._is_fresh(note, delivery):
-            place = Place(shard, note.event_id, command.attempts)
-            return Run(command, place, untold=(note, delivery))
-        return await self._claim(note, delivery, shard=shard)
-
-    def _is_fresh(self, note: CommandNotification, delivery: Delivery) -> bool:
-        return (
-            self._fast_path
+        if (
+            command is not None
+            and self._fast_path
             and delivery.num_delivered == 1
             and self._hearing.covers(delivery.stream_sequence)
-            and note.fast is not None
-            and time() < fresh_until(note.fast)
-        )
+            and is_timely(note)
+        ):
+            return Run(command, note, delivery=delivery)
+        return await self._claim(note, delivery)
 
-    async def _start_meanwhile(self, run: Run) -> None:
-        """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
-        message = self._start_message(run)
-        try:
-            is_first = await self._messages.publish_start(message)
-        except Permanent as error:
-            # Its outcome will be refused in the same way, and says so.
-            _log.error("start_refused", event_id=run.place.event_id, error=error.message)
-            return
-        if is_first is None:
-            # Not acknowledged: should this worker end, another one gets the command.
-            message.tries = 1
-            message.due = monotonic() + self._timing.answer_seconds
-        elif not is_first:
-            self._messages.forget(message)
-            metrics.FAST_PATH.labels("duplicate").inc()
-            await self._claim_meanwhile(run)
-        else:
-            message.due = monotonic() + self._timing.answer_seconds
-            await run.acknowledge()
+    async def _still_ours(self, run: Run) -> Run | None:
+        """Claim a command that came with an answer if its end may have been missed since.
 
-    async def _claim_meanwhile(self, run: Run) -> None:
-        """Ask whose a command is that was started before, while its tool is at work here."""
-        if run.untold is None:
-            return
-        note, _ = run.untold
-        answer = await self._claims.ask(note, shard=run.place.shard, after_start=True)
-        if isinstance(answer, str):
-            metrics.PULLS.labels("already_claimed").inc()
-            self._lose(run)
-        elif answer.attempts == run.place.attempts:
-            await self._confirm(run)
-        else:
-            # Handed out again meanwhile, to this worker: that run begins when this one has ended.
-            run.following = Run(answer, Place(run.place.shard, note.event_id, answer.attempts))
-            await self._confirm(run.following)
-            self._lose(run)
-        await run.acknowledge()
+        None where another worker has it, or may have it by now.
+        """
+        if run.state is not RunState.FRESH:
+            return run
+        if not is_timely(run.note):
+            # The relay publishes it now.
+            metrics.FAST_PATH.labels("overdue").inc()
+            return None
+        return run if run.breaks == self._hearing.breaks else await self._claim(run.note, None)
 
-    def _start_message(self, run: Run) -> Message:
-        def on_answer(message: Message, status: str | None) -> None:
-            if status in {"held", "lost", "refused"}:
-                self._messages.forget(message)
-                if status == "lost":
-                    self._lose(run)
-
-        run.start = self._messages.make(
-            "start", run.command, run.place, events=[self._started(run)], on_answer=on_answer
-        )
-        return run.start
-
-    def _started(self, run: Run) -> WireEvent:
-        """Return `command.started`, the same in the start and in the outcome."""
-        if run.started is None:
-            run.started = self._reporter.started(run.command)
-        return run.started
-
-    def _lose(self, run: Run) -> None:
-        """Kill the tool and report nothing: another worker has the command."""
-        run.is_lost = True
-        metrics.FAST_PATH.labels("lost").inc()
-        _log.warning("command_lost", command_id=run.command.command_id)
-        self._runs.stop(run.place.event_id, attempts=run.place.attempts)
-
-    async def _claim(
-        self, note: CommandNotification, delivery: Delivery | None, *, shard: int
-    ) -> Run | None:
-        answer = await self._claims.ask(note, shard=shard, after_start=False)
+    async def _claim(self, note: CommandNotification, delivery: Delivery | None) -> Run | None:
+        answer = await self._claims.ask(note, after_start=False)
         if answer == "give_back":
             metrics.PULLS.labels("retry_later").inc()
             metrics.FAST_PATH.labels("nak").inc()
@@ -240,17 +158,60 @@ class FastTransport:
             metrics.PULLS.labels("already_claimed").inc()
             return None
         metrics.FAST_PATH.labels("claimed").inc()
-        run = Run(answer, Place(shard, note.event_id, answer.attempts))
+        run = Run(answer, note, RunState.CLAIMED)
         await self._confirm(run)
         return run
 
     async def _confirm(self, run: Run) -> None:
         """Publish the start of a claimed run."""
-        message = self._start_message(run)
-        # The first id is the token of starts without a claim.
-        message.tries = 1
-        message.due = monotonic() + self._timing.answer_seconds
-        await self._messages.publish_quietly([message])
+        await self._messages.publish_claimed_start(self._start_of(run))
+
+    def _start_of(self, run: Run) -> Message:
+        return self._messages.start_of(run, partial(self._on_start_answer, run))
+
+    def _on_start_answer(
+        self, run: Run, message: Message, status: str | None, _: bytes | None
+    ) -> None:
+        if status in {"held", "lost", "refused"}:
+            self._messages.forget(message)
+            if status == "lost":
+                self._lose(run)
+
+    async def _start_meanwhile(self, run: Run) -> None:
+        """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
+        run.become(RunState.STARTED)
+        match await self._messages.publish_start(self._start_of(run)):
+            case "stored":
+                await run.acknowledge()
+            case "duplicate":
+                metrics.FAST_PATH.labels("duplicate").inc()
+                await self._claim_meanwhile(run)
+            case "unsure":
+                # Should this worker end, another one gets the command.
+                pass
+
+    async def _claim_meanwhile(self, run: Run) -> None:
+        """Ask whose a command is that was started before, while its tool is at work here."""
+        answer = await self._claims.ask(run.note, after_start=True)
+        if isinstance(answer, str):
+            metrics.PULLS.labels("already_claimed").inc()
+            self._lose(run)
+        elif answer.attempts == run.command.attempts:
+            run.become(RunState.CLAIMED)
+            await self._confirm(run)
+        else:
+            # Handed out again meanwhile, to this worker: that run begins when this one has ended.
+            run.following = Run(answer, run.note, RunState.CLAIMED)
+            await self._confirm(run.following)
+            self._lose(run)
+        await run.acknowledge()
+
+    def _lose(self, run: Run) -> None:
+        """Kill the tool and report nothing: another worker has the command."""
+        run.become(RunState.LOST)
+        metrics.FAST_PATH.labels("lost").inc()
+        _log.warning("command_lost", command_id=run.command.command_id)
+        self._runs.stop(run.command.event_id, attempts=run.command.attempts)
 
     async def _run(self, run: Run, *, next_until: float) -> None:
         """Run the tool and publish the outcome, unless the command is lost.
@@ -258,146 +219,136 @@ class FastTransport:
         A tool that ends quickly is told of by its outcome alone. Until a moment the answer may
         bring the next command.
         """
-        if run.untold is not None:
-            working_on(run.untold[0])
-        start = self._start_later(run) if run.untold is not None else None
+        outcome, start = None, None
+        if run.state is RunState.FRESH:
+            working_on(run.note)
+            start = DelayedStart(
+                self._timing.start_after_seconds, partial(self._start_meanwhile, run)
+            )
         try:
-            outcome = await self._run_unless_lost(run)
+            if run.state is not RunState.LOST:
+                self._messages.begin(run)
+                run.command.may_move = True
+                outcome = await self._work.on(run.command)
         finally:
             if start is not None:
                 start.end()
         if run.start is not None:
             self._messages.forget(run.start)
-        if outcome is None:
+        if outcome is not None:
+            await self._report(run, outcome, next_until=next_until)
+        else:
+            run.become(RunState.LOST)
             await run.acknowledge()
-            return
-        message = self._outcome_message(run, outcome)
-        asks = message.wants_next = self._may_follow(run) and monotonic() < next_until
+
+    async def _report(self, run: Run, outcome: Outcome, *, next_until: float) -> None:
+        """Publish the outcome until it is stored; it stays in memory until it is answered."""
+        if run.state is RunState.FRESH:
+            _QUICK.inc()
+        run.become(RunState.REPORTED)
+        slots = current_permits()
+        message = self._outcome_of(run, outcome, slots)
+        asks = message.wants_next = self._may_follow(run, slots) and monotonic() < next_until
         self._asking += asks
         # Remembered before it can be answered: the answer may take it back.
-        self._known.finish(run.place.event_id)
-        if run.start is None:
-            _QUICK.inc()
+        self._known.finish(run.command.event_id)
         try:
-            if not self._pending_outcomes.has_room:
-                # A slot stays taken, or outcomes that nobody stores would be without a bound.
-                await self._publish_outcome(message, run, outcome)
-            else:
-                # The wait for the answer needs no slot.
-                with permit_lent():
-                    await self._publish_outcome(message, run, outcome)
+            # The wait for the answer needs no slot. But without room a slot stays taken, or
+            # outcomes that nobody stores would be without a bound.
+            with permit_lent() if self._pending_outcomes.has_room else nullcontext():
+                await self._messages.publish_outcome(message)
+        except Permanent:
+            self._refused(run, message, slots)
         finally:
             self._asking -= asks
             message.wants_next = False
-        if run.following is not None and run.following.is_handed:
-            await self._keep_next(message, run)
+        if run.following is not None and run.following.state is RunState.FRESH:
+            await self._keep_next(run, message, slots)
         await run.acknowledge()
         await self._pending_outcomes.room()
 
-    async def _keep_next(self, message: Message, run: Run) -> None:
+    async def _keep_next(self, run: Run, message: Message, slots: Permits | None) -> None:
         """Wait for a slot for the command that came with an answer, or let others have it."""
-        slots = current_permits()
         if slots is None or await slots.regain(self._timing.next_wait_seconds):
             self._messages.forget(message)
             _NEXT.inc()
             return
         metrics.FAST_PATH.labels("crowded").inc()
         run.following = None
-        self._send_again(message)
+        self._messages.repeat(message)
 
-    def _start_later(self, run: Run) -> DelayedStart:
-        """Publish the start of a run that nobody was told of, unless it ends before that."""
-        return DelayedStart(self._timing.start_after_seconds, lambda: self._start_meanwhile(run))
+    def _outcome_of(self, run: Run, outcome: Outcome, slots: Permits | None) -> Message:
+        return self._messages.outcome_of(run, outcome, partial(self._on_outcome_answer, run, slots))
 
-    async def _run_unless_lost(self, run: Run) -> Outcome | None:
-        if run.is_lost:
-            return None
-        self._started(run)
-        run.command.may_move = True
-        work = self._runner.run(run.command, self._results)
-        return await self._runs.until_over(run.command, work)
+    def _on_outcome_answer(
+        self,
+        run: Run,
+        slots: Permits | None,
+        message: Message,
+        status: str | None,
+        next_note: bytes | None,
+    ) -> None:
+        if status == "refused":
+            self._refused(run, message, slots)
+        elif status in {"ok", "late"} and self._takes_next(run, message, next_note, slots):
+            self._messages.forget(message)
+        if status == "late":
+            # Another worker has it now; it may come back should that worker lose it.
+            self._known.release(run.command.event_id)
 
-    def _outcome_message(self, run: Run, outcome: Outcome) -> Message:
-        slots = current_permits()
-
-        def on_answer(message: Message, status: str | None) -> None:
-            if status == "refused":
-                self._refused(message, run, outcome)
-            elif status in {"ok", "late"} and self._takes_next(message, run, slots):
-                self._messages.forget(message)
-            if status == "late":
-                # Another worker has it now; it may come back should that worker lose it.
-                self._known.release(message.place.event_id)
-
-        command = run.command
-        events = [self._started(run), *self._reporter.ended(command, outcome)]
-        return self._messages.make(
-            "outcome", command, run.place, events=events, on_answer=on_answer
-        )
-
-    def _may_follow(self, run: Run) -> bool:
+    def _may_follow(self, run: Run, slots: Permits | None) -> bool:
         """Return whether another command may come with the answer: where runs need no claim.
 
         Not while commands that came so wait for a slot: others may have one to spare. The spans of
         a traced command begin with its delivery.
         """
-        slots = current_permits()
         return (
             self._fast_path
             and run.following is None
             and self._asking < self._timing.next_at_once
-            and not (slots is not None and slots.is_crowded)
-            and not _is_over(slots)
+            and not (slots is not None and (slots.is_crowded or slots.is_over))
             and tracing() is None
         )
 
-    def _takes_next(self, message: Message, run: Run, slots: Permits | None) -> bool:
+    def _takes_next(
+        self, run: Run, message: Message, note: bytes | None, slots: Permits | None
+    ) -> bool:
         """Take the command that came with an answer; tell whether the outcome is done with.
 
         What can't be run here any more makes the outcome go out again: its answer lets others have
         the command. So it is kept until there is a slot for it.
         """
-        if message.next is None:
+        if note is None:
             return True
         if run.following is not None:
             return False
-        is_wanted = message.wants_next and not _is_over(slots)
+        # A worker that was told to stop takes no more.
+        is_wanted = message.wants_next and not (slots is not None and slots.is_over)
         message.wants_next = False
-        following = run_of(message.next, self._claims.workloads) if is_wanted else None
+        following = run_of(note, self._claims.workloads) if is_wanted else None
         if following is None:
-            self._send_again(message)
+            self._messages.repeat(message)
             return False
-        if following.place.event_id in self._known:
+        if following.command.event_id in self._known:
             return True
         following.breaks = self._hearing.breaks
         run.following = following
         message.settle()
         return False
 
-    def _send_again(self, message: Message) -> None:
-        message.pause = self._timing.answer_seconds
-        message.due = monotonic()
-
-    def _refused(self, message: Message, run: Run, outcome: Outcome) -> None:
+    def _refused(self, run: Run, message: Message, slots: Permits | None) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
         self._messages.forget(message)
-        event_id = message.place.event_id
-        if outcome is _UNREPORTABLE:
+        event_id = run.command.event_id
+        if run.state is RunState.REFUSED:
             _log.error("outcome_dropped", event_id=event_id)
             return
         _log.error("outcome_refused", event_id=event_id, size=len(message.body))
+        run.become(RunState.REFUSED)
         # Due at once, under an id that the refused one did not have.
-        instead = self._outcome_message(run, _UNREPORTABLE)
+        instead = self._outcome_of(run, _UNREPORTABLE, slots)
         instead.tries = message.tries
-        instead.pause = self._timing.answer_seconds
-        instead.due = monotonic()
-
-    async def _publish_outcome(self, message: Message, run: Run, outcome: Outcome) -> None:
-        """Publish until it is stored; it stays in memory until it is answered."""
-        try:
-            await self._messages.publish_until_stored(message)
-        except Permanent:
-            self._refused(message, run, outcome)
+        self._messages.repeat(instead)
 
     async def run_confirmations(self) -> None:
         """Publish unanswered messages again."""
@@ -410,8 +361,3 @@ class FastTransport:
                 await self._pending_outcomes.emptied()
         except TimeoutError:
             _log.warning("outcomes_unanswered", count=self._pending_outcomes.count)
-
-
-def _is_over(slots: Permits | None) -> bool:
-    """Return whether the worker was told to stop: then it takes no more commands."""
-    return slots is not None and slots.is_over
