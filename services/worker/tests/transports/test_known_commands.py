@@ -27,3 +27,17 @@ def test_released_commands_are_forgotten() -> None:
     known.release(1)
 
     assert 1 not in known
+
+
+def test_a_command_that_came_again_stays_held_by_its_second_holder() -> None:
+    known, first, second = KnownCommands(), object(), object()
+    known.hold(1, first)
+    known.finish(1)
+    known.release(1)  # its outcome was late
+    known.hold(1, second)
+    known.let_go(1, first)
+    was_held = 1 in known
+    known.let_go(1, second)
+
+    assert was_held
+    assert 1 not in known

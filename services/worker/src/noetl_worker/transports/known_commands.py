@@ -15,7 +15,7 @@ class KnownCommands:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._held: set[int] = set()
+        self._held: dict[int, object] = {}
         self._recent: set[int] = set()
         self._older: set[int] = set()
         self._turned = clock()
@@ -23,22 +23,27 @@ class KnownCommands:
     def __contains__(self, event_id: int) -> bool:
         return event_id in self._held or event_id in self._recent or event_id in self._older
 
-    def hold(self, event_id: int) -> None:
+    def hold(self, event_id: int, holder: object = None) -> None:
         """Hold a command."""
-        self._held.add(event_id)
+        self._held[event_id] = holder
 
-    def let_go(self, event_id: int) -> None:
-        """Stop holding a command; a finished command stays remembered."""
-        self._held.discard(event_id)
+    def let_go(self, event_id: int, holder: object = None) -> None:
+        """Stop holding a command; a finished command stays remembered.
+
+        What was released, came again and is another's by now stays held.
+        """
+        if self._held.get(event_id) is holder:
+            self._held.pop(event_id, None)
 
     def release(self, event_id: int) -> None:
         """Forget a command that this process does not run."""
-        for known in (self._held, self._recent, self._older):
-            known.discard(event_id)
+        self._held.pop(event_id, None)
+        self._recent.discard(event_id)
+        self._older.discard(event_id)
 
     def finish(self, event_id: int) -> None:
         """Remember that it was run here."""
-        self.let_go(event_id)
+        self._held.pop(event_id, None)
         now = self._clock()
         if now - self._turned >= _REMEMBER_SECONDS:
             self._older, self._recent = self._recent, set()

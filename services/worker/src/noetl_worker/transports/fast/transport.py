@@ -100,7 +100,7 @@ class FastTransport:
             await self._other.handle(delivery)
             return
         held = note.event_id
-        self._known.hold(held)
+        self._known.hold(held, delivery)
         try:
             run = await self._take(note, delivery)
             next_until = monotonic() + self._timing.next_seconds
@@ -109,14 +109,14 @@ class FastTransport:
                 _CLAIMED.inc()
             while run is not None:
                 await self._run(run, next_until=next_until)
-                self._known.let_go(held)
+                self._known.let_go(held, delivery)
                 run = run.following
                 if run is not None:
                     held = run.command.event_id
-                    self._known.hold(held)
+                    self._known.hold(held, delivery)
                     run = await self._still_ours(run)
         finally:
-            self._known.let_go(held)
+            self._known.let_go(held, delivery)
 
     async def _take(self, note: CommandNotification, delivery: Delivery) -> Run | None:
         """Get the right to run a command; None when another worker has it."""
