@@ -96,13 +96,14 @@ class Messages:
         self._waiting[message.reply] = message
         return message
 
-    def forget(self, message: Message) -> None:
-        """Send it no more; a second time changes nothing."""
+    def forget(self, message: Message) -> bool:
+        """Send it no more; return False if that was so already."""
         if self._waiting.pop(message.reply, None) is None:
-            return
+            return False
         self.channel.forget(message)
         if message.kind == "outcome":
             self.pending_outcomes.remove(len(message.body))
+        return True
 
     async def publish_start(self, message: Message) -> Stored:
         """Publish a start until it is stored, and then until it is answered.
@@ -116,6 +117,8 @@ class Messages:
             if number:
                 # A refusal comes at once: the next try must not.
                 await asyncio.sleep(self.timing.start_try_seconds * number / 4)
+                if message.reply not in self._waiting:
+                    return "stored"  # it was answered meanwhile
             try:
                 is_first = await self._publish(message, seconds=self.timing.start_try_seconds)
             except Permanent as error:

@@ -338,7 +338,8 @@ class FastTransport:
 
     def _refused(self, run: Run, message: Message, slots: Permits | None) -> None:
         """Report that the outcome is unreportable: it would be refused for ever."""
-        self._messages.forget(message)
+        if not self._messages.forget(message):
+            return  # an answer has told so, and now the sending
         event_id = run.command.event_id
         if run.state is RunState.REFUSED:
             _log.error("outcome_dropped", event_id=event_id)
