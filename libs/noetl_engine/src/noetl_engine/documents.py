@@ -34,7 +34,7 @@ _WORKFLOW: Final = re.compile(r"""^["']?workflow["']?[ \t]*:""", re.MULTILINE)
 def language_of(kind: str, text: str) -> str:
     """Return the kind whose language a document is written in, its own but for an agent.
 
-    An agent with a workflow is a playbook; one without only tells of an agent elsewhere.
+    An agent with a workflow is a playbook; one without only describes an agent elsewhere.
     """
     is_run = kind == "agent" and _WORKFLOW.search(text) is not None
     return "playbook" if is_run else kind

@@ -32,7 +32,7 @@ class EvaluateError(EngineError):
 
     @property
     def described(self) -> str:
-        """What is wrong with which part."""
+        """The error's text, after the part of the document that is wrong."""
         return f"{self.part}: {self.text}" if self.part else self.text
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ class Claimed:
     instance: str | None
     after_start: bool = False
     withheld: bool = False
-    """Commands of its path or pool are paused; only one that was handed out before is given."""
+    """Commands of its path or pool are paused; only one that a worker had before is given."""
     final: bool = False
     """The two seconds of a held-back repeated claim are over."""
     known_workload: int | None = None

@@ -15,11 +15,11 @@ from noetl_engine.state.model import CommandState
 GIVEN_BACK = "worker_gone"
 """The reason of a hold that is over because its worker has left in order."""
 NEVER_BEGAN = "never_began"
-"""The reason of one that is over because its worker could not begin the tool."""
+"""The reason of a hold that is over because its worker could not begin the tool."""
 NOBODY = ""
-"""The worker id of the hold after such a one: the command is anybody's at once."""
+"""The worker id of the hold after such a one: any worker may claim the command at once."""
 UNNAMED = "unnamed"
-"""The worker id of a worker whose own is empty, which is nobody's."""
+"""The worker id of a worker whose own is empty; as the id of a holder it matches no worker."""
 _MOST_GIVEN_BACK = 50
 
 
@@ -52,7 +52,7 @@ def fits(
 def attempts_used(command: CommandState, reason: str | None) -> int:
     """Return how many runs of a command counted, the present one among them.
 
-    A run that its worker gave back, since it was told to stop or could not begin the tool,
+    A run that its worker gave back, since it was stopping or could not begin the tool,
     doesn't; up to a bound, for a command that brings its workers to be stopped must end too.
     ``reason`` is why the holder of the present run is gone.
     """

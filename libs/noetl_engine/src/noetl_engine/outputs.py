@@ -41,7 +41,7 @@ class CommandChange:
     """The new state of a command after this decision, whole: the last one of a turn wins.
 
     ``status`` is PENDING, CLAIMED, RUNNING, COMPLETED, FAILED or CANCELLED; ``attempts`` how
-    often it was handed out before the present holder; ``holds`` how often in all.
+    often it was dispatched before the present holder; ``holds`` how often in all.
     """
 
     event_id: int
@@ -143,7 +143,7 @@ class Decision:
     abandoned: list[int] = field(default_factory=list)
     """Commands that ended without their worker; children they waited for are cancelled (R8)."""
     followups: list[Followup] = field(default_factory=list)
-    """What the end of the execution starts."""
+    """Starts that the end of the execution causes."""
     over: list[tuple[int, int]] = field(default_factory=list)
     """Runs that came to an end without their worker: the command, and the attempts of the run."""
     cut_off: bool = False
@@ -154,7 +154,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class OriginNeed:
-    """What a restarted execution asks for of the one that it goes on from.
+    """Data of the original execution that a restarted execution needs.
 
     Attributes:
         execution_id: The origin.

@@ -1,4 +1,4 @@
-"""What the templates of a decision have given, so that its work may take several turns (W28)."""
+"""Results of a decision's templates, kept so that its work may take several turns (W28)."""
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token

@@ -94,7 +94,7 @@ def test_what_is_looked_up_is_carried(kind: str, config: Any, expected: set[str]
 def test_what_a_pipeline_brings_itself_needs_no_results(
     first: dict[str, Any], text: str, expected: set[str]
 ) -> None:
-    """What its first task brings is data in its second one, whatever it looks like."""
+    """Results of its first task are data in its second one, whatever they look like."""
     tasks = [{"x": {"kind": "http", **first}}, {"y": {"kind": "shell", "command": text}}]
 
     assert needed("task_sequence", tasks) == expected
@@ -160,7 +160,7 @@ def test_what_the_worker_renders_finds_its_results() -> None:
 
 
 def test_an_alias_that_is_read_is_carried() -> None:
-    """Whatever is read under the name of an alias; the others would be the same value again."""
+    """Reading the name of an alias has it carried; the others would be the same value again."""
     scope = chain(60, args={"x": "{{ ctx.s7.n ~ steps.s8 }}"}).find("s60").context["render_context"]
 
     assert set(scope["steps"]) == {"s7", "s8"}

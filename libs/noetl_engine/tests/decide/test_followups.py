@@ -1,4 +1,4 @@
-"""What ends start: payloads with templates, which no failure keeps from being sent."""
+"""Starts that ends cause: payloads with templates, which no failure keeps from being sent."""
 
 from typing import Any
 

@@ -634,7 +634,7 @@ def test_a_start_of_a_command_that_another_run_finished_is_lost():
 
 @pytest.mark.parametrize("changes", [{"attempts": 1}, {"instance": "another"}])
 def test_the_fence_has_attempts_and_process(changes: dict[str, Any]):
-    """Of a run that nobody was granted, of another process under the same name: not this run."""
+    """Of an attempt that was not granted, of another process under the same name: not this run."""
     run, command = at_a()
     if "instance" in changes:
         run.work_start(command, run.outcome_events(command)[0])

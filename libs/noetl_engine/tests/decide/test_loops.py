@@ -230,7 +230,7 @@ def test_what_is_open_at_once_is_bounded_whatever_the_playbook_says(limit: int |
 
 @pytest.mark.parametrize("at_start", [True, False])
 def test_waits_are_open_beyond_the_window_of_commands(*, at_start: bool) -> None:
-    """They stand in nobody's way, and a thousand approvals may be asked for at once."""
+    """They take no place of commands, and a thousand approvals may be asked for at once."""
     wait = make_step(
         "start" if at_start else "lp",
         loop=make_loop("{{ range(30) }}", "parallel"),

@@ -336,7 +336,7 @@ class _Reading(Run):
 
 @pytest.mark.parametrize("is_pipeline", [True, False])
 def test_variables_that_hold_a_large_result_make_the_parts_smaller(*, is_pipeline: bool) -> None:
-    """What only the worker's templates name goes with the command's variables."""
+    """Results that only the worker's templates name go with the command's variables."""
     verbatim = {"input": {"n": "{{ first.n + start.rows | length }}"}}
     task = Task(
         label="first", tool=Tool(kind="python"), rendered={"kind": "python"}, verbatim=verbatim

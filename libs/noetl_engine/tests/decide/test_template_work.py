@@ -38,7 +38,7 @@ def many_rules() -> Playbook:
 
 
 def shape(run: Run) -> tuple[Any, ...]:
-    """What a run has decided, but for ids."""
+    """Return the decisions of a run, but for ids."""
     values = [row.result for row in run.rows if row.event_type == "ctx.updated"]
     kept = [value["context"]["values"] for value in values if isinstance(value, dict)]
     return run.story, run.ended, kept, [one.context["tool_config"] for one in run.issued.values()]

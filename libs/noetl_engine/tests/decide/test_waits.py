@@ -64,7 +64,7 @@ def waits_of(run: Run, step: str = "w") -> list[int]:
 
 
 def timers(run: Run) -> set[int]:
-    """What the table of timers would hold."""
+    """Return the ids that the table of timers would hold."""
     held: set[int] = set()
     for decision in run.decisions:
         held |= {timer.timer_id for timer in decision.timers}

@@ -1,4 +1,4 @@
-"""What steps ask for, found in any notation, and what the linter says to it."""
+"""Requirements of steps, found in any notation, and the linter's findings about them."""
 
 import pytest
 from noetl_engine.playbook.libraries import libraries_of

@@ -92,7 +92,7 @@ def begin(playbook: Playbook) -> Run | None:
 
 
 def broken(playbook: Playbook, dice: random.Random) -> Player | None:
-    """A run in which a command fails that nobody cares for, or None when none does."""
+    """Return a run with a failed command that its playbook doesn't handle, None when none fails."""
     run = begin(playbook)
     if run is None:
         return None
@@ -153,7 +153,7 @@ def check(playbook: Playbook, seed: int) -> bool:
 
 
 def taken_over(origin: Player, restarted: Player) -> set[Key]:
-    """What the restarted run has of its origin."""
+    """Return the runs that the restarted execution took over from its origin."""
     ended = [row for row in origin.run.rows if row.event_type in ENDS]
     by_event = {
         row.event_id: key

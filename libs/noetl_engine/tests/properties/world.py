@@ -193,7 +193,7 @@ class World:
             return None
         message, answer = self.delivered[index % len(self.delivered)]
         decision = self.decide(message)
-        # A start may be told later that its run is lost; what was reported stays reported.
+        # A start may be answered later that its run is lost; what was reported stays reported.
         assert isinstance(message, CommandStartMessage) or verdict(answer) == verdict(
             decision.answer
         )
@@ -205,7 +205,7 @@ class World:
         self.run.workers.pop(job.worker, None)
 
     def sweep(self) -> None:
-        """What is pending too long, or whose holder is gone, is sent again or given up."""
+        """Send commands again that pend too long or lost their holder, or give them up."""
         on_the_way = {command.event_id for command in self.notices}
         for command in self.open_commands():
             if command.event_id in on_the_way or command.parked is not None:
@@ -264,7 +264,7 @@ class World:
 
 
 def verdict(answer: Answer) -> tuple[int, Any]:
-    """What the sender acts on; why something is late may change with time."""
+    """Return the part of an answer that its receiver acts on; reasons of refusals may change."""
     return answer.status, (answer.body or {}).get("status")
 
 
@@ -278,7 +278,7 @@ def replayed(recorder: Recorder) -> Run:
 
 
 def dispatches(rows: list[EventRow]) -> Counter[tuple[Any, ...]]:
-    """How often each piece of work was issued: a step's visit, an iteration, a claim."""
+    """Count how often each piece of work was issued: a step's visit, an iteration, a claim."""
     visits: Counter[str] = Counter()
     found: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
@@ -309,7 +309,7 @@ def wrong_runs(rows: list[EventRow]) -> list[int]:
 
 
 def check(world: World) -> None:
-    """What holds at any moment."""
+    """Check the invariants that hold at any moment."""
     run = world.run
     rows = run.rows
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))

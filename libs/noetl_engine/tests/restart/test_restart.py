@@ -22,7 +22,7 @@ WAIT = Tool(kind="wait", config={"signal": "go"})
 
 
 def issued(run: Run) -> list[str]:
-    """What was given to workers, by the commands' rows."""
+    """Return the labels of the commands given to workers, by the commands' rows."""
     return [run.label(command) for decision in run.decisions for command in decision.commands]
 
 
@@ -339,7 +339,7 @@ def test_signals_that_nothing_had_waited_for_are_kept(*, reload: bool) -> None:
 
 
 def given(run: Run, label: str) -> Any:
-    """What a command sees, and its tool's own input."""
+    """Return the context of a command, and its tool's own input."""
     command = run.find(label)
     return command.context["render_context"], command.context["tool_config"].get("args")
 

@@ -366,7 +366,7 @@ def test_what_names_the_keychain_is_left_to_the_worker_and_aliases_pass_as_they_
     ],
 )  # fmt: skip
 def test_a_secret_that_is_not_there_is_an_error_with_its_name(place: str, names: str) -> None:
-    """Also where no secret may be: an empty text in its place would be sent to somebody."""
+    """Also where no secret may be: an empty text in its place would be sent to other systems."""
     text = (
         "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\n"
         "keychain:\n- {name: api, provider: vault}\n"

@@ -68,7 +68,7 @@ class BuiltCommand:
     """Phase, step and frame of a cursor loop's command; the row of a body is added."""
     note: Mapping[str, Json] = field(default_factory=dict)
     wait: WaitConfig | None = None
-    """What the engine itself waits for; then it is no command."""
+    """Configuration of a wait, which the engine ends itself: it becomes no command."""
 
     def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
         """Return the ``command.issued`` row's meta; it fixes the command id."""
@@ -181,7 +181,7 @@ def build_command(
 
 
 def _kept(step: Step) -> dict[str, Json]:
-    """Return what the worker is told of a step beside its configuration."""
+    """Return the parts of a step beside its configuration that its command carries."""
     kept: dict[str, Json] = {}
     if isinstance(step.tool, Tool) and step.tool.policy is not None:
         kept["policy"] = step.tool.policy
@@ -213,7 +213,7 @@ def _wait(
 def _carried(
     flat: Mapping[str, Json], unread: Collection[str], needed: Collection[str]
 ) -> dict[str, Json]:
-    """Return the scope without results that nobody reads, each once but for needed aliases."""
+    """Return the scope without results that no template reads, and without unneeded aliases."""
     kept = {name: value for name, value in flat.items() if name not in unread}
     envelopes = kept.get("steps")
     if isinstance(envelopes, dict):  # and no variable or element of that name

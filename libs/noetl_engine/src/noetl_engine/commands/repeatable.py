@@ -1,4 +1,4 @@
-"""Whether a command runs again when its worker is lost."""
+"""Repeatable commands, which run again when their worker is lost."""
 
 from collections.abc import Collection
 

@@ -273,7 +273,7 @@ class Draft:
         row: EventRow | None = None,
         error: str | None = None,
     ) -> None:
-        """Append the ``command.claimed`` that makes a worker the holder, or nobody."""
+        """Append the ``command.claimed`` that sets the holder of a command, or takes it away."""
         meta: dict[str, Json] = {"command_id": command.command_id, "worker_id": worker_id}
         meta |= {"actionable": False, "informative": True}
         attempts = command.holds

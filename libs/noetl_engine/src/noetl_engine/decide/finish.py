@@ -165,7 +165,7 @@ def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
 def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
     """End a parked command whose callback has not come.
 
-    It parks once and has one timer, which tells the time.
+    It parks once and has one timer, whose message this is.
     """
     command = draft.state.commands.get(message.event_id)
     if command is None or draft.state.ended or command.parked is None:

@@ -35,7 +35,7 @@ class Variables:
 
 @dataclass(slots=True)
 class Token:
-    """Values handed to a step over one arc: legacy args and variables."""
+    """Values that a step gets over one arc: legacy args and variables."""
 
     source: str
     arc: int
@@ -82,7 +82,7 @@ class Entry:
 
     @property
     def wanted(self) -> int:
-        """How many commands may be issued at once."""
+        """Number of commands that may be issued at once."""
         if self.loop is None or self.is_cursor:
             return 1
         return len(self.elements) if self.limit is None else min(self.limit, len(self.elements))

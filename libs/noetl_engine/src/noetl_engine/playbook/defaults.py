@@ -1,4 +1,4 @@
-"""What the server decides where a playbook doesn't."""
+"""Settings of the server, written into a playbook that leaves them open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What the language is described with: levels of keys, and shapes of values."""
+"""Terms in which the language is described: levels of keys, and shapes of values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the steps of a playbook ask for: requirements of their tools and headers of scripts."""
+"""Packages that the steps of a playbook need: requirements of tools and headers of scripts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from noetl_engine.playbook.yaml import MapNode, Node
 
 @dataclass(frozen=True, slots=True)
 class StepLibraries:
-    """What one tool asks for.
+    """Requirements of one tool.
 
     Attributes:
         named: Step and task, for people.

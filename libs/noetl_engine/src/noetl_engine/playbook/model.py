@@ -24,7 +24,7 @@ VERBATIM_TASK_KEYS = frozenset({"set", "input", "spec", "command"})
 
 
 class RouterMode(StrEnum):
-    """How many of a router's matching arcs are taken."""
+    """Number of a router's matching arcs that are taken."""
 
     EXCLUSIVE = "exclusive"
     INCLUSIVE = "inclusive"
@@ -40,7 +40,7 @@ class RouterForm(StrEnum):
 
 
 class LoopMode(StrEnum):
-    """How the iterations of a loop follow each other."""
+    """Order in which the iterations of a loop run."""
 
     SEQUENTIAL = "sequential"
     PARALLEL = "parallel"
@@ -96,7 +96,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """How many rows a cursor loop claims and works on at once.
+    """Number of rows that a cursor loop claims and works on at once.
 
     Attributes:
         max_rows: Rows per claim, at least 1, or a template that is rendered for each claim.
@@ -252,7 +252,7 @@ class KeychainEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An address that is told of the end of an execution, by a worker; ``auth`` is an alias."""
+    """An address that a worker calls at the end of an execution; ``auth`` is an alias."""
 
     url: str
     auth: str | None = None
@@ -260,7 +260,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFailure:
-    """What a failed execution starts or calls.
+    """Start or call that a failed execution causes.
 
     Attributes:
         playbook: Path of a playbook; with ``version`` one version of it.

@@ -1,4 +1,4 @@
-"""Where in the playbook's text a failure lies."""
+"""Places of failures in the text of a playbook."""
 
 import re
 

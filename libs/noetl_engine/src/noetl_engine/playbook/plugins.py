@@ -1,4 +1,4 @@
-"""Where a playbook names plug-ins, for who knows which there are."""
+"""Plug-ins that a playbook names, for a check against the plug-ins that exist."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def plugins_of(root: Node) -> list[NamedPlugin]:
 
 
 def plugins_in(text: str) -> list[NamedPlugin]:
-    """Return the same of a text; nothing of one that can't be read."""
+    """Return the same for a text; an empty list for a text that can't be read."""
     try:
         return plugins_of(compose(text))
     except DecodeError:

@@ -39,7 +39,7 @@ class Problem:
         line: One-based line of the value that is wrong, ``None`` when unknown.
         column: One-based column of that value, ``None`` when unknown.
         path: Dotted path in the document, for example ``workflow[2].tool``.
-        hint: The exact reason, where the contract's message is too general to tell it.
+        hint: The exact reason, where the contract's message is too general.
         word: The word that is not known, where that is the problem.
     """
 

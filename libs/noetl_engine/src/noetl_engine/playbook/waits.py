@@ -31,7 +31,7 @@ class BadWait(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitConfig:
-    """What a step waits for.
+    """Configuration of a step that waits for a signal or a time.
 
     Attributes:
         kind: ``wait`` or ``sleep``.

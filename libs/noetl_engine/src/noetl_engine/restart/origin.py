@@ -100,7 +100,7 @@ class OriginLog:
 
     def __init__(self, wanted: TakeOver) -> None:
         self.position = 0
-        """How far the log was read."""
+        """Position up to which the log was read."""
         self.runs: deque[RecordedRun | NewWorkload | EarlySignal] = deque()
         self._wanted = wanted
         self._visits: dict[str, int] = {}

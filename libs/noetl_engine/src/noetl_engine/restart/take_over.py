@@ -149,7 +149,7 @@ def _copy(draft: Draft, row: EventRow, command: CommandState) -> EventRow:
 
 
 def _copy_signal(draft: Draft, row: EventRow) -> EventRow:
-    """Return a kept signal of the origin as one that is kept here."""
+    """Return the row by which a restart keeps a signal that its origin kept."""
     meta = dict(row.meta) if isinstance(row.meta, dict) else {}
     return draft.row(
         row.event_type,

@@ -14,7 +14,7 @@ SHORTEST_CATCH_UP_SECONDS = 60
 
 
 class Overlap(StrEnum):
-    """What happens to a firing while the execution of the one before runs."""
+    """Rule for a firing that is due while the execution of the one before runs."""
 
     SKIP = "skip"
     QUEUE = "queue"
@@ -24,7 +24,7 @@ class Overlap(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """What a schedule's document asks for.
+    """Content of a schedule's document.
 
     Attributes:
         playbook: Catalog path of what is started.
@@ -33,7 +33,7 @@ class Schedule:
         interval_seconds: Seconds from one firing to the next; None where there is a cron
             expression.
         timezone: IANA name of the zone that the cron expression is read in.
-        overlap: What happens while the execution before runs.
+        overlap: Rule for a firing while the execution before runs.
         catch_up_seconds: How late a firing is still started; later ones are missed.
         jitter_seconds: Longest delay of a firing behind its time.
         payload: Laid over the playbook's workload; texts may be templates.
@@ -57,11 +57,11 @@ class Schedule:
 
     @property
     def window_seconds(self) -> int:
-        """How many seconds after its due time a firing is still started."""
+        """Number of seconds after its due time in which a firing is still started."""
         return max(self.catch_up_seconds, SHORTEST_CATCH_UP_SECONDS)
 
     def has_times_of(self, other: "Schedule") -> bool:
-        """Whether both mean the same times."""
+        """Return whether both mean the same times."""
         return replace(other, **{name: getattr(self, name) for name in _NOT_TIMES}) == self
 
 

@@ -1,4 +1,4 @@
-"""Read a schedule's document, and tell everything that is wrong with it."""
+"""Read a schedule's document, and report everything that is wrong with it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -100,7 +100,7 @@ class Times:
         return None if found is None or (start is not None and found < start) else found
 
     def has(self, moment: datetime) -> bool:
-        """Whether a moment is one of the times."""
+        """Return whether a moment is one of the times."""
         return self.next_after(moment - _INSTANT) == moment
 
     def between(self, begin: datetime, end: datetime, *, limit: int) -> Span:

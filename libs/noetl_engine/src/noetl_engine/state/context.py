@@ -42,7 +42,7 @@ def drained(frames: int) -> dict[str, Json]:
 
 
 class Walked:
-    """What is known of values that stay the same, by their identity.
+    """Facts found about values that stay the same, by the values' identity.
 
     Attributes:
         templates: whether a template is somewhere in them.
@@ -75,7 +75,7 @@ class Contexts:
         self._version = -1
         self._flat: dict[str, Json] = {}
         self.walked = Walked()
-        """What the commands made so far know of the values in the context."""
+        """Facts that the commands made so far found about the values in the context."""
 
     def results(self) -> frozenset[str]:
         """Return the names in the context that are results of steps and nothing else."""

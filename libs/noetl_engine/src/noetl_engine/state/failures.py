@@ -1,4 +1,4 @@
-"""What the state keeps of failures: of each step its own, and the first soft error."""
+"""Failures in the state: of each step its own, and the first soft error."""
 
 from collections.abc import Mapping
 

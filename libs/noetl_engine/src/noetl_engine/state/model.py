@@ -195,7 +195,7 @@ class CommandState:
     given_back: int = field(default=0, kw_only=True)
     """Of its holds, those whose worker left in order before it was done: no attempts."""
     wait: Wait | None = field(default=None, kw_only=True)
-    """What the engine itself waits for: there is no command, and nobody holds it."""
+    """The wait of a step that the engine ends itself: it has no command and no holder."""
 
     @property
     def timers(self) -> list[int]:
@@ -236,7 +236,7 @@ class Given:
 
 @dataclass(slots=True)
 class TakeOver:
-    """What a restarted execution has still to take over of the one that it goes on from.
+    """Work that a restarted execution has left: the runs to take over from its origin.
 
     Attributes:
         execution_id: The origin.
@@ -266,7 +266,7 @@ class TakeOver:
 
     @property
     def given(self) -> Given:
-        """Who sees the input: the step that was asked for, else those that failed."""
+        """The steps that see the input: the step that was asked for, else those that failed."""
         names = [*self.whole, *self.iterations] or list(self.again)
         steps = {name: (self.again[name], self.iterations.get(name)) for name in names}
         return Given(tuple(self.input), steps)

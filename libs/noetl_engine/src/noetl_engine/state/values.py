@@ -71,7 +71,7 @@ class Values:
     loops: dict[int, list[Json]] = field(default_factory=dict)
     """Results of ended loops, by the position of their entry."""
     updates: dict[int, dict[str, list[Json]]] = field(default_factory=dict)
-    """What iterations of a loop that has just ended set for the execution."""
+    """Variables of the execution that the iterations of a loop that has just ended have set."""
     stored: StoredResults = field(default_factory=StoredResults)
     """Results that are kept elsewhere."""
     _data: dict[int, Json] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What reminders and signals do to the state."""
+"""Effects of reminders and signals on the state."""
 
 from collections.abc import Mapping
 

@@ -16,7 +16,7 @@ PAUSE_TIMER = "pause"
 
 @dataclass(slots=True)
 class Wait:
-    """What an open entry of a step waits for in place of a worker.
+    """Wait of an open entry of a step, which no worker has.
 
     Attributes:
         kind: ``wait`` for a signal, ``sleep`` for a time.

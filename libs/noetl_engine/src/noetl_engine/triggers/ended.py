@@ -13,7 +13,7 @@ _WEBHOOK_KEYS = ("url", "auth")
 
 
 class InvalidTrigger(ValueError):
-    """What is wrong with a document; the text is for its author."""
+    """A trigger's document is wrong; the text is for its author."""
 
 
 def read_trigger(document: Mapping[str, Json], path: str) -> EndedTrigger:

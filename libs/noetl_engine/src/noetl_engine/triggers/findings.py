@@ -114,7 +114,7 @@ def _unreadable(root: MapNode, spec: Json) -> Iterator[Finding]:
 def _unknown_below(
     node: MapNode, schema: Schema, definitions: Mapping[str, Schema], path: str, guess: Guesser
 ) -> Iterator[Finding]:
-    """Yield the keys that nobody reads, in a mapping and in those that it holds."""
+    """Yield the keys that have no effect, in a mapping and in those that it holds."""
     known = schema.get("properties")
     if not isinstance(known, dict):
         return
@@ -141,7 +141,7 @@ def _unknown_in(node: MapNode, level: Level, path: str, guess: Guesser) -> Itera
 def unknown_keys(
     node: MapNode, known: Mapping[str, object], path: str, guess: Guesser
 ) -> Iterator[Finding]:
-    """Yield the keys of a mapping that nobody reads."""
+    """Yield the keys of a mapping that have no effect."""
     for key in node.entries:
         if key not in known:
             message = f"unknown key '{key[:_SHOWN]}' has no effect{guess(key, known)}"

@@ -1,4 +1,4 @@
-"""Where documents that start executions name the playbook, for who knows which there are."""
+"""Playbooks that are named by documents that start executions, to check that they exist."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def started_by(root: Node, kind: str) -> tuple[StartedPlaybook, ...]:
 
 
 def started_in(text: str, kind: str) -> tuple[StartedPlaybook, ...]:
-    """Return the same of a text; nothing of one that can't be read."""
+    """Return the same for a text; an empty tuple for a text that can't be read."""
     try:
         return started_by(compose(text), kind)
     except DecodeError:

@@ -24,7 +24,7 @@ class _BrokenRuleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a subscription asks for.
+    """Content of a subscription's document that the catalog needs.
 
     Attributes:
         playbooks: paths of what its messages start, those that a header may choose too.

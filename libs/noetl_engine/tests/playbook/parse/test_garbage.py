@@ -1,4 +1,4 @@
-"""Whatever the text is, the answer is a playbook or a PlaybookError."""
+"""Any text at all gives a playbook or a PlaybookError."""
 
 import json
 

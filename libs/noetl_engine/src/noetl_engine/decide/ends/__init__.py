@@ -1,1 +1,1 @@
-"""How executions end, and what their end starts."""
+"""Ends of executions, and the starts that they cause."""

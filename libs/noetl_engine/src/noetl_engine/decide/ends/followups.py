@@ -1,4 +1,4 @@
-"""What the end of an execution starts: its playbook's ``on_failure``, and triggers."""
+"""Starts that the end of an execution causes: its playbook's ``on_failure``, and triggers."""
 
 from collections.abc import Iterator
 from dataclasses import replace

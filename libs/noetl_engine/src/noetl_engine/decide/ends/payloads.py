@@ -24,20 +24,20 @@ _READ: Final = ("workload", "ctx")
 
 
 def rendered_payload(
-    payload: Mapping[str, Json], told: JsonObject, values: Callable[[], Mapping[str, Json]]
+    payload: Mapping[str, Json], facts: JsonObject, values: Callable[[], Mapping[str, Json]]
 ) -> JsonObject:
-    """Return a payload with its templates rendered, and what is told of the end under ``ended``.
+    """Return a payload with its templates rendered, and the facts about the end under ``ended``.
 
     Args:
         payload: As written.
-        told: What is told of the end; its parts are names of templates too.
+        facts: The facts about the end; their names may be used in templates too.
         values: Gives the workload and the variables of the execution that ended, by name.
     """
     written = dict(payload)
     if next(_templates(written), None) is None:
-        return {**written, "ended": told}
+        return {**written, "ended": facts}
     errors: list[Json] = []
-    scope = {**told, "ended": told, **values()}
+    scope = {**facts, "ended": facts, **values()}
     made = {
         key: _rendered(value, scope, f"payload.{key}", errors) for key, value in written.items()
     }
@@ -47,8 +47,8 @@ def rendered_payload(
         text = f"rendered it has {size} bytes, the limit is {LARGEST_PAYLOAD_BYTES}"
         errors = [{"key": "payload", "error": text}]
     if errors:
-        told = {**told, "payload_errors": errors[:_MOST_ERRORS]}
-    return {**made, "ended": told}
+        facts = {**facts, "payload_errors": errors[:_MOST_ERRORS]}
+    return {**made, "ended": facts}
 
 
 def values_at_end(memory: Memory) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""Pauses of an execution: it issues no new command until somebody lets it go on."""
+"""Pauses of an execution: it issues no new command until it is resumed."""
 
 from datetime import timedelta
 

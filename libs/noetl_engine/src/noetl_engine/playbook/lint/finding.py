@@ -10,7 +10,7 @@ UNION = "did not match any variant of untagged enum"
 
 
 class Severity(StrEnum):
-    """How bad it is. Only an error means that the playbook can't run as written."""
+    """Severity of a finding. Only an error means that the playbook can't run as written."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -21,7 +21,7 @@ def flow_findings(root: MapNode) -> Iterator[Finding]:
 
 
 def _pool(root: MapNode) -> Iterator[Finding]:
-    """Tell of a path that needs workers of another pool: without them nothing runs, silently."""
+    """Report a path that needs workers of another pool: without them nothing runs, silently."""
     path = below(root, "metadata", "path")
     pool = path.text.partition("/")[0] if isinstance(path, Scalar) and "/" in path.text else ""
     if pool in POOLS_OF_PATHS and path is not None:

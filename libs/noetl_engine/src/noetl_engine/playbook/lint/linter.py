@@ -51,7 +51,7 @@ def lint(
     findings = list(refusal_findings(problems, root, source, guess))
     if isinstance(root, MapNode):
         findings += _findings(root, source, guess, problems)
-    # What an alias repeats is told once.
+    # A part that an alias repeats is reported once.
     kept = sorted(dict.fromkeys(findings), key=lambda found: _GRAVITY[found.severity])
     return sorted(
         kept[:MAX_FINDINGS], key=lambda found: (found.line, found.column, _GRAVITY[found.severity])

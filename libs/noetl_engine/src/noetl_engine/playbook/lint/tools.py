@@ -197,7 +197,7 @@ def _libraries(tool: ToolPart) -> Iterator[Finding]:
 
 
 def _unread_header(tool: ToolPart) -> Iterator[Finding]:
-    """Yield what the header of a script asks for where nobody reads it."""
+    """Report requirements in the header of a script whose kind of tool installs no packages."""
     script, job = tool.node.entries.get("script"), tool.node.entries.get("job")
     has_packages = isinstance(job, MapNode) and job.entries.keys() & _JOB_PACKAGES
     if tool.kind not in _AS_JOBS or script is None or has_packages:
@@ -232,5 +232,5 @@ _IN_A_JOB: Final = (
     "and of `job.install_dependencies`; kind `python` has locked ones"
 )
 _CONDITIONS: Final = "such as timeout, connection, rate_limit, server_error, 503, 5xx, PG_40001"
-# Told as misplaced already.
+# Reported as misplaced already.
 _STRAYS: Final = frozenset({"next", "loop", "step", "when", "tool"})

@@ -157,7 +157,7 @@ class _Document:
         return name, path
 
     def _read_timeout(self) -> float | None:
-        """Return the deadline; another ``spec`` than ours is somebody's data."""
+        """Return the deadline; a ``spec`` of another shape is ignored."""
         node = self._root.present("spec")
         if not isinstance(node, MapNode) or not isinstance(node.entries.get("timeout"), Scalar):
             return None

@@ -8,7 +8,7 @@ _WORDS = ("continue", "fail")
 
 
 def read_errors(root: Reader) -> bool | None:
-    """Return whether soft errors fail their step; another ``spec`` than ours is somebody's data."""
+    """Return whether soft errors fail their step; a ``spec`` of another shape is ignored."""
     node = root.present("spec")
     if not isinstance(node, MapNode) or "errors" not in node.entries:
         return None

@@ -1,4 +1,4 @@
-"""Tell which texts of a step name the playbook's keychain, and leave those to the worker.
+"""Find the texts of a step that name the playbook's keychain, and leave those to the worker.
 
 A secret must never enter the log, and what the server renders does. So a text of a tool's
 configuration or arguments that names an entry travels as written; the worker asks for the entry

@@ -1,4 +1,4 @@
-"""Tell which texts of a pipeline's tasks are left to the worker (K4).
+"""Find the texts of a pipeline's tasks that are left to the worker (K4).
 
 The server renders a task before the pipeline runs, when nothing of the pipeline has a value yet.
 So a text that names what only the pipeline brings travels as written, and the worker renders it

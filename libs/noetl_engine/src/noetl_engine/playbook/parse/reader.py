@@ -19,7 +19,7 @@ class Reader:
     """A mapping being read, with its path in the document.
 
     Scalars are taken as their literal text where text is expected, as the original server does
-    outside of ``tool`` and ``next``. What is refused is handed to ``report`` and counts as absent.
+    outside of ``tool`` and ``next``. What is refused is passed to ``report`` and counts as absent.
     """
 
     node: MapNode
