@@ -130,4 +130,4 @@ SLOW: Final = {
     "numbers with one hash": "{% set ns = namespace(l=[]) %}{% for i in range(3000) %}"
     "{% set ns.l = ns.l + [i * 2305843009213693951] %}{% endfor %}{{ ns.l | unique | length }}",
 }
-"""What ends soon, with a value or an error of its own."""
+"""Templates that end soon, with a value or an error of their own."""

@@ -1,4 +1,4 @@
-"""What a rendering put in from data is not run as a template by the next rendering."""
+"""Text that a rendering put in from data is not run as a template by the next rendering."""
 
 import pytest
 from hypothesis import given

@@ -22,7 +22,7 @@ from noetl_template import (
     work_spent,
 )
 
-# Far above what any of them takes, far below the patience of whoever watches a service.
+# Far above what any of them takes, far below the time after which an operator would act.
 MOST_SECONDS = 10
 
 

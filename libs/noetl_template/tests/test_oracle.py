@@ -44,7 +44,7 @@ def theirs(dialect: str, template: str, scope: dict) -> str | None:
 
 
 def differences(cases: list[tuple[str, str, dict]]) -> tuple[list[Difference], int]:
-    """Where we differ, and how many cases the oracle could decide."""
+    """Return the cases that differ, and how many cases the oracle could decide."""
     found, compared = [], 0
     for dialect, template, scope in cases:
         expected = theirs(dialect, template, scope)

@@ -14,7 +14,7 @@ _LEVELS: Final = 4
 
 
 class Stored(dict[str, Value]):
-    """What stands for a value that is kept elsewhere: its reference, and fields that stay beside.
+    """Placeholder of a value that is kept elsewhere: its reference, and fields that stay beside.
 
     To everything but templates it is that map. A template that asks for another field, or for
     all of it, gets the value once that is fetched; until then it fails.
@@ -58,7 +58,7 @@ class Stored(dict[str, Value]):
 
     @override
     def get(self, key: Value, default: Value = None, /) -> Value:
-        """Return a field that is at hand; of one that can't be in the value the default."""
+        """Return a field that is at hand; the default of a field that the value can't have."""
         if dict.__contains__(self, key):
             return dict.__getitem__(self, key)
         return default if key in _ABSENT else self._refuse()

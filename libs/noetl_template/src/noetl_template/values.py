@@ -68,7 +68,7 @@ class BuiltMap(dict[Value, Value]):
 
 
 class Secrets(dict[str, Value]):
-    """The secrets that templates may name; one that isn't there is an error with its name.
+    """The secrets that templates may name; a missing secret is an error with its name.
 
     Attributes:
         path: Names under which templates find the map.

@@ -30,7 +30,7 @@ def has_worker_syntax(text: str) -> bool:
 
 
 def holds_template(value: Json) -> bool:
-    """Tell whether any text in a value, keys left out, counts as a template."""
+    """Return whether any text in a value, keys left out, counts as a template."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
