@@ -1,4 +1,4 @@
-"""The two clients: one that blocks, and one of an event loop."""
+"""The blocking client and the asynchronous client."""
 
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from noetl_client.wires import AsyncWire, BlockingWire, Wire
 
 
 class Methods[W: Wire](Bound[W]):
-    """What both clients can do; a method of the one that doesn't block returns an awaitable."""
+    """Methods of both clients; those of the asynchronous client return awaitables."""
 
     start = Sends(executions.start)
     rerun = Sends(executions.rerun)

@@ -1,4 +1,4 @@
-"""Where a server is, what it is shown, and how patiently it is asked."""
+"""Address of a server, the key shown to it, and the timeouts and retries of requests to it."""
 
 import os
 import ssl
@@ -21,7 +21,7 @@ _SCHEMES = frozenset({"http", "https"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often a call is made again that may be.
+    """Limits of the retries of a call that may be repeated.
 
     A call that the server can't have heard, or has put off (429), is always repeated; one that it
     may have done only where a second time has no second effect.
@@ -58,7 +58,7 @@ class Connection:
         certificate: files of a client certificate and its key.
         proxy: address of a proxy. If None, `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`
             count, except for a server on this machine.
-        timeout: seconds for an answer; longer than the edge's own patience with a commit.
+        timeout: seconds for an answer; longer than the edge's own timeout for a commit.
         connect_timeout: seconds for a connection.
         silence: seconds after which an event stream that says nothing is taken for dead.
         patience: seconds for which a lost event stream is looked for.

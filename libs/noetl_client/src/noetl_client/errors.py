@@ -1,4 +1,4 @@
-"""What can go wrong with a call, as exceptions that carry what the server said."""
+"""Errors of calls, as exceptions that carry the server's answer."""
 
 from noetl_contract.failures.cause import Cause
 
@@ -48,7 +48,7 @@ class Refused(ClientError):
 
 
 class LoginNeeded(Refused):
-    """401: the server wants to know who asks, or doesn't know the key."""
+    """401: the server asks for a login, or doesn't know the key."""
 
 
 class Forbidden(Refused):

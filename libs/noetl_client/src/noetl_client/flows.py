@@ -1,4 +1,4 @@
-"""What a client does in several calls or with a stream, for both clients."""
+"""Methods of both clients that take several calls or a stream."""
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -111,7 +111,7 @@ async def stream(
         types: event types; all if empty.
 
     Raises:
-        Unreachable: the server stayed away for longer than the connection's patience.
+        Unreachable: the server stayed away for longer than the connection's ``patience``.
     """
     cursor = Cursor(None if after is None else str(after), types)
     async with aclosing(_followed(wire, execution_id, cursor)) as messages:
@@ -126,10 +126,10 @@ async def output(wire: Wire, execution_id: Id) -> AsyncGenerator[StepOutput]:
 
     Nothing of what was printed before by runs that have ended, which is in their results.
     Lines may be missing, which `dropped` counts. After a break, and only then, some come
-    again: their numbers tell.
+    again, with the same numbers.
 
     Raises:
-        Unreachable: the server stayed away for longer than the connection's patience.
+        Unreachable: the server stayed away for longer than the connection's ``patience``.
     """
     cursor = Cursor(is_output=True)
     async with aclosing(_followed(wire, execution_id, cursor)) as messages:

@@ -39,7 +39,7 @@ class Schedules[W: Wire](Bound[W]):
 
 
 class Failures[W: Wire](Bound[W]):
-    """Failures that nobody has looked at yet."""
+    """Failures that were not handled yet."""
 
     list = Sends(triage.listing)
     restart = Sends(triage.restart)

@@ -1,4 +1,4 @@
-"""What the end of an execution means for who asked for its result."""
+"""Results and errors of executions that have ended."""
 
 from noetl_contract.http.executions.reads import ExecutionDetail, ExecutionStatusAnswer
 from noetl_contract.json import Json
@@ -8,7 +8,7 @@ from noetl_client.transport import TERMINAL_STATUSES
 
 
 def is_over(standing: ExecutionStatusAnswer) -> bool:
-    """Whether an execution has ended."""
+    """Return whether an execution has ended."""
     return standing.status in TERMINAL_STATUSES
 
 

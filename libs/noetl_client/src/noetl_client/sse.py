@@ -26,7 +26,7 @@ class Message:
     id: str | None = None
 
     def event(self) -> StreamEvent | None:
-        """Return the event of the log that it tells of; None if it is another message.
+        """Return the event of the log that the message holds; None if it is another message.
 
         Raises:
             UnexpectedAnswer: it is no event of the contract.
@@ -39,7 +39,7 @@ class Message:
             raise UnexpectedAnswer(f"the event stream can't be read: {error}") from None
 
     def output(self) -> StepOutput | None:
-        """Return the printed lines that it tells of; None if it is another message.
+        """Return the printed lines that the message holds; None if it is another message.
 
         Raises:
             UnexpectedAnswer: it is no output of the contract.
@@ -91,7 +91,7 @@ class MessageReader:
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a stream was read."""
+    """Position up to which a stream was read."""
 
     last: str | None = None
     types: Sequence[str] = ()

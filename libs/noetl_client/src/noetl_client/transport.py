@@ -1,4 +1,4 @@
-"""What both clients have in common on their way to the network."""
+"""Parts of HTTP that both clients share."""
 
 from http import HTTPStatus
 from typing import TypedDict
@@ -86,7 +86,7 @@ def pause_before_next(
     if isinstance(trouble, Unreachable):
         may_repeat, retry_after = is_safe or not trouble.was_heard, None
     elif isinstance(trouble, Busy):
-        # Who comes too often is told so before anything is done.
+        # A 429 comes before anything is done.
         may_repeat = is_safe or trouble.status == HTTPStatus.TOO_MANY_REQUESTS
         retry_after = trouble.retry_after
     else:

@@ -1,4 +1,4 @@
-"""How calls reach a server: on a wire that blocks its thread, or on one of an event loop."""
+"""Connections that carry calls to a server: blocking, or of an event loop."""
 
 import asyncio
 import time

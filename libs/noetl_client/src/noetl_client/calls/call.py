@@ -14,7 +14,7 @@ type Id = int | str
 
 
 class Again(Enum):
-    """Whether a call that the server may have heard is made again."""
+    """Rule for repeating a call that the server may have heard."""
 
     NEVER = "never"
     SAFE = "safe"
@@ -22,7 +22,7 @@ class Again(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call[Answer]:
-    """A call that nobody has made yet.
+    """A call to be made.
 
     Attributes:
         method: HTTP method.

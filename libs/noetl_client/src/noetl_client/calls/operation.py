@@ -1,4 +1,4 @@
-"""What operators change: pauses of paths and pools, and API keys."""
+"""Calls of operators: pauses of paths and pools, and API keys."""
 
 from noetl_contract.access.keys import KeyCreated, KeyList, KeyRevoked, KeyWish
 from noetl_contract.http.workers.pauses import Pause, PauseKind, PauseLifted, PauseList
@@ -24,7 +24,7 @@ def pauses() -> Call[PauseList]:
 
 
 def create_key(wish: KeyWish) -> Call[KeyCreated]:
-    """Make an API key; its answer is the only one that has it."""
+    """Make an API key, which no other answer shows."""
     return send("/api/admin/keys", KeyCreated, wish)
 
 

@@ -1,4 +1,4 @@
-"""Failures that nobody has looked at yet."""
+"""Failures that were not handled yet."""
 
 from collections.abc import Mapping
 
