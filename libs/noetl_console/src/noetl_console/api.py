@@ -1,4 +1,4 @@
-"""How pages ask the API, and what its refusals mean to them."""
+"""Calls of pages to the API, and its refusals as errors of pages."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Answer:
 
 
 class Transport(Protocol):
-    """Carries one call to the API, as the person who looks at the page."""
+    """Carries one call to the API, with the rights of the page's reader."""
 
     async def __call__(
         self,

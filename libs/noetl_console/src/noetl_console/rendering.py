@@ -92,7 +92,7 @@ def _place(path: str | None) -> str:
 
 
 def _once() -> str:
-    """Return a text that no other form has, by which one that is sent twice is known."""
+    """Return a random text for a form, by which its second submission is recognised."""
     return secrets.token_urlsafe(12)
 
 

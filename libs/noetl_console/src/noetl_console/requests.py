@@ -1,4 +1,4 @@
-"""What a page gets, and what it gives."""
+"""Requests and answers of pages."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What differs between two versions of a text."""
+"""Differences between two versions of a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

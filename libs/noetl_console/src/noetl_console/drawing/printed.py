@@ -1,4 +1,4 @@
-"""What steps have printed, out of the events that hold their results."""
+"""Lines that steps have printed, out of the events that hold their results."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

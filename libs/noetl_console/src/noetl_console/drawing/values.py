@@ -9,12 +9,12 @@ import yaml
 LONGEST_VALUE = 20_000
 """Characters of one value beside others; the rest is on a page of its own."""
 MOST_TOGETHER = 200_000
-"""Characters of all values of a page, and of one that has a page of its own."""
+"""Characters of all values of a page, and of a single value on its own page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a page shows of a value; ``rest`` is how many characters are left out."""
+    """Text of a value as a page shows it; ``rest`` is how many characters are left out."""
 
     text: str
     rest: int

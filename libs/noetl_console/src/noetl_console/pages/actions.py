@@ -1,4 +1,4 @@
-"""What people do to one execution."""
+"""Actions of people on one execution."""
 
 from typing import Any
 

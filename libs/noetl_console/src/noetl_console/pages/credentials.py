@@ -1,4 +1,4 @@
-"""Credentials: their names and who may use them; never their data."""
+"""Credentials: their names and rights; never their data."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

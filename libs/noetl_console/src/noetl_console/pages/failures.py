@@ -1,4 +1,4 @@
-"""Failed executions that nobody has looked at yet, by what they have in common."""
+"""Failed executions that were not handled yet, grouped by fingerprint."""
 
 import re
 

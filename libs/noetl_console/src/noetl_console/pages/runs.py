@@ -25,7 +25,7 @@ _MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one of several executions: a text, the one that goes on, or an error."""
+    """Outcome of one of several executions: a text, its successor, or an error."""
 
     execution_id: str
     text: str = ""
@@ -85,7 +85,7 @@ def _spans(now: datetime) -> list[tuple[str, str]]:
 
 
 def seen_of(parts: Iterable[str]) -> str:
-    """Return a short digest by which a script tells whether something has changed."""
+    """Return a short digest by which a script notices that something has changed."""
     joined = "\n".join(parts)
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 

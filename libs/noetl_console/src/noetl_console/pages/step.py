@@ -1,4 +1,4 @@
-"""The calls of one step of an execution: what went in, what came out, and who did it."""
+"""The calls of one step of an execution: input, output, and worker of each."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _MOST_CALLS = 30
 
 @dataclass(slots=True)
 class StepCall:
-    """One command of a step, as its events tell.
+    """One command of a step, read from its events.
 
     Attributes:
         command_id: of the command.
@@ -45,7 +45,7 @@ class StepCall:
 
 
 async def step(api: Api, request: PageRequest) -> Page:
-    """Show the newest calls of a step: what went in, what came out, who did it."""
+    """Show the newest calls of a step: input, output, and worker of each."""
     path, name = path_of(request), request.names["step"]
     detail, steps = await asyncio.gather(
         api.read(ExecutionDetail, path, page=1, page_size=_EVENTS, step=name, include="context"),

@@ -1,4 +1,4 @@
-"""How the system is: services, workers and their load, queues, outbox, what was given up."""
+"""State of the system: services, workers and their load, queues, outbox, dead letters."""
 
 import asyncio
 from collections import Counter
@@ -107,7 +107,7 @@ async def _read_or_reason[T](
 
 
 def _loads(state: SystemAnswer | None) -> Mapping[str, int] | None:
-    """Return the commands of each worker over all shards; None where a shard doesn't tell."""
+    """Return the commands of each worker over all shards; None where a shard doesn't report."""
     services: Sequence[ServiceState] = state.services if state else ()
     told = [one.workers for one in services if one.service == "orchestrator"]
     if not told or None in told or (state and any(one.shard is not None for one in state.silent)):

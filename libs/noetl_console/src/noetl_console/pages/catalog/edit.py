@@ -36,7 +36,7 @@ workflow:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the editor has.
+    """Document in the editor.
 
     Attributes:
         text: of the document.
@@ -51,7 +51,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """Somebody else has saved the path meanwhile: the version, and how the draft differs."""
+    """A newer version that was saved meanwhile, and its differences from the draft."""
 
     path: str
     version: int
