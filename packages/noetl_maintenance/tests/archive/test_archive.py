@@ -305,7 +305,7 @@ def flipped(file: Path) -> Iterator[None]:
 def test_an_event_that_was_changed_in_the_archive_is_found(
     database: Database, address: DatabaseAddress, tmp_path: Path
 ) -> None:
-    """Also by who writes the manifest anew: the digest of the log is another."""
+    """Also when the manifest is written anew: the digest of the log is another."""
     add(database, IDS[0])
     place = Place.at(str(tmp_path / "archive"), make=True)
     written(address, place)

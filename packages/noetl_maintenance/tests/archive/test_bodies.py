@@ -22,7 +22,7 @@ OTHER = b'"other"'
 
 
 def ask(method: str, url: str, *, content: bytes = b"") -> bytes:
-    """Ask the server, which lets in who shows anything at all; return its answer."""
+    """Send a request to the server, which takes any bearer token; return its answer."""
     headers = {"authorization": "Bearer none"}
     answer = httpx.request(method, url, content=content, headers=headers, trust_env=False)
     answer.raise_for_status()

@@ -91,7 +91,7 @@ class Buckets:
 
 @dataclass(slots=True)
 class Copied:
-    """What became of the bodies of a volume.
+    """Bodies of a volume that were copied, and those that are gone.
 
     Attributes:
         sizes: of those that are there, by their SHA-256.

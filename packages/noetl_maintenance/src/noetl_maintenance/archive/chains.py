@@ -15,7 +15,7 @@ _JSON = ("context", "result", "meta", "note")
 
 
 class Verdict(StrEnum):
-    """What a log is found to be."""
+    """Result of checking a log against its digest."""
 
     WHOLE = "whole"
     """All events are there as they were committed."""
@@ -32,7 +32,7 @@ class Log:
     """A log while its events are read in their order.
 
     Attributes:
-        position: the last position, as the state row tells.
+        position: the last position, from the state row.
         kept: the digest of the state row, with its position; None without one.
         chain: of the events read so far.
         is_torn: a position is missing or twice.
@@ -59,7 +59,7 @@ class Log:
 
     @property
     def verdict(self) -> Verdict:
-        """What it is found to be, once its events were read."""
+        """Return the result of the check, once the log's events were read."""
         is_short = self.chain.position != self.position
         if self.is_torn or self.differs or is_short:
             return Verdict.BROKEN

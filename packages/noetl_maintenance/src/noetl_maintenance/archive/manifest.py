@@ -1,4 +1,4 @@
-"""What a volume of an archive consists of: a file of each table, and `manifest.json`."""
+"""Parts of an archive's volume: a file of each table, and `manifest.json`."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where archives lie: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
+"""Storage of archives: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -26,7 +26,7 @@ _EVENT_COLUMNS = tuple(one.name for one in fields(EventRow))
 
 @dataclass(slots=True)
 class Proof:
-    """What an archive is found to be.
+    """Result of checking an archive.
 
     Attributes:
         bodies: results that lay in buckets and are in the archive, too.

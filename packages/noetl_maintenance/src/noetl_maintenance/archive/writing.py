@@ -38,7 +38,7 @@ type Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Written:
-    """What a call has done.
+    """Numbers of what a call has written, and what it left out.
 
     Attributes:
         broken: executions whose log isn't what its digest says; they are not in the archive.
@@ -63,13 +63,13 @@ def write(
     say: Say,
     buckets: Buckets | None = None,
 ) -> Written:
-    """Write what ended before a moment and is not in an archive as it is now.
+    """Archive the executions that ended before a moment and whose present log is in no archive.
 
     Args:
         shards: their databases.
         place: the archive.
         ended_before: the moment.
-        say: is told what was written.
+        say: reports what was written.
         buckets: where large results lie; with them these are copied, too.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the broker holds that names shards of today."""
+"""Messages at the broker that name shards by the old count."""
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.topology import connected
@@ -10,7 +10,7 @@ from noetl_contract.streams import COMMANDS, INGRESS
 async def clear_broker(nats_url: str, *, name: str) -> None:
     """Refuse while messages to executions wait, and drop the notifications of commands.
 
-    A notification tells its worker the shard. Those of commands that nobody has taken are
+    A notification names the shard to its worker. Those of commands that nobody has taken are
     published again by the relays, which find them lost (O5).
 
     Raises:

@@ -39,13 +39,13 @@ type Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """What is to be done.
+    """Databases of a doubling, before and after it.
 
     Attributes:
         old: databases of the shards of today, in order; afterwards the first half.
         new: those to come, in order; the second half.
         cluster: the database of what belongs to all.
-        say: told of each step that was committed.
+        say: reports each step that was committed.
     """
 
     old: Sequence[DatabaseAddress]
@@ -72,7 +72,7 @@ class Doubling:
         )
 
     def is_at_home(self, identifier: int, shard: int) -> bool:
-        """Whether an execution belongs to a shard afterwards."""
+        """Return whether an execution belongs to a shard afterwards."""
         return shard_for(identifier, shard_count=self.count) == shard
 
 
@@ -85,7 +85,7 @@ def double(
         databases: those of today.
         new: one for each shard of today; they are made and migrated where needed.
         nats_url: of the broker; None for one that begins empty.
-        say: told of each step that was committed.
+        say: reports each step that was committed.
 
     Raises:
         StackError: something runs, a database doesn't fit or doesn't answer, or something there
@@ -147,7 +147,7 @@ async def _refuse_what_runs(wanted: Doubling) -> None:
 
 
 async def _is_flipped(wanted: Doubling) -> bool:
-    """Whether the first database, whose number changes last, has the new number already."""
+    """Return whether the first database, whose number changes last, has the new number already."""
     async with _session(wanted.old[0]) as session:
         row = await session.fetchrow("read_identity")
         reason = await session.fetchval("read_closed")

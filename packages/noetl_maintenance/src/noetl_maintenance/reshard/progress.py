@@ -1,4 +1,4 @@
-"""How far the copy into a new database is, kept there and committed with each batch.
+"""Progress of the copy into a new database, kept there and committed with each batch.
 
 In the schema that closes the database, which goes when it is opened; no other statement knows it.
 """

@@ -26,7 +26,7 @@ OWNED: Mapping[str, str] = {
 KEYS = "request_key"
 """Belongs to both: equal keys meet on the shard that the key names, whatever it led to."""
 NOT_DIVIDED = frozenset({"shard_identity", "execution_counter", "execution_day", KEYS})
-"""What a shard has beside them; the rest of the tables are the cluster's."""
+"""Tables of each shard that are not divided; the rest of the tables are the cluster's."""
 
 
 async def columns_of(session: Session, table: str) -> list[str]:
