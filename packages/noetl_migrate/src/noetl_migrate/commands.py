@@ -105,7 +105,7 @@ def shadow(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask both servers the same and tell where their answers differ; exit code 1 if any does.
+    """Send the same reads to both servers and report differing answers; exit code 1 if any differs.
 
     Only reads are made, and none whose answer holds a secret. What is new here beside what was
     there is no difference, nor are times of the server, or ids as texts. The existing server is

@@ -81,7 +81,7 @@ def test_a_log_gives_its_reads_and_no_secret_is_asked_for() -> None:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[WebServer, WebServer]]:
-    """Two servers with the same playbook, of which the second can be told to lie."""
+    """Start two servers with the same playbook, of which the second can be made to lie."""
     server = LegacyServer()
     body = orjson.dumps({"content": HELLO})
     server.answer(Request("POST", "/api/catalog/register", {}, body))

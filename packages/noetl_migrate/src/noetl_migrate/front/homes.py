@@ -1,4 +1,4 @@
-"""Whether an execution, a subscription or a command is one of this installation."""
+"""Executions, subscriptions and commands that belong to this installation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ class Homes:
         self._commands: Memory[int, bool] = Memory(_MOST)
 
     async def has_execution(self, number: int) -> bool:
-        """Whether an execution or subscription began here.
+        """Return whether an execution or subscription began here.
 
         Raises:
             Refusal: 503, it can't be found out now.
@@ -48,7 +48,7 @@ class Homes:
         return known
 
     async def has_command(self, event_id: int) -> bool:
-        """Whether the event that issued a command is one of this installation.
+        """Return whether the event that issued a command is one of this installation.
 
         Raises:
             Refusal: 503, it can't be found out now.

@@ -1,7 +1,7 @@
 """Passing a request on to the existing server, and its answer back as it comes.
 
 Nothing is sent twice: whether a request was taken is known to that server alone. Only a
-connection that was never made is certain, and it is told as 502.
+connection that was never made is certain, and it is answered with 502.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class LegacyServer:
 
     Args:
         url: its address.
-        settings: the patience with it.
+        settings: its timeouts.
         most_bytes: largest body of a request.
     """
 
@@ -115,7 +115,7 @@ class LegacyServer:
         REQUESTS.labels(why, "answered").inc()
 
     async def knows_execution(self, number: int) -> bool:
-        """Whether it has an execution.
+        """Return whether the server has an execution.
 
         Raises:
             Refusal: 502 or 504, it gives no answer.
@@ -249,7 +249,7 @@ def _passed(scope: Scope) -> list[Header]:
 
 
 def _added(scope: Scope) -> list[Header]:
-    """Return who asked, and the trace that goes on."""
+    """Return headers with the sender's address, and with the trace that goes on."""
     forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     chain = b", ".join([*forwarded, peer_of(scope).encode()])
     trace = [(name.encode(), value.encode()) for name, value in carried_headers().items()]

@@ -19,7 +19,7 @@ class RoutePattern:
     path: re.Pattern[str]
 
     def matches(self, method: str, path: str) -> bool:
-        """Whether a request is one of these routes."""
+        """Return whether a request is for one of these routes."""
         return self.method in {"", method} and self.path.fullmatch(path) is not None
 
 
@@ -43,7 +43,7 @@ def _pattern(text: str) -> RoutePattern:
 
 
 class LegacySettings(SettingsPiece):
-    """Which routes an existing server goes on answering, and the patience with it."""
+    """Routes that an existing server goes on answering, and the timeouts of requests to it."""
 
     legacy_routes: str = Field(
         default="",

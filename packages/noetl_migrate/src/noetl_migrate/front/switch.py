@@ -31,7 +31,7 @@ _NAMED_IN_BODY: Mapping[tuple[str, str], str] = {
 }
 _COMMANDS = "/api/commands/"
 _OWN = "/api/health"
-"""What tells of this server is asked of no other."""
+"""Route about this server itself, which is never passed on."""
 
 
 @get("/legacy", opt={"needs": Right.KEYS_MANAGE}, sync_to_thread=False)
@@ -173,7 +173,7 @@ class _Route:
 
 
 class _Peeking:
-    """A request's body, which may be looked into before somebody reads it."""
+    """A request's body, which may be looked into before the application reads it."""
 
     def __init__(self, receive: Receive, most_bytes: int) -> None:
         self._receive = receive

@@ -38,8 +38,8 @@ async def bring_over(
         source: the existing server's door.
         into: the database of the cluster here.
         keys: with which this installation encrypts.
-        is_trial: tell what would be done, and write nothing.
-        say: is told how far it is.
+        is_trial: report what would be done, and write nothing.
+        say: reports the progress.
 
     Raises:
         StackError: the existing server gives no answer.

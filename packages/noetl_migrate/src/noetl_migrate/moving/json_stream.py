@@ -32,7 +32,7 @@ async def elements(pieces: AsyncIterator[str], key: str) -> AsyncIterator[Json]:
 
 
 class _Reading:
-    """What has come of the answer, from the element on that is not whole yet."""
+    """The part of the answer that has come, from the element on that is not whole yet."""
 
     def __init__(self, key: str) -> None:
         self.is_over = False

@@ -77,9 +77,9 @@ class Keys:
         return cls(keys, is_bound=is_bound)
 
     def open(self, text: str, *, row: str = "") -> OldSecret:
-        """Return what a row holds: an envelope, a text without a data key, or plain JSON.
+        """Return the content of a row: an envelope, a text without a data key, or plain JSON.
 
-        No trouble that it tells quotes any of it.
+        Its ``trouble`` never quotes any of it.
         """
         try:
             plaintext = self._plaintext(text, row)

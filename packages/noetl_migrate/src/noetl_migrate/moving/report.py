@@ -1,4 +1,4 @@
-"""What an import has done, or would do."""
+"""Report of the changes that an import has made, or would make."""
 
 from collections import Counter
 from collections.abc import Iterator

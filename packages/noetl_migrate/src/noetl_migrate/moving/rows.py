@@ -1,4 +1,4 @@
-"""What the existing server has, as either of its doors tells it."""
+"""Rows of the existing server, as read over its API or from its database."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class OldEntry:
     """One version of a document.
 
     Attributes:
-        created_at: when it was registered; None where that isn't told.
+        created_at: when it was registered; None where that isn't known.
     """
 
     catalog_id: int
@@ -25,7 +25,7 @@ class OldEntry:
 
     @property
     def name(self) -> str:
-        """How a report names it."""
+        """Its name in reports."""
         return f"{self.path} v{self.version}"
 
 
@@ -62,7 +62,7 @@ class OldKeychainEntry:
     """An entry of the keychain of one version of a playbook.
 
     Attributes:
-        expires_at: None where that isn't told.
+        expires_at: None where that isn't known.
         execution_id: the execution that alone may use it.
     """
 
@@ -80,7 +80,7 @@ class OldKeychainEntry:
 
     @property
     def name(self) -> str:
-        """How a report names it."""
+        """Its name in reports."""
         return f"{self.keychain_name} of catalog entry {self.catalog_id} ({self.scope_type})"
 
     @property

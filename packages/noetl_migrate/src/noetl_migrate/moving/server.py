@@ -88,7 +88,7 @@ class OldServer:
         """Return the registrations of workers."""
         async for one in self._list("GET", "/api/worker/pools", "items"):
             if "runtime_id" not in one:
-                continue  # the other line tells less than a registration
+                continue  # the other line has less than a registration
             yield OldWorker(
                 number=int(one["runtime_id"]),
                 name=str(one["name"]),

@@ -1,4 +1,4 @@
-"""What is written into the database of this installation, one thing at a time."""
+"""Writes to the database of this installation, one document or row at a time."""
 
 import json
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What both servers are asked: a table of reads, or the reads of an access log."""
+"""Requests to both servers: a table of reads, or the reads of an access log."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ def of_log(lines: Iterable[str]) -> Iterator[Asked | str]:
 
 
 def is_left_out(target: str) -> bool:
-    """Whether an answer could hold a secret, or has no end."""
+    """Return whether an answer could hold a secret, or has no end."""
     place = urlsplit(target)
     shows = parse_qs(place.query).get("include_data", ["false"])[-1]
     return _LEFT_OUT.search(place.path) is not None or shows.lower() not in {"false", "0", ""}

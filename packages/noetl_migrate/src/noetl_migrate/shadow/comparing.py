@@ -1,4 +1,4 @@
-"""How two answers differ, beside what may differ between two servers."""
+"""Differences of two answers, without those that two servers may have."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -80,7 +80,7 @@ def _key_of(old: list[Json], new: list[Json]) -> str | None:
 
 
 def is_same(old: Json, new: Json) -> bool:
-    """Whether two values mean the same: ids as text and number, times in two spellings."""
+    """Return whether two values mean the same: ids as text and number, times in two spellings."""
     if old == new and isinstance(old, bool) == isinstance(new, bool):
         return True
     if isinstance(old, str | int) and isinstance(new, str | int):

@@ -22,7 +22,7 @@ _SECONDS = 30.0
 
 @dataclass(slots=True)
 class RouteFindings:
-    """What was found on one route.
+    """Differences found on one route.
 
     Attributes:
         asked: requests that both have answered.
@@ -39,7 +39,7 @@ class RouteFindings:
 
 @dataclass(slots=True)
 class Shadowed:
-    """What two servers answered; ``left_out`` counts requests that weren't made."""
+    """Answers of two servers, compared; ``left_out`` counts requests that weren't made."""
 
     routes: dict[str, RouteFindings] = field(default_factory=dict)
     left_out: int = 0
@@ -122,7 +122,7 @@ class Shadow:
         finally:
             for task in waiting:
                 task.cancel()
-            # Others may have met the same end, of which one is told.
+            # Others may have met the same end, of which one is reported.
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def table(self) -> AsyncIterator[list[Asked]]:
