@@ -2,8 +2,8 @@
 
 fakesnow runs the statements. The front adds what it lacks and the driver or the tests need: it
 looks at logins (a password, or a token signed with a known key), answers them with a master token,
-and holds a statement with the comment ``/* slow */`` back until it is cancelled. What it was asked
-is told at ``/seen``. It prints its port.
+and holds a statement with the comment ``/* slow */`` back until it is cancelled. ``/seen`` answers
+with the requests that came. It prints its port.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fakesnow.server import app
 
 USERS = json.loads(sys.argv[1])
-"""What opens each user's account: ``{"name": {"password": …}}`` or ``{"name": {"key": PEM}}``."""
+"""Credentials of each user: ``{"name": {"password": …}}`` or ``{"name": {"key": PEM}}``."""
 SEEN = []
 HELD = {}
 TOKENS = {"masterToken": "master", "sessionId": 1, "validityInSeconds": 3600,

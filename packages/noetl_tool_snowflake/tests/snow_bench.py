@@ -75,7 +75,7 @@ class Fakesnow:
         return [one for one in found if one["path"] == path]
 
     def login(self, **more: Any) -> dict[str, Any]:
-        """What a credential makes of a configuration; databases are made by their first login."""
+        """Return a configuration with its credential's values; a first login makes its database."""
         where = {"host": "127.0.0.1", "port": self.port, "protocol": "http"}
         who = {"account": "acme-one", "user": "ann", "password": PASSWORD}
         return {**where, **who, "database": f"db{self.databases}", **more}

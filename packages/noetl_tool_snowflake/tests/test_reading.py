@@ -1,4 +1,4 @@
-"""What needs no server: scripts, logins, values and errors."""
+"""Parts that need no server: scripts, logins, values and errors."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time

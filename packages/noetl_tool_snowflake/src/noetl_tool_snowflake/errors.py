@@ -26,7 +26,7 @@ _INNER_NUMBER = re.compile(r"\b(39\d{4})\b")
 
 
 class Raised(Protocol):
-    """What the driver raises, whatever its class."""
+    """Attributes that the driver's exceptions have, whatever their class."""
 
     errno: int | None
     sqlstate: str | None

@@ -1,4 +1,4 @@
-"""Who logs in where: read from a configuration, and refused by the names of its fields."""
+"""Logins, read from a configuration; errors name the configuration's fields."""
 
 import re
 from base64 import b64decode
@@ -50,10 +50,10 @@ def login_of(fields: SqlFields, *, servers: frozenset[str]) -> Login:
 
     Args:
         fields: a tool's configuration, or a place of `transfer`, with its credential.
-        servers: what may be named beside Snowflake's own, as `https://host:port`.
+        servers: servers that may be named beside Snowflake's own, as `https://host:port`.
 
     Raises:
-        ToolError: a field is missing or wrong; its value is never told.
+        ToolError: a field is missing or wrong; its value is never shown.
     """
     account, user = fields.optional_text("account"), fields.login("user")
     if not account:
@@ -103,7 +103,7 @@ def _host_of(account: str) -> str:
 
 
 def _private_key(fields: SqlFields) -> bytes | None:
-    """Return the key in DER; checked here, so that a wrong one is told by its field."""
+    """Return the key in DER; checked here, so that the error for a wrong one names its field."""
     text = fields.optional_text("private_key")
     if not text:
         return None

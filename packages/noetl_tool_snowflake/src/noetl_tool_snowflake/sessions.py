@@ -72,7 +72,7 @@ class Session:
 
     @property
     def changed(self) -> int:
-        """How many rows the statement has changed."""
+        """Number of rows that the statement has changed."""
         return max(self._cursor.rowcount or 0, 0)
 
     async def fetch(self, size: int, *, what: str) -> list[tuple[object, ...]]:
@@ -136,7 +136,7 @@ class Sessions:
             raise _no_session(str(error) or "timed out") from error
         raised = driver.errors.Error
         try:
-            # Somewhat longer than the driver's own patience, which says more.
+            # Somewhat longer than the driver's own timeout, whose error says more.
             async with asyncio.timeout(self._settings.login_seconds + 1):
                 options = _options(login, context, self._settings.login_seconds, seconds)
                 return await driver.aio.connect(**options), raised

@@ -10,7 +10,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class SnowflakeSettings(BaseSettings):
-    """What the operator says about Snowflake; `NOETL_WORKER_SNOWFLAKE_…`."""
+    """Settings of the operator for Snowflake; `NOETL_WORKER_SNOWFLAKE_…`."""
 
     model_config = SettingsConfigDict(env_prefix="NOETL_WORKER_SNOWFLAKE_")
 

@@ -65,13 +65,13 @@ def statements_of(text: str) -> list[str]:
 
 
 def uses_files(statement: str) -> bool:
-    """Tell whether a statement would read or write files of the machine that sends it."""
+    """Return whether a statement would read or write files of the machine that sends it."""
     first = next(_words(statement), "")
     return _LETTERS.sub("", first).upper() in {"PUT", "GET"}
 
 
 def has_rows(statement: str) -> bool:
-    """Tell whether a statement's rows are its result, else it is how many rows it changed."""
+    """Return whether the result of a statement is its rows, and not how many rows it changed."""
     first, second = _first_words(statement)
     if first in {"BEGIN", "START"}:
         return second not in _TRANSACTION
@@ -79,7 +79,7 @@ def has_rows(statement: str) -> bool:
 
 
 def leaves_open(statements: Sequence[str]) -> bool:
-    """Tell whether a script begins a transaction and doesn't end it."""
+    """Return whether a script begins a transaction and doesn't end it."""
     is_open = False
     for statement in statements:
         first, second = _first_words(statement)

@@ -34,7 +34,7 @@ class Snowflake(SqlTool):
         self._result_bytes = result_bytes
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
-        """Run statements; with `command` one that fails makes a result with an error."""
+        """Run statements; if one of `command` fails, the result has status ``error``."""
         result = await super().run(config, context)
         data = result.value
         if not isinstance(data, dict) or "statement_0" not in data:
