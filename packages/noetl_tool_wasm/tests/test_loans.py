@@ -29,7 +29,7 @@ def host_of(server: ToolServer) -> str:
 
 
 def lent(*hosts: str, **more: Any) -> JsonObject:
-    """Return what surrounds a step that lends its secret to hosts."""
+    """Return the context of a step that lets its plug-in send its secret to hosts."""
     auth = {"type": "bearer", "credential": "api", **({"hosts": list(hosts)} if hosts else {})}
     return {"auth": {**auth, **more}, "secrets": {"api": SECRET}}
 

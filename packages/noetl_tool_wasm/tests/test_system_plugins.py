@@ -43,7 +43,7 @@ class Control:
 
     @property
     def posted(self) -> list[tuple[str, JsonObject]]:
-        """What was posted, each with the token, as JSON."""
+        """Return the requests posted, each with the token, as JSON."""
         for one in self.edge.asked:
             assert one.method == "POST"
             assert one.headers["authorization"] == f"Bearer {TOKEN}"

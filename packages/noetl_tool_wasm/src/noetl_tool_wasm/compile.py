@@ -27,7 +27,7 @@ _SIGNATURES: Final = {"alloc": (["i32"], ["i32"]), "run": (["i32", "i32"], ["i64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is compiled, and the bounds.
+    """A module to compile, and the bounds.
 
     Attributes:
         is_text: Whether it is WebAssembly's text format.

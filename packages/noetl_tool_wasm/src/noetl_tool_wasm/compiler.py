@@ -20,8 +20,8 @@ from noetl_tool_wasm.kept import Kept
 from noetl_tool_wasm.plugins import Plugin
 
 _QUICK_SECONDS: Final = 2.0
-"""What most modules need less than. Those that need more begin again behind each other, so that
-they keep no other one waiting."""
+"""Processor time that suffices for most modules. Others are compiled again after this time, one
+after the other, so that they keep no other module waiting."""
 _QUICK_AT_ONCE: Final = 2
 _BESIDE_SECONDS: Final = 60.0
 """Of the clock, beside its processor time: other processes have their turns as well."""
@@ -111,7 +111,7 @@ class Compiler:
         except NotCompiled as fault:
             _log.warning("plugin_not_compiled", plugin=plugin.named, reason=str(fault))
             if fault.is_lasting:
-                # So that the next step is told at once.
+                # So that the next step gets the error at once.
                 self._kept.put(key, str(fault), size=0)
             raise
         finally:

@@ -29,7 +29,7 @@ _LOWER: Final = 0xFFFF_FFFF
 
 @dataclass(slots=True)
 class Host:
-    """What surrounds one run. Its functions are called by the run's thread, `stop` by the loop.
+    """State and imports of one run. The run's thread calls its functions, the loop calls `stop`.
 
     Attributes:
         engine: The engine that no other run has now.
@@ -63,7 +63,7 @@ class Host:
 
     @property
     def seconds_left(self) -> float:
-        """What is left of its time."""
+        """Seconds left of the run's time."""
         return self.limits.seconds - (monotonic() - self.began)
 
     def fail(self, why: str) -> None:

@@ -1,10 +1,10 @@
-"""What is kept of plug-ins: that which was used last, within bounds."""
+"""Cache of plug-ins: the values used last, within bounds."""
 
 from collections import OrderedDict
 
 
 class Kept[T]:
-    """Values by key; the one that was used longest ago goes first.
+    """Values by key; the value that was used longest ago goes first.
 
     Args:
         most: values.

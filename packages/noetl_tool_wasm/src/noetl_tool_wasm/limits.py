@@ -1,4 +1,4 @@
-"""What one run may use: the least of what step, plug-in and worker say."""
+"""Limits of one run: the least of those of step, plug-in and worker."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The credential that a step lends to its plug-in's requests, which the module never sees."""
+"""The credential of a step in its plug-in's requests, which the module never sees."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Loan:
 
     @classmethod
     def of(cls, context: ToolContext) -> Self | None:
-        """Return what the `auth` of a step lends; None: nothing.
+        """Return the credential that the `auth` of a step gives; None without one.
 
         Raises:
             ToolError: something is missing, or nobody says where it may go.
@@ -62,7 +62,7 @@ class Loan:
         return cls(name, headers, known, tuple(_spellings(headers.values(), context, credential)))
 
     def may_go_to(self, url: httpx.URL) -> bool:
-        """Whether the credential may be sent to an address.
+        """Return whether the credential may be sent to an address.
 
         Over TLS any port is the host's own. Without it only a port that was named is.
         """
@@ -72,7 +72,7 @@ class Loan:
         )
 
     def without(self, data: bytes) -> bytes:
-        """Return what somebody said without the secret."""
+        """Return an answer without the secret."""
         for text in self.hidden:
             data = data.replace(text.encode(), REDACTED.encode())
         return data

@@ -1,4 +1,4 @@
-"""What a plug-in may ask of others: HTTP to allowed hosts, and values kept for its execution."""
+"""Calls of a plug-in: HTTP to allowed hosts, and values kept for its execution."""
 
 import base64
 import hashlib
@@ -70,7 +70,7 @@ class Services:
         self._prefix = f"plugin.{hashlib.sha256(path.encode()).hexdigest()[:16]}."
 
     async def send(self, asked: bytes, *, seconds: float) -> bytes:
-        """Send a request; the answer tells of a failed connection, too.
+        """Send a request; a failed connection is an answer with an ``error``.
 
         Raises:
             Forbidden: the request can't be read, or goes, or asks for the credential to go, to a
