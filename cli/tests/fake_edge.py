@@ -59,7 +59,7 @@ def failed(node: str, number: int, error: str) -> list[Event]:
 
 @dataclass
 class FakeEdge:
-    """What the edge answers, and what it was asked."""
+    """Answers of the edge, and the requests that it got."""
 
     events: list[Event] = field(default_factory=list)
     status: str = "COMPLETED"
@@ -78,7 +78,7 @@ class FakeEdge:
     resumed_after: list[str] = field(default_factory=list)
     printed: list[dict[str, Any]] = field(default_factory=list)
     are_lines_told: bool = False
-    """Whether somebody has had all that was printed, and its end."""
+    """Whether a client has had all that was printed, and its end."""
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -95,13 +95,13 @@ class FakeEdge:
             return self.events[number] if len(self.events) > number else None
 
     def tell_lines(self) -> None:
-        """Note that somebody has had all that was printed."""
+        """Note that a client has had all that was printed."""
         with self.changed:
             self.are_lines_told = True
             self.changed.notify_all()
 
     def wait_for_lines(self) -> None:
-        """Wait until somebody has had all that was printed, if there is some."""
+        """Wait until a client has had all that was printed, if there is some."""
         with self.changed:
             self.changed.wait_for(lambda: self.is_closed or not self.printed or self.are_lines_told)
 

@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def drain(*_: object) -> None:
-    """Tells who of the others is still there when we are asked to end."""
+    """Print which of the servers are still there when this process is asked to end."""
     servers = {
         "nats": urlsplit(os.environ["NOETL_NATS_URL"]).port,
         "postgres": int(os.environ.get("POSTGRES_PORT", "0")),

@@ -212,7 +212,7 @@ def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: 
 
 
 def test_server_and_worker_start_as_modules(file: Path, data: DataDirectory) -> None:
-    """What the NoETL command line runs for `server start` and `worker start`.
+    """Start the modules that the NoETL command line runs for `server start` and `worker start`.
 
     It doesn't wait for the server, so the worker may well be there first.
     """

@@ -5,7 +5,7 @@ from typing import Self
 
 
 class Exit(IntEnum):
-    """How a command has ended."""
+    """Exit codes of commands."""
 
     DONE = 0, "it was done; what was waited for has completed"
     FAILED = (

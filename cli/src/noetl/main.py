@@ -67,7 +67,7 @@ add_commands(app)
 
 
 def main() -> None:
-    """Run the command; an expected error is told on stderr, with its exit code."""
+    """Run the command; an expected error is printed on stderr, with its exit code."""
     with told_by("noetl-server"):
         answer_shells()
         take_secret_files()

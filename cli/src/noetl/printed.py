@@ -1,4 +1,4 @@
-"""What steps print: live from the event stream, afterwards from the results in the log."""
+"""Output of steps: live from the event stream, afterwards from the results in the log."""
 
 import re
 from collections.abc import Callable, Iterator

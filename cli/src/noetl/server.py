@@ -40,7 +40,7 @@ def start(
         port=port or _port(),
         replicas={"worker": 0},
         outside=servers,
-        # A database of our own is always ours to migrate; another one only when told to.
+        # A database of our own is always ours to migrate; another one only on request.
         migrate=init_db or servers.databases is None,
     )
     serve(plan, ready_timeout=READY_SECONDS)

@@ -1,4 +1,4 @@
-"""What the terminal says of executions that stand, and how one goes on."""
+"""Output about executions that stand still, and commands that have one go on."""
 
 import asyncio
 import json
@@ -157,7 +157,7 @@ def test_one_thing_is_paused_at_a_time(words: list[str]) -> None:
 
 
 class Asked:
-    """An edge that tells one answer after the other, the last one for ever."""
+    """An edge that gives one answer after the other, the last one for ever."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

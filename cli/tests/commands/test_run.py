@@ -295,7 +295,7 @@ async def test_a_stack_that_another_run_starts_meanwhile_is_used(
     with serving(FakeEdge(events=[STARTED, COMPLETED])) as edge, ExitStack() as other:
 
         def outside() -> Outside:
-            """What is asked between the look for a stack and the start of one."""
+            """Start another stack, as if between the look for one and the start of one."""
             other.enter_context(data.hold())
             data.save_state({"url": edge.url, "services": [{"state": "ready"}]})
             return Outside()

@@ -1,4 +1,4 @@
-"""What the doctor hears from the broker and the services behind it."""
+"""Findings of the doctor at the broker and the services behind it."""
 
 import pytest
 from noetl.doctor.broker import look_at_broker

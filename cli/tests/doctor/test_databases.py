@@ -1,4 +1,4 @@
-"""What the doctor reads out of tables, with trouble planted in a real database."""
+"""Findings of the doctor in tables, with trouble planted in a real database."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -110,7 +110,7 @@ _OPEN = (
     ),
     "UPDATE noetl.execution_state SET updated_at = now() WHERE execution_id = {id}",
 )
-"""What makes an execution one that waits."""
+"""Statements that make an execution a waiting one."""
 
 
 async def test_executions_of_which_something_is_open_are_not_stuck(patient: Patient) -> None:

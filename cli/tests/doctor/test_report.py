@@ -1,4 +1,4 @@
-"""What the doctor hears from the edge, and how it tells what it has found."""
+"""Findings of the doctor at the edge, and its report about findings."""
 
 from pathlib import Path
 

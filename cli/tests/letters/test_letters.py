@@ -1,4 +1,4 @@
-"""What was given up: listed, put back onto its subject once, dropped."""
+"""Dead letters and parked rows: listed, put back onto their subject once, dropped."""
 
 import orjson
 import pytest

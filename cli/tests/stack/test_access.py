@@ -1,4 +1,4 @@
-"""Which processes of a local stack are told what about logins."""
+"""Variables about logins that the processes of a local stack get."""
 
 import re
 

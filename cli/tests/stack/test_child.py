@@ -1,4 +1,4 @@
-"""A process under supervision: one that hangs, one that does not end."""
+"""A process under supervision: hanging, slow to end, or ill."""
 
 import asyncio
 import sys

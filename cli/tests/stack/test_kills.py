@@ -1,4 +1,4 @@
-"""Whatever is killed comes back, and what was written before is there after."""
+"""Killed processes come back, and what was written before is there after."""
 
 import os
 import signal

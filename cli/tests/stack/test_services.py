@@ -1,4 +1,4 @@
-"""What services are told, and where servers of one's own are."""
+"""Variables that services get, and addresses of the user's own servers."""
 
 import subprocess
 import sys

@@ -50,7 +50,7 @@ def _running(data: DataDirectory, identity: Identity) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # A Ctrl-C is told to us alone: what was begun is put back before the server ends.
+            # A Ctrl-C reaches this process alone: what was begun is put back before the end.
             start_new_session=True,
         )
     try:

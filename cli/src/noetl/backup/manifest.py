@@ -1,4 +1,4 @@
-"""What a backup consists of: a folder with a dump of each database and `manifest.json`."""
+"""Parts of a backup: a folder with a dump of each database and `manifest.json`."""
 
 import hashlib
 from pathlib import Path
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a backup's manifest; `compare_files` reads what it tells of.
+    """Read a backup's manifest; `compare_files` reads the files that it lists.
 
     Raises:
         StackError: it isn't there, or isn't legible.

@@ -35,7 +35,7 @@ def open_part(
 
 @contextmanager
 def told(name: str, address: DatabaseAddress) -> Iterator[None]:
-    """Turn an error of a database into one that says which.
+    """Name the database in the errors that it causes in a block.
 
     Raises:
         StackError: the block failed at the database.

@@ -27,7 +27,7 @@ _CONNECT_SECONDS = 30.0
 
 @dataclass
 class Restored:
-    """What is there now: executions that go on, and messages to executions that go out again."""
+    """Result of a restore: executions that go on, and messages to executions that go out again."""
 
     running: int = 0
     messages: int = 0
@@ -140,7 +140,7 @@ def _newest(dumps: Mapping[str, Dump]) -> str:
 
 
 async def _server_of(name: str, address: DatabaseAddress) -> int:
-    """Return the major version of the server of a database that nobody uses."""
+    """Return the major version of a database's server; refuse if others are connected."""
     with told(name, address):
         async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
             await _refuse_sessions(database, name, address)

@@ -54,7 +54,7 @@ async def end(parts: Parts, *, name: str) -> None:
 
 
 async def settle(parts: Parts, *, name: str) -> str | None:
-    """Bring an interrupted run to the end that it can have; nobody may be connected.
+    """Bring an interrupted run to the end that it can have; no session may be connected.
 
     Returns:
         What was done: None when nothing was to do.

@@ -65,7 +65,7 @@ class Tool:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             umask=0o077,
-            # A Ctrl-C is told to us alone, who end it in order.
+            # A Ctrl-C reaches this process alone, which ends the child in order.
             start_new_session=True,
         )
         try:

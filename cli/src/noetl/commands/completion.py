@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-# What `--show-completion` is made of, which would guess the shell instead of being told.
+# Parts of `--show-completion`, which would guess the shell instead of taking its name.
 from typer.completion import (  # type: ignore[attr-defined]
     completion_init,
     get_completion_script,

@@ -42,7 +42,7 @@ def run(
     """Run a playbook and follow it live; the result goes to stdout.
 
     The playbook becomes the newest version of its path. One with errors is not run and becomes
-    none: they are told as `validate` tells them.
+    none: they are reported as by `validate`.
 
     Exit code 0 when it completed, 3 when it completed with soft errors, 1 when it failed or was
     cancelled, 130 after Ctrl-C, which cancels the execution.

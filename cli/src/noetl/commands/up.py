@@ -96,7 +96,7 @@ async def _serve(plan: StackPlan, *, ready_timeout: float) -> None:
 
 
 def summary(supervisor: Supervisor) -> str:
-    """Where everything listens, on one screen."""
+    """Return the addresses of all processes, on one screen."""
     rows = [(c.spec.name, f"127.0.0.1:{c.spec.port}", str(c.pid)) for c in supervisor.children]
     if supervisor.plan.outside.nats_url:
         rows.insert(0, ("nats", "as NOETL_NATS_URL says", "-"))
@@ -120,7 +120,7 @@ def summary(supervisor: Supervisor) -> str:
 
 
 def first_login(key: str) -> str:
-    """How to log in at a stack that others reach; its key is shown this once."""
+    """Return the text about logins at a stack that others reach; its key is shown this once."""
     return "\n".join(
         [
             "  Callers must log in here. The key of an administrator, shown this once:",

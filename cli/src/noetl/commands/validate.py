@@ -31,7 +31,7 @@ def validate(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell everything that is wrong or without effect in documents; exit code 1 for errors."""
+    """Report everything that is wrong or without effect in documents; exit code 1 for errors."""
     from noetl_engine.documents import lint_document  # noqa: PLC0415 -- the engine loads slowly
 
     more_kinds = PlaybookSettings().more_kinds()

@@ -1,1 +1,1 @@
-"""What is wrong with a system: looked for at its edge, its broker, its databases and services."""
+"""Diagnosis of a system: checks of its edge, its broker, its databases and services."""

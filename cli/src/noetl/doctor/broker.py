@@ -1,4 +1,4 @@
-"""What the broker says: streams, durables and dead letters."""
+"""Checks of the broker: streams, durables and dead letters."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the tables of a shard and of the cluster say."""
+"""Checks of the tables of a shard and of the cluster."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -46,7 +46,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """How findings call it, without a password."""
+        """Name of the database in findings, without a password."""
         host, port, database = self.address.place
         held = "the cluster" if self.shard is None else f"shard {self.shard}"
         return f"database {database} of {held} at {host}:{port}"
@@ -68,7 +68,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """What the cluster's tables say about who works.
+    """Workers and pauses, as the cluster's tables have them.
 
     Attributes:
         workers: name, pool and silence of each.
@@ -144,7 +144,7 @@ def look_at_pools(roll: Roll, demand: Mapping[str, Demand]) -> list[Finding]:
 
 
 def notes_on_pauses(roll: Roll, demand: Mapping[str, Demand]) -> list[str]:
-    """Tell what somebody has paused, which is no trouble."""
+    """Return notes about the pauses of pools and paths, which are no trouble."""
     notes = []
     for (kind, name), reason in roll.pauses.items():
         text = f"{kind} {name} is paused" + (f": {reason}" if reason else "")

@@ -1,4 +1,4 @@
-"""What the edge answers to a client."""
+"""Checks of the edge, made as its clients."""
 
 import os
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ _CONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """What is known of a system; what is None can't be looked at.
+    """A system to examine; a part that is None can't be looked at.
 
     Attributes:
         processes: of a local stack.

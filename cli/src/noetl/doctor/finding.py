@@ -8,18 +8,18 @@ from noetl_contract.json import JsonObject
 
 
 class Severity(IntEnum):
-    """How bad it is; the number is the exit code of the command."""
+    """Severity of a finding; the number is the exit code of the command."""
 
     HEALTHY = 0
     WARNING = 2
-    """It gets worse, or somebody should look."""
+    """It gets worse, or an operator should look."""
     CRITICAL = 3
     """Work stands still or is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What all findings of one code have in common.
+    """Properties that all findings of one code share.
 
     Attributes:
         severity: how bad it is.
@@ -218,7 +218,7 @@ class Finding:
 
     @property
     def kind(self) -> Kind:
-        """What it has in common with others of its code."""
+        """Properties that it shares with others of its code."""
         return KINDS[self.code]
 
     @property
@@ -238,7 +238,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what was found.
+    """Parts of a system that were looked at, and the findings there.
 
     Attributes:
         left_out: what was not looked at, with the reason.
@@ -262,7 +262,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """That of the worst finding; 1 where nothing was looked at, of which nobody knows."""
+        """Exit code of the worst finding; 1 where nothing was looked at."""
         return int(self.severity) if self.looked_at else 1
 
     def ranked(self) -> list[Finding]:

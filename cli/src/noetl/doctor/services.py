@@ -1,4 +1,4 @@
-"""Whether the services answer, and whether the catalog can open secrets."""
+"""Checks that services answer, and that the catalog can open secrets."""
 
 import asyncio
 

@@ -26,11 +26,11 @@ _ENDS = frozenset({"command.completed", "command.failed"})
 
 
 class Asker:
-    """Asks for one wait after the other; one that has ended meanwhile is asked no more.
+    """Prompts for the signals of waits, one wait at a time; a wait that has ended is left out.
 
     Args:
         edge: gets the signals.
-        view: stands aside while somebody types.
+        view: leaves the terminal free during a prompt.
         execution_id: the execution that is followed.
     """
 
@@ -145,7 +145,7 @@ def _told(value: Json) -> str:
 
 
 async def _line(prompt: str) -> str:
-    """Return what is typed, without a thread that nobody could end.
+    """Return a line from the terminal, without a thread that can't be ended.
 
     Raises:
         EOFError: nothing more will be typed.

@@ -62,7 +62,7 @@ class Edge:
         return started.execution_id
 
     async def cancel(self, execution_id: str, reason: str) -> None:
-        """Asks for the execution's cancellation; one that has ended already is fine."""
+        """Cancel the execution; one that has ended already is fine."""
         try:
             with _telling():
                 await self._client.cancel(execution_id, reason, cascade=True)
@@ -90,12 +90,12 @@ class Edge:
         return str((await self.standing(execution_id)).get("status"))
 
     async def standing(self, execution_id: str) -> JsonObject:
-        """Return how the execution stands, as the status route tells it."""
+        """Return the answer of the execution's status route."""
         body = await self._ask(f"/api/executions/{execution_id}/status")
         return body if isinstance(body, dict) else {}
 
     async def why(self, execution_id: str) -> Json:
-        """Return what an execution waits for, as the server tells it."""
+        """Return the server's answer about what an execution waits for."""
         return await self._ask(f"/api/executions/{execution_id}/why")
 
     async def events(self, execution_id: str) -> AsyncIterator[JsonObject]:
@@ -105,7 +105,7 @@ class Edge:
         is no stream, the detail route is polled.
 
         Raises:
-            StackError: the edge stayed away for longer than our patience.
+            StackError: the edge stayed away for longer than the timeout.
         """
         try:
             async with aclosing(self._client.stream(execution_id)) as stream:

@@ -231,7 +231,7 @@ class Job:
         return Exit.FAILED
 
     def _refused(self, reason: str) -> int:
-        """Tell what is wrong with the playbook: first what helps, then the contract's message."""
+        """Print the problems of the playbook: first the linter's, then the contract's message."""
         for finding in lint(self.text, more_kinds=PlaybookSettings().more_kinds()):
             if finding.severity is not Severity.ERROR:
                 continue

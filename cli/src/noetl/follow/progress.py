@@ -1,4 +1,4 @@
-"""What the terminal shows of an execution, folded from its events. Pure."""
+"""Progress of an execution on the terminal, folded from its events. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ from noetl_contract.json import Json, JsonObject
 
 
 class StepState(StrEnum):
-    """Where a step is."""
+    """State of a step."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -39,7 +39,7 @@ class StepProgress:
         return self.expected is not None
 
     def seconds(self, now: datetime | None) -> float:
-        """How long the last run took, or takes until now."""
+        """Return the seconds that the last run took, or takes until now."""
         until = self.ended_at or now
         if self.began_at is None or until is None:
             return 0.0
@@ -78,7 +78,7 @@ class Progress:
 
     @property
     def result(self) -> Json:
-        """What the step that finished last returned."""
+        """Result of the step that finished last."""
         return self.steps[self.last_result_of].result if self.last_result_of else None
 
     def _apply_to(self, step: StepProgress, kind: str, event: JsonObject) -> None:
@@ -138,7 +138,7 @@ def _context(event: JsonObject) -> JsonObject:
 
 
 def _is_late(event: JsonObject) -> bool:
-    """Tell whether it is a report of a run that was over, kept for the record only."""
+    """Return whether it is a report of a run that was over, kept for the record only."""
     meta = event.get("meta")
     return isinstance(meta, dict) and meta.get("late") is True
 

@@ -45,7 +45,7 @@ class UnreachableError(StackError):
 def server_of(url: str | None, *, token: str | None, data: Path | None) -> Iterator["Client"]:
     """Connect to the server that is named, else to the local stack of the data directory.
 
-    What goes wrong in the block with a call is told with the next command to type.
+    An error of a call in the block names the next command to type.
 
     Raises:
         StackError: there is no local stack or it doesn't run, or a call has failed.
@@ -110,7 +110,7 @@ def address_of(url: str | None, token: str | None, data: Path | None) -> tuple[s
 def server_named(url: str | None, data: Path | None) -> str | None:
     """Return the server of the option or the variable; None means the local stack.
 
-    A data directory that is named on the command line is more telling than a variable, and the
+    A data directory that is named on the command line counts before a variable, and the
     address of the local stack itself is no other server: it has the stack's key.
     """
     if url:
@@ -130,7 +130,7 @@ def token_of(given: str | None, directory: DataDirectory | None = None) -> str:
 
 
 def told(error: "ClientError") -> StackError:
-    """Return the error as it is told at a terminal, with what to type next."""
+    """Return the error as a terminal shows it, with the next command to type."""
     from noetl_client import Busy, Forbidden, LoginNeeded, Refused, Unreachable  # noqa: PLC0415
 
     text = str(error)

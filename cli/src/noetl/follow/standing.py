@@ -1,4 +1,4 @@
-"""How an execution stands, for people: what failed first, soft errors, and why nothing moves."""
+"""State of an execution, for people: what failed first, soft errors, and why nothing moves."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from noetl.follow.edge import Edge
 
 QUIET_SECONDS = 3.0
-"""Without news for so long somebody wonders."""
+"""Seconds without an event after which the reason is shown."""
 # These mean that all is well: a tool runs.
 _AT_WORK = frozenset({"running", "claimed", "ended"})
 _MOST_TOLD = 3
@@ -63,7 +63,7 @@ def execution_lines(execution_id: str, standing: JsonObject, why: Json) -> Itera
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One reason as the server tells it."""
+    """One reason in the server's answer."""
 
     code: str
     step: str

@@ -1,4 +1,4 @@
-"""How an execution looks on the terminal: plain lines here, the live table in `live`.
+"""Displays of an execution on the terminal: plain lines here, the live table in `live`.
 
 Everything goes to stderr; stdout is for the result alone, which `print_result` prints.
 """
@@ -29,7 +29,7 @@ class View(Protocol):
         """Show a line that a step has printed."""
 
     def aside(self) -> AbstractContextManager[object]:
-        """Leave the terminal to somebody who types, for the block."""
+        """Leave the terminal free for input, for the block."""
 
 
 class PlainView:

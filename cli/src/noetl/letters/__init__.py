@@ -1,1 +1,1 @@
-"""What was given up: dead letters of the broker, and parked rows of the outbox."""
+"""Dead letters of the broker, and parked rows of the outbox."""

@@ -15,10 +15,10 @@ class Letter:
     Attributes:
         name: number in the stream, or `shard/number` of a row.
         subject: of the original; None for a row that never had one.
-        execution_id: to which it belongs, if it tells one.
+        execution_id: to which it belongs, if it names one.
         reason: why it was given up.
         tries: how often it was delivered, or published.
-        first_at: when the original was stored; None where nobody noted it.
+        first_at: when the original was stored; None where that wasn't noted.
         last_at: when it was given up.
         hindrance: why it can't be replayed; None when it can.
         body: what it says; None in lists.
@@ -53,7 +53,7 @@ class Page:
 
 
 def is_row(name: str) -> bool:
-    """Whether a name is that of a row of an outbox.
+    """Return whether a name is that of a row of an outbox.
 
     Raises:
         StackError: it is no name at all.

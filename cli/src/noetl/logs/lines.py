@@ -50,7 +50,7 @@ class Line:
 
 
 class Wanted:
-    """Tells the lines of an execution, or of one of its steps.
+    """Filter for the lines of an execution, or of one of its steps.
 
     A line belongs to an execution whose id it holds anywhere as a whole number: lines of the
     broker and the database name it in subjects and statements only.

@@ -1,4 +1,4 @@
-"""What the steps of an execution have printed, as lines of a log."""
+"""Output of the steps of an execution, as lines of a log."""
 
 import asyncio
 import json

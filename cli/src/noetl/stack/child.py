@@ -14,7 +14,7 @@ from noetl.stack.process import birth, send
 
 
 class ChildState(StrEnum):
-    """Where a process is in its life."""
+    """State of a process in its life."""
 
     STARTING = "starting"
     READY = "ready"
@@ -30,7 +30,7 @@ async def _always(_: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """What is wrong with a process that answers, and whether a new start helps."""
+    """Trouble of a process that answers, and whether a new start helps."""
 
     text: str
     restart_helps: bool
@@ -42,7 +42,7 @@ async def _well(_: int) -> Ailment | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ChildSpec:
-    """How to run one process.
+    """Command line, environment and checks of one process.
 
     Attributes:
         name: unique in the stack, also the name of its log file.
@@ -53,7 +53,7 @@ class ChildSpec:
         prepare: blocking work before each start, done in a thread.
         is_ready: whether the process with this pid is itself and does its work.
         is_alive: whether it makes progress; one that doesn't for long is killed.
-        ailment: what is wrong with it although it answers; it is started again where that helps.
+        ailment: its trouble although it answers; it is started again where that helps.
         stop_signal: asks it to drain.
         stop_grace_seconds: how long that may take.
         start_patience_seconds: how long it may take to become ready once.
@@ -75,7 +75,7 @@ class ChildSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How fast the watch of a process looks and reacts."""
+    """Intervals and timeouts of the supervision of a process."""
 
     first_backoff_seconds: float = 0.05
     longest_backoff_seconds: float = 5.0
@@ -223,7 +223,7 @@ class Child:
                 return
 
     def _suffer(self, ailment: Ailment) -> None:
-        """Tell what is wrong, once."""
+        """Report a trouble, once."""
         if self.trouble != ailment.text:
             self.trouble = ailment.text
             self.changed(self)

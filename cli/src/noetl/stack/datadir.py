@@ -1,4 +1,4 @@
-"""The data directory of a local stack: who holds it, its secrets and ports, its state and logs."""
+"""The data directory of a local stack: its lock, its secrets and ports, its state and logs."""
 
 import base64
 import fcntl
@@ -47,10 +47,10 @@ class StackState(TypedDict):
 
 @dataclass
 class Identity:
-    """What a stack keeps over restarts. Holds secrets: the file is readable by its owner only.
+    """Secrets and ports that a stack keeps over restarts, in a file that only its owner can read.
 
     Attributes:
-        name: also the NATS server's name, by which clients tell it from others.
+        name: also the NATS server's name, by which clients recognise it.
         nats_password: of the operator at the embedded NATS.
         postgres_password: of the embedded PostgreSQL.
         encryption_key: for stored credentials, base64 of 32 bytes.
@@ -62,7 +62,7 @@ class Identity:
         shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
         admin_key: API key of an administrator, where callers must log in.
         worker_key: API key of the stack's own workers, likewise.
-        is_admin_key_shown: whether somebody has seen the administrator's key.
+        is_admin_key_shown: whether the administrator's key was shown.
     """
 
     name: str
@@ -147,12 +147,12 @@ class DataDirectory:
                 path.chmod(mode)
 
     def is_held(self) -> bool:
-        """Whether a living stack holds the directory."""
+        """Return whether a living stack holds the directory."""
         return _is_locked(self._lock, fcntl.LOCK_SH)
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Tells whoever holds the directory that his stack is needed during the block."""
+        """Mark the directory's stack as needed, for the block."""
         handle = os.open(self._users, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH)
@@ -161,7 +161,7 @@ class DataDirectory:
             os.close(handle)
 
     def is_used(self) -> bool:
-        """Whether somebody else needs the stack of the directory."""
+        """Return whether another process needs the stack of the directory."""
         return _is_locked(self._users, fcntl.LOCK_EX)
 
     def identity(self) -> Identity:

@@ -1,4 +1,4 @@
-"""What can go wrong with the local stack, in words for the person at the terminal."""
+"""Errors of the local stack, in words for the person at the terminal."""
 
 import sys
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
     """Return a free TCP port, none of those in `taken` nor one that was given a moment ago.
 
     Below the range from which the kernel gives ports to outgoing connections: there a server that
-    restarts could find its port lent out, to one of its own waiting clients for example.
+    restarts could find its port taken, by one of its own waiting clients for example.
     """
     for _ in range(1000):
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
@@ -55,7 +55,7 @@ def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
 
 
 def _claim(port: int) -> bool:
-    """Keep a port from whoever looks for one on this machine, until somebody listens there.
+    """Keep a port from other callers of `free_port` on this machine, until a server listens there.
 
     By a name that the kernel gives once, and forgets with the process.
     """
@@ -73,7 +73,7 @@ def _claim(port: int) -> bool:
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen on the port, counting connections that linger as free."""
+    """Return whether a server could listen on the port; connections that linger count as free."""
     return trouble_with_port(port, host) is None
 
 
@@ -89,7 +89,7 @@ def trouble_with_port(port: int, host: str) -> OSError | None:
 
 
 def birth(pid: int) -> str | None:
-    """Return a token that tells two processes with the same pid apart; None without a process.
+    """Return a token that distinguishes two processes with the same pid; None without a process.
 
     Zombies count as gone. Without `/proc` the token only says that the process exists.
     """

@@ -1,4 +1,4 @@
-"""What processes a stack consists of, and what each is told."""
+"""Processes of a stack, and the environment of each."""
 
 import os
 import re
@@ -34,9 +34,9 @@ KEEPER = "catalog"
 _KEY = "NOETL_ENCRYPTION_KEY"
 _COMMAND_KEY = "NOETL_COMMAND_KEY"
 
-# Who makes the capabilities of commands, and who checks them.
+# Services that make the capabilities of commands, or check them.
 _WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
-# What the catalog alone is told.
+# Variables that the catalog alone gets.
 _SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
 _KEY_LOGINS = ("NOETL_NATS_NKEY_SEED", "NOETL_NATS_CREDS")
@@ -118,7 +118,7 @@ class Replica:
     """The shard it serves, in a stack with several."""
 
     def command(self) -> list[str]:
-        """How to start it."""
+        """Command line that starts it."""
         return [sys.executable, "-m", self.module]
 
 
@@ -139,7 +139,7 @@ def replicas(
 
 
 def has_tls(environment: Mapping[str, str]) -> bool:
-    """Whether the edge is given a certificate, and so speaks HTTPS."""
+    """Return whether the edge is given a certificate, and so speaks HTTPS."""
     return bool(environment.get("NOETL_TLS_CERT") and environment.get("NOETL_TLS_KEY"))
 
 
@@ -200,7 +200,7 @@ def environment_of(
     defaults = {
         "NOETL_PUBLIC_SERVER_URL": public,
         "NOETL_LOG_FORMAT": "json",
-        # Below the supervisor's own patience, after which it kills.
+        # Below the supervisor's own timeout, after which it kills.
         "NOETL_SHUTDOWN_GRACE_SECONDS": "15",
     }
     if replica.service == WORKER:
@@ -229,7 +229,7 @@ def environment_of(
         fixed["NOETL_SHARD_COUNT"] = str(len(databases.shards))
     if replica.shard is not None:
         fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
-    # Who has no business in the database isn't told where it is.
+    # Services that don't use the database don't get its address.
     database = {} if replica.service in FRONT else databases.environment
     inherited = _inherited(replica, nats_url)
     fixed |= access.of_service(replica.service, inherited)
@@ -248,7 +248,7 @@ def _inherited(replica: Replica, nats_url: str) -> dict[str, str]:
 
 
 def _is_for(replica: Replica, variable: str) -> bool:
-    """Whether a process gets a variable of our own environment."""
+    """Return whether a process gets a variable of our own environment."""
     if _is_replaced(variable):
         return False
     if variable == _COMMAND_KEY:
@@ -257,7 +257,7 @@ def _is_for(replica: Replica, variable: str) -> bool:
 
 
 def _is_replaced(variable: str) -> bool:
-    """Whether a variable leads to a server; services are told what the stack found out."""
+    """Return whether a variable leads to a server; services get the stack's value instead."""
     if variable in {"NATS_USER", "NATS_PASSWORD"}:
         return True
     return variable.startswith("POSTGRES_") or variable in {"NOETL_SHARDS", "NOETL_CLUSTER_DSN"}
@@ -280,7 +280,7 @@ def _nats_url(env: Mapping[str, str]) -> str | None:
 
 
 def _names_brokers(url: str) -> bool:
-    """Whether all addresses of a list can be those of brokers; the first one says how to speak."""
+    """Return whether all addresses of a list can be those of brokers; the first needs a scheme."""
     try:
         servers = [urlsplit(one) for one in NatsSettings(nats_url=SecretStr(url)).nats_servers()]
         is_told = url.partition("://")[0] in _BROKER_SCHEMES

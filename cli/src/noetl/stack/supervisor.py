@@ -33,7 +33,7 @@ CRASHES_THAT_MEAN_BROKEN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class StackPlan:
-    """What to start.
+    """Settings with which a stack is started.
 
     Attributes:
         data: where everything is kept.
@@ -44,7 +44,7 @@ class StackPlan:
         shards: of the embedded PostgreSQL; None takes the recorded number, or one.
         migrate: whether to bring the schema up to date.
         modules: what to run as each service.
-        nats_monitor: whether the embedded NATS tells about itself over HTTP, on loopback.
+        nats_monitor: whether the embedded NATS has its HTTP monitoring on, on loopback.
     """
 
     data: DataDirectory
@@ -130,7 +130,7 @@ class Supervisor:
             child.kill()
 
     async def stop(self) -> None:
-        """Drains: first who takes work from outside, then the other services, then the servers."""
+        """Stop all: first the edge and the workers, then the other services, then the servers."""
         front = {r.name for r in self.processes if r.service in FRONT}
         back = {r.name for r in self.processes} - front
         waves = (

@@ -414,7 +414,7 @@ def test_the_server_is_that_of_the_option_then_the_variable_then_the_local_stack
         assert address_of("https://given/", None, None) == ("https://given", "")
         assert address_of(None, "nk_1", None) == ("https://far", "nk_1")
         assert address_of(None, None, tmp_path / "data") == ("http://127.0.0.1:8082", "nk_local")
-        # What `env` has told of this stack names this stack, with its key.
+        # The address that `env` prints is that of this stack, with its key.
         monkeypatch.setenv("NOETL_SERVER_URL", "http://127.0.0.1:8082")
         assert server_named(None, None) is None
         assert address_of(None, None, None) == ("http://127.0.0.1:8082", "nk_local")

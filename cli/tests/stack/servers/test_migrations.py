@@ -1,4 +1,4 @@
-"""Migrations beside others who hold locks."""
+"""Migrations beside sessions that hold locks."""
 
 import subprocess
 from pathlib import Path

@@ -31,7 +31,7 @@ class _Document:
     text: str
     kind: str
     told: set[str] = field(default_factory=set)
-    """What the linter has said about it."""
+    """Messages of the linter about it."""
 
 
 def register(
@@ -52,9 +52,9 @@ def register(
 ) -> None:
     """Register documents: playbooks, schedules, triggers, subscriptions, plug-ins.
 
-    Problems are told with file, line and column, and a document with errors is not registered. Of
-    a folder the files are taken that begin as a document does, playbooks first. Exit code 1 when
-    one was not registered.
+    Problems are reported with file, line and column, and a document with errors is not
+    registered. Of a folder the files are taken that begin as a document does, playbooks first. Exit
+    code 1 when one was not registered.
     """
     from noetl_engine.documents import lint_document  # noqa: PLC0415 -- the engine loads slowly
 
@@ -83,7 +83,7 @@ def register(
 
 
 def _registered(server: "Client", document: _Document) -> dict[str, object] | None:
-    """Register a document; one that is refused is told, and stops none of the others."""
+    """Register a document; a refusal is reported, and stops none of the others."""
     from noetl_client import Invalid, NotFound  # noqa: PLC0415 -- the HTTP client loads slowly
 
     try:
@@ -137,7 +137,7 @@ def _in_order(documents: Iterable[_Document]) -> list[_Document]:
 
 
 def _kind_of(text: str) -> str | None:
-    """Return the kind that a document says, "" for one that can't be read; None if it is none."""
+    """Return the kind of a document, empty if it can't be read; None for another text."""
     from noetl_engine.playbook.errors import DecodeError  # noqa: PLC0415 -- as above
     from noetl_engine.playbook.yaml import MapNode, compose  # noqa: PLC0415
 

@@ -30,7 +30,7 @@ _LONGEST_CAUSE = 60
 
 
 class Listed(StrEnum):
-    """What `list` lists."""
+    """Lists that `list` can print."""
 
     EXECUTIONS = "executions"
     PLAYBOOKS = "playbooks"
@@ -253,7 +253,7 @@ def cancel(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel executions; each that can't be is told, and the others are cancelled all the same."""
+    """Cancel executions; each refusal is reported, and the others are cancelled all the same."""
     from noetl_client import Refused  # noqa: PLC0415 -- the HTTP client loads slowly
 
     done, refused = [], 0

@@ -1,4 +1,4 @@
-"""`failures`: what failed and nobody has looked at yet, by what it has in common."""
+"""`failures`: failed executions that were not handled yet, grouped by fingerprint."""
 
 from typing import Annotated
 

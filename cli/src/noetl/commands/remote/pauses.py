@@ -48,7 +48,7 @@ def resume(
     server_url: ServerOption = None,
     token: TokenOption = None,
 ) -> None:
-    """Take a pause back: what was withheld is handed out."""
+    """Take a pause back: the commands that it withheld are dispatched."""
     kind, name = _target(execution, path, pool)
     if reason is not None and kind != "execution":
         raise StackError(f"--reason: the end of a pause of a {kind} has none")
@@ -67,7 +67,7 @@ def pauses(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the paths and pools that are paused; `status EXECUTION` tells of an execution."""
+    """List the paths and pools that are paused; `status EXECUTION` shows that of an execution."""
     with server_of(server_url, token=token, data=data) as server:
         answer = server.pauses.list()
     if as_json:

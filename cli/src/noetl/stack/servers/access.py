@@ -1,4 +1,4 @@
-"""Whether callers of the edge must log in, and the keys that a local stack makes for itself."""
+"""Logins at the edge of a local stack, and the keys that the stack makes for itself."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ _ID_BYTES, _SECRET_BYTES = 6, 32
 
 @dataclass(frozen=True, slots=True)
 class StackAccess:
-    """What the processes of a stack are told about logins.
+    """Settings about logins that the processes of a stack get.
 
     Attributes:
         is_on: whether callers must log in.
@@ -75,7 +75,7 @@ def stack_access(
 
 
 def needs_login(host: str, environment: Mapping[str, str]) -> bool:
-    """Whether callers must log in at an edge that is bound to an address."""
+    """Return whether callers must log in at an edge that is bound to an address."""
     mode = environment.get("NOETL_AUTH", "auto").strip().lower() or "auto"
     return mode == "on" or (mode == "auto" and host not in _LOOPBACK)
 

@@ -25,7 +25,7 @@ class Databases:
     Attributes:
         shards: one per shard, in order.
         cluster: for what belongs to the cluster as a whole; may be a shard's.
-        is_sharded: whether services are told by the shard map, not by ``POSTGRES_*``.
+        is_sharded: whether services get the shard map, not ``POSTGRES_*``.
     """
 
     shards: tuple[DatabaseAddress, ...]
@@ -51,7 +51,7 @@ class Databases:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What services with a database are told."""
+        """Variables that services with a database get."""
         if not self.is_sharded:
             return self.cluster.environment
         return {

@@ -15,7 +15,7 @@ DEDICATED_USER = "noetl-postgres"
 
 @dataclass(frozen=True)
 class ServerUser:
-    """How to become the user that runs PostgreSQL.
+    """User of the operating system that runs PostgreSQL.
 
     Attributes:
         switch: words in front of a program; empty when no switch is needed.

@@ -19,7 +19,7 @@ _PAUSES = (0.5, 1, 2, 4, 8, 16)
 
 
 def folder() -> Path:
-    """Where the migration files are: in the installed package, or at the top of the checkout."""
+    """Return the folder of the migrations: in the installed package, or on top of the checkout."""
     package = Path(__file__).resolve().parents[2]
     for candidate in (package / "migrations", package.parents[2] / "migrations"):
         if candidate.is_dir():

@@ -53,7 +53,7 @@ class NatsInstance:
 
     @property
     def url(self) -> str:
-        """Address with the login of the operator, who may do everything."""
+        """Address with the login of the operator, which has all rights."""
         return self.url_of(OPERATOR)
 
     def url_of(self, user: str) -> str:
@@ -62,7 +62,7 @@ class NatsInstance:
 
     @property
     def store(self) -> Path:
-        """Where JetStream keeps its files."""
+        """Folder in which JetStream keeps its files."""
         return self.directory / "jetstream"
 
     def prepare(self) -> None:
@@ -78,7 +78,7 @@ class NatsInstance:
         return with_parent_death(program, signal_name="TERM")
 
     def is_ready(self) -> bool:
-        """Whether *this* server answers, accepts the password, and has JetStream running."""
+        """Return whether *this* server answers, accepts the password, and has JetStream running."""
         try:
             with NatsProbe(self.url) as probe:
                 if probe.info.get("server_name") != self.name:

@@ -1,4 +1,4 @@
-"""A few lines of the NATS protocol for asking a server who it is, without an event loop."""
+"""A few lines of the NATS protocol to ask a server for its identity, without an event loop."""
 
 import json
 import secrets

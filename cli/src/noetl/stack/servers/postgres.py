@@ -100,7 +100,7 @@ class PostgresInstance:
         return with_parent_death(program, signal_name="INT", user_switch=server_user().switch)
 
     def is_ready(self, pid: int) -> bool:
-        """Whether the process with this pid is the server of this directory and accepts clients.
+        """Return whether the process with this pid is this directory's server and accepts clients.
 
         The server writes its pid and status into its data directory only after it owns the
         directory and the port, so no other server can be mistaken for it.

@@ -1,4 +1,4 @@
-"""Who else is connected to a database that has to stand still."""
+"""Sessions of others at a database that has to stand still."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -37,6 +37,6 @@ async def last_answer[Answer](ask: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def sessions_left(database: Statements) -> str | None:
-    """Return who else is connected to a database and stays so, for people; None for nobody."""
+    """Return the other sessions that stay at a database, for people; None without any."""
     sessions = await last_answer(lambda: database.fetch_text(_OTHERS))
     return ", ".join(f"{row['number']} of {row['program']}" for row in sessions) or None

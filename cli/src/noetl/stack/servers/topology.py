@@ -56,7 +56,7 @@ async def connected(
             async with asyncio.timeout(seconds):
                 bus = await cleanup.enter_async_context(connect(settings, name=name))
         except (TimeoutError, NoetlError) as error:
-            # The client only goes on trying; a bare connection is told what is wrong.
+            # The client only goes on trying; a bare connection gets the reason.
             reason = await asyncio.to_thread(_why, nats_url)
             text = reason or f"NATS did not answer within {seconds:.0f} s: {error}".rstrip(": ")
             raise BrokerUnreachable(text) from None
