@@ -1,4 +1,4 @@
-"""How the tests are spread over processes (``make test`` starts three)."""
+"""Distribution of the tests over processes (``make test`` starts three)."""
 
 import gc
 import signal

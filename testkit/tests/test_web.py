@@ -1,4 +1,4 @@
-"""The stand-in server gives what it is told to, and keeps what it was sent."""
+"""The stand-in server gives the answers that it was set to, and keeps its requests."""
 
 import threading
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ INNER JOIN pg_namespace AS n ON c.relnamespace = n.oid
 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 """
 
-# Row versions tell of every change by DDL. Not so in pg_class and pg_index, which TRUNCATE and
+# Row versions show every change by DDL. Not so in pg_class and pg_index, which TRUNCATE and
 # ANALYZE write too.
 _DEFINITIONS = f"""
 SELECT concat_ws(' ', 'class', oid, relname, relkind, relowner, relacl, reloptions, relrowsecurity)
@@ -66,7 +66,7 @@ WHERE datname = current_database()
 
 
 class UsedDatabases:
-    """Copies of one migrated database, lent to one test at a time."""
+    """Copies of one migrated database, each used by one test at a time."""
 
     def __init__(self, server: PostgresServer, template: str) -> None:
         self._server = server
@@ -79,7 +79,7 @@ class UsedDatabases:
 
     @contextmanager
     def lent(self) -> Iterator[Database]:
-        """Lend a database that is as a new one; during the block nobody else gets it."""
+        """Give a database that is as a new one; during the block no other caller gets it."""
         database = self._reused() or self._server.create(self._template)
         try:
             yield database

@@ -176,7 +176,7 @@ def _few_authorities() -> Iterator[None]:
 def _short_tracebacks() -> None:
     """Log errors as the interpreter shows them.
 
-    Unless told otherwise structlog draws each with frames, colours and all variables: up to a
+    Without this structlog draws each with frames, colours and all variables: up to a
     second, in which a loop does nothing else and its clients give up.
     """
     *others, last = structlog.get_config()["processors"]

@@ -89,7 +89,7 @@ class Database:
 
 
 class PostgresServer:
-    """Where databases for tests are made; the server's default database is its address."""
+    """Server that makes databases for tests; its default database is its address."""
 
     def __init__(self, maintenance: Database) -> None:
         self.maintenance = maintenance
@@ -203,7 +203,7 @@ class OwnPostgresServer(PostgresServer):
 
 
 def _is_gone(pid: str) -> bool:
-    """Whether a process has ended, whoever has yet to be told."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -22,7 +22,7 @@ def make_wheel(
     Args:
         folder: the index.
         name: of the package, and of its module.
-        version: of the package; the module tells it as ``VERSION``.
+        version: of the package; the module has it as ``VERSION``.
         files: more files, or another text of the module.
         requires: what the package needs.
     """

@@ -28,7 +28,7 @@ class _Stored:
 
 @dataclass
 class PubSubEmulator:
-    """One project: whatever a topic is told, its subscription of the same last name gets.
+    """One project: a message to a topic goes to the subscription of the same last name.
 
     Attributes:
         deadline_seconds: after which what is not acknowledged is delivered again.

@@ -12,7 +12,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 def has_rabbitmq() -> bool:
-    """Whether this machine has the server, which Debian calls `rabbitmq-server`."""
+    """Return whether this machine has the server, which Debian calls `rabbitmq-server`."""
     return _program() is not None
 
 

@@ -1,4 +1,4 @@
-"""What the stand-in answers: bodies, codes and texts of NoETL's server 3.8."""
+"""Answers of the stand-in: bodies, codes and texts of NoETL's server 3.8."""
 
 import re
 import threading
@@ -42,7 +42,7 @@ class LegacyServer:
 
 
 class Ids:
-    """Application ids: of machine 1023, so that they are nobody else's."""
+    """Application ids: of machine 1023, so that no other process makes the same."""
 
     def __init__(self) -> None:
         self._last = 0

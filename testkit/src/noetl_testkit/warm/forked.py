@@ -26,7 +26,7 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a program is started with.
+    """Parameters with which a program is started.
 
     Attributes:
         module: is run as ``python -m`` does; None for ``noetl-server``.

@@ -14,7 +14,7 @@ _OURS = "noetl"
 
 
 class Loading:
-    """Remembers who imports whom, and who makes which metric, for the length of a block.
+    """Records the imports and the metrics of modules, for the length of a block.
 
     A process with several services loaded has the metrics of all of them; each fork keeps those
     of the modules that it would have loaded itself.

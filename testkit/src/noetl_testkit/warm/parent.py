@@ -27,7 +27,7 @@ _LATER = {
     "uvicorn.lifespan.on": "uvicorn",
     "uvicorn.protocols.http.httptools_impl": "uvicorn",
 }
-"""What is loaded by whom at the start of its work."""
+"""Modules that others load only at the start of their work, each with its importer."""
 _PARTS = ("settings", "app", "__main__")
 
 
@@ -68,7 +68,7 @@ def serve(path: str) -> None:
 
 
 def _answer(caller: socket.socket) -> None:
-    """Run one command, hand signals on to it, and tell its caller how it ended."""
+    """Run one command, pass signals on to it, and send its caller the exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, files, _, _ = socket.recv_fds(caller, 1, 3)
     size = int.from_bytes(caller.recv(4, socket.MSG_WAITALL))

@@ -1,4 +1,4 @@
-"""Where tests find ``noetl-server`` and the services as forks of a loaded process.
+"""Programs for tests: ``noetl-server`` and the services as forks of a loaded process.
 
 Loading a service costs a processor more than a second, a stack has six, and a command line takes
 most of a second more. What runs is what ``noetl-server`` and ``python -m noetl_…`` run, in
