@@ -1,1 +1,1 @@
-"""What the system costs, measured on this machine: ``make bench``, or ``python -m benchmarks``."""
+"""Costs of the system, measured on this machine: ``make bench``, or ``python -m benchmarks``."""

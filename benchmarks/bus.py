@@ -1,4 +1,4 @@
-"""What the bus costs: publish, pull, acknowledge, request; one client process, one real broker.
+"""Costs of the bus: publish, pull, acknowledge, request; one client process, one real broker.
 
 Run: `python benchmarks/bus.py [--messages N] [--size BYTES]`. Starts a broker of its own.
 """

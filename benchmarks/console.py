@@ -1,4 +1,4 @@
-"""What pages of the console cost: runs of a million, and a run of 10,000 iterations.
+"""Costs of the console's pages: runs of a million, and a run of 10,000 iterations.
 
 Run by hand: ``make console-million``, or ``.venv/bin/python benchmarks/console.py [--size N]
 [--iterations N]``. It starts a stack of its own, runs a loop, fills the lists with copies of real

@@ -1,4 +1,4 @@
-"""What the edge does for workers and clients over HTTP, each beside the floor of the same run.
+"""Work of the edge for workers and clients over HTTP, each beside the floor of the same run.
 
 Run by hand: ``.venv/bin/python benchmarks/edge.py``. It starts a stack of its own. With
 ``--against CHECKOUT`` that of a second checkout, which has its own ``.venv``, is asked in turn
@@ -79,7 +79,7 @@ def events(side: Side, options: argparse.Namespace) -> dict[str, float]:
 
 
 def starts(side: Side, options: argparse.Namespace) -> dict[str, float]:
-    """Start executions that nobody works at, and then let them be worked off."""
+    """Start executions without a worker, and then let them be worked off."""
     found: dict[str, float] = {}
     with side.spending("starts", found, units=options.starts):
         figures = side.start(options.starts)

@@ -1,4 +1,4 @@
-"""What a cycle of fat results costs, round by round, and what reading its log costs others.
+"""Costs of a cycle of fat results, round by round, and of reading its log for others.
 
 Run by hand: ``.venv/bin/python benchmarks/fat_cycle.py [--rounds N] [--iterations N]``. It starts a
 stack of its own, runs a loop whose iterations each give some kilobytes again and again, and prints

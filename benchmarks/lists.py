@@ -1,4 +1,4 @@
-"""What each list costs with a million executions: every route, filter and page.
+"""Costs of each list with a million executions: every route, filter and page.
 
 Run by hand: ``make lists``, or ``.venv/bin/python benchmarks/lists.py [--size N]``. It starts a
 stack of its own, asks each list while there is nothing (so that plans are made of empty tables),
@@ -40,7 +40,7 @@ class Page:
 
     Attributes:
         name: What is listed, and by what filter.
-        part: Which page: first, middle, last; pages by number or offset are told apart.
+        part: Which page: first, middle, last; pages by number or offset are distinguished.
         path: Path and query.
         body: Of a POST.
         is_bound: Whether the bar holds for it.

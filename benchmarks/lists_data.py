@@ -56,7 +56,7 @@ _SHARES = {
 }  # fmt: skip
 _TABLES = ("execution_state", "execution", "event", "command", "timer", "failure", "result_store")
 LIST_TABLES = ("execution_state", "execution", "timer", "failure")
-"""What lists of executions are made of."""
+"""Tables that lists of executions are made of."""
 _CHANGED = {
     "execution_id": "c.new_id",
     "parent_execution_id": "c.parent_id",
@@ -71,7 +71,7 @@ _SHIFTED = {"event_id", "command_id", "timer_id", "parent_event_id", "latest_eve
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was made.
+    """Names and numbers of the rows that were made.
 
     Attributes:
         executions: How many executions.

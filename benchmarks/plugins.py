@@ -1,4 +1,4 @@
-"""What a call of a plug-in costs, in one process, without the rest of the system.
+"""Cost of a call of a plug-in, in one process, without the rest of the system.
 
 The worker's tools are called one after the other, in turns, so that all have the same minutes:
 ``noop`` as the floor, a thread that does nothing, the plug-in of ``examples/plugins/echo.yaml``

@@ -1,4 +1,4 @@
-"""What reads cost: detail, status, list, events and catalog list, over one connection.
+"""Costs of reads: detail, status, list, events and catalog list, over one connection.
 
 Run by hand: ``.venv/bin/python benchmarks/reads.py``. It starts a stack of its own, runs ten-step
 playbooks there and times each read, one after the other. With ``--against URL`` the same is asked

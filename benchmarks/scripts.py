@@ -1,4 +1,4 @@
-"""What the start of a script costs, in one process, without the rest of the system.
+"""Cost of the start of a script, in one process, without the rest of the system.
 
 Three ways of running one small script after another: each in an execution of its own (a process
 each), all in one execution (a kept process), and each in an execution of its own with a pause

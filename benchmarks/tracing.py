@@ -1,4 +1,4 @@
-"""What traces cost: CPU of each service for a step, without them and with some.
+"""Costs of traces: CPU of each service for a step, without them and with some.
 
 Run by hand: ``.venv/bin/python -m benchmarks.tracing [--rounds N] [--share 0.01]``. Two stacks run,
 one without traces and one that sends the given share of them to a receiver that drops them, and

@@ -1,6 +1,6 @@
 """Fast-path transitions through the orchestrator's turn: decide and commit on a real database.
 
-One process, one core for Python: inputs are handed to the dispatcher directly (no broker), so
+One process, one core for Python: inputs are passed to the dispatcher directly (no broker), so
 the figure is that of load, decide, encode, commit and answer. A transition is one outcome of a
 command: it appends claimed, started, call.done, completed and issues the next command.
 

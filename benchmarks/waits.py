@@ -1,4 +1,4 @@
-"""What waiting costs, and whether all that wait go on, each once.
+"""Cost of waiting, and a check that all that wait go on, each once.
 
 Run by hand: ``make waits``, or ``.venv/bin/python benchmarks/waits.py [--size N]``. On a stack of
 its own, N executions wait, half of them for a signal and half for a time. Printed are: the time
@@ -82,7 +82,7 @@ class Bench:
             await asyncio.sleep(0.5)
 
     async def signal(self, execution_id: int, signal_id: str) -> float:
-        """Send a signal; return the seconds until the commit of what follows was told."""
+        """Send a signal; return the seconds until its answer, which comes after the commit."""
         began = time.perf_counter()
         path = f"/api/executions/{execution_id}/signals/go"
         answer = await self.edge.post(path, {"id": signal_id})

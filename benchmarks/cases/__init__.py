@@ -1,1 +1,1 @@
-"""What is measured, each under a name."""
+"""Cases of the benchmark, each under a name."""

@@ -1,4 +1,4 @@
-"""What a case is given, and what it is."""
+"""A case of the benchmark, and the settings that it gets."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from benchmarks.report.results import Found
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the caller of a run chose.
+    """Choices of the caller of a run.
 
     Attributes:
         scale: the part of the full size that is run; 1 for figures to publish.

@@ -1,4 +1,4 @@
-"""How often everything happens: rows, publishes and commits of one noop step."""
+"""Counts of one noop step: rows, publishes and commits."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ from benchmarks.probes import playbooks
 from benchmarks.probes.bench import Bench, bench
 from benchmarks.report.results import Found, Table
 
-# Sessions that rest tell the server of their rows after ten seconds.
+# Sessions that rest report their rows to the server after ten seconds.
 _STATISTICS_SECONDS = 12.0
 _PARTITION = re.compile(r"_(\d{4}_q\d|default)$")
 _WRITTEN = ("n_tup_ins", "n_tup_upd", "n_tup_hot_upd", "n_tup_del")

@@ -1,4 +1,4 @@
-"""What grows with the work done: memory of the services, bytes on disk."""
+"""Growth with the work done: memory of the services, bytes on disk."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where a step's time goes: the way of a command and of its outcome, hop by hop."""
+"""Times of a step, hop by hop: the way of a command and of its outcome."""
 
 from collections.abc import Iterator
 

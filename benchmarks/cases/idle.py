@@ -1,4 +1,4 @@
-"""What a system costs that has nothing to do: statements a second and CPU."""
+"""Costs of a system that has nothing to do: statements a second and CPU."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from benchmarks.report.results import Found, Table
 _WORKERS = 2000
 # Loops that found something to do look more often for a while.
 _SETTLE_SECONDS = 45.0
-# Sessions that rest tell the server of their transactions after ten seconds.
+# Sessions that rest report their transactions to the server after ten seconds.
 _STATISTICS_SECONDS = 11.0
 
 

@@ -33,7 +33,7 @@ type _Row = list[str | int | float | None]
 
 
 def run(settings: Settings) -> Iterator[Found]:
-    """Measure each service near; the one that decides also with a database far away."""
+    """Measure each service near its database; the orchestrator also with a database far away."""
     rows: list[_Row] = []
     series: dict[str, list[tuple[float, float]]] = {}
     plans = [(service, 0.0) for service in (*_OPTIONS, "projector")]
@@ -96,7 +96,7 @@ def _turns(stack: Stack) -> tuple[float, float]:
 def _database(away: float) -> Iterator[tuple[str, list[int]]]:
     """Run a server with a slow link before it, to which the environment leads for the block.
 
-    It gives the short way there and the server's process.
+    It gives the address that bypasses the link, and the server's process.
     """
     with (
         tempfile.TemporaryDirectory(prefix="bench-far-") as folder,

@@ -1,4 +1,4 @@
-"""How many executions can be started a second, and how soon their first step begins."""
+"""Rate at which executions can be started, and the time until their first step begins."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from benchmarks.report.results import Found, Table
 
 
 def run(settings: Settings) -> Iterator[Found]:
-    """Start with nobody to run the steps, and with a worker."""
+    """Start without workers, and with a worker."""
     rows: list[list[str | int | float | None]] = []
     with bench() as on:
         on.register(playbooks.chain("one", playbooks.NOOP, 1))

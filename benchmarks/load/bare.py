@@ -1,4 +1,4 @@
-"""What the parts below the edge do by themselves: a trivial route, a publish, a commit."""
+"""Speed of the parts below the edge by themselves: a trivial route, a publish, a commit."""
 
 import asyncio
 import subprocess

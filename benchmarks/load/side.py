@@ -57,7 +57,7 @@ _EVENT_IDS = count(time.time_ns())
 
 @dataclass(frozen=True, slots=True)
 class IssuedCommand:
-    """A command that nobody has claimed."""
+    """A command that is not claimed yet."""
 
     execution_id: int
     event_id: int
@@ -121,7 +121,7 @@ class Side:
         return fire(self.url, [request("POST", "/api/execute", body)], connections=16, count=number)
 
     def commands(self) -> list[IssuedCommand]:
-        """Return the commands that nobody has claimed."""
+        """Return the commands that are not claimed yet."""
         text = (
             "SELECT execution_id, event_id, command_id, step_name"
             " FROM noetl.command WHERE status = 'PENDING' ORDER BY event_id"

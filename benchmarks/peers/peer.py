@@ -1,4 +1,4 @@
-"""What a peer is: its name, what it does for each step, and how it is measured."""
+"""Description of a peer: its name, its work for each step, and how it is measured."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What cases measure with: the machine, load, floors, CPU time, what passes on the bus."""
+"""Means of measuring: the machine, load, floors, CPU time, messages on the bus."""

@@ -1,4 +1,4 @@
-"""What passes on the bus, with the moment at which we heard of it."""
+"""Messages on the bus, with the moment at which we heard of them."""
 
 import time
 from collections import defaultdict
@@ -20,7 +20,7 @@ _ENDS = {"command.completed", "command.failed"}
 class BusWatch:
     """Notes when outcomes and commands of executions pass.
 
-    The commands of an execution are told apart by their order, so one may be open at a time.
+    The commands of an execution are distinguished by their order, so one may be open at a time.
 
     Attributes:
         outcomes: seconds at which each outcome was sent, by execution.

@@ -18,7 +18,7 @@ _REGISTERING = 64
 
 
 class IdleWorkers:
-    """What so many idle workers of the pool ``shared`` send, from one process.
+    """Load of so many idle workers of the pool ``shared``, from one process.
 
     Attributes:
         answers: how the bus answered their waiting for commands, by status; 408 is that

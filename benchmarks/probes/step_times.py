@@ -1,4 +1,4 @@
-"""How long the steps of executions took, by the log."""
+"""Times that the steps of executions took, by the log."""
 
 import itertools
 

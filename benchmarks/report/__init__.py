@@ -1,1 +1,1 @@
-"""What a run found out, and its forms: text, JSON, plots and the page of the documentation."""
+"""Results of a run, and their forms: text, JSON, plots and the page of the documentation."""

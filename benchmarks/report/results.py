@@ -1,4 +1,4 @@
-"""What cases hand over: tables and plots, kept as JSON."""
+"""Results of cases: tables and plots, kept as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ type Found = Table | Plot
 
 @dataclass(slots=True)
 class Measured:
-    """What one case found in one run, with the circumstances.
+    """Results of one case in one run, with the circumstances.
 
     Attributes:
         case: the name of the case.

@@ -1,4 +1,4 @@
-"""How many processes a rate takes, calculated from the measured cost of a step."""
+"""Number of processes that a rate takes, calculated from the measured cost of a step."""
 
 import math
 from collections.abc import Iterator, Mapping
