@@ -58,11 +58,11 @@ QUICK = Timing(
     look_seconds=0.02,
 )
 REPEATING = replace(QUICK, start_try_seconds=0.5, answer_seconds=0.3)
-"""What isn't stored or answered is sent again soon, also where only that takes so long."""
+"""Messages that aren't stored or answered are sent again soon, also where only that takes long."""
 
 
 class Gate:
-    """A tool that waits until it is let through, and tells when it runs."""
+    """A tool that waits until it is let through, and counts its runs."""
 
     def __init__(self) -> None:
         self.running = 0

@@ -1,4 +1,4 @@
-"""Who takes outcomes past the ingress stream in tests, and answers them."""
+"""Listener of tests that takes outcomes past the ingress stream, and answers them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ type Answer = Callable[[dict[str, Any], Incoming], dict[str, Any] | None]
 
 
 class Listener:
-    """Takes outcomes past the stream, and answers as told."""
+    """Takes outcomes past the stream, and answers as the test wants."""
 
     def __init__(self, plane: ControlPlane, answer: Answer) -> None:
         self.heard: list[Incoming] = []

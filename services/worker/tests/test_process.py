@@ -97,7 +97,7 @@ def sleeper(path: Path, *, seconds: float) -> dict[str, Any]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether it runs; a zombie does not."""
+    """Return whether it runs; a zombie does not."""
     try:
         return process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     except psutil.NoSuchProcess:
@@ -203,7 +203,7 @@ async def test_sigkill_leaves_no_process_behind(
         directories = {one.cwd() for one in below if "noetl-python-" in one.cwd()}
         await worker.end(signal.SIGKILL)
         await eventually(lambda: not any(map(is_alive, below)), what="all are gone")
-        # Who removes a directory has no parent any more that could tell us of its end.
+        # Who removes a directory has no parent any more that could report its end to us.
         await eventually(
             lambda: not any(map(os.path.exists, directories)), what="so are the directories"
         )

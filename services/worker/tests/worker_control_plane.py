@@ -78,7 +78,7 @@ def make_notification(
 
 @dataclass
 class ControlPlane:
-    """Answers as told and remembers what it heard."""
+    """Answers as the test wants and remembers the messages that it got."""
 
     bus: Bus
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -180,7 +180,7 @@ class ControlPlane:
 
 
 class Pulling:
-    """A worker that pulls, seen from who publishes its notifications."""
+    """A worker that pulls, seen from the publisher of its notifications."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus

@@ -19,7 +19,7 @@ type Answer = tuple[int, Any]
 
 @dataclass
 class ScriptedEdge:
-    """Answers as told; remembers every call in order."""
+    """Answers as the test wants; remembers every call in order."""
 
     url: str = ""
     calls: list[tuple[str, str, Any]] = field(default_factory=list)

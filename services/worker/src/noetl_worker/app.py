@@ -306,7 +306,7 @@ def _machine_id(settings: Settings) -> int:
     """Return the machine bits of this worker's event ids.
 
     Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
-    told apart where they are stored (W3).
+    distinguished where they are stored (W3).
     """
     if settings.snowflake_node_id is not None:
         return settings.snowflake_node_id & 0x3FF

@@ -122,7 +122,7 @@ def spellings_of(*secrets: str) -> list[str]:
 
 
 def is_heavy(value: Json) -> bool:
-    """Tell whether scrubbing and encoding a value would hold up the event loop."""
+    """Return whether scrubbing and encoding a value would hold up the event loop."""
     chars, items = _HEAVY_CHARS, _HEAVY_ITEMS
     waiting = [value]
     while waiting:
@@ -145,7 +145,7 @@ def is_heavy(value: Json) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_sensitive(key: str) -> bool:
-    """Tell whether a value counts as secret by its key alone."""
+    """Return whether a value counts as secret by its key alone."""
     name = key.lower().replace("-", "_")
     return any(word in name for word in _SENSITIVE)
 

@@ -300,7 +300,7 @@ class Settings(
 
     @model_validator(mode="after")
     def _check_start(self) -> "Settings":
-        # 0 stood for telling of it first; tools must not begin earlier than whoever set it thinks.
+        # 0 had a start reported before its tool began, which no value asks for any more.
         if self.worker_start_after_seconds <= 0:
             raise ValueError(
                 "NOETL_WORKER_START_AFTER_SECONDS has to be above 0: a start is told while the"

@@ -1,4 +1,4 @@
-"""A program of a fork server: does what the tests tell it."""
+"""A program of a fork server, whose processes write what the tests ask for."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ NOBODY = 65_534
 
 
 def load(given: dict[str, Any]) -> Callable[[bytes, list[int], int], None]:
-    """Return what writes to its first descriptor as many bytes as it is told, and then a word.
+    """Return a function that writes a requested number of bytes to its descriptor, and a word.
 
     Args:
         given: has a false `forks` where no process may be forked before SIGUSR1 comes.

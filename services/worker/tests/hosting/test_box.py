@@ -1,4 +1,4 @@
-"""What the rules for scripts let through, and how a kernel without them is told."""
+"""Rules for scripts: what they let through, and the report about a kernel without them."""
 
 import dataclasses
 import socket

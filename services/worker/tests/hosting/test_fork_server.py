@@ -1,4 +1,4 @@
-"""Processes of a fork server: how they start, what passes, how their end is told."""
+"""Processes of a fork server: their start, their frames, and the report of their end."""
 
 import asyncio
 import errno
@@ -249,7 +249,7 @@ async def test_a_server_that_may_not_fork_says_so_and_stays() -> None:
 
 
 async def test_what_a_process_says_keeps_it_from_nothing() -> None:
-    """A pipe that nobody reads would hold it up."""
+    """A pipe without a reader would hold it up."""
     server = programs()
     try:
         process, out = await write(server, 1 << 20)

@@ -1,4 +1,4 @@
-"""What is left of a killed fork server ends, and nothing else does."""
+"""Processes left of a killed fork server end, and nothing else does."""
 
 import asyncio
 import os
@@ -107,7 +107,7 @@ os.waitpid(pid, 0)
 
 
 def test_a_mark_stays_whatever_a_script_does() -> None:
-    """It is told apart below a process that has the mark itself, too."""
+    """It is recognised below a process that has the mark itself, too."""
     code = """
 import os, resource
 from noetl_worker.hosting.host.limits import is_hosted, mark_as_hosted

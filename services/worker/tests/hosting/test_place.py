@@ -1,4 +1,4 @@
-"""Where directories of scripts are made: a place that is shared is refused by name."""
+"""Place for directories of scripts: a shared one is refused by name."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What scripts can do to their interpreter, to each other and to us."""
+"""Effects of scripts on their interpreter, on each other and on the worker."""
 
 import asyncio
 import os
@@ -767,7 +767,7 @@ def nursery_of(pool: InterpreterPool) -> psutil.Process:
 
 
 class Turns:
-    """How often the loop has had a turn for others: a handful when something blocks it."""
+    """Counts the turns of the loop for others: a handful when something blocks it."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -800,7 +800,7 @@ async def test_a_nursery_that_was_killed_is_started_again(
 async def test_a_zygote_awaits_its_end_and_its_scripts_are_open_to_signals(
     interpreters: InterpreterPool,
 ) -> None:
-    """One that is handled may come just before the wait for a script, which then goes on."""
+    """A signal that is handled may come just before the wait for a script, which then goes on."""
     code = (
         "import os, signal, time\n"
         "result = [os.getppid(), list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),"

@@ -1,4 +1,4 @@
-"""What forks share with the process that they come from."""
+"""Memory that forks share with the process that they come from."""
 
 import dataclasses
 import os

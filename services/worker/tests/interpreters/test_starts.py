@@ -92,7 +92,7 @@ async def test_a_script_waits_for_descriptors_and_others_take_the_next(tmp_path:
 
 
 async def test_no_descriptors_end_no_script_that_runs(tmp_path: Path) -> None:
-    """An answer without a descriptor is no sign that who forks is gone, with all it has forked."""
+    """An answer without a descriptor is no sign that the forking process and its forks are gone."""
     gate = tmp_path / "gate"
     code = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)"
     async with pool_of(None) as pool:

@@ -1,4 +1,4 @@
-"""What a run prints: who gets it, how much of it, and without its secrets."""
+"""Output of a run: its readers, its bounds, and its masked secrets."""
 
 import asyncio
 from collections.abc import Sequence

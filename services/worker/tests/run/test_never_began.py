@@ -16,7 +16,7 @@ RETRY = {"max_attempts": 2, "initial_delay": 0}
 
 
 class Stuck:
-    """A tool that can't begin, but for the runs of which it is told that they go wrong."""
+    """A tool that can't begin, but for a number of runs that go wrong."""
 
     def __init__(self, *, wrong: int = 0) -> None:
         self.wrong = wrong

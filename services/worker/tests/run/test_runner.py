@@ -1,4 +1,4 @@
-"""What is lifted from a configuration."""
+"""Arguments of configurations, and tools whose work goes on after their run."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ LIMITS = PolicyLimits(max_wait_seconds=0.05)
 
 
 class Scripted:
-    """A tool that answers as told, one answer a run; the last one stays."""
+    """A tool with given answers, one a run; the last one stays."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

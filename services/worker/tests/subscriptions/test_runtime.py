@@ -42,7 +42,7 @@ PATH = "sales/orders"
 
 @dataclass
 class ControlPlane:
-    """What starts executions, as far as the runtime sees it."""
+    """Control plane that starts executions, as far as the runtime sees it."""
 
     url: str = ""
     state: str = "ACTIVE"

@@ -24,7 +24,7 @@ def call_done(step: str, data: Any) -> dict[str, Any]:
 
 @dataclass
 class Family:
-    """What the control plane knows of the one child."""
+    """Answers of the control plane about the one child."""
 
     statuses: list[dict[str, Any]] = field(default_factory=list)
     starts: list[Said] = field(default_factory=list)

@@ -43,7 +43,7 @@ class StoredResult:
 
 
 class NotStored(Exception):
-    """A result was not kept, or nobody says so; the text is why.
+    """A result was not stored, or no answer says that it was; the text is why.
 
     Attributes:
         may_pass: it may be otherwise in a moment.

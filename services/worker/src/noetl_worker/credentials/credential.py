@@ -34,7 +34,7 @@ class Credential:
 
     @property
     def value(self) -> Json:
-        """What templates see of it."""
+        """The credential as templates see it."""
         return self.data if self.text is None else self.text
 
 

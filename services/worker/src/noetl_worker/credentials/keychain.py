@@ -1,4 +1,4 @@
-"""Give a tool's templates the keychain entries that they name, and nobody else.
+"""Give a tool's templates the keychain entries that they name, and give them to nothing else.
 
 The server leaves such templates to the worker. An entry is a variable of the one rendering that
 names it: neither code nor `set`, rules or results see it, and its texts are masked in all that
@@ -54,7 +54,7 @@ class CommandKeychain:
         self._execution_id = execution_id
 
     def __bool__(self) -> bool:
-        """Tell whether the step may name any entry."""
+        """Return whether the step may name any entry."""
         return bool(self._names)
 
     async def given(self, kind: str, values: Iterable[Json], context: ToolContext) -> ToolContext:

@@ -1,4 +1,4 @@
-"""Secrets handed to the tools of an execution, to be masked in their output."""
+"""Secrets given to the tools of an execution, to be masked in their output."""
 
 from collections import OrderedDict
 from collections.abc import Iterable

@@ -164,7 +164,7 @@ def _port(value: Json) -> int:
 def _hidden(data: Mapping[str, Json], *others: str) -> tuple[str, ...]:
     """Return the secret texts of a credential.
 
-    Which they are is told by the names of the fields; hosts, users and databases are no secret
+    Which they are is decided by the names of the fields; hosts, users and databases are no secret
     and stand in many an honest result.
     """
     return (*others, *_secret_texts(data, is_secret=False))

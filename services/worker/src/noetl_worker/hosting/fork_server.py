@@ -138,7 +138,7 @@ class Ends:
         return made
 
     def tell_end(self) -> None:
-        """Let it be told how the process ends: comes last."""
+        """Have the end of the process reported over a pipe of its own: comes last."""
         self.told = self.to_read()
 
     def _pipe(self, ours: int) -> int:
@@ -200,7 +200,7 @@ class ForkServer:
         """Return a new process.
 
         Args:
-            request: tells it what it is for.
+            request: the task of the process.
             ends: what it is given.
 
         Raises:

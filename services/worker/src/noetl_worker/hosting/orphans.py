@@ -1,7 +1,7 @@
-"""What is left of a fork server that was killed: such processes become children of the worker.
+"""Processes left of a fork server that was killed: they become children of the worker.
 
 A script can kill the parents that would end what it leaves behind. It can't take off the mark that
-it has of them, by which the worker tells its processes from its own.
+it has of them, by which the worker distinguishes its processes from its own.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _END_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
 
 fork_servers: set[int] = set()
-"""Those that are children of this process: they are no orphans."""
+"""Fork servers that are children of this process: they are no orphans."""
 
 
 async def end_orphans() -> None:

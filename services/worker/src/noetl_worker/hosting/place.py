@@ -1,4 +1,4 @@
-"""Where directories of scripts and of DuckDB's queries are made: where none of them may look."""
+"""Place for the directories of scripts and of DuckDB's queries, closed to all of them."""
 
 import os
 import tempfile
@@ -73,7 +73,7 @@ def _shared(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def is_below(place: Path, shared: str) -> bool:
-    """Tell whether a path is another one or lies in it, by whatever names both are given."""
+    """Return whether a path is another one or lies in it, by whatever names both are given."""
     real = place.resolve()
     if real.is_relative_to(Path(shared).resolve()):
         return True

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class HostedProcess:
-    """It is no child of ours, so it is known by a descriptor: a number may be another's soon.
+    """A process that is no child of ours, known by its descriptor: a pid may be reused soon.
 
     Args:
         pid: its number.
         handle: its descriptor.
-        told: where is told how it has ended; None: nowhere.
+        told: descriptor over which its end is reported; None: it isn't.
 
     Attributes:
         on_end: called when it has ended.
         exit_code: how it has ended, negative for a signal; None as long as it is there, and if
-            nobody told.
+            the end wasn't reported.
     """
 
     def __init__(self, pid: int, handle: int, *, told: int | None = None) -> None:

@@ -72,7 +72,7 @@ class Capture:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_text(self) -> str:
-        """Take the kept bytes as text, which tells in its place what was dropped."""
+        """Take the kept bytes as text; in place of dropped bytes it has their number."""
         text = self.take().decode("utf-8", errors="replace")
         if self.dropped:
             tail = _whole_lines(self._tail) if self.dropped > _TAIL else b""

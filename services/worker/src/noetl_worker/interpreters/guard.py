@@ -23,7 +23,7 @@ class TreeLimits:
 
 @dataclass(slots=True)
 class _Processes:
-    """What `/proc` says of all processes."""
+    """All processes, as `/proc` lists them."""
 
     children: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     resident: dict[int, int] = field(default_factory=dict)

@@ -127,17 +127,17 @@ class Interpreter:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether a script runs."""
+        """Whether a script runs."""
         return self._run is not None and not self.is_lost
 
     @property
     def is_ending(self) -> bool:
-        """Tell whether it is lost, and not all below it is gone yet."""
+        """Whether it is lost, and not all below it is gone yet."""
         return self._cleanup is not None and not self._cleanup.done()
 
     @property
     def has_process(self) -> bool:
-        """Tell whether a process waits for the next job, so that it need not wait for a fork."""
+        """Whether a process waits for the next job, so that it need not wait for a fork."""
         return self._script_pid != 0
 
     @property
@@ -253,7 +253,7 @@ class Interpreter:
         except BlockingIOError:
             self._loop.add_writer(self._job, self._send_more)
         except OSError:
-            self._unsent = memoryview(b"")  # it ended: the control pipe tells
+            self._unsent = memoryview(b"")  # it ended: the control pipe reports it
 
     def _send_more(self) -> None:
         self._loop.remove_writer(self._job)
@@ -280,7 +280,7 @@ class Interpreter:
 
     def _on_ready(self, pid: int) -> None:
         self._script_pid = pid
-        # It has ended, which is told next; or no descriptor is left, and a kill takes its number.
+        # It has ended, which is reported next; or no descriptor is left: a kill takes its number.
         with contextlib.suppress(OSError):
             self._script = os.pidfd_open(pid)
         self._started.set()
@@ -309,11 +309,11 @@ class Interpreter:
             self._early_report = report  # counts when its process has ended
 
     def _may_keep(self) -> bool:
-        """Tell whether the process may stay: asked for, its job read, and not being killed."""
+        """Return whether the process may stay: asked for, its job read, and not being killed."""
         return self._execution is not None and not self._unsent and self._last_kill is None
 
     def _report_is_whole(self) -> bool:
-        """Tell whether the length of the report is known and reached, without joining parts."""
+        """Return whether the length of the report is known and reached, without joining parts."""
         capture = self._report
         if capture.dropped and not self._cut_off:
             self._cut_off = True

@@ -1,4 +1,4 @@
-"""Tell what keeps scripts apart on this machine."""
+"""Report what keeps scripts apart on this machine."""
 
 from noetl_common.logging import get_logger
 

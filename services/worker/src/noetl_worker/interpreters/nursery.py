@@ -30,7 +30,7 @@ class InterpreterLimits:
 
 @dataclass(frozen=True, slots=True)
 class ScriptBox:
-    """What scripts may reach beside the system, their interpreter and their own directory."""
+    """Paths and ports that scripts may reach beside the system, their interpreter and directory."""
 
     read: tuple[str, ...] = ()
     """Paths to read."""
@@ -67,7 +67,7 @@ def make_nursery(
 def _environment(libraries: str | None) -> dict[str, str]:
     """Return the environment of scripts: enough to find programs, nothing of the worker's."""
     kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
-    # For what scripts start; they themselves are told otherwise.
+    # For programs that scripts start; scripts themselves get the folder in another way.
     found = {} if libraries is None else {"PYTHONPATH": libraries}
     return {
         "PATH": os.defpath,

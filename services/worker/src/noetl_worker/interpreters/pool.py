@@ -159,7 +159,7 @@ class InterpreterPool:
         return {one.pid: one.directory for one in (*self._all, *self._alone) if one.is_running}
 
     def kill_script_of(self, pid: int, *, reason: str | None = None) -> None:
-        """End the script that runs under a zygote; its run tells the reason."""
+        """End the script that runs under a zygote; the outcome of its run has the reason."""
         for one in (*self._all, *self._alone):
             if one.pid == pid:
                 one.kill_script(reason=reason)

@@ -1,4 +1,4 @@
-"""How a script ended."""
+"""Outcomes of scripts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ type Listener = Callable[[OutputStream, bytes], None]
 """Gets what a script prints, as it is read."""
 
 MISSING: Json = object()
-"""Value of a script that has told none."""
+"""Value of a script that has reported none."""
 
 
 class InterpreterLost(Exception):
@@ -32,11 +32,11 @@ class Run:
     refused: str | None = None
     """Path and reason of what in its result has no JSON."""
     excess: str | None = None
-    """What it used too much of, in words, and was killed for."""
+    """Resource that it used too much of, in words, and was killed for."""
     cwd_error: str | None = None
     file_error: str | None = None
 
     @property
     def has_value(self) -> bool:
-        """Tell whether the script came to its end and its result (perhaps null) is known."""
+        """Whether the script came to its end and its result (perhaps null) is known."""
         return self.value is not MISSING

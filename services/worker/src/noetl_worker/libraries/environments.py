@@ -34,7 +34,7 @@ _log = get_logger()
 
 @dataclass(slots=True, eq=False)
 class Environment:
-    """An environment in use; nobody removes it until it is closed."""
+    """An environment in use; it isn't removed until it is closed."""
 
     path: Path
     hold: Hold
@@ -100,7 +100,7 @@ class Environments:
         return f"{lock.digest}-{version.replace('.', '')}-{platform.machine()}"
 
     async def _made(self, name: str, lock: LibraryLock) -> None:
-        """Wait until it is made, with all others who want it; it goes on when we give up."""
+        """Wait until it is made, with all other waiters; it goes on being made when we give up."""
         now = asyncio.get_running_loop().time()
         since, error = self._failed.get(name, (0.0, None))
         if error is not None and now - since < _FAILURE_SECONDS:

@@ -7,4 +7,4 @@ class LibrariesFailed(Exception):
     def __init__(self, text: str, *, is_unreachable: bool = False) -> None:
         super().__init__(text)
         self.is_unreachable = is_unreachable
-        """Whether another time may do."""
+        """Whether a later try may succeed."""

@@ -1,4 +1,4 @@
-"""The folder of environments: which are there, who uses them, and which have to go.
+"""The folder of environments: those that exist, those in use, and the removal of old ones.
 
 Every environment has a lock file beside it. Who uses an environment holds it shared, who makes
 or removes one holds it alone; so processes that share the folder, and die, need no other word.
@@ -84,7 +84,7 @@ class Folder:
         return hold
 
     def begin(self, name: str) -> Hold | None:
-        """Return a hold for making or removing an environment; None where somebody has it."""
+        """Return a hold for making or removing an environment; None while there is another hold."""
         return self._lock(name, fcntl.LOCK_EX)
 
     def building(self, name: str) -> Path:

@@ -92,7 +92,7 @@ class LibraryPools:
         return found
 
     def kill_script_of(self, pid: int, *, reason: str | None = None) -> None:
-        """End the script that runs under a zygote; its run tells the reason."""
+        """End the script that runs under a zygote; the outcome of its run has the reason."""
         for warm in self._warm.values():
             warm.pool.kill_script_of(pid, reason=reason)
 
@@ -130,7 +130,7 @@ class LibraryPools:
         self._trim()
 
     def _trim(self) -> None:
-        """Close what nobody has used for too long, and what is too much; look again later."""
+        """Close pools that were unused for too long or are too many; look again later."""
         now = asyncio.get_running_loop().time()
         unused = sorted(
             (key for key, warm in self._warm.items() if not warm.users),

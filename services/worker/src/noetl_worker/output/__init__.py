@@ -1,1 +1,1 @@
-"""Lines that running tools print, for those who watch."""
+"""Lines that running tools print, for watchers of their executions."""

@@ -1,6 +1,6 @@
-"""The ways of lines to those who watch: by message, or over HTTP to an edge, which passes them on.
+"""Channels of lines to watchers: by message, or over HTTP to an edge, which passes them on.
 
-What can't be sent now is dropped: numbers of lines tell readers of it.
+What can't be sent now is dropped: numbers of lines show it to readers.
 """
 
 import asyncio

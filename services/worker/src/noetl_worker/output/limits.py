@@ -1,4 +1,4 @@
-"""How much of a run's output is passed on."""
+"""Limits of the output of a run that is passed on."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -23,7 +23,7 @@ class OutputLimits:
 
 
 class Allowance:
-    """What one run may pass on now. A second's worth may come at once."""
+    """Output that one run may pass on now. A second's worth may come at once."""
 
     __slots__ = ("_at", "_bytes", "_limits", "_lines", "_total")
 

@@ -1,4 +1,4 @@
-"""The outputs of all runs of a worker, and who watches them."""
+"""The outputs of all runs of a worker, and the executions that are watched."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -18,7 +18,7 @@ _MOST_WATCHED = 10_000
 
 
 class Outputs:
-    """Makes an output for each run, and sends its lines while somebody watches its execution.
+    """Makes an output for each run, and sends its lines while its execution is watched.
 
     Without a watcher nothing is sent. An edge says who is watched, again and again; who is not
     named for a while is not watched any more.
@@ -48,7 +48,7 @@ class Outputs:
         )
 
     async def close(self, output: RunOutput) -> None:
-        """Send what is left of a run that has ended, before its end is told."""
+        """Send what is left of a run that has ended, before its end is reported."""
         output.close()
         execution_id = output.place.execution_id
         runs = self._printing.get(execution_id)
@@ -82,7 +82,7 @@ class Outputs:
                 run.show_all()
 
     def is_watched(self, run: RunOutput) -> bool:
-        """Whether somebody watches the execution of a run."""
+        """Return whether the execution of a run is watched."""
         if not self._watched:
             return False
         until = self._watched.get(run.place.execution_id)

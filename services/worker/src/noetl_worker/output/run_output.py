@@ -1,4 +1,4 @@
-"""What one run prints: its newest lines, and those that somebody waits for."""
+"""Output of one run: its newest lines, and those still to be sent to watchers."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 0.1
 _BATCH_BYTES = 8 << 10
 _BATCH_LINES = 500
 _LINE_BYTES = 32
-"""What a line counts beside its text."""
+"""Bytes that a line counts beside its text."""
 _SHORTEST = 8
 STREAMS: Final[tuple[OutputStream, OutputStream]] = ("stdout", "stderr")
 
@@ -38,7 +38,7 @@ class Printed:
 
     @property
     def size(self) -> int:
-        """What it counts, in bytes or so."""
+        """Size that the line counts for, in bytes or so."""
         return len(self.text) + _LINE_BYTES
 
 
@@ -46,13 +46,13 @@ class Sending(Protocol):
     """Takes the lines of runs that are watched."""
 
     def is_watched(self, run: "RunOutput") -> bool:
-        """Whether somebody watches the execution of a run."""
+        """Return whether the execution of a run is watched."""
 
     def send(self, run: "RunOutput", body: JsonObject) -> None:
         """Send a batch, or drop it. Never waits."""
 
     def has_printed(self, run: "RunOutput") -> None:
-        """Note a run that has printed something, so that who begins to watch gets it."""
+        """Note a run that has printed something, so that a new watcher gets it."""
 
 
 class RunOutput:
@@ -169,7 +169,7 @@ class RunOutput:
             self._kept_bytes -= self._kept.popleft().size
 
     def _begins_to_be_watched(self) -> bool:
-        """Whether this is the first batch for those who watch; it begins with the oldest line."""
+        """Return whether this is the first batch for watchers; it begins with the oldest line."""
         if self._was_watched:
             return False
         self._was_watched = True

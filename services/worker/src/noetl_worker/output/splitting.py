@@ -28,7 +28,7 @@ class Splitter:
         self._seen = b""
 
     def take(self, data: bytes) -> list[str | None]:
-        """Return the lines that end in these bytes; None for one that is left out."""
+        """Return the lines that end in these bytes; None for a line that is left out."""
         *whole, rest = self._plain(data).split(b"\n")
         found = []
         for part in whole:

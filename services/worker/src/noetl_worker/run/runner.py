@@ -112,7 +112,7 @@ class Runner:
             outcome = await self._timed(command, store, output)
         finally:
             if outcome is None or outcome.job is None:
-                # Before the end is told, so that readers get its lines first.
+                # Before the end is reported, so that readers get its lines first.
                 await self._outputs.close(output)
         if outcome.error is not None and output.has_lines:
             return replace(outcome, printed=output.tails(LONGEST_TAIL))

@@ -1,4 +1,4 @@
-"""NATS: a durable of a stream, or a subject that nobody stores."""
+"""NATS: a durable of a stream, or a subject that no stream stores."""
 
 import asyncio
 import contextlib

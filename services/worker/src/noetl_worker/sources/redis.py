@@ -75,7 +75,7 @@ class RedisSource:
         return [self._taken(name, fields) for name, fields in found if fields]
 
     async def _unsettled(self, most: int) -> list[_Entry]:
-        """Return entries that were taken before: by us, or by somebody who is gone."""
+        """Return entries that were taken before: by us, or by a consumer that is gone."""
         if self._own is not None:
             found = await self._read(most, start=self._own, block=None)
             self._own = found[-1][0] if found else None

@@ -1,4 +1,4 @@
-"""What a source of messages does."""
+"""Interface of sources of messages."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Taken:
     Attributes:
         message: as playbooks see it.
         identity: what every delivery of the message has in common and no other message has; None
-            where the source tells nothing of the kind.
+            where the source has nothing of the kind.
         handle: what the source knows it by.
         size: bytes of its body.
     """
@@ -52,7 +52,7 @@ class Source(Protocol):
         """Settle messages: they don't come again."""
 
     async def hold(self, taken: Sequence[Taken]) -> None:
-        """Tell that messages are still being worked on."""
+        """Report to the source that messages are still being worked on."""
 
     async def give_back(self, taken: Sequence[Taken]) -> None:
         """Hand messages back, to be delivered again."""

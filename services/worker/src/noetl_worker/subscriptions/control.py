@@ -1,4 +1,4 @@
-"""What the runtime asks of the control plane."""
+"""Calls of the runtime to the control plane."""
 
 from dataclasses import dataclass
 from typing import Any

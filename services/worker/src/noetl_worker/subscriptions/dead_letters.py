@@ -34,7 +34,7 @@ class DeadLetters:
     """Store messages that are given up.
 
     Args:
-        control: of the subscription, whose log is told.
+        control: of the subscription, in whose log each is noted.
         to: the place at the source; None for the stream ``noetl_dead``.
         settings: of the broker of that stream.
         source: word of the source.

@@ -1,4 +1,4 @@
-"""How fast executions are started."""
+"""Rate at which executions are started."""
 
 import asyncio
 from time import monotonic

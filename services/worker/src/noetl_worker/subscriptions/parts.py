@@ -1,4 +1,4 @@
-"""What the pieces of a runtime work with."""
+"""Parts that the pieces of a runtime share."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Parts:
         control: calls to the control plane.
         document: what the subscription says.
         open_source: opens the source anew.
-        circuit: tells whether starts are possible.
+        circuit: knows whether starts are possible.
         dead_letters: takes what never starts anything.
         spool: keeps messages meanwhile, if the subscription has one.
         poll_seconds: between looks at the subscription's state.
-        beat: is told that the loop lives.
+        beat: called as a sign of life of the loop.
     """
 
     control: Control

@@ -224,7 +224,7 @@ class Runtime:
                 _log.info("subscription_state", state=state)
 
     async def _hold(self) -> None:
-        """Tell the source that what it gave is still being worked on."""
+        """Report to the source, again and again, that its messages are still being worked on."""
         while True:
             await asyncio.sleep(_HOLD_SECONDS)
             held = self._settling.unsettled

@@ -35,7 +35,7 @@ class Settling:
 
     @property
     def held(self) -> int:
-        """How many messages are not settled yet."""
+        """Number of messages that are not settled yet."""
         return len(self._held)
 
     @property

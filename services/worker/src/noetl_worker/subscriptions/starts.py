@@ -21,7 +21,7 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a start."""
+    """Outcome of a start."""
 
     verdict: Verdict
     reason: str = ""
@@ -34,7 +34,7 @@ class Start:
 
     Attributes:
         message_id: as the source names it.
-        key: what repetitions are known by; None for a message that tells nothing.
+        key: what repetitions are known by; None for a message that has nothing of the kind.
         body: of the request.
         directives: what its headers have decided.
         is_redirected: whether they have chosen its playbook.
@@ -110,7 +110,7 @@ async def start_one(control: Control, start: Start) -> Answer:
 
 
 async def start_many(control: Control, starts: list[Start]) -> list[Answer | None]:
-    """Start many executions with one request; None for one that has to be started by itself."""
+    """Start many executions with one request; None for a start that has to be made by itself."""
     unknown: list[Answer | None] = [None] * len(starts)
     try:
         body = orjson.dumps({"executions": [start.body for start in starts]})

@@ -27,7 +27,7 @@ class Reply:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether it is a 2xx."""
+        """Whether it is a 2xx."""
         return 200 <= self.status < 300
 
     @property
@@ -71,7 +71,7 @@ class EdgeCalls:
         return await self._repeated("GET", path, seconds=seconds, params=params)
 
     async def look(self, path: str, *, seconds: float) -> Reply:
-        """Read once, for who looks again anyway.
+        """Read once, for callers that read again anyway.
 
         Raises:
             ToolError: there was no answer, or it is too large.

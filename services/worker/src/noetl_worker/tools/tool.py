@@ -89,7 +89,7 @@ class Tried:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether the try succeeded."""
+        """Whether the try succeeded."""
         return self.result is not None and self.result.status == "success"
 
     @property
@@ -169,7 +169,7 @@ class ToolContext:
     may_move: bool = False
     """Whether a tool that can't begin raises `NeverBegan`: another worker may run the command."""
     output_select: Json = None
-    """What of a large result stays in its event."""
+    """Parts of a large result that stay in its event."""
     plugins: Mapping[str, Json] = field(default_factory=dict)
     """The versions of plug-ins that the execution keeps, by the names in its playbook."""
     child_starts: Counter[str] = field(default_factory=Counter)

@@ -349,7 +349,7 @@ RUNS: dict[str, Any] = {"running": {"startedAt": MOMENT}}
 
 
 async def place_on(world: World, node: str, **meta: Any) -> dict[str, Any]:
-    """Let the pod of the Job run on a node; return it, which is told to nobody yet."""
+    """Let the pod of the Job run on a node; return it, which no watch has shown yet."""
     job = world.cluster.objects["jobs"][NAME]
     await world.cluster.put("jobs", {**job, "status": {"startTime": LATER}})
     await world.cluster.run(NAME, RUNS, phase="Running")

@@ -1,4 +1,4 @@
-"""What a step may ask of its container, and the errors that name what it may not."""
+"""Requests of a step about its container, and the errors that name refused ones."""
 
 from dataclasses import replace
 from typing import Any

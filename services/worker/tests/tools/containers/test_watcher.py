@@ -190,7 +190,7 @@ async def test_a_command_that_is_over_takes_its_container_with_it() -> None:
         world.place.put(1, Condition.RUNNING)
         world.watcher.expect("c1", origin_of(1))
         assert [run.event_id for _, run in world.watcher.named()] == [1]
-        # The command was handed out again: its next run finds the container.
+        # The command was dispatched again: its next run finds the container.
         world.watcher.stop(1, attempts=0)
         world.watcher.stop(1, attempts=EVERY_RUN)
         await eventually(lambda: world.place.calls[1:] == ["remove c1"])

@@ -1,4 +1,4 @@
-"""Where secrets may be sent."""
+"""Hosts that secrets may be sent to."""
 
 import pytest
 from noetl_worker.tools.http.hosts import addresses_of, may_be_sent

@@ -16,7 +16,7 @@ ITEMS = list(range(7))
 
 @dataclass
 class Api:
-    """Seven items in pages of three, by number, by cursor and by link; fails when told."""
+    """Seven items in pages of three, by number, by cursor and by link; set failures come first."""
 
     failures: list[Said] = field(default_factory=list)
 

@@ -29,7 +29,7 @@ def lines() -> list[str]:
 
 @server.custom_route("/healthz", methods=["GET"])
 async def healthz(_request: Request) -> Response:
-    """Tell that the server lives."""
+    """Answer that the server lives."""
     return PlainTextResponse("fine")
 
 

@@ -104,7 +104,7 @@ FAMILY = "sleep 60 & echo $! >> {0}; setsid sleep 60 & echo $! >> {0}; "
 
 @pytest.fixture
 def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a command writes of two children; its time is up when it has done so at the soonest."""
+    """Return the file that a command writes two pids to; its time isn't up before that."""
     on_timeout = Interpreter._on_timeout
 
     def when_all_is_started(interpreter: Interpreter, run: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a script may reach: the kernel's Landlock, and fewer capabilities.
+"""Confinement of scripts: the kernel's Landlock, and fewer capabilities.
 
 The rules are made once per zygote and taken on by each script process with one call, so a start
 costs next to nothing. Without Landlock, or with an older one, what is missing is left out.

@@ -1,4 +1,4 @@
-"""What a script may ask of the kernel: a seccomp filter, for what Landlock has no rules.
+"""System calls of scripts: a seccomp filter, for what Landlock has no rules.
 
 Calls that change other processes of the same user, namespaces, or memory that outlives who made
 it. They are refused like calls without the right to them, so that programs go on. Our own tables
@@ -144,7 +144,7 @@ class _Program(ctypes.Structure):
 
 
 def can_filter() -> bool:
-    """Tell whether the kernel has filters, and we one for this machine."""
+    """Return whether the kernel has filters, and we one for this machine."""
     return bool(_seccomp(_IS_KNOWN, 0, ctypes.byref(ctypes.c_uint32(_ERROR))) == 0)
 
 

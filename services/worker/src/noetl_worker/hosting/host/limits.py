@@ -43,14 +43,14 @@ def adopt_orphans() -> None:
 
 
 def mark_as_hosted() -> None:
-    """Mark this process and all below it, for good: nobody but root can raise a bound again."""
+    """Mark this process and all below it, for good: only root can raise a bound again."""
     bound = max(_locks(0) - 1, 0)
     with contextlib.suppress(OSError, ValueError):  # a system that doesn't know it
         resource.setrlimit(_RLIMIT_LOCKS, (bound, bound))
 
 
 def is_hosted(pid: int) -> bool:
-    """Tell whether a process is marked, as seen from one that isn't."""
+    """Return whether a process is marked, as seen from one that isn't."""
     try:
         return _locks(pid) < _locks(0)
     except PermissionError:

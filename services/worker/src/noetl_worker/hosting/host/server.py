@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Live = Callable[[bytes, list[int], int], object]
-    """What a process does with its request, its descriptors and its parent; then it ends."""
+    """Work of a process with its request, its descriptors and its parent; then it ends."""
 
 _REQUEST_BYTES = 64 << 10
 _MOST_DESCRIPTORS = 8
@@ -41,12 +41,12 @@ class Children:
 
     def __init__(self) -> None:
         self.known: dict[int, int | None] = {}
-        """Where the worker reads how a process has ended."""
+        """Descriptors over which the ends of processes are reported to the worker, by pid."""
         own = os.getpid()
         self._list = f"/proc/{own}/task/{own}/children"
 
     def on_end(self, *_given: object) -> None:
-        """Tell of processes that have ended, and kill what is none."""
+        """Report the processes that have ended, and kill strays."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -125,7 +125,7 @@ def _serve_one(requests: socket.socket, live: Live, children: Children) -> None:
 def _fork(
     request: bytes, given: list[int], requests: socket.socket, live: Live, children: Children
 ) -> tuple[int, int]:
-    """Return number and descriptor of a new process; takes where its end is told from `given`."""
+    """Return number and descriptor of a new process; takes the one for its end from `given`."""
     is_told = request.startswith(TOLD)
     own = os.getpid()
     # An end before the note would be nobody's, and the process a stray; one before its descriptor

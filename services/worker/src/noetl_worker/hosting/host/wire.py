@@ -19,7 +19,7 @@ PID = struct.Struct("<i")
 STATUS = struct.Struct("<i")
 """Wait status of a process that has ended."""
 TOLD = b"T"
-"""Begins the request for a process whose end is told: the last descriptor is where."""
+"""Begins the request for a process whose end is reported: over its last descriptor."""
 NOT_TOLD = b"-"
 STRAYS = b"S"
 """The request to end what processes have left behind, and to answer when it is gone."""

@@ -1,1 +1,1 @@
-"""What runs in warm interpreters, outside of our environment; see `noetl_worker.hosting.host`."""
+"""Code of warm interpreters, outside of our environment; see `noetl_worker.hosting.host`."""

@@ -70,7 +70,7 @@ def plain(value: Any, path: str = "result", *, most: int = 0) -> Any:
 
 
 class _Place:
-    """Where a value is: its key in a place; only an error makes a text of it.
+    """Place of a value: its key in the place above; only an error makes a text of it.
 
     In a place that is exact no integer is rounded by those who read it.
     """

@@ -88,7 +88,7 @@ class ScriptProcess:
         return status
 
     def serve_one(self) -> tuple[bool, int]:
-        """Run the next job; tell whether the process may have another, and its exit status."""
+        """Run the next job; return whether the process may have another, and its exit status."""
         if self._last is not None:
             self._wait_for_next(self._last)
         frame = read_frame(self._job)
@@ -294,7 +294,7 @@ def _flush() -> None:
 
 
 def _complain(text: str) -> None:
-    """Tell the script's author something."""
+    """Print a message for the script's author."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{text}\n")
 

@@ -22,7 +22,7 @@ _FOURS = (1 << 47) // 4  # of bytes that a process may have
 
 
 def are_safe() -> bool:
-    """Tell whether this interpreter is one that they were tried with, and is built as those."""
+    """Return whether the shortcuts were tried with this CPython, and its build is the usual one."""
     is_tried = sys.implementation.name == "cpython" and sys.version_info[:2] in TRIED
     is_usual = sys.maxsize > _FOURS and not hasattr(sys, "gettotalrefcount")  # no debug build
     # Without the lock counts are elsewhere.

@@ -98,7 +98,7 @@ class Traces:
         self._is_marked = False
 
     def are_alive(self) -> bool:
-        """Tell whether a script left something that still runs or is sure to run."""
+        """Return whether a script left something that still runs or is sure to run."""
         gc.collect()  # its finalizers run now, in its own time
         return (
             self._is_marked
@@ -108,7 +108,7 @@ class Traces:
         )
 
     def are_found(self, code: CodeType) -> bool:
-        """Tell whether a script changed the process, beside what `are_alive` finds.
+        """Return whether a script changed the process, beside what `are_alive` finds.
 
         Args:
             code: the script: only modules it names are compared.
@@ -142,7 +142,7 @@ class Traces:
         )
 
     def _has_modules(self) -> bool:
-        """Tell whether a module is new that scripts don't all have, or one has state."""
+        """Return whether a module is new that scripts don't all have, or one has state."""
         if len(sys.modules) != self._modules:
             new = sys.modules.keys() - self._known
             if any(name.partition(".")[0] not in self._roots for name in new):
@@ -212,7 +212,7 @@ def _system() -> list[object]:
 
 
 def _has_library_state() -> bool:
-    """Tell whether the well-known global state of a library module is not as at its import."""
+    """Return whether the well-known global state of a library module is not as at its import."""
     modules = sys.modules
     logging = modules.get("logging")
     if logging is not None and (logging.root.handlers or logging.root.level != logging.WARNING):

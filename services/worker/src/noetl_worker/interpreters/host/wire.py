@@ -1,4 +1,4 @@
-"""What passes between the worker and a warm interpreter.
+"""Frames between the worker and a warm interpreter.
 
 A job is a frame whose head says whether the process may wait for another one; a report is a mark,
 a length and JSON; a control record is ``(kind, pid, wait status)``.

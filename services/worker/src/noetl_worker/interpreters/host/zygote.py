@@ -115,7 +115,7 @@ class Zygote:
         return self._end()
 
     def _wait_for(self, pid: int) -> int:
-        """Return how a script process has ended; end with it when we are told to."""
+        """Return how a script process has ended; end with it on SIGTERM."""
         while True:
             if signal.sigwaitinfo(_AWAITED).si_signo == signal.SIGTERM:
                 self._end()

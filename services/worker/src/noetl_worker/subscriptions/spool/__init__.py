@@ -1,1 +1,1 @@
-"""Where messages are kept while nothing can be started, and how they come back."""
+"""Storage of messages while nothing can be started, and their way back from it."""

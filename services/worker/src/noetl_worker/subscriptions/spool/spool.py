@@ -95,7 +95,7 @@ class Spool:
         self._tell()
 
     async def read(self, number: int) -> Item | None:
-        """Return an item; one that can't be read goes to the dead letters, and is None."""
+        """Return an item; an unreadable one goes to the dead letters, and is None."""
         data = await self._store.get(number)
         try:
             item = _whole(data)

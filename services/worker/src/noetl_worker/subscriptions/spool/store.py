@@ -1,4 +1,4 @@
-"""What keeps messages: items in the order in which they were received."""
+"""Interface of stores of messages: items in the order in which they were received."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol

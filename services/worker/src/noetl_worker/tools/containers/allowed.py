@@ -1,4 +1,4 @@
-"""What playbooks may ask of containers: the operator's settings, as checks by name."""
+"""Limits of what playbooks may ask of containers: the operator's settings, as checks by name."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -62,7 +62,7 @@ class Allowed:
         return most if wanted is None else max(wanted, 1)
 
     def limits(self, wanted: dict[str, str]) -> dict[str, str]:
-        """Return all limits, those that nobody asked for at their most."""
+        """Return all limits; amounts that were not asked for are at their most."""
         settings = self.settings
         most = {
             "cpu": (Decimal(str(settings.container_cpu_max)), "NOETL_CONTAINER_CPU_MAX"),
@@ -80,7 +80,7 @@ class Allowed:
         return found
 
     def requests(self, wanted: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
-        """Return what is reserved in a cluster: of what nobody spoke of a little.
+        """Return the amounts to reserve in a cluster: a little where the playbook names none.
 
         Without it a cluster reserves the limit, which is then the most that anybody may have.
 

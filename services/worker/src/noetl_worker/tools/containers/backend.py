@@ -1,4 +1,4 @@
-"""What the watcher needs of the place where containers run."""
+"""Interface of a place where containers run, as the watcher needs it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Started:
 
 
 class Condition(Enum):
-    """How a container is seen."""
+    """Condition of a container, as it is seen."""
 
     RUNNING = auto()
     STUCK = auto()
@@ -72,7 +72,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a container has ended.
+    """End of a container.
 
     Attributes:
         origin: for whom it ran.
@@ -117,7 +117,7 @@ class Backend(Protocol):
         """
 
     async def follow(self, see: See, see_all: SeeAll) -> None:
-        """Tell of all containers of the pool, and then of every change, until the watch breaks."""
+        """Report all containers of the pool, and then every change, until the watch breaks."""
 
     async def found(self) -> list[Sighting]:
         """Return all containers of the pool."""

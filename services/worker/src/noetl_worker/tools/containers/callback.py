@@ -1,4 +1,4 @@
-"""Tell the control plane how a container has ended."""
+"""Report to the control plane how a container has ended."""
 
 from urllib.parse import quote
 
@@ -9,7 +9,7 @@ from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.tools.containers.backend import Ending
 
 _LATER = frozenset({403, 408, 425, 429})
-"""403: the control plane may be told a key yet. All other refusals are for good."""
+"""403: the control plane may be given a key yet. All other refusals are for good."""
 
 _log = get_logger()
 

@@ -21,7 +21,7 @@ class Container(Parked):
     Args:
         settings: the worker's.
         backend: where containers run; None: nowhere, and the tool refuses.
-        callbacks: tell the control plane of ends.
+        callbacks: report ends to the control plane.
     """
 
     def __init__(self, settings: Settings, backend: Backend | None, callbacks: Callbacks) -> None:

@@ -1,4 +1,4 @@
-"""What containers have written, without what they were trusted with."""
+"""Output of containers, without the secrets that they were given."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What tools share that start a container and leave its end to the watcher."""
+"""Common part of tools that start a container and leave its end to the watcher."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class Parked:
         settings: the worker's.
         kind: of the tool.
         backend: where containers run; None: nowhere.
-        report: tells the control plane of an end.
+        report: reports an end to the control plane.
     """
 
     def __init__(

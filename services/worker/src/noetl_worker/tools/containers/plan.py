@@ -1,4 +1,4 @@
-"""What a container is to be: its plan, and the labels by which it is found again."""
+"""Plan of a container, and the labels by which the container is found again."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -64,7 +64,7 @@ class Plan:
         hidden: the variables whose values are masked in what the container writes.
         masked: further texts that are.
         script: a text that the container has as the file `SCRIPT`.
-        is_awaited: whether the run that starts it waits for its end; nobody else is told of it.
+        is_awaited: whether the run that starts it waits for its end; no other run gets it.
         requests: amounts by resource, as Kubernetes writes them.
         limits: the same, always with cpu and memory.
     """

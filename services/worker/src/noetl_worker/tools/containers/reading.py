@@ -34,7 +34,7 @@ def read_plan(
 
     Args:
         config: the configuration, rendered.
-        raw: the same before that, where templates tell which values are secret.
+        raw: the same before that, where templates show which values are secret.
         origin: the command.
         allowed: what may be asked.
         timeout: the tool's general timeout, where its own isn't given.
@@ -132,7 +132,7 @@ def _hidden(env: dict[str, str], raw: JsonObject) -> tuple[str, ...]:
         for entry in entries
         if isinstance(entry, dict) and SECRET_TEMPLATE.search(str(entry.get("value")))
     }
-    # One template for the whole list tells nothing about its parts.
+    # One template for the whole list shows nothing of its parts.
     is_whole = isinstance(listed, str) and SECRET_TEMPLATE.search(listed) is not None
     return tuple(name for name in env if is_whole or name in by_template or is_sensitive(name))
 

@@ -44,7 +44,7 @@ class _Watched:
     task: "asyncio.Task[None] | None" = None
     is_busy: bool = False
     missed: Sighting | None = None
-    """What was seen while something was being done."""
+    """Sighting that came while another one was being worked on."""
     known_since: float = field(default_factory=time)
 
 
@@ -52,12 +52,12 @@ class Watcher:
     """Follow the containers of a pool.
 
     Each worker of the pool has one. A container's end is reported by the worker that has started
-    it, or some seconds later by another one; a mark on the container tells that it is done, and
+    it, or some seconds later by another one; a mark on the container shows that it is done, and
     the control plane takes a second report for a repetition.
 
     Args:
         backend: where the containers run.
-        report: tells the control plane of an end.
+        report: reports an end to the control plane.
         worker: the mark of this worker on containers.
         takeover_seconds: how much later the containers of others are seen to.
         poll_seconds: pause between looks at all of them, beside the watch.
@@ -337,7 +337,7 @@ class Watcher:
 
 
 def _is_still_stuck(before: Sighting, sighting: Sighting) -> bool:
-    """Return whether nothing new is said of one that can't begin or go on."""
+    """Return whether nothing new is known of a container that can't begin or go on."""
     return (
         before.condition is sighting.condition is Condition.STUCK
         and before.patience == sighting.patience

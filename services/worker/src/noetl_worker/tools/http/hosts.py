@@ -1,4 +1,4 @@
-"""Where a secret may be sent."""
+"""Hosts that a secret may be sent to."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -8,7 +8,7 @@ from noetl_common.egress.hosts import is_among
 
 
 def may_be_sent(url: str, allowed: Iterable[str] | None) -> bool:
-    """Whether a secret may go to a URL.
+    """Return whether a secret may go to a URL.
 
     Args:
         url: the target; one that is no URL gets no secret.

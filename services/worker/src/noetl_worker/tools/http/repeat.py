@@ -55,7 +55,7 @@ class Rule:
 
     @property
     def is_about_pages(self) -> bool:
-        """Tell whether it asks for a next page instead of another try."""
+        """Whether it asks for a next page instead of another try."""
         return self.next_call is not None
 
 

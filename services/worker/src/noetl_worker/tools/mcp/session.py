@@ -98,7 +98,7 @@ class McpSession:
         return text
 
     async def end(self) -> None:
-        """Tell the server that the session is over; it may not care."""
+        """End the session at the server, which may ignore that."""
         if not self._has_begun or "mcp-session-id" not in self._headers:
             return
         with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):

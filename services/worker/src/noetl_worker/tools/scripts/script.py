@@ -52,7 +52,7 @@ class Script(Parked):
         settings: the worker's.
         source: of scripts.
         backend: the cluster; None: there is none, and the tool refuses.
-        ends: tell the control plane of ends.
+        ends: report ends to the control plane.
     """
 
     def __init__(

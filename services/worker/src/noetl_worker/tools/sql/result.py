@@ -33,7 +33,7 @@ class RowBuffer:
 
     @property
     def wanted(self) -> int:
-        """How many rows to take next: few until it is known how large they are."""
+        """Number of rows to take next: few until it is known how large they are."""
         if not self._rows:
             return _FIRST_ROWS
         each = max(self._bytes // len(self._rows), 1)

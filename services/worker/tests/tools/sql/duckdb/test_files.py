@@ -1,4 +1,4 @@
-"""Files of queries: an execution's own, those of the settings, and nobody else's."""
+"""Files of queries: an execution's own, those of the settings, and no others."""
 
 import asyncio
 import os

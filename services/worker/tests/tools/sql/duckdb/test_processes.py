@@ -158,7 +158,7 @@ async def test_the_kernel_holds_it_where_duckdb_does_not(
     secret.write_text("of the worker")
     shared = Path(worker.databases._paths[0]) / "shared.txt"
     await worker.is_well()
-    # What DuckDB itself is told; the process is started already.
+    # The paths that DuckDB itself gets; the process is started already.
     monkeypatch.setattr(worker.databases, "_confined", lambda _: ["/"])
     try:
         with pytest.raises(ToolError, match="Permission denied"):

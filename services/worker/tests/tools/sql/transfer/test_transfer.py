@@ -99,7 +99,7 @@ class Session:
 
     @property
     def login(self) -> dict[str, Any]:
-        """What a credential of type postgres makes of an endpoint."""
+        """Return the fields of an endpoint with a credential of type postgres."""
         database = self.database
         return {
             "type": "postgres",

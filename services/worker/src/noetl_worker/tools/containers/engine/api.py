@@ -162,7 +162,7 @@ async def _refusal(answer: httpx.Response) -> str:
 
 
 async def _frames(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield what was written, without the heads that tell stdout from stderr."""
+    """Yield what was written, without the heads that separate stdout from stderr."""
     left = bytearray()
     wanted = 0
     async for piece in answer.aiter_bytes():

@@ -13,7 +13,7 @@ _LOG_BYTES = "8m"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
-    """What every container of the worker has.
+    """Limits that every container of the worker has.
 
     Attributes:
         network: the engine's network.

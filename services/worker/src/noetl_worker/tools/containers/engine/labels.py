@@ -22,7 +22,7 @@ _HIDDEN_LABEL: Final = "noetl.hidden"
 
 
 def labels_of(plan: Plan) -> dict[str, str]:
-    """Return all labels; who can read them has the engine's socket."""
+    """Return all labels; to read them takes access to the engine's socket."""
     return {
         **plan.labels(),
         DEADLINE_LABEL: str(plan.timeout_seconds),

@@ -1,4 +1,4 @@
-"""What an engine's answers say of its containers."""
+"""Sightings of containers in the answers of an engine."""
 
 from datetime import datetime
 from time import time
@@ -16,7 +16,7 @@ from noetl_worker.tools.containers.engine.labels import (
 from noetl_worker.tools.containers.plan import EVENT_LABEL, WORKER_LABEL, Origin
 
 REPORTED = "-reported"
-"""What the name of a container ends in whose end the control plane knows."""
+"""Ending of the name of a container whose end the control plane knows."""
 ENDED = frozenset({"exited", "dead", "stopped"})
 _KILLED = frozenset({137, 143})
 _LITTLE_SECONDS = 0.5
@@ -60,7 +60,7 @@ def _sighting(name: str, labels: JsonObject, condition: Condition, at: float) ->
     if condition is Condition.RUNNING:
         deadline = at + number_in(labels.get(DEADLINE_LABEL), 21_600.0)
     if condition is Condition.REPORTED:
-        # From when it is first seen so: a list doesn't tell when a container has ended.
+        # From when it is first seen so: a list doesn't say when a container has ended.
         remove_at = time() + number_in(labels.get(TTL_LABEL), 0.0)
     return Sighting(
         name=name.removesuffix(REPORTED),
@@ -74,7 +74,7 @@ def _sighting(name: str, labels: JsonObject, condition: Condition, at: float) ->
 
 
 def ended(name: str, state: JsonObject, labels: JsonObject, origin: Origin) -> Ending:
-    """Return how a container ended, as far as its state tells."""
+    """Return how a container ended, as far as its state shows."""
     code = state.get("ExitCode")
     code = code if isinstance(code, int) else None
     began, over = _moment(state.get("StartedAt")), _moment(state.get("FinishedAt"))

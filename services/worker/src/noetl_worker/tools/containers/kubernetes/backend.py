@@ -273,7 +273,7 @@ class KubernetesBackend:
         )
 
     async def _found(self, sighting: Sighting, namespace: str) -> Found:
-        """Return what the newest pod of a Job tells; nothing if there is none."""
+        """Return what is known from the newest pod of a Job; nothing if there is none."""
         labels: dict[str, Selected] = {**self._labels, "job-name": sighting.name}
         newest: Pod | None = None
         async with self._calling("inspect", f"pods of '{sighting.name}'") as client:

@@ -10,13 +10,13 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
-# A Job ends its pod before it says that its time is over; clocks tell it by so much otherwise.
+# A Job ends its pod before it says that its time is over; clocks may differ by so much.
 _CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Why a container that has no end counts as lost.
+    """Reason for which a container without an end counts as lost.
 
     Attributes:
         at: since when, Unix seconds.

@@ -1,4 +1,4 @@
-"""What the watches on Jobs and pods have told."""
+"""State of Jobs and pods, from the watches on them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,10 +26,10 @@ class Seen:
         self._node_seconds = node_seconds
         self.jobs: dict[str, Job] = {}
         self.troubles: dict[str, str] = {}
-        """What the pods of Jobs wait for, as last seen: with its time a Job takes its pod away."""
+        """Reasons why pods of Jobs wait, as last seen: a Job removes its pod at its deadline."""
         self.losses: dict[str, Loss] = {}
         self._stuck: dict[str, Sighting] = {}
-        """Those that can't begin or go on, as their pods tell; their Jobs know nothing of it."""
+        """Containers that can't begin or go on, by their pods; their Jobs know nothing of it."""
 
     def sighting_of(self, job: Job) -> Sighting | None:
         """Keep a Job as it is, and return how its container is seen."""
@@ -57,9 +57,9 @@ class Seen:
         return take
 
     def on_pod(self, see: See) -> Callable[[str, Pod], None]:
-        """Return what takes the changes of pods.
+        """Return the handler of changes of pods.
 
-        Pods tell whether a container can begin and go on; its end is the Job's to tell.
+        Pods show whether a container can begin and go on; its end is the Job's to report.
         """
 
         def take(change: str, pod: Pod) -> None:

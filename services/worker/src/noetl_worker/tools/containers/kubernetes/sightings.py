@@ -1,4 +1,4 @@
-"""What Jobs and Pods say of the containers that they are."""
+"""Sightings of containers in Jobs and Pods."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,7 +32,7 @@ _SENT_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "Terminated"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a pod tells of its container.
+    """Facts about a container that its pod shows.
 
     Attributes:
         waits: reason and text of a container that can't begin.
@@ -86,7 +86,7 @@ def job_sighting(job: Job) -> Sighting | None:
 
 
 def _deadline(job: Job) -> float | None:
-    """Return when a Job that still runs is overdue; None if the cluster was told so."""
+    """Return when a Job that still runs is overdue; None once it is marked as such."""
     seconds = job.spec.activeDeadlineSeconds if job.spec is not None else None
     began = job.status.startTime if job.status is not None else None
     notes = (job.metadata.annotations if job.metadata is not None else None) or {}
@@ -109,7 +109,7 @@ def end_of(job: Job) -> tuple[bool, str, float | None] | None:
 
 
 def found_in(pod: Pod) -> Found:
-    """Return what a pod tells."""
+    """Return the facts that a pod shows."""
     status = pod.status or PodStatus()
     name = pod.metadata.name if pod.metadata is not None else None
     node = pod.spec.nodeName if pod.spec is not None else None
@@ -156,8 +156,8 @@ def judged(
     """Return state and reason of a Job that has ended.
 
     Args:
-        end: as the Job tells it.
-        found: what its pod tells.
+        end: as the Job reports it.
+        found: the facts that its pod shows.
         trouble: what the pod was last waiting for; None if it has begun.
     """
     succeeded, reason, _ = end

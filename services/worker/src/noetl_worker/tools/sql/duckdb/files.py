@@ -65,7 +65,7 @@ class FileDirectories:
 
 
 def _own(root: Path) -> None:
-    """Make a folder for this user alone; one that somebody else has put there is refused."""
+    """Make a folder for this user alone; a folder that isn't this user's alone is refused."""
     with suppress(FileExistsError):
         root.mkdir(mode=0o700)
     found = root.lstat()

@@ -252,7 +252,7 @@ class DuckDbs:
         return [one for one in self._all if not one.users and not one.is_leaving]
 
     def _watch_idle(self) -> None:
-        """Look again when the one that has been idle for the longest time is to end."""
+        """Look again when the process that has been idle for the longest time is to end."""
         idle = self._idle()
         if self._ending is None and idle and not self._is_closed:
             first = min(one.idle_since for one in idle)

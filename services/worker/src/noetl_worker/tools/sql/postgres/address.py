@@ -1,6 +1,6 @@
-"""Where a PostgreSQL database is, and how one gets in.
+"""Address of a PostgreSQL database, and the login there.
 
-There is no default: nobody is connected to a database that no configuration names.
+There is no default: no step is connected to a database that no configuration names.
 """
 
 from collections.abc import Mapping

@@ -68,7 +68,7 @@ class PgPools:
 
     @asynccontextmanager
     async def connection(self, address: PgAddress) -> AsyncIterator[Connection]:
-        """Lend a connection that looks new.
+        """Give a connection that looks new, for the block.
 
         Raises:
             ToolError: there is none to be had.
@@ -120,7 +120,7 @@ class PgPools:
         try:
             # Nothing is connected here.
             await pool
-            # A connection that is being opened has its own patience.
+            # A connection that is being opened has its own timeout.
             async with asyncio.timeout(limits.wait_seconds + limits.connect_seconds):
                 return await pool.acquire()  # type: ignore[return-value]  # a proxy of one
         except TimeoutError as error:

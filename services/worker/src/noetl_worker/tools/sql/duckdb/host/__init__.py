@@ -1,1 +1,1 @@
-"""What runs in the processes of DuckDB: nothing here is imported by the worker but its frames."""
+"""Code of DuckDB's processes: the worker imports nothing of it but the frames."""

@@ -23,7 +23,7 @@ _SACRIFICED_FIRST = b"500"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a process is for.
+    """Task of a process, with its directories and bounds.
 
     Attributes:
         directory: its own, for temporary files.

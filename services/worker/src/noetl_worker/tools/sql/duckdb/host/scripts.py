@@ -59,7 +59,7 @@ def run_script(connection: Connection, script: JsonObject) -> JsonObject:
 def _fetch(connection: Connection, sql: str, params: list[Any], script: JsonObject) -> JsonObject:
     columns, readers = None, None
     if _is_select(connection, sql):
-        # Bound, not run: its types tell what to ask for. A comment may come first.
+        # Bound, not run: its types show what to ask for. A comment may come first.
         described = connection.execute(f"DESCRIBE\n{sql}", params or None).fetchall()
         columns = [row[0] for row in described]
         kinds = [duckdb.sqltype(row[1]) for row in described]

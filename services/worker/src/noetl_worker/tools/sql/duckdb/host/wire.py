@@ -15,9 +15,9 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker.tools.errors import Failure, ToolError
 
 SPARE_BYTES = 1 << 20
-"""What an answer may have beside a result: names of columns, a text of an error."""
+"""Bytes of an answer beside its result: for names of columns, or a text of an error."""
 CONTROL = struct.Struct("<4sQ")
-"""What is to be done and the number of a session."""
+"""Operation and number of a session."""
 OPEN = b"OPEN"
 """Serve a session, whose socket comes with it."""
 STOP = b"STOP"
