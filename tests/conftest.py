@@ -85,7 +85,7 @@ def nats_stack(pytestconfig: pytest.Config) -> Stack:
 
 @pytest.fixture(scope="module")
 def edge_stack(pytestconfig: pytest.Config) -> Stack:
-    """A stack whose edge has little patience with clients."""
+    """A stack whose edge has short timeouts for its clients."""
     return _stacks(pytestconfig).get("edge")
 
 

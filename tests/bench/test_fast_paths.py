@@ -1,4 +1,4 @@
-"""What is left out of a benchmark is named as the page of fast paths names it."""
+"""Paths that a benchmark leaves out are named as the page of fast paths names them."""
 
 import sys
 from typing import get_args

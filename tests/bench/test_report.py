@@ -1,4 +1,4 @@
-"""What benchmarks found out survives being kept, drawn and put into a page."""
+"""Results of benchmarks survive being kept, drawn and put into a page."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET

@@ -1,4 +1,4 @@
-"""A cluster for a proof: who may do what in it, and what its operator sees of containers."""
+"""A cluster for a proof: its accounts and rights, and its operator's view of containers."""
 
 import time
 from typing import Final

@@ -31,7 +31,7 @@ _GATES = "--feature-gates=TTLAfterFinished=true"
 
 @dataclass
 class ControlPlane:
-    """What runs, with its files below one folder.
+    """Processes of the control plane, with their files below one folder.
 
     Attributes:
         address: of the node, as the API server reaches the kubelet.
@@ -57,7 +57,7 @@ class ControlPlane:
         return self.folder / "audit.log"
 
     def kubeconfig(self, token: str) -> dict[str, object]:
-        """Return address and login of somebody."""
+        """Return address and login of the user with a token."""
         authority = str(self.folder / "tls" / "apiserver.crt")
         return {
             "apiVersion": "v1",
@@ -193,7 +193,7 @@ class ControlPlane:
         (self.folder / "admin").write_bytes(orjson.dumps(self.kubeconfig(self.token)))
 
     def calls_of(self, user: str) -> dict[str, int]:
-        """Return how often somebody has called, by verb and resource, with the refused calls."""
+        """Return how often a user has called, by verb and resource, with the refused calls."""
         counts: dict[str, int] = {}
         for line in self.audit_log.read_bytes().splitlines():
             try:

@@ -3,7 +3,7 @@
 ``--kubeconfig`` names the login of an administrator of a cluster for tests, as kind has one, whose
 nodes can have ``--image``. Without it a cluster of one node is brought up on this machine from the
 programs of Kubernetes 1.20 to 1.23 in the folder `NOETL_KUBE_BINARIES` (root, Docker, etcd); then
-the API server's audit log tells the calls, API server and kubelet are killed, a second node is
+the API server's audit log shows the calls, API server and kubelet are killed, a second node is
 played, and scripts run, in an image whose python is a shell. The worker has the rights that the
 chart gives. Without a cluster it says so and ends with 0.
 """

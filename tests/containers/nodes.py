@@ -1,4 +1,4 @@
-"""Several nodes in a proof's cluster: one that is only told of, one that is lost, and GPUs."""
+"""Several nodes in a proof's cluster: one that exists in name only, one that is lost, and GPUs."""
 
 import signal
 import threading
@@ -161,7 +161,7 @@ def pod_removed(world: World, plane: ControlPlane, client: Client) -> str:
 
 
 def gpus(world: World, client: Client) -> str:
-    """Have GPUs on one of two nodes: who asks for them runs there, or not at all."""
+    """Have GPUs on one of two nodes: a container that asks for them runs there, or not at all."""
     with spare_node(client, takes_pods=True):
         number = execute(world.client, "proof/gpu")
         wait_until(

@@ -1,4 +1,4 @@
-"""What is shown of containers, wherever they run; each part returns what it has shown."""
+"""Parts of a proof about containers, wherever they run; each returns what it has shown."""
 
 import os
 import signal

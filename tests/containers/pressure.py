@@ -1,4 +1,4 @@
-"""A node that has too little: containers that wait for room, and one that is sent away."""
+"""A node that has too little: containers that wait for room, and one that is evicted."""
 
 import signal
 from collections.abc import Callable

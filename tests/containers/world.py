@@ -17,7 +17,7 @@ SECONDS = 240.0
 
 
 def say(line: str) -> None:
-    """Tell the reader, at once."""
+    """Print a line, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -33,20 +33,20 @@ def expect(holds: object, what: str) -> None:
 
 
 def show(shown: Iterable[tuple[str, Callable[[], str]]], only: str) -> None:
-    """Go through parts whose name has one of some texts in it, and tell what each has shown."""
+    """Go through parts whose name has one of some texts in it, and print what each has shown."""
     for name, part in shown:
         if any(text in name for text in only.split(",")):
             say(f"{name}: {part()}")
 
 
 class Place(Protocol):
-    """Where containers run, as its operator sees it."""
+    """Place where containers run, as its operator sees it."""
 
     def names(self, *, every: bool) -> list[str]:
         """Return the names of the containers of steps: all, or those that run."""
 
     def remove(self, name: str) -> None:
-        """Remove a container as somebody who doesn't know of us."""
+        """Remove a container as an operator who doesn't know of us."""
 
     def in_gate(self, script: str) -> None:
         """Run a script with the volume that containers of steps mount, at ``/gate``."""

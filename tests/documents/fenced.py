@@ -1,4 +1,4 @@
-"""The code blocks of the documents, with what stands around them.
+"""The code blocks of the documents, with the text around them.
 
 A comment on the line before a block says what the block can't say itself:
 
@@ -82,7 +82,7 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Where it stands, as editors open it."""
+        """Place of the block, as editors open it."""
         return f"{self.page}:{self.line}"
 
     @property
@@ -114,7 +114,7 @@ class Block:
 
     @property
     def payload(self) -> JsonObject:
-        """What the playbook is started with."""
+        """Payload that the playbook is started with."""
         return dict(json.loads(self.marks.get("with", "{}")))
 
 

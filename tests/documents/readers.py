@@ -1,4 +1,4 @@
-"""Those who type the commands of a page, one after the other."""
+"""Readers who type the commands of a page, one after the other."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _TERMINAL = "[ ! -f .terminal ] || . ./.terminal; export ID={id}; trap 'export -
 
 @dataclass(kw_only=True)
 class Reader:
-    """Somebody who types what a page says, in a folder that has the repository's examples.
+    """A reader who types the commands of a page, in a folder that has the repository's examples.
 
     Attributes:
         places: addresses, folders and times in the page, with what stands for them here.

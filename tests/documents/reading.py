@@ -39,7 +39,7 @@ _GIVEN = Path(__file__).with_name("given")
 
 @dataclass(kw_only=True)
 class Session:
-    """What became of all blocks of one stack, by their places."""
+    """Outcomes of all blocks of one stack, by their places."""
 
     stack: Stack
     executions: dict[str, int] = field(default_factory=dict)

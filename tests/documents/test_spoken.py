@@ -1,4 +1,4 @@
-"""What is wrong about commands is found without running them."""
+"""Mistakes in commands are found without running them."""
 
 import pytest
 from spoken import strangers

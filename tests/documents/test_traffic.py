@@ -1,4 +1,4 @@
-"""The page on the architecture tells what a running stack sends for a step, and nothing else."""
+"""The page on the architecture names all that a running stack sends for a step, and no more."""
 
 import re
 from collections import Counter

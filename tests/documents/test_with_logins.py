@@ -1,4 +1,4 @@
-"""The commands of the documents that need a server which asks who its callers are."""
+"""The commands of the documents that need a server which asks for logins."""
 
 from collections.abc import Iterator
 

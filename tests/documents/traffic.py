@@ -97,12 +97,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Count:
-    """What one execution of the playbook has come to.
+    """Counts of one execution of the playbook.
 
     Attributes:
         of: numbers by family of the subject, by metric, and by what the database has.
         is_disturbed: something took too long or came twice, so that the numbers are not the usual.
-        is_whole: nothing is to be sent any more: writes are answered, rows published, commits told.
+        is_whole: nothing is to be sent any more: writes are answered, rows and commits announced.
     """
 
     of: Counter[str]
@@ -206,7 +206,7 @@ class Played:
         return any(str(each).encode() in text for each in (self.execution_id, *ids))
 
     def _has_others(self, seen: list[Seen], own: list[Seen]) -> bool:
-        """Whether another execution was under way: services count for all of them together."""
+        """Return whether another execution was under way: services count for all together."""
         known = {id(one) for one in own}
         others = (one.family for one in seen if id(one) not in known)
         return not {COMMANDS_ROOT, WRITES_ROOT, INGRESS_ROOT}.isdisjoint(others)

@@ -56,7 +56,7 @@ _NUMBER = re.compile(r"\d{7,}")
 
 @dataclass(frozen=True)
 class History:
-    """What a file in this folder holds."""
+    """Content of a file in this folder."""
 
     playbook: str
     rows: list[EventRow]
@@ -89,7 +89,7 @@ def _row(values: JsonObject) -> EventRow:
 
 
 def folded(rows: list[EventRow]) -> JsonObject:
-    """What a log amounts to, in words that outlive the engine's own format of its state."""
+    """Return the facts of a log, in words that outlive the engine's own format of its state."""
     execution = Execution.restore(rows[0].execution_id, None, rows)
     state = execution.state
     return {
@@ -184,7 +184,7 @@ class Replay:
         return issued[place] if place < len(issued) else 0
 
     def message(self, row: EventRow) -> Input | None:  # noqa: PLR0911 -- one per type
-        """What came from outside and became this row."""
+        """Return the input from outside that became this row."""
         meta = row.meta or {}
         if "restored_from" in meta:
             return None
@@ -242,7 +242,7 @@ class Replay:
                 return None
 
     def event(self, row: EventRow) -> WireEvent:
-        """What a worker reported."""
+        """Return the event that a worker reported."""
         meta = row.meta or {}
         context = dict((row.result or {}).get("context") or {})
         step, number = str(context["command_id"]).split(":")[1:3]
@@ -276,7 +276,7 @@ def _calls(rows: Iterable[EventRow], key: tuple[str, int, int]) -> list[EventRow
 
 
 def told(rows: list[EventRow]) -> list[str]:
-    """What of a log is decided: types, steps, iterations and values; ids as places in the log."""
+    """Return the decided part of a log: types, steps, iterations and values; ids as places."""
     places = {str(row.event_id): f"#{row.position}" for row in rows}
     return [
         _NUMBER.sub(

@@ -94,7 +94,7 @@ def end(client: httpx.Client, execution_id: int, began: float) -> Ran:
 
 
 def prove(stack: Stack, package: str, versions: list[str]) -> bool:
-    """Register, start and compare; tell what each took."""
+    """Register, start and compare; print how long each took."""
     with stack.client() as client:
         client.timeout = httpx.Timeout(60)
         for number, version in enumerate(versions, start=1):

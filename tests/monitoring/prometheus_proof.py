@@ -99,7 +99,7 @@ def load(stack: Stack) -> None:
 
 
 async def plant(stack: Stack) -> None:
-    """Commit a row that is larger than the broker takes, and send what nobody can read."""
+    """Commit a row that is larger than the broker takes, and send an unreadable message."""
     connection = await asyncpg.connect(stack.dsn())
     await connection.execute(
         "INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)"

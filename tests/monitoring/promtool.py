@@ -18,7 +18,7 @@ _END = "59m"
 
 @dataclass(frozen=True)
 class Case:
-    """What makes an alert fire, and what doesn't.
+    """Values that make an alert fire, and values that don't.
 
     Attributes:
         fires: values by series, a sample a minute.

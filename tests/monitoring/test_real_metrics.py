@@ -1,4 +1,4 @@
-"""What alerts and dashboards ask for is there on a system that has just begun."""
+"""Series that alerts and dashboards ask for are there on a system that has just begun."""
 
 import json
 import re

@@ -118,7 +118,7 @@ class Address:
 
 @dataclass
 class Traffic:
-    """What clients start, and what the existing server's workers do for it."""
+    """Starts of clients, and the work of the existing server's workers for them."""
 
     address: Address
     path: str
@@ -178,7 +178,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Books:
-    """What both servers say that they have, against what clients were told."""
+    """Lists of both servers, compared with the answers that clients got."""
 
     lost: set[int]
     doubled: set[int]
@@ -192,7 +192,7 @@ class Books:
 
 
 def books(traffics: Sequence[Traffic], stack_url: str, legacy: LegacyProcess, path: str) -> Books:
-    """Compare both servers' own lists with what clients were told."""
+    """Compare both servers' own lists with the answers that clients got."""
     here, there = _listed(stack_url, path), _listed(legacy.url, path)
     told_here = {number for one in traffics for number in one.here}
     told_there = {number for one in traffics for number in one.there}

@@ -1,6 +1,6 @@
 """Edges of one stack, a process for each, forked when most of what a start costs is done.
 
-It is run with the port and the NOETL_LEGACY_ROUTES of each, and serves until it is told to end, or
+It is run with the port and the NOETL_LEGACY_ROUTES of each, and serves until SIGTERM, or
 until one of them has ended by itself.
 """
 

@@ -1,4 +1,4 @@
-"""Cut-over and back while clients go on: `make moving`. It prints what docs/moving-in.md tells."""
+"""Cut-over and back while clients go on: `make moving`. Prints the figures of docs/moving-in.md."""
 
 import argparse
 import secrets
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _drive(urls: list[str], path: str, given: argparse.Namespace) -> list[Traffic]:
-    """Let clients go on while the address moves; return what they were told."""
+    """Let clients go on while the address moves; return their requests and answers."""
     addresses = [Address(urls[0]) for _ in range(given.clients)]
     traffics = [Traffic(address, path) for address in addresses]
     over = threading.Event()

@@ -1,4 +1,4 @@
-"""Print what the author of each broken playbook is told: in `validate`, in `run`, by the API.
+"""Print what the author of each broken playbook sees: in `validate`, in `run`, by the API.
 
 Run it as `make mistakes`; it starts a stack of its own.
 """

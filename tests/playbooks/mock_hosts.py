@@ -21,7 +21,7 @@ type Answer = tuple[int, Json, dict[str, str]]
 
 
 class Api:
-    """What the endpoints remember between calls."""
+    """State of the endpoints between calls."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What each real playbook must have done, beyond being COMPLETED."""
+"""Effects that each real playbook must have, beyond being COMPLETED."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the author of a broken playbook sees: in `validate`, in `run` and in the API."""
+"""Messages to the author of a broken playbook: in `validate`, in `run` and in the API."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ UNION = "data did not match any variant of untagged enum ToolDefinition"
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is said of a playbook in :data:`FOLDER`.
+    """Messages about a playbook in :data:`FOLDER`.
 
     ``lint`` is the severity and words of a finding, nothing where only running can show it;
     ``refused`` the status of the refusal, ``ends`` how the execution ends otherwise. ``says`` is

@@ -78,7 +78,7 @@ NEEDS = {
     "save_storage_test/save_simple_test.yaml": ["save_storage_test/create_tables.yaml"],
     "save_storage_test/save_all_storage_types.yaml": ["save_storage_test/create_tables.yaml"],
 }
-"""What must be registered and have run before."""
+"""Playbooks that must be registered and have run before."""
 
 
 @pytest.mark.shared

@@ -65,7 +65,7 @@ workflow:
 
 
 def given(client: httpx.Client, execution_id: int) -> JsonObject:
-    """What the runs of each step gave, in order."""
+    """Return the results of the runs of each step, in order."""
     found: dict[str, Any] = {}
     for event in events(client, execution_id):
         if event["event_type"] == "call.done":

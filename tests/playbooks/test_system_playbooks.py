@@ -35,7 +35,7 @@ PLAYBOOKS = ROOT / "playbooks" / "system"
 PLUGINS = ROOT / "examples" / "plugins" / "system"
 NAMES = ("outbox_publisher", "projector", "scheduled_cleanup")
 HTTP, PLUGIN = "", "by_plugin/"
-"""The forms, by the part of the path that tells them apart."""
+"""The forms, by the part of the path that distinguishes them."""
 FIRST = 325077236512452608
 SHOWN_PATH = "laid/out"
 
@@ -98,7 +98,7 @@ def published(stack: Stack) -> Counter[str]:
 
 @contextlib.contextmanager
 def system_worker(stack: Stack) -> Iterator[None]:
-    """Run a worker of the system pool, who alone has the secrets."""
+    """Run a worker of the system pool, which alone has the secrets."""
     address = urlsplit(stack.values()["NOETL_NATS_URL"])
     process = stack.start_worker(
         "system-1",
@@ -219,7 +219,7 @@ def test_the_playbooks_do_what_the_services_leave(form: str) -> None:
 
 
 def _check_internal_api(client: httpx.Client) -> None:
-    """What operators' own check of these routes asserts."""
+    """Repeat the assertions of operators' own check of these routes."""
     root = "/api/internal"
     for headers in ({}, {"authorization": "Bearer WRONG"}, {"authorization": f"Basic {TOKEN}"}):
         assert client.get(f"{root}/outbox/pending-count", headers=headers).status_code == 403

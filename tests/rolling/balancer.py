@@ -1,4 +1,4 @@
-"""What a Service of Kubernetes does: connections go to ready replicas, one after the other."""
+"""Stand-in for a Service of Kubernetes: connections go to ready replicas, one after the other."""
 
 import asyncio
 import threading

@@ -50,7 +50,7 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """How it is called in logs."""
+        """Name of the replica in logs."""
         return f"{self.service}-s{self.shard}-{self.number}"
 
     def is_ready(self) -> bool:
@@ -71,7 +71,7 @@ class Fleet:
         shards: their databases; the first is the cluster's too.
         url: of the balancer, under which all call the edge.
         code: checkout of the release that is started; None for the one that is installed.
-        ends: exit codes of processes that were told to stop.
+        ends: exit codes of processes that were stopped.
         settings: more of them, for all services.
     """
 
@@ -106,7 +106,7 @@ class Fleet:
 
     @property
     def addresses(self) -> Databases:
-        """The databases as commands and services are told."""
+        """The databases as commands and services get them."""
         shards = tuple(
             DatabaseAddress(
                 host=one.host,

@@ -42,7 +42,7 @@ _MOST_CUTS = 50
 
 @dataclass
 class Load:
-    """What clients do, and what they were answered.
+    """Requests of clients, and the answers to them.
 
     Attributes:
         rate: starts a second.
@@ -71,7 +71,7 @@ class Load:
     gap: float = 0.0
 
     async def run(self) -> None:
-        """Go on until told to stop; then until every execution has ended."""
+        """Go on until stopped; then until every execution has ended."""
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=40, limits=limits) as client,

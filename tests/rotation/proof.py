@@ -50,7 +50,7 @@ WHERE event_type = 'command.completed' AND execution_id = ANY($1)
 
 @dataclass
 class Found:
-    """What came of it."""
+    """Results of the proof."""
 
     accepted: list[int] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)

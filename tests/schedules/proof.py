@@ -1,4 +1,4 @@
-"""What schedules promise, under kills: every time of every schedule starts one execution.
+"""Promises of schedules, under kills: every time of every schedule starts one execution.
 
 Run by hand::
 
@@ -115,7 +115,7 @@ def pids_of(stack: Stack, target: str) -> list[int]:
 
 
 def are_ready(stack: Stack, target: str) -> bool:
-    """Whether every process of a service is ready."""
+    """Return whether every process of a service is ready."""
     found = [one for name, one in stack.services().items() if name.startswith(target)]
     return all(one["state"] == "ready" for one in found)
 
@@ -284,7 +284,7 @@ async def real(schedules: int, minutes: float, catalogs: int) -> int:
 
 
 async def blamed(stack: Stack, path: str, kills: Sequence[tuple[datetime, str]]) -> None:
-    """Tell which kill came last before firings that were a second late or more."""
+    """Print which kill came last before firings that were a second late or more."""
     connection = await asyncpg.connect(stack.dsn())
     rows = await connection.fetch(LATE, path)
     await connection.close()

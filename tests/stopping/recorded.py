@@ -36,12 +36,12 @@ INNER JOIN noetl.event AS ended
     AND ended.event_type = 'command.completed' AND ended.meta ->> 'reason' = 'result_recorded'
 WHERE done.execution_id = ANY($1) AND done.event_type = 'call.done'
 """
-"""What a command's end leads to is in the commit of the end."""
+"""Measures from a result to the commit of the command's end, which holds all that follows."""
 
 
 @dataclass
 class Found:
-    """What came of the kills of one kind of worker."""
+    """Results of the kills of one kind of worker."""
 
     kills: int
     gaps: list[float]

@@ -30,7 +30,7 @@ type Report = Callable[[dict[str, Any], list[dict[str, Any]], str], Awaitable[No
 
 @dataclass(frozen=True)
 class StandIn:
-    """What a stand-in needs to know.
+    """Settings of a stand-in.
 
     Attributes:
         nats_url: address and login of the broker.

@@ -1,4 +1,4 @@
-"""How long after a cancel or a time limit the work of a tool is gone: ``make stops``, for minutes.
+"""Time from a cancel or a time limit to the end of a tool's work: ``make stops``, for minutes.
 
 Each tool does something that can be seen from outside of NoETL: a process, a statement of the
 database, an open connection. A run lets it begin, cancels its execution or lets its time come, and
@@ -180,7 +180,7 @@ class World:
 
 
 def fresh_mark() -> str:
-    """Return a number of seconds that nobody else sleeps, written as numbers are."""
+    """Return a number of seconds that no other process sleeps, written as numbers are."""
     return f"{next(_MARKS)}.5"
 
 

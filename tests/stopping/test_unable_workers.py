@@ -100,7 +100,7 @@ def kill_children(worker: Popen[bytes]) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether it runs; a zombie does not."""
+    """Return whether it runs; a zombie does not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -148,7 +148,7 @@ def test_what_never_began_is_tried_elsewhere(
 
 
 def given_back(client: httpx.Client, execution_id: int, unable: Popen[bytes]) -> bool:
-    """Tell whether it is; then its worker stands still, so that it takes it no more."""
+    """Return whether the command was given back; then stop its worker, which claims no more."""
     types = [event["event_type"] for event in events(client, execution_id)]
     if types.count("command.claimed") < 2:
         return False

@@ -1,4 +1,4 @@
-"""What a playbook of this folder has to do, by the contract (not by what the code does)."""
+"""Expected outcome of a playbook of this folder, by the contract (not by the code)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

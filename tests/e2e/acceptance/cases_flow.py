@@ -1,4 +1,4 @@
-"""How values and steps follow each other: loops, rules, scopes, children."""
+"""Order of values and steps: loops, rules, scopes, children."""
 
 from acceptance_case import Case
 

@@ -1,4 +1,4 @@
-"""What the language offers and what it refuses."""
+"""Features of the language, and playbooks that it refuses."""
 
 from acceptance_case import ANY, Case
 

@@ -6,7 +6,7 @@ ECHO = "http://echo.test-server.svc.cluster.local:5556"
 
 
 def echo(request: Request) -> Response:
-    """Tell what came in; below paths of its own only."""
+    """Answer with the request that came in; below paths of its own only."""
     # Header names are told as "X-Number": the scrubber would hide one called "authorization".
     seen = {
         "method": request.method,

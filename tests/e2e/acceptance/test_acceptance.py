@@ -51,7 +51,7 @@ CREATE TABLE heavy.source (
 CREATE TABLE heavy.results (
     execution_id TEXT, item_id INTEGER, body JSONB, PRIMARY KEY (execution_id, item_id));
 """
-"""What several playbooks use at once; making it in one of them would be a race."""
+"""Tables that several playbooks use at once; making them in one of them would be a race."""
 
 HOSTS = {
     "https://api.open-meteo.com/v1/forecast": "/internet",
@@ -252,7 +252,7 @@ def test_linter_finds_errors_only_in_what_is_refused(path: Path) -> None:
 
 
 NOT_SEEN = {"start_loop_map"}
-"""What is refused depends on values that come with the start."""
+"""Playbooks whose refusal depends on values that come with the start."""
 
 
 def test_every_playbook_has_its_outcome_written_down() -> None:

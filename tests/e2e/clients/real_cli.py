@@ -60,7 +60,7 @@ _COLOURS = re.compile(r"\x1b\[\d+m")
 
 @dataclass(frozen=True)
 class Cli:
-    """The real binary in a home of its own, and how it is told where the server is."""
+    """The real binary in a home of its own, and the options that lead it to the server."""
 
     binary: Path
     home: Path

@@ -1,4 +1,4 @@
-"""The web UI's gateway mode over HTTP, against a stack whose callers must say who they are.
+"""The web UI's gateway mode over HTTP, against a stack that asks for logins.
 
 The sequence is that of its sources: validate the token, listen on `/events`, start with the name
 of the connection, take the result from there, and come back under the same name.

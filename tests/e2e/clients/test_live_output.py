@@ -1,4 +1,4 @@
-"""What steps print, seen while they run, over both transports of the workers."""
+"""Output of steps, seen while they run, over both transports of the workers."""
 
 from contextlib import aclosing
 from pathlib import Path

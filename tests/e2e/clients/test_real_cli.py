@@ -194,7 +194,7 @@ async def test_cleanup_finds_what_runs_for_too_long(cli: Cli) -> None:
 
 
 def test_what_is_refused_without_a_failing_exit_code(cli: Cli) -> None:
-    """Commands whose exit code is always 0: only their text tells."""
+    """Run commands whose exit code is always 0: only their text shows the refusal."""
     missing = {
         ("status", "1"): "Failed to get status: 404 Not Found - ",
         ("execute", "status", "1"): "Failed to get status: 404 Not Found - ",

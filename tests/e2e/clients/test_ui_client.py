@@ -1,4 +1,4 @@
-"""What the web UI does, with the eyes of a browser."""
+"""Requests of the web UI, sent and read as by a browser."""
 
 import json
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def page(nats_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest) -> str:
-    """Where the paths of a test's playbooks begin."""
+    """Return the beginning of the paths of a test's playbooks."""
     return "ui/" + request.node.name.translate(str.maketrans("[]", "/_"))
 
 

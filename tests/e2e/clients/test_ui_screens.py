@@ -1,4 +1,4 @@
-"""What each screen of the web UI asks, and what it is answered: status and shape."""
+"""Requests of each screen of the web UI, and their answers: status and shape."""
 
 from collections.abc import Iterator
 

@@ -29,7 +29,7 @@ def printed(number: int) -> str:
 
 @dataclass(frozen=True)
 class Mode:
-    """How a page reaches the edge."""
+    """Way in which a page reaches the edge."""
 
     prefix: str
     headers: Mapping[str, str]

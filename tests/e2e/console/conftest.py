@@ -54,7 +54,7 @@ async def open_context(browser: Browser) -> AsyncIterator[OpenContext]:
 
 @pytest.fixture(scope="module")
 def seen(chromium: str, nats_stack: Stack) -> Seen:
-    """A stack with runs that have failed, wait, and are over; none where nobody could see it."""
+    """A stack with runs that have failed, wait, and are over; none where a browser is missing."""
     del chromium
     names = ("hello", "approval", "nightly", "nightly_schedule")
     edits = [EDITED.format(n=number + 1) for number in range(EDITS)]

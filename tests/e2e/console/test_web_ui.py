@@ -21,7 +21,7 @@ NOT_HERE = {
     ("POST", "/catalog/playbooks/generate/ai"),
     ("POST", "/executions/ID/analyze/ai"),
 }
-"""What is answered 501 with a sentence."""
+"""Routes that answer 501 with a sentence."""
 
 
 class Watched:
@@ -78,7 +78,7 @@ async def test_all_calls_of_the_ui_are_answered(watched: Watched, nats_stack: St
 
 @pytest.mark.skipif(REAL is None, reason="no build of the web UI: NOETL_TEST_UI_DIR names none")
 async def test_the_built_ui_works(watched: Watched, nats_stack: Stack) -> None:
-    """Open its screens as a user does who has no login."""
+    """Open its screens as a user without a login does."""
     page = watched.page
     await page.goto(f"{nats_stack.url}/ui")
     skip = page.get_by_role("button", name=re.compile("without auth", re.IGNORECASE))

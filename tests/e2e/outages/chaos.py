@@ -77,7 +77,7 @@ class Load:
     stopping: bool = False
 
     async def run(self) -> None:
-        """Start executions until told to stop; every attempt has its own time limit."""
+        """Start executions until stopped; every attempt has its own time limit."""
         async with (
             httpx.AsyncClient(
                 base_url=self.url, timeout=40, limits=httpx.Limits(max_connections=200)

@@ -77,7 +77,7 @@ class Node:
             return dict(json.load(answer))
 
     def is_healthy(self) -> bool:
-        """Whether it has caught up with all streams and durables that it keeps."""
+        """Return whether it has caught up with all streams and durables that it keeps."""
         try:
             return self.ask("/healthz").get("status") == "ok"
         except (OSError, ValueError):
@@ -86,7 +86,7 @@ class Node:
 
 @dataclass
 class Leaders:
-    """Who leads what, as one node sees it; empty where nobody does."""
+    """Leaders of streams and durables, as one node sees them; empty where there is none."""
 
     meta: str = ""
     streams: dict[str, str] = field(default_factory=dict)
@@ -112,11 +112,11 @@ class Cluster:
         return next((node for node in self.nodes if node.name == name), None)
 
     def is_ready(self) -> bool:
-        """Whether all nodes are there and one of them leads."""
+        """Return whether all nodes are there and one of them leads."""
         return all(node.is_healthy() for node in self.nodes) and bool(self.leaders().meta)
 
     def leaders(self) -> Leaders:
-        """Return who leads what, as the first node that runs sees it.
+        """Return the leaders, as the first node that runs sees them.
 
         Raises:
             OSError: no node answers.

@@ -1,4 +1,4 @@
-"""Three brokers under load, and the death of the one that leads: ``make cluster``.
+"""Three brokers under load, and the death of the leader: ``make cluster``.
 
 Real NATS servers with every stream on all three, a whole stack on them, starts at a steady rate. In
 each round the node is killed with SIGKILL that leads the ingress stream, or the cluster's metadata,
@@ -62,7 +62,7 @@ class Load:
     sent: int = 0
 
     async def run(self) -> None:
-        """Start until told that it is over."""
+        """Start executions until stopped."""
         limits = httpx.Limits(max_connections=500)
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=40, limits=limits) as client,
@@ -97,7 +97,7 @@ class Load:
 
 @dataclass
 class Round:
-    """What a kill did."""
+    """Effects of a kill."""
 
     target: str
     node: str

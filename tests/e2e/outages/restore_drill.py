@@ -323,7 +323,7 @@ def problem(text: str) -> None:
 
 
 def commands_of_the_lost_time(problems: list[str]) -> tuple[str, ...]:
-    """Return commands that nobody issued and whose outcomes counted for nothing.
+    """Return commands that were never issued and whose outcomes counted for nothing.
 
     Workers ran them for a broker that knew more than the database; their rows say so.
     """

@@ -1,4 +1,4 @@
-"""What must hold of every execution that was accepted, read from the tables.
+"""Invariants of every execution that was accepted, checked in the tables.
 
 Used by the end-to-end tests and by the kill runs: it looks at the log itself, not at what
 the system says about it.

@@ -1,4 +1,4 @@
-"""What a proof of subscriptions looks at: executions, dead letters, processes."""
+"""Facts for a proof of subscriptions: executions, dead letters, processes."""
 
 import asyncio
 import contextlib

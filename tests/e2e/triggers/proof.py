@@ -119,7 +119,7 @@ def register(stack: Stack, path: str, spec: dict[str, Any]) -> None:
 
 @dataclass
 class Outcome:
-    """What a proof found."""
+    """Results of a proof."""
 
     source: str
     messages: int
@@ -177,7 +177,7 @@ class Proof:
 
     @property
     def victims(self) -> list[str]:
-        """What is killed, in turns; ``all`` is source, runtime and edge at once."""
+        """Names of the processes to kill, in turns; ``all`` is source, runtime and edge at once."""
         own = ["broker"] if self.source.can_restart else []
         return ["runtime", "edge", *own, "all", "nats", "orchestrator"]
 
@@ -299,7 +299,7 @@ def kill_service(stack: Stack, name: str) -> None:
 
 
 def say(text: str, begun: float) -> None:
-    """Tell how far it is."""
+    """Print the progress."""
     print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
 
 

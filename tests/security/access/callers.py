@@ -1,4 +1,4 @@
-"""Who calls the stack that asks for logins: a key for each role, and clients with them."""
+"""Callers of the stack that asks for logins: a key for each role, and clients with them."""
 
 import secrets
 
@@ -31,7 +31,7 @@ class Callers:
         self._clients: list[httpx.Client] = []
 
     def with_token(self, token: str | None) -> httpx.Client:
-        """Return a client that sends a token, None for nobody's."""
+        """Return a client that sends a token; without one if it is None."""
         client = self._stack.client(token or "")
         self._clients.append(client)
         return client

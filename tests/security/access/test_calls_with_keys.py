@@ -1,4 +1,4 @@
-"""Strangers call a stack that others reach; who holds a key asks for more than it lets him."""
+"""Strangers call a stack that others reach; holders of keys ask for more than their rights."""
 
 import json
 import os

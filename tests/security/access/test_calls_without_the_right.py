@@ -1,4 +1,4 @@
-"""Somebody calls every route there is, without a login and with the key of every role."""
+"""Attackers call every route there is, without a login and with the key of every role."""
 
 import re
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ ROUTES = sorted(set(routes()))
 
 
 def is_missing(answer: httpx.Response, right: Right) -> bool:
-    """Whether the answer says that the right is missing."""
+    """Return whether the answer says that the right is missing."""
     text = f"The right `{right}` is missing"
     return answer.status_code == 403 and answer.json()["error"] == text
 

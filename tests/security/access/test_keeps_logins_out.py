@@ -73,7 +73,7 @@ def until_limited(statuses: Iterable[int]) -> list[int]:
 
 
 def test_an_edge_that_begins_within_the_guesses_lets_everybody_in() -> None:
-    """It has seen nobody before; guesses of one client of the proxy are that client's alone."""
+    """It has seen no client before; guesses of one client of the proxy are that client's alone."""
     settings = {**ASKING, "NOETL_TRUSTED_PROXIES": f"{PROXY},127.0.0.60/30"}
     with running_stack(environment=settings) as stack:
         with guessed(stack), client(stack, KEYS[Role.VIEWER]) as viewer:

@@ -1,4 +1,4 @@
-"""A run told of with one call: what counts, and what nobody else can say."""
+"""A run that is reported with one call: what counts, and what other callers can't report."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What webhooks, triggers and readers of sources start reaches what its author reaches."""
+"""Executions of webhooks, triggers and readers of sources reach what their author reaches."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Somebody registers a key of his own under the name of a worker, to be given its sealed secrets.
+"""An attacker registers his own key under the name of a worker, to get its sealed secrets.
 
 Where callers are known, a living registration stays with the caller that has made it.
 """

@@ -1,6 +1,6 @@
 """An attacker who may publish on the broker reports on commands that he was not given.
 
-Everything that lists and logs tell is known to him: ids, the worker's name and its instance.
+Everything that lists and logs show is known to him: ids, the worker's name and its instance.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Somebody reads the files in which the broker keeps its streams."""
+"""An attacker reads the files in which the broker keeps its streams."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Somebody has the broker login of a pool's workers: what the server lets him do.
+"""An attacker has the broker login of a pool's workers: the limits that the server sets.
 
 The table is the list of attempts. Each is made with the login that the local stack gives to its
 workers, against the running stack, and refused by the broker itself.

@@ -1,4 +1,4 @@
-"""Somebody has the database login of one service: what it does not let him do."""
+"""An attacker has the database login of one service: statements that it doesn't permit."""
 
 import secrets
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ async def test_the_orchestrator_makes_and_drops_partitions(logins: dict[str, Dat
 
 
 async def test_rights_are_not_given_at_the_cost_of_who_works(database: Database) -> None:
-    """Who waits for a whole table in use would hold up everybody who comes after."""
+    """A wait for a whole table in use would hold up all sessions that come after."""
     database.run("ALTER TABLE noetl.event OWNER TO CURRENT_USER")
     passwords = {role: secrets.token_hex(8) for role in ROLES.values()}
     busy = await asyncpg.connect(database.dsn)
@@ -148,7 +148,7 @@ async def test_rights_are_not_given_at_the_cost_of_who_works(database: Database)
 async def test_migrations_need_no_superuser(
     postgres_server: PostgresServer, logins: dict[str, Database]
 ) -> None:
-    """Who owns the database migrates it and gives the rights; roles are made by another."""
+    """The owner of the database migrates it and gives the rights; another user makes the roles."""
     del logins  # the roles
     name, password = f"owner_{secrets.token_hex(4)}", secrets.token_hex(8)
     server = postgres_server.maintenance

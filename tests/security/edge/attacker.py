@@ -1,4 +1,4 @@
-"""A client that keeps no rules: raw sockets, and a witness who keeps them."""
+"""A client that keeps no rules: raw sockets, and a witness that keeps them."""
 
 import contextlib
 import socket
@@ -83,13 +83,13 @@ def edge_memory(stack: Stack) -> int:
 
 @dataclass
 class Witness:
-    """Another client, who asks again and again."""
+    """Another client, which asks again and again."""
 
     answers: int = 0
     failures: list[str] = field(default_factory=list)
 
     def was_served(self) -> bool:
-        """Whether each request was answered well, and there was one."""
+        """Return whether each request was answered well, and there was one."""
         return bool(self.answers) and not self.failures
 
 
@@ -120,5 +120,5 @@ def watched(stack: Stack, ask_once: Callable[[httpx.Client], httpx.Response]) ->
 
 
 def list_executions(client: httpx.Client) -> httpx.Response:
-    """What a witness asks."""
+    """Send the request of a witness."""
     return client.get("/api/executions", params={"limit": 1})

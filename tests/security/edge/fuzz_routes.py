@@ -65,7 +65,7 @@ _ODD: tuple[Json, ...] = (
 
 @dataclass
 class Found:
-    """What a run has seen."""
+    """Answers that a run has seen."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)

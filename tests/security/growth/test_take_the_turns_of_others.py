@@ -81,7 +81,7 @@ def ask(stack: Stack, statement: str, *arguments: Any) -> list[Any]:
 
 
 def rounds_of(stack: Stack, runs: list[int]) -> dict[int, int]:
-    """How often each run has gone round."""
+    """Return how often each run has gone round."""
     rows = ask(
         stack,
         "SELECT execution_id, count(*) AS rounds FROM noetl.event WHERE execution_id = ANY($1)"
@@ -92,7 +92,7 @@ def rounds_of(stack: Stack, runs: list[int]) -> dict[int, int]:
 
 
 def rounds_beside(stack: Stack, runs: list[int], other: int) -> int:
-    """How often runs have gone round between the first and the last event of another."""
+    """Return how often runs have gone round between the first and the last event of another."""
     rows = ask(
         stack,
         "SELECT count(*) AS rounds FROM noetl.event, (SELECT min(ingest_time) AS begun,"

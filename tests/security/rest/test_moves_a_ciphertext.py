@@ -1,7 +1,7 @@
-"""Somebody who may write to the database copies the encrypted text of one secret into another row.
+"""An attacker with access to the database copies a secret's encrypted text into another row.
 
 The key stays with the catalog, but the names of rows decide who is given what: a playbook that may
-use `harmless` would be handed the secret of `payroll`.
+use `harmless` would be given the secret of `payroll`.
 """
 
 import orjson

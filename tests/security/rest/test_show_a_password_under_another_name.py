@@ -65,7 +65,7 @@ workflow:
 
 @dataclass
 class Played:
-    """What was given to the execution."""
+    """An execution that was given secrets: the texts to hide, and its event stream."""
 
     execution_id: int
     hidden: tuple[str, ...]
@@ -88,7 +88,7 @@ def played(nats_stack: Stack) -> Played:
 
 
 def texts(client: httpx.Client, played: Played) -> dict[str, str]:
-    """Return everything that is told of the execution."""
+    """Return all answers about the execution."""
     number = played.execution_id
     paths = [
         "/api/executions",
@@ -133,7 +133,7 @@ def test_no_answer_shows_it(nats_stack: Stack, played: Played) -> None:
 
 
 def test_the_steps_got_it_all_the_same(nats_stack: Stack, played: Played) -> None:
-    """What is stored is whole: later steps and children work with it."""
+    """Stored values are whole: later steps and children work with them."""
     with nats_stack.client() as client:
         rows = events(client, played.execution_id)
 

@@ -30,7 +30,7 @@ exec setpriv --reuid {_USER} --regid {_USER} --clear-groups --inh-caps=-all \
 
 
 class Container:
-    """A command that goes in, and what a worker there is told as in `compose.yaml`."""
+    """A command that enters a container, and the variables of its worker, as in `compose.yaml`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

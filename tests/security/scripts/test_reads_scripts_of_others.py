@@ -1,4 +1,4 @@
-"""An author reads and rewrites the files of somebody else's running script.
+"""An author reads and rewrites the files of another author's running script.
 
 By a query of DuckDB, and by a script where all that can be written is shared, as in a container.
 """
@@ -75,7 +75,7 @@ result = seen
 
 
 class Others:
-    """A running script of somebody else, and what it says in the end."""
+    """A running script of another author, and its last words."""
 
     def __init__(self, stack: Stack, pool: str | None) -> None:
         self.stack = stack

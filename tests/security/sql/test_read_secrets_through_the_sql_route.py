@@ -1,4 +1,4 @@
-"""What the API masks, and what it never gives out, is not for readers of tables either."""
+"""Values that the API masks, or never gives out, are hidden from readers of tables as well."""
 
 import secrets
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""How well others are served while templates that stand for too many values are everywhere.
+"""Service of others while templates that stand for too many values are everywhere.
 
 Run by hand: ``make hostile`` (``args="--others 60"`` for more). A stack runs small playbooks one
 after the other, first alone, then while a playbook with a hostile template in each place where
-templates stand is started again and again, one place at a time. Told are, for each place, how
+templates stand is started again and again, one place at a time. Printed are, for each place, how
 long the hostile execution took to fail by name, and the median of the others, and its ratio to
 that of the quiet time; then how soon a revoked key is refused. Ends with 1 when a bar is missed.
 """
@@ -36,7 +36,7 @@ DATA_PLACE = "payload"
 
 
 class Hostile(threading.Thread):
-    """Starts one hostile playbook after the other until it is told to stop."""
+    """Starts one hostile playbook after the other until it is stopped."""
 
     def __init__(self, stack: Stack, place: str) -> None:
         super().__init__(daemon=True)
@@ -80,7 +80,7 @@ def median_of_others(client: httpx.Client, number: int) -> float:
 
 
 def templates(others: int) -> bool:
-    """Tell how others are served, place by place; return whether all bars are met."""
+    """Print how others are served, place by place; return whether all bars are met."""
     is_good = True
     with running_stack() as stack, stack.client() as client:
         register(client, GOOD)
@@ -109,7 +109,7 @@ def templates(others: int) -> bool:
 
 
 def revocations(number: int) -> bool:
-    """Tell how long a revoked key is let in; return whether all were refused within a second."""
+    """Print how long a revoked key is let in; return whether all were refused within a second."""
     seconds = []
     # Where the memory of keys lasts a minute, only the message of the revocation is faster.
     environment = {
