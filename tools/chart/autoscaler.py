@@ -1,8 +1,8 @@
-"""What KEDA and Kubernetes' autoscaler make of the numbers of a ScaledObject.
+"""Replicas that KEDA and Kubernetes' autoscaler calculate from the numbers of a ScaledObject.
 
 The same sums: activity above the threshold of activation, replicas by average value with a
 tolerance, the largest of several triggers, windows and steps of growth and shrinking. No process is
-started here, and no time passes but the one that the caller tells of.
+started here, and no time passes but that of the caller's clock.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Those that the chart scales: values that make it short, a load, and a judgement of it."""
+"""Deployments that the chart scales: values that make it short, a load, and a check of it."""
 
 import json
 import threading
@@ -44,11 +44,11 @@ class Load(Protocol):
     """Work that goes on while processes come and go."""
 
     def is_over(self) -> bool:
-        """Whether no more is coming."""
+        """Return whether no more is coming."""
         ...
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
-        """Tell what became of it.
+        """Report the results of the load.
 
         Raises:
             RuntimeError: some was lost, refused or done twice.
@@ -84,7 +84,7 @@ class Commands:
         return True
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
-        """Tell how often commands were held and how executions ended."""
+        """Report how often commands were held and how executions ended."""
         held: dict[str, list[str]] = {}
         for row in _rows(cluster, _HELD):
             held[row[0]] = row[1:]
@@ -110,8 +110,8 @@ class Starts:
     Attributes:
         names: processes of the edge that are ready, where these are scaled.
         until: when that one stops, on the monotonic clock.
-        started: ids that they were told.
-        refused: what else they were told.
+        started: ids that they were answered.
+        refused: other answers that they got.
     """
 
     names: Sequence[str]
@@ -120,7 +120,7 @@ class Starts:
     refused: list[str] = field(default_factory=list)
 
     def is_over(self) -> bool:
-        """Whether the clients have stopped."""
+        """Return whether the clients have stopped."""
         return time.monotonic() > self.until
 
     def run(self, cluster: Cluster, *, is_last: bool) -> None:
@@ -143,7 +143,7 @@ class Starts:
             self.refused.append(f"{error} {said}")
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
-        """Tell how many were started and have ended."""
+        """Report how many were started and have ended."""
         if self.refused:
             raise RuntimeError(f"{len(self.refused)} refused: {self.refused[0]}")
         wait_until(
@@ -159,9 +159,9 @@ class Published(Starts):
     """The same, for those that publish."""
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
-        """Tell whether each row is published, and of how many commits messages tell.
+        """Report whether each row is published, and how many commits the messages are about.
 
-        One message may tell of several commits of an execution that came in quick succession.
+        One message may be about several commits of an execution that came in quick succession.
         """
         yield from super().judge(cluster)
         wait_until(
@@ -180,7 +180,7 @@ class Shown(Starts):
     """The same, for those that write what is read."""
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
-        """Tell whether the read model is where the log is; nobody is there to move it on."""
+        """Report whether the read model is where the log is; no process is left to move it on."""
         yield from super().judge(cluster)
         if behind := _sum(cluster, _BEHIND):
             raise RuntimeError(f"{behind} executions of the read model are behind their log")

@@ -33,7 +33,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Manifests:
-    """What a chart was rendered to.
+    """Documents to which a chart was rendered.
 
     Attributes:
         documents: in the order of rendering.

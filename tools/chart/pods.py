@@ -1,4 +1,4 @@
-"""How pods run: images, sizes, rights, probes, and the time they get to stop."""
+"""Checks of pods: images, sizes, rights, probes, and the time they get to stop."""
 
 import re
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ def places(manifests: Manifests) -> Iterator[str]:
 
 
 def probes(manifests: Manifests) -> Iterator[str]:
-    """Find services that nobody asks whether they live and are ready."""
+    """Find services without probes of their life and readiness."""
     for pod in manifests.pods():
         if pod.owner["kind"] != "Deployment":
             continue

@@ -18,7 +18,7 @@ from rehearsal import Cluster, ask, rehearse, servers
 
 
 def say(line: str) -> None:
-    """Tell the reader, at once."""
+    """Print a line, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -32,7 +32,7 @@ def sql_route(cluster: Cluster) -> str:
 
 
 def came_by(pooler: Pooler, connections: int) -> Iterator[str]:
-    """Tell what the pooler has seen.
+    """Report the connections that the pooler has seen.
 
     Raises:
         RuntimeError: nothing, or more connections to the server than it may have.
@@ -69,7 +69,7 @@ def main() -> int:
         ):
             for line in rehearse(cluster):
                 say(line)
-                if "demand under" in line:  # the last before all are told to stop
+                if "demand under" in line:  # the last before all get SIGTERM
                     for more in told(cluster, between):
                         say(more)
     except NoPoolerError as error:
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def told(cluster: Cluster, between: Between) -> Iterator[str]:
-    """Tell of the SQL route and the pooler, while everything runs."""
+    """Report the figures of the SQL route and the pooler, while everything runs."""
     yield f"SQL route: {sql_route(cluster)}"
     if between.pooler is not None:
         yield from came_by(between.pooler, between.connections)

@@ -1,4 +1,4 @@
-"""Whatever a manifest names is there: volumes, ports, Secrets, accounts, labels, targets."""
+"""Names in manifests lead somewhere: volumes, ports, Secrets, accounts, labels, targets."""
 
 import re
 from collections import Counter
@@ -26,7 +26,7 @@ def names(manifests: Manifests) -> Iterator[str]:
 
 
 def volumes(manifests: Manifests) -> Iterator[str]:
-    """Find mounts without a volume, volumes that nobody mounts, and two mounts at one place."""
+    """Find mounts without a volume, volumes without a mount, and two mounts at one place."""
     for pod in manifests.pods():
         there = {one["name"] for one in pod.spec.get("volumes", [])}
         used: set[str] = set()
@@ -151,7 +151,7 @@ def accounts(manifests: Manifests) -> Iterator[str]:
 
 
 def role_bindings(manifests: Manifests) -> Iterator[str]:
-    """Find rights of roles that nobody has, or that are given where Secrets of ours are."""
+    """Find rights of roles that are not bound, or that are given where Secrets of ours are."""
     given = {one["roleRef"]["name"] for one in manifests.of("RoleBinding")}
     users = {pod.spec.get("serviceAccountName") for pod in manifests.pods()}
     for one in manifests.of("Role"):

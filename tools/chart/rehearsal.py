@@ -6,7 +6,7 @@ Renders the chart with two shards and the pool of system playbooks, makes the Se
 `tools/chart_secrets` prints, and starts a process for each Deployment with exactly the variables
 that its pod would have; only hosts and ports are those of this machine. Real NATS with the users of
 the chart's services, real PostgreSQL with their roles. Then a playbook runs, the pool of system
-playbooks cleans up, each trigger is asked as KEDA asks it, and all processes are told to stop.
+playbooks cleans up, each trigger is asked as KEDA asks it, and all processes get SIGTERM.
 """
 
 import json
@@ -55,7 +55,7 @@ _REFERENCE = re.compile(r"\$\((\w+)\)")
 
 @dataclass
 class Cluster:
-    """What stands for a cluster: Secrets, ports of Services, processes of Deployments."""
+    """Stand-in for a cluster: Secrets, ports of Services, processes of Deployments."""
 
     folder: Path
     manifests: Manifests
@@ -131,7 +131,7 @@ class Cluster:
         """Start a process of a Deployment on a port of its own.
 
         Args:
-            pod: what it is told.
+            pod: its manifest, of which the process gets the variables.
             name: of the process; by default that of the Deployment, which has one only.
         """
         name = name or name_of(pod.owner)
@@ -173,7 +173,7 @@ class Cluster:
             return False
 
     def messages_of(self, stream: str) -> int:
-        """Return how many messages a stream has, as the broker's monitor tells."""
+        """Return how many messages a stream has, by the broker's monitor."""
         told = json.loads(ask(f"http://127.0.0.1:{self.monitor}/jsz?streams=true"))
         for account in told["account_details"]:
             for one in account["stream_detail"]:
@@ -182,7 +182,7 @@ class Cluster:
         raise LookupError(f"no stream {stream}")
 
     def stop(self) -> dict[str, tuple[int, float]]:
-        """Tell all processes to stop; return exit codes and seconds by name."""
+        """Send SIGTERM to all processes; return exit codes and seconds by name."""
         began = time.monotonic()
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
@@ -361,7 +361,7 @@ def install(
 
     Args:
         cluster: where they run.
-        pods: what each is told.
+        pods: the pods' manifests.
         also: starts others on which these wait.
     """
     cluster.ports = {name_of(one.owner): free_port() for one in deployments(cluster)}
@@ -381,7 +381,7 @@ def install(
 
 
 def rehearse(cluster: Cluster) -> Iterator[str]:
-    """Install, run, scale, stop; tell of each."""
+    """Install, run, scale, stop; report each."""
     yield from install(cluster, deployments(cluster))
     yield f"register: {cluster.job('noetl-register').replace('\n', '; ')}"
     yield f"register again: {cluster.job('noetl-register').replace('\n', '; ')}"

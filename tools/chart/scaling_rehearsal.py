@@ -2,7 +2,7 @@
 
     make chart-scale
 
-Real processes with the variables of their pods are started and told to stop by the sums of
+Real processes with the variables of their pods are started and stopped by the sums of
 `autoscaler`, from numbers that are read as KEDA and Kubernetes read them. All times of the
 autoscaler are shortened, so that it shrinks while there is work. What is shown: who may be none is
 woken by the first piece of work, no work is lost or done twice, whoever is stopped ends in good
@@ -38,8 +38,8 @@ class Processes:
 
     Attributes:
         cluster: where they run.
-        pod: what each is told.
-        running: by name; those that were not told to stop.
+        pod: the manifest of each.
+        running: by name; those that got no SIGTERM.
         stopping: those that were.
         ready: those of the first that were ready at the last look at their processor time.
         made: how many there have been.
@@ -53,7 +53,7 @@ class Processes:
     made: int = 0
 
     def become(self, count: int, *, rng: random.Random) -> None:
-        """Start processes, or tell some to stop, whichever they are."""
+        """Start processes, or stop some at random with SIGTERM."""
         service = name_of(self.pod.owner)
         while len(self.running) < count:
             self.made += 1
@@ -72,7 +72,7 @@ class Processes:
         """Return how many are stopping still.
 
         Raises:
-            RuntimeError: one ended that was not told to, or not in good order.
+            RuntimeError: one ended without SIGTERM, or not in good order.
         """
         for name in self.running:
             if self.cluster.processes[name].poll() is not None:
@@ -87,7 +87,7 @@ class Processes:
 
 
 def rehearse(cluster: Cluster, consumer: Consumer) -> Iterator[str]:
-    """Install all but one Deployment, put it under load, scale until all is over; tell of it."""
+    """Install all but one Deployment, put it under load, scale until all is over; report it."""
     pods = deployments(cluster)
     (pod,) = (one for one in pods if name_of(one.owner) == consumer.deployment)
     (scaled,) = (

@@ -56,7 +56,7 @@ def _migration_reads() -> frozenset[str]:
 
 
 def unread(manifests: Manifests) -> Iterator[str]:
-    """Find variables that nobody reads, that are there twice, or that are no texts."""
+    """Find variables that are read by no service, that are there twice, or that are no texts."""
     for pod in manifests.pods():
         service = pod.labels.get("app.kubernetes.io/component", "")
         reads = _JOBS.get(service) or read_by().get(service) or _migration_reads()
@@ -86,7 +86,7 @@ def _order(variables: list[Document]) -> Iterator[str]:
 
 
 def logins(manifests: Manifests) -> Iterator[str]:
-    """Find processes that log in as somebody else than the code knows them by."""
+    """Find processes that log in under another name than the code knows them by."""
     for pod in manifests.pods():
         service = pod.labels.get("app.kubernetes.io/component", "")
         if service not in {*SERVICES, "worker"}:
@@ -103,7 +103,7 @@ def logins(manifests: Manifests) -> Iterator[str]:
 
 
 def shards(manifests: Manifests) -> Iterator[str]:
-    """Find shard maps that the services refuse, and shards that nobody serves, or two do."""
+    """Find shard maps that the services refuse, and shards served by none or by two."""
     served: Counter[tuple[str, str]] = Counter()
     counts: set[int] = set()
     for pod in manifests.pods():

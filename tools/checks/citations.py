@@ -1,4 +1,4 @@
-"""Whatever a comment cites is in this repository: rules, their tests, and no other document.
+"""Citations in comments lead somewhere: to rules and their tests, and to no other document.
 
 Rules are cited by number (``W5``) and defined in ``docs/rules.md``, which names the tests that
 hold them.

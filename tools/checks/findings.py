@@ -1,4 +1,4 @@
-"""Files to look at, and the way in which every check tells of its findings."""
+"""Files to look at, and the way in which every check reports its findings."""
 
 import subprocess
 import sys

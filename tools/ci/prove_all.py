@@ -83,7 +83,7 @@ PROOFS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a proof; `reason` says why it could not be proven."""
+    """Outcome of a proof; `reason` says why it could not be proven."""
 
     proof: Proof
     result: Result

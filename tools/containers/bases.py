@@ -32,7 +32,7 @@ class Base:
     """An image that is not ours."""
 
     variable: str
-    """By which compose.yaml is told another one."""
+    """Variable by which compose.yaml takes another one."""
     image: str
 
 

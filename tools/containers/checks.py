@@ -1,4 +1,4 @@
-"""What is promised of the stack in containers, one function for each part."""
+"""Promises about the stack in containers, checked by one function for each part."""
 
 import re
 import time
@@ -23,7 +23,7 @@ _ALONE = tuple((name,) for name in SERVERS)
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """What the kernel says of a process."""
+    """State of a process, as the kernel reports it."""
 
     uids: frozenset[str]
     capabilities: int
@@ -59,7 +59,7 @@ def _most(image: str) -> int:
 
 
 def confined(stack: Stack) -> str:
-    """Every service runs as nobody in particular, without rights, and can't change its files."""
+    """Every service runs as an unprivileged user, without rights, and can't change its files."""
     for container in stack.containers():
         if not container.is_read_only or container.is_privileged:
             raise CheckFailedError(f"{container.service}: its root can be written")
@@ -104,7 +104,7 @@ def apart(stack: Stack) -> str:
 
 
 def guarded(stack: Stack) -> str:
-    """Nobody gets in without a key; the system pool's token opens its routes; its port is ours."""
+    """Requests need a key; the system pool's token opens its routes; the port is the stack's."""
     answers = {
         "no key": (stack.ask("/api/executions", with_key=False).status_code, 401),
         "key": (stack.ask("/api/executions").status_code, 200),
@@ -163,7 +163,7 @@ def _all_healthy(stack: Stack) -> bool | None:
 
 
 def stops(stack: Stack) -> str:
-    """Every service ends by itself when it is told to, and starts again."""
+    """Every service ends by itself after SIGTERM, and starts again."""
     slowest = ("", 0.0)
     for service in SERVICES:
         begun = time.monotonic()
@@ -180,7 +180,7 @@ def stops(stack: Stack) -> str:
 
 
 def lasts(stack: Stack) -> str:
-    """What was there before `down` is there after `up`."""
+    """Executions from before `down` are there after `up`."""
     before = _executions(stack)
     stack.compose("down")
     if stack.containers():

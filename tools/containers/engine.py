@@ -134,7 +134,7 @@ class Engine:
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What a client needs to reach it."""
+    """Variables that a client needs to reach it."""
 
     def docker(self, *words: str, timeout: float = _SHORT_SECONDS) -> str:
         """Run a command of its client.

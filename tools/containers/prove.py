@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def say(line: str) -> None:
-    """Tell the reader, at once."""
+    """Print a line, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -27,7 +27,7 @@ class CheckFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """What the engine says of a container."""
+    """State of a container, as the engine reports it."""
 
     service: str
     id: str

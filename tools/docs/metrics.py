@@ -112,7 +112,7 @@ def families(folder: Path) -> Iterator[Family]:
 
 
 def _made_elsewhere(tree: ast.Module) -> bool:
-    """Tell whether a module makes families of the client library itself."""
+    """Return whether a module makes families of the client library itself."""
     names = {
         alias.asname or alias.name
         for node in ast.walk(tree)

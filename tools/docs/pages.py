@@ -1,4 +1,4 @@
-"""Write the pages that come from the code, and the dashboard; ``--check`` only tells of stale ones.
+"""Write the pages that come from the code, and the dashboard; ``--check`` only names stale ones.
 
 Another page is another line of ``PAGES``: its name and the function that returns its text.
 """

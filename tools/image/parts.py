@@ -30,17 +30,17 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What an image is made of."""
+    """Parts of an image."""
 
     name: str
     start: str
     """Its command, to which arguments are added."""
     without: tuple[str, ...] = ()
-    """What its packages need for an extra that the image doesn't have."""
+    """Packages that an extra needs which the image doesn't have."""
     packages: tuple[str, ...] = ()
     """Packages of their own that it has beside it."""
     unused: tuple[str, ...] = ()
-    """What a package requires and nothing that runs imports."""
+    """Packages that a package requires and nothing that runs imports."""
 
     @property
     def package(self) -> str:

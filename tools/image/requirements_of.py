@@ -1,4 +1,4 @@
-"""What some of our packages need, with hashes: the part of requirements.txt for them.
+"""Requirements of some of our packages, with hashes: the part of requirements.txt for them.
 
 Reads the lines `# via` of the lock, which say who needs a package. By hand:
 ``python tools/image/requirements_of.py noetl-worker < requirements.txt``.

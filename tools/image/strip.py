@@ -1,4 +1,4 @@
-"""Takes out of libraries and programs what nobody loads: symbols for debuggers.
+"""Take out of libraries and programs the parts that are not loaded: symbols for debuggers.
 
     strip.py FOLDER
 

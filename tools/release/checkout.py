@@ -1,4 +1,4 @@
-"""What a checkout says of itself: its version, its commit, its notes."""
+"""Version, commit, notes and address of a checkout."""
 
 import re
 import subprocess

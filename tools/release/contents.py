@@ -28,7 +28,7 @@ _LONGEST_NAME = 64  # of a licence; packages also put its whole text there
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a list is about."""
+    """Package or program that a list is about."""
 
     name: str
     version: str
@@ -44,7 +44,7 @@ class Pinned:
     name: str
     version: str
     users: frozenset[str]
-    """Who needs it: names of packages."""
+    """Names of the packages that need it."""
 
 
 def pinned(lock: str) -> list[Pinned]:

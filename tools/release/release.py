@@ -47,7 +47,7 @@ _OURS = re.compile(r"noetl_[a-z_]+-[0-9].*\.whl|noetl-[0-9][^/]*|\.gitignore")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What is released, and where to."""
+    """Checkout and version of a release, and the folder that it is written to."""
 
     root: Path
     out: Path
@@ -60,7 +60,7 @@ class Release:
 
 
 def say(line: str) -> None:
-    """Tell the reader, at once."""
+    """Print a line, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What `make proofs` runs, and what it says of it."""
+"""Proofs that `make proofs` runs, and its report of them."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ OTHERS = {
     *("setup", "demo", "check", "docs", "docs-serve", "test", "types", "lock", "release"),
     *("bench", "edge", "fat-cycle", "lists", "console-million", "proofs"),
 }
-"""What is no proof: every day's work, and benchmarks."""
+"""Targets that are no proof: every day's work, and benchmarks."""
 
 
 def recipes() -> dict[str, str]:

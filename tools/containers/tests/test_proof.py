@@ -1,4 +1,4 @@
-"""What the proof of the containers judges by, on what an engine and a kernel say."""
+"""Judgements of the proof of the containers, about reports of an engine and a kernel."""
 
 import os
 import signal

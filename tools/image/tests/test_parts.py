@@ -1,4 +1,4 @@
-"""What each image is made of, and that what is left out is missed by nobody."""
+"""Parts of each image, and the proof that nothing needs the parts that are left out."""
 
 import subprocess
 import sys

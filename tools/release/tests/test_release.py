@@ -1,4 +1,4 @@
-"""What a checkout says of itself, and what is refused."""
+"""Facts about a checkout, and the releases that are refused."""
 
 import json
 import subprocess
