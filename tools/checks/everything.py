@@ -15,11 +15,12 @@ import rulebook
 import sizes
 import waits
 import walkthrough
+import wording
 from findings import run
 
 CHECKS = (
     citations, dependencies, fast_paths, links, monitoring, names, readmes, rooms, rulebook, sizes,
-    waits, walkthrough,
+    waits, walkthrough, wording,
 )  # fmt: skip
 
 

@@ -1,0 +1,117 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import wording
+from findings import ROOT
+
+type Plant = Callable[[str, str], None]
+
+PLACE = "services/worker/src/noetl_worker/module.py"
+
+WELL_SAID = '''
+"""Limits of one run."""
+
+MOST = 5
+"""Highest number of runs at once."""
+WORDS = """What is a string and no docstring."""
+
+
+class Run:
+    """Outcome of a command. What it printed is not part of it."""
+
+    told: int
+    """Seconds until it is reported."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed."""
+
+    def send(self) -> None:
+        """Send it with ``Bus.hand_over``, and call `told` afterwards.
+
+        The rest may be told at length.
+        """
+        text = """
+        What a string begins with.
+        """
+        print("Who are you?", text)
+'''
+
+
+def test_nouns_verbs_and_names_of_code_are_good(plant: Plant, tmp_path: Path) -> None:
+    plant(PLACE, WELL_SAID)
+    plant("README.md", "# Worker\n\nWhat it does.\n\n```sh\n# What a comment says\n```\n")
+    plant("libs/noetl_client/README.md", "# Whatever works\n\n## Whole results\n")
+
+    assert list(wording.find(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('"""What runs at once."""\n', 1),
+        ('"""\nWho calls.\n"""\n', 1),
+        ("'''Whose turn it is.'''\n", 1),
+        ('"""Whether what is sent is whole."""\n', 1),
+        ('r"""What \\d matches."""\n', 1),
+        ('MOST = 5\n"""What fits."""\n', 2),
+        ('class Run:\n    """Run."""\n\n    size: int\n    """What it takes."""\n', 5),
+        ('class Run:\n    def size(self) -> int:\n        """What it takes."""\n', 3),
+        ('async def run() -> None:\n    """What runs."""\n', 2),
+    ],
+)
+def test_a_docstring_that_begins_with_a_question_is_found(
+    text: str, line: int, plant: Plant, tmp_path: Path
+) -> None:
+    plant(PLACE, text)
+
+    (found,) = wording.find(tmp_path)
+    assert found.startswith(f"{PLACE}:{line}: a docstring begins with `Wh")
+    assert "name the thing" in found
+
+
+@pytest.mark.parametrize("heading", ["What is kept", "Who may do it", "Whose keys count"])
+def test_so_is_such_a_heading(heading: str, plant: Plant, tmp_path: Path) -> None:
+    plant("libs/noetl_client/README.md", f"# Title\n\n```md\n# {heading}\n```\n\n## {heading}\n")
+
+    word = heading.partition(" ")[0]
+    (found,) = wording.find(tmp_path)
+    assert found.startswith(f"libs/noetl_client/README.md:7: a heading begins with `{word}`: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "proposal"),
+    [
+        ("Answer as told.", "told", "known"),
+        ("Tell whether it runs.", "tell", "report"),
+        ("A part that tells its end.", "tells", "reports"),
+        ("A slot that is lent meanwhile.", "lent", "released"),
+        ("Commands handed to a worker.", "handed", "dispatched"),
+        ("Hand over what came.", "hand over", "forward"),
+        ("Seconds of patience with it.", "patience", "timeout"),
+        ("The short way to a database.", "short way", "bypass"),
+    ],
+)
+def test_words_of_the_project_alone_are_found_in_first_lines(
+    line: str, word: str, proposal: str, plant: Plant, tmp_path: Path
+) -> None:
+    plant(PLACE, f'def run() -> None:\n    """{line}\n\n    {line}\n    """\n')
+
+    (found,) = wording.find(tmp_path)
+    assert found.startswith(f"{PLACE}:2: `{word}` in a first line: say ")
+    assert proposal in found
+
+
+def test_all_folders_are_read_but_those_that_are_exempt(plant: Plant, tmp_path: Path) -> None:
+    for folder in (*wording.EXEMPT, "services/worker/tests", "docs_of_others"):
+        plant(f"{folder}/module.py", '"""What is told."""\n')
+
+    assert {found.partition("/module.py")[0] for found in wording.find(tmp_path)} == {
+        "docs_of_others",
+        "services/worker/tests",
+    }
+
+
+def test_exempt_folders_exist() -> None:
+    assert [folder for folder in wording.EXEMPT if not (ROOT / folder).is_dir()] == []
