@@ -161,7 +161,7 @@ class Execution:
         return decision
 
     def _restart(self, draft: Draft, message: Input) -> bool:
-        """Decide what concerns the execution that this one goes on from, if it does."""
+        """Decide the part that concerns the origin of a restarted execution."""
         state = self._memory.state
         if isinstance(message, ExecuteMessage) and message.restart is not None:
             if self._origin is None and not state.start_event_id:

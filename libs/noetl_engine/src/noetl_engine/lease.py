@@ -60,7 +60,7 @@ def attempts_used(command: CommandState, reason: str | None) -> int:
 
 
 def given_back_note(command: CommandState, reason: str | None) -> dict[str, Json]:
-    """Return what the note of the next hold says of the runs that were given back before."""
+    """Return the part of the next hold's note about the runs that were given back before."""
     given_back = _given_back(command, reason)
     return {"given_back": given_back} if given_back else {}
 

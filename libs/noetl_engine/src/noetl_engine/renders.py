@@ -39,7 +39,7 @@ class Renders:
         self._token: Token[Renders | None] | None = None
 
     def within(self, limit: int, *, position: int = 0) -> Self:
-        """Begin a try with so many units; what was rendered at another position is void."""
+        """Begin a try with so many units; results rendered at another position are void."""
         if position != self._position:
             self._kept.clear()
             self._position = position
@@ -66,7 +66,7 @@ class Renders:
         return self._earlier + work_spent()
 
     def render[R](self, template: object, work: Callable[[], R]) -> R:
-        """Render, or return what the same template of the decision has given before.
+        """Render, or return the result of the same template in an earlier try of the decision.
 
         Raises:
             MoreWork: The rest of the work of this try is too little for it.

@@ -94,7 +94,7 @@ def render_for_worker(
     renders: int = 1,
     left: frozenset[str] = frozenset(),
 ) -> Json:
-    """Render what a worker renders once more, or twice as a pipeline's tasks.
+    """Render values that a worker renders once more, or twice as a pipeline's tasks.
 
     Data in it arrives as it is; ``own`` are the templates that the playbook keeps as values, and
     ``left`` the texts that only the worker can render.

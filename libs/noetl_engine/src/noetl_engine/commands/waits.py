@@ -1,4 +1,4 @@
-"""Waits of steps, rendered: what the engine begins in place of a command."""
+"""Waits of steps, rendered: the engine begins them in place of commands."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from noetl_engine.state.waiting import Wait
 
 
 def build_wait(step: Step, tool: Tool, scope: Mapping[str, Json]) -> WaitConfig:
-    """Render what a step waits for.
+    """Render the configuration of a step's wait.
 
     Raises:
         EvaluateError: A template fails, or gives something that can't be waited by.
@@ -36,7 +36,7 @@ def wait_of(plan: WaitConfig, now: datetime, *, step_seconds: float | None) -> W
 
 
 def shown_wait(plan: WaitConfig, wait: Wait, *, command_id: str, wait_id: int) -> JsonObject:
-    """Return what readers see of a wait."""
+    """Return the part of a wait that readers see."""
     shown: JsonObject = {
         "command_id": command_id,
         "wait_id": str(wait_id),
@@ -54,6 +54,6 @@ def shown_wait(plan: WaitConfig, wait: Wait, *, command_id: str, wait_id: int) -
 
 
 def _as_stored(name: str) -> tuple[int, bytes]:
-    """Return by what a database orders the keys of an object: short ones come first."""
+    """Return the sort key by which a database orders the keys of an object: short ones first."""
     key = name.encode()
     return len(key), key

@@ -322,7 +322,7 @@ class Draft:
             self._begin_timer(due_at, "step_timeout", command, holds=command.holds)
 
     def begin_deadline(self, seconds: float | None) -> dict[str, Json]:
-        """Set the timer of an execution's deadline; return what the note of its start keeps."""
+        """Set the timer of an execution's deadline; return its part of the note of the start."""
         if seconds is None:
             return {}
         timer_id = self.facts.new_id()
@@ -401,14 +401,14 @@ class Draft:
         return work_of_decision() > self.facts.limits.template_work_per_decision // _EARLY
 
     def first_cause(self) -> Cause | None:
-        """Return what failed first for good, with its place in the playbook."""
+        """Return the first failure that nothing caught, with its place in the playbook."""
         causes = self.state.causes
         return next(
             (self.first_cause_of(name) for name in self.state.failed if name in causes), None
         )
 
     def first_cause_of(self, step: str) -> Cause | None:
-        """Return what failed first in the newest run of a step."""
+        """Return the first failure in the newest run of a step."""
         cause = self.state.causes.get(step)
         return None if cause is None else placed(cause, self.playbook)
 

@@ -176,7 +176,7 @@ def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
 
 
 def decide_deadline(draft: Draft) -> None:
-    """Fail an execution whose ``spec.timeout`` is over, and name what it was at."""
+    """Fail an execution whose ``spec.timeout`` is over, and name its running steps."""
     state = draft.state
     if state.ended or state.deadline is None:
         return

@@ -101,7 +101,7 @@ def _check_named(memory: Memory, command: CommandState) -> None:
 
 
 def _check_recorded(memory: Memory, event_id: int) -> None:
-    """Ask for what is needed to end a command from the result that the log has of it."""
+    """Ask for the rows needed to end a command from the result that the log has of it."""
     command = memory.state.commands.get(event_id)
     if command is None:
         return

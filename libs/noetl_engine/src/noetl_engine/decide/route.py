@@ -361,7 +361,7 @@ class Routing:
         self._block(name)
 
     def _keep_updates(self, name: str) -> None:
-        """Keep what the good iterations of a failed loop, or a failed answer, set."""
+        """Keep the variables set by good iterations of a failed loop, or by a failed answer."""
         cause, ref = self.draft.state.causes.get(name), self.draft.state.step(name).result
         is_of_this_run = cause is not None and cause.kind == "soft"
         if ref is None or (ref.kind != "loop" and not is_of_this_run):
@@ -417,7 +417,7 @@ class Routing:
 
 
 def most_open(step: Step, limits: Limits) -> int:
-    """Return how many iterations of a loop may be open at once, whatever its playbook says.
+    """Return how many iterations of a loop may be open at once by the limits of the server.
 
     Their commands wait in the pool before those of other executions. Waits are none.
     """

@@ -30,7 +30,7 @@ class StepLibraries:
 
 
 def libraries_of(root: Node) -> list[StepLibraries]:
-    """Return what the tools of a playbook ask for, of an invalid one too."""
+    """Return the requirements of the tools of a playbook, of an invalid one too."""
     if not isinstance(root, MapNode):
         return []
     found = []

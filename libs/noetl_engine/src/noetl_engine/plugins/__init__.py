@@ -1,1 +1,1 @@
-"""Documents of kind Plugin: their keys and what is wrong in them."""
+"""Documents of kind Plugin: their keys and the problems in them."""

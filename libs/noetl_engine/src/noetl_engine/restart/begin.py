@@ -56,7 +56,7 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
 
 
 def _told(message: ExecuteMessage, restart: Restart, origin: State, take_over: TakeOver) -> Json:
-    """Return what the first row says: the origin, its position and what is changed."""
+    """Return the restart for the first row: the origin, its position and the changes."""
     told: dict[str, Json] = {
         "execution_id": str(origin.execution_id),
         "position": origin.position,
@@ -73,7 +73,7 @@ def _told(message: ExecuteMessage, restart: Restart, origin: State, take_over: T
 
 
 def _plan(playbook: Playbook, restart: Restart, origin: State) -> TakeOver:
-    """Return what runs again: the step asked for, and what failed without anybody's care."""
+    """Return the steps that run again: the step asked for, and failed ones that nothing handled."""
     again = {name: origin.step(name).runs for name in origin.failed if name in playbook.steps}
     take_over = TakeOver(
         origin.execution_id, origin.position, again, [], {}, dict(restart.input or {})

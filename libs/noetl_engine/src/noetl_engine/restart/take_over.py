@@ -1,4 +1,4 @@
-"""Take over what the origin has done: its results are entered, and routed anew.
+"""Take over the runs of the origin: their results are entered, and routed anew.
 
 While this goes on, steps are entered and nothing is issued for them. Each recorded run gets a
 short `command.issued` and its worker's rows; the routing that follows is decided like any other.
@@ -106,7 +106,7 @@ def _same_element(draft: Draft, entered: int, run: RecordedRun, index: int) -> b
 
 
 def _enter(draft: Draft, run: RecordedRun) -> None:
-    """Enter a recorded run as one of this execution's, and route what followed from it."""
+    """Enter a recorded run as one of this execution's, and route its completion."""
     step = draft.state.step(run.step)
     command = draft.issue_recorded(_built(draft, step, run))
     for row in run.rows:

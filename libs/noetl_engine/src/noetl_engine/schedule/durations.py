@@ -12,7 +12,7 @@ _FORM: Final = re.compile(
 
 
 def whole_seconds(value: Value) -> int | None:
-    """Return a duration in seconds; None for what is none, negative or longer than a year."""
+    """Return a duration in seconds; None for another value, a negative one or more than a year."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -10,7 +10,7 @@ from noetl_engine.playbook.model import Value
 UTC_ZONE = "UTC"
 DEFAULT_CATCH_UP_SECONDS = 3600
 SHORTEST_CATCH_UP_SECONDS = 60
-"""A firing that is late by less is started whatever the window: processes restart."""
+"""A firing that is late by less is started in spite of its window: processes restart."""
 
 
 class Overlap(StrEnum):

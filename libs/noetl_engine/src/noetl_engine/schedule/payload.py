@@ -1,4 +1,4 @@
-"""The payload of a firing: what a schedule's document says, with the times put in."""
+"""The payload of a firing: the one of the schedule's document, with the times put in."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -29,7 +29,7 @@ class PayloadError(Exception):
 
 
 def payload_problems(payload: Value) -> Iterator[str]:
-    """Yield what is wrong with the templates of a payload."""
+    """Yield the problems of the templates of a payload."""
     for text in filter(has_server_syntax, texts_in([payload])):
         try:
             found = references(text, by_worker=False)

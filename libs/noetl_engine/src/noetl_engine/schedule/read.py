@@ -37,13 +37,13 @@ _SHOWN: Final = 60
 
 @dataclass(slots=True)
 class _Reading:
-    """A document on its way to a schedule, with what was found on the way."""
+    """A document on its way to a schedule, with the findings on the way."""
 
     findings: list[Finding] = field(default_factory=list)
     guess: Guesser = field(default_factory=Guesser)
 
     def wrong(self, node: Node, path: str, message: str, *, hint: str | None = None) -> None:
-        """Note what makes the document unusable."""
+        """Note a problem that makes the document unusable."""
         self.findings.append(
             finding_at(node, path, _RULE, message, severity=Severity.ERROR, hint=hint)
         )

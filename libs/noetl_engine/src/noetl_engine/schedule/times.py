@@ -1,4 +1,4 @@
-"""The times that a schedule means, and what follows from one of them.
+"""The times that a schedule means, and the span and jitter of one of them.
 
 Times are aware and in UTC. At a change of the clocks a cron expression with fixed minute and hour
 means each day once: a time that doesn't exist becomes the first moment after the gap, and of a time
@@ -51,7 +51,7 @@ class Span:
 
 
 def cron_problem(text: str) -> str | None:
-    """Return what is wrong with a cron expression; None for a good one."""
+    """Return the problem of a cron expression; None for a good one."""
     fields = _fields(text)
     if len(fields) != 5:
         return f"{len(fields)} fields instead of minute, hour, day, month and day of the week"
@@ -170,7 +170,7 @@ class Times:
 
 
 def jitter_of(schedule_id: int, moment: datetime, *, seconds: int) -> timedelta:
-    """Return the delay of one firing, the same whoever asks."""
+    """Return the delay of one firing, the same at every call."""
     if seconds <= 0:
         return timedelta(0)
     digest = hashlib.blake2b(f"{schedule_id}:{moment.isoformat()}".encode(), digest_size=8).digest()

@@ -13,7 +13,7 @@ _LOST = "the result is lost: its worker could not store it"
 
 
 def note_answer(state: State, command: CommandState, row: EventRow) -> None:
-    """Keep what is wrong with the result of a ``call.done``; it counts when its command ends.
+    """Keep the failure in the result of a ``call.done``; it counts when its command ends.
 
     That is its soft error, or that its data is nowhere.
     """
@@ -90,7 +90,7 @@ def ends_without_data(state: State, command: CommandState, row: EventRow) -> boo
 
 
 def _lost_data(row: EventRow) -> str | None:
-    """Return what became of the data of a result, if its worker could not store it.
+    """Return the failure of a result whose data its worker could not store.
 
     Such a result has no context, at most a reference to the memory of its worker.
     """

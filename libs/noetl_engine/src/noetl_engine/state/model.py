@@ -229,7 +229,7 @@ class Given:
 
     @classmethod
     def load(cls, kept: JsonObject) -> "Given":
-        """Read what :meth:`dump` wrote."""
+        """Read the form that :meth:`dump` wrote."""
         steps = {name: (visit, indexes) for name, (visit, indexes) in kept["steps"].items()}
         return cls(tuple(kept["keys"]), steps)
 
@@ -319,7 +319,7 @@ class State:
     answered: dict[int, Cause] = field(default_factory=dict)
     """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
-    """Of a restarted execution, until it has what its origin has done."""
+    """Of a restarted execution, until all runs of its origin are taken over."""
     given: Given | None = None
     """The input of a restart that was given to steps."""
     paused: bool = False

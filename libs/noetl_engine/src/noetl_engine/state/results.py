@@ -80,7 +80,7 @@ class StoredResult(Stored):
         return self.ref.removeprefix(_SCHEME).partition("/result/")[2].rpartition("/")[0]
 
     def wanted(self) -> dict[str, int]:
-        """Return what to read, with sizes: this one, or with it the rest of its loop's results.
+        """Return the results to read, with sizes: this one, or the rest of its loop's results too.
 
         Whoever has read one of a loop's results and asks for a second one goes through all.
         """
@@ -127,7 +127,7 @@ class StoredResults:
         return data if reference is None else self._mark(data, reference, result)
 
     def element(self, value: Json) -> Json:
-        """Return an element of a loop with what stands for results marked as that.
+        """Return an element of a loop with the placeholders of stored results marked as such.
 
         It may be an iteration's part of the result of another loop.
         """
@@ -181,7 +181,7 @@ def _reference_in(data: Json) -> str | None:
 
 
 def _said_of(result: Json) -> Mapping[str, Json]:
-    """Return what the worker has said about the reference in its result."""
+    """Return the worker's description of the reference in its result."""
     context = result.get("context") if isinstance(result, dict) else None
     reported = context.get("result") if isinstance(context, dict) else None
     said = reported.get("reference") if isinstance(reported, dict) else None

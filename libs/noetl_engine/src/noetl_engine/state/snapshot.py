@@ -30,7 +30,7 @@ SNAPSHOT_FORMAT = 3
 
 
 _EXECUTION = attrgetter(*(field.name for field in fields(State)[:13]))
-"""From the id to the error; what follows has a place of its own."""
+"""From the id to the error; later fields have a place of their own."""
 _APART = {"wait", "given_back"}
 """Fields of commands that stand elsewhere: the release before reads the others by their place."""
 _FIELDS: Mapping[type, Callable[[object], Json]] = {

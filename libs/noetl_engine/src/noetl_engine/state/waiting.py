@@ -1,4 +1,4 @@
-"""Waits of an execution: what ends them, and the signals that nothing has taken yet."""
+"""Waits of an execution: how they end, and the signals that nothing has taken yet."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,7 +66,7 @@ class Wait:
 
     @classmethod
     def load(cls, values: list[Json]) -> "Wait":
-        """Read what :meth:`dump` wrote."""
+        """Read the form that :meth:`dump` wrote."""
         kind, signal, due, ending, every, reminder, reminders = values
         return cls(kind, signal, moment_of(due), ending, every, reminder, reminders)
 

@@ -105,7 +105,7 @@ def _subscription(root: MapNode, tree: Mapping[str, Json], _source: Source) -> I
 
 
 def _unreadable(root: MapNode, spec: Json) -> Iterator[Finding]:
-    """Yield what the runtime refuses though the catalog takes it."""
+    """Yield the values that the runtime refuses though the catalog takes them."""
     for where, reason in spec_problems(spec):
         node, path = nearest(root, f"spec.{where}")
         yield error_at(node, path, f"no runtime takes 'spec.{where[:_SHOWN]}': {reason}")
@@ -149,7 +149,7 @@ def unknown_keys(
 
 
 def nearest(root: MapNode, path: str) -> tuple[Node | tuple[int, int], str]:
-    """Return the place of a value, or of what would hold it, and its path."""
+    """Return the place of a value, or of the part that would hold it, and its path."""
     node: Node = root
     place: Node | tuple[int, int] = root
     reached = ""

@@ -38,7 +38,7 @@ class Subscription:
 
 
 def read_subscription(document: Mapping[str, Json]) -> Subscription:
-    """Return what a valid document asks for."""
+    """Return the content of a valid document."""
     spec = _mapping_or_empty(document["spec"])
     dispatch = _mapping_or_empty(spec.get("dispatch"))
     chosen = _chosen_by_headers(_mapping_or_empty(spec.get("headers")).get("directives"))
@@ -150,7 +150,7 @@ def _check_ingress(spec: Mapping[str, Json]) -> None:
 
 
 def _check_signing(verify: Mapping[str, Json]) -> None:
-    """Check what says how a signature is made."""
+    """Check the rules for making a signature."""
     signed = verify.get("signed")
     if signed is not None and (not isinstance(signed, str) or "{body}" not in signed):
         raise _BrokenRuleError("subscription 'ingress.verify.signed' must contain '{body}'")

@@ -1,4 +1,4 @@
-"""Payloads of what an end starts: templates in them are rendered, and no failure loses the start.
+"""Payloads of starts at an end: templates in them are rendered, and no failure loses the start.
 
 A text whose template fails is sent as it is written, and ``ended.payload_errors`` says why. So
 does a payload that got too large: then all of it is sent as written.
@@ -70,7 +70,7 @@ def positions_at_end(state: State) -> set[int]:
 
 
 def reads_values(payload: Mapping[str, Json]) -> bool:
-    """Return whether a template of a payload may name what has to be read from the log."""
+    """Return whether a template of a payload may name values that have to be read from the log."""
     return any(word in text for text in _templates(dict(payload)) for word in _READ)
 
 

@@ -1,4 +1,4 @@
-"""Joins that wait, for whoever asks why an execution stands."""
+"""Joins that wait, for the answer to why an execution stands still."""
 
 from dataclasses import dataclass
 

@@ -16,7 +16,7 @@ _NEVER = timedelta(days=36_525)
 
 
 def decide_pause(draft: Draft, message: PauseMessage) -> None:
-    """Let the execution issue no new command; what runs goes on, and so does the time."""
+    """Pause the execution: it issues no new command; running commands and timers go on."""
     state = draft.state
     if state.ended:
         text = f"Cannot pause execution in {state.status} state"
@@ -39,7 +39,7 @@ def decide_pause(draft: Draft, message: PauseMessage) -> None:
 
 
 def decide_resume(draft: Draft, message: ResumeMessage) -> None:
-    """Issue what was withheld; an execution that is not paused stays as it is."""
+    """Issue the commands that were withheld; an execution that is not paused stays as it is."""
     state = draft.state
     if state.ended:
         text = f"Cannot resume execution in {state.status} state"

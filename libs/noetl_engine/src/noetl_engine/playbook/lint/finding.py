@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def told(self) -> str:
-        """The sentence for people: what helps first, the general message of a refusal after it."""
+        """The sentence for people: the hint first, the general message of a refusal after it."""
         if not self.hint:
             return self.message
         if UNION in self.message:

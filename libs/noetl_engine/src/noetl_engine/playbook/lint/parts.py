@@ -61,7 +61,7 @@ class StepPart:
         return isinstance(self.node.entries.get("tool"), ListNode)
 
     def tools(self) -> Iterator[ToolPart]:
-        """Yield the single tool or the items of the pipeline, whatever their notation."""
+        """Yield the single tool or the items of the pipeline, in any notation."""
         tool = self.node.entries.get("tool")
         if isinstance(tool, MapNode):
             yield ToolPart(tool, f"{self.path}.tool", None)
@@ -77,7 +77,7 @@ class StepPart:
                     yield ToolPart(entry, f"{path}.{label}", label)
 
     def arcs(self) -> Iterator[ArcPart]:
-        """Yield every way out, whatever the notation."""
+        """Yield every arc, in any notation."""
         for path, item in self.written_arcs():
             target = item.entries.get("step") if isinstance(item, MapNode) else item
             if isinstance(target, Scalar) and isinstance(target.value, str):

@@ -58,7 +58,7 @@ def template_findings(
 
 
 def end_payload_findings(node: Node | None, path: str, source: Source) -> Iterator[Finding]:
-    """Check the payload of what the end of an execution starts."""
+    """Check the payload of starts at the end of an execution."""
     for where, scalar in scalars_of(node, path):
         if not has_server_syntax(scalar.text):
             continue

@@ -62,7 +62,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A text that is rendered: its node and path, the name of its step, and what it sees."""
+    """A text that is rendered: its node and path, the name of its step, and its scope."""
 
     node: Scalar
     path: str
@@ -169,7 +169,7 @@ class _Step:
                 yield from self._rendered(entry, path, view, earlier | own)
 
     def _rendered(self, node: Node, path: str, view: View, later: frozenset[str]) -> Iterator[Text]:
-        """Yield texts that the server renders, unless they name what the pipeline brings."""
+        """Yield texts that the server renders, unless they name values of the pipeline."""
         seen = (view.names or frozenset()) | _first_parts(later) | BY_WORKER
         for place, scalar in scalars_of(node, path):
             is_left = names_any(scalar.text, later)

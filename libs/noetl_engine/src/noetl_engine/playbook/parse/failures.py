@@ -1,4 +1,4 @@
-"""Reading what a playbook says about its failures: ``spec.errors`` and ``on_failure``."""
+"""Reader of a playbook's rules about failures: ``spec.errors`` and ``on_failure``."""
 
 from noetl_engine.playbook.model import OnFailure, Webhook
 from noetl_engine.playbook.parse.reader import Reader
@@ -17,7 +17,7 @@ def read_errors(root: Reader) -> bool | None:
 
 
 def read_on_failure(root: Reader) -> OnFailure | None:
-    """Return what a failed execution starts or calls."""
+    """Return the start or call that a failed execution causes."""
     block = root.mapping("on_failure")
     if block is None:
         return None
