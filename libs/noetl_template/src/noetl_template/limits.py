@@ -96,7 +96,7 @@ class Budget:
         self.work_left = limits.max_work if shared is None else min(limits.max_work, shared.left)
 
     def settle(self) -> None:
-        """Take what was spent out of the work shared with other renders, if it is."""
+        """Take the work spent out of the work shared with other renders, if it is."""
         shared = _SHARED.get()
         if shared is not None:
             shared.left -= min(self.limits.max_work, shared.left) - self.work_left

@@ -180,7 +180,7 @@ class Renderer:
         return _is_true(self.server_text(_condition(expression), scope))
 
     def evaluate_worker_condition(self, condition: Json, scope: Scope) -> bool:
-        """Return whether a condition that the worker renders holds: true is what a guard takes so.
+        """Return whether a condition that the worker renders is true, as guards understand it.
 
         Text without template syntax is an expression, as in a guard; any other value counts by its
         text.

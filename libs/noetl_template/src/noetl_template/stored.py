@@ -1,4 +1,4 @@
-"""Values that are kept elsewhere, of which templates see what stands for them."""
+"""Values that are kept elsewhere, of which templates see placeholders."""
 
 from collections.abc import Mapping
 from typing import Final, NoReturn, override
@@ -49,7 +49,7 @@ class Stored(dict[str, Value]):
         return value
 
     def entries(self) -> dict[str, Value]:
-        """Return what is at hand."""
+        """Return the fields that are at hand."""
         return {key: dict.__getitem__(self, key) for key in dict.keys(self)}
 
     def is_at_hand(self, key: Value) -> bool:
@@ -76,7 +76,7 @@ class Stored(dict[str, Value]):
 
 
 def with_fetched(scope: Mapping[str, Value]) -> dict[str, Value]:
-    """Return a scope with the values that were fetched in the places of what stands for them."""
+    """Return a scope with fetched values in the places of their placeholders."""
     return {name: _filled(value, _LEVELS) for name, value in scope.items()}
 
 

@@ -1,4 +1,4 @@
-"""Data in templates: templates that render to exactly a text, whatever the text looks like.
+"""Data in templates: templates that render to exactly a text, even a text with tags.
 
 A command's configuration is rendered by the server and once more by the worker. What the first
 rendering put in from data (a comment from outside, an answer of a web service) must not be run as
@@ -66,7 +66,7 @@ def templates_in(values: Iterable[Json]) -> frozenset[str]:
 
 
 def literal(value: Json, *, renders: int = 1, own: frozenset[str] = frozenset()) -> Json:
-    """Return what renders to exactly this value; parts that are no templates stay as they are.
+    """Return a template that renders to exactly this value; parts without tags stay as they are.
 
     Args:
         value: Data.
@@ -94,7 +94,7 @@ def _literal_text(text: str, renders: int) -> str:
 
 
 def marked(text: str) -> str:
-    """Return printed data with marks at every brace that may open a tag, also with what follows."""
+    """Return printed data with marks at every brace that may open a tag, alone or with more text."""
     if "{" in text:
         text = _OPENING.sub("{" + _EDGE, text)
         if text[-1] == "{":

@@ -1,4 +1,4 @@
-"""Read what a parsed template takes from the scope, and where it is ready to find nothing."""
+"""Look-ups of a parsed template in the scope, and those whose value may be missing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def look_ups_in(tree: nodes.Template) -> tuple[Reference, ...]:
 
 
 def with_guards(found: tuple[Reference, ...]) -> Iterator[Reference]:
-    """Yield look-ups that count as guarded, too, when the template guards what they are part of."""
+    """Yield look-ups that count as guarded, too, when the template guards a part of their path."""
     guarded = {reference.path for reference in found if reference.is_guarded}
     return (
         Reference(reference.path, reference.line, is_guarded=_starts_with(reference, guarded))
