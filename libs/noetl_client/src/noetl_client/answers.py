@@ -1,4 +1,4 @@
-"""Answers of the server: read as the contract's models, or raised as what they refuse."""
+"""Answers of the server: read as the contract's models, or raised as errors."""
 
 import json
 from collections.abc import Hashable, Mapping
@@ -39,7 +39,7 @@ class Answer:
 
 
 def read[Wanted](call: Call[Wanted], answer: Answer, url: str) -> Wanted:
-    """Return what a call was answered with.
+    """Return the answer to a call.
 
     Raises:
         Refused: the server said no.

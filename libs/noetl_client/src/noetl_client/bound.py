@@ -28,7 +28,7 @@ type Source[**Arguments, Item] = Callable[Concatenate[Wire, Arguments], AsyncGen
 
 
 class Does[**Arguments, Result]:
-    """A method that does what an asynchronous function over a wire does."""
+    """A method that calls an asynchronous function over a wire."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Sends[**Arguments, Answer](Does[Arguments, Answer]):
 
 
 class Yields[**Arguments, Item]:
-    """A method that yields what an asynchronous generator over a wire does."""
+    """A method that yields the items of an asynchronous generator over a wire."""
 
     def __init__(self, source: Source[Arguments, Item]) -> None:
         self._source = source

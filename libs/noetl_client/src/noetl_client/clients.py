@@ -92,7 +92,7 @@ class Client(Methods[BlockingWire]):
         return ended(self.wire.call(call))
 
     def exchange(self, call: Call[object]) -> Answer:
-        """Make a call once, and return its answer as it is, whatever it says.
+        """Make a call once, and return its answer as it is, also a refusal.
 
         Raises:
             Unreachable: no answer came.

@@ -114,7 +114,7 @@ class Connection:
             return host == "localhost" or host.endswith(".localhost")
 
     def tls(self) -> ssl.SSLContext | bool:
-        """Return what the server's certificate is checked with.
+        """Return the TLS context that checks the server's certificate.
 
         Raises:
             BadAddress: a file can't be read.

@@ -4,7 +4,7 @@ from noetl_contract.failures.cause import Cause
 
 
 class ClientError(Exception):
-    """A call did not do what was asked."""
+    """A call failed or was refused."""
 
 
 class BadAddress(ClientError, ValueError):
@@ -64,7 +64,7 @@ class Conflict(Refused):
 
 
 class Invalid(Refused):
-    """400 or 422: what was sent is wrong, or the thing is in another state."""
+    """400 or 422: the request is wrong, or the thing is in another state."""
 
 
 class Busy(Refused):

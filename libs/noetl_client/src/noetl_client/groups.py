@@ -1,4 +1,4 @@
-"""The client's methods by what they are about, for both clients."""
+"""The client's methods by their subject, for both clients."""
 
 from noetl_client.bound import Bound, Sends
 from noetl_client.calls import catalog, credentials, operation, schedules, triage

@@ -33,7 +33,7 @@ class _Options(TypedDict):
 
 
 def options(connection: Connection) -> _Options:
-    """Return what an HTTP client is made with."""
+    """Return the options of an HTTP client."""
     headers = {"accept": "application/json", "user-agent": "noetl-client"}
     if connection.key:
         headers["authorization"] = f"Bearer {connection.key}"

@@ -55,7 +55,7 @@ class Wire(ABC):
             await self.pause(pause_before_next(call, trouble, made, self.connection))
 
     async def exchange(self, call: Call[object]) -> Answer:
-        """Make a call once, and return its answer as it is, whatever it says.
+        """Make a call once, and return its answer as it is, also a refusal.
 
         Raises:
             Unreachable: no answer came.

@@ -37,7 +37,7 @@ def validate(text: str, *, kind: str = "Playbook") -> Call[ValidateAnswer]:
 def entries(
     *, kind: str | None = None, path: str | None = None, brief: bool = True
 ) -> Call[CatalogListAnswer]:
-    """List entries, newest first; ``brief`` leaves out what is large."""
+    """List entries, newest first; ``brief`` leaves out their large parts."""
     body = CatalogListRequest(brief=brief, **given(resource_type=kind, path=path))
     return send("/api/catalog/list", CatalogListAnswer, body, again=Again.SAFE)
 
@@ -61,7 +61,7 @@ def remove(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
 
 
 def restore(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
-    """Put back what was taken out."""
+    """Put back documents that were taken out."""
     body = ResourceRequest(path=path, **given(version=version))
     return send("/api/catalog/restore", MovedAnswer, body)
 

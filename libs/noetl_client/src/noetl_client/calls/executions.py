@@ -59,7 +59,7 @@ def start(
 def rerun(
     execution_id: Id, workload: Mapping[str, Json] | None = None, *, key: str | None = None
 ) -> Call[ExecuteAnswer]:
-    """Start an execution's playbook and version again, with its workload and what is laid over."""
+    """Start an execution's playbook and version again, with its workload and changes of it."""
     body = RerunRequest(workload=dict(workload or {}))
     return send(_of(execution_id, "rerun"), ExecuteAnswer, body, key=_key(key), again=Again.SAFE)
 
@@ -194,7 +194,7 @@ def signal(
     wait_id: Id | None = None,
     signal_id: str | None = None,
 ) -> Call[SignalAnswer]:
-    """Send a signal to what waits for it.
+    """Send a signal to the waits for it.
 
     Args:
         execution_id: of the execution that waits.
@@ -219,7 +219,7 @@ def waits(
     limit: int | None = None,
     after: Id | None = None,
 ) -> Call[WaitList]:
-    """List what waits for a signal, the oldest first, each with its form."""
+    """List the waits for signals, the oldest first, each with its form."""
     return get(
         "/api/waits",
         WaitList,

@@ -20,7 +20,7 @@ def resolve(reference: str) -> Call[Json]:
 
 
 def data_of(stored: Json) -> Json:
-    """Return what a tool has returned, out of the report of its run that is stored."""
+    """Return a tool's result, out of the report of its run that is stored."""
     if isinstance(stored, dict) and "data" in stored and stored.keys() <= _REPORT:
         return stored["data"]
     return stored

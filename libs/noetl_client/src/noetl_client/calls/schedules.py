@@ -49,7 +49,7 @@ def history(
     before: str | None = None,
     limit: int | None = None,
 ) -> Call[FiringList]:
-    """List what became of a schedule's times, newest first."""
+    """List a schedule's times with their outcomes, newest first."""
     return get(_of(schedule_id, "history"), FiringList, state=state, before=before, limit=limit)
 
 
