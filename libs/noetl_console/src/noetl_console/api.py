@@ -31,7 +31,7 @@ class Transport(Protocol):
         body: bytes | None,
         key: str | None = None,
     ) -> Answer:
-        """Return what the API answers.
+        """Return the API's answer.
 
         Args:
             method: HTTP method.
@@ -81,7 +81,7 @@ class Api:
     async def read_if_allowed[T](
         self, wanted: type[T], path: str, /, **query: str | int | None
     ) -> T | None:
-        """Get what a page can do without; None where the caller may not have it, or can't now.
+        """Get an optional part of a page; None where the caller may not have it, or can't now.
 
         Raises:
             Refused: a login is needed.
@@ -112,7 +112,7 @@ class Api:
         return _decoded(wanted, await self._call(method, path, {}, orjson.dumps(body), once))
 
     async def send_if_allowed[T](self, wanted: type[T], path: str, body: Model | Json) -> T | None:
-        """Ask with a body for what a page can do without, as ``read_if_allowed``.
+        """Send a request for an optional part of a page, as ``read_if_allowed``.
 
         Raises:
             Refused: a login is needed.

@@ -46,7 +46,7 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: a template and what it shows.
+    """A page: a template and the values that it shows.
 
     Attributes:
         template: its file.

@@ -11,7 +11,7 @@ MOST_LINES = 2000
 
 @dataclass(frozen=True, slots=True)
 class DifferenceLine:
-    """A line: added, removed, context, or the place of what follows."""
+    """A line: added, removed, context, or the place of the next lines."""
 
     kind: str
     text: str

@@ -1,4 +1,4 @@
-"""Forms for the workload of a playbook and for what a wait asks, and what people typed there."""
+"""Forms for the workload of a playbook and for the payload of a wait, and their input."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ def _wait_kind(one: Field) -> str:
 
 
 def typed_payload(form: Form, request: PageRequest) -> dict[str, Json]:
-    """Return what was typed into the form of a wait; whether it fits is for the API to say."""
+    """Return the input of the form of a wait; the API checks whether it fits."""
     values = {one.name: typed(one, request.field(f"{PREFIX}{one.name}")) for one in form}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One arrow, as the path of an SVG; ``condition`` is what it depends on."""
+    """One arrow, as the path of an SVG; ``condition`` is its guard."""
 
     path: str
     condition: str

@@ -21,7 +21,7 @@ class PrintedLine:
 
 
 def printed_texts(event: DetailEvent) -> Iterator[tuple[str, str]]:
-    """Yield the name of a stream and what was printed there, of each that has something."""
+    """Yield name and text of each stream of a step that has printed something."""
     said = _context_of(event.result)
     result = _context_of(said.get("result"))
     for stream in ("stdout", "stderr"):

@@ -34,7 +34,7 @@ class Bar:
 def draw_timeline(
     steps: Sequence[StepEntry], *, begin: str, end: str | None, now: datetime
 ) -> list[Bar]:
-    """Return the bars of steps; what has not ended reaches until now."""
+    """Return the bars of steps; steps that have not ended reach until now."""
     first = moment_of(begin) or now
     last = max(moment_of(end) or now, first)
     whole = max((last - first).total_seconds(), 0.001)

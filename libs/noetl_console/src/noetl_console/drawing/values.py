@@ -1,4 +1,4 @@
-"""Values as texts that people read, within what one page may hold."""
+"""Values as readable texts, within the bounds of one page."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ class Shown:
 
 
 class Values:
-    """The values of one page; each takes from what is left for all.
+    """The values of one page; each takes from the characters left for all.
 
     Args:
         longest: characters of one value.

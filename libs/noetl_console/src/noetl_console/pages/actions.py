@@ -32,7 +32,7 @@ async def rerun(api: Api, request: PageRequest) -> Redirect:
 
 
 async def restart(api: Api, request: PageRequest) -> Redirect:
-    """Go on from a step, or from what has failed."""
+    """Restart an execution from a step, or from its failures."""
     given: dict[str, Any] = {}
     if request.field("from_step"):
         given["from_step"] = request.field("from_step")

@@ -47,7 +47,7 @@ async def _page(api: Api, text: str, typed: Mapping[str, str], problem: str = ""
 
 
 async def store(api: Api, request: PageRequest) -> Page | Redirect:
-    """Store a credential, or replace the one of its name; what can't be taken can be mended."""
+    """Store a credential, or replace the one of its name; a refused one is shown for repair."""
     typed = {name: request.field(name) for name in _FIELDS}
     try:
         await api.send(dict[str, Any], "credentials", _body(typed))

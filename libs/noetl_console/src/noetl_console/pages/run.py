@@ -1,4 +1,4 @@
-"""One execution: why it failed or what it waits for, its picture, its time, and each step."""
+"""One execution: its failure or its waits, its picture, its time, and each step."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -87,7 +87,7 @@ async def _events(api: Api, request: PageRequest, path: str) -> dict[str, object
 
 
 async def _output(api: Api, path: str) -> dict[str, object]:
-    """Return what the newest calls have printed; a call that failed says so in another event."""
+    """Return the output of the newest calls; a failed call has it in another event."""
     answers = await asyncio.gather(
         *(
             api.read(EventsAnswer, f"{path}/events", page_size=_CALLS, event_type=kind)

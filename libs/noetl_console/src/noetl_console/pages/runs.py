@@ -65,7 +65,7 @@ async def runs(api: Api, request: PageRequest) -> Page:
 
 
 def asked_for(filters: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what the API is asked for; times without a zone, as forms send them, are UTC."""
+    """Return the query for the API; times without a zone, as forms send them, are UTC."""
     is_soft = filters["status"] == SOFT
     asked: dict[str, str | None] = {
         **filters,
@@ -95,7 +95,7 @@ def _older(entries: Sequence[ExecutionEntry]) -> str | None:
 
 
 async def act_on_runs(api: Api, request: PageRequest) -> Page | Redirect:
-    """Cancel the executions that were selected, or start them once more; show what became of it."""
+    """Cancel the executions that were selected, or start them once more; show the outcomes."""
     chosen = list(dict.fromkeys(request.form.get("id", ())))[:PAGE_SIZE]
     action = request.field("action")
     if action not in {"cancel", "rerun"}:

@@ -1,4 +1,4 @@
-"""Schedules: when they start what, and what became of their times."""
+"""Schedules: their playbooks, their times, and the outcomes of these."""
 
 import asyncio
 from typing import Any

@@ -21,7 +21,7 @@ _MOST_WORKERS = 200
 
 @dataclass(frozen=True, slots=True)
 class WorkerLine:
-    """A worker: what it says of itself, and how many commands it has.
+    """A worker: its own description, and how many commands it has.
 
     Attributes:
         kind: what it is made of, and for which pool.
@@ -36,7 +36,7 @@ class WorkerLine:
 
 
 async def system(api: Api, request: PageRequest) -> Page:
-    """Show what each part says of itself."""
+    """Show what each part reports about itself."""
     del request
     (health, database), workers, edges, pauses, stats, (state, why_not) = await asyncio.gather(
         asyncio.gather(
@@ -120,7 +120,7 @@ def _loads(state: SystemAnswer | None) -> Mapping[str, int] | None:
 
 
 def _line(entry: RuntimeEntry, loads: Mapping[str, int] | None) -> WorkerLine:
-    """Read what a worker says of itself, which may be anything."""
+    """Read a worker's description of itself, which may be anything."""
     labels, runtime = _object(entry.labels), _object(entry.runtime)
     tools = _object(entry.capabilities).get("tools")
     return WorkerLine(

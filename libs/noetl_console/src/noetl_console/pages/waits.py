@@ -28,7 +28,7 @@ async def waits(api: Api, request: PageRequest) -> Page:
 
 
 async def answer(api: Api, request: PageRequest) -> Redirect:
-    """Send the signal that ends a wait, with what its form asks for."""
+    """Send the signal that ends a wait, with the fields of its form."""
     wait = await _wait(api, request)
     if wait.signal is None:
         raise BadField("This wait ends by itself: no signal is expected")

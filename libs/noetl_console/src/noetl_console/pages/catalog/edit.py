@@ -1,4 +1,4 @@
-"""The editor: a text, what is wrong with it, and how it is saved as the next version."""
+"""The editor: a text, its problems, and how it is saved as the next version."""
 
 from dataclasses import dataclass, replace
 
@@ -70,7 +70,7 @@ async def edit(api: Api, request: PageRequest) -> Page:
 
 
 async def check(api: Api, request: PageRequest) -> Page:
-    """Say what is wrong with a text that is being typed."""
+    """Show the problems of a text that is being typed."""
     return await _edited(api, _draft(request))
 
 
@@ -106,7 +106,7 @@ async def _register(api: Api, draft: Draft) -> RegisterAnswer:
 
 
 async def _asked(api: Api, draft: Draft, path: str, version: int) -> Page:
-    """Show what the newest version has that the draft has not; to save it again is the answer."""
+    """Show the differences of the newest version from the draft; to save again is the answer."""
     newest = await _entry(api, path, "latest")
     lines = tuple(differences(newest.content or "", draft.text))
     newer = Newer(path, version, lines)

@@ -95,7 +95,7 @@ async def _fields(api: Api, entry: CatalogEntry) -> list[FormField]:
 
 
 async def start(api: Api, request: PageRequest) -> Redirect:
-    """Start a playbook with what was typed into its form, and with the JSON below it."""
+    """Start a playbook with the input of its form, and with the JSON below it."""
     path, version = request.names["path"], request.field("version") or "latest"
     entry = await api.send(
         CatalogEntry, "catalog/resource", ResourceRequest(path=path, version=version)
