@@ -26,7 +26,7 @@ _INNER_NUMBER = re.compile(r"\b(39\d{4})\b")
 
 
 class Raised(Protocol):
-    """Attributes that the driver's exceptions have, whatever their class."""
+    """Attributes that all of the driver's exceptions have."""
 
     errno: int | None
     sqlstate: str | None

@@ -131,7 +131,7 @@ class _Target:
         await self._session.run(statement, values, what=_WRITE)
 
     async def end(self) -> None:
-        """Write what is held back, and commit."""
+        """Write the rows that are held back, and commit."""
         if self._held is not None:
             await self._session.run(self._statement, [self._held], what=_WRITE)
         if self._has_begun:
@@ -222,7 +222,7 @@ def _pieces(rows: list[list[str | None]]) -> Iterator[str]:
 
 
 def _table(name: str) -> str:
-    """Return a table's name with quotes; what has none is in capitals, as Snowflake reads it.
+    """Return a table's name with quotes; parts without are in capitals, as Snowflake reads them.
 
     Raises:
         ToolError: it is no name.

@@ -100,7 +100,7 @@ class Sessions:
     async def session(
         self, login: Login, context: ToolContext, *, seconds: float
     ) -> AsyncIterator[Session]:
-        """Open a session whose statements end after so many seconds, whoever waits for them.
+        """Open a session whose statements end after so many seconds, even without its caller.
 
         What was not committed when the block ends is rolled back.
 

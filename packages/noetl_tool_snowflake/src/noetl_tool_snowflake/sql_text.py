@@ -133,7 +133,7 @@ def _is_block(text: str) -> bool:
 
 
 def _first_words(text: str) -> tuple[str, str]:
-    """Return the first two words in capitals; what is no word ends the search."""
+    """Return the first two words in capitals; anything else ends the search."""
     words: list[str] = []
     for kind, begin, end in _tokens(text):
         if kind == "space":

@@ -43,7 +43,7 @@ class Snowflake(SqlTool):
         return replace(result, status="error", error=_FAILED) if is_bad else result
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
-        """Run what the configuration says."""
+        """Run the query or commands of the configuration."""
         is_script = fields.config.get("query") is not None
         if is_script and any(fields.config.get(name) is not None for name in _BATCH):
             raise fields.refuse("`query` stands beside `command` or `commands`")
@@ -82,7 +82,7 @@ class Snowflake(SqlTool):
         return rows.data()
 
     async def _run_batch(self, session: Session, statements: list[str]) -> JsonObject:
-        """Run statements, whatever becomes of those before; each has a result of texts."""
+        """Run statements, also after one has failed; each has a result of texts."""
         data: JsonObject = {}
         left = self._result_bytes
         for number, statement in enumerate(statements):

@@ -32,12 +32,12 @@ type Reader = Callable[[object], Json]
 
 
 def reader(code: int) -> Reader:
-    """Return what makes a JSON value of a column's values."""
+    """Return the function that makes a JSON value of a column's value."""
     return _nested if code in NESTED else _plain
 
 
 def transfer_reader(code: int) -> Reader:
-    """Return what makes a value of `transfer`: what JSON has, bytes, else text."""
+    """Return the function that makes a value of `transfer`: a JSON value, bytes, else text."""
     if code in NESTED:
         return _nested
     return _bytes if code == BINARY else _exact

@@ -45,7 +45,7 @@ class Job:
 
 
 def load(_given: dict[str, Any]) -> Callable[[bytes, list[int], int], None]:
-    """Return what compiles a module, as its request says."""
+    """Return the function that compiles a module by its request."""
     return _live
 
 

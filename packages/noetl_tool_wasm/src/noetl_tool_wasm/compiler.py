@@ -55,7 +55,7 @@ class _OverTime(NotCompiled):
 
 
 class Compiler:
-    """Gives the code of modules: each is compiled once, whoever asks, and few at once.
+    """Gives the code of modules: each is compiled once for all callers, and few at once.
 
     Args:
         seconds: of processor time for one module.
@@ -91,7 +91,7 @@ class Compiler:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """End what is being compiled."""
+        """End the compilations under way."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

@@ -4,7 +4,7 @@ import wasmtime
 
 
 def new_engine() -> wasmtime.Engine:
-    """Return an engine; what is compiled for one is code for all of them."""
+    """Return an engine; code compiled for one is code for all of them."""
     config = wasmtime.Config()
     config.consume_fuel = True
     config.epoch_interruption = True
@@ -17,7 +17,7 @@ def new_engine() -> wasmtime.Engine:
 
 
 def first_line(error: Exception) -> str:
-    """Return what happened, without the stack."""
+    """Return the first cause in an error, without the stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if "wasm trap" in line or "error:" in line]
     text = causes[0] if causes else lines[0] if lines else type(error).__name__

@@ -67,7 +67,7 @@ class Host:
         return self.limits.seconds - (monotonic() - self.began)
 
     def fail(self, why: str) -> None:
-        """End the run because of what it asked for.
+        """End the run because of a call that it made.
 
         No exception: the library keeps one for all threads.
         """

@@ -35,7 +35,7 @@ def run_limits(
     memory_bytes: int | None = None,
     seconds: float | None = None,
 ) -> RunLimits:
-    """Return the bounds of a run; what a step asks for comes in place of the plug-in's."""
+    """Return the bounds of a run; those of the step come in place of the plug-in's."""
     wanted_fuel = fuel or plugin.fuel or settings.wasm_fuel_max
     wanted_memory = memory_bytes or plugin.memory_bytes or settings.wasm_memory_bytes_max
     wanted_seconds = seconds or plugin.seconds or settings.wasm_seconds_max

@@ -31,7 +31,7 @@ _SHOWN: Final = 200
 
 
 class Forbidden(Exception):
-    """A plug-in asked for what it may not; its run ends."""
+    """A plug-in made a call that it may not make; its run ends."""
 
 
 class Services:

@@ -41,7 +41,7 @@ class Slot:
     host: Host | None = None
 
     def current(self) -> Host:
-        """Return what surrounds the present run."""
+        """Return the host of the present run."""
         if self.host is None:
             raise RuntimeError("no run has this engine")
         return self.host
@@ -76,7 +76,7 @@ class Slots:
         limits: RunLimits,
         host_for: Callable[[wasmtime.Engine], Host],
     ) -> tuple[Host, bytes]:
-        """Run a module; return what surrounded it, and its result.
+        """Run a module; return its host, and its result.
 
         Raises:
             OverTime: its time was over.
@@ -118,7 +118,7 @@ def _load(slot: Slot, code: bytes) -> wasmtime.InstancePre:
 
 
 async def _unhurried[T](work: asyncio.Future[T], stop: Callable[[], None] = lambda: None) -> T:
-    """Await what a thread does; when cancelled, stop it and wait for its end."""
+    """Await the work of a thread; when cancelled, stop it and wait for its end."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -185,7 +185,7 @@ def _called(function: object, store: wasmtime.Store, *arguments: int) -> int:
 
 
 def _key(plugin: Plugin) -> str:
-    """Return what a compiled module is kept under: what it may import is checked with it."""
+    """Return the key of a compiled module: its allowed imports are checked with it."""
     return f"{plugin.body.digest}:{','.join(sorted(plugin.body.uses))}"
 
 
@@ -213,7 +213,7 @@ def _ended(
     *,
     used: int = 0,
 ) -> Ended:
-    """Return why a run ended: what was noted counts before what the module did then."""
+    """Return why a run ended: reasons noted before count more than the module's own error."""
     if host.stopped is not None:
         return OverTime("its time was over")
     if host.failure is not None or error is None:

@@ -121,7 +121,7 @@ class Wasm:
                 yield host
 
     async def _loaded(self) -> "Slots":
-        """Return what runs modules."""
+        """Return the slots that run modules."""
         async with self._loading:
             if self._slots is None:
                 self._slots = await asyncio.to_thread(self._load)

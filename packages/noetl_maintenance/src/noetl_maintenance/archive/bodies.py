@@ -150,7 +150,7 @@ def problems(
 def described(
     duck: duckdb.DuckDBPyConnection, rows: Path, *, execution_id: int | None = None
 ) -> Iterator[Body]:
-    """Yield what the rows of a volume say about bodies elsewhere, of one execution or of all."""
+    """Yield the bodies elsewhere that the rows of a volume name, of one execution or of all."""
     found = parquet.rows(duck, rows, _COLUMNS, order="execution_id")
     for owner, name, store, location, size, sha256 in found:
         one = int(str(owner))

@@ -13,7 +13,7 @@ ARCHIVED = (
     "execution_step",
     "failure",
 )
-"""All have the column `execution_id`. What is missing is of no use once an execution has ended."""
+"""All have the column `execution_id`. Other tables are of no use once an execution has ended."""
 OWNER = "execution_id"
 
 

@@ -38,7 +38,7 @@ type Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Written:
-    """Numbers of what a call has written, and what it left out.
+    """Numbers of what a call has written, and the parts that it left out.
 
     Attributes:
         broken: executions whose log isn't what its digest says; they are not in the archive.
@@ -178,7 +178,7 @@ class _Volume:
 
     @property
     def folder(self) -> str:
-        """A name that no volume has yet: one with the same ends may hold what lies between."""
+        """A name that no volume has yet: one with the same ends may hold ids between these."""
         first, last = self.logs[0].execution_id, self.logs[-1].execution_id
         begun = datetime.fromtimestamp(time_of_id_ms(first) / 1000, UTC)
         name = f"{first}-{last}-{self.at:%Y%m%dT%H%M%S%f}"

@@ -1,4 +1,4 @@
-"""Doubles the shards: what belongs to the new ones is copied, the map is changed, the rest deleted.
+"""Doubles the shards: rows of the new ones are copied, the map is changed, the rest deleted.
 
 Nothing is deleted before all of it is where it belongs, so until the map changes the old databases
 are whole. Each batch is compared by count and digest before it is committed. A kill at any point is

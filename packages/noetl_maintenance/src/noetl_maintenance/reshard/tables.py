@@ -24,7 +24,7 @@ OWNED: Mapping[str, str] = {
     "failure": "execution_id",
 }
 KEYS = "request_key"
-"""Belongs to both: equal keys meet on the shard that the key names, whatever it led to."""
+"""Belongs to both: equal keys meet on the shard that the key names, wherever its execution is."""
 NOT_DIVIDED = frozenset({"shard_identity", "execution_counter", "execution_day", KEYS})
 """Tables of each shard that are not divided; the rest of the tables are the cluster's."""
 

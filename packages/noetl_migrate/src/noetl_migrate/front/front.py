@@ -16,7 +16,7 @@ _log = get_logger()
 
 
 def create(inner: Application, table: Litestar, service: GatewayProcess) -> "Switch | None":
-    """Return what puts an existing server beside the routes; None where no setting names one.
+    """Return the switch to an existing server beside the routes; None where no setting names one.
 
     Args:
         inner: answers what that server doesn't.

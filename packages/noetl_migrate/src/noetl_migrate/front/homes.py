@@ -23,7 +23,7 @@ _UNKNOWN_SECONDS = 2.0
 
 
 class Homes:
-    """Knows what began here: that never changes.
+    """Knows the executions and commands that began here: that never changes.
 
     Args:
         services: gives the services behind the edge; raises a refusal while they are awaited.

@@ -21,7 +21,7 @@ from noetl_common.telemetry.carrier import carried_headers
 from noetl_migrate.front.settings import LegacySettings
 
 HOP = b"noetl-legacy-hop"
-"""Marks what an edge has passed on, so that two edges can't send it to and fro."""
+"""Marks requests that an edge has passed on, so that two edges can't send them to and fro."""
 
 REQUESTS = counter(
     "noetl_legacy_requests_total",

@@ -74,7 +74,7 @@ class LegacySettings(SettingsPiece):
 
 
 def check_address(url: str) -> None:
-    """Refuse what is no address of a server.
+    """Refuse a text that is no address of a server.
 
     Raises:
         ValueError: it is none; the text names the setting.

@@ -154,7 +154,7 @@ class Switch:
 
 
 class _Route:
-    """A route of this installation; that of administrators for what it hasn't got."""
+    """A route of this installation; for a route that it lacks an administrators' one."""
 
     __slots__ = ("handler", "parameters", "template")
 
@@ -166,7 +166,7 @@ class _Route:
         self.template = template
 
     def guards(self, litestar: Litestar) -> Sequence[Any]:
-        """Return what asks for login and rights."""
+        """Return the guards that check login and rights."""
         if self.handler is _unknown_route:
             return litestar.guards
         return self.handler.resolve_guards()

@@ -54,7 +54,7 @@ class _Reading:
             raise StackError(f"an entry of the answer has more than {_LARGEST} characters")
 
     def rest(self) -> Iterator[Json]:
-        """Return what is left at the end of the answer."""
+        """Return the elements left at the end of the answer."""
         if not self._has_begun:
             raise StackError(f"the answer has no list `{self._key}`")
         yield from self._whole(is_all=True)

@@ -31,15 +31,15 @@ class Section:
     unnamed: Counter[str] = field(default_factory=Counter)
 
     def leave(self, name: str, reason: str) -> None:
-        """Note what isn't meant to come."""
+        """Note something that isn't meant to come."""
         self._note("left", name, reason)
 
     def refuse(self, name: str, reason: str) -> None:
-        """Note what can't come."""
+        """Note something that can't come."""
         self._note("refused", name, reason)
 
     def remark(self, name: str, text: str) -> None:
-        """Note something about what came."""
+        """Note a remark on something that came."""
         self._note("remarks", name, text)
 
     def count(self, what: str) -> int:

@@ -27,7 +27,7 @@ _QUOTED = 200
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """An answer; ``text`` is what a refusal says."""
+    """An answer; ``text`` is the reason of a refusal."""
 
     status: int
     body: Json

@@ -18,7 +18,7 @@ _LEFT_OUT = re.compile(r"/sealed$|^/api/keychain/\d|^/api/auth/|^/api/internal/|
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that changes nothing; ``route`` is its path with names for what varies."""
+    """A request that changes nothing; ``route`` is its path with names for its variable parts."""
 
     method: str
     target: str

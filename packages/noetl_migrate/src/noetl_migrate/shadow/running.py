@@ -79,7 +79,7 @@ class Shadowed:
 
 
 class Shadow:
-    """Compares what two servers answer.
+    """Compares the answers of two servers.
 
     Args:
         old: client of the existing server.
