@@ -1,4 +1,4 @@
-"""Exit codes of the commands, with what each means."""
+"""Exit codes of the commands, with the meaning of each."""
 
 from enum import IntEnum
 from typing import Self

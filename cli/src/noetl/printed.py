@@ -63,7 +63,7 @@ class Printed:
         self._time = ""
 
     def lines(self, message: StepOutput) -> Iterator[PrintedLine]:
-        """Yield what a message brings that is new."""
+        """Yield the new lines of a message."""
         run = (message.event_id, message.attempts)
         taken = self._taken.get(run, 0)
         lines = [line for line in message.lines if line.number > taken]
@@ -96,7 +96,7 @@ async def follow_printed(connection: Connection, execution_id: str, show: Show) 
 
 
 def printed_before(client: Client, execution_id: str, step: str | None) -> list[PrintedLine]:
-    """Return what the log of an execution has of the output of its steps, in order of time."""
+    """Return the output of steps that the log of an execution has, in order of time."""
     found = [
         line
         for kind in ("call.done", "call.error")

@@ -1,1 +1,1 @@
-"""Backups of an installation's databases, and what happens when one is restored."""
+"""Backups of an installation's databases, and their restore."""

@@ -16,7 +16,7 @@ type Parts = Mapping[str, DatabaseAddress]
 
 
 def parts_of(databases: Databases) -> Parts:
-    """Return the databases by what they hold: `shard_0`, …, and `cluster` when it has its own.
+    """Return the databases by their content: `shard_0`, …, and `cluster` when it has its own.
 
     The cluster's own comes last, so that whatever a shard refers to there is in its dump.
     """

@@ -56,7 +56,7 @@ def restore(
 
 
 def undo(databases: Databases) -> str:
-    """Settle what an interrupted restore has left, and return what was done; no service may run.
+    """Settle the rest of an interrupted restore, and return what was done; no service may run.
 
     Raises:
         StackError: a database is in use, doesn't answer, or nothing was interrupted.

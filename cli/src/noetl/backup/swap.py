@@ -1,4 +1,4 @@
-"""Replaces what several databases hold so that a kill at any time leaves the old or the new.
+"""Replaces the content of several databases so that a kill at any time leaves the old or the new.
 
 Each database is closed for services and its old schemas get other names in one transaction, so
 that in a closed one whatever has the usual name is half of something. The first database is closed
@@ -41,7 +41,7 @@ async def begin(parts: Parts, *, source: str, name: str) -> None:
 
 
 async def end(parts: Parts, *, name: str) -> None:
-    """Drop what was put aside and open the databases; the new content counts from now on."""
+    """Drop the content put aside and open the databases; the new content counts from now on."""
     for part, address in parts.items():
         with told(part, address):
             async with (

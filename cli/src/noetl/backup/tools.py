@@ -42,7 +42,7 @@ class Tool:
         address: DatabaseAddress | None = None,
         name: str = "noetl-server",
     ) -> str:
-        """Run it and return what it printed; files that it makes are its owner's alone.
+        """Run it and return its output; files that it makes are its owner's alone.
 
         It ends when the caller is cancelled, and when this process dies: call it in the main
         thread.
@@ -86,7 +86,7 @@ class Tool:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a program that may still run; asked first, so that it cancels what the server does."""
+    """End a program that may still run; asked first, so that it cancels the server's work."""
     for ask in (process.terminate, process.kill):
         if process.returncode is None:
             ask()

@@ -1,4 +1,4 @@
-"""`completion`: what makes a shell complete the commands and their options."""
+"""`completion`: the script that makes a shell complete the commands and their options."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -35,5 +35,5 @@ def completion(
 
 
 def answer_shells() -> None:
-    """Let the program answer what the printed scripts ask."""
+    """Let the program answer the printed scripts' requests."""
     completion_init()

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong with a system, what it means, and what to do next."""
+"""`doctor`: the problems of a system, their meaning, and the next commands."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ def doctor(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong; exit code 0: nothing, 2: warnings, 3: work stands still.
+    """Look for problems; exit code 0: none, 2: warnings, 3: work stands still.
 
     Exit code 1: there was nothing to look at. 64: the command was called wrongly.
 
@@ -106,7 +106,7 @@ def lines(report: "Report") -> list[str]:
 def _patient(
     directory: DataDirectory, *, server_url: str | None, token: str | None, stuck: timedelta
 ) -> "Patient":
-    """Find out what there is to look at.
+    """Find the parts of the system to look at.
 
     Raises:
         StackError: nothing.

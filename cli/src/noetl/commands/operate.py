@@ -143,7 +143,7 @@ def logs(
 
 
 def _server(url: str | None, token: str | None, data: Path | None) -> tuple[str, str] | None:
-    """Return the server to ask and what it is shown; None where no stack is running."""
+    """Return the server to ask and the token shown to it; None where no stack is running."""
     named = server_named(url, data)
     if named is not None:
         return named, token_of(token)

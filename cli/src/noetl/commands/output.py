@@ -35,13 +35,13 @@ def print_fields(found: BaseModel) -> None:
 
 
 def print_problems(place: str, problems: Sequence[str]) -> None:
-    """Print what the catalog says against a document that it has kept, beside the output."""
+    """Print the catalog's problems with a document that it has kept, beside the output."""
     for problem in problems:
         typer.echo(f"{place}: warning: {problem}", err=True)
 
 
 def print_findings(place: str, findings: "Sequence[Finding]") -> None:
-    """Print what the linter says about a document, beside the output."""
+    """Print the linter's findings about a document, beside the output."""
     for finding in findings:
         where = f"{place}:{finding.line}:{finding.column}"
         typer.echo(f"{where}: {finding.severity}: {finding.told} [{finding.rule}]", err=True)

@@ -33,7 +33,7 @@ _MOST_COUNTED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A database, and what of the system it holds.
+    """A database, and the shard that it holds.
 
     Attributes:
         shard: its shard; None for one that holds no shard.
@@ -79,7 +79,7 @@ class Roll:
     pauses: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
 
     def paused(self, kind: str) -> list[str]:
-        """Return the names of what is paused."""
+        """Return the names of the paused paths or pools."""
         return [name for one, name in self.pauses if one == kind]
 
 
@@ -91,7 +91,7 @@ async def look_at_database(
     roll: Roll,
     demand: dict[str, Demand],
 ) -> list[Finding]:
-    """Look at one database; add what waits in it to the demand of pools.
+    """Look at one database; add its waiting commands to the demand of pools.
 
     What was found before a statement fails counts.
     """
@@ -127,7 +127,7 @@ def _code(error: DatabaseUnavailable | DatabaseUnreadable) -> str:
 
 
 async def read_roll(cluster: DatabaseAddress) -> Roll:
-    """Read which workers there are, and what is paused.
+    """Read the registered workers, and the pauses.
 
     Raises:
         DatabaseUnavailable, DatabaseUnreadable: it can't be read.
@@ -139,7 +139,7 @@ async def read_roll(cluster: DatabaseAddress) -> Roll:
 
 
 def look_at_pools(roll: Roll, demand: Mapping[str, Demand]) -> list[Finding]:
-    """Compare what waits with the workers that are alive."""
+    """Compare waiting commands with the workers that are alive."""
     return list(_pools(demand, roll.workers))
 
 

@@ -33,7 +33,7 @@ def look_at_edge(url: str, *, token: str) -> list[Finding]:
 
 
 def _asked(url: str, path: str, token: str = "") -> Answer:
-    """Return the answer to one GET, whatever it is.
+    """Return the answer to one GET, also a refusal.
 
     Raises:
         ClientError: there is none.

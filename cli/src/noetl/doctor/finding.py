@@ -1,4 +1,4 @@
-"""Findings: what is wrong, what it means, and the next command."""
+"""Findings: the problem, its meaning, and the next command."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -251,7 +251,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def add(self, what: str, findings: Iterable[Finding]) -> None:
-        """Note that something was looked at, with what was found there."""
+        """Note that something was looked at, with the findings there."""
         self.looked_at.append(what)
         self.findings += findings
 

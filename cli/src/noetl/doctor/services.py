@@ -55,7 +55,7 @@ async def _asked[Request: Shape](
 
 
 async def _key(client: RpcClient) -> list[Finding]:
-    """Ask the catalog whether its key opens what is stored; a release before doesn't know."""
+    """Ask the catalog whether its key opens the stored secrets; a release before doesn't know."""
     try:
         state = await client.ask(WALLET_KEY, Nothing(), seconds=_SECONDS)
     except (RpcUnavailable, RpcRefused):

@@ -1,4 +1,4 @@
-"""Ask on the terminal what a wait asks for, and send the answer as its signal."""
+"""Ask on the terminal for the payload of a wait, and send the answer as its signal."""
 
 import asyncio
 import os

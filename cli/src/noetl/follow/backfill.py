@@ -71,7 +71,7 @@ class Walk:
         return not self.counts["failed"] and not self.counts["cancelled"]
 
     def summary(self) -> str:
-        """Return what there is, in one line."""
+        """Return the counts by state, in one line."""
         counts = self.counts
         words = [f"{counts['completed']} completed"]
         words += [

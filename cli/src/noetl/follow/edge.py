@@ -145,7 +145,7 @@ class Edge:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Turn what goes wrong with a call into what a terminal shows."""
+    """Turn errors of calls into those that a terminal shows."""
     try:
         yield
     except ClientError as error:

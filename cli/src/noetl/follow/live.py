@@ -54,7 +54,7 @@ class LiveView:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Stop drawing for the block, and draw a new table below what was typed."""
+        """Stop drawing for the block, and draw a new table below the typed lines."""
         self.live.stop()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The server that a command talks to, what it shows there, and what to do when that fails."""
+"""The server that a command talks to, the token shown there, and help when that fails."""
 
 import os
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def connection_of(url: str, key: str, *, retries: "Retries | None" = None) -> "C
 
 
 def address_of(url: str | None, token: str | None, data: Path | None) -> tuple[str, str]:
-    """Return the address of the server and what it is shown.
+    """Return the address of the server and the token shown to it.
 
     The option comes first, then the variable, then the stack of the data directory.
 
@@ -124,7 +124,7 @@ def server_named(url: str | None, data: Path | None) -> str | None:
 
 
 def token_of(given: str | None, directory: DataDirectory | None = None) -> str:
-    """Return what to show: the option, the variable, else the key that a local stack keeps."""
+    """Return the token: the option, the variable, else the key that a local stack keeps."""
     token = given or os.environ.get(TOKEN_VARIABLE, "").strip()
     return token or (directory.admin_key() if directory is not None else "")
 

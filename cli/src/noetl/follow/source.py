@@ -8,7 +8,7 @@ from noetl_engine.playbook.yaml import MapNode, compose
 
 
 def step_lines(text: str) -> dict[str, int]:
-    """Line number, counted from one, of each step's name; what can't be read gives nothing."""
+    """Line number, counted from one, of each step's name; an unreadable text gives nothing."""
     try:
         root = compose(text, skip=lambda _: None)
     except DecodeError:

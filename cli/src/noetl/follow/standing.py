@@ -1,4 +1,4 @@
-"""State of an execution, for people: what failed first, soft errors, and why nothing moves."""
+"""State of an execution, for people: its first failure, soft errors, and why nothing moves."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ _MOST_TOLD = 3
 
 
 def cause_lines(cause: Cause, place: str) -> Iterator[str]:
-    """Yield the lines about a cause; ``place`` is the file, or what the lines begin with."""
+    """Yield the lines about a cause; ``place`` is the file, or the beginning of the lines."""
     where = place if cause.line is None else f"{place}:{cause.line}"
     sentence = cause.model_copy(update={"line": None}).sentence()
     first, *rest = sentence.splitlines() or [""]
@@ -43,7 +43,7 @@ def soft_error_lines(standing: JsonObject, file: Path) -> Iterator[str]:
 
 
 def execution_lines(execution_id: str, standing: JsonObject, why: Json) -> Iterator[str]:
-    """Yield how an execution stands: its status, what failed first, and what it waits for."""
+    """Yield how an execution stands: its status, its first failure, and what it waits for."""
     is_over = standing["status"] != "RUNNING"
     paused = ", paused" if standing.get("paused") else ""
     step, spent = standing.get("current_step"), standing.get("duration_human")

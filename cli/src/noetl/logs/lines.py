@@ -43,7 +43,7 @@ class Line:
     fields: dict[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the line as an object, whatever it was written as."""
+        """Return the line as an object, also a line of plain text."""
         if self.fields is not None:
             return {**self.fields, "place": self.place}
         return {"ts": self.time or None, "place": self.place, "msg": self.text}
@@ -100,7 +100,7 @@ def in_order(logs: Iterable[Iterable[Line]], wanted: Wanted) -> Iterator[Line]:
 
 
 def shown(line: Line, *, width: int) -> str:
-    """Return a line for people: its time, its place, what it says, its other fields."""
+    """Return a line for people: its time, its place, its message, its other fields."""
     if line.fields is None:
         return f"{line.place:<{width}} | {line.text}"
     fields = dict(line.fields)

@@ -30,7 +30,7 @@ class Source:
     as_json: bool
 
     def lines(self) -> list[Line]:
-        """Return what is kept with results, in order of time.
+        """Return the output kept with results, in order of time.
 
         Raises:
             StackError: the server can't be asked, or refuses.

@@ -10,7 +10,7 @@ from noetl.exits import Exit
 
 
 class StackError(RuntimeError):
-    """The local stack can't do what was asked; the message says what to do about it."""
+    """The local stack can't do what was asked; the message names the remedy."""
 
     exit_code = Exit.FAILED
 

@@ -1,4 +1,4 @@
-"""Clears away what a killed stack left behind."""
+"""Clears away the processes and files that a killed stack left behind."""
 
 import os
 import signal

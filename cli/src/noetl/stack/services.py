@@ -173,7 +173,7 @@ def pool_of(environment: Mapping[str, str]) -> str:
 
 
 def nats_user(service: str) -> str:
-    """Return the user as whom a service of the stack logs in at the embedded NATS."""
+    """Return the user with which a service of the stack logs in at the embedded NATS."""
     return worker_user(pool_of(os.environ)) if service == WORKER else service
 
 
@@ -237,7 +237,7 @@ def environment_of(
 
 
 def _inherited(replica: Replica, nats_url: str) -> dict[str, str]:
-    """Return what a process gets of our own environment."""
+    """Return the variables that a process gets of our own environment."""
     found = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
     if "@" in nats_url:
         # One login is enough, and that of the address is the service's own.

@@ -83,7 +83,7 @@ def start(
 
 
 def _waited(server: "Client", begun: "ExecuteAnswer", seconds: float, *, as_json: bool) -> Exit:
-    """Wait for an execution, print what it came to, and return the exit code."""
+    """Wait for an execution, print its result, and return the exit code."""
     from noetl_client import ExecutionFailed, Forbidden, WaitTimedOut  # noqa: PLC0415 -- loads slowly
 
     execution_id = begun.execution_id
@@ -146,7 +146,7 @@ def list_things(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List executions (newest first), playbooks with their newest version, or what waits."""
+    """List executions (newest first), playbooks with their newest version, or waits."""
     if what is not Listed.EXECUTIONS and status is not None:
         raise StackError("--status goes with executions")
     with server_of(server_url, token=token, data=data) as server:
@@ -297,7 +297,7 @@ def signal(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a signal to what waits for it; `list waits` shows signals and their forms."""
+    """Send a signal to the waits for it; `list waits` shows signals and their forms."""
     given = workload(payload, assignments or []) if payload or assignments else None
     with server_of(server_url, token=token, data=data) as server:
         answer = server.signal(

@@ -78,7 +78,7 @@ def restart(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restart all open failures of a group from what failed; exit code 1 if one was refused."""
+    """Restart all open failures of a group from their failed steps; exit code 1 for a refusal."""
     values = workload(None, assignments) if assignments else None
     done = []
     with server_of(server_url, token=token, data=data) as server:

@@ -1,4 +1,4 @@
-"""`open`: the console, at what is of interest."""
+"""`open`: the console, at the page of interest."""
 
 import sys
 import webbrowser

@@ -29,7 +29,7 @@ def pause(
     server_url: ServerOption = None,
     token: TokenOption = None,
 ) -> None:
-    """Hand out no new command of an execution, of a path or of a pool; what runs goes on."""
+    """Issue no new command of an execution, of a path or of a pool; running ones go on."""
     kind, name = _target(execution, path, pool)
     with server_of(server_url, token=token, data=data) as server:
         if kind == "execution":

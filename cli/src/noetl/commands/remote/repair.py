@@ -1,4 +1,4 @@
-"""`restart` and `why`: go on with an execution that has ended, and ask what one waits for."""
+"""`restart` and `why`: go on with an execution that has ended, and explain why one stands still."""
 
 import json
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def restart(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on from where an execution has ended; without options, from what failed."""
+    """Go on from where an execution has ended; without options, from the failed steps."""
     values = workload(None, assignments) if assignments else None
     with server_of(server_url, token=token, data=data) as server:
         begun = server.restart(
@@ -83,7 +83,7 @@ def show_execution(
     token: str | None,
     as_json: bool,
 ) -> None:
-    """Print how an execution stands: its status, what failed first, and what it waits for."""
+    """Print how an execution stands: its status, its first failure, and what it waits for."""
     why: Json = None
     with server_of(server_url, token=token, data=data) as server:
         standing = _ask(server, execution_id, "status")

@@ -1,4 +1,4 @@
-"""`schedule` and `backfill`: what starts at times of a clock, on a running server."""
+"""`schedule` and `backfill`: starts at times of a clock, on a running server."""
 
 import json
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def remove(
     token: TokenOption = None,
     data: DataOption = None,
 ) -> None:
-    """End a schedule by taking its document out; what it has started goes on."""
+    """End a schedule by taking its document out; executions that it has started go on."""
     with _schedule(path, server_url, token, data) as (server, _):
         server.catalog.remove(path)
     typer.echo(f"{path} is removed")
@@ -204,7 +204,7 @@ def history(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what became of a schedule's times, newest first."""
+    """List a schedule's times with their outcomes, newest first."""
     with _schedule(path, server_url, token, data) as (server, found):
         firings = server.schedules.history(found.schedule_id, state=state, limit=lines)
     if as_json:
@@ -242,7 +242,7 @@ def backfill(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start what a schedule didn't start in a range of the past, and wait for the executions.
+    """Start the times that a schedule missed in a range of the past, and wait for the executions.
 
     Ended and begun again it goes on: no time is started twice. Times without an offset are in the
     schedule's zone. Exit code 1 when an execution failed or a start was refused, 130 after Ctrl-C.

@@ -1,1 +1,1 @@
-"""Commands that keep an installation: backups, and what was given up."""
+"""Commands that keep an installation: backups, dead letters and parked rows."""

@@ -1,4 +1,4 @@
-"""`dead-letters`: what was given up, in the broker's stream or an outbox; put back or dropped."""
+"""`dead-letters`: messages given up, in the broker's stream or an outbox; put back or dropped."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def list_(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was given up, the oldest first."""
+    """List the dead letters or the parked rows, the oldest first."""
     from noetl.letters import parked as rows  # noqa: PLC0415 -- the clients load slowly
     from noetl.letters import stream  # noqa: PLC0415 -- as above
     from noetl.letters.letter import is_row  # noqa: PLC0415 -- as above

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from noetl.stack.datadir import Identity
 
 TOKEN_VARIABLE = "NOETL_SESSION_TOKEN"  # noqa: S105 -- a name, not a token
-"""The variable from which NoETL's own command line takes what it sends."""
+"""The variable from which NoETL's own command line takes its token."""
 _INTERNAL = "NOETL_INTERNAL_API_TOKEN"
 _KEYS = "NOETL_ACCESS_KEYS"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -30,7 +30,7 @@ class StackAccess:
     worker_key: str = field(default="", repr=False)
 
     def of_service(self, service: str, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of a process; what the environment says itself stays."""
+        """Return the variables of a process; those of the environment itself stay."""
         told: dict[str, str] = {}
         if not self.is_on:
             return told

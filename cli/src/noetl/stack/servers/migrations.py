@@ -103,7 +103,7 @@ def start(
 
 
 def with_tls(dsn: str) -> str:
-    """Return an address with what the runner wants to know about TLS, as the services have it."""
+    """Return an address with the runner's options for TLS, as the services have them."""
     # Here, because it reads the environment with a library that the supervisor can spare.
     from noetl_common.pg.tls import ssl_mode  # noqa: PLC0415 -- see above
     from noetl_common.settings import PostgresTls  # noqa: PLC0415 -- see above

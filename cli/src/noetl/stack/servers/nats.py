@@ -103,7 +103,7 @@ class NatsInstance:
         return failed
 
     def ailment(self) -> Ailment | None:
-        """Return what is wrong with this server, if it answers and yet stores nothing."""
+        """Return the trouble of this server, if it answers and yet stores nothing."""
         try:
             failed = self.failed_streams()
             if not failed:

@@ -11,7 +11,7 @@ ROLES: Mapping[str, str] = {
 }
 """Roles by service; the migrations know them by these names."""
 CONSOLE = "noetl_projector_sql_console"
-"""Reads what the SQL route shows; the projector derives its password from its own."""
+"""Reads the views of the SQL route; the projector derives its password from its own."""
 
 _LIMITS = "LOGIN NOCREATEDB NOCREATEROLE"
 
