@@ -65,7 +65,7 @@ from noetl_worker.workloads import Workloads
 
 _log = get_logger()
 _LONGEST_GOODBYE_SECONDS = 5.0
-"""Of the grace of a stop, what is kept for answers to outcomes and for deregistration."""
+"""Of the grace of a stop, the part for answers to outcomes and for deregistration."""
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -151,7 +151,7 @@ async def _work(
     *,
     is_able: Callable[[], bool],
 ) -> None:
-    """Pull, run, report; when cancelled, end what is running and wait for the answers."""
+    """Pull, run, report; when cancelled, end the running commands and wait for the answers."""
     grace = settings.shutdown_grace_seconds
     goodbye = min(_LONGEST_GOODBYE_SECONDS, grace * 0.3)
     try:
@@ -293,7 +293,7 @@ def _runner(
 
 
 def _outputs(settings: Settings, bus: Bus, edge: Edge) -> Outputs:
-    """Return what sends lines: over HTTP where outcomes go that way."""
+    """Return the outputs of runs: their lines go over HTTP where outcomes go that way."""
     is_over_http = settings.worker_transport == "http"
     limits = OutputLimits(
         bytes_per_second=settings.worker_output_bytes_per_second,

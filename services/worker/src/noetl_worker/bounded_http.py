@@ -166,7 +166,7 @@ class _Unpacker:
         return b"".join(parts)
 
     def _after(self, data: bytes) -> bytes:
-        """Return what is left to unpack; gzip may hold several members, the rest is junk."""
+        """Return the bytes left to unpack; gzip may hold several members, the rest is junk."""
         stream = self._stream
         if not stream.eof:
             return stream.unconsumed_tail

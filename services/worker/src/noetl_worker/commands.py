@@ -52,7 +52,7 @@ class Command:
 
 
 def decode_notification(data: bytes) -> CommandNotification:
-    """Decode as strictly as the original worker, which ends on what is refused here.
+    """Decode as strictly as the original worker, which ends on data that is refused here.
 
     Raises:
         UndecodableNotification: it is no notification.

@@ -61,7 +61,7 @@ def _as_it_is(value: object) -> orjson.Fragment:
 
 
 def opened(value: Json) -> Json:
-    """Return structs as objects, and as values what is encoded already."""
+    """Return structs as objects, and encoded parts as values."""
     match value:
         case Struct():
             tag = value.__struct_config__.tag
@@ -101,7 +101,7 @@ def parsed(data: bytes | str, text: Json) -> Json:
 
 
 def refuse_not_finite(data: bytes | str) -> None:
-    """Refuse what would be JSON if it had no number that is not finite.
+    """Refuse a text that would be JSON without its numbers that are not finite.
 
     Raises:
         NotJson: with its path.

@@ -14,11 +14,11 @@ from noetl_contract.commands import CommandNotification
 type Handle = Callable[[Delivery], Awaitable[None]]
 
 _open: ContextVar[list[Span] | None] = ContextVar("open", default=None)
-"""The span of the command that this task handles, for whoever ends it."""
+"""The span of the command that this task handles, to be ended elsewhere."""
 
 
 def traced(handle: Handle) -> Handle:
-    """Return a handler of notifications that ends what `taken` begins.
+    """Return a handler of notifications that ends the spans that `taken` begins.
 
     It is the same one while tracing is off.
     """

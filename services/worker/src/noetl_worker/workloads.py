@@ -27,7 +27,7 @@ class Workloads:
         self._kept: OrderedDict[int, tuple[KnownWorkload, int]] = OrderedDict()
 
     def find(self, execution_id: int) -> KnownWorkload | None:
-        """Return what is known of an execution."""
+        """Return the known workload of an execution."""
         found = self._kept.get(execution_id)
         if found is None:
             return None
@@ -35,7 +35,7 @@ class Workloads:
         return found[0]
 
     def position(self, execution_id: int) -> int:
-        """Return the position of what is known of an execution, 0 if nothing is."""
+        """Return the position of the known workload of an execution, 0 if there is none."""
         known = self.find(execution_id)
         return 0 if known is None else known.position
 

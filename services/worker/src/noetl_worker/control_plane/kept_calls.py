@@ -1,4 +1,4 @@
-"""Calls over kept connections, for what a worker sends with every command.
+"""Calls over kept connections, for the requests that a worker sends with every command.
 
 The client of tools costs several times as much for each call: it follows redirects and counts the
 bytes of answers of strangers.

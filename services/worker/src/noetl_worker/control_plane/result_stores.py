@@ -77,7 +77,7 @@ class EdgeResultStore:
 
     @property
     def inline_limit(self) -> int:
-        """Return the contract's limit; the edge knows what to do with large events."""
+        """Return the contract's limit; the edge takes care of large events."""
         return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult:

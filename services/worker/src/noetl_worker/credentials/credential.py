@@ -8,7 +8,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker.tools.tool import ToolError
 
 KEYCHAIN: Final = "keychain"
-"""The type of what a provider gave for an entry of a playbook's keychain."""
+"""The type of values that a provider gave for an entry of a playbook's keychain."""
 
 
 class CredentialError(ToolError):

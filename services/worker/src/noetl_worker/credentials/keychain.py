@@ -123,7 +123,7 @@ class CommandKeychain:
 
 
 def _named(values: Iterable[Json]) -> Iterator[Reference]:
-    """Yield what the templates in values look up of the keychain; wrong ones say so themselves."""
+    """Yield the look-ups of the keychain in templates of values; wrong ones fail by themselves."""
     for text in texts_in(values):
         if KEYCHAIN not in text or not has_worker_syntax(text):
             continue

@@ -46,7 +46,7 @@ class CommandCredentials:
         )
 
     async def prepare(self, kind: str, config: JsonObject) -> None:
-        """Fetch what a pipeline names before its first task has had an effect.
+        """Fetch the credentials that a pipeline names before its first task has had an effect.
 
         Raises:
             CredentialError: one of them can't be had; then nothing runs.
@@ -60,7 +60,7 @@ class CommandCredentials:
     async def with_keychain(
         self, kind: str, values: Iterable[Json], context: ToolContext
     ) -> ToolContext:
-        """Return a context that renders what values name of the keychain.
+        """Return a context that renders the keychain entries that values name.
 
         Raises:
             CredentialError: an entry can't be had, or the tool would keep it readable.

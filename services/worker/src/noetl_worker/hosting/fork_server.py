@@ -47,7 +47,7 @@ ours.__path__ = [sys.argv.pop()]
 from noetl_worker.hosting.host.server import main
 main()
 """
-"""Finds what is below this package, and nothing beside it, whatever the interpreter has."""
+"""Finds the modules below this package, and nothing beside it, in any interpreter."""
 _PLACE = str(Path(__file__).parents[1])
 _PROMPT_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
@@ -68,13 +68,13 @@ class StartFailed(Exception):
 
     @classmethod
     def of(cls, error: OSError) -> Self:
-        """Return what an error of the system means."""
+        """Return the failure that an error of the system means."""
         text = f"{error.strerror} (os error {error.errno})"
         return cls(text, may_pass=error.errno in _PASSING)
 
 
 async def started[T](start: Callable[[], Awaitable[T]]) -> T:
-    """Start something, again and again while what hinders it may pass.
+    """Start something, again and again while its hindrance may pass.
 
     Raises:
         StartFailed: it can't be started, or could not for a minute.
@@ -111,11 +111,11 @@ class Ends:
         self.told: int | None = None
 
     def to_read(self) -> int:
-        """Return where the worker reads what the process writes."""
+        """Return a descriptor of the worker, at which it reads the process's writes."""
         return self._pipe(0)
 
     def to_write(self) -> int:
-        """Return where the worker writes what the process reads."""
+        """Return a descriptor of the worker, at which it writes for the process to read."""
         return self._pipe(1)
 
     def socket(self, kind: socket.SocketKind) -> socket.socket:
@@ -225,7 +225,7 @@ class ForkServer:
         return HostedProcess(number, handle, told=ends.told)
 
     async def end_strays(self) -> None:
-        """End what processes have left behind that could not end it themselves."""
+        """End leftovers of processes that could not end them themselves."""
         async with self._turn:
             if self._requests is not None and await self._ask(self._requests, STRAYS, []) is None:
                 await self.close()

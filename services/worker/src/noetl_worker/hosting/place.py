@@ -58,7 +58,7 @@ def _why_not(place: Path, settings: Settings) -> str | None:
 
 
 def _shared(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield what scripts or queries of all executions may read or change, and by which setting."""
+    """Yield paths that scripts or queries of all executions may reach, with the setting."""
     if settings.worker_script_isolated:
         for path in settings.worker_script_write_paths:
             yield "which all scripts may change by NOETL_WORKER_SCRIPT_WRITE_PATHS", path

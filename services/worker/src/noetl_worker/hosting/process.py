@@ -87,7 +87,7 @@ async def is_readable(descriptor: int, *, seconds: float) -> bool:
 
 
 class LastWords:
-    """The end of what a process writes to a pipe; read as it comes, so that it never has to wait.
+    """The end of a process's output to a pipe; read as it comes, so that the process never waits.
 
     Args:
         descriptor: our end of the pipe.
@@ -103,7 +103,7 @@ class LastWords:
         self._loop.add_reader(descriptor, self._read)
 
     def said(self) -> bytes:
-        """Return what was written last."""
+        """Return the last output."""
         while self._read():
             pass
         return self._said

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256 << 10
 _TAIL = 16 << 10
-"""Bytes that are kept of the end of what is dropped: errors stand there."""
+"""Bytes that are kept of the end of dropped output: errors stand there."""
 
 
 class Capture:

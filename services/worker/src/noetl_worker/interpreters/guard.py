@@ -1,4 +1,4 @@
-"""Measure what each script uses with all it has started."""
+"""Measure the use of memory, processes and files by each script with all it has started."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ class _Processes:
 
 
 def excesses(directories: Mapping[int, str], limits: TreeLimits) -> dict[int, str]:
-    """Return in words what scripts use too much of, by their zygote.
+    """Return in words the limits that scripts exceed, by their zygote.
 
     Args:
         directories: the zygotes, and the directory of each one's script.

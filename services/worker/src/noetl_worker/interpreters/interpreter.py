@@ -216,7 +216,7 @@ class Interpreter:
         self._kill_process()
 
     def _kill_process(self) -> None:
-        """Kill the script process; the zygote ends what is left behind, and reports."""
+        """Kill the script process; the zygote ends its leftovers, and reports."""
         if self._last_kill is not None:
             return
         if self._script is not None:

@@ -1,4 +1,4 @@
-"""Report what keeps scripts apart on this machine."""
+"""Report the means that keep scripts apart on this machine."""
 
 from noetl_common.logging import get_logger
 
@@ -11,7 +11,7 @@ _log = get_logger()
 
 
 def tell_isolation(box: ScriptBox | None) -> dict[str, bool]:
-    """Log and export what is enforced for scripts; return it by feature.
+    """Log and export the rules enforced for scripts; return them by feature.
 
     Args:
         box: what they may reach by the settings; None: nothing is enforced.

@@ -14,14 +14,14 @@ FILES_EACH = 7
 
 @dataclass(frozen=True, slots=True)
 class InterpreterLimits:
-    """Bounds on what one script may use or leave in memory here; 0 means none."""
+    """Bounds on the memory, files and output of one script; 0 means none."""
 
     memory_bytes: int
     file_bytes: int
     output_bytes: int
     result_bytes: int
     box: "ScriptBox | None" = None
-    """None: they may reach what the worker's user may."""
+    """None: they have the rights of the worker's user."""
     place: str = ""
     """Where their directories are made; empty: where the system has temporary files."""
     shortcuts: bool = True

@@ -30,7 +30,7 @@ class Run:
     unreadable: bool = False
     """It reported something that is no JSON, or has too many levels."""
     refused: str | None = None
-    """Path and reason of what in its result has no JSON."""
+    """Path and reason of the part of its result that has no JSON."""
     excess: str | None = None
     """Resource that it used too much of, in words, and was killed for."""
     cwd_error: str | None = None

@@ -81,7 +81,7 @@ class Environments:
         raise LibrariesFailed(_REPLACED)
 
     async def close(self) -> None:
-        """End what is being made."""
+        """End the environments that are being made."""
         for task in self._making.values():
             task.cancel()
         await asyncio.gather(*self._making.values(), return_exceptions=True)

@@ -57,7 +57,7 @@ class Folder:
         self._problem = problem
 
     def prepare(self) -> None:
-        """Make what is missing, for this user alone.
+        """Make missing folders, for this user alone.
 
         Raises:
             OSError: it can't be made.
@@ -92,7 +92,7 @@ class Folder:
         return Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self._root / "building"))
 
     def finish(self, name: str, made: Path) -> None:
-        """Put what was made into its place; its hold is taken."""
+        """Put a new environment into its place; its hold is taken."""
         made.rename(self.place_of(name))
 
     def remove_old(self, *, most_bytes: int) -> int:

@@ -97,7 +97,7 @@ class LibraryPools:
             warm.pool.kill_script_of(pid, reason=reason)
 
     async def close(self) -> None:
-        """End all interpreters, and what is being made."""
+        """End all interpreters, also those being made."""
         if self._timer is not None:
             self._timer.cancel()
         for task in self._opening.values():

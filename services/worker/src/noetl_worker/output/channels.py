@@ -40,7 +40,7 @@ class OutputChannel(Protocol):
         """Send a batch, or drop it. Never waits."""
 
     async def settle(self) -> None:
-        """Wait for what was sent, for a moment: the end of a run comes behind its lines."""
+        """Wait for the sent lines, for a moment: the end of a run comes behind its lines."""
 
 
 class BusOutput:

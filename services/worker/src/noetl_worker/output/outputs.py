@@ -48,7 +48,7 @@ class Outputs:
         )
 
     async def close(self, output: RunOutput) -> None:
-        """Send what is left of a run that has ended, before its end is reported."""
+        """Send the remaining lines of a run that has ended, before its end is reported."""
         output.close()
         execution_id = output.place.execution_id
         runs = self._printing.get(execution_id)
@@ -61,7 +61,7 @@ class Outputs:
             await self._channel.settle()
 
     def on_hint(self, incoming: Incoming) -> None:
-        """Note which executions are watched; show newcomers what their runs have printed."""
+        """Note which executions are watched; send the kept lines of new ones."""
         try:
             hint = orjson.loads(incoming.data)
         except orjson.JSONDecodeError:

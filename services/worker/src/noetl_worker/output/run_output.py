@@ -104,7 +104,7 @@ class RunOutput:
         return self._number > 0
 
     def take(self, stream: OutputStream, data: bytes) -> None:
-        """Take what was read of a stream. Quick, whatever it is."""
+        """Take the bytes read of a stream. Always quick."""
         if self._is_closed or not data:
             return
         if self._allowance is None:
@@ -119,13 +119,13 @@ class RunOutput:
         self._send_soon()
 
     def show_all(self) -> None:
-        """Send all lines that are kept: somebody begins to watch."""
+        """Send all lines that are kept: a watch begins."""
         self._was_watched = True
         self._pending = list(self._kept)
         self._flush(is_whole=True)
 
     def close(self) -> None:
-        """Send what is left; nothing is taken after that."""
+        """Send the remaining lines; no more are taken after that."""
         if self._is_closed:
             return
         for stream, splitter in self._splitters.items():

@@ -20,7 +20,7 @@ _WAITING_STATUSES = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class PolicyLimits:
-    """Upper bounds of the worker on what playbooks ask for."""
+    """Upper bounds of the worker on retries and runs that playbooks ask for."""
 
     max_attempts: int = 100
     max_wait_seconds: float = 60.0

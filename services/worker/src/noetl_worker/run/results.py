@@ -71,7 +71,7 @@ async def reported_result(
 
 
 def _updates(command: Command, body: JsonObject, *, most: int) -> JsonObject:
-    """Return the variables that rules of the playbook have set: what routes sees their values.
+    """Return the variables that rules of the playbook have set: routing sees their values.
 
     Raises:
         ToolError: they are too large for an event.

@@ -46,7 +46,7 @@ class _Malformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Lifted:
-    """A tool's configuration without what applies to the run as a whole."""
+    """A tool's configuration without the parts that apply to the run as a whole."""
 
     config: JsonObject
     timeout: int | None
@@ -78,7 +78,7 @@ class Runner:
         self._outputs = outputs
 
     async def run(self, command: Command, store: ResultStore) -> Outcome:
-        """Run the tool and return what is to be reported; never raises but for cancellation."""
+        """Run the tool and return the outcome to report; never raises but for cancellation."""
         metrics.RUNNING.inc()
         started = perf_counter()
         try:
@@ -210,7 +210,7 @@ class Runner:
         return (*secret_values(values), *self._secrets_of(command))
 
     def _secrets_of(self, command: Command) -> tuple[str, ...]:
-        """Return the texts to mask in what a command puts out."""
+        """Return the texts to mask in a command's output."""
         known = self._known.of(command.execution_id)
         own = secret_in(command.server_url)
         login = f"{command.execution_id}.{command.event_id}:{own}"

@@ -9,7 +9,7 @@ from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult, attempt
 
 _SOFTENED = frozenset({"continue", "break", "jump"})
-"""Actions after which the step goes on whatever its tool said."""
+"""Actions after which the step goes on with any result of its tool."""
 
 
 async def run_single(

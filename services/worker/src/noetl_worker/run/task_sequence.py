@@ -1,4 +1,4 @@
-"""A pipeline: tasks one after the other, each seeing what came before."""
+"""A pipeline: tasks one after the other, each seeing the results before it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -184,7 +184,7 @@ class NatsSource:
             raise _away(error) from error
 
     def _answerable(self, taken: Sequence[Taken]) -> list[Msg]:
-        """Return what can be answered: what came over a connection that is gone comes again."""
+        """Return the messages that can be answered; those of a lost connection come again."""
         handles = [one.handle for one in taken if one.handle is not None]
         return [raw for client, raw in handles if client is self._client and not raw.is_acked]
 

@@ -52,7 +52,7 @@ class RabbitSource:
             raise _away(error) from error
 
     async def fetch(self, most: int, seconds: float) -> list[Taken]:
-        """Take what has arrived."""
+        """Take the messages that have arrived."""
         if self._connection is None or self._connection.is_closed or self._channel.is_closed:
             raise SourceAway("no connection to the broker")
         try:
@@ -121,7 +121,7 @@ class RabbitSource:
             raise _away(error) from error
 
     def _answerable(self, taken: Sequence[Taken]) -> list[Any]:
-        """Return what can be answered: what came over a channel that is gone comes again."""
+        """Return the messages that can be answered; those of a lost channel come again."""
         return [one.handle for one in taken if not self._is_lost(one.handle)]
 
     def _is_lost(self, raw: Any) -> bool:
@@ -143,7 +143,7 @@ class RabbitSource:
             raise _away(error) from error
 
     async def close(self) -> None:
-        """Close the connection: what is not acknowledged goes back into the queue."""
+        """Close the connection: messages not acknowledged go back into the queue."""
         if self._connection is not None:
             with contextlib.suppress(TimeoutError, *self._broken):
                 async with asyncio.timeout(2):

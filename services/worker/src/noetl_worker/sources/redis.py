@@ -20,7 +20,7 @@ type _Entry = tuple[bytes, dict[bytes, bytes] | None]
 
 
 class RedisSource:
-    """Read a stream: first what this consumer had before, then new entries.
+    """Read a stream: first entries that this consumer had before, then new ones.
 
     Entries of a consumer that is gone are taken over once they have waited for long enough.
     """

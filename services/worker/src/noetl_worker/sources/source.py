@@ -43,7 +43,7 @@ class Source(Protocol):
     """
 
     async def open(self) -> None:
-        """Connect; raises `WrongSource` for what no later try can mend."""
+        """Connect; raises `WrongSource` for a mistake that no later try can mend."""
 
     async def fetch(self, most: int, seconds: float) -> list[Taken]:
         """Take messages, waiting so long for the first."""
@@ -98,5 +98,5 @@ def client_of(name: str, *, extra: str) -> ModuleType:
 
 
 def about(**found: Json) -> JsonObject:
-    """Return what is known of a message, without what is not."""
+    """Return the known fields of a message."""
     return {name: value for name, value in found.items() if value is not None}

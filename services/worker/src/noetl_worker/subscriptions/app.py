@@ -186,7 +186,7 @@ async def _connection(
 
 
 async def _end(runtime: Runtime, control: Control, *, seconds: float) -> None:
-    """Settle what was taken, then take the subscription out of service.
+    """Settle the messages taken, then take the subscription out of service.
 
     One that has something unsettled stays registered: what comes again is known there.
     """

@@ -82,7 +82,7 @@ class Control:
         await self._asked("POST", f"/api/subscriptions/{self.subscription_id}/{action}", None)
 
     async def note(self, event_type: str, step: str, status: str, context: JsonObject) -> None:
-        """Add an event to the subscription's log; what can't be noted is left out."""
+        """Add an event to the subscription's log; an event that can't be noted is left out."""
         body = {
             "execution_id": str(self.subscription_id),
             "step": step,

@@ -88,7 +88,7 @@ class Runtime:
             await asyncio.wait({ended, *reading})
 
     async def finish(self, *, seconds: float) -> bool:
-        """Settle what was taken, as long as the time goes; return whether all of it is settled."""
+        """Settle the messages taken, as long as the time goes; return whether all are settled."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         left = list(self._tasks)
@@ -207,7 +207,7 @@ class Runtime:
         )
 
     async def _watch(self) -> None:
-        """Follow what operators do to the subscription."""
+        """Follow the changes of the subscription by operators."""
         while True:
             await asyncio.sleep(self._parts.poll_seconds)
             try:

@@ -66,7 +66,7 @@ class Settling:
         self._tell()
 
     def lost_source(self) -> None:
-        """Note that the connection is gone: what was taken over it will come again."""
+        """Note that the connection is gone: messages taken over it will come again."""
         self.source = None
 
     async def freed(self, seconds: float) -> None:
@@ -120,7 +120,7 @@ class Settling:
         await control.note("subscription.message.directives_applied", "ingress", "APPLIED", context)
 
     async def _kept(self, taken: Taken, start: Start, reason: str) -> bool:
-        """Keep a message in the spool, if that is what has to be done now."""
+        """Keep a message in the spool, if it has to go there now."""
         spool = self._parts.spool
         if spool is None or not self.goes_to_spool:
             return False
@@ -147,7 +147,7 @@ class Settling:
     # -- acknowledgements ----------------------------------------------------------------
 
     async def run_acks(self) -> None:
-        """Acknowledge what is settled, many at once."""
+        """Acknowledge settled messages, many at once."""
         while True:
             batch = [await self._acks.get()]
             while len(batch) < _MOST_ACKS and not self._acks.empty():
@@ -167,7 +167,7 @@ class Settling:
                 self._tell()
 
     async def flush(self, *, seconds: float) -> bool:
-        """Wait until what is settled is acknowledged; return whether it is."""
+        """Wait until settled messages are acknowledged; return whether they are."""
         try:
             async with asyncio.timeout(seconds):
                 await self._acks.join()

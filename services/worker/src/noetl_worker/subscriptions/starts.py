@@ -1,4 +1,4 @@
-"""Starting the executions of messages, and what the answers mean."""
+"""Starts of the executions of messages, and the meaning of the answers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -127,7 +127,7 @@ async def start_many(control: Control, starts: list[Start]) -> list[Answer | Non
 
 
 def _result(result: Json) -> Answer | None:
-    """Return what a result of a batch says for sure; errors are asked about once more."""
+    """Return the certain part of a result of a batch; errors are asked about once more."""
     if not isinstance(result, dict) or result.get("status") not in {"started", "duplicate"}:
         return None
     return Answer("accepted", is_repetition=result["status"] == "duplicate")

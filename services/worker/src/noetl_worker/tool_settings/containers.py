@@ -1,4 +1,4 @@
-"""Settings of the container tool: which backend, and what playbooks may ask of it."""
+"""Settings of the container tool: its backend, and limits of playbooks' requests."""
 
 import re
 from typing import Annotated, Literal

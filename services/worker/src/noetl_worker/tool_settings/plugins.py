@@ -1,4 +1,4 @@
-"""Settings of the wasm tool: what one run of a plug-in may use at most."""
+"""Settings of the wasm tool: limits of one run of a plug-in."""
 
 from noetl_contract.plugins.document import LARGEST_MODULE
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""Settings of what scripts may reach and use."""
+"""Settings of the paths, ports and limits of scripts."""
 
 from typing import Annotated
 
@@ -115,7 +115,7 @@ def _ports(text: str) -> tuple[int, ...] | None:
 
 
 def absolute_paths(value: object) -> object:
-    """Divide a text at its commas; what is no text is left to the field's own check.
+    """Divide a text at its commas; another value is left to the field's own check.
 
     Raises:
         ValueError: a path does not begin with a slash.

@@ -36,7 +36,7 @@ class ToolError(Exception):
 
 
 class NeverBegan(ToolError):
-    """The tool could not begin for what its worker lacks now, so another one may run it."""
+    """The tool could not begin for a lack of its worker, so another one may run it."""
 
     def in_task(self, label: str, *, more: str = "") -> ToolError:
         """Return the same of a pipeline's task: of the pipeline nothing has begun, either."""

@@ -24,7 +24,7 @@ class ToolRegistry:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds it can run; a tool may be there and lack what it needs."""
+        """The kinds it can run; a tool may be there and lack its means."""
         return sorted(
             kind for kind, tool in self._tools.items() if getattr(tool, "is_available", True)
         )

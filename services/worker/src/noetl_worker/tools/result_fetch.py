@@ -13,7 +13,7 @@ _PREFERENCES = ("flight", "http")
 
 
 class ResultFetch:
-    """The result_fetch tool; straight over HTTP, whatever transport is preferred."""
+    """The result_fetch tool; straight over HTTP, in spite of the preferred transport."""
 
     def __init__(self, edge: Edge, *, most: int) -> None:
         self._edge = edge
@@ -43,7 +43,7 @@ class ResultFetch:
 
 
 def check_transport(fields: Fields) -> None:
-    """Refuse what would be wrong for Arrow Flight, too, so that it is found here."""
+    """Refuse fields that would be wrong for Arrow Flight, too, so that they are found here."""
     fields.choice("prefer", _PREFERENCES, default="flight")
     for name in ("flight_endpoint", "bearer_token", "tls_ca_path"):
         fields.optional_text(name)

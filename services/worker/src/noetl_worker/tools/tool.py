@@ -64,7 +64,7 @@ class ToolResult:
     """Whether the work goes on elsewhere, and its end comes as a callback."""
 
     def to_json(self) -> JsonObject:
-        """Return the reported form: what is absent has no key."""
+        """Return the reported form: an absent field has no key."""
         body: JsonObject = {"status": self.status}
         if self.data is not MISSING:
             body["data"] = self.data
@@ -122,7 +122,7 @@ def timed_out(seconds: float) -> str:
 def over_time(
     seconds: float, *, duration_ms: int, stdout: str = "", stderr: str = ""
 ) -> ToolResult:
-    """Return the result of a call whose time was over, with what it had printed, if anything."""
+    """Return the result of a call whose time was over, with its output, if any."""
     return ToolResult(
         status="timeout",
         error=timed_out(seconds),
@@ -161,7 +161,7 @@ class ToolContext:
     keychain: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """Entries of the keychain that the configuration names; no variable of anything else."""
     listener: Listener | None = None
-    """Gets what the tool prints, while it does."""
+    """Gets the tool's output, while it runs."""
     close_output: Callable[[], Awaitable[None]] | None = None
     """Ends that; for a tool whose work goes on after its run, which leaves it open."""
     may_park: bool = True
@@ -247,7 +247,7 @@ class Credentials(Protocol):
     async def with_keychain(
         self, kind: str, values: Iterable[Json], context: ToolContext
     ) -> ToolContext:
-        """Return a context that renders what values name of the keychain; raises `ToolError`."""
+        """Return a context that renders the keychain's entries in values; raises `ToolError`."""
 
 
 class Toolbox(Protocol):

@@ -66,7 +66,7 @@ def landlock_version() -> int:
 
 
 def features(version: int, *, limits_network: bool) -> dict[str, bool]:
-    """Return what is enforced with a version of Landlock, by name."""
+    """Return the rules that a version of Landlock enforces, by name."""
     return {
         "files": version >= _FILES_FROM,
         "neighbours": version >= _FILES_FROM,
@@ -148,7 +148,7 @@ class Box:
 
 
 def readable_paths(extra: list[str]) -> list[str]:
-    """Return what every script may read: the system, this interpreter, programs of `PATH`."""
+    """Return the paths that every script may read: system, this interpreter, programs of `PATH`."""
     found = dict.fromkeys((*SYSTEM_PATHS, *extra))
     found.update(dict.fromkeys((sys.prefix, sys.base_prefix, sys.exec_prefix)))
     found.update(dict.fromkeys(path for path in sys.path if os.path.isabs(path)))  # noqa: PTH117  the host avoids pathlib

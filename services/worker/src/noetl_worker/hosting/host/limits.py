@@ -37,7 +37,7 @@ def arm_parent_death(number: int, *, parent: int) -> bool:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what a script leaves behind, instead of init."""
+    """Become the parent of processes that a script leaves behind, instead of init."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -72,7 +72,7 @@ def apply_limits(
     file_bytes: int = 0,
     cpu_seconds: float = 0,
 ) -> None:
-    """Bound what this process uses from now on, 0 is no bound; never leave core files.
+    """Bound memory and files of this process from now on, 0 is no bound; never leave core files.
 
     Args:
         memory_bytes: of address space.

@@ -34,7 +34,7 @@ _PAUSE_SECONDS = 0.001
 
 
 class Children:
-    """The processes that were forked, and what one has left behind that is gone.
+    """The processes that were forked, and leftovers of those that have ended.
 
     Such a process becomes our child, whatever it has done to its session and environment.
     """
@@ -84,7 +84,7 @@ class Children:
 
 
 def main() -> None:
-    """Arguments: descriptor of the requests, the parent's pid, the program, what it is given."""
+    """Arguments: descriptor of the requests, the parent's pid, the program, its configuration."""
     requests, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if not limits.arm_parent_death(signal.SIGTERM, parent=parent):

@@ -22,10 +22,10 @@ TOLD = b"T"
 """Begins the request for a process whose end is reported: over its last descriptor."""
 NOT_TOLD = b"-"
 STRAYS = b"S"
-"""The request to end what processes have left behind, and to answer when it is gone."""
+"""The request to end leftovers of processes, and to answer when they are gone."""
 _PIECE_BYTES = 64 << 10
 HEAD = struct.Struct("<?Q")
-"""A word of yes or no about what follows, which each use says, and its length."""
+"""A word of yes or no about the following data, which each use says, and its length."""
 
 
 def read_frame(descriptor: int) -> tuple[bool, bytes | bytearray] | None:

@@ -58,7 +58,7 @@ def _has_outer_return(tree: ast.Module) -> bool:
 
 
 def _as_function(tree: ast.Module) -> ast.Module:
-    """Put the script into a function; line numbers and texts stay what they are."""
+    """Put the script into a function; line numbers and texts stay as they are."""
     shell = ast.parse(f"def {_FUNCTION}(args, input_data): pass")
     function = shell.body[0]
     if isinstance(function, ast.FunctionDef):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_imports(namespace: dict[str, Any], libs: Any, *, taken: Collection[str]) -> None:
-    """Bind what `libs` names: a list of modules, or aliases of a module or `{from, import}`.
+    """Bind the names of `libs`: a list of modules, or aliases of a module or `{from, import}`.
 
     What can't be imported stays unknown, as if it were not named: the script says so itself where
     it needs it.

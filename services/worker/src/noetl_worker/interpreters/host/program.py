@@ -1,4 +1,4 @@
-"""The program of warm interpreters: loads once what scripts use; each fork is a zygote."""
+"""The program of warm interpreters: loads the modules of scripts once; each fork is a zygote."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOADED_MODULES = (
 
 
 def load(given: dict[str, Any]) -> Callable[[bytes, list[int], int], None]:
-    """Load what scripts use, for all forks, and return what makes a zygote of one.
+    """Load the modules of scripts, for all forks, and return the function that makes a zygote.
 
     Args:
         given: bounds of the scripts, and how they are prepared.

@@ -1,4 +1,4 @@
-"""The JSON of a result: one table of conversions; what has none is refused by name.
+"""The JSON of a result: one table of conversions; a value without JSON is refused by name.
 
 The worker reads it too, for what tools of its own process give.
 """
@@ -30,7 +30,7 @@ class NotJson(ValueError):
 
 
 class _Refused(Exception):
-    """Why a value has no JSON; whoever knows its path makes a `NotJson` of it."""
+    """Why a value has no JSON; a caller that knows its path makes a `NotJson` of it."""
 
 
 def encode(value: Any, *, most: int = 0) -> str:
@@ -166,7 +166,7 @@ def _key(key: Any, place: _Place, most: int) -> Any:
 
 
 def _converted(value: Any, most: int) -> Any:  # noqa: C901, PLR0911  a table of types
-    """Return what stands for a value that is none of JSON's; its elements are not looked at.
+    """Return the conversion of a value that is none of JSON's; its elements are not looked at.
 
     Raises:
         _Refused: nothing does.
@@ -215,7 +215,7 @@ def _converted(value: Any, most: int) -> Any:  # noqa: C901, PLR0911  a table of
 
 
 def _of_a_frame(value: Any, name: str, most: int) -> Any:
-    """Return what stands for a value of numpy or pandas, itself if it is like others.
+    """Return the conversion of a value of numpy or pandas, itself if it is like others.
 
     Nothing is imported: whoever made the value has.
     """

@@ -145,7 +145,7 @@ class ScriptProcess:
         return False, status
 
     def _execute(self, job: dict[str, Any]) -> tuple[int, bytes]:
-        """Return the exit status, and what is reported: the value, or why it has no JSON.
+        """Return the exit status, and the report: the value, or why it has no JSON.
 
         Nothing of a script that was cut short; null of one that gave no value.
         """

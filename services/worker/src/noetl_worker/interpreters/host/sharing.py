@@ -1,4 +1,4 @@
-"""Let forks share what they only read: a page that one writes to is copied for it alone.
+"""Let forks share pages that they only read: a page that one writes to is copied for it alone.
 
 Most of the time of a script that runs in a fresh fork goes into such copies. Two things write to
 pages without changing anything there: the count of references in each object, which

@@ -31,7 +31,7 @@ def are_safe() -> bool:
 
 
 def fork_of(*, is_quick: bool) -> Callable[[], int]:
-    """Return what forks a process that has one thread: quickly, or as `os.fork`.
+    """Return the function that forks a process with one thread: quickly, or as `os.fork`.
 
     The quick one leaves out what `os.fork` repairs after threads. That work touches 150 pages,
     which costs more than the fork. What is left to the child is to seed :mod:`random` anew.
@@ -62,7 +62,7 @@ def make_eternal() -> None:
 
 
 def _memory() -> ctypes.Array[ctypes.c_uint32]:
-    """Return all memory, by fours of bytes: the count is what an object begins with."""
+    """Return all memory, by fours of bytes: an object begins with its count."""
     return (ctypes.c_uint32 * _FOURS).from_address(0)
 
 

@@ -1,4 +1,4 @@
-"""The waiting parent: forks script processes, ends what they leave behind, reports.
+"""The waiting parent: forks script processes, ends their leftovers, reports.
 
 It runs no foreign code. A process is forked before its job arrives, so no job waits for a
 fork. It serves scripts of one execution, one after the other as long as they leave no trace:
@@ -170,7 +170,7 @@ class Zygote:
 
 
 def remove_content(directory: str) -> None:
-    """Remove what is in a directory, as far as possible."""
+    """Remove the content of a directory, as far as possible."""
     for entry in os.scandir(directory):
         if entry.is_dir(follow_symlinks=False):
             import shutil  # noqa: PLC0415  brings libraries that each fork would copy

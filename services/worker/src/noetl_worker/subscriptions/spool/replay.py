@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Replay:
-    """Start what is in the spool, in the order that the subscription asks for."""
+    """Start the messages of the spool, in the order that the subscription asks for."""
 
     def __init__(
         self,

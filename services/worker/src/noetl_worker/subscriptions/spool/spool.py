@@ -1,4 +1,4 @@
-"""The spool of one subscription: what is in it, and whether more may come."""
+"""The spool of one subscription: its messages, and whether more may come."""
 
 import asyncio
 import hashlib
@@ -54,11 +54,11 @@ class Spool:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of what waits, oldest first."""
+        """The numbers of waiting messages, oldest first."""
         return sorted(self._sizes)
 
     async def open(self) -> None:
-        """Open the store and find what an earlier process has left."""
+        """Open the store and find the messages that an earlier process has left."""
         self._sizes = await self._store.open()
         self._next = max(self._sizes, default=0) + 1
         self._tell()
@@ -185,7 +185,7 @@ def _folder(spec: SpoolSpec, root: str) -> Path:
 
 
 def numbers_by_key(items: Iterable[Item]) -> dict[str, list[Item]]:
-    """Return items by what they are ordered by; those without stand alone."""
+    """Return items by their ordering key; those without stand alone."""
     found: dict[str, list[Item]] = {}
     for item in items:
         found.setdefault(item.ordering_key or f"#{item.recv_seq}", []).append(item)

@@ -1,4 +1,4 @@
-"""Limits of what playbooks may ask of containers: the operator's settings, as checks by name."""
+"""Limits of playbooks' requests about containers: the operator's settings, as checks by name."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,7 +28,7 @@ class Allowed:
         self._in(image, self.settings.container_images, "image", "NOETL_CONTAINER_IMAGES")
 
     def volume(self, source: str) -> None:
-        """Check the name of a volume or claim; a path is none, whatever the patterns say."""
+        """Check the name of a volume or claim; a path is refused, even if the patterns allow it."""
         if "/" in source or source.startswith("."):
             raise self._refused(f"volume '{source[:200]}': paths of the host can't be mounted")
         self._in(source, self.settings.container_volumes, "volume", "NOETL_CONTAINER_VOLUMES")

@@ -135,7 +135,7 @@ class Backend(Protocol):
         """Remove a container, also one that runs; nothing happens if it is gone."""
 
     async def discard(self, plan: Plan) -> None:
-        """Remove what an interrupted start may have left."""
+        """Remove the objects that an interrupted start may have left."""
 
     async def close(self) -> None:
         """Close connections."""

@@ -44,7 +44,7 @@ class Callbacks:
 
 
 def body_of(ending: Ending) -> JsonObject:
-    """Return the body of a callback; what is not known is left out."""
+    """Return the body of a callback; unknown fields are left out."""
     body: JsonObject = {
         "state": ending.state,
         "job_name": ending.name,
@@ -68,7 +68,7 @@ def body_of(ending: Ending) -> JsonObject:
 
 
 def error_of(state: str, reason: str | None) -> str:
-    """Return the text of a container that went wrong, which begins with what it was."""
+    """Return the text of a container that went wrong, which begins with the kind of failure."""
     words = {
         "failed": "the container failed",
         "failed_image_pull": "the image could not be pulled",

@@ -55,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A container with its limits, checked against what playbooks may ask.
+    """A container with its limits, checked against the operator's.
 
     Attributes:
         name: made from the command alone, so that a repeated start finds the container.

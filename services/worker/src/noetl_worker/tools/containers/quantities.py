@@ -13,7 +13,7 @@ _FACTORS: dict[str | None, Decimal] = {
 
 
 def quantity(text: str) -> Decimal:
-    """Return what an amount like ``500m``, ``2``, ``64Mi`` or ``1.5G`` is.
+    """Return the number that an amount like ``500m``, ``2``, ``64Mi`` or ``1.5G`` means.
 
     Raises:
         ValueError: it is none.

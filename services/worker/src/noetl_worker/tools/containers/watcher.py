@@ -173,7 +173,7 @@ class Watcher:
         ][:_MOST_NAMED]
 
     def _see_all(self, sightings: Iterable[Sighting], asked_at: float) -> None:
-        """Take a list of all; what is missing in it, and was there before, is gone."""
+        """Take a list of all; a container that is missing in it, and was there before, is gone."""
         known = {name for name, one in self._watched.items() if one.known_since < asked_at}
         listed = {one.name: one for one in sightings}
         for sighting in listed.values():
@@ -241,7 +241,7 @@ class Watcher:
     def _plan(
         self, watched: _Watched, at: float | None, do: Callable[[_Watched], Awaitable[None]]
     ) -> None:
-        """Set what is done next, in place of what was to be done; None: nothing."""
+        """Set the next action, in place of the one planned before; None: nothing."""
         if watched.is_busy:
             return
         if watched.task is not None:

@@ -11,7 +11,7 @@ from noetl_worker.tools.tool import ToolContext, ToolError
 
 
 async def auth_headers(context: ToolContext, google: GoogleTokens, *, url: str) -> dict[str, str]:
-    """Return what authentication adds to a request to a URL.
+    """Return the headers that authentication adds to a request to a URL.
 
     Raises:
         ToolError: something is missing, or the secret may not be sent there.

@@ -20,7 +20,7 @@ _STRATEGIES = ("append", "replace", "merge")
 
 @dataclass(frozen=True, slots=True)
 class RepeatLimits:
-    """Upper bounds of the worker on what playbooks ask for."""
+    """Upper bounds of the worker on retries and pages that playbooks ask for."""
 
     attempts: int
     wait_seconds: float

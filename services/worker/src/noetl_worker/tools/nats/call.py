@@ -1,4 +1,4 @@
-"""A call: what operations read their fields from, and what they run on."""
+"""A call: the fields that operations read, and the connection that they run on."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

@@ -119,7 +119,7 @@ class Python:
     async def _pool_for(
         self, wanted: Requirements | None, context: ToolContext
     ) -> AsyncIterator[InterpreterPool]:
-        """Give the interpreters that have what a script asks for.
+        """Give the interpreters that have the packages a script asks for.
 
         Raises:
             ToolError: it can't be had.
@@ -148,7 +148,7 @@ class Python:
 def _requirements(
     config: JsonObject, fields: Fields, executable: str | None
 ) -> Requirements | None:
-    """Return what a script asks for.
+    """Return the requirements of a script.
 
     Raises:
         ToolError: it can't be read, or is for an interpreter that is not ours.
@@ -163,7 +163,7 @@ def _requirements(
 
 
 def _wrong_result(run: Run) -> str | None:
-    """Return what is wrong with the result that a script gave, if anything is."""
+    """Return the problem of a script's result, if it has one."""
     if run.too_large:
         return "the script was ended: its result is too large (NOETL_WORKER_PYTHON_RESULT_BYTES)"
     if run.unreadable:

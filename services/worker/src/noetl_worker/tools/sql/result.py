@@ -68,7 +68,7 @@ class RowBuffer:
         self._rows.extend(made)
 
     def _named(self, rows: list[Json]) -> str | None:
-        """Return what is wrong in rows, with its place in the result."""
+        """Return the problem in rows, with its place in the result."""
         try:
             for number, row in enumerate(rows, start=len(self._rows)):
                 plain(row, f"result.rows[{number}]")

@@ -37,4 +37,4 @@ class SqlTool(ABC):
 
     @abstractmethod
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
-        """Do what the configuration says and return the data of the result."""
+        """Run the statements of the configuration and return the data of the result."""

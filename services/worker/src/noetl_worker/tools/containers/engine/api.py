@@ -76,7 +76,7 @@ class EngineApi:
             yield self._objects(answer)
 
     async def tail(self, name: str, *, most: int, lines: int) -> tuple[str, bool]:
-        """Return the end of what a container has written, and whether there was more."""
+        """Return the end of a container's output, and whether there was more."""
         params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
         kept, is_cut = bytearray(), False
         path = f"/containers/{quote(name)}/logs"
@@ -162,7 +162,7 @@ async def _refusal(answer: httpx.Response) -> str:
 
 
 async def _frames(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield what was written, without the heads that separate stdout from stderr."""
+    """Yield the output, without the heads that separate stdout from stderr."""
     left = bytearray()
     wanted = 0
     async for piece in answer.aiter_bytes():

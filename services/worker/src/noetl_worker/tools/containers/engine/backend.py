@@ -205,7 +205,7 @@ class EngineBackend:
         await self._delete(f"{sighting.name}{REPORTED}" if is_reported else sighting.name)
 
     async def discard(self, plan: Plan) -> None:
-        """Remove what was started of a plan."""
+        """Remove the container of a plan."""
         await self._delete(plan.name)
 
     async def _delete(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The body that creates a container: what the playbook asks, and what no playbook can change."""
+"""The body that creates a container: the playbook's wishes, and limits that none can change."""
 
 from dataclasses import dataclass
 

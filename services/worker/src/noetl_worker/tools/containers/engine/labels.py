@@ -42,7 +42,7 @@ def labels_in(shown: JsonObject) -> JsonObject:
 
 
 def origin_of(labels: JsonObject) -> Origin | None:
-    """Return for whom a container was started; None if it doesn't say."""
+    """Return the command that a container was started for; None if the labels don't name it."""
     if not all(labels.get(name) for name in (_COMMAND_LABEL, _STEP_LABEL, _CALLBACK_LABEL)):
         return None
     return Origin(

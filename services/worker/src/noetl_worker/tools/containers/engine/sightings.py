@@ -23,7 +23,7 @@ _LITTLE_SECONDS = 0.5
 
 
 def sighting_in(event: JsonObject) -> Sighting | None:
-    """Return what an event says of a container; None for others than starts and ends."""
+    """Return the sighting in an event; None for others than starts and ends."""
     actor = event.get("Actor")
     attributes = actor.get("Attributes") if isinstance(actor, dict) else None
     if not isinstance(attributes, dict):
@@ -43,7 +43,7 @@ def sighting_in(event: JsonObject) -> Sighting | None:
 
 
 def listed(one: JsonObject) -> Sighting:
-    """Return what a list says of a container."""
+    """Return the sighting of a container in a list."""
     name, created = name_in(one), one.get("Created")
     at = float(created) if isinstance(created, int | float) else 0.0
     condition = Condition.RUNNING

@@ -129,7 +129,7 @@ class KubernetesBackend:
 
     @asynccontextmanager
     async def _calling(self, operation: str, what: str) -> AsyncIterator[AsyncClient]:
-        """Count a call, and name what went wrong with it."""
+        """Count a call, and name its failure."""
         metrics.CONTAINER_CALLS.labels(operation).inc()
         try:
             if self._client is None:
@@ -147,7 +147,7 @@ class KubernetesBackend:
             raise BackendError(f"{what}: {_text(error)}") from error
 
     async def start(self, plan: Plan) -> Started:
-        """Create the Job and then its Secret, which the Job owns; what is there stays."""
+        """Create the Job and then its Secret, which the Job owns; objects that are there stay."""
         space = plan.namespace
         failed = f"Job create failed in namespace '{space}'"
         try:
@@ -229,7 +229,7 @@ class KubernetesBackend:
         raise BackendError(what)
 
     async def ending(self, sighting: Sighting) -> Ending | None:
-        """Read the pod, the end of its output, and from the Secret for whom it ran."""
+        """Read the pod, the end of its output, and from the Secret its command."""
         job = self._seen.jobs.get(sighting.name)
         if job is None or job.metadata is None:
             return None
@@ -273,7 +273,7 @@ class KubernetesBackend:
         )
 
     async def _found(self, sighting: Sighting, namespace: str) -> Found:
-        """Return what is known from the newest pod of a Job; nothing if there is none."""
+        """Return the facts about the newest pod of a Job; nothing if there is none."""
         labels: dict[str, Selected] = {**self._labels, "job-name": sighting.name}
         newest: Pod | None = None
         async with self._calling("inspect", f"pods of '{sighting.name}'") as client:
@@ -371,7 +371,7 @@ class KubernetesBackend:
         await self._delete(sighting.name, space or self._namespaces[0])
 
     async def discard(self, plan: Plan) -> None:
-        """Delete what an interrupted start has left."""
+        """Delete the objects that an interrupted start has left."""
         await self._delete(plan.name, plan.namespace)
 
     async def _delete(self, name: str, namespace: str) -> None:

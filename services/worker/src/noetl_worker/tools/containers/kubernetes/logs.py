@@ -42,7 +42,7 @@ class _Heard:
 
 
 class Followers:
-    """Pass on what the pods of Jobs print while they run.
+    """Pass on the output of the pods of Jobs while they run.
 
     It costs one open request for each pod that has begun, and is for looking on: above a number
     of pods at once the others are not followed.
@@ -87,7 +87,7 @@ class Followers:
                 listener("stdout", line.encode())
 
     async def end(self, name: str) -> None:
-        """Pass on what is left of an ended Job for a moment, and follow it no more."""
+        """Pass on the last lines of an ended Job for a moment, and follow it no more."""
         heard = self._heard.pop(name, None)
         if heard is None:
             return

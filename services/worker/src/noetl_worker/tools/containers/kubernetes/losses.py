@@ -69,7 +69,7 @@ def _departure(node: str, *, is_silent: bool) -> str:
 
 
 def _silent_since(status: PodStatus) -> datetime | None:
-    """Return since when the cluster says of a pod that it is not ready, whose node said it is.
+    """Return since when the cluster reports a pod as not ready that its node reported as ready.
 
     So it marks the pods of a node that it doesn't hear from.
     """

@@ -14,7 +14,7 @@ from noetl_worker.tools.containers.kubernetes.sightings import Found, found_in, 
 
 
 class Seen:
-    """The Jobs of a pool as last seen, and what is known of their pods.
+    """The Jobs of a pool as last seen, and facts about their pods.
 
     Args:
         followers: of what pods print.
@@ -42,7 +42,7 @@ class Seen:
         return sighting
 
     def on_job(self, see: See) -> Callable[[str, Job], None]:
-        """Return what takes the changes of Jobs."""
+        """Return the handler of changes of Jobs."""
 
         def take(change: str, job: Job) -> None:
             sighting = self.sighting_of(job)

@@ -125,7 +125,7 @@ class DuckProcess:
 
 
 class DuckSession:
-    """One connection to a database; what runs on it can be stopped."""
+    """One connection to a database; its statements can be stopped."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class DuckSession:
         return answer["value"]
 
     async def _stop(self, exchange: "asyncio.Future[Any]") -> None:
-        """Interrupt what runs; kill the process if that doesn't help, or isn't waited for."""
+        """Interrupt the statement; kill the process if that doesn't help, or isn't waited for."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _STOP_SECONDS
         try:

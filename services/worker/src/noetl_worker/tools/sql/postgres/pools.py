@@ -41,7 +41,7 @@ class PgLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> "PgLimits":
-        """Return what the settings say."""
+        """Return the limits of the settings."""
         return cls(
             connect_seconds=settings.worker_sql_connect_timeout_seconds,
             wait_seconds=settings.worker_sql_pool_wait_seconds,

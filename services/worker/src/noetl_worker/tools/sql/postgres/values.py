@@ -1,4 +1,4 @@
-"""PostgreSQL values as JSON; what JSON has no type for becomes text that PostgreSQL reads.
+"""PostgreSQL values as JSON; types that JSON lacks become text that PostgreSQL reads.
 
 The server doesn't print them, as it does for the console's SQL: how it prints times, intervals,
 bytes and numbers is up to the session's settings, which are the step's own, and to its version.
@@ -38,7 +38,7 @@ async def prepare_values(connection: Connection) -> None:
 
 
 def reader(kind: asyncpg.Type) -> Callable[[Any], Any]:
-    """Return what makes JSON of the values of a column."""
+    """Return the function that makes JSON of the values of a column."""
     # The one type whose codec can't be replaced: its name means another one to the driver.
     return _chars if (kind.schema, kind.name) in _CHARS else to_json
 

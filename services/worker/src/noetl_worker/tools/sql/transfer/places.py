@@ -38,7 +38,7 @@ class Place(Protocol):
         """
 
     def target(self, writing: Writing, plan: Plan) -> AbstractAsyncContextManager[Target]:
-        """Open a table; what was written stands when the block ends well, else nothing does.
+        """Open a table; written rows stand when the block ends well, else none does.
 
         Raises:
             ToolError: there is no such table or column, or the place refuses.

@@ -86,7 +86,7 @@ class _DuckDbTarget:
 async def postgres_target(
     address: PgAddress, writing: Writing, plan: Plan, *, limits: PgLimits
 ) -> AsyncIterator[Target]:
-    """Open a table of PostgreSQL; what was written stands when the block ends well.
+    """Open a table of PostgreSQL; written rows stand when the block ends well.
 
     Raises:
         ToolError: there is no such table or column, or the server refuses.

@@ -1,4 +1,4 @@
-"""The transfer tool: move rows between HTTP, databases and what other packages bring."""
+"""The transfer tool: move rows between HTTP, databases and places of other packages."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Open a database, and keep what runs on it to some directories and limits."""
+"""Open a database, and keep its statements to some directories and limits."""
 
 import threading
 from pathlib import Path

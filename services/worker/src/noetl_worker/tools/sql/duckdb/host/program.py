@@ -45,7 +45,7 @@ class Task:
 
 
 def load(_given: dict[str, Any]) -> Callable[[bytes, list[int], int], None]:
-    """Prepare the first process, which runs no query, and return what serves them."""
+    """Prepare the first process, which runs no query, and return the function that serves them."""
     # Where memory runs out, the kernel ends a query before it ends the worker.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123  once
         file.write(_SACRIFICED_FIRST)

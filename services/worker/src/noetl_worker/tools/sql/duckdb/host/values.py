@@ -59,7 +59,7 @@ def readable(sql: str, kinds: list[DuckDBPyType]) -> str:
 
 
 def reader(kind: DuckDBPyType) -> Callable[[Any], Any]:  # noqa: PLR0911  a table of types
-    """Return what makes JSON of a value of a type, as `readable` gives it."""
+    """Return the function that makes JSON of a value of a type, as `readable` gives it."""
     name = kind.id
     if name in _LISTS:
         return _list_reader(kind)

@@ -21,7 +21,7 @@ CONTROL = struct.Struct("<4sQ")
 OPEN = b"OPEN"
 """Serve a session, whose socket comes with it."""
 STOP = b"STOP"
-"""Interrupt what a session runs."""
+"""Interrupt the statement of a session."""
 
 
 def encoded(value: Json) -> tuple[bool, bytes]:
