@@ -40,7 +40,7 @@ settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Ctrl-C reach what tests start: a shell's background job inherits SIGINT as ignored."""
+    """Let Ctrl-C reach the tests' processes: a shell's background jobs have SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # xdist would begin with the groups of the most tests, and those are not the longest.
@@ -63,7 +63,7 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
-    """Keep together what shares servers; the longest groups begin first.
+    """Keep tests that share servers together; the longest groups begin first.
 
     After all others have changed the order.
     """

@@ -91,7 +91,7 @@ async def flush(sender: Bus | Client) -> None:
 
 
 async def has_listener(bus: Bus, subject: str, body: bytes = b"") -> bool:
-    """Send a request and say whether anybody gets it, answered or not.
+    """Send a request and return whether it has a receiver, answered or not.
 
     Where nobody does the broker says so at once, before it answers the flush behind the request.
     """
@@ -107,7 +107,7 @@ async def has_listener(bus: Bus, subject: str, body: bytes = b"") -> bool:
 
 
 async def durable_info(bus: Bus, place: Place) -> dict[str, Any]:
-    """Return what the broker says of a place's durable, which is made if it is missing."""
+    """Return the broker's facts about a place's durable, which is made if it is missing."""
     return await ensure_durable(bus, place.durable)
 
 

@@ -90,7 +90,7 @@ class UsedDatabases:
                 self._server.drop(database)
 
     def close(self) -> None:
-        """Drop what is kept."""
+        """Drop the kept databases."""
         while self._free:
             self._server.drop(self._free.pop())
 

@@ -187,7 +187,7 @@ def _short_tracebacks() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """Undo what a command that ran in this process did to its logs: their stream is closed."""
+    """Undo the changes of a command in this process to its logs: their stream is closed."""
     if structlog.get_config()["logger_factory"] is not _LOGGERS:
         structlog.configure(logger_factory=_LOGGERS)
 

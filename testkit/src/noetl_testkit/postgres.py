@@ -108,7 +108,7 @@ class PostgresServer:
         return self.at(name)
 
     def drop(self, database: Database) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database, with the sessions connected to it."""
         self.maintenance.run(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
 
     @contextmanager
@@ -230,7 +230,7 @@ def copied_password() -> str:
 
 
 def forget_on_power_cut(directory: Path) -> None:
-    """Let the server of a data directory, whoever starts it, not wait for the disk."""
+    """Let the server of a data directory not wait for the disk, at any start."""
     lines = (f"{name} = {value}\n" for name, value in FORGETFUL.items())
     # Read after the configuration that is written at each start.
     (directory / "postgresql.auto.conf").write_text("".join(lines))

@@ -18,7 +18,7 @@ def fake_handler(
     name: str,
     function: Callable[[JsonObject], Awaitable[RpcReply | JsonObject]],
 ) -> Handler:
-    """Answer the requests of an operation, whatever its models are."""
+    """Answer the requests of an operation, with any models."""
 
     async def answer(request: RootModel[JsonObject]) -> Json | Refusal:
         found = await function(request.root)

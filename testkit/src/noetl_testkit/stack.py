@@ -130,7 +130,7 @@ class Stack:
         return {service["name"]: service for service in state["services"]}
 
     def log(self) -> str:
-        """Return the end of what ``up`` printed."""
+        """Return the end of the output of ``up``."""
         path = self._output
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 

@@ -18,7 +18,7 @@ slower by orders of magnitude.
 
 
 def unless_it_hangs() -> asyncio.Timeout:
-    """Return a block for awaiting what has to happen; ``TimeoutError`` ends it when it doesn't."""
+    """Return a block for awaiting an event; ``TimeoutError`` ends it when that doesn't come."""
     return asyncio.timeout(PATIENCE_SECONDS)
 
 

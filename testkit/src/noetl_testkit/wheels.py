@@ -46,7 +46,7 @@ def make_wheel(
 
 
 def make_source(folder: Path, name: str, version: str, *, mark: Path) -> Path:
-    """Write a package without a wheel; whoever builds it makes the file ``mark``."""
+    """Write a package without a wheel; its build makes the file ``mark``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",

@@ -11,7 +11,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS
 
 
 class KafkaServer(Program):
-    """A broker; what it stored is gone when it is killed."""
+    """A broker; its messages are gone when it is killed."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

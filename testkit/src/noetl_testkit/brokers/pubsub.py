@@ -143,7 +143,7 @@ def running_pubsub(**settings: float) -> Iterator[PubSubEmulator]:
 
 
 def _keep_no_requests(server: WebServer) -> None:
-    """Forget what was asked: thousands of pulls are of no use to a test."""
+    """Forget the requests: thousands of pulls are of no use to a test."""
     kept = server.answer
 
     def answer(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""A fork that becomes a program: what ``exec`` would have given it anew."""
+"""A fork that becomes a program, with all that ``exec`` would have given it anew."""
 
 import contextvars
 import ctypes
@@ -48,7 +48,7 @@ class Start:
 
 
 class Forks(subprocess.Popen[Any]):
-    """Forks for a service that was asked for as ``python -m``; else what it is made of."""
+    """Forks for a service that was asked for as ``python -m``; else the usual process."""
 
     loading: ClassVar[Loading]
 

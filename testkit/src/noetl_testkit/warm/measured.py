@@ -81,7 +81,7 @@ class Loading:
 
 
 def _modules(name: str, fromlist: Iterable[str]) -> Iterable[str]:
-    """Yield a module with its packages, and what of it is a module."""
+    """Yield a module with its packages, and the names in it that are modules."""
     parts = name.split(".")
     yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
     yield from (full for one in fromlist if (full := f"{name}.{one}") in sys.modules)
