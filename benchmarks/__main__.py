@@ -1,4 +1,4 @@
-"""Run cases, print what they found, and keep it: see docs/benchmarks.md."""
+"""Run cases, print their results, and keep these: see docs/benchmarks.md."""
 
 import argparse
 import importlib
@@ -44,7 +44,7 @@ def cases() -> dict[str, Case]:
 
 
 def main() -> int:
-    """Run what was asked for; 1 if a case failed."""
+    """Run the cases that were asked for; 1 if a case failed."""
     known = cases()
     options = _parser(known).parse_args()
     left_out = list(filter(None, options.without.split(",")))

@@ -149,7 +149,7 @@ CASES: Mapping[str, Case] = {
 
 
 def floors(side: Side) -> None:
-    """Print what the parts below the edge do by themselves."""
+    """Print the speed of the parts below the edge by themselves."""
     with bare.route() as url:
         for connections in (1, 16, 64):
             got = fire.fire(url, [request("POST", "/", b"{}")], connections=connections, count=8000)

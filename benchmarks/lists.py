@@ -255,7 +255,7 @@ class Plans:
         await asyncio.sleep(0.5)
 
     def worst_of(self, edge: Edge, page: Page) -> str:
-        """Ask once more; return the step that took longest by itself, without what is below it."""
+        """Ask once more; return the step that took longest by itself, without steps below it."""
         begin = self._log.stat().st_size
         edge.ask(page)
         time.sleep(0.3)

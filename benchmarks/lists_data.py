@@ -120,7 +120,7 @@ async def fill(
     size: int,
     tables: Sequence[str] = _TABLES,
 ) -> None:
-    """Copy executions until there are so many, and make what else is listed.
+    """Copy executions until there are so many, and make the other rows of lists.
 
     Args:
         db: A connection, as superuser.
@@ -160,7 +160,7 @@ async def fill(
 
 
 async def _prepare(db: asyncpg.Connection, ids: dict[str, int], *, size: int) -> None:
-    """Remember what is copied."""
+    """Write down the executions to copy."""
     children = "SELECT execution_id FROM noetl.execution_state WHERE parent_execution_id = $1"
     known = {**ids, "child": await db.fetchval(children, ids["parent"])}
     for statement in _plan(size):
@@ -172,7 +172,7 @@ async def _prepare(db: asyncpg.Connection, ids: dict[str, int], *, size: int) ->
 
 
 async def summary(db: asyncpg.Connection) -> Filled:
-    """Return what was made."""
+    """Return the names and numbers of the rows that were made."""
     return Filled(**dict(await db.fetchrow(_SUMMARY, PATHS)))
 
 

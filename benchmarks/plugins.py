@@ -46,7 +46,7 @@ type Call = Callable[[int], Awaitable[Any]]
 
 
 def _served(body: PluginBody) -> ThreadingHTTPServer:
-    """Serve one plug-in to whoever asks."""
+    """Serve one plug-in at every address."""
     data = body.model_dump_json().encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ async def _measure(calls: int, rounds: int) -> tuple[float, dict[str, list[float
 
 
 def _quick(found: list[float]) -> float:
-    """Return the tenth part's limit: what else runs on the machine hardly moves it."""
+    """Return the tenth part's limit: other load on the machine hardly moves it."""
     return statistics.quantiles(found, n=10)[0]
 
 

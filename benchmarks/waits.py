@@ -48,7 +48,7 @@ _STATEMENT = re.compile(r"@@([^|]*)\|([^|]*)\| LOG: +(?:execute [^:]*|statement)
 
 
 class Bench:
-    """A stack, and what was started on it."""
+    """A stack, and the executions started on it."""
 
     def __init__(self, stack: e2e.Stack, edge: LeanHttp, pool: asyncpg.Pool) -> None:
         self.stack = stack

@@ -1,4 +1,4 @@
-"""Figures of programs of their own: what they print is put into tables."""
+"""Figures of programs of their own: their output is put into tables."""
 
 import re
 import subprocess

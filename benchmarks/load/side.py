@@ -1,4 +1,4 @@
-"""A running stack that is measured, and what is done there."""
+"""A running stack that is measured, and the work done there."""
 
 import asyncio
 import json
@@ -254,7 +254,7 @@ def opened(checkout: Path) -> Iterator[Side]:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Return what a process has spent, its children included, those too that have ended."""
+    """Return the seconds that a process has spent, with its children, also the ended ones."""
     process = psutil.Process(pid)
     spent = sum(process.cpu_times()[:4])
     for child in process.children():

@@ -32,7 +32,7 @@ class BusWatch:
         self.commands: dict[int, list[float]] = defaultdict(list)
 
     async def watch(self, connection: Client) -> None:
-        """Begin to listen, as one more reader to whom the broker sends a copy."""
+        """Begin to listen, as one more reader that the broker sends a copy to."""
         await connection.subscribe(f"{INGRESS_ROOT}.>", cb=self._on_ingress)
         await connection.subscribe(f"{WRITES_ROOT}.>", cb=self._on_ingress)
         await connection.subscribe(f"{COMMANDS_ROOT}.>", cb=self._on_command)

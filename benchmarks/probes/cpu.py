@@ -61,7 +61,7 @@ def _seconds(pid: int | None) -> float:
 
 
 def memory(stack: Stack) -> dict[str, float]:
-    """Return the memory by service in MB; what processes share counts once."""
+    """Return the memory by service in MB; pages that processes share count once."""
     found: dict[str, float] = {}
     for name, service in stack.services().items():
         try:

@@ -1,4 +1,4 @@
-"""The floor: what the same servers do without an engine, one commit, publish and consume a step."""
+"""The floor: the same servers without an engine, one commit, publish and consume a step."""
 
 import asyncio
 import json

@@ -40,7 +40,7 @@ class LeanHttp:
         return status
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the kept connections."""
         for _reader, writer, _at in self._free:
             writer.close()
         self._free.clear()

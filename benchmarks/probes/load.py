@@ -111,7 +111,7 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load_of(stack: Stack) -> AsyncIterator[Load]:
-    """Open what starts and hears executions of a stack."""
+    """Open the connections that start and hear executions of a stack."""
     http = LeanHttp(stack.port, stack.admin_key())
     connection = await nats.connect(stack.values()["NOETL_NATS_URL"])
     try:

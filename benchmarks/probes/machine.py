@@ -15,7 +15,7 @@ _WRITES = 200
 
 
 def describe() -> dict[str, str]:
-    """Return what figures depend on, by what is described."""
+    """Return the circumstances of figures, by name."""
     memory = psutil.virtual_memory().total / 2**30
     cores = psutil.cpu_count(logical=True)
     return {

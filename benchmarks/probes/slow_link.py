@@ -38,7 +38,7 @@ class _Late(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self._seconds, self._close)
 
     def joined(self, other: asyncio.Transport) -> None:
-        """Send to this end from now on, first what came before it was there."""
+        """Send to this end from now on, first the bytes that came before it was there."""
         self.other = other
         for data in self._early:
             other.write(data)

@@ -26,7 +26,7 @@ def target() -> Iterator[str]:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers each request, whatever it asks."""
+    """Answers every request in the same way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

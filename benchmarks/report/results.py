@@ -90,7 +90,7 @@ class Report:
 
 
 def load(path: Path) -> Report:
-    """Read what `Report.save` wrote; a file that is not there holds nothing.
+    """Read a file of `Report.save`; a file that is not there holds nothing.
 
     Raises:
         ValueError: the file is something else.

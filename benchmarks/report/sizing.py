@@ -13,7 +13,7 @@ _THREADED = frozenset({"postgres", "nats"})
 
 
 def tables(costs: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
-    """Yield the cost of a step by service, and what some rates take.
+    """Yield the cost of a step by service, and the processes for some rates.
 
     Args:
         costs: milliseconds of CPU a step by service, by the name of what was run.

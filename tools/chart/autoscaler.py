@@ -23,7 +23,7 @@ _ACTIVATIONS = {"nats-jetstream": "activationLagThreshold", "metrics-api": "acti
 
 @dataclass(frozen=True)
 class Trigger:
-    """A number that is read, what one process is to have of it, and above what it wakes."""
+    """A number that is read, one process's share of it, and the bound above which it wakes."""
 
     name: str
     target: float
@@ -119,7 +119,7 @@ class Autoscaler:
         current: int,
         now: float,
     ) -> int:
-        """Return what Kubernetes' autoscaler says, which never goes below one."""
+        """Return the replicas of Kubernetes' autoscaler, which never goes below one."""
         if not known:
             return current
         wanted = max(_share(one, value, current) for one, value in known.items())

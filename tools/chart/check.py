@@ -1,4 +1,4 @@
-"""Render the chart and check what comes out: for the value sets of its tests, or for one's own.
+"""Render the chart and check the manifests: for the value sets of its tests, or for one's own.
 
     tools/chart/check.py --values production.yaml
 
@@ -43,13 +43,13 @@ CHECKS: tuple[Check, ...] = (
 
 
 def find(manifests: Manifests) -> Iterator[str]:
-    """Find what any of the checks finds."""
+    """Find the problems that any of the checks finds."""
     for check in CHECKS:
         yield from check(manifests)
 
 
 def find_in_sets() -> Iterator[str]:
-    """Find what is wrong with the chart for any of the value sets."""
+    """Find the problems of the chart for any of the value sets."""
     for name, values in VALUE_SETS.items():
         with packed(DEFAULTS_OF.get(name)) as archive:
             helm = Helm(archive)
@@ -58,7 +58,7 @@ def find_in_sets() -> Iterator[str]:
 
 
 def find_with(values: Mapping[str, object]) -> Iterator[str]:
-    """Find what is wrong with the chart for these values."""
+    """Find the problems of the chart for these values."""
     with packed() as archive:
         yield from find(Helm(archive).render(values))
 

@@ -177,7 +177,7 @@ class Published(Starts):
 
 
 class Shown(Starts):
-    """The same, for those that write what is read."""
+    """The same, for projectors, which write the read model."""
 
     def judge(self, cluster: Cluster) -> Iterator[str]:
         """Report whether the read model is where the log is; no process is left to move it on."""

@@ -16,7 +16,7 @@ class SecretKey:
 
 
 def secret_files(pod: Pod) -> dict[str, SecretKey]:
-    """Return what the files are that a pod's projected volumes hold, by path in its containers."""
+    """Return the keys of Secrets that a pod's projected volumes hold, by path in its containers."""
     volumes = {
         volume["name"]: {
             item["path"]: SecretKey(source["secret"]["name"], item["key"])

@@ -10,7 +10,7 @@ _DEFAULTS = "files/defaults.yaml"
 
 
 def files_of(chart: Path) -> list[Path]:
-    """Return what is in the folder of a chart, relative to it; links count as their targets."""
+    """Return the files of a chart's folder, relative to it; links count as their targets."""
     return sorted(path.relative_to(chart) for path in chart.rglob("*") if path.is_file())
 
 

@@ -37,7 +37,7 @@ _PATHS = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessPro
 
 
 def images(manifests: Manifests) -> Iterator[str]:
-    """Find images that are none, or whose tag may be another one tomorrow."""
+    """Find wrong names of images, and tags that may be another image tomorrow."""
     for pod in manifests.pods():
         for container in pod.containers:
             image = str(container.get("image", ""))
@@ -48,7 +48,7 @@ def images(manifests: Manifests) -> Iterator[str]:
 
 
 def quantity(text: object) -> float | None:
-    """Return an amount in cores or bytes; None for what is none."""
+    """Return an amount in cores or bytes; None for another text."""
     found = _QUANTITY.fullmatch(str(text))
     return float(found[1]) * _UNITS[found[2] or ""] if found else None
 

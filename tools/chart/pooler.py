@@ -109,7 +109,7 @@ def running_pooler(
 
 @dataclass
 class Between:
-    """A pooler for the rehearsal of the chart, and what values say of it.
+    """A pooler for the rehearsal of the chart, and its values.
 
     Attributes:
         connections: most of them to the server, for each login and database.

@@ -203,7 +203,7 @@ def budgets(manifests: Manifests) -> Iterator[str]:
 
 
 def policies(manifests: Manifests) -> Iterator[str]:
-    """Find Deployments that some policies leave out, and rules that let everybody in or out."""
+    """Find Deployments that some policies leave out, and rules that let all traffic in or out."""
     policed = [(one, _wanted(one)) for one in manifests.of("NetworkPolicy")]
     for one in manifests.of("Deployment"):
         if policed and not any(wanted.items() <= _labels(one).items() for _, wanted in policed):

@@ -1,4 +1,4 @@
-"""Run what the chart says, without a cluster: its variables, its jobs, its probes, its triggers.
+"""Run the chart without a cluster: its variables, its jobs, its probes, its triggers.
 
     make chart-run
 
@@ -63,7 +63,7 @@ class Cluster:
     database: Database
     monitor: int
     volumes: Path
-    """For the folders of pods; not below what scripts share."""
+    """For the folders of pods; not below folders that scripts share."""
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ class Cluster:
         return _EDGE.sub(self.edge, text)
 
     def job(self, name: str) -> str:
-        """Run a Job's command and return what it printed."""
+        """Run a Job's command and return its output."""
         pod = next(one for one in self.manifests.pods() if name_of(one.owner) == name)
         done = subprocess.run(
             [self.here(word) for word in self._command(pod)],
@@ -152,7 +152,7 @@ class Cluster:
             )
 
     def is_ready(self, pod: Pod) -> bool:
-        """Ask what the readiness probe asks.
+        """Return whether the readiness probe succeeds.
 
         Raises:
             RuntimeError: the process has ended.
@@ -164,7 +164,7 @@ class Cluster:
         return self.answers(pod, name)
 
     def answers(self, pod: Pod, name: str) -> bool:
-        """Ask a process of a Deployment what the readiness probe asks."""
+        """Return whether the readiness probe of a process of a Deployment succeeds."""
         path = pod.containers[0]["readinessProbe"]["httpGet"]["path"]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=3):
@@ -271,7 +271,7 @@ def _token(cluster: Cluster, name: str) -> str:
 
 
 def printed_secrets(owner: str) -> dict[str, dict[str, str]]:
-    """Return what `tools/chart_secrets` prints, by name and key."""
+    """Return the output of `tools/chart_secrets`, by name and key."""
     done = subprocess.run(
         [str(ROOT / "tools" / "chart_secrets"), *POOLS],
         env={"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": owner},

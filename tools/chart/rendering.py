@@ -63,7 +63,7 @@ class Helm:
         return Manifests(parse(rendered), NAMESPACE, known_secrets(given), for_tools(given))
 
     def lint(self, values: Values) -> list[str]:
-        """Return what Helm's own linter says, warnings included."""
+        """Return the messages of Helm's own linter, warnings included."""
         report = self._helm.lint(
             self._archive, dict(values), strict=True, namespace=NAMESPACE, kube_version=KUBERNETES
         )

@@ -1,4 +1,4 @@
-"""Autoscalers: one for each Deployment, of a form that KEDA takes, reading what the code makes."""
+"""Autoscalers: one for each Deployment, of a form that KEDA takes, reading numbers of the code."""
 
 import re
 from collections import Counter
@@ -170,7 +170,7 @@ def durables(manifests: Manifests) -> Iterator[str]:
 
 
 def _expected(deployment: Document) -> DurableSpec | None:
-    """Return what the processes of a Deployment read, by the code."""
+    """Return the durable that the processes of a Deployment read, by the code."""
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     shard = int(labels.get("noetl.io/shard", 0))
     match labels.get("app.kubernetes.io/component"):
@@ -184,7 +184,7 @@ def _expected(deployment: Document) -> DurableSpec | None:
 
 
 def _asked(manifests: Manifests, trigger: Document, labels: dict[str, str]) -> Iterator[str]:
-    """Find what is wrong with the address and the place of a number."""
+    """Find problems with the address and the place of a number."""
     metadata = trigger["metadata"]
     url = urlsplit(str(metadata.get("url", "")))
     hosts = {

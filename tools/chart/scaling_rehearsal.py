@@ -1,4 +1,4 @@
-"""Scale what the chart scales, as its manifests say, under load and back.
+"""Scale the Deployments that the chart scales, by its manifests, under load and back.
 
     make chart-scale
 
@@ -145,7 +145,7 @@ def _scale(
 def _reader(
     cluster: Cluster, scaled: Document, processes: Processes
 ) -> Callable[[], dict[str, float | None]]:
-    """Return what reads the numbers of an autoscaler."""
+    """Return the function that reads the numbers of an autoscaler."""
     if scaled["kind"] == "HorizontalPodAutoscaler":
         usage = ProcessorTime(cluster, processes)
         return lambda: {"cpu": usage.read()}

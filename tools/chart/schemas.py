@@ -36,7 +36,7 @@ def fields(manifests: Manifests) -> Iterator[str]:
 
 @cache
 def _validator(kubernetes: str, kind: str, version: str) -> Any:
-    """Return what checks manifests of a kind strictly; None where the kind is unknown."""
+    """Return the validator of manifests of a kind; None where the kind is unknown."""
     group, _, number = version.rpartition("/")
     suffix = f"{group.split('.')[0]}-{number}" if group else number
     path = _folder(kubernetes) / f"{kind.lower()}-{suffix}.json"

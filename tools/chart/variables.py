@@ -48,7 +48,7 @@ def read_by(page: Path = PAGE) -> dict[str, frozenset[str]]:
 
 
 def _migration_reads() -> frozenset[str]:
-    """Return what `noetl-server migrate` and `db-roles` read."""
+    """Return the variables that `noetl-server migrate` and `db-roles` read."""
     address = DatabaseAddress(host="h", port=1, user="u", password="p", database="d")  # noqa: S106 (none)
     tls = {name for name in read_by()["catalog"] if name.startswith("POSTGRES_SSL")}
     passwords = {f"POSTGRES_{service.upper()}_PASSWORD" for service in ROLES}
@@ -76,7 +76,7 @@ def unread(manifests: Manifests) -> Iterator[str]:
 
 
 def _order(variables: list[Document]) -> Iterator[str]:
-    """Kubernetes replaces `$(NAME)` by what stands before only."""
+    """Find references before their variables: Kubernetes replaces `$(NAME)` only behind them."""
     before: set[str] = set()
     for one in variables:
         for name in _REFERENCE.findall(str(one.get("value", ""))):

@@ -66,7 +66,7 @@ def _cited(text: str) -> Iterator[str]:
 
 
 def _prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Return what people read: comments and texts of a program, lines of anything else."""
+    """Return the prose of a file: comments and texts of a program, lines of anything else."""
     text = path.read_text()
     if path.suffix == ".py":
         for token in tokenize.generate_tokens(io.StringIO(text).readline):

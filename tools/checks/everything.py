@@ -25,7 +25,7 @@ CHECKS = (
 
 
 def find(root: Path) -> Iterator[str]:
-    """Find what any of the checks finds."""
+    """Find the problems that any of the checks finds."""
     for check in CHECKS:
         yield from check.find(root)
 

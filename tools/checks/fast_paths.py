@@ -15,7 +15,7 @@ PAGE = Path("docs/fast-paths.md")
 NOT_MEASURED = "not measured"
 NO_SWITCH = "no switch yet"
 NO_TEST = "no test yet"
-"""In place of what a row lacks, said plainly."""
+"""In place of the part that a row lacks, said plainly."""
 
 _CELLS = (
     "name", "what it does", "where", "figure", "switch", "fast way held by", "slow way held by",

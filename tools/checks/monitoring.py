@@ -51,7 +51,7 @@ class Family:
 
 
 def find(root: Path) -> Iterator[str]:
-    """Find what a rule, a dashboard or a case names and the code doesn't have."""
+    """Find names in a rule, a dashboard or a case that the code doesn't have."""
     if not (root / ALERTS).is_file():
         return
     families = families_of((root / METRICS).read_text())

@@ -65,7 +65,7 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def _paths(text: str, places: set[str]) -> Iterator[str]:
-    """Yield files by their suffix, folders by the slash at their end, and what a folder holds."""
+    """Yield files by their suffix, folders by the slash at their end, and paths inside folders."""
     yield from _FILE.findall(text)
     yield from _FOLDER.findall(text)
     for found in _INSIDE.finditer(text):

@@ -48,7 +48,7 @@ def root_of(subject: str) -> str | None:
 
 
 def rights(user: BrokerUser) -> tuple[set[str], set[str]]:
-    """Return the roots of what a login may receive and of what it may send.
+    """Return the roots of subjects that a login may receive from and send to.
 
     Who may acknowledge messages of a stream receives them from it.
     """

@@ -16,7 +16,7 @@ LONGEST = 3
 EVIDENCE = ("held by", "how", "rule")
 """Ends of the titles of columns that say where a statement comes from."""
 UNTESTED = "no test of its own"
-"""In place of tests, for what only people can look after."""
+"""In place of tests, for rules that only people can check."""
 
 _NUMBER = re.compile(r"^\| ([A-Z]\d{1,2}) \|")
 _CELLS = ("rule", "because", "held by")

@@ -108,7 +108,7 @@ def chosen(*, only: Sequence[str], is_short: bool) -> list[Proof]:
 
 
 def run(proof: Proof, command: Sequence[str], *, logs: Path, seconds: float) -> Outcome:
-    """Run one, for so many seconds at most; what it started ends with it."""
+    """Run one, for so many seconds at most; the processes that it started end with it."""
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{proof.name}.log"
     if missing := _missing(proof):
@@ -141,7 +141,7 @@ def _missing(proof: Proof) -> str:
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
-    """End a proof that hangs: it may put away what it started, such as servers."""
+    """End a proof that hangs: it may put away the things it started, such as servers."""
     if running.poll() is not None:
         return
     os.killpg(running.pid, signal.SIGTERM)
@@ -168,7 +168,7 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run what is asked for."""
+    """Run the proofs that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="those of up to two minutes")
     parser.add_argument("--only", default="", help="names, with commas")

@@ -49,7 +49,7 @@ def wanted(root: Path) -> dict[str, str]:
 
 
 def provide(engine: Engine, root: Path) -> list[Base]:
-    """Fetch what a checkout wants, or make stand-ins; the base of ours comes first.
+    """Fetch the images of a checkout, or make stand-ins; the base of ours comes first.
 
     Raises:
         NoBaseError: one can neither be fetched nor be made.
@@ -61,7 +61,7 @@ def provide(engine: Engine, root: Path) -> list[Base]:
 
 
 def _provide(engine: Engine, variable: str, image: str, *, base: str) -> Base:
-    """Return an image that is there, else fetch it; only what can't be fetched has a stand-in."""
+    """Return an image that is there, else fetch it; an image out of reach gets a stand-in."""
     if _has(engine, image):
         return Base(variable, image)
     try:

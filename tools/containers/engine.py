@@ -37,7 +37,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> str:
-    """Run a command and return what it printed.
+    """Run a command and return its output.
 
     Raises:
         CommandFailedError: it isn't there, ended with another code than 0, or was too slow.
@@ -70,7 +70,7 @@ def piped(
     timeout: float,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run two commands, the second of which reads what the first prints; end both in any case.
+    """Run two commands, the second of which reads the output of the first; end both in any case.
 
     Args:
         making: the first.

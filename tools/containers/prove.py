@@ -1,4 +1,4 @@
-"""Proves that Dockerfile and compose.yaml hold what they promise: ``make containers``.
+"""Prove the promises of Dockerfile and compose.yaml: ``make containers``.
 
 Takes the engine that runs here, or brings one up (root on Debian), builds every image, starts the
 stack and goes through `checks`. Where no engine can be had it says so and ends with 0, or with 1
@@ -32,13 +32,13 @@ def say(line: str) -> None:
 
 
 class Table:
-    """The parts of a proof: how long each took, and what it showed."""
+    """The parts of a proof: how long each took, and its result."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, float, str]] = []
 
     def add[T](self, name: str, part: Callable[[], T]) -> T:
-        """Do a part; its result is what it returns, if that is a text."""
+        """Do a part; its result is the text that it returns, if it does."""
         begun = time.monotonic()
         found = part()
         took = time.monotonic() - begun

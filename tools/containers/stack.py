@@ -41,7 +41,7 @@ class Container:
 
 
 class Stack:
-    """The stack, and what can be asked of it."""
+    """The stack of containers, and its requests and commands."""
 
     def __init__(self, engine: Engine, root: Path, scratch: Path, bases: Sequence[Base]) -> None:
         self._engine = engine
@@ -225,7 +225,7 @@ def _free_port() -> int:
 
 
 def quietly(stack: Stack) -> None:
-    """Remove the stack, whatever state it is in."""
+    """Remove the stack, in any state."""
     try:
         stack.remove()
     except (CommandFailedError, subprocess.SubprocessError) as error:

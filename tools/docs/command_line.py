@@ -45,7 +45,7 @@ def commands_table() -> str:
 
 
 def _package_of(called: str) -> str:
-    """Return what to install for a command that isn't in every installation."""
+    """Return the package to install for a command that isn't in every installation."""
     package = PACKAGES.get(called.split(maxsplit=1)[0])
     return f" Needs the package `{package}`." if package else ""
 
@@ -58,7 +58,7 @@ def exits_table() -> str:
 
 
 def _commands(command: Any, words: str) -> Iterator[tuple[str, str]]:
-    """Yield each command with its arguments, and what it does; groups are what they hold."""
+    """Yield each command with its arguments and its purpose; groups give way to their commands."""
     children = getattr(command, "commands", {})
     if words and (not children or command.invoke_without_command):
         yield _called(command, words), _first_paragraph(command.help or "")

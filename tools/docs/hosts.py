@@ -1,4 +1,4 @@
-"""Which service runs what a package of its own brings, by the group of its entry points."""
+"""Services that run the entry points of packages, by the group of the entry points."""
 
 import tomllib
 from pathlib import Path

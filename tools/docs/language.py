@@ -48,7 +48,7 @@ def _table(level: str) -> str:
 
 
 def _rows(level: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what works first, in the order of the declaration, then what has no effect."""
+    """Yield keys that work first, in the order of the declaration, then keys without effect."""
     keys = LEVELS[level].keys.items()
     for name, key in sorted(keys, key=lambda item: item[1].inert is not None):
         needed = ", needed" if key.is_required else ""
@@ -60,7 +60,7 @@ def _meaning(key: Key) -> str:
 
 
 def _value(schema: Schema) -> str:
-    """Say in words what a value looks like."""
+    """Describe the form of a value in words."""
     level, choices = level_of(schema), schema.get("anyOf")
     if level is not None:
         return f"mapping ({level})"

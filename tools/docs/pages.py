@@ -51,7 +51,7 @@ def write(root: Path, pages: dict[str, Callable[[Path], str]]) -> None:
 
 
 def stale(root: Path, pages: dict[str, Callable[[Path], str]]) -> list[str]:
-    """Return the pages that differ from what the code says."""
+    """Return the pages that differ from the ones that the code gives."""
     return [
         name
         for name, page in pages.items()

@@ -1,4 +1,4 @@
-"""Sorts the built wheels into what each image is made of.
+"""Sorts the built wheels into the parts of each image.
 
     parts.py WHEELS requirements.txt OUT
 
@@ -85,7 +85,7 @@ def images() -> list[Image]:
 
 
 def ours(wheels: Mapping[str, Path], package: str) -> set[str]:
-    """Return a package and what it requires of ours, without its extras.
+    """Return a package and the packages of ours that it requires, without its extras.
 
     Args:
         wheels: ours, by the name of the package.

@@ -23,7 +23,7 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 
 
 def strip(path: Path) -> int:
-    """Cut off what lies behind the last segment of a file; return the number of bytes.
+    """Cut off the bytes behind the last segment of a file; return their number.
 
     Files of another kind are left as they are.
     """

@@ -17,7 +17,7 @@ class NotReadyError(Exception):
 
 
 def git(root: Path, *words: str) -> str:
-    """Return what git says, without the end of its last line."""
+    """Return git's output, without the end of its last line."""
     done = subprocess.run(  # noqa: S603 -- constant words
         ["git", "-C", str(root), *words],  # noqa: S607 -- git of the path
         capture_output=True,
@@ -80,7 +80,7 @@ def source_of(root: Path) -> str:
 
 
 def notes_of(changelog: str, version: str) -> str:
-    """Return the part of the changelog about a version, else what is not released yet.
+    """Return the part of the changelog about a version, else the unreleased part.
 
     Raises:
         NotReadyError: it has neither.

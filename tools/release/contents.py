@@ -1,4 +1,4 @@
-"""A list of what something is made of (SBOM), in the CycloneDX format.
+"""A list of the parts of a package or image (SBOM), in the CycloneDX format.
 
 Components are our wheels and what requirements.txt pins for them, with the licence that a package
 names in its metadata. What the base image brings is not in it.
@@ -134,7 +134,7 @@ def _foreign(package: Pinned) -> Component:
 
 
 def _licences(package: str) -> list[License]:
-    """Return what a package says about its licence, an expression if it has one."""
+    """Return a package's own words about its licence, an expression if it has one."""
     try:
         said = metadata.metadata(package)
     except metadata.PackageNotFoundError:

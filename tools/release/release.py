@@ -1,4 +1,4 @@
-"""Makes what a release consists of, below ``dist``: ``make release``.
+"""Makes the files of a release, below ``dist``: ``make release``.
 
 Wheels of all packages, the pinned requirements, the source, the chart, lists of contents (SBOM) for
 the whole, for each image and for each package with a lock of its own, the images themselves where
@@ -96,14 +96,14 @@ def own_locks(root: Path) -> dict[str, Path]:
 
 
 def requirements(release: Release, built: list[Path]) -> None:
-    """Write what the wheels need at run time, pinned: the lock without developers' tools."""
+    """Write the requirements of the wheels at run time, pinned, without developers' tools."""
     lock = (release.root / _LOCK).read_text()
     entries = needed(lock, set(parts.by_package(built)))
     release.file("-requirements.txt").write_text("\n".join(entries) + "\n")
 
 
 def source(release: Release) -> None:
-    """Write what the commit holds."""
+    """Write the files of the commit."""
     tree = f"noetl-{release.version}/"
     written = release.file(".tar")
     git(release.root, "archive", f"--prefix={tree}", f"--output={written}", "HEAD")
@@ -169,7 +169,7 @@ def _list(release: Release, part: str, files: list[Path], locked: str, kind: Com
 
 
 def images(release: Release, engine: Engine, base: str) -> None:
-    """Build and save the images; write what they were built from."""
+    """Build and save the images; write down what they were built from."""
     labels = {
         "BASE": base,
         "VERSION": release.version,
