@@ -13,7 +13,7 @@ from placeholder_harness import PlaceholderStack
 
 @pytest.fixture
 def stopped_stack(tmp_path: Path) -> Iterator[PlaceholderStack]:
-    """A stack that has not been started; whatever the test starts is stopped after it."""
+    """A stack that has not been started; processes that the test starts are stopped after it."""
     stack = PlaceholderStack(tmp_path)
     try:
         yield stack

@@ -1,4 +1,4 @@
-"""The fixtures keep what they promise."""
+"""The fixtures keep their promises."""
 
 import asyncio
 

@@ -94,7 +94,7 @@ def broken(body: bytes, chance: random.Random) -> bytes:
 
 
 def event_seeds(execution_ids: list[int], log: list[JsonObject]) -> list[Json]:
-    """Return what real workers post, for executions that run and that have ended."""
+    """Return the posts of real workers, for executions that run and that have ended."""
     seeds: list[Json] = []
     for execution_id in execution_ids:
         for event in log:
@@ -251,7 +251,7 @@ async def dead_letters(nats_url: str) -> int:
 
 
 def fuzz(stack: Stack, *, cases: int, seed: int) -> list[str]:
-    """Throw the cases at a stack and return what is wrong afterwards."""
+    """Throw the cases at a stack and return the problems afterwards."""
     chance = random.Random(seed)
     problems: list[str] = []
     with stack.client() as client:

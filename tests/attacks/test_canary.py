@@ -46,7 +46,7 @@ def spellings(secret: str) -> list[str]:
 
 @dataclass
 class Canaries:
-    """The two secrets and what they are called by."""
+    """The two secrets and their names."""
 
     stored: str = field(default_factory=lambda: f"canary+{secrets.token_hex(12)}/x")
     paid: str = field(default_factory=lambda: f"payload+{secrets.token_hex(12)}/x")
@@ -232,7 +232,7 @@ def test_no_log_holds_it(stack: Stack, canaries: Canaries) -> None:
 
 
 def test_no_column_holds_it(stack: Stack, canaries: Canaries) -> None:
-    """Ciphertext is searched, too: it may not hold what it hides."""
+    """Ciphertext is searched, too: it may not hold its own plaintext."""
 
     async def search() -> tuple[dict[str, str], int]:
         found = {}
@@ -261,7 +261,7 @@ def test_no_column_holds_it(stack: Stack, canaries: Canaries) -> None:
 
 
 def test_no_stream_holds_it(stack: Stack, canaries: Canaries) -> None:
-    """Nor does a dead letter hold what came in a payload."""
+    """Nor does a dead letter hold the values of a payload."""
 
     async def search() -> tuple[dict[str, str], int]:
         found = {}
@@ -371,7 +371,7 @@ def test_the_failures_say_what_went_wrong(stack: Stack, canaries: Canaries) -> N
 
 
 def test_who_asks_for_it_gets_it(stack: Stack, canaries: Canaries) -> None:
-    """The search finds what is there: here it has to be."""
+    """The search finds secrets that are there: here they have to be."""
     with stack.client() as client:
         text = client.get("/api/credentials/canary_pg", params={"include_data": "true"}).text
         path = f"/api/keychain/{canaries.catalog_id}/canary_kept"

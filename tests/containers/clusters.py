@@ -136,7 +136,7 @@ def token_of(client: Client, account: str) -> str:
 
 
 def forget(client: Client) -> None:
-    """Delete what was made."""
+    """Delete the namespaces, volume and accounts."""
     for space in (NAMESPACE, JOBS):
         _unless_gone(client, Namespace, space)
     _unless_gone(client, PersistentVolume, VOLUME)

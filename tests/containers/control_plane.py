@@ -252,7 +252,7 @@ def control_plane(folder: Path, binaries: str, engine: Engine) -> Iterator[Contr
 
 
 def _clean(engine: Engine, folder: Path) -> None:
-    """Remove the containers of pods, and what the kubelet has mounted."""
+    """Remove the containers of pods, and the mounts of the kubelet."""
     left = engine.docker("ps", "--all", "--quiet", "--filter", "label=io.kubernetes.pod.name")
     if left.split():
         engine.docker("rm", "--force", *left.split(), timeout=300)

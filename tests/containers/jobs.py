@@ -199,7 +199,7 @@ def login_file(admin: dict[str, object], token: str, scratch: Path) -> Path:
 
 
 def prove(arguments: argparse.Namespace, scratch: Path) -> None:
-    """Go through all parts, and print what each has shown."""
+    """Go through all parts, and print the result of each."""
     with ExitStack() as stack:
         admin, plane = stack.enter_context(cluster(arguments, scratch))
         client = Client(config=KubeConfig.from_dict(admin), trust_env=False)

@@ -1,4 +1,4 @@
-"""Parts of a proof about containers, wherever they run; each returns what it has shown."""
+"""Parts of a proof about containers, wherever they run; each returns its result."""
 
 import os
 import signal

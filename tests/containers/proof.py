@@ -22,7 +22,7 @@ from world import World, say, show
 
 
 def prove(arguments: argparse.Namespace, scratch: Path) -> None:
-    """Go through all parts, and print what each has shown."""
+    """Go through all parts, and print the result of each."""
     with ExitStack() as stack:
         engine, address = stack.enter_context(engine_at(arguments.socket, scratch))
         make_image(engine, scratch)

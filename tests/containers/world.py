@@ -1,4 +1,4 @@
-"""A stack whose containers run somewhere, and what a proof asks of it."""
+"""A stack whose containers run somewhere, and a proof's requests to it."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ def expect(holds: object, what: str) -> None:
 
 
 def show(shown: Iterable[tuple[str, Callable[[], str]]], only: str) -> None:
-    """Go through parts whose name has one of some texts in it, and print what each has shown."""
+    """Go through parts whose name has one of some texts in it, and print the result of each."""
     for name, part in shown:
         if any(text in name for text in only.split(",")):
             say(f"{name}: {part()}")
@@ -76,7 +76,7 @@ class World:
         return number
 
     def result(self, number: int) -> JsonObject:
-        """Wait for the end of an execution, and return what the container's step has left."""
+        """Wait for the end of an execution, and return the result of the container's step."""
         status = finish(self.client, number, seconds=SECONDS, poll_seconds=0.2)
         log = events(self.client, number)
         expect(status == "COMPLETED", f"{number} ended as {status}: {log[-3:]}")

@@ -1,4 +1,4 @@
-"""Readers who type the commands of a page, one after the other."""
+"""Readers that type the commands of a page, one after the other."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _TERMINAL = "[ ! -f .terminal ] || . ./.terminal; export ID={id}; trap 'export -
 
 @dataclass(kw_only=True)
 class Reader:
-    """A reader who types the commands of a page, in a folder that has the repository's examples.
+    """A reader that types the commands of a page, in a folder with the repository's examples.
 
     Attributes:
         places: addresses, folders and times in the page, with what stands for them here.
@@ -50,7 +50,7 @@ class Reader:
         (self.folder / ".venv" / "bin").symlink_to(self.programs)
 
     def follow(self, page: list[Block]) -> dict[str, tuple[int, str]]:
-        """Do what a page says, and return exit codes and outputs by the blocks' places."""
+        """Do the commands of a page, and return exit codes and outputs by the blocks' places."""
         for block in page:
             self._take(block)
         return self.outputs

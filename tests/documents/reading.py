@@ -72,7 +72,7 @@ class Session:
             return execution
 
     def end_given(self) -> None:
-        """Cancel what is left of those; a page may have ended it already."""
+        """Cancel the executions that are left; a page may have ended one already."""
         with self.stack.client() as client:
             for execution in self.given:
                 client.post(f"/api/executions/{execution}/cancel", json={})
@@ -187,7 +187,7 @@ def _register(
 
 
 async def _prepare_broker(url: str) -> None:
-    """Create what the pages about tools use; the tools themselves create nothing."""
+    """Create the streams and buckets of the pages about tools; the tools create nothing."""
     client = await nats.connect(url)
     try:
         stream = client.jetstream()

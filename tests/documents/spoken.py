@@ -1,4 +1,4 @@
-"""Commands as they are read: whether the words mean something, without doing what they say."""
+"""Commands as they are read: whether the words mean something, without running them."""
 
 import importlib
 import os
@@ -39,7 +39,7 @@ _SERVICES = {"up": 99, "build": 99, "logs": 99, "down": 0, "run": 1, "exec": 1}
 
 
 def strangers(text: str) -> Iterator[str]:
-    """Yield what is wrong about the commands of a text.
+    """Yield the problems of the commands of a text.
 
     That is what the shell can't read, commands, options and values of ours that their parsers
     refuse, targets and scripts that aren't there or don't know an option, settings with values that
@@ -150,7 +150,7 @@ def _settings() -> dict[str, list[tuple[type[BaseSettings], str]]]:
 
 
 def _setting(name: str, value: str) -> Iterator[str]:
-    """Yield what a service says about a value of one of its settings."""
+    """Yield a service's problems with a value of one of its settings."""
     readers = _settings().get(name, [])
     if "$" in value or "…" in value or not readers:
         return
@@ -160,7 +160,7 @@ def _setting(name: str, value: str) -> Iterator[str]:
 
 
 def _problem_of(kind: type[BaseSettings], field: str, name: str, value: str) -> str:
-    """Return what a service says about one setting; nothing about those that are missing."""
+    """Return a service's problem with one setting; nothing about missing settings."""
     with patch.dict(os.environ, {name: value}, clear=True):
         try:
             kind()

@@ -1,4 +1,4 @@
-"""The contents of the site. `make docs` builds it; what can be seen without Sphinx is here."""
+"""The contents of the site, as far as they are seen without Sphinx; `make docs` builds it."""
 
 import runpy
 

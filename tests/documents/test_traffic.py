@@ -96,7 +96,7 @@ def _bounds(cell: str) -> Bounds:
 
 
 def expected(table: Table, kinds: list[str]) -> Table:
-    """Return what an execution of a quick step and of further ones comes to."""
+    """Return the counts expected of an execution of a quick step and of further ones."""
     columns = [0, *({"quick": 1, "longer": 2, "large": 3}[kind] for kind in kinds[1:])]
     return {
         key: [(sum(cells[one][0] for one in columns), sum(cells[one][1] for one in columns))]
@@ -105,7 +105,7 @@ def expected(table: Table, kinds: list[str]) -> Table:
 
 
 def differences(table: Table, kinds: list[str], found: Counter[str]) -> list[str]:
-    """Return what was counted and is not what a table says."""
+    """Return the counts that differ from a table."""
     wanted = expected(table, kinds)
     told = []
     for key in sorted({*wanted, *found}):
@@ -180,7 +180,7 @@ def undisturbed(table: Table, traffic: Traffic, kinds: list[str]) -> Counter[str
 
 
 def _settled(table: Table, played: Played) -> tuple[Counter[str], list[str]]:
-    """Return what an execution comes to, and how the table differs if it was disturbed.
+    """Return the counts of an execution, and how the table differs if it was disturbed.
 
     Raises:
         AssertionError: it was not, and all that is to be sent for it has been.

@@ -1,4 +1,4 @@
-"""The traffic of single executions: what a stack sends, writes and counts for them."""
+"""The traffic of single executions: messages, rows and counters of a stack for them."""
 
 import asyncio
 import re
@@ -143,7 +143,7 @@ class Traffic:
         return played
 
     def metrics(self) -> Counter[str]:
-        """Return what the services have counted, by metric."""
+        """Return the counters of the services, by metric."""
         services = self.stack.services()
         found: Counter[str] = Counter()
         for name, service in METRICS.items():
@@ -180,7 +180,7 @@ class Played:
         )
 
     def count(self) -> Count:
-        """Count what there is of it by now."""
+        """Count the traffic of it so far."""
         rows = asyncio.run(self._rows())
         own = [one for one in self.traffic.messages[self.begun :] if self._is_own(one, rows.ids)]
         found = Counter(rows.counts)

@@ -1,4 +1,4 @@
-"""Parts of documents made whole, so that they can be read as what they are part of."""
+"""Parts of documents, put into whole documents so that they can be read."""
 
 import textwrap
 
@@ -55,7 +55,7 @@ def _begin(block: Block) -> str:
 
 
 def problems_of(text: str, *, is_part: bool) -> list[Finding]:
-    """Return what is wrong or without effect in a document of a page."""
+    """Return the problems and keys without effect in a document of a page."""
     allowed = _ELSEWHERE if is_part else frozenset({"pool"})
     return [
         one

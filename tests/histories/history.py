@@ -1,4 +1,4 @@
-"""A recorded run: its playbook, the rows of its log, and what they amount to."""
+"""A recorded run: its playbook, the rows of its log, and the facts that these come to."""
 
 import json
 import re
@@ -106,7 +106,7 @@ def folded(rows: list[EventRow]) -> JsonObject:
 
 
 class Replay:
-    """Gives today's engine what once came from outside, and takes down what it decides."""
+    """Gives today's engine the recorded inputs, and takes down its decisions."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -160,7 +160,7 @@ class Replay:
         raise AssertionError("the engine keeps asking for rows")
 
     def read_origin(self, need: OriginNeed) -> None:
-        """Give what a restarted run asks for of its origin, which is in this folder too."""
+        """Give the rows that a restarted run needs of its origin, which is in this folder too."""
         rows = next(
             history.rows
             for history in map(read, sorted(FOLDER.glob("*.jsonl")))

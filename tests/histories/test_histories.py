@@ -1,4 +1,4 @@
-"""Recorded runs mean today what they meant when they were recorded.
+"""Recorded runs mean today the same as when they were recorded.
 
 ``tools/record_history`` adds one. A difference here is a decision someone has to write down: an
 upgrade in the middle of an execution would see it.

@@ -114,7 +114,7 @@ def prove(stack: Stack, package: str, versions: list[str]) -> bool:
 
 
 def prove_values(stack: Stack, version: str) -> bool:
-    """Compare what values of pandas are in a result; a missing one has to be refused by name."""
+    """Compare values of pandas with those of a result; a missing one has to be refused by name."""
     with stack.client() as client:
         client.timeout = httpx.Timeout(60)
         register(client, VALUES.format(version=version))
@@ -140,7 +140,7 @@ def prove_values(stack: Stack, version: str) -> bool:
 
 
 def main() -> None:
-    """Read what is wanted, and prove it."""
+    """Read the options, and prove it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--package", default="pandas")
     parser.add_argument("--versions", nargs=2, default=["2.3.3", "2.2.3"])

@@ -142,7 +142,7 @@ def firing(client: httpx.Client) -> set[str]:
 
 
 def main() -> int:
-    """Prove it, and say what was seen."""
+    """Prove it, and print the observations."""
     folder = Path(tempfile.mkdtemp(prefix="noetl-prometheus-"))
     try:
         with running_stack() as stack, prometheus(stack, folder) as client:

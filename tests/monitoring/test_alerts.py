@@ -14,7 +14,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def judged(folder: Path, known: Mapping[str, Case]) -> str:
-    """Return what is wrong with cases, nothing if all is well."""
+    """Return the problems of cases, nothing if all is well."""
     done = run("test", "rules", *map(str, write_tests(folder, known)))
     return "" if done.returncode == 0 else done.stdout + done.stderr
 

@@ -127,7 +127,7 @@ class Traffic:
     troubles: list[str] = field(default_factory=list)
 
     def start(self, name: str = "hello") -> int:
-        """Start an execution; whoever answers has it."""
+        """Start an execution; the server that answers has it."""
         answer = self.address.post("/api/execute", {"path": f"{self.path}/{name}"})
         answer.raise_for_status()
         number = int(answer.json()["execution_id"])
@@ -153,7 +153,7 @@ class Traffic:
         self.address.post("/api/events", event).raise_for_status()
 
     def finish(self, number: int) -> str:
-        """Wait for the end of an execution, whoever has it, and return its status."""
+        """Wait for the end of an execution, on either server, and return its status."""
 
         def ended() -> str | None:
             status: str = self.address.get(f"/api/executions/{number}/status").json()["status"]

@@ -1,4 +1,4 @@
-"""Edges of one stack, a process for each, forked when most of what a start costs is done.
+"""Edges of one stack, a process for each, forked after the most expensive part of a start.
 
 It is run with the port and the NOETL_LEGACY_ROUTES of each, and serves until SIGTERM, or
 until one of them has ended by itself.
@@ -17,7 +17,7 @@ _ENDS = {signal.SIGTERM, signal.SIGCHLD}
 
 
 def main() -> int:
-    """Serve until SIGTERM, then end what is under way; return 1 if an edge ended before."""
+    """Serve until SIGTERM, then end the requests under way; return 1 if an edge ended before."""
     ports, routes = sys.argv[1::2], sys.argv[2::2]
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     edges = [_started(int(port), listed) for port, listed in zip(ports, routes, strict=True)]

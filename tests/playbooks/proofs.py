@@ -22,7 +22,7 @@ class Run:
     hosts: MockHosts
 
     def data(self, step: str, task: str | None = None) -> Json:
-        """Return what a step gave last; of a pipeline, what one of its tasks gave."""
+        """Return the last result of a step; of a pipeline, that of one of its tasks."""
         data = self.results(step)[-1].get("data")
         return data if task is None else data[task]
 

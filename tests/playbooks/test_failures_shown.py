@@ -23,7 +23,7 @@ HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {{name: {0}, path: fa
 
 @dataclass(frozen=True)
 class Case:
-    """A playbook below its head, and what is said of its failure."""
+    """A playbook below its head, and the messages about its failure."""
 
     text: str
     kind: str
@@ -156,7 +156,7 @@ def test_everybody_tells_the_first_cause(
 
 @pytest.fixture
 def calls() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An address, and the bodies of what was sent to it."""
+    """An address, and the bodies that were sent to it."""
     bodies: list[dict[str, Any]] = []
 
     def answer(request: Request) -> Response:

@@ -99,7 +99,7 @@ def rows(count: int) -> list[JsonObject]:
 
 
 def fetched(stack: Stack, query: str, *values: Any) -> list[asyncpg.Record]:
-    """Return what the database of a stack answers."""
+    """Return the answer of a stack's database."""
 
     async def ask() -> list[asyncpg.Record]:
         connection = await asyncpg.connect(stack.dsn())
@@ -140,7 +140,7 @@ def results(stack: Stack, execution_id: int, step: str) -> list[Any]:
 
 
 def check_rows(stack: Stack, execution_id: int, expected: list[JsonObject]) -> None:
-    """Check that each row was worked on once, and what its templates have seen."""
+    """Check that each row was worked on once, and the values that its templates have seen."""
     found = results(stack, execution_id, "each")
     assert len(found) == len(expected)
     found.sort(key=lambda one: one["same"]["row"]["id"])
@@ -228,7 +228,7 @@ def test_scripts_see_the_payload_and_its_secrets_are_masked(transport_stack: Sta
 
 
 def test_a_worker_of_others_is_given_whole_contexts(nats_stack: Stack) -> None:
-    """Claim and read of a command are what they were before the log had short ones."""
+    """Claim and read of a command are as they were before the log had short contexts."""
     with nats_stack.client() as client:
         names(client, nats_stack)
         path = register(client, PARALLEL)["path"]
@@ -261,7 +261,7 @@ def test_a_worker_of_others_is_given_whole_contexts(nats_stack: Stack) -> None:
 
 
 def test_a_killed_orchestrator_goes_on_from_the_log() -> None:
-    """6,000 rows; what is read from the log again is each row once, with the right element."""
+    """6,000 rows; rows read from the log again come once each, with the right element."""
     with running_stack() as stack, stack.client() as client:
         names(client, stack)
         path = register(client, PARALLEL)["path"]

@@ -35,7 +35,7 @@ def error_of(client: Client, execution: int) -> str:
 
 
 def data_of(client: Client, execution: int, step: str) -> Any:
-    """Return what a step gave last."""
+    """Return the last result of a step."""
     done = [
         event
         for event in events(client, execution)

@@ -81,7 +81,7 @@ def problem(text: str) -> None:
 
 @contextmanager
 def loaded(load: Load) -> Iterator[None]:
-    """Keep the load up during the block; then wait until what was started has ended."""
+    """Keep the load up during the block; then wait until all started executions have ended."""
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -118,7 +118,7 @@ def roll(fleet: Fleet, load: Load, *, is_edge_abrupt: bool = False) -> None:
 
 
 def tell(load: Load, fleet: Fleet, began: float) -> Findings:
-    """Print the figures, and look at every log; return what was found there."""
+    """Print the figures, and look at every log; return the findings there."""
     print(f"  requests: {load.counts.total()} {dict(load.counts)}")
     slowest = {what: f"{seconds:.2f} s" for what, seconds in load.slowest.items()}
     print(f"  failed: {len(load.failed)}; slowest: {slowest}")
@@ -334,7 +334,7 @@ def reshard_under_kills(fleet: Fleet, new: Database) -> int:
 
 
 def check_shards(fleet: Fleet, ids: Mapping[int, str]) -> None:
-    """Look at the logs of both shards, and for what is on the wrong one."""
+    """Look at the logs of both shards, and for rows on the wrong one."""
     for shard, database in enumerate(fleet.shards):
         here = [one for one in ids if shard_for(one, shard_count=2) == shard]
         held = database.run("SELECT DISTINCT execution_id FROM noetl.event").splitlines()

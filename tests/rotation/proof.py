@@ -147,7 +147,7 @@ async def _ended(client: httpx.AsyncClient, execution_id: int) -> str:
 
 
 def main() -> int:
-    """Run, print what was found, and return 0 when nothing was lost."""
+    """Run, print the results, and return 0 when nothing was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=45.0)
     parser.add_argument("--every", type=float, default=4.0, help="seconds between two changes")

@@ -79,7 +79,7 @@ class Uses:
         self._executions = executions
 
     async def at_once(self, many: int) -> tuple[Counter[str], float]:
-        """Use it many times at once; return what was answered, and the slowest in seconds."""
+        """Use it many times at once; return the answers, and the slowest in seconds."""
         key = self._stack.admin_key()
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with AsyncExitStack() as opened:
@@ -111,7 +111,7 @@ class Uses:
 
 
 async def run(uses: Uses, issuer: Issuer, *, many: int, rounds: int) -> bool:
-    """Use tokens, print what came of it, and return whether it is right."""
+    """Use tokens, print the results, and return whether they are right."""
     right = True
     ends = 0.0
     for number in range(rounds + 1):

@@ -219,7 +219,7 @@ async def virtual(schedules: int, minutes: int) -> int:
 
 
 async def pause_all(stack: Stack) -> None:
-    """Keep schedules from further times; what was decided is still settled."""
+    """Keep schedules from further times; decided times are still settled."""
     connection = await asyncpg.connect(stack.dsn())
     await connection.execute("UPDATE noetl.schedule SET paused_at = now(), lease = NULL")
     await connection.execute("UPDATE noetl.schedule SET look_at = '2040-01-01'")
@@ -227,7 +227,7 @@ async def pause_all(stack: Stack) -> None:
 
 
 async def judged(stack: Stack, path: str, end: datetime, *, expected: int) -> int:
-    """Compare firings and logs with what is expected; return the number of problems."""
+    """Compare firings and logs with the expected ones; return the number of problems."""
     connection = await asyncpg.connect(stack.dsn())
     rows = await connection.fetch(FIRINGS, path, end)
     logs = await connection.fetchrow(STARTED, path, end)
@@ -350,7 +350,7 @@ def firings(stack: Stack) -> int:
 
 
 def main() -> int:
-    """Run the parts and print what was found."""
+    """Run the parts and print the findings."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -36,7 +36,7 @@ spec:
 
 
 def run(stack: Stack, *arguments: str, code: int = 0) -> str:
-    """Run a command on a stack and return what it prints."""
+    """Run a command on a stack and return its output."""
     done = CliRunner().invoke(app, [*arguments, "--server-url", stack.url])
     assert done.exit_code == code, done.output
     return done.stdout
@@ -149,7 +149,7 @@ def started(stack: Stack) -> list[dict[str, Json]]:
 
 
 def workload_of(client: httpx.Client, execution_id: str) -> dict[str, Json]:
-    """Return what an execution was started with."""
+    """Return the workload of an execution."""
     answer = client.get(f"/api/executions/{execution_id}/events?event_type=playbook_started")
     answer.raise_for_status()
     (event,) = answer.json()["events"]

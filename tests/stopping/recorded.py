@@ -56,7 +56,7 @@ class Found:
         return once and in_time and set(self.statuses) == {"COMPLETED"}
 
     def line(self) -> str:
-        """Return what is printed of it."""
+        """Return the printed line about it."""
         twice = sum(count > 1 for count in self.runs.values())
         return (
             f"{self.kills} kills: {dict(self.statuses)}, tools run twice: {twice}, "

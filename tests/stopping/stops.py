@@ -110,7 +110,7 @@ def _arguments(process: Path) -> bytes:
 
 @dataclass
 class World:
-    """A stack with what can be seen of its tools' work."""
+    """A stack with the traces of its tools' work that are seen from outside."""
 
     worker_port: int
     client: httpx.AsyncClient
@@ -230,7 +230,7 @@ class Times:
     seconds: list[float] = field(default_factory=list)
 
     def line(self, tool: str) -> str:
-        """Return what is printed of it."""
+        """Return the printed line about it."""
         ordered = sorted(self.seconds)
         middle, last = statistics.median(ordered), ordered[math.ceil(len(ordered) * 0.95) - 1]
         return f"{tool:9} {len(ordered):4} {middle:8.3f} {last:8.3f} {ordered[-1]:8.3f}"

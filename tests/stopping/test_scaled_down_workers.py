@@ -1,4 +1,4 @@
-"""A stopping worker ends what it can, and gives the rest back without harm."""
+"""A stopping worker ends the commands it can, and gives the rest back without harm."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""A cancel stops what a tool is doing, on its server and with its children."""
+"""A cancel stops the work of a tool, on its server and with its children."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Which of PostgreSQL's programs is taken, and what is said when none suits."""
+"""The choice among PostgreSQL's programs, and the error when none suits."""
 
 from pathlib import Path
 

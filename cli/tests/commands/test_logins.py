@@ -1,4 +1,4 @@
-"""`nats-users`: what it prints is a configuration that nats-server takes."""
+"""`nats-users`: its output is a configuration that nats-server takes."""
 
 import os
 import subprocess

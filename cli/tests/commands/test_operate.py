@@ -1,4 +1,4 @@
-"""Operator commands and entry points: what they say without a stack, and to one."""
+"""Operator commands and entry points: their answers without a stack, and with one."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Commands of packages of their own, and what is said where one isn't installed."""
+"""Commands of packages of their own, and the error where one isn't installed."""
 
 from collections.abc import Callable
 from typing import Any

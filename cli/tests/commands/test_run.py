@@ -1,4 +1,4 @@
-"""`run`: what it asks of the edge, what it prints, how it exits."""
+"""`run`: its requests to the edge, its output, its exit codes."""
 
 import asyncio
 import json

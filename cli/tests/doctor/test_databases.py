@@ -53,7 +53,7 @@ class Patient:
             return Roll()
 
     async def codes(self) -> list[str]:
-        """Codes of what is found, but that this release knows another schema."""
+        """Return the codes of the findings, but that this release knows another schema."""
         findings, _ = await self.look()
         return [one.code for one in findings if one.code != "schema_ahead"]
 

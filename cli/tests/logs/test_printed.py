@@ -1,4 +1,4 @@
-"""`logs EXECUTION --output`: what steps have printed, asked of a server."""
+"""`logs EXECUTION --output`: the output of steps, asked of a server."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Both clients over real HTTP: what they send, repeat, read and raise."""
+"""Both clients over real HTTP: their requests, retries, answers and errors."""
 
 import json
 import threading

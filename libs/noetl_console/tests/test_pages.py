@@ -30,7 +30,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 class Scripted:
-    """Answers of the API by path; remembers what was asked."""
+    """Answers of the API by path; remembers the requests."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers: dict[str, Any] = answers

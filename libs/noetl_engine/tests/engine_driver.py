@@ -379,7 +379,7 @@ class Run:
         return self
 
     def work_all(self, *, data: Any = None, fails: Any = (), fast: bool = True) -> "Run":
-        """Run whatever is open, in order of issue."""
+        """Run all open commands, in order of issue."""
         while self.open:
             command = self.open[0]
             label = self.label(command)

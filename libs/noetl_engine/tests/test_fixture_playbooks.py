@@ -44,7 +44,7 @@ def test_a_fixture_writes_as_many_rows_as_the_contract_says(name: str) -> None:
     "path", sorted(PLAYBOOKS.rglob("*.yaml")) if PLAYBOOKS.exists() else [], ids=lambda p: p.stem
 )
 def test_every_fixture_comes_to_one_end(path: Path) -> None:
-    """Whatever the tools answer; with empty data some guards can't be evaluated."""
+    """With any answers of the tools; with empty data some guards can't be evaluated."""
     run = Run(parse_playbook(path.read_text())).start()
     for _ in range(500):
         if not run.open:

@@ -147,7 +147,7 @@ def _is_value_instead_of_text(difference: Difference) -> bool:
 
 
 def _textual(value: object) -> object:  # noqa: PLR0911 - one return per type
-    """Numbers as texts, and what JSON has no number for as null: the server's retry does so."""
+    """Numbers as texts, and numbers that JSON lacks as null: the server's retry does so."""
     match value:
         case bool() | None:
             return value

@@ -21,7 +21,7 @@ class OracleError(Exception):
 
 
 class OracleGapError(Exception):
-    """The binding can't show what the original server would do."""
+    """The binding can't show the original server's result."""
 
 
 class GapError(Exception):

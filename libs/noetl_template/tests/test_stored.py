@@ -1,4 +1,4 @@
-"""Values that are kept elsewhere: what templates see of them before and after they are fetched."""
+"""Values that are kept elsewhere, as templates see them before and after they are fetched."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""fakesnow as a child process, and a toolbox with the tool: what the tests here share."""
+"""fakesnow as a child process, and a toolbox with the tool, for all tests here."""
 
 import json
 import os
@@ -70,7 +70,7 @@ class Fakesnow:
         return f"http://127.0.0.1:{self.port}"
 
     def seen(self, path: str = "/queries/v1/query-request") -> list[dict[str, Any]]:
-        """Return what was asked at a path, in order."""
+        """Return the requests to a path, in order."""
         found = self.client.get(f"{self.address}/seen").json()
         return [one for one in found if one["path"] == path]
 

@@ -20,7 +20,7 @@ PROGRAM = "#!{python}\nfrom noetl.main import main\n\nmain()\n"
 
 
 def environment(name: str, lock: Path) -> Path:
-    """Return the interpreter of an environment with what a lock names; made when that changed."""
+    """Return the interpreter of an environment with a lock's packages; made anew for a new lock."""
     folder = PLACE / name
     python = folder / "bin" / "python"
     stamp = folder / ".lock"

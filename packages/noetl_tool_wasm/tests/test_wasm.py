@@ -1,4 +1,4 @@
-"""Plug-ins in a real runtime: what they may do, and how those end that may not."""
+"""Plug-ins in a real runtime: their rights, and the ends of those that exceed them."""
 
 import asyncio
 import base64

@@ -82,7 +82,7 @@ def module(body: str, *, host: str = HOST, data: str = "", later_alloc: str = ""
 
 
 def says(answer: str, *, before: str = "") -> str:
-    """Return a module that gives this answer, whatever it is asked."""
+    """Return a module that gives this answer to every call."""
     given = f"{before} (call $packed (i32.const 16) (i32.const {len(answer)}))"
     return module(given, data=answer)
 

@@ -43,7 +43,7 @@ def test_secrets_are_known_by_their_look(text: str, hidden: bool) -> None:  # no
 
 @pytest.mark.parametrize("before", [0, 1, 65_500, 65_530, 65_536, 131_060, 200_000])
 def test_a_secret_is_known_anywhere_in_a_long_text(before: int) -> None:
-    """Long texts are looked at in pieces; what lies across a border counts too."""
+    """Long texts are looked at in pieces; secrets across a border count too."""
     filler = "task-abcdefghijklmnop xoxo "
     lead = (filler * (before // len(filler) + 1))[:before]
     tail = filler * 3000

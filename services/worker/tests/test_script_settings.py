@@ -1,4 +1,4 @@
-"""Settings of what scripts may reach."""
+"""Settings of the paths and ports that scripts may reach."""
 
 import pytest
 from noetl_worker.settings import Settings

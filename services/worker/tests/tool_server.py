@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as a test says, and remembers what it was asked."""
+"""A real HTTP server that answers as a test says, and remembers its requests."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A host that answers with what it was asked, so that a test sees what a tool has sent."""
+"""A host that answers with its requests, so that a test sees those of a tool."""
 
 from noetl_testkit.web import Request, Response
 

@@ -121,7 +121,7 @@ async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
 
 
 async def _prepare_broker(stack: Stack) -> None:
-    """Create what the nats tools use; the tools themselves create nothing."""
+    """Create the streams and buckets of the nats tools; the tools themselves create nothing."""
     client = await nats.connect(stack.values()["NOETL_NATS_URL"])
     try:
         stream = client.jetstream()

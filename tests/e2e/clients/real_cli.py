@@ -1,4 +1,4 @@
-"""The real command line as a child process: what it is given, what it says."""
+"""The real command line as a child process: its arguments and its output."""
 
 import json
 import re
@@ -70,7 +70,7 @@ class Cli:
     """Where the paths of playbooks begin, so that tests don't meet."""
 
     def __call__(self, *arguments: str, code: int = 0, said: str = "", answer: str = "") -> str:
-        """Run a command that must end with the code and say the words; return what it printed.
+        """Run a command that must end with the code and say the words; return its output.
 
         A success says them on stdout. So does nothing that was refused, even where the code is 0,
         so stderr is returned when nothing is on stdout.
@@ -102,7 +102,7 @@ class Cli:
         return out, err
 
     def json(self, *arguments: str) -> Json:
-        """Run a command and return what it printed as JSON."""
+        """Run a command and return its output as JSON."""
         return json.loads(self.ended(*arguments)[0])
 
     def start(self, path: str, *arguments: str) -> str:

@@ -151,7 +151,7 @@ async def _messages(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, Any]]
 
 
 async def _until_result(told: AsyncIterator[tuple[str, Any]]) -> tuple[Any, list[str]]:
-    """Return the parameters of the next result, and the names of what came before it."""
+    """Return the parameters of the next result, and the names of the messages before it."""
     before = []
     async for name, body in told:
         if name == "playbook/result":
@@ -213,7 +213,7 @@ async def test_a_page_logs_in_starts_and_gets_what_it_missed(stack: Stack) -> No
 
 
 async def test_a_page_that_reads_its_answer_late_loses_no_result(stack: Stack) -> None:
-    """As the real page: what comes for a request that it does not know yet, it drops."""
+    """As the real page: it drops messages about a request that it does not know yet."""
     async with Page(stack, KEYS[Role.OPERATOR]) as page, page.listening() as told:
         for _ in range(5):
             request_id = (await page.start("tests/gateway/plain", word="quick"))["requestId"]

@@ -1,4 +1,4 @@
-"""The Python client on a whole stack: what its page shows, and what only a real edge can."""
+"""The Python client on a whole stack: the examples of its page, and answers of a real edge."""
 
 import re
 from pathlib import Path

@@ -297,7 +297,7 @@ def test_ehdb_queries(cli: Cli) -> None:
 
 
 def test_contexts_and_login(plain: Cli) -> None:
-    """The edge plays no gateway, but `context init` can read what it serves."""
+    """The edge plays no gateway, but `context init` can read its answers."""
     path = replace(plain, options=("--server-url", plain.stack.url)).register(QUICK, "context")
     init = ("context", "init", "ours", "--from-gateway", plain.stack.url, "--yes")
     plain(*init, "--set-current", said="Context 'ours' written.")

@@ -18,7 +18,7 @@ type Shape = Mapping[str, object]
 
 
 def double(digits: str) -> int:
-    """Read an integer as JavaScript does; what is beyond 2^53 loses digits."""
+    """Read an integer as JavaScript does; one beyond 2^53 loses digits."""
     return int(float(digits))
 
 
@@ -157,7 +157,7 @@ def until(ask: Callable[[], Json], is_good: Callable[[Json], bool]) -> Json:
 
 
 def check(body: Mapping[str, Json], shape: Shape) -> None:
-    """Compare names and types: a type, a tuple of types, or a shape of what lies below."""
+    """Compare names and types: a type, a tuple of types, or a shape of the levels below."""
     for name, wanted in shape.items():
         assert name in body, (name, sorted(body))
         value = body[name]
@@ -170,7 +170,7 @@ def check(body: Mapping[str, Json], shape: Shape) -> None:
 
 
 def shown_text(detail: Mapping[str, Json]) -> str | None:
-    """Find what the result card shows: in the result, then in the events, newest first."""
+    """Find the text of the result card: in the result, then in the events, newest first."""
     places = [detail["result"]]
     for key in ("result", "context"):
         places += [event[key] for event in detail["events"]]

@@ -25,7 +25,7 @@ NOT_HERE = {
 
 
 class Watched:
-    """A page with what went wrong on it."""
+    """A page with its errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page

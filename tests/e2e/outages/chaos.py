@@ -68,7 +68,7 @@ def playbook() -> str:
 
 @dataclass
 class Load:
-    """Starts at a steady rate; what was accepted and what was refused."""
+    """Starts at a steady rate; the accepted ones and the refused ones."""
 
     url: str
     rate: float
@@ -145,7 +145,7 @@ def freeze(pid: int, *, seconds: float) -> None:
 
 
 def strike(stack: Stack, target: str, *, freeze_seconds: float) -> str:
-    """Do to the system what the target names and return what was done."""
+    """Do the harm that the target names and return its description."""
     if target == "pg-backends":
         hits = end_sessions(stack.dsn(), seconds=freeze_seconds)
         return f"ended {hits} database sessions"
@@ -184,7 +184,7 @@ async def unfinished(dsn: str) -> int | None:
 
 
 async def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the kills, print what was found, and return the exit code.
+    """Run the kills, print the findings, and return the exit code.
 
     Args:
         arguments: of the command line; None for those of this process.

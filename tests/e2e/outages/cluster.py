@@ -96,7 +96,7 @@ class Leaders:
 
 @dataclass
 class Cluster:
-    """The servers, and what can be asked of them together."""
+    """The servers, and requests to them together."""
 
     nodes: list[Node]
 

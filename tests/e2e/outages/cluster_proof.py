@@ -122,7 +122,7 @@ def victim(cluster: Cluster, target: str) -> Node | None:
 
 
 async def strike(cluster: Cluster, load: Load, target: str) -> Round:
-    """Kill a node, wait for what follows, bring it back."""
+    """Kill a node, wait for the new leaders, bring it back."""
     node = await asyncio.to_thread(
         wait_for, lambda: victim(cluster, target), what=f"{target} has a leader"
     )
@@ -174,7 +174,7 @@ async def unfinished(dsn: str) -> int:
 
 
 async def problems_of(dsn: str, load: Load) -> tuple[list[str], str]:
-    """Return what is wrong with the log, and a line about what it holds."""
+    """Return the problems of the log, and a line about its content."""
     connection = await asyncpg.connect(dsn)
     try:
         rows = await connection.fetch(

@@ -216,7 +216,7 @@ def shards_of(stack: Stack) -> list[str]:
 
 
 async def ids_of(stack: Stack) -> dict[str, set[int]]:
-    """Return all ids that were given, by what they name."""
+    """Return all ids that were given, by the kind of thing."""
     found: dict[str, set[int]] = {"execution": set(), "event": set()}
     for dsn in shards_of(stack):
         connection = await asyncpg.connect(dsn)
@@ -231,7 +231,7 @@ async def ids_of(stack: Stack) -> dict[str, set[int]]:
 
 
 async def standing(stack: Stack) -> dict[str, int]:
-    """Return what waits in queues and tables, and the number of dead letters."""
+    """Return the messages and rows that wait, and the number of dead letters."""
     shown: dict[str, int] = {}
     client = await nats.connect(stack.values()["NOETL_NATS_URL"])
     try:

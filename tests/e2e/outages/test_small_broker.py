@@ -1,4 +1,4 @@
-"""A stack on a broker that takes 64 KB a message: what is larger goes in parts (W13)."""
+"""A stack on a broker that takes 64 KB a message: larger ones go in parts (W13)."""
 
 from collections.abc import Iterator
 from dataclasses import replace

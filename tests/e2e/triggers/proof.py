@@ -1,4 +1,4 @@
-"""Each message starts exactly one execution, whatever is killed: `make triggers`.
+"""Each message starts exactly one execution, through all kills: `make triggers`.
 
 It prints the table of docs/triggers.md.
 """
@@ -167,7 +167,7 @@ HEAD = (
 
 @dataclass
 class Proof:
-    """Messages of one source, and what is killed meanwhile."""
+    """Messages of one source, and the kills meanwhile."""
 
     stack: Stack
     source: Source

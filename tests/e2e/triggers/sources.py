@@ -27,7 +27,7 @@ class Source(Protocol):
 
     kind: str
     can_restart: bool
-    """Whether it keeps what it stored when it is killed."""
+    """Whether it keeps its stored messages when it is killed."""
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a subscription that reads it."""

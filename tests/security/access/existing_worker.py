@@ -49,7 +49,7 @@ class ExistingWorker:
         return self.call("POST", f"/api/commands/{self.event_id}/claim", body).status_code
 
     def report(self) -> list[int]:
-        """Post what a run posts."""
+        """Post the events of a run."""
         command_id = f"{self.execution_id}:start:{self.event_id}"
         result = {"status": "success", "context": {"status": "success", "data": {"n": 1}}}
         shapes: list[tuple[str, str, dict[str, Any]]] = [

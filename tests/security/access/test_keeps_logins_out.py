@@ -1,4 +1,4 @@
-"""Unknown logins without end, from the address that everybody has behind a proxy."""
+"""Unknown logins without end, from the address that all clients have behind a proxy."""
 
 import contextlib
 import secrets
@@ -63,7 +63,7 @@ def test_a_new_login_is_let_in_while_keys_are_guessed(asking_stack: Stack) -> No
 
 
 def until_limited(statuses: Iterable[int]) -> list[int]:
-    """Return what comes up to the first 429, or all."""
+    """Return the answers up to the first 429, or all."""
     found: list[int] = []
     for status in statuses:
         found.append(status)

@@ -1,4 +1,4 @@
-"""The real command line: with a key it works, without one it says what is missing."""
+"""The real command line: with a key it works, without one it names the missing key."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An author registers documents where he has nothing to say, or looks at what is there.
+"""An author registers documents where he has no rights, or reads the ones there.
 
 A document below `system/` runs on the pool that holds the internal token.
 """

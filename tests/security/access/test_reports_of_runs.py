@@ -1,4 +1,4 @@
-"""A run that is reported with one call: what counts, and what other callers can't report."""
+"""A run that is reported with one call counts once, and reports on its own command only."""
 
 from typing import Any
 

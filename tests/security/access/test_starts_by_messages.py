@@ -43,7 +43,7 @@ def playbook(path: str, code: str = "result = 1", **more: Any) -> dict[str, Any]
 
 
 def caller_of(path: str, own: str) -> dict[str, Any]:
-    """Return a playbook whose result says what its step could start."""
+    """Return a playbook whose result names the playbooks that its step could start."""
     return playbook(path, CODE.replace("OWN", json.dumps(own)), result="{{ start }}")
 
 
@@ -110,7 +110,7 @@ class Teams:
         return int(answer.json()["execution_id"])
 
     def reach(self, execution_id: int) -> Any:
-        """Return what the step of an execution could start."""
+        """Return the playbooks that the step of an execution could start."""
         finish(self.admin, execution_id)
         return self.admin.get(f"/api/executions/{execution_id}").json()["result"]
 

@@ -17,7 +17,7 @@ workflow:
 
 
 def stored(stack: Stack) -> Iterator[bytes]:
-    """Return what the files below the broker's folder hold."""
+    """Return the content of the files below the broker's folder."""
     for path in (stack.data / "nats").rglob("*"):
         if path.is_file():
             yield path.read_bytes()

@@ -14,7 +14,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for
 
 
 def connect(stack: Stack, *, room: int | None = None) -> socket.socket:
-    """Open a connection to the edge; ``room`` bounds what the kernel keeps for us."""
+    """Open a connection to the edge; ``room`` bounds the kernel's buffer for us."""
     client = socket.socket()
     if room is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
@@ -32,7 +32,7 @@ def ask(stack: Stack, sent: bytes) -> bytes:
 
 
 def rest(client: socket.socket) -> bytes:
-    """Return what still comes; the edge has to close the connection in time."""
+    """Return the bytes that still come; the edge has to close the connection in time."""
     received = b""
     client.settimeout(PATIENCE_SECONDS)
     with contextlib.suppress(ConnectionResetError):

@@ -208,7 +208,7 @@ def _places(value: Json) -> Iterator[tuple[Json, Json]]:
 
 
 async def fuzz(stack: Stack, *, cases: int, seed: int) -> Found:
-    """Send random requests and return what was answered.
+    """Send random requests and return the answers.
 
     Raises:
         AssertionError: a request that reached a route was not decided on, or the edge is gone.

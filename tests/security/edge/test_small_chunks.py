@@ -1,4 +1,4 @@
-"""Bodies in chunks of a byte, and what is sent on after a refusal."""
+"""Bodies in chunks of a byte, and bytes sent on after a refusal."""
 
 import contextlib
 import threading

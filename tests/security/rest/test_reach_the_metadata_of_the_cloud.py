@@ -29,7 +29,7 @@ TOOLS = {
 
 
 def run(stack: Stack, name: str, tool: str) -> str:
-    """Run a tool and return what the log says of it."""
+    """Run a tool and return the text of its events."""
     with stack.client() as client:
         register(client, PLAYBOOK.format(name=name, tool=tool))
         execution_id = execute(client, f"attack/egress_{name}")

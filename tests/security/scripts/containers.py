@@ -48,7 +48,7 @@ class Container:
         }
 
     def why_not(self) -> str:
-        """Return what keeps this machine from making one; empty if nothing does."""
+        """Return the hindrance to making one on this machine; empty if there is none."""
         probe = (
             "import os, noetl_worker.app\n"
             "try: os.mkdir('/var/tmp/probe')\n"

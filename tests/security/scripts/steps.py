@@ -1,4 +1,4 @@
-"""Runs one attacking step and returns what it has seen."""
+"""Runs one attacking step and returns its observations."""
 
 import textwrap
 from typing import Any

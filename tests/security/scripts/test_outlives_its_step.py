@@ -134,7 +134,7 @@ result = sorted(limits.values())
 
 @pytest.mark.skipif(not can_filter(), reason="the kernel has no filters")
 async def test_nothing_is_left_where_its_parents_were_to_be_blind() -> None:
-    """Without open files they could not look for what a script leaves behind."""
+    """Without open files they could not look for a script's leftovers."""
     mark = f"99.{os.getpid()}"
     async with open_pool(ScriptBox()) as pool:
         try:

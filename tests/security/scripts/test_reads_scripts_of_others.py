@@ -84,7 +84,7 @@ class Others:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run it around the attack; what it has then must be its own."""
+        """Run it around the attack; its files must be its own afterwards."""
         port = free_port()
         with self.stack.client() as client:
             victim = python_step("others/work", _VICTIM, port=port, patience=PATIENCE_SECONDS)
@@ -108,7 +108,7 @@ class Others:
             return finish(client, execution), execution
 
     def script(self, code: str) -> Json:
-        """Run a script that knows the other one's directory, and return what it says."""
+        """Run a script that knows the other one's directory, and return its result."""
         step = python_step("attacker/peek", code, theirs=self.directory)
         status, execution = self.attack(step, "attacker/peek")
         assert status == "COMPLETED"

@@ -1,4 +1,4 @@
-"""A script divides what it uses among many processes and files, each below its own limit."""
+"""A script divides its use among many processes and files, each below its own limit."""
 
 import asyncio
 from collections.abc import AsyncIterator

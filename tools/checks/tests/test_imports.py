@@ -34,7 +34,7 @@ FILES = [
 
 @pytest.fixture
 def broken(plant: Callable[[str, str], None], tmp_path: Path) -> Callable[[], list[str]]:
-    """Return what the rules say about empty packages and whatever was planted in them."""
+    """Return the findings of the rules about empty packages and the modules planted in them."""
     for name in [*(f"{package}/__init__.py" for package in RULES["root_packages"]), *FILES]:
         plant(name, "")
 

@@ -31,7 +31,7 @@ DASHBOARD = """
 
 @pytest.fixture
 def sound(plant: Plant) -> Plant:
-    """Plant alerts without a fault; return what plants more."""
+    """Plant alerts without a fault; return the function that plants more."""
     plant("docs/metrics.md", METRICS)
     plant("deploy/monitoring/alerts.yaml", ALERTS)
     plant("tests/monitoring/cases.yaml", CASES)

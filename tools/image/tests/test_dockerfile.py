@@ -1,4 +1,4 @@
-"""The Dockerfile, read: what is promised of every image and needs no engine to be seen."""
+"""The Dockerfile, read: promises about every image that need no engine to be checked."""
 
 import re
 from pathlib import Path

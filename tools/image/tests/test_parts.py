@@ -29,7 +29,7 @@ MEMBERS = [*TOP.glob("libs/*"), *TOP.glob("services/*"), *OURS, TOP / "cli", TOP
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheels with nothing but what they say they require."""
+    """Wheels with nothing but their declared requirements."""
     folder = tmp_path_factory.mktemp("wheels")
     for member in MEMBERS:
         project = tomllib.loads((member / "pyproject.toml").read_text())["project"]

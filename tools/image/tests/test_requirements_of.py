@@ -1,4 +1,4 @@
-"""The part of the lock that an image gets is what its packages need, and nothing else."""
+"""The part of the lock that an image gets has the requirements of its packages, and no more."""
 
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt
 
 
 def requirements(package: str) -> list[str]:
-    """Return what a package says it requires; ours say so in the checkout.
+    """Return the declared requirements of a package; ours are read from the checkout.
 
     An image has what the extras of its service want, too: one worker image for all sources.
     """
@@ -38,7 +38,7 @@ def requirements(package: str) -> list[str]:
 
 
 def by_metadata(packages: set[str], platform: Mapping[str, str]) -> set[str]:
-    """Follow what installed packages say they require on a platform."""
+    """Follow the declared requirements of installed packages on a platform."""
     found: set[str] = set()
     waiting = [(package, frozenset[str]()) for package in packages]
     seen = set(waiting)

@@ -1,4 +1,4 @@
-"""The commands that ask a server: what they send, print and exit with."""
+"""The commands that ask a server: their requests, output and exit codes."""
 
 import json
 from collections.abc import Iterator

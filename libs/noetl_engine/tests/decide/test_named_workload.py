@@ -1,4 +1,4 @@
-"""Commands name a large workload: the log has it once, whoever runs them gets it whole."""
+"""Commands name a large workload: the log has it once, and each run gets it whole."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +34,7 @@ def issued_bytes(run: Run, step: str) -> list[int]:
 
 
 def whole(run: Run, command: NewCommand) -> JsonObject:
-    """Return what a worker that can't read short contexts is given."""
+    """Return the context for a worker that can't read short ones."""
     body = run.claim(command, "w9", http=True).answer.body
     assert NAMED not in body["context"]
     assert "workload" not in body

@@ -1,4 +1,4 @@
-"""A paused execution finishes what runs and issues no new command."""
+"""A paused execution finishes its running commands and issues no new one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A result in the log ends its command, whoever has reported it and is gone."""
+"""A result in the log ends its command, even if its worker is gone."""
 
 from datetime import timedelta
 from typing import Any

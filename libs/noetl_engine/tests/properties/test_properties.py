@@ -90,7 +90,7 @@ class Player:
 
 
 def story(run: Run) -> list[str]:
-    """The log without what noise adds: ids, times and notes differ, the words must not."""
+    """The log without the effects of noise: ids, times and notes differ, the words must not."""
     return run.log
 
 

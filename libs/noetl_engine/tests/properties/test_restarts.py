@@ -1,4 +1,4 @@
-"""Any playbook that fails anywhere, restarted, comes to what it would have come to."""
+"""Any playbook that fails anywhere, restarted, comes to the end that it would have come to."""
 
 import random
 import zlib
@@ -23,7 +23,7 @@ type Key = tuple[str, int, int, str, int]
 
 
 class Player:
-    """Works on a run; what a command brings depends on what it is for alone."""
+    """Works on a run; a command's result depends on its place in the playbook alone."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -107,7 +107,7 @@ def broken(playbook: Playbook, dice: random.Random) -> Player | None:
 
 
 def slow(playbook: Playbook, order: list[Key], late: set[Key]) -> Player:
-    """The same in a run that never fails: what failed there is merely the last to end."""
+    """The same in a run that never fails: the failed command there is merely the last to end."""
     run = begin(playbook)
     assert run is not None
     player = Player(run)

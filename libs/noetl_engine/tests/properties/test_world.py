@@ -220,7 +220,7 @@ def test_every_execution_ends_once_and_is_the_same_again(world_count: int) -> No
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_what_the_world_reports_is_understood(outcome: str) -> None:
-    """The proof above means nothing if the engine dropped what the workers say."""
+    """The proof above means nothing if the engine dropped the workers' reports."""
     text = """
 apiVersion: noetl.io/v2
 kind: Playbook

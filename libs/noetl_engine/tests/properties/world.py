@@ -70,7 +70,7 @@ class Recorder(Run):
 
 @dataclass
 class Job:
-    """One run of a command by a worker: what is still to be reported."""
+    """One run of a command by a worker: the reports that it still has to make."""
 
     worker: str
     messages: list[Input]

@@ -1,4 +1,4 @@
-"""A restarted execution has what its origin has done, and runs the rest."""
+"""A restarted execution has the results of its origin, and runs the rest."""
 
 from dataclasses import replace
 from typing import Any
@@ -355,7 +355,7 @@ INPUTS = make_playbook(
 @pytest.mark.parametrize("reload", [False, True])
 @pytest.mark.parametrize("how", [{}, {"from_step": "load"}])
 def test_the_input_is_that_of_the_restarted_step(how: Any, *, reload: bool) -> None:
-    """It is in place of variables, of what arcs brought, and of the step's own input."""
+    """It is in place of variables, of values from arcs, and of the step's own input."""
     origin = Run(INPUTS).start().work_all(data={"n": 5}, fails={"load"})
     origin.reload = lambda _turn: reload
     again = origin.restart(input={"url": "new"}, **how)

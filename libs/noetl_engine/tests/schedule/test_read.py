@@ -1,4 +1,4 @@
-"""Documents of kind Schedule: what is read, and what is refused with which words."""
+"""Documents of kind Schedule: their content, and the errors of refused ones."""
 
 from datetime import UTC, datetime
 

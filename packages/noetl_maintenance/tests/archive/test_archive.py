@@ -1,4 +1,4 @@
-"""Executions go into an archive and come back as they were; what was changed is found."""
+"""Executions go into an archive and come back as they were; changes are found."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -65,7 +65,7 @@ def literal(value: object) -> str:
 def add(
     database: Database, execution_id: int, *, events: int = 3, with_digest: bool = True
 ) -> None:
-    """Add an execution that has ended, and whatever belongs to one."""
+    """Add an execution that has ended, with all rows that one has."""
     chain = Chain()
     script = ""
     for position in range(1, events + 1):
@@ -92,7 +92,7 @@ def add(
 
 
 def everything(database: Database) -> dict[str, str]:
-    """Return all rows of what is archived, without the mark of the archive."""
+    """Return all rows of archived tables, without the mark of the archive."""
     return {
         table: database.run(
             f"SELECT to_jsonb(t) - 'archived_position' - 'digest' - 'digest_position'"
@@ -204,7 +204,7 @@ def test_a_bucket_is_as_good_as_a_folder(
 def test_what_lies_between_executions_that_moved_stays_in_the_archive(
     database: Database, address: DatabaseAddress, tmp_path: Path
 ) -> None:
-    """The second volume has the ends of the first, and not what is between them."""
+    """The second volume has the ends of the first, and not the executions between them."""
     for one in IDS[:3]:
         add(database, one)
     place = Place.at(str(tmp_path))
@@ -333,7 +333,7 @@ def test_an_event_that_was_changed_in_the_archive_is_found(
 
 @asynccontextmanager
 async def locked(address: DatabaseAddress) -> AsyncIterator[None]:
-    """Hold what another archive holds while it is written."""
+    """Hold the lock of another archive that is being written."""
     queries = Queries.load("noetl_maintenance.archive")
     async with (
         open_single(address.dsn, queries, name="test", seconds=PATIENCE_SECONDS) as first,

@@ -1,4 +1,4 @@
-"""One shard becomes two, with a kill after every step; and what is refused before anything is."""
+"""One shard becomes two, with a kill after every step; refusals come before any change."""
 
 import asyncio
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def filled(database: Database) -> Databases:
 
 
 def everything(database: Database) -> dict[str, dict[str, list[str]]]:
-    """Return all rows by table and execution, without what names shards."""
+    """Return all rows by table and execution, without the names of shards."""
     row = "(to_jsonb(t) - 'subject' - 'payload')::TEXT"
     lines = database.run(
         " UNION ALL ".join(

@@ -1,4 +1,4 @@
-"""Catalog, secrets and workers come over whole, once, and what can't come is named."""
+"""Catalog, secrets and workers come over whole, once, and the rest is named."""
 
 import asyncio
 import base64

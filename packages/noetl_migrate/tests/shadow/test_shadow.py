@@ -1,4 +1,4 @@
-"""Two servers' answers are compared as to what they mean."""
+"""Two servers' answers are compared by their meaning."""
 
 import asyncio
 import gc

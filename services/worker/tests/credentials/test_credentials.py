@@ -59,7 +59,7 @@ STORED = {
 
 
 class Taking:
-    """Stands where a tool of any kind stands: keeps what it was called with."""
+    """Stands in for a tool of any kind: keeps the arguments of its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[dict[str, Any], ToolContext]] = []

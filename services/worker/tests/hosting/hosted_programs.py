@@ -1,4 +1,4 @@
-"""A program of a fork server, whose processes write what the tests ask for."""
+"""A program of a fork server, whose processes write bytes on demand."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Rules for scripts: what they let through, and the report about a kernel without them."""
+"""Rules for scripts: the calls they let through, and the report about a kernel without them."""
 
 import dataclasses
 import socket

@@ -178,7 +178,7 @@ result["other ways"] = subprocess.run(
 
 
 def answer(machine: str, number: int, *arguments: int, word: int | None = None) -> int:
-    """Return what a filter answers, as the kernel runs it."""
+    """Return the answer of a filter, as the kernel runs it."""
     named = MACHINES[machine][0] if word is None else word
     data = struct.pack("=IIQ6Q", number, named, 0, *arguments, *([0] * (6 - len(arguments))))
     code = list(struct.iter_unpack("=HBBI", program(machine)))

@@ -36,7 +36,7 @@ async def server() -> AsyncIterator[ForkServer]:
 
 
 def given(ends: Ends) -> socket.socket:
-    """Make what the compiler is given; return the socket of its frames."""
+    """Make the descriptors of the compiler; return the socket of its frames."""
     ours = ends.socket(socket.SOCK_STREAM)
     ends.given.append(2)
     ends.tell_end()

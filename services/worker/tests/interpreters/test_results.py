@@ -1,4 +1,4 @@
-"""The table of conversions of a result, and what it refuses."""
+"""The table of conversions of a result, and the values that it refuses."""
 
 import datetime as dt
 import decimal

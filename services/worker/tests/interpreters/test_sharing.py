@@ -104,7 +104,7 @@ result = [min(result) >= {_ETERNAL}, random.random()]
 
 
 def said_by(code: str) -> str:
-    """Return what an interpreter prints that has made its objects eternal, and then ends."""
+    """Return the output of an interpreter that has made its objects eternal, and then ends."""
     program = f"""
 import gc, sys, weakref
 from noetl_worker.interpreters.host import shortcuts

@@ -1,4 +1,4 @@
-"""The folder of environments: holds between processes, and what gives way."""
+"""The folder of environments: holds between processes, and the removal of old ones."""
 
 import os
 from pathlib import Path

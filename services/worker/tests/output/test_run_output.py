@@ -20,7 +20,7 @@ EXECUTION = 7
 
 
 class Sent:
-    """A channel that keeps what it gets."""
+    """A channel that keeps its batches."""
 
     def __init__(self) -> None:
         self.batches: list[OutputBatch] = []

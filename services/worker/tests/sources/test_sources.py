@@ -1,4 +1,4 @@
-"""Every source on a real broker, or on the emulator: what is not acknowledged comes again."""
+"""Every source on a real broker, or on the emulator: unacknowledged messages come again."""
 
 import asyncio
 import contextlib

@@ -115,7 +115,7 @@ class World:
 
     @asynccontextmanager
     async def running(self, **spec: Any) -> AsyncIterator[Runtime]:
-        """Run a runtime; at the end it settles what it has."""
+        """Run a runtime; at the end it settles its messages."""
         settings = Settings(server_url=self.plane.url)
         self.plane.document = {
             "spec": {

@@ -1,4 +1,4 @@
-"""One read of a source: what is settled, and what comes again."""
+"""One read of a source: the messages that are settled, and those that come again."""
 
 from collections.abc import AsyncIterator
 from typing import Any

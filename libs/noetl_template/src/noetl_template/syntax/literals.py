@@ -94,7 +94,7 @@ def _literal_text(text: str, renders: int) -> str:
 
 
 def marked(text: str) -> str:
-    """Return printed data with marks at every brace that may open a tag, alone or with more text."""
+    """Return printed data with marks at every brace that may open a tag, even at its end."""
     if "{" in text:
         text = _OPENING.sub("{" + _EDGE, text)
         if text[-1] == "{":

@@ -1,4 +1,4 @@
-"""The watcher: one report for each container, by whoever is there to make it."""
+"""The watcher: one report for each container, by whichever worker is there to make it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

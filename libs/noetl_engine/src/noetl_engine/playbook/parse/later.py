@@ -106,7 +106,7 @@ def _brought(task: Task) -> Iterator[str]:
 
 
 def _own(task: Task) -> Iterator[str]:
-    """Yield the names that a task brings for itself: its input, and names set by rules for a try."""
+    """Yield the names that a task brings for itself: its input, and what rules set for a try."""
     yield from _assigned(task.verbatim.get("input"))
     yield from _set_by_rules(task)
 
