@@ -134,9 +134,9 @@ def main() -> None:
             rounds[name].append(_round_in(place, given.scripts))
     for figure in rounds["here"][0]:
         middle = {name: statistics.median(one[figure] for one in rounds[name]) for name in places}
-        told = "  ".join(f"{name} {value:6.2f} ms" for name, value in middle.items())
+        columns = "  ".join(f"{name} {value:6.2f} ms" for name, value in middle.items())
         more = f"  {middle['here'] - middle['there']:+.2f} ms" if "there" in middle else ""
-        print(f"{figure:12} {told}{more}")
+        print(f"{figure:12} {columns}{more}")
 
 
 if __name__ == "__main__":

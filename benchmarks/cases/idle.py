@@ -28,10 +28,10 @@ def run(settings: Settings) -> Iterator[Found]:
         on.register(playbooks.chain("noop", playbooks.NOOP))
         on.run("noop", at_once=4, total=20)
         for count in (0, settings.scaled(_WORKERS)):
-            statements, cpu, told = on.wait(_idle(on, count, settings.scaled(120, 20)))
+            statements, cpu, statuses = on.wait(_idle(on, count, settings.scaled(120, 20)))
             used = [cpu.get(name, 0.0) for name in SERVICES]
             rows.append([count, statements, *used, sum(cpu.values())])
-            answers.append(told)
+            answers.append(statuses)
     columns = ["idle workers", "transactions/s", *(f"{name} % CPU" for name in SERVICES), "all %"]
     notes = [
         "Transactions are those of the database, nearly always one statement each; percent are of",
@@ -53,8 +53,10 @@ async def _idle(on: Bench, count: int, seconds: float) -> tuple[float, dict[str,
             used = cpu.used()
             after = await _transactions(on.dsn)
     percent = {name: 100 * one / seconds for name, one in used.items()}
-    told = ", ".join(f"{status} {times} times" for status, times in workers.answers.most_common())
-    return (after - before) / (seconds + _STATISTICS_SECONDS), percent, told
+    statuses = ", ".join(
+        f"{status} {times} times" for status, times in workers.answers.most_common()
+    )
+    return (after - before) / (seconds + _STATISTICS_SECONDS), percent, statuses
 
 
 async def _transactions(dsn: str) -> int:

@@ -243,12 +243,12 @@ def opened(checkout: Path) -> Iterator[Side]:
     )
     assert process.stdout is not None
     try:
-        told = json.loads(process.stdout.readline())
-        with httpx.Client(base_url=told["url"], timeout=35) as client:
+        printed = json.loads(process.stdout.readline())
+        with httpx.Client(base_url=printed["url"], timeout=35) as client:
             e2e.register(client, _ONE_STEP)
             e2e.register(client, chain("noop", NOOP))
-        pids = {name: pid for name, pid in told.pop("pids").items() if name in _WATCHED}
-        yield Side(python, told["url"], told["dsn"], told["NOETL_NATS_URL"], told, pids)
+        pids = {name: pid for name, pid in printed.pop("pids").items() if name in _WATCHED}
+        yield Side(python, printed["url"], printed["dsn"], printed["NOETL_NATS_URL"], printed, pids)
     finally:
         process.communicate(timeout=60)
 

@@ -12,6 +12,6 @@ from noetl_testkit import stack as e2e
 if __name__ == "__main__":
     with e2e.running_stack(environment={"WORKER_POOL_NAME": "idle"}) as running:
         pids = {name: one["pid"] for name, one in running.services().items()}
-        told = {"url": running.url, "dsn": running.dsn(), "pids": pids, **running.values()}
-        print(json.dumps(told), flush=True)
+        shown = {"url": running.url, "dsn": running.dsn(), "pids": pids, **running.values()}
+        print(json.dumps(shown), flush=True)
         sys.stdin.read()

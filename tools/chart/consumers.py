@@ -136,8 +136,8 @@ class Starts:
         edges = list(self.names) or [EDGE]
         url = f"http://127.0.0.1:{cluster.ports[edges[len(self.started) % len(edges)]]}"
         try:
-            told = ask(f"{url}/api/execute", token=key, body={"path": "rehearsal/quick"})
-            self.started.append(int(json.loads(told)["execution_id"]))
+            answer = ask(f"{url}/api/execute", token=key, body={"path": "rehearsal/quick"})
+            self.started.append(int(json.loads(answer)["execution_id"]))
         except OSError as error:
             said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
             self.refused.append(f"{error} {said}")

@@ -117,14 +117,14 @@ def places(manifests: Manifests) -> Iterator[str]:
     for pod in manifests.pods():
         if pod.labels.get("app.kubernetes.io/component") != "worker":
             continue
-        told = {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
-        place = told.get("NOETL_WORKER_SCRIPT_DIRECTORY", "")
+        variables = {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
+        place = variables.get("NOETL_WORKER_SCRIPT_DIRECTORY", "")
         folders = {one["name"] for one in pod.spec.get("volumes", []) if "emptyDir" in one}
         mounts = pod.containers[0].get("volumeMounts") or []
         if place not in {one["mountPath"] for one in mounts if one["name"] in folders}:
             yield f"{pod.place}: directories of scripts have no folder of their own at {place!r}"
         for name, default in _SHARED_PATHS.items():
-            for shared in filter(None, told.get(name, default).split(",")):
+            for shared in filter(None, variables.get(name, default).split(",")):
                 if Path(place).is_relative_to(shared.strip()):
                     yield f"{pod.place}: directories of scripts are below {shared} of {name}"
 
@@ -145,10 +145,10 @@ def stops(manifests: Manifests) -> Iterator[str]:
     for pod in manifests.pods():
         if pod.owner["kind"] != "Deployment":
             continue
-        told = {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
+        variables = {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
         try:
-            process = float(told["NOETL_SHUTDOWN_GRACE_SECONDS"])
-            process += float(told.get("NOETL_DRAIN_DELAY_SECONDS", "0"))
+            process = float(variables["NOETL_SHUTDOWN_GRACE_SECONDS"])
+            process += float(variables.get("NOETL_DRAIN_DELAY_SECONDS", "0"))
         except (KeyError, ValueError):
             yield f"{pod.place}: its process isn't told how long it has to stop"
             continue

@@ -27,8 +27,8 @@ def sql_route(cluster: Cluster) -> str:
     """Ask the SQL route for something that only the right path of names finds."""
     key = cluster.secrets["noetl-catalog"]["access-keys"].partition("=")[2]
     body = {"query": "SELECT count(*) AS executions FROM execution", "schema": "noetl"}
-    told = json.loads(ask(f"{cluster.edge}/api/postgres/execute", token=key, body=body))
-    return json.dumps(told)
+    answer = json.loads(ask(f"{cluster.edge}/api/postgres/execute", token=key, body=body))
+    return json.dumps(answer)
 
 
 def came_by(pooler: Pooler, connections: int) -> Iterator[str]:
@@ -70,7 +70,7 @@ def main() -> int:
             for line in rehearse(cluster):
                 say(line)
                 if "demand under" in line:  # the last before all get SIGTERM
-                    for more in told(cluster, between):
+                    for more in figures_of(cluster, between):
                         say(more)
     except NoPoolerError as error:
         say(f"NOT SHOWN: {error}")
@@ -78,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def told(cluster: Cluster, between: Between) -> Iterator[str]:
+def figures_of(cluster: Cluster, between: Between) -> Iterator[str]:
     """Report the figures of the SQL route and the pooler, while everything runs."""
     yield f"SQL route: {sql_route(cluster)}"
     if between.pooler is not None:

@@ -174,8 +174,8 @@ class Cluster:
 
     def messages_of(self, stream: str) -> int:
         """Return how many messages a stream has, by the broker's monitor."""
-        told = json.loads(ask(f"http://127.0.0.1:{self.monitor}/jsz?streams=true"))
-        for account in told["account_details"]:
+        shown = json.loads(ask(f"http://127.0.0.1:{self.monitor}/jsz?streams=true"))
+        for account in shown["account_details"]:
             for one in account["stream_detail"]:
                 if one["name"] == stream:
                     return int(one["state"]["messages"])
@@ -230,8 +230,8 @@ def value_of(cluster: Cluster, trigger: Document) -> float:
     if trigger["type"] == "nats-jetstream":
         place = f"http://127.0.0.1:{cluster.monitor}/jsz"
         account = metadata["account"]
-        told = json.loads(ask(f"{place}?acc={account}&consumers=true&config=true"))
-        for one in told["account_details"]:
+        shown = json.loads(ask(f"{place}?acc={account}&consumers=true&config=true"))
+        for one in shown["account_details"]:
             for stream in one["stream_detail"] if one["name"] == account else ():
                 for consumer in stream.get("consumer_detail") or ():
                     if (stream["name"], consumer["name"]) == (
@@ -433,8 +433,8 @@ def start_commands(cluster: Cluster, count: int, *, seconds: int) -> list[str]:
     """Start executions of one command each; return their ids."""
     key = register(cluster, _SLOW.format(seconds=seconds))
     body = {"path": "rehearsal/slow"}
-    told = [ask(f"{cluster.edge}/api/execute", token=key, body=body) for _ in range(count)]
-    return [str(json.loads(one)["execution_id"]) for one in told]
+    replies = [ask(f"{cluster.edge}/api/execute", token=key, body=body) for _ in range(count)]
+    return [str(json.loads(one)["execution_id"]) for one in replies]
 
 
 def _demand(cluster: Cluster) -> float:

@@ -67,10 +67,10 @@ class Helm:
         report = self._helm.lint(
             self._archive, dict(values), strict=True, namespace=NAMESPACE, kube_version=KUBERNETES
         )
-        told = [
+        warnings = [
             f"{one['path']}: {one['error']}" for one in report["messages"] if one["severity"] > 1
         ]
-        return [*told, *map(str, report["errors"])]
+        return [*warnings, *map(str, report["errors"])]
 
 
 def _given(values: Values) -> Values:

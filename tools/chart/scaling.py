@@ -147,8 +147,8 @@ def durables(manifests: Manifests) -> Iterator[str]:
     """Find streams, durables, pools and gauges that are not those of the code."""
     wanted = {name_of(one): _expected(one) for one in manifests.of("Deployment")}
     for one in manifests.of("Deployment"):
-        spec, told = wanted[name_of(one)], one["metadata"].get("annotations", {})
-        says = (told.get("noetl.io/stream"), told.get("noetl.io/durable"))
+        spec, notes = wanted[name_of(one)], one["metadata"].get("annotations", {})
+        says = (notes.get("noetl.io/stream"), notes.get("noetl.io/durable"))
         if spec is not None and says != (spec.stream, spec.name):
             yield f"{place_of(one)}: reads {spec.stream}/{spec.name}, and says {says[0]}/{says[1]}"
     for one, target in scaler_targets(manifests):

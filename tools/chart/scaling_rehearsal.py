@@ -29,7 +29,7 @@ from manifests import Document, Pod, name_of, scaler_targets
 from noetl_testkit.waiting import wait_until
 from rehearsal import Cluster, deployments, install, servers, value_of
 
-_PATIENCE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _scale(
     rng: random.Random,
 ) -> Iterator[str]:
     """Look and act until the load is over and the number is the least again."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     most = 0
     while True:
         values = read()
@@ -132,13 +132,15 @@ def _scale(
         stopping = processes.check()
         if wanted != current:
             processes.become(wanted, rng=rng)
-            yield f"{_told(values)}: {current} -> {wanted}, {stopping} stopping before"
+            yield f"{_shown(values)}: {current} -> {wanted}, {stopping} stopping before"
         most = max(most, wanted)
         is_back = most > scaler.least and len(processes.running) == scaler.least
         if is_back and is_over() and not processes.check():
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"it is not back: {_told(values)}, {current} processes, {most} most")
+            raise TimeoutError(
+                f"it is not back: {_shown(values)}, {current} processes, {most} most"
+            )
         time.sleep(scaler.sync)
 
 
@@ -192,7 +194,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def _told(values: Mapping[str, float | None]) -> str:
+def _shown(values: Mapping[str, float | None]) -> str:
     return ", ".join(
         f"{name} {'?' if one is None else f'{one:.3g}'}" for name, one in values.items()
     )

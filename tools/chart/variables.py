@@ -23,7 +23,7 @@ _PASSWORD = re.compile(r"password=(?!\$\()")
 _JOBS = {"register": frozenset({"NOETL_SERVER_URL", "NOETL_INTERNAL_API_TOKEN"})}
 
 
-def _told(pod: Pod) -> dict[str, str]:
+def _values_of(pod: Pod) -> dict[str, str]:
     return {one["name"]: one.get("value", "") for one in pod.containers[0].get("env", [])}
 
 
@@ -91,15 +91,15 @@ def logins(manifests: Manifests) -> Iterator[str]:
         service = pod.labels.get("app.kubernetes.io/component", "")
         if service not in {*SERVICES, "worker"}:
             continue
-        told = _told(pod)
+        given = _values_of(pod)
         pool = pod.labels.get("noetl.io/pool", "")
         user = worker_user(pool) if service == "worker" else service
         expected = {"NATS_USER": user, "POSTGRES_USER": ROLES.get(service)}
         if service == "worker":
             expected["WORKER_POOL_NAME"] = pool
         for name, value in expected.items():
-            if told.get(name) != value:
-                yield f"{pod.place}: {name} is {told.get(name)}, and has to be {value}"
+            if given.get(name) != value:
+                yield f"{pod.place}: {name} is {given.get(name)}, and has to be {value}"
 
 
 def shards(manifests: Manifests) -> Iterator[str]:
@@ -108,19 +108,19 @@ def shards(manifests: Manifests) -> Iterator[str]:
     counts: set[int] = set()
     for pod in manifests.pods():
         service = pod.labels.get("app.kubernetes.io/component", "")
-        told = {name: _FILE.sub("password=", value) for name, value in _told(pod).items()}
+        given = {name: _FILE.sub("password=", value) for name, value in _values_of(pod).items()}
         try:
-            known = len(parse_shards(told.get("NOETL_SHARDS", "")))
-            parse_address(told.get("NOETL_CLUSTER_DSN", ""))
+            known = len(parse_shards(given.get("NOETL_SHARDS", "")))
+            parse_address(given.get("NOETL_CLUSTER_DSN", ""))
         except BadShardMap as error:
             yield f"{pod.place}: {error.message}"
             continue
-        count = int(told.get("NOETL_SHARD_COUNT", known or 1))
+        count = int(given.get("NOETL_SHARD_COUNT", known or 1))
         if known and known != count:
             yield f"{pod.place}: is told of {count} shards and the databases of {known}"
-        if "NOETL_SHARD_INDEX" in told:
+        if "NOETL_SHARD_INDEX" in given:
             counts.add(count)
-            index = told["NOETL_SHARD_INDEX"]
+            index = given["NOETL_SHARD_INDEX"]
             served[service, index] += 1
             if index != pod.labels.get("noetl.io/shard"):
                 yield f"{pod.place}: serves shard {index}, by its labels another"

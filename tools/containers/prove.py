@@ -87,7 +87,7 @@ def prove(engine: Engine, scratch: Path, table: Table) -> None:
         NoBaseError: an image that ours need can't be had.
     """
     bases: list[Base] = []
-    table.add("base images", lambda: _told(bases, provide(engine, ROOT)))
+    table.add("base images", lambda: _listed(bases, provide(engine, ROOT)))
     stack = Stack(engine, ROOT, scratch, bases)
     try:
         sizes: dict[str, int] = {}
@@ -116,7 +116,7 @@ def _logs(stack: Stack) -> str:
         return f"no logs: {error}"
 
 
-def _told(into: list[Base], bases: list[Base]) -> str:
+def _listed(into: list[Base], bases: list[Base]) -> str:
     into.extend(bases)
     return ", ".join(base.image for base in bases)
 
@@ -135,7 +135,7 @@ def show_sizes(stack: Stack, sizes: dict[str, int]) -> None:
     say(f"| base | {base:.0f} | |\n")
 
 
-def _told_to_end(number: int, _frame: FrameType | None) -> None:
+def _on_sigterm(number: int, _frame: FrameType | None) -> None:
     """End like after any other failure: stack and engine are taken down first."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--own-engine", action="store_true", help="bring one up in any case")
     parser.add_argument("--required", action="store_true", help="no engine is a failure")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _told_to_end)
+    signal.signal(signal.SIGTERM, _on_sigterm)
     # Who shares the machine comes first; what is started inherits it.
     os.nice(max(0, 10 - os.nice(0)))
     scratch = Path(tempfile.mkdtemp(prefix="noetl-containers-"))

@@ -38,8 +38,8 @@ def commands_table() -> str:
     """Return a row for each command: how it is called, and the first sentence of its help."""
     lines = ["| command | does |", "|---|---|"]
     lines += [
-        f"| `{called}` | {told}{_package_of(called)} |"
-        for called, told in sorted(_commands(get_command(app), ""))
+        f"| `{called}` | {purpose}{_package_of(called)} |"
+        for called, purpose in sorted(_commands(get_command(app), ""))
     ]
     return "\n".join(lines)
 

@@ -61,10 +61,10 @@ def _name_of(function: Callable[..., object] | None) -> str:
     return getattr(function, "__name__", "").replace("_", "-")
 
 
-def _add_refusing(app: typer.Typer, name: str, told: str, refused: str) -> None:
+def _add_refusing(app: typer.Typer, name: str, help_text: str, refused: str) -> None:
     @app.command(
         name,
-        help=told,
+        help=help_text,
         add_help_option=False,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )

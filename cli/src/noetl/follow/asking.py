@@ -129,16 +129,16 @@ async def _field(field: Field) -> Json:
 
 
 def _prompt(field: Field) -> str:
-    choices = [_told(choice) for choice in field.choices]
+    choices = [_text_of(choice) for choice in field.choices]
     if not choices and field.type == "boolean":
         choices = ["yes", "no"]
-    told = f" [{'/'.join(choices)}]" if choices else ""
-    default = "" if field.default is None else f" ({_told(field.default)})"
+    listed = f" [{'/'.join(choices)}]" if choices else ""
+    default = "" if field.default is None else f" ({_text_of(field.default)})"
     mark = " *" if field.is_required and field.default is None else ""
-    return f"  {field.shown}{mark}{told}{default}: "
+    return f"  {field.shown}{mark}{listed}{default}: "
 
 
-def _told(value: Json) -> str:
+def _text_of(value: Json) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
-_PATIENCE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 _COUNTS = ("total", "completed", "failed", "cancelled", "unknown", "left", "started")
 
 
@@ -93,7 +93,7 @@ class Walk:
         """Ask for the next step, through restarts of the server."""
         from noetl_client import Busy, Unreachable  # noqa: PLC0415 -- the client loads slowly
 
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + _TIMEOUT_SECONDS
         while True:
             try:
                 return self.server.schedules.backfill(

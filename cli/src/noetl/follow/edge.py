@@ -12,7 +12,7 @@ from noetl.follow.servers import RefusedError, connection_of, told
 from noetl.stack.errors import StackError
 
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
-RECONNECT_PATIENCE_SECONDS = 120.0
+RECONNECT_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.25
 _NO_STREAM = frozenset({404, 405, 501})
 
@@ -33,11 +33,11 @@ class Edge:
     """
 
     def __init__(
-        self, url: str, *, token: str = "", patience_seconds: float = RECONNECT_PATIENCE_SECONDS
+        self, url: str, *, token: str = "", patience_seconds: float = RECONNECT_TIMEOUT_SECONDS
     ) -> None:
         self.url = url.rstrip("/")
-        self._patience_seconds = patience_seconds
-        with _telling():
+        self._timeout_seconds = patience_seconds
+        with _as_stack_errors():
             connection = replace(connection_of(self.url, token), patience=patience_seconds)
             self._client = AsyncClient(connection)
 
@@ -51,20 +51,20 @@ class Edge:
         Raises:
             RefusedError: it is not a valid playbook.
         """
-        with _telling():
+        with _as_stack_errors():
             kept = await self._client.catalog.register(text)
         return Registered(kept.path, kept.version)
 
     async def execute(self, playbook: Registered, workload: JsonObject) -> str:
         """Start a playbook and return the id of the execution."""
-        with _telling():
+        with _as_stack_errors():
             started = await self._client.start(playbook.path, workload, version=playbook.version)
         return started.execution_id
 
     async def cancel(self, execution_id: str, reason: str) -> None:
         """Cancel the execution; one that has ended already is fine."""
         try:
-            with _telling():
+            with _as_stack_errors():
                 await self._client.cancel(execution_id, reason, cascade=True)
         except RefusedError:
             if (await self.status(execution_id)) not in TERMINAL_STATUSES:
@@ -76,7 +76,7 @@ class Edge:
         Raises:
             RefusedError: nothing waits for it, or the payload doesn't fit.
         """
-        with _telling():
+        with _as_stack_errors():
             await self._client.signal(
                 execution_id,
                 name,
@@ -113,7 +113,7 @@ class Edge:
                     yield event.model_dump(mode="json", exclude_unset=True)
         except (Unreachable, Busy):
             raise StackError(
-                f"lost the server for {self._patience_seconds:.0f} s; execution "
+                f"lost the server for {self._timeout_seconds:.0f} s; execution "
                 f"{execution_id} goes on without us"
             ) from None
         except Refused as error:
@@ -139,12 +139,12 @@ class Edge:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _ask(self, path: str) -> Json:
-        with _telling():
+        with _as_stack_errors():
             return await self._client.ask("GET", path)
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _as_stack_errors() -> Iterator[None]:
     """Turn errors of calls into those that a terminal shows."""
     try:
         yield

@@ -115,12 +115,12 @@ def server_named(url: str | None, data: Path | None) -> str | None:
     """
     if url:
         return url.rstrip("/")
-    told_url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
-    if not told_url or data is not None:
+    named_url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
+    if not named_url or data is not None:
         return None
     state = locate(None).state()
-    is_local = state is not None and str(state.get("url", "")).rstrip("/") == told_url
-    return None if is_local else told_url
+    is_local = state is not None and str(state.get("url", "")).rstrip("/") == named_url
+    return None if is_local else named_url
 
 
 def token_of(given: str | None, directory: DataDirectory | None = None) -> str:

@@ -18,7 +18,7 @@ QUIET_SECONDS = 3.0
 """Seconds without an event after which the reason is shown."""
 # These mean that all is well: a tool runs.
 _AT_WORK = frozenset({"running", "claimed", "ended"})
-_MOST_TOLD = 3
+_MOST_SHOWN = 3
 
 
 def cause_lines(cause: Cause, place: str) -> Iterator[str]:
@@ -73,12 +73,14 @@ class Told:
 def reasons_in(answer: Json, *, all_of_them: bool = False) -> list[Told]:
     """Return the reasons of an answer; without those that a tool merely runs, unless asked for."""
     listed = answer.get("reasons") if isinstance(answer, dict) else None
-    told = [
+    known_reasons = [
         Told(str(one.get("code")), str(one.get("step")), str(one.get("text")))
         for one in (listed if isinstance(listed, list) else [])
         if isinstance(one, dict)
     ]
-    return told if all_of_them else [one for one in told if one.code not in _AT_WORK]
+    return (
+        known_reasons if all_of_them else [one for one in known_reasons if one.code not in _AT_WORK]
+    )
 
 
 class QuietWatch:
@@ -91,7 +93,7 @@ class QuietWatch:
         self._say = say
         self._seconds = seconds
         self._moved = asyncio.Event()
-        self._told: set[tuple[str, str]] = set()
+        self._shown: set[tuple[str, str]] = set()
 
     def moved(self) -> None:
         """Note that something has happened."""
@@ -107,8 +109,8 @@ class QuietWatch:
                 await self._ask(execution_id, title)
                 continue
             self._moved.clear()
-            if self._told:
-                self._told = set()
+            if self._shown:
+                self._shown = set()
                 self._say(title)
 
     async def _ask(self, execution_id: str, title: str) -> None:
@@ -117,9 +119,9 @@ class QuietWatch:
         except StackError:
             return  # an older server, or none at the moment: following goes on
         known = {(one.code, one.step) for one in reasons}
-        if not known or known <= self._told:
+        if not known or known <= self._shown:
             return
-        self._told = known
-        texts = "; ".join(one.text for one in reasons[:_MOST_TOLD])
-        more = len(reasons) - _MOST_TOLD
+        self._shown = known
+        texts = "; ".join(one.text for one in reasons[:_MOST_SHOWN])
+        more = len(reasons) - _MOST_SHOWN
         self._say(f"{title}: {texts}{f'; and {more} more' if more > 0 else ''}")

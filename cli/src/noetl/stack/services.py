@@ -283,8 +283,8 @@ def _names_brokers(url: str) -> bool:
     """Return whether all addresses of a list can be those of brokers; the first needs a scheme."""
     try:
         servers = [urlsplit(one) for one in NatsSettings(nats_url=SecretStr(url)).nats_servers()]
-        is_told = url.partition("://")[0] in _BROKER_SCHEMES
-        return is_told and all(
+        has_scheme = url.partition("://")[0] in _BROKER_SCHEMES
+        return has_scheme and all(
             one.scheme in _BROKER_SCHEMES and is_host(one.hostname or "") and one.port != 0
             for one in servers
         )

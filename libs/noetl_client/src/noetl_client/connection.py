@@ -95,12 +95,12 @@ class Connection:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read `NOETL_SERVER_URL`, `NOETL_SESSION_TOKEN` and the variables of TLS."""
-        told = {name: value.strip() for name, value in environment.items() if value.strip()}
-        certificate, key = (told.get(name) for name in CERTIFICATE_VARIABLES)
+        named = {name: value.strip() for name, value in environment.items() if value.strip()}
+        certificate, key = (named.get(name) for name in CERTIFICATE_VARIABLES)
         return cls(
-            told.get(URL_VARIABLE, DEFAULT_URL),
-            told.get(KEY_VARIABLE, ""),
-            ca=told.get(CA_VARIABLE),
+            named.get(URL_VARIABLE, DEFAULT_URL),
+            named.get(KEY_VARIABLE, ""),
+            ca=named.get(CA_VARIABLE),
             certificate=(certificate, key) if certificate and key else None,
         )
 

@@ -12,7 +12,7 @@ from noetl_worker.tools.http.auth import secret_headers
 from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.tool import ToolContext, ToolError
 
-_NOT_LENT: Final = "gcp_adc"
+_NOT_FOR_PLUGINS: Final = "gcp_adc"
 _FIRST, _LAST = " ", "~"
 
 
@@ -42,8 +42,8 @@ class Loan:
         auth = context.auth
         if auth is None or auth.get("type") == "none":
             return None
-        if auth.get("type") == _NOT_LENT:
-            raise _error(f"auth type '{_NOT_LENT}' is not lent to plug-ins")
+        if auth.get("type") == _NOT_FOR_PLUGINS:
+            raise _error(f"auth type '{_NOT_FOR_PLUGINS}' is not lent to plug-ins")
         credential = auth.get("credential")
         name = str(credential) if credential else f"{auth.get('type')} of the step"
         made = secret_headers(auth, context)

@@ -126,7 +126,7 @@ class Services:
                 {name: value for name, value in headers.items() if name.lower() not in _OWN}
             )
             if wanted.get("auth", False) is not False:
-                kept.update(self._lent(target, wanted["auth"]))
+                kept.update(self._credential_for(target, wanted["auth"]))
                 # A login in the address would come in place of the credential.
                 target = target.copy_with(userinfo=b"")
             return self._http.build_request(
@@ -135,7 +135,7 @@ class Services:
         except (httpx.InvalidURL, ValueError) as error:
             raise Forbidden(f"it called http with a request that can't be sent: {error}") from error
 
-    def _lent(self, target: httpx.URL, asked: Json) -> dict[str, str]:
+    def _credential_for(self, target: httpx.URL, asked: Json) -> dict[str, str]:
         """Return the headers of the credential for a request that asks for them."""
         if asked is not True:
             raise Forbidden("it called http with an 'auth' that is neither true nor false")

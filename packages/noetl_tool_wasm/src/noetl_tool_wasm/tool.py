@@ -111,7 +111,7 @@ class Wasm:
         except Ended as error:
             metrics.PLUGIN_RUNS.labels("ended").inc()
             raise ToolError(_PREFIX, f"{plugin.named} was ended: {error}") from error
-        return _told(plugin, host, result, duration_ms=_since(started))
+        return _result_of(plugin, host, result, duration_ms=_since(started))
 
     def _hosts(self, plugin: Plugin) -> Iterator[str]:
         for host in plugin.body.allowed_hosts:
@@ -176,7 +176,7 @@ def _request(args: Json, context: ToolContext, limits: RunLimits, plugin: Plugin
     return request
 
 
-def _told(plugin: Plugin, host: "Host", given: bytes, *, duration_ms: int) -> ToolResult:
+def _result_of(plugin: Plugin, host: "Host", given: bytes, *, duration_ms: int) -> ToolResult:
     """Return the result that a module gave.
 
     Raises:

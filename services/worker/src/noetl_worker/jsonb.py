@@ -67,8 +67,8 @@ def opened(value: Json) -> Json:
             tag = value.__struct_config__.tag
             named = {} if tag is None else {"type": tag}
             defaults = _defaults_of(type(value))
-            told = {k: v for k, v in asdict(value).items() if v is not defaults.get(k, _NONE)}
-            return named | {name: opened(field) for name, field in told.items()}
+            set_fields = {k: v for k, v in asdict(value).items() if v is not defaults.get(k, _NONE)}
+            return named | {name: opened(field) for name, field in set_fields.items()}
         case Raw():
             return json.loads(bytes(value))
         case datetime():

@@ -120,7 +120,7 @@ class Executions:
         said = "Execution cancellation requested"
         return Response({"execution_id": int(number), "message": said, "status": "cancelled"})
 
-    def _told(self, issued: int) -> JsonObject:
+    def _described(self, issued: int) -> JsonObject:
         number = self._commands[issued]
         meta = {"command_id": f"{number}:start:{issued}", "attempt": 1, "max_attempts": 3}
         return {"execution_id": number, "node_id": "start", "node_name": "start",
@@ -129,7 +129,7 @@ class Executions:
     def _command(self, _request: Request, number: str) -> Response:
         if int(number) not in self._commands:
             return refused(404, f"command.issued event not found: {number}")
-        return Response(self._told(int(number)))
+        return Response(self._described(int(number)))
 
     def _claim(self, request: Request, number: str) -> Response:
         issued, worker = int(number), request.json["worker_id"]
@@ -141,12 +141,12 @@ class Executions:
         holder = next((row["result"]["context"]["worker_id"] for row in claims), None)
         if holder not in {None, worker}:
             return refused(409, f"Command already claimed by {holder}")
-        told = self._told(issued)
+        described = self._described(issued)
         if holder is None:
-            context = {"command_id": told["meta"]["command_id"], "worker_id": worker}
+            context = {"command_id": described["meta"]["command_id"], "worker_id": worker}
             result: Json = {"status": "RUNNING", "context": context}
             self._append(execution, "command.claimed", "start", "RUNNING", result=result)
-        return Response({"status": "ok", "event_id": issued, **told})
+        return Response({"status": "ok", "event_id": issued, **described})
 
     def _event(self, request: Request) -> Response:
         body = request.json

@@ -65,8 +65,8 @@ class Documents:
         }
         self.entries.append(entry)
         said = f"Resource '{path}' version '{entry['version']}' registered."
-        told = {name: entry[name] for name in ("path", "version", "catalog_id", "kind")}
-        return Response({"status": "success", "message": said, **told})
+        entry_fields = {name: entry[name] for name in ("path", "version", "catalog_id", "kind")}
+        return Response({"status": "success", "message": said, **entry_fields})
 
     def _list(self, request: Request) -> Response:
         kind = (request.json or {}).get("resource_type")

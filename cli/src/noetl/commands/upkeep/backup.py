@@ -102,10 +102,10 @@ def restore(
             if folder is None
             else fill(databases, folder, replace=replace, seconds=minutes * 60)
         )
-    _tell(done, seconds=time.monotonic() - began, as_json=as_json)
+    _print_result(done, seconds=time.monotonic() - began, as_json=as_json)
 
 
-def _tell(done: "Restored", *, seconds: float, as_json: bool) -> None:
+def _print_result(done: "Restored", *, seconds: float, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"running": done.running, "messages": done.messages}))
         return

@@ -31,20 +31,20 @@ class StackAccess:
 
     def of_service(self, service: str, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a process; those of the environment itself stay."""
-        told: dict[str, str] = {}
+        variables: dict[str, str] = {}
         if not self.is_on:
-            return told
+            return variables
         if service in {"api-gateway", "catalog"}:
-            told["NOETL_AUTH"] = "on"
+            variables["NOETL_AUTH"] = "on"
         if service == "catalog":
             own = f"admin={self.admin_key},worker={self.worker_key}"
             others = inherited.get(_KEYS, "").strip(", ")
-            told[_KEYS] = f"{own},{others}" if others else own
+            variables[_KEYS] = f"{own},{others}" if others else own
         # A pool whose tools may use the internal token keeps it; others have no need of it.
         if service == "worker" and _INTERNAL not in inherited.get("NOETL_KEYCHAIN_ENV_VARS", ""):
             # Who shows a certificate that is somebody's and a key beside it is two callers.
-            told[_INTERNAL] = "" if _has_certificate(inherited) else self.worker_key
-        return told
+            variables[_INTERNAL] = "" if _has_certificate(inherited) else self.worker_key
+        return variables
 
 
 def _has_certificate(environment: Mapping[str, str]) -> bool:

@@ -69,8 +69,8 @@ class PostgresInstance:
         password: its password.
         roles: passwords of other roles, made before the server takes clients.
         durable: false only for tests, whose data nobody needs after a power cut.
-        stop_patience_seconds: how long a server that is ending may still take.
-        orphan_patience_seconds: how long backends of a killed server may take to notice.
+        stop_timeout_seconds: how long a server that is ending may still take.
+        orphan_timeout_seconds: how long backends of a killed server may take to notice.
     """
 
     directory: Path
@@ -79,8 +79,8 @@ class PostgresInstance:
     password: str
     roles: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
-    stop_patience_seconds: float = 10.0
-    orphan_patience_seconds: float = 1.0
+    stop_timeout_seconds: float = 10.0
+    orphan_timeout_seconds: float = 1.0
 
     def prepare(self) -> None:
         """Prepare the data directory; safe to repeat before every start.
@@ -207,12 +207,12 @@ class PostgresInstance:
         began = time.monotonic()
         while orphans := list(processes_in(self.directory, name="postgres")):
             is_ending = self._recorded_pid() in orphans
-            patience = self.stop_patience_seconds if is_ending else self.orphan_patience_seconds
+            timeout = self.stop_timeout_seconds if is_ending else self.orphan_timeout_seconds
             waited = time.monotonic() - began
-            if waited > patience:
+            if waited > timeout:
                 for pid in orphans:
                     send(pid, signal.SIGKILL)
-            if waited > patience + self.stop_patience_seconds:
+            if waited > timeout + self.stop_timeout_seconds:
                 raise StackError(f"processes {orphans} of an earlier PostgreSQL can't be ended")
             time.sleep(0.02)
         # The pid in a stale file may by now be another process's; PostgreSQL would wait for it.

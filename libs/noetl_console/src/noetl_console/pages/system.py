@@ -109,11 +109,15 @@ async def _read_or_reason[T](
 def _loads(state: SystemAnswer | None) -> Mapping[str, int] | None:
     """Return the commands of each worker over all shards; None where a shard doesn't report."""
     services: Sequence[ServiceState] = state.services if state else ()
-    told = [one.workers for one in services if one.service == "orchestrator"]
-    if not told or None in told or (state and any(one.shard is not None for one in state.silent)):
+    reported = [one.workers for one in services if one.service == "orchestrator"]
+    if (
+        not reported
+        or None in reported
+        or (state and any(one.shard is not None for one in state.silent))
+    ):
         return None
     found: Counter[str] = Counter()
-    for workers in told:
+    for workers in reported:
         for one in workers or ():
             found[one.worker_id] += one.running
     return found

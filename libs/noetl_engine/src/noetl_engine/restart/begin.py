@@ -48,28 +48,30 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
         draft,
         message,
         workload,
-        meta={"restart": _told(message, restart, origin, take_over)},
+        meta={"restart": _restart_meta(message, restart, origin, take_over)},
         take_over=take_over,
     )
     draft.decision.continue_later = True
     started_answer(draft)
 
 
-def _told(message: ExecuteMessage, restart: Restart, origin: State, take_over: TakeOver) -> Json:
+def _restart_meta(
+    message: ExecuteMessage, restart: Restart, origin: State, take_over: TakeOver
+) -> Json:
     """Return the restart for the first row: the origin, its position and the changes."""
-    told: dict[str, Json] = {
+    described: dict[str, Json] = {
         "execution_id": str(origin.execution_id),
         "position": origin.position,
         "status": origin.status,
         "from_steps": list(take_over.again),
     }
     if restart.iterations is not None:
-        told["iterations"] = list(restart.iterations)
+        described["iterations"] = list(restart.iterations)
     if restart.input:
-        told["input"] = sorted(restart.input)
+        described["input"] = sorted(restart.input)
     if message.version != origin.version:
-        told["version"] = {"of_origin": origin.version, "now": message.version}
-    return told
+        described["version"] = {"of_origin": origin.version, "now": message.version}
+    return described
 
 
 def _plan(playbook: Playbook, restart: Restart, origin: State) -> TakeOver:
@@ -122,9 +124,9 @@ def _check_graph(playbook: Playbook, version: int, origin: State) -> None:
             problems.append(f"step '{name}' was {was}")
     if problems:
         more = len(problems) - _MOST_NAMES
-        told = "; ".join(problems[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
+        listed = "; ".join(problems[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
         raise StartRefused(
             422,
             f"Version {version} of the playbook doesn't fit what execution {origin.execution_id} "
-            f"has done: {told}",
+            f"has done: {listed}",
         )

@@ -124,16 +124,16 @@ def _built(draft: Draft, step: StepState, run: RecordedRun) -> BuiltCommand:
 
 def _copy(draft: Draft, row: EventRow, command: CommandState) -> EventRow:
     """Return a row of the origin as one of this execution, which says where it is from."""
-    told = row.note if isinstance(row.note, dict) else {}
+    origin_note = row.note if isinstance(row.note, dict) else {}
     note: JsonObject = {"command": command.event_id, "at": micros(draft.facts.now)}
-    note |= {key: told[key] for key in _KEPT_NOTES if key in told}
-    if "command_id" in told:
+    note |= {key: origin_note[key] for key in _KEPT_NOTES if key in origin_note}
+    if "command_id" in origin_note:
         note["command_id"] = command.command_id
     meta = dict(row.meta) if isinstance(row.meta, dict) else {}
     meta.pop("attempts", None)
     if "command_id" in meta:
         meta["command_id"] = command.command_id
-    meta["restored_from"] = _told_from(row)
+    meta["restored_from"] = _restored_from(row)
     return draft.row(
         row.event_type,
         row.node_name,
@@ -156,12 +156,12 @@ def _copy_signal(draft: Draft, row: EventRow) -> EventRow:
         row.node_name,
         row.status or "",
         result=row.result,
-        meta={**meta, "restored_from": _told_from(row)},
+        meta={**meta, "restored_from": _restored_from(row)},
         note=row.note,
     )
 
 
-def _told_from(row: EventRow) -> JsonObject:
+def _restored_from(row: EventRow) -> JsonObject:
     return {"execution_id": str(row.execution_id), "event_id": str(row.event_id)}
 
 

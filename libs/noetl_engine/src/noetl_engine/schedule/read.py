@@ -148,8 +148,8 @@ def _times(spec: MapNode, reading: _Reading) -> tuple[str | None, int | None]:
     cron, interval = spec.entries.get("cron"), spec.entries.get("interval")
     has_cron, has_interval = not is_null(cron or _NOTHING), not is_null(interval or _NOTHING)
     if has_cron == has_interval:
-        told = "both 'cron' and 'interval' are given" if has_cron else "neither is given"
-        reading.wrong(spec, "spec", f"a schedule needs one of 'cron' and 'interval': {told}")
+        mistake = "both 'cron' and 'interval' are given" if has_cron else "neither is given"
+        reading.wrong(spec, "spec", f"a schedule needs one of 'cron' and 'interval': {mistake}")
         return None, None
     if has_interval:
         seconds = _seconds(spec, "interval", reading, 0)

@@ -68,9 +68,9 @@ def is_failure(row: EventRow) -> bool:
     return isinstance(row.note, dict) and "fails" in row.note
 
 
-def note_undecided(state: State, told: Json) -> None:
+def note_undecided(state: State, written: Json) -> None:
     """Count a step that no decision could be made about as failed, unless it has completed."""
-    cause = cause_of(told)
+    cause = cause_of(written)
     if cause is None or cause.kind != "evaluate" or cause.step is None:
         return
     step = state.step(cause.step)
@@ -108,9 +108,9 @@ def _lost_data(row: EventRow) -> str | None:
     if not isinstance(reference, dict) or isinstance(reference.get("ref"), str):
         return None
     size, kind = reference.get("byte_length"), reference.get("kind") or reference.get("store")
-    told = f" of {size} bytes" if isinstance(size, int) else ""
+    length = f" of {size} bytes" if isinstance(size, int) else ""
     return (
-        f"the result{told} is lost: its worker could not store it, and names its own memory "
+        f"the result{length} is lost: its worker could not store it, and names its own memory "
         f"({brief(str(kind))}) in place of a store"
     )
 

@@ -43,13 +43,13 @@ class Place:
             folder = Path(address).absolute()
             if not folder.is_dir() and not make:
                 raise StackError(f"{folder} is no folder")
-            with _told(address):
+            with _as_stack_error(address):
                 folder.mkdir(parents=True, exist_ok=True)
                 return cls(str(folder), LocalStore(folder))
         scheme = address.partition("://")[0]
         if scheme not in {"s3", "gs", "az"}:
             raise StackError(f"{address}: an archive is a folder, s3://, gs:// or az://")
-        with _told(address):
+        with _as_stack_error(address):
             store = from_url(
                 address,
                 client_options={"timeout": timedelta(seconds=_SECONDS), "allow_http": True},
@@ -60,29 +60,29 @@ class Place:
 
     def put(self, name: str, content: bytes | Path) -> None:
         """Store a file, whole or not at all."""
-        with _told(f"{self.name}/{name}"):
+        with _as_stack_error(f"{self.name}/{name}"):
             obstore.put(self._store, name, content, chunk_size=_PIECE)
 
     def get(self, name: str) -> bytes:
         """Return a small file."""
-        with _told(f"{self.name}/{name}"):
+        with _as_stack_error(f"{self.name}/{name}"):
             return bytes(obstore.get(self._store, name).bytes())
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a file to this machine."""
-        with _told(f"{self.name}/{name}"), target.open("wb") as file:
+        with _as_stack_error(f"{self.name}/{name}"), target.open("wb") as file:
             for piece in obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
                 file.write(piece)
 
     def names(self, ending: str) -> list[str]:
         """Return the names of the files that end so, sorted."""
-        with _told(self.name):
+        with _as_stack_error(self.name):
             found = [one["path"] for page in obstore.list(self._store) for one in page]
         return sorted(name for name in found if name.endswith(ending))
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _as_stack_error(name: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError, ValueError) as error:

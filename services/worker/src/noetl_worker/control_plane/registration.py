@@ -41,9 +41,9 @@ class Identity:
         }
         if self.public_key:
             runtime["worker_public_key"] = self.public_key
-        told = {"capabilities": {"tools": list(self.kinds)}} if self.kinds else {}
+        described = {"capabilities": {"tools": list(self.kinds)}} if self.kinds else {}
         return {
-            **told,
+            **described,
             "name": self.worker_id,
             "component_type": "worker_pool",
             "runtime": runtime,

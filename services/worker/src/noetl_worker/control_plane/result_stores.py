@@ -21,7 +21,7 @@ INLINE_LIMIT_BYTES = 102_400
 
 _SCOPE = "execution"
 _PUT_SECONDS = 20.0
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _ROOM = 64 << 10
 """Bytes of a request beside the document."""
@@ -99,8 +99,8 @@ class EdgeResultStore:
             raise NotStored(text, may_pass=True) from error
         if status >= 300:
             text = answer[:_LONGEST_ANSWER].decode(errors="replace")
-            told = f"the result store answered {status}: {text}"
-            raise NotStored(told, may_pass=status in _LATER)
+            reason = f"the result store answered {status}: {text}"
+            raise NotStored(reason, may_pass=status in _LATER)
         try:
             return _stored(orjson.loads(answer))
         except orjson.JSONDecodeError as error:
@@ -149,8 +149,8 @@ class RpcResultStore:
             text = f"no answer from the result store: {error.message}"
             raise NotStored(text, may_pass=True) from error
         if reply.status >= 300:
-            told = f"the result store answered {reply.status}: {reply.error}"
-            raise NotStored(told, may_pass=reply.status in _LATER)
+            reason = f"the result store answered {reply.status}: {reply.error}"
+            raise NotStored(reason, may_pass=reply.status in _LATER)
         return _stored(reply.body)
 
 
@@ -159,7 +159,7 @@ async def _patiently(put: Callable[[], Awaitable[StoredResult]]) -> StoredResult
 
     Its tool has done its work: without its result the step fails.
     """
-    end = monotonic() + _PATIENCE_SECONDS
+    end = monotonic() + _TIMEOUT_SECONDS
     async for _ in backoff(first_seconds=0.2, longest_seconds=5.0, jitter=0.25):
         try:
             return await put()

@@ -87,7 +87,7 @@ class InterpreterPool:
         self._size = size
         self._nursery = make_nursery(executable=executable, limits=limits, libraries=libraries)
         self._keeping = keeping
-        self._patience_seconds = patience_seconds
+        self._start_seconds = patience_seconds
         # The least recently used first.
         self._idle: deque[Interpreter] = deque()
         self._idle_end: asyncio.TimerHandle | None = None
@@ -344,7 +344,7 @@ class InterpreterPool:
         self._emptied.discard(interpreter)
         if interpreter.is_lost:
             self._forget(interpreter)
-        elif not self._closed and not self._hand_over(interpreter):
+        elif not self._closed and not self._pass_on(interpreter):
             self._idle.append(interpreter)
             if interpreter.kept_for is not None:
                 self._bound_kept()
@@ -365,7 +365,7 @@ class InterpreterPool:
             self._retire(kept[0])
         self._watch_idle()
 
-    def _hand_over(self, interpreter: Interpreter) -> bool:
+    def _pass_on(self, interpreter: Interpreter) -> bool:
         """Give an interpreter to a waiting script; False if there is none."""
         waiter = self._next_waiter(interpreter.kept_for)
         if waiter is None:
@@ -403,7 +403,7 @@ class InterpreterPool:
             if kept is not None:
                 self._retire(kept)
         else:
-            self._refuse(failure, before=loop.time() - self._patience_seconds)
+            self._refuse(failure, before=loop.time() - self._start_seconds)
         if self._waiting and self._growth is None and not self._closed:
             self._growth = loop.call_later(self._pause, self._look_again)
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)

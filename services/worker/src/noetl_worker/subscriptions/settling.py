@@ -56,14 +56,14 @@ class Settling:
         """Hold messages that have arrived."""
         for one in taken:
             self._held[id(one)] = one
-        self._tell()
+        self._set_gauge()
 
     def leave(self, taken: Sequence[Taken]) -> None:
         """Let go of messages without settling them: they come again when their time is over."""
         for one in taken:
             self._held.pop(id(one), None)
         self._has_room.set()
-        self._tell()
+        self._set_gauge()
 
     def lost_source(self) -> None:
         """Note that the connection is gone: messages taken over it will come again."""
@@ -164,7 +164,7 @@ class Settling:
                     self._held.pop(id(one), None)
                     self._acks.task_done()
                 self._has_room.set()
-                self._tell()
+                self._set_gauge()
 
     async def flush(self, *, seconds: float) -> bool:
         """Wait until settled messages are acknowledged; return whether they are."""
@@ -175,5 +175,5 @@ class Settling:
             return False
         return True
 
-    def _tell(self) -> None:
+    def _set_gauge(self) -> None:
         metrics.IN_FLIGHT.labels(self._kind).set(len(self._held))

@@ -83,22 +83,22 @@ class _Values:
 def _of_playbook(
     block: OnFailure, name: str, ended: JsonObject, values: _Values
 ) -> Iterator[Followup]:
-    told = {**ended, "trigger": name}
+    end_facts = {**ended, "trigger": name}
     if block.playbook is not None:
-        payload = rendered_payload(block.payload, told, values)
+        payload = rendered_payload(block.payload, end_facts, values)
         yield Followup(name, "playbook", block.playbook, block.version, payload)
     if block.webhook is not None:
-        yield _call(name, block.webhook.url, block.webhook.auth, told)
+        yield _call(name, block.webhook.url, block.webhook.auth, end_facts)
 
 
 def _of_trigger(trigger: EndedTrigger, ended: JsonObject, values: _Values) -> Iterator[Followup]:
-    told, name = {**ended, "trigger": trigger.path}, trigger.path
+    end_facts, name = {**ended, "trigger": trigger.path}, trigger.path
     started = []
     if trigger.playbook is not None:
-        payload = rendered_payload(trigger.payload, told, values)
+        payload = rendered_payload(trigger.payload, end_facts, values)
         started.append(Followup(name, "playbook", trigger.playbook, trigger.version, payload))
     if trigger.webhook_url is not None:
-        started.append(_call(name, trigger.webhook_url, trigger.webhook_auth, told))
+        started.append(_call(name, trigger.webhook_url, trigger.webhook_auth, end_facts))
     for one in started:
         owner, namespace = trigger.reach_of(one.path) or (None, None)
         yield replace(one, is_trigger=True, owner=owner, namespace=namespace)
@@ -113,7 +113,7 @@ def _call(name: str, url: str, auth: str | None, ended: JsonObject) -> Followup:
 def _ended(draft: Draft, decision: Decision) -> JsonObject:
     state = draft.state
     cause = decision.cause or draft.first_cause()
-    told: dict[str, Json] = {
+    end_facts: dict[str, Json] = {
         "execution_id": str(state.execution_id),
         "catalog_id": str(state.catalog_id),
         "path": state.path,
@@ -126,4 +126,4 @@ def _ended(draft: Draft, decision: Decision) -> JsonObject:
         "soft_error": None if state.soft is None else state.soft.model_dump(exclude_none=True),
     }
     parent = state.parent_execution_id
-    return {**told, "parent_execution_id": None if parent is None else str(parent)}
+    return {**end_facts, "parent_execution_id": None if parent is None else str(parent)}

@@ -52,11 +52,11 @@ class Children:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
-                told = self.known.pop(pid, None)
-                if told is not None:
+                report_to = self.known.pop(pid, None)
+                if report_to is not None:
                     with contextlib.suppress(OSError):
-                        os.write(told, STATUS.pack(status))
-                    os.close(told)
+                        os.write(report_to, STATUS.pack(status))
+                    os.close(report_to)
         for pid in self._strays():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -78,9 +78,9 @@ class Children:
 
     def leave(self) -> None:
         """Leave them to the parent."""
-        for told in self.known.values():
-            if told is not None:
-                os.close(told)
+        for report_to in self.known.values():
+            if report_to is not None:
+                os.close(report_to)
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def _fork(
     request: bytes, given: list[int], requests: socket.socket, live: Live, children: Children
 ) -> tuple[int, int]:
     """Return number and descriptor of a new process; takes the one for its end from `given`."""
-    is_told = request.startswith(TOLD)
+    is_reported = request.startswith(TOLD)
     own = os.getpid()
     # An end before the note would be nobody's, and the process a stray; one before its descriptor
     # is open would leave the number to others.
@@ -141,13 +141,13 @@ def _fork(
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
                 requests.close()
                 children.leave()
-                if is_told:
+                if is_reported:
                     os.close(given.pop())
                 live(request[len(TOLD) :], given, own)
                 status = 0
             finally:
                 os._exit(status)
-        children.known[pid] = given.pop() if is_told else None
+        children.known[pid] = given.pop() if is_reported else None
         return pid, os.pidfd_open(pid)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))

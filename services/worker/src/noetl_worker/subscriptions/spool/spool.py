@@ -61,7 +61,7 @@ class Spool:
         """Open the store and find the messages that an earlier process has left."""
         self._sizes = await self._store.open()
         self._next = max(self._sizes, default=0) + 1
-        self._tell()
+        self._set_gauge()
         if self._sizes:
             _log.info("spool_found", messages=len(self._sizes))
 
@@ -92,7 +92,7 @@ class Spool:
             await self._store.put(number, data)
             self._sizes[number] = len(data)
         SPOOLED.labels(self._source).inc()
-        self._tell()
+        self._set_gauge()
 
     async def read(self, number: int) -> Item | None:
         """Return an item; an unreadable one goes to the dead letters, and is None."""
@@ -108,22 +108,22 @@ class Spool:
 
     async def bury(self, item: Item, reason: str) -> None:
         """Move an item to the dead letters of the spool."""
-        told = item.encode()
+        item_bytes = item.encode()
         _log.warning("spool_item_dead", number=item.recv_seq, reason=reason)
-        await self._store.bury(item.recv_seq, told)
+        await self._store.bury(item.recv_seq, item_bytes)
         await self.forget(item.recv_seq)
 
     async def forget(self, number: int) -> None:
         """Forget an item that was started."""
         await self._store.delete(number)
         self._sizes.pop(number, None)
-        self._tell()
+        self._set_gauge()
 
     async def close(self) -> None:
         """Close the store."""
         await self._store.close()
 
-    def _tell(self) -> None:
+    def _set_gauge(self) -> None:
         SPOOL_BYTES.labels(self._source).set(sum_of(self._sizes))
 
 

@@ -207,19 +207,19 @@ class Watcher:
     def _plan_for(self, watched: _Watched, sighting: Sighting) -> None:
         match sighting.condition:
             case Condition.ENDED:
-                self._plan(watched, self._later(sighting), self._tell)
+                self._plan(watched, self._later(sighting), self._report_end)
             case Condition.STUCK:
                 patience = sighting.patience
                 if patience is None:
                     patience = self._stuck_seconds
-                self._plan(watched, patience + self._later(sighting), self._tell)
+                self._plan(watched, patience + self._later(sighting), self._report_end)
             case Condition.REPORTED if sighting.remove_at is not None:
                 self._plan(watched, sighting.remove_at, self._remove)
             case Condition.RUNNING if sighting.deadline is not None:
                 extra = 0.0 if self._is_own(sighting) else self._takeover_seconds
                 self._plan(watched, sighting.deadline + extra, self._expire)
             case _:
-                self._plan(watched, None, self._tell)
+                self._plan(watched, None, self._report_end)
 
     def _see_gone(self, watched: _Watched, gone: Sighting) -> None:
         """Report a container that went without an end; forget one that had to go."""
@@ -228,7 +228,7 @@ class Watcher:
             self._forget(before.name, watched)
         elif before.condition is not Condition.GONE:
             watched.sighting = replace(before, condition=Condition.GONE, at=gone.at)
-            self._plan(watched, gone.at, self._tell)
+            self._plan(watched, gone.at, self._report_end)
 
     def _later(self, sighting: Sighting) -> float:
         """Return when it is our turn, in Unix seconds."""
@@ -271,7 +271,7 @@ class Watcher:
         if missed is not None and self._watched.get(missed.name) is watched:
             self._see(missed)
 
-    async def _tell(self, watched: _Watched) -> None:
+    async def _report_end(self, watched: _Watched) -> None:
         """Report an end, and mark the container as reported.
 
         Raises:
@@ -287,13 +287,13 @@ class Watcher:
         if ending is None:
             self._not_ended(watched)
             return
-        if not await self._hand_over(watched, ending):
+        if not await self._deliver(watched, ending):
             raise BackendError("the control plane did not take the callback")
         metrics.CONTAINERS_ENDED.labels(ending.state).inc()
         _log.info("container_reported", name=ending.name, state=ending.state)
         await self._close(watched, ending)
 
-    async def _hand_over(self, watched: _Watched, ending: Ending) -> bool:
+    async def _deliver(self, watched: _Watched, ending: Ending) -> bool:
         if watched.over is None:
             return await self._report(ending)
         if not watched.over.done():

@@ -18,9 +18,9 @@ async def pull(api: EngineApi, image: str, *, seconds: float) -> None:
     try:
         async with (
             asyncio.timeout(seconds),
-            api.lines("pull", "POST", "/images/create", params=params, seconds=0) as told,
+            api.lines("pull", "POST", "/images/create", params=params, seconds=0) as progress,
         ):
-            async for line in told:
+            async for line in progress:
                 error = line.get("error")
                 if isinstance(error, str):
                     raise _failed(image, error)

@@ -239,8 +239,8 @@ class KubernetesBackend:
             return None
         found = await self._found(sighting, space)
         name = sighting.name
-        told = _verdict(end, found, self._seen.losses.get(name), self._seen.troubles.get(name))
-        if told is None:
+        verdict = _verdict(end, found, self._seen.losses.get(name), self._seen.troubles.get(name))
+        if verdict is None:
             return None
         read = await self._origin(job, name, space)
         if read is None:
@@ -251,9 +251,9 @@ class KubernetesBackend:
         ending = Ending(
             name=name,
             origin=origin,
-            state=told[0],
+            state=verdict[0],
             uid=job.metadata.uid,
-            reason=told[1],
+            reason=verdict[1],
             pod=found.pod,
             namespace=space,
             succeeded=status.succeeded or 0,

@@ -73,7 +73,7 @@ class Followers:
             return
         if not _has_begun(pod) or self._followed() >= _MOST_FOLLOWED:
             return
-        lines = self._hand_over(heard.listener, meta.name, meta.namespace or "")
+        lines = self._pass_on(heard.listener, meta.name, meta.namespace or "")
         heard.tasks[meta.name] = asyncio.create_task(lines)
 
     def _followed(self) -> int:
@@ -81,7 +81,7 @@ class Followers:
             not task.done() for heard in self._heard.values() for task in heard.tasks.values()
         )
 
-    async def _hand_over(self, listener: Listener, pod: str, namespace: str) -> None:
+    async def _pass_on(self, listener: Listener, pod: str, namespace: str) -> None:
         with contextlib.suppress(BackendError):
             async for line in self._follow(pod, namespace):
                 listener("stdout", line.encode())

@@ -23,7 +23,7 @@ IMAGE_TROUBLES = frozenset(
 _TROUBLES = IMAGE_TROUBLES | {"CreateContainerConfigError", "CreateContainerError"}
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 # How much later than its time a Job that goes on is brought to the cluster's mind.
-_PATIENCE_SECONDS = 30.0
+_GRACE_SECONDS = 30.0
 _SAID_LENGTH = 500
 _LOST = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
 # Why a node ends pods by itself: it is short of something, goes down, or needs the room.
@@ -92,7 +92,7 @@ def _deadline(job: Job) -> float | None:
     notes = (job.metadata.annotations if job.metadata is not None else None) or {}
     if seconds is None or began is None or OVERDUE_NOTE in notes:
         return None
-    return began.timestamp() + seconds + _PATIENCE_SECONDS
+    return began.timestamp() + seconds + _GRACE_SECONDS
 
 
 def end_of(job: Job) -> tuple[bool, str, float | None] | None:

@@ -52,7 +52,7 @@ class DuckProcess:
         self._control = control
         self.directory = directory
         self._most_bytes = most_bytes
-        self._tell = on_end
+        self._notify_end = on_end
         self._number = 0
         self._cleaning: asyncio.Future[None] | None = None
         self.users = 0
@@ -121,7 +121,7 @@ class DuckProcess:
         self.leave()
         loop = asyncio.get_running_loop()
         self._cleaning = loop.run_in_executor(None, shutil.rmtree, self.directory, True)
-        self._tell(self)
+        self._notify_end(self)
 
 
 class DuckSession:

@@ -114,12 +114,12 @@ async def duckdb_rows(
     """
     directory = None if path else await databases.directory(execution)
     async with databases.session(path, directory=directory) as session:
-        told = await session.ask("read", query=query, for_postgres=for_postgres)
-        columns, types = told["columns"], told["types"]
+        described = await session.ask("read", query=query, for_postgres=for_postgres)
+        columns, types = described["columns"], described["types"]
         reads = [_same] * len(columns)
-        for number in told["bytes"]:
+        for number in described["bytes"]:
             reads[number] = _from_base64
-        for number in told["json"]:
+        for number in described["json"]:
             reads[number] = _from_json
 
         async def batches() -> AsyncIterator[Batch]:
