@@ -195,7 +195,7 @@ async def crowd(bench: Bench, size: int, idle_seconds: float) -> bool:
 
 
 async def whole(bench: Bench, ids: list[int]) -> bool:
-    """Say whether every execution went on exactly once."""
+    """Return whether every execution went on exactly once."""
     rows = await bench.pool.fetch(
         """
         SELECT

@@ -39,7 +39,7 @@ def markdown(table: Table) -> str:
 
 
 def _numbers(table: Table) -> list[bool]:
-    """Which columns hold figures, and stand to the right."""
+    """Return the columns that hold figures, and stand to the right."""
     return [
         bool(table.rows) and not any(isinstance(row[place], str) for row in table.rows)
         for place in range(len(table.columns))

@@ -39,7 +39,7 @@ workflow:
     tool: {{kind: wait, signal: go, timeout: 1h}}
 """
 STARTS_THERE = "POST /api/execute, GET /api/executions"
-"""Where catalog and secrets have moved, and executions not yet."""
+"""State in which catalog and secrets have moved, and executions not yet."""
 EVERYTHING_THERE = "*"
 NOTHING_THERE = ""
 

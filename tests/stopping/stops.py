@@ -94,7 +94,7 @@ workflow:
 
 
 def has_process(mark: str) -> bool:
-    """Say whether a process names a mark in its arguments."""
+    """Return whether a process names a mark in its arguments."""
     return any(
         arguments.startswith(b"sleep\0") and mark.encode() in arguments
         for arguments in map(_arguments, Path("/proc").iterdir())
@@ -119,7 +119,7 @@ class World:
     connections: set[str]
 
     async def is_running(self, tool: str, mark: str) -> bool:
-        """Say whether the work of a tool can be seen."""
+        """Return whether the work of a tool can be seen."""
         match tool:
             case "postgres":
                 return bool(

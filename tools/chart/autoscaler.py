@@ -13,7 +13,7 @@ from typing import Self
 from manifests import Document, Pod
 
 TOLERANCE = 0.1
-"""How far the average may be from its target before the number changes."""
+"""Largest distance of the average from its target at which the number stays."""
 _SYNC_SECONDS = 15.0
 _GROWTH_PODS = 4
 _GROWTH_FACTOR = 2

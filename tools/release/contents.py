@@ -34,7 +34,7 @@ class Subject:
     version: str
     type: ComponentType
     made: datetime
-    """When: the time of the commit."""
+    """The time of the commit."""
 
 
 @dataclass(frozen=True)

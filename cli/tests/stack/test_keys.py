@@ -1,4 +1,4 @@
-"""Which processes of a local stack get the key of stored secrets."""
+"""Processes of a local stack that get the key of stored secrets."""
 
 from pathlib import Path
 

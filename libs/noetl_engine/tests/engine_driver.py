@@ -109,7 +109,7 @@ class Run:
     withheld: dict[str, str] = field(default_factory=dict)
     """Why other results can't be had."""
     origin_page: int = 7
-    """How many rows of it are read at once."""
+    """Number of its rows that are read at once."""
 
     def __post_init__(self) -> None:
         self.execution = Execution.new(EXECUTION_ID)

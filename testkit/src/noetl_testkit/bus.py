@@ -112,7 +112,7 @@ async def durable_info(bus: Bus, place: Place) -> dict[str, Any]:
 
 
 async def is_settled(bus: Bus, place: Place, *, acked: int) -> bool:
-    """Say whether the durable has nothing to deliver and nothing unanswered."""
+    """Return whether the durable has nothing to deliver and nothing unanswered."""
     info = await durable_info(bus, place)
     floor = info["ack_floor"]["stream_seq"]
     return bool(floor == acked and info["num_ack_pending"] == info["num_pending"] == 0)

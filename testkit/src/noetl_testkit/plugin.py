@@ -37,7 +37,7 @@ from noetl_testkit.warm.programs import use_warm_programs
 
 _LOGGERS = structlog.get_config()["logger_factory"]
 LOST_SECONDS = PATIENCE_SECONDS / 20
-"""How long a request over NATS may take.
+"""Longest time of a request over NATS.
 
 An outage takes one away without a sign, unlike one over HTTP, whose connection ends. Who waits for
 the end of an outage then asks again, which must come before the test's own bound.

@@ -120,7 +120,7 @@ class Stack:
         forget_on_power_cut(directory.postgres)
 
     def is_ready(self) -> bool:
-        """Say whether every service reports to be ready."""
+        """Return whether every service reports to be ready."""
         services = self.services().values()
         return bool(services) and all(service["state"] == "ready" for service in services)
 

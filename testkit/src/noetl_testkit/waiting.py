@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 600.0 * float(os.environ.get("NOETL_TEST_PATIENCE", "1"))
-"""How long anything in a test may take before it counts as hanging; the only such time there is.
+"""Time after which anything in a test counts as hanging; the only such time there is.
 
 A run that passes never waits for it. `NOETL_TEST_PATIENCE` multiplies it, on machines that are
 slower by orders of magnitude.

@@ -131,7 +131,7 @@ def serving(answer: Callable[[Request], Response]) -> Iterator[WebServer]:
                     self.wfile.flush()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: failures show in the test."""
+            """Print nothing: failures show in the test."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Which subjects a running stack uses on the broker, as a client with its login sees them."""
+"""Subjects that a running stack uses on the broker, as a client with its login sees them."""
 
 import asyncio
 import threading

@@ -67,7 +67,7 @@ class Cli:
     stack: Stack
     options: tuple[str, ...] = ()
     root: str = "cli"
-    """Where the paths of playbooks begin, so that tests don't meet."""
+    """Beginning of the paths of playbooks, so that tests don't meet."""
 
     def __call__(self, *arguments: str, code: int = 0, said: str = "", answer: str = "") -> str:
         """Run a command that must end with the code and say the words; return its output.

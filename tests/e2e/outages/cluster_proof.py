@@ -55,7 +55,7 @@ class Load:
     accepted: dict[int, int] = field(default_factory=dict)
     """Execution by number."""
     moments: list[float] = field(default_factory=list)
-    """When answers said that a start was accepted."""
+    """Times of the answers that a start was accepted."""
     slowest: float = 0.0
     refused: Counter[str] = field(default_factory=Counter)
     is_over: bool = False

@@ -85,7 +85,7 @@ def silence(stack: Stack, service: str, gate: Path, *, until: Callable[[], bool]
 
 
 async def is_silent(dsn: str) -> bool:
-    """Say whether no worker was heard for longer than one may be silent."""
+    """Return whether no worker was heard for longer than one may be silent."""
     connection = await asyncpg.connect(dsn)
     try:
         return bool(await connection.fetchval(SILENCE))

@@ -84,7 +84,7 @@ def reasons_in(answer: Json, *, all_of_them: bool = False) -> list[Told]:
 
 
 class QuietWatch:
-    """Says why an execution stands when nothing was heard of it for a while."""
+    """Shows why an execution stands still when nothing was heard of it for a while."""
 
     def __init__(
         self, edge: "Edge", say: Callable[[str], None], *, seconds: float = QUIET_SECONDS

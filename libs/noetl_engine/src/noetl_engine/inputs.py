@@ -61,7 +61,7 @@ class StepTimedOut:
 
     event_id: int
     holds: int | None = None
-    """Which hold of the command the timer was set for; rows of old don't say."""
+    """The hold of the command that the timer was set for; rows of old don't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class ReminderDue:
 
     event_id: int
     number: int
-    """How many reminders there were before."""
+    """Number of the reminders before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which routes the existing server answers, and settings without sense."""
+"""Routes that the existing server answers, and settings without sense."""
 
 from importlib.metadata import entry_points
 

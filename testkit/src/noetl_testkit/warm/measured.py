@@ -1,4 +1,4 @@
-"""Which modules each service would have loaded, and the metrics that it wouldn't have."""
+"""Modules that each service would have loaded, and the metrics that it wouldn't have."""
 
 import builtins
 import importlib

@@ -65,7 +65,7 @@ def why(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an execution waits for, since when, and who could help."""
+    """Show what an execution waits for, since when, and who could help."""
     with server_of(server_url, token=token, data=data) as server:
         answer = _ask(server, execution_id, "why")
     if as_json:

@@ -1,4 +1,4 @@
-"""Which databases a stack has: one for everything, or one a shard and one for the cluster."""
+"""The databases of a stack: one for everything, or one a shard and one for the cluster."""
 
 import os
 from collections.abc import Mapping

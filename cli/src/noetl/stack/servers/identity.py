@@ -1,4 +1,4 @@
-"""Which user PostgreSQL runs as: it refuses to run as root."""
+"""The user that PostgreSQL runs as: it refuses to run as root."""
 
 import functools
 import os

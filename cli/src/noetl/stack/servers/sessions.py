@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from noetl_common.pg.database import Statements
 
 LEAVING_SECONDS = 15.0
-"""How long sessions may take to end whose clients have ended: a server sees that a moment later,
+"""Longest time until sessions end whose clients have ended: a server sees that a moment later,
 and the session before ours may have been our own."""
 _LOOK_SECONDS = 0.05
 _OTHERS = """

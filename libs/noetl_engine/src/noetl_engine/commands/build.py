@@ -38,7 +38,7 @@ _NOTHING: Mapping[str, Json] = {}
 
 @dataclass(frozen=True, slots=True)
 class LoopElement:
-    """Which element of a loop a command works on."""
+    """The element of a loop that a command works on."""
 
     loop: Loop
     index: int

@@ -31,7 +31,7 @@ class RouterMode(StrEnum):
 
 
 class RouterForm(StrEnum):
-    """Which of the four accepted notations of ``next`` was used."""
+    """The one of the four accepted notations of ``next`` that was used."""
 
     STEP = "step"
     STEPS = "steps"

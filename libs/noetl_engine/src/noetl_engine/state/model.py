@@ -144,7 +144,7 @@ class StepState:
     phase: Phase = Phase.PENDING
     runs: int = 0
     outcome: Phase = Phase.PENDING
-    """How the newest run stands, for the progress counters; resets don't touch it."""
+    """Standing of the newest run, for the progress counters; resets don't touch it."""
     open: int = 0
     command: int | None = None
     """The open command of a plain step."""

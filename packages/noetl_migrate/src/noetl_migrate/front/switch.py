@@ -1,4 +1,4 @@
-"""Which of two servers answers a request: that of its execution, else that of its route.
+"""The choice of the server that answers a request: by its execution, else by its route.
 
 It stands before the routes only where an existing server is named; otherwise nothing of it runs.
 """

@@ -109,7 +109,7 @@ class Source(Protocol):
     """A door of the existing server; all that is read is read page by page."""
 
     name: str
-    """Where it is, without a login."""
+    """Its address, without a login."""
 
     def entries(self) -> AsyncIterator[OldEntry]:
         """Return all versions of all documents."""

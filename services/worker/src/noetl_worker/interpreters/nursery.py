@@ -23,7 +23,7 @@ class InterpreterLimits:
     box: "ScriptBox | None" = None
     """None: they have the rights of the worker's user."""
     place: str = ""
-    """Where their directories are made; empty: where the system has temporary files."""
+    """The folder of their directories; empty: that of the system's temporary files."""
     shortcuts: bool = True
     """Whether they may start sooner by internals of interpreters that this was tried with."""
 

@@ -344,7 +344,7 @@ async def test_after_a_broken_watch_the_list_tells_what_was_missed(world: World)
 
 
 LATER = "2036-01-01T00:00:30Z"
-"""When what was asked for now is to be gone."""
+"""Time at which things asked for now are to be gone."""
 RUNS: dict[str, Any] = {"running": {"startedAt": MOMENT}}
 
 

@@ -98,7 +98,7 @@ class Ending:
     succeeded: int = 0
     failed: int = 0
     ttl_seconds: float | None = None
-    """How long it is kept after this; None where the place knows."""
+    """Seconds for which it is kept after this; None where the place knows."""
 
 
 type See = Callable[[Sighting], None]

@@ -40,7 +40,7 @@ class _Watched:
     origin: Origin | None = None
     """Known of those that this process has started."""
     over: "asyncio.Future[Ending] | None" = None
-    """Where a run of this process waits for the end, which then is reported to it alone."""
+    """Future by which a run of this process waits for the end, which is reported to it alone."""
     task: "asyncio.Task[None] | None" = None
     is_busy: bool = False
     missed: Sighting | None = None
