@@ -1,4 +1,4 @@
-"""Autoscalers: one for each Deployment, of a form that KEDA takes, reading numbers of the code."""
+"""Autoscalers: one for each Deployment, of a form that KEDA takes, with numbers of the code's."""
 
 import re
 from collections import Counter

@@ -19,7 +19,7 @@ NEVER_BEGAN = "never_began"
 NOBODY = ""
 """The worker id of the hold after such a one: any worker may claim the command at once."""
 UNNAMED = "unnamed"
-"""The worker id of a worker whose own is empty; as the id of a holder it matches no worker."""
+"""The worker id for a worker whose own is empty, since that is the one of ``NOBODY``."""
 _MOST_GIVEN_BACK = 50
 
 

@@ -132,7 +132,7 @@ class Decision:
     changes: list[CommandChange] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
     timers_done: list[int] = field(default_factory=list)
-    """Timer rows of waits and limits that have ended; they go in the same commit."""
+    """Timer rows that are no longer needed; they go in the same commit."""
     answer: Answer = field(default_factory=Answer)
     ended: ExecutionStatus | None = None
     error: str | None = None

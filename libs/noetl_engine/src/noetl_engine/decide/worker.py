@@ -207,7 +207,7 @@ def decide_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
 
 
 def _not_a_report(message: CommandOutcomeMessage) -> str | None:
-    """Return why an outcome can't be a worker's: some events only the engine may write."""
+    """Return why an outcome can't be a worker's: it reports engine events, or on another step."""
     for event in message.events:
         if event.event_type in _NOT_OF_A_RUN:
             return f"An outcome can't report {event.event_type}"

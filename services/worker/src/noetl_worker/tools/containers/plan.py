@@ -64,7 +64,7 @@ class Plan:
         hidden: the variables whose values are masked in what the container writes.
         masked: further texts that are.
         script: a text that the container has as the file `SCRIPT`.
-        is_awaited: whether the run that starts it waits for its end; no other run gets it.
+        is_awaited: whether the run that starts it waits for its end, which only that run gets.
         requests: amounts by resource, as Kubernetes writes them.
         limits: the same, always with cpu and memory.
     """

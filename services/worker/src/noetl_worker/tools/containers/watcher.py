@@ -44,7 +44,7 @@ class _Watched:
     task: "asyncio.Task[None] | None" = None
     is_busy: bool = False
     missed: Sighting | None = None
-    """Sighting that came while another one was being worked on."""
+    """Sighting that came while an action on the container was under way."""
     known_since: float = field(default_factory=time)
 
 

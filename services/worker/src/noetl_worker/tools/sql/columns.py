@@ -7,7 +7,7 @@ from noetl_worker.tools.sql.names import quoted
 
 
 def matched(name: str, known: Sequence[str], *, table: str) -> str:
-    """Return a column by its name, in any case; SQL would not look at that either.
+    """Return a column by its name, whose case doesn't count; SQL would not look at that either.
 
     Raises:
         ToolError: there is none.
