@@ -86,7 +86,7 @@ class Seen:
 
     @property
     def family(self) -> str:
-        """What it is counted as."""
+        """Return the name under which it is counted."""
         return family_of(self.subject)
 
     @property

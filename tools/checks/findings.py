@@ -34,7 +34,7 @@ def source_folders(root: Path) -> list[Path]:
 
 
 def run(check: Check, *warnings: Check) -> None:
-    """Print what a check finds in this checkout and end with 1 if it finds anything.
+    """Print the findings of a check in this checkout and end with 1 if there are any.
 
     Warnings are printed too, and end nothing.
     """

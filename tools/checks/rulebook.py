@@ -12,7 +12,7 @@ from citations import RULES, TEST
 from findings import files, run
 
 LONGEST = 3
-"""Sentences of one rule; what needs more is two rules."""
+"""Sentences of one rule; a longer one is two rules."""
 EVIDENCE = ("held by", "how", "rule")
 """Ends of the titles of columns that say where a statement comes from."""
 UNTESTED = "no test of its own"

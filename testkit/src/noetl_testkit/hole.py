@@ -9,7 +9,7 @@ _PIECE_BYTES = 1 << 16
 
 
 class Hole:
-    """Passes bytes on to a server, until it is told to swallow them.
+    """Passes bytes on to a server, until it has to swallow them.
 
     Attributes:
         port: where it listens on this machine.
