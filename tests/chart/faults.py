@@ -465,14 +465,10 @@ FAULTS: dict[str, Fault] = {
         scaling.scalers, "an autoscaler and a number", SHARED, "spec/replicas", 3
     ),
     "neither scaler nor number": Fault(
-        scaling.scalers, "has no number of replicas", DECIDER, "spec/replicas", GONE
+        scaling.scalers, "has no number of replicas", DECIDER, "spec/replicas", GONE, "shards_2"
     ),
-    "a scaled orchestrator": Fault(
-        scaling.scalers,
-        "makes longer itself",
-        POOL,
-        "spec/scaleTargetRef/name",
-        "noetl-orchestrator-s0",
+    "an orchestrator scaled by a part of no request": Fault(
+        scaling.processor_time, "request for cpu", DECIDER, f"{MAIN}/resources/requests/cpu", GONE
     ),
     "bounds the wrong way round": Fault(
         scaling.bounds, "from 21 to 20", POOL, "spec/minReplicaCount", 21

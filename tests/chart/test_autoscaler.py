@@ -81,3 +81,19 @@ def test_a_part_of_what_a_pod_asks_for_is_a_number_of_cores(
     assert (scaler.least, scaler.most, scaler.window) == (2, 6, 10)
     assert scaler.triggers == (Trigger("cpu", pytest.approx(0.175)),)
     assert scaler.look({"cpu": 0.6}, current=2, now=0) == 4
+
+
+def test_an_orchestrator_follows_what_waits_and_processor_time(
+    rendered: Callable[[str], Manifests],
+) -> None:
+    manifests = rendered("defaults")
+    pods = {name_of(pod.owner): pod for pod in manifests.pods()}
+    ((scaled, target),) = (
+        one for one in scaler_targets(manifests) if one[1] == "noetl-orchestrator-s0"
+    )
+
+    scaler = Autoscaler.of(scaled, pod=pods[target])
+
+    assert scaler.triggers == (Trigger("cpu", 0.5), Trigger("lag", 500))
+    assert scaler.look({"cpu": 0.1, "lag": 1100}, current=1, now=0) == 3
+    assert scaler.look({"cpu": 1.9, "lag": 0}, current=3, now=60) == 4

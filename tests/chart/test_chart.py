@@ -102,23 +102,26 @@ def test_the_chart_has_the_version_of_what_it_installs() -> None:
     [
         (
             "defaults",
-            {"noetl-outbox-s0", "noetl-projector-s0", "noetl-worker-shared"},
+            {
+                *("noetl-orchestrator-s0", "noetl-outbox-s0", "noetl-projector-s0"),
+                "noetl-worker-shared",
+            },
             {"noetl-api-gateway", "noetl-catalog"},
         ),
         (
             "keda_off",
             set(),
             {
-                *("noetl-api-gateway", "noetl-catalog", "noetl-outbox-s0", "noetl-projector-s0"),
-                "noetl-worker-shared",
+                *("noetl-api-gateway", "noetl-catalog", "noetl-orchestrator-s0"),
+                *("noetl-outbox-s0", "noetl-projector-s0", "noetl-worker-shared"),
             },
         ),
         ("shards_2", set(), set()),
         (
             "extra_pools",
             {
-                *("noetl-outbox-s0", "noetl-projector-s0", "noetl-worker-shared"),
-                *("noetl-worker-system", "noetl-worker-gpu-a100"),
+                *("noetl-orchestrator-s0", "noetl-outbox-s0", "noetl-projector-s0"),
+                *("noetl-worker-shared", "noetl-worker-system", "noetl-worker-gpu-a100"),
             },
             {"noetl-api-gateway", "noetl-catalog"},
         ),
@@ -133,6 +136,28 @@ def test_who_is_scaled_by_what(
     assert manifests.names("HorizontalPodAutoscaler") == by_cpu
     numbered = {name_of(one) for one in manifests.of("Deployment") if "replicas" in one["spec"]}
     assert numbered == manifests.names("Deployment") - by_keda - by_cpu
+
+
+@pytest.mark.parametrize("writes", ["stream", "direct"])
+def test_all_who_send_writes_are_told_one_way(writes: str, rendered: Rendered, helm: Helm) -> None:
+    manifests = rendered("defaults") if writes == "stream" else helm.render({"writes": writes})
+
+    told = {name_of(pod.owner): _variables(pod.containers[0]) for pod in manifests.pods()}
+    senders = {name: one["NOETL_INGRESS"] for name, one in told.items() if "NOETL_INGRESS" in one}
+    assert senders == dict.fromkeys(
+        ("noetl-api-gateway", "noetl-catalog", "noetl-worker-shared"), writes
+    )
+
+
+def test_compose_sends_writes_as_the_chart_does(rendered: Rendered) -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    told = {
+        name_of(pod.owner): _variables(pod.containers[0]) for pod in rendered("defaults").pods()
+    }
+
+    default = told["noetl-api-gateway"]["NOETL_INGRESS"]
+    for name in ("api-gateway", "catalog", "worker"):
+        assert services[name]["environment"]["NOETL_INGRESS"] == f"${{NOETL_INGRESS:-{default}}}"
 
 
 def test_a_shard_s_database_and_the_direct_way_to_it(rendered: Rendered) -> None:

@@ -70,10 +70,13 @@ class Autoscaler:
         if scaled["kind"] == "ScaledObject":
             config = spec["advanced"]["horizontalPodAutoscalerConfig"]
             bounds = spec["minReplicaCount"], spec["maxReplicaCount"]
-            triggers = [_trigger(one) for one in spec["triggers"]]
+            triggers = [_trigger(one, pod) for one in spec["triggers"]]
         else:
             config, bounds = spec, (spec["minReplicas"], spec["maxReplicas"])
-            triggers = [_processor_time(one["resource"], pod) for one in spec["metrics"]]
+            triggers = [
+                _processor_time(one["resource"]["target"]["averageUtilization"], pod)
+                for one in spec["metrics"]
+            ]
         down = config["behavior"]["scaleDown"]
         (policy,) = down["policies"]
         return cls(
@@ -149,16 +152,18 @@ def _share(trigger: Trigger, value: float, current: int) -> int:
     return math.ceil(value / trigger.target)
 
 
-def _trigger(trigger: Document) -> Trigger:
+def _trigger(trigger: Document, pod: Pod) -> Trigger:
     kind, metadata = trigger["type"], trigger["metadata"]
+    if kind == "cpu":
+        return _processor_time(float(metadata["value"]), pod)
     target, activation = metadata[_TARGETS[kind]], metadata[_ACTIVATIONS[kind]]
     return Trigger(trigger["name"], float(target), float(activation))
 
 
-def _processor_time(resource: Document, pod: Pod) -> Trigger:
-    """Return the number of cores that one process is to use."""
+def _processor_time(percent: float, pod: Pod) -> Trigger:
+    """Return the number of cores that one process is to use: a part of what it asks for."""
     asked = sum(_cores(one["resources"]["requests"]["cpu"]) for one in pod.spec["containers"])
-    return Trigger("cpu", asked * resource["target"]["averageUtilization"] / 100)
+    return Trigger("cpu", asked * percent / 100)
 
 
 def _cores(quantity: str) -> float:

@@ -237,6 +237,16 @@ def pool(commands: int, seconds: int) -> Consumer:
     )
 
 
+def orchestrator(_commands: int, _seconds: int) -> Consumer:
+    """The orchestrator of a shard, which shares its executions with the others."""
+    scaling = {"minReplicas": 1, "maxReplicas": 3, "lagThreshold": 2}
+    return Consumer(
+        "noetl-orchestrator-s0",
+        {"orchestrator": {"autoscaling": scaling, "env": {"NOETL_REPLICAS_ACTIVE_MIN": "3"}}},
+        partial(_starts, kind=Starts),
+    )
+
+
 def outbox(_commands: int, _seconds: int) -> Consumer:
     """The relay of a shard; its number is its own, so there is one at least."""
     scaling = {"minReplicas": 1, "maxReplicas": 2, "pendingThreshold": 3}
@@ -286,6 +296,7 @@ def catalog(_commands: int, _seconds: int) -> Consumer:
 EDGE = "noetl-api-gateway"
 CONSUMERS: Mapping[str, Callable[[int, int], Consumer]] = {
     "worker": pool,
+    "orchestrator": orchestrator,
     "outbox": outbox,
     "projector": projector,
     "api-gateway": edge,

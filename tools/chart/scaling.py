@@ -34,13 +34,12 @@ _METADATA: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"url", "valueLocation", "targetValue", "activationTargetValue"}),
         frozenset({"format", "authMode"}),
     ),
+    "cpu": (frozenset({"value"}), frozenset()),
 }
-_THRESHOLDS = ("lagThreshold", "targetValue")
+_THRESHOLDS = ("lagThreshold", "targetValue", "value")
 _ACTIVATIONS = ("activationLagThreshold", "activationTargetValue")
 _DEMAND = re.compile(r"/api/internal/pools/([A-Za-z0-9_-]+)/demand")
 _GAUGE = re.compile(r'noetl_outbox_pending\{shard="(\d+)",kind="(\w+)"\}')
-# More of them may decide the same executions, and throw all but one decision away.
-UNSCALED = frozenset({"orchestrator"})
 
 
 def scalers(manifests: Manifests) -> Iterator[str]:
@@ -54,9 +53,6 @@ def scalers(manifests: Manifests) -> Iterator[str]:
             yield f"{place_of(one)}: has an autoscaler and a number of replicas"
         if not count and not has_number:
             yield f"{place_of(one)}: has no number of replicas"
-        service = one["spec"]["template"]["metadata"]["labels"].get("app.kubernetes.io/component")
-        if count and service in UNSCALED:
-            yield f"{place_of(one)}: is scaled by a lag that it makes longer itself"
 
 
 def bounds(manifests: Manifests) -> Iterator[str]:
@@ -87,8 +83,11 @@ def bounds(manifests: Manifests) -> Iterator[str]:
 def processor_time(manifests: Manifests) -> Iterator[str]:
     """Find autoscalers by processor time of pods that don't say how much they ask for."""
     pods = {name_of(pod.owner): pod for pod in manifests.pods()}
-    for one in manifests.of("HorizontalPodAutoscaler"):
-        pod = pods.get(one["spec"]["scaleTargetRef"]["name"])
+    for one, target in scaler_targets(manifests):
+        triggers = one["spec"].get("triggers", [])
+        if one["kind"] == "ScaledObject" and all(each.get("type") != "cpu" for each in triggers):
+            continue
+        pod = pods.get(target)
         for container in pod.containers if pod else []:
             if "cpu" not in container.get("resources", {}).get("requests", {}):
                 yield f"{place_of(one)}: counts parts of a request for cpu that is not there"

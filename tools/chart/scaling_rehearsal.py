@@ -148,10 +148,14 @@ def _reader(
     cluster: Cluster, scaled: Document, processes: Processes
 ) -> Callable[[], dict[str, float | None]]:
     """Return the function that reads the numbers of an autoscaler."""
+    usage = ProcessorTime(cluster, processes)
     if scaled["kind"] == "HorizontalPodAutoscaler":
-        usage = ProcessorTime(cluster, processes)
         return lambda: {"cpu": usage.read()}
-    return lambda: {one["name"]: _read(cluster, one) for one in scaled["spec"]["triggers"]}
+    triggers = scaled["spec"]["triggers"]
+    return lambda: {
+        one["name"]: usage.read() if one["type"] == "cpu" else _read(cluster, one)
+        for one in triggers
+    }
 
 
 def _read(cluster: Cluster, trigger: Document) -> float | None:

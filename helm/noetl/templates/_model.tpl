@@ -86,7 +86,7 @@ secret, scaler}. Its scaler is "keda", "cpu" or "none".
 {{- $auto := $unit.part.autoscaling | default dict -}}
 {{- $scaler := "none" -}}
 {{- if and $v.autoscaling.enabled $auto.enabled -}}
-{{- $scaler = ternary "keda" "cpu" (and $v.keda.enabled (has $unit.service (list "outbox" "projector" "worker"))) -}}
+{{- $scaler = ternary "keda" "cpu" (and $v.keda.enabled (has $unit.service (list "orchestrator" "outbox" "projector" "worker"))) -}}
 {{- end -}}
 {{- if and (ne $scaler "none") (gt (int $auto.minReplicas) (int $auto.maxReplicas)) -}}
 {{- fail (printf "%s: minReplicas %d is above maxReplicas %d" $name (int $auto.minReplicas) (int $auto.maxReplicas)) -}}

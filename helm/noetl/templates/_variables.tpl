@@ -104,6 +104,9 @@ then the rest by name.
 {{- $_ := set $plain "NOETL_CLUSTER_ID" $v.clusterId -}}
 {{- $_ := set $plain "NOETL_SHARD_COUNT" (.m.shardCount | int | toString) -}}
 {{- end -}}
+{{- if has .unit.service (list "api-gateway" "catalog" "worker") -}}
+{{- $_ := set $plain "NOETL_INGRESS" $v.writes -}}
+{{- end -}}
 {{- if hasKey .unit "shard" -}}
 {{- $_ := set $plain "NOETL_SHARD_INDEX" (.unit.shard | int | toString) -}}
 {{- end -}}

@@ -12,9 +12,9 @@ class WriteSettings(SettingsPiece):
 
     ingress: Literal["direct", "stream"] = Field(
         default="direct",
-        description="`stream`: every write is stored in the ingress stream first, whose length "
-        "shows what waits. `direct`: only what its owner does not answer at once. What people say "
-        "(cancel, pause …) is requested at once with both.",
+        description="`stream`, which the chart and compose say: every write is stored in the "
+        "ingress stream first, whose length shows what waits. `direct`: only what its owner does "
+        "not answer at once. What people say (cancel, pause …) is requested at once with both.",
     )
 
     @property
