@@ -19,7 +19,7 @@ from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.rpc import Encoded, RpcClient, encoded, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
-from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest
+from noetl_contract.rpc.orchestrator import DEMAND, DemandQuery, PoolDemands
 from noetl_testkit.bus import Place, make_place, nats_settings, running
 from noetl_testkit.nats import running_nats
 
@@ -125,18 +125,18 @@ async def latency(bus: Bus, place: Place, body: bytes) -> None:
 
 
 async def requests(bus: Bus, *, direct: bool) -> None:
-    async def answer(_request: ClaimRequest) -> Encoded[ClaimGranted]:
-        return encoded(CLAIM, {"status": "ok", "event_id": 1, "context": {"a": 1}})
+    async def answer(_request: DemandQuery) -> Encoded[PoolDemands]:
+        return encoded(DEMAND, {"pools": [{"pool": "shared", "waiting": 1, "running": 1}]})
 
     way = "directly" if direct else "on FastStream"
     client = RpcClient(bus)
-    wanted = ClaimRequest(execution_id=1, event_id=2, worker_id="w", instance="i")
+    wanted = DemandQuery(pool="shared")
 
     async def ask(times: int) -> None:
         for _ in range(times):
-            await client.forward(CLAIM, wanted, shard=0, seconds=5)
+            await client.forward(DEMAND, wanted, shard=0, seconds=5)
 
-    handlers = [handle(CLAIM, answer)]
+    handlers = [handle(DEMAND, answer)]
     async with serve_rpc(bus, handlers, queue="bench", shard=0, direct=direct):
         await ask(SINGLE)
         samples = []

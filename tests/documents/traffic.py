@@ -216,7 +216,7 @@ class Played:
         end = self.end()
         starts = {one.subject for one in writes if one.kind == "start"}
         # Of a command whose notification was in doubt: a worker that heard nothing for a while.
-        claims = sum(one.family == _CLAIM for one in own)
+        claims = sum(one.kind == "claim" for one in own)
         other_way = INGRESS_ROOT if self.traffic.is_direct else WRITES_ROOT
         return (
             any(AGAIN_HEADER in one.headers for one in own)

@@ -94,8 +94,8 @@ OVER_HTTP: set[Edge] = {
 OLD_HTTP: set[Edge] = {
     ("claim command", "command", "worker"),
     ("POST /api/commands/{event_id}/claim", "claim command", "api-gateway"),
-    ("orchestrator claim", "POST /api/commands/{event_id}/claim", "orchestrator"),
-    ("turn", "orchestrator claim", "orchestrator"),
+    ("ingress claim", "POST /api/commands/{event_id}/claim", "api-gateway"),
+    ("turn", "ingress claim", "orchestrator"),
     ("report", "command", "worker"),
     ("POST /api/events", "report", "api-gateway"),
     ("ingress events", "POST /api/events", "api-gateway"),

@@ -39,7 +39,7 @@ from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import commit_subject
-from noetl_testkit.rpc import fake_handler
+from noetl_testkit.rpc import fake_handler, serving_claims
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr
 
@@ -175,7 +175,10 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     ]
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
     # Served as what comes with every command is: to build a handler on FastStream takes far longer.
-    async with serve_rpc(bus, handlers, queue="fake", shard=0, direct=True):
+    async with (
+        serve_rpc(bus, handlers, queue="fake", shard=0, direct=True),
+        serving_claims(bus, lambda request: backend.handle("claim", request)),
+    ):
         pulling = asyncio.create_task(
             run_pull_each(bus, ingress_durable(0), backend.take, permits=64, drain_seconds=0.1)
         )

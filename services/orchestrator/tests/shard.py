@@ -5,21 +5,24 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import MESSAGE_ID_HEADER
-from noetl_common.bus.rpc import Forwarded
 from noetl_common.bus.topology import ensure_durable, ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
-from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
+from noetl_contract.ingress import (
+    DEADLINE_HEADER,
+    REPLY_HEADER,
+    ClaimMessage,
+    encode_message,
+    place_of,
+)
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import ResolvedEntry
-from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.streams import STREAMS, ingress_durables, pool_durable
 from noetl_contract.subjects import (
     COMMANDS_ROOT,
@@ -28,6 +31,7 @@ from noetl_contract.subjects import (
     ingress_filter,
     published_filter,
     published_row,
+    write_subject,
 )
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
@@ -143,7 +147,7 @@ class Shard(Tables, Messages):
         replica: int = 0,
     ) -> JsonObject:
         """Claim a command of a replica directly."""
-        request = ClaimRequest(
+        message = ClaimMessage(
             execution_id=command.execution_id if with_execution else None,
             event_id=command.event_id,
             worker_id=worker,
@@ -152,13 +156,14 @@ class Shard(Tables, Messages):
             fence=fence,
             known_workload=known_workload,
         )
-        answer = await self.replicas[replica].rooms.claims.on_claim(request)
-        if isinstance(answer, Refusal):
-            return asdict(answer)
-        if isinstance(answer, Forwarded):
-            told: JsonObject = orjson.loads(answer.body)
-            return told
-        return {"status": 200, "body": orjson.loads(answer.body)}
+        door = self.replicas[replica].rooms.door
+        subject = write_subject(0, execution_id=place_of(message), kind="claim")
+        with self.bus.inbox().expect() as waiter:
+            headers = {REPLY_HEADER: waiter.subject}
+            door._take(Incoming(subject, encode_message(message), headers))
+            await door._hand_in()
+            answer: JsonObject = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
+        return answer
 
 
 _OF_TESTS = "t"

@@ -9,13 +9,15 @@ import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
+from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.clock import unix_ms
 from noetl_common.pg.identity import WrongDatabase
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import ServiceApp, supervise
+from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json
+from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.catalog import (
     CONTENT,
     MACHINE_LEASE,
@@ -29,9 +31,8 @@ from noetl_contract.rpc.catalog import (
     MachineLeaseRequest,
 )
 from noetl_contract.rpc.models import Nothing
-from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest
 from noetl_contract.streams import INGRESS, ingress_durable
-from noetl_contract.subjects import ingress_subject
+from noetl_contract.subjects import claims_before, ingress_subject
 from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
@@ -41,6 +42,16 @@ from services.orchestrator.tests.playbooks import LINEAR
 from services.orchestrator.tests.shard import settings_for
 
 EXECUTION_ID = 383_000_000_000_000_000
+
+
+async def ask(bus: Bus, **fields: Json) -> ClaimAnswer:
+    """Claim a command, as a sender of the release before does."""
+    body = orjson.dumps(fields)
+    while True:
+        answer = await bus.request(claims_before(0), body, seconds=PATIENCE_SECONDS)
+        reply = RpcReply.model_validate_json(answer.data)
+        if reply.status == 200:
+            return ClaimAnswer.model_validate(reply.body)
 
 
 @dataclass
@@ -104,11 +115,9 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
             await start(bus, headers={REPLY_HEADER: waiter.subject})
             answer = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
         event_id = int(database.run("SELECT event_id FROM noetl.command"))
-        request = ClaimRequest(execution_id=EXECUTION_ID, event_id=event_id, worker_id="w1")
-        claim = await RpcClient(bus).ask(CLAIM, request, shard=0, seconds=PATIENCE_SECONDS)
+        claim = await ask(bus, execution_id=EXECUTION_ID, event_id=event_id, worker_id="w1")
 
     assert answer["body"]["status"] == "started"
-    assert isinstance(claim, ClaimGranted)
     assert claim.node_id == "start"
     assert app.service.failure is None
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
@@ -145,8 +154,7 @@ async def test_the_loops_of_a_process_work_without_a_request(
         await eventually(command)
         found = await command()
         assert found is not None
-        request = ClaimRequest(**found, worker_id="silent")
-        claim = await RpcClient(bus).ask(CLAIM, request, shard=0, seconds=PATIENCE_SECONDS)
+        claim = await ask(bus, **found, worker_id="silent")
 
         async def are_done() -> bool:
             return bool(
@@ -161,7 +169,7 @@ async def test_the_loops_of_a_process_work_without_a_request(
 
         await eventually(are_done)
 
-    assert isinstance(claim, ClaimGranted)
+    assert claim.event_id == found["event_id"]
 
 
 async def test_f5_a_process_whose_durable_vanished_goes_on(

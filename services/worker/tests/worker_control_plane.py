@@ -20,7 +20,7 @@ from noetl_contract.ingress import REPLY_HEADER, decode_message
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
 from noetl_contract.subjects import command_subject
-from noetl_testkit.rpc import fake_handler
+from noetl_testkit.rpc import fake_handler, serving_claims
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 type MessageAnswer = Callable[[dict[str, Any], int], dict[str, Any] | None]
@@ -219,14 +219,16 @@ async def control_plane(nats_url: str, *, pool: str = "shared") -> AsyncIterator
         await ensure_topology(bus, STREAMS, (ingress, pool_durable(pool)))
         plane = ControlPlane(bus)
         handlers = [
-            fake_handler("orchestrator", "claim", plane.on_claim),
             fake_handler("orchestrator", "runs.over", plane.on_over),
             fake_handler("projector", "result.put", plane.on_result),
         ]
         for operation in ("register", "heartbeat", "deregister"):
             name = f"runtime.{operation}"
             handlers.append(fake_handler("catalog", name, plane.on_runtime(name)))
-        async with serve_rpc(bus, handlers, queue="test", shard=SHARD):
+        async with (
+            serve_rpc(bus, handlers, queue="test", shard=SHARD),
+            serving_claims(bus, plane.on_claim),
+        ):
             pulling = asyncio.create_task(run_pull(bus, ingress, plane.on_ingress))
             try:
                 yield plane

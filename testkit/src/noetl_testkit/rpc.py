@@ -1,14 +1,20 @@
 """Fake services: handlers of free JSON under the names of operations."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.rpc import Handler, handle
+from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.operation import Operation, ServiceName
+from noetl_contract.subjects import writes_any
 from pydantic import RootModel, TypeAdapter
 
-__all__ = ["fake_handler"]
+__all__ = ["fake_handler", "serving_claims"]
 
 _FREE: TypeAdapter[Json] = TypeAdapter(Json)
 
@@ -29,3 +35,26 @@ def fake_handler(
         return Refusal(found.status, found.error or "", found.detail)
 
     return handle(Operation(service, name, RootModel[JsonObject], _FREE), answer)
+
+
+@asynccontextmanager
+async def serving_claims(
+    bus: Bus, function: Callable[[JsonObject], Awaitable[RpcReply | JsonObject]]
+) -> AsyncIterator[None]:
+    """Answer claims as the owner of all executions does, until the block ends."""
+    handler = fake_handler("orchestrator", "claim", function)
+    answering: set[asyncio.Task[None]] = set()
+
+    async def answer(incoming: Incoming) -> None:
+        _, body = await handler.answer(incoming.data)
+        await bus.reply(incoming.headers[REPLY_HEADER], body)
+
+    def take(incoming: Incoming) -> None:
+        answering.add(asyncio.create_task(answer(incoming)))
+
+    subscription = await bus.subscribe(writes_any("claim"), take)
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
+        await asyncio.gather(*answering)

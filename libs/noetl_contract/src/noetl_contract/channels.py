@@ -33,6 +33,7 @@ from noetl_contract.ingress import (
     REPLY_HEADER,
     STORED_HEADER,
     CancelMessage,
+    ClaimMessage,
     CommandOutcomeMessage,
     CommandStartMessage,
     EventsMessage,
@@ -46,7 +47,6 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json
 from noetl_contract.pages import PageHint, PageRequest, PageResult
-from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
@@ -101,9 +101,10 @@ _FORWARDED = (
     "A replica has read it from the stream for the owner: how often it was delivered, its sequence "
     "and when it was stored, in nanoseconds. The owner says `102` at once, and answers later."
 )
+_REPLY = {REPLY_HEADER: "Subject that gets the answer after the commit."}
 _INGRESS = {
     **_ID,
-    REPLY_HEADER: "Subject that gets the answer after the commit.",
+    **_REPLY,
     DEADLINE_HEADER: "End of the sender's wait in Unix milliseconds; a later start is dropped.",
     AGAIN_HEADER: "A copy went out before, which may have been committed.",
 }
@@ -175,7 +176,7 @@ WRITES = Channel(
             )
             for message in INGRESS.messages
         ),
-        Message("claim", TypeAdapter(ClaimRequest), "A claim that came to another replica."),
+        Message("claim", TypeAdapter(ClaimMessage), "A worker asks for a command.", _REPLY),
     ),
     senders=("api-gateway", "worker", "catalog", "orchestrator"),
     receivers=("orchestrator",),

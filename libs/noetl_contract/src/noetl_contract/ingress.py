@@ -20,7 +20,7 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Struct, decode
-from noetl_contract.subjects import IngressKind
+from noetl_contract.subjects import WriteKind
 
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
@@ -216,6 +216,24 @@ class CommandOutcomeMessage(Struct, tag_field="type", tag="command.outcome"):
     events: list[WireEvent]
 
 
+class ClaimMessage(Struct):
+    """A worker asks for a command; ``instance`` is absent over HTTP.
+
+    Without ``execution_id`` the subject names ``event_id``. ``after_start`` says that a start over
+    the fast path was published and is unanswered. ``fence`` is the secret part of the capability
+    in the notification, of any attempt. ``known_workload`` is the log position of the workload
+    that the worker has of the execution, 0 for none; without it the answer has whole contexts only.
+    """
+
+    execution_id: int | None = None
+    event_id: int
+    worker_id: str
+    instance: str | None = None
+    after_start: bool = False
+    fence: str | None = None
+    known_workload: int | None = None
+
+
 class FastAnswer(Struct):
     """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``).
 
@@ -240,9 +258,21 @@ type IngressMessage = (
     | CommandStartMessage
     | CommandOutcomeMessage
 )
+type WriteMessage = IngressMessage | ClaimMessage
+"""Bodies of requests; a claim has no type, as its subject tells it from the others."""
 
 _MOST_LEVELS = 200
 _INGRESS: Decoder[IngressMessage] = Decoder(IngressMessage)
+_CLAIM: Decoder[ClaimMessage] = Decoder(ClaimMessage)
+
+
+def decode_claim(data: bytes) -> ClaimMessage:
+    """Decode a claim.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return decode(_CLAIM, data)
 
 
 def decode_message(data: bytes) -> IngressMessage:
@@ -265,12 +295,19 @@ def tag_of(message: IngressMessage) -> str:
     return str(message.__struct_config__.tag)
 
 
-def kind_of(message: IngressMessage) -> IngressKind:
+def kind_of(message: WriteMessage) -> WriteKind:
     """Return the kind that the subject of a message has to name."""
     return _KINDS[type(message)]
 
 
-_KINDS: dict[type[Struct], IngressKind] = {
+def place_of(message: WriteMessage) -> int:
+    """Return the id that the subject of a message has to name."""
+    if isinstance(message, ClaimMessage):
+        return message.execution_id or message.event_id
+    return message.execution_id
+
+
+_KINDS: dict[type[Struct], WriteKind] = {
     ExecuteMessage: "execute",
     EventsMessage: "events",
     CancelMessage: "cancel",
@@ -280,6 +317,7 @@ _KINDS: dict[type[Struct], IngressKind] = {
     ResumeMessage: "resume",
     CommandStartMessage: "start",
     CommandOutcomeMessage: "outcome",
+    ClaimMessage: "claim",
 }
 
 
@@ -289,7 +327,7 @@ def deadline_of(headers: Mapping[str, str]) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def encode_message(message: IngressMessage | StoredMessage) -> bytes:
+def encode_message(message: WriteMessage | StoredMessage) -> bytes:
     """Encode a message; free JSON may hold ``msgspec.Raw``, which is JSON already.
 
     Raises:

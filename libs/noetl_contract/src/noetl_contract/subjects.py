@@ -33,7 +33,9 @@ type IngressKind = Literal[
 ]
 """The last token of an ingress subject; the broker's permissions of senders go by it."""
 type WriteKind = IngressKind | Literal["claim"]
-"""The last token of the subject of a request; claims are never put into the stream."""
+"""The last token of the subject of a request."""
+UNSTORED_KINDS: Final[frozenset[WriteKind]] = frozenset({"claim"})
+"""Never put into the stream: of no use to anybody once its sender has stopped waiting."""
 URGENT_KINDS: Final[frozenset[IngressKind]] = frozenset({"cancel", "finalize", "pause", "resume"})
 """Kinds of operators' messages about an execution, handled before other work (W27)."""
 
@@ -110,7 +112,7 @@ def commits_of_execution_filter(execution_id: int) -> str:
     return f"{COMMITS_ROOT}.*.{execution_id}"
 
 
-def ingress_subject(shard: int, *, execution_id: int, kind: IngressKind) -> str:
+def ingress_subject(shard: int, *, execution_id: int, kind: WriteKind) -> str:
     """Return ``noetl_ingress.<shard>.<execution_id>.<kind>``."""
     return f"{INGRESS_ROOT}.{shard}.{execution_id}.{kind}"
 
@@ -129,6 +131,11 @@ def ingress_of_write(subject: str) -> str:
 def writes_of_bucket(shard: int, bucket: int) -> str:
     """Return the pattern of the writes that are requested of the owner of a bucket."""
     return f"{WRITES_ROOT}.{shard}.{bucket}.*.*"
+
+
+def claims_before(shard: int) -> str:
+    """Return the subject on which the release before asks for commands, and answers."""
+    return rpc_subject("orchestrator", "claim", shard=shard)
 
 
 def writes_any(kind: WriteKind) -> str:
@@ -239,11 +246,13 @@ def inbox_prefix(user: str) -> str:
 
 
 def family(subject: str) -> str:
-    """Return a subject's family: the fixed part, for metric labels and span names."""
+    """Return a subject's family: the fixed part, for metric labels, span names and rights."""
     head, _, rest = subject.partition(".")
     if head == "noetl":
         return f"noetl.{rest.partition('.')[0]}"
     if head == "noetl_rpc":
         parts = subject.split(".", 3)
         return f"{head}.{parts[1]}.{parts[3]}" if len(parts) == 4 else head
+    if head == WRITES_ROOT:
+        return f"{head}.{rest.rpartition('.')[2]}"  # each kind is a right of its own
     return head

@@ -9,7 +9,7 @@ from typing import Any
 from noetl_common.telemetry.carrier import carried, carry, read_context
 from noetl_common.telemetry.span import Span
 from noetl_common.telemetry.tracing import tracing
-from noetl_contract.ingress import ExecuteMessage, IngressMessage
+from noetl_contract.ingress import ExecuteMessage, WriteMessage
 
 _UNTRACED = frozenset(
     {"/metrics", "/health", "/api/health", "/api/worker/pool/heartbeat", "/api/pool/status"}
@@ -53,7 +53,7 @@ def end_request_span(span: Span, method: str, route: str, status: int) -> None:
     span.end(error=str(status) if status >= 500 or not status else None)
 
 
-def with_trace(message: IngressMessage) -> IngressMessage:
+def with_trace(message: WriteMessage) -> WriteMessage:
     """Return a start that goes on with the trace of its request; other messages as they are.
 
     A trace that the request's body names wins. A parent's trace wins over a trace that begins here.

@@ -16,7 +16,6 @@ from noetl_common.state import pool_states, queue_states, state_handler
 from noetl_contract.http.system.state import QueueState
 from noetl_contract.rpc.orchestrator import (
     CHILD,
-    CLAIM,
     DEMAND,
     JOINS,
     PURGE,
@@ -101,14 +100,6 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                         ],
                         queue=NAME,
                         shard=shard,
-                    ),
-                    serve_rpc(
-                        bus,
-                        [handle(CLAIM, orchestrator.claims.on_claim)],
-                        queue=NAME,
-                        shard=shard,
-                        concurrency=settings.claims_at_once,
-                        direct=True,
                     ),
                 ):
                     spawn_loops(service, settings, orchestrator, bus=bus, rpc=rpc)

@@ -17,7 +17,6 @@ from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.cpu_limit import CpuLimit
-from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.ingress.spill_reader import SpillReader
@@ -136,8 +135,7 @@ class Orchestrator:
         self.children = Children(database, settings)
         self.runs = Runs(database)
         self.demand = Demand(database, self.pauses)
-        self.claims = ClaimHandler(bus, self.store, self.dispatcher, self.replicas, settings)
-        self.intake = IngressHandler(bus, self.dispatcher, self.replicas, settings)
+        self.intake = IngressHandler(bus, self.store, self.dispatcher, self.replicas, settings)
         self.door, self.spill_readers = self._build_ways_in(bus)
 
     async def __aenter__(self) -> Self:
@@ -151,7 +149,7 @@ class Orchestrator:
 
     def _build_ways_in(self, bus: Bus) -> tuple[Door, Mapping[str, SpillReader]]:
         shard, window = self._settings.shard_index, self._settings.ingress_window
-        door = Door(bus, self.intake, shard=shard, window=window, claims=self.claims)
+        door = Door(bus, self.intake, shard=shard, window=window)
         readers = {
             durable.name: SpillReader(bus, self.intake, durable, window=window)
             for durable in ingress_durables(shard)

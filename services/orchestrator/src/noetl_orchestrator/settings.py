@@ -128,7 +128,6 @@ class Settings(
     claim_patience_seconds: float = Field(
         default=1.5, gt=0, description="A claim still undecided after this is answered 503 (W7)."
     )
-    claims_at_once: int = Field(default=1024, ge=1, description="Claims waiting at once.")
     request_key_seconds: float = Field(
         default=604_800.0, gt=0, description="How long Idempotency-Keys are remembered."
     )

@@ -11,7 +11,7 @@ from time import time_ns
 from typing import Self
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.telemetry.carrier import Context, carried, read_context, trace_id_of
+from noetl_common.telemetry.carrier import Context, read_context, trace_id_of
 from noetl_common.telemetry.span import Attributes, Span, Tracing
 from noetl_common.telemetry.tracing import record, tracing
 from noetl_contract.ingress import ExecuteMessage, IngressMessage
@@ -41,14 +41,6 @@ def arrival_of(delivery: Delivery) -> Arrival | None:
     if tracing() is None:
         return None
     return Arrival(read_context(delivery.headers), int(delivery.stored_at_ns))
-
-
-def arrival_here() -> Arrival | None:
-    """Return the arrival of an input from the request that this task answers."""
-    if tracing() is None:
-        return None
-    here = carried()
-    return Arrival(None if here is None else here.context, time_ns())
 
 
 def with_root(message: IngressMessage) -> IngressMessage:

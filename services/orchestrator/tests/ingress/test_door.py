@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from noetl_common.bus.inbox import Incoming
 from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import IngressKind, write_subject
@@ -21,7 +22,7 @@ def door_of(replica: Replica, *, window: int = 100) -> Door:
     """Return its door, as if it had looked for siblings and found none."""
     rooms = replica.rooms
     rooms.replicas._shows = 2
-    return Door(replica.bus, rooms.intake, shard=0, window=window, claims=rooms.claims)
+    return Door(replica.bus, rooms.intake, shard=0, window=window)
 
 
 async def is_open(shard: Shard) -> bool:
@@ -73,6 +74,21 @@ async def test_w21_what_is_no_write_is_answered_and_kept_with_its_reason(shard: 
     for headers, body in await shard.dead_letters():
         assert b"nonsense" in body
         assert "can't be read" in headers["Noetl-Dead-Reason"]
+
+
+async def test_w21_a_claim_is_told_that_the_window_is_full(shard: Shard) -> None:
+    """It can't be left to the stream."""
+    replica = await shard.open_replica()
+    door, intake = door_of(replica, window=1), replica.rooms.intake
+    intake.begun()
+    subject = write_subject(0, execution_id=7, kind="claim")
+
+    with shard.bus.inbox().expect() as waiter:
+        door._take(Incoming(subject, b"{}", {REPLY_HEADER: waiter.subject}))
+        answer = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
+    intake.finished()
+
+    assert (answer["status"], answer["body"]) == (503, None)
 
 
 async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> None:

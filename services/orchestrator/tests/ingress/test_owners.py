@@ -6,16 +6,21 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import orjson
+import pytest
 from noetl_common.bus.inbox import Incoming
-from noetl_contract.ingress import REPLY_HEADER
+from noetl_common.writes.exchange import Exchange, WriteTimeout
+from noetl_common.writes.sender import Sender
+from noetl_common.writes.write import Write
+from noetl_contract.ingress import REPLY_HEADER, ClaimMessage, encode_message, place_of
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import BUCKETS
 from noetl_contract.subjects import replica_moves_subject, replica_subject
 from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN
 from noetl_testkit.bus import has_listener, running, writes_of_shard
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from prometheus_client import REGISTRY
 
+from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
 
 
@@ -36,22 +41,33 @@ async def test_w23_each_execution_is_decided_by_its_owner_alone(shard: Shard) ->
     await eventually(shard.ingress_is_empty)
 
 
-async def test_w23_a_claim_is_decided_by_the_owner(shard: Shard) -> None:
+@pytest.mark.parametrize("with_execution", [True, False])
+async def test_w23_a_claim_is_decided_by_the_owner(shard: Shard, *, with_execution: bool) -> None:
+    """Without its execution it comes to the owner of its own bucket, who finds the other."""
     replicas = await two_replicas(shard)
-    execution_id = await shard.start()
-    (other,) = [
-        number
-        for number, replica in enumerate(replicas)
-        if replica.rooms.replicas.owner_of(execution_id) is not None
-    ]
-    command = await shard.command(execution_id)
+    for _ in range(6):
+        command = await shard.command(await shard.start())
 
-    granted = await shard.claim(command, worker="w1", replica=other)
-    refused = await shard.claim(command, worker="w2", replica=other)
+        granted = await requested_claim(shard, command, with_execution=with_execution)
+        refused = await requested_claim(shard, command, "w2", with_execution=with_execution)
 
-    assert (granted["status"], refused["status"]) == (200, 409)
-    assert granted["body"]["event_id"] == command.event_id
-    assert replicas[other].rooms.cache.get(execution_id) is None
+        assert (granted["status"], refused["status"]) == (200, 409)
+        assert granted["body"]["event_id"] == command.event_id
+        for replica in replicas:
+            is_owner = replica.rooms.replicas.owner_of(command.execution_id) is None
+            assert (replica.rooms.cache.get(command.execution_id) is not None) == is_owner
+
+
+async def test_w23_a_claim_of_the_release_before_is_decided_by_any_replica(shard: Shard) -> None:
+    await two_replicas(shard)
+    command = await shard.command(await shard.start())
+
+    body = {"execution_id": command.execution_id, "event_id": command.event_id, "worker_id": "w1"}
+    answer = await shard.bus.request(
+        "noetl_rpc.orchestrator.0.claim", orjson.dumps(body), seconds=PATIENCE_SECONDS
+    )
+
+    assert orjson.loads(answer.data)["body"]["event_id"] == command.event_id
 
 
 async def test_w23_what_an_owner_refuses_is_kept_once(shard: Shard) -> None:
@@ -105,13 +121,15 @@ async def test_w23_an_owner_that_nobody_hears_owns_nothing(shard: Shard) -> None
     await eventually(shard.ingress_is_empty)
 
 
-async def test_w23_a_claim_for_an_owner_that_nobody_hears_is_decided_here(shard: Shard) -> None:
+async def test_w23_a_claim_for_an_owner_that_nobody_hears_is_decided_by_another(
+    shard: Shard,
+) -> None:
     replica = await open_replica(shard)
     command = await shard.command(await shard.start())
     for name in ("ghost", "other", "third", "fourth", "fifth"):
         await appears(shard, replica, name)
 
-    assert (await shard.claim(command))["status"] == 200
+    assert (await requested_claim(shard, command))["status"] == 200
 
 
 async def test_w23_what_an_owner_does_not_answer_is_decided_here_as_a_repetition(
@@ -225,6 +243,26 @@ async def test_w23_what_is_very_large_is_decided_by_who_has_read_it(shard: Shard
     assert {answer["status"] for answer in answers} == {200}
     assert (forwarded("answered"), forwarded("here")) == before
     await eventually(shard.ingress_is_empty)
+
+
+async def requested_claim(
+    shard: Shard, command: Command, worker: str = "w1", *, with_execution: bool = True
+) -> JsonObject:
+    """Claim a command as workers and edges do."""
+    claim = ClaimMessage(
+        execution_id=command.execution_id if with_execution else None,
+        event_id=command.event_id,
+        worker_id=worker,
+    )
+    place = place_of(claim)
+    body, seconds = encode_message(claim), PATIENCE_SECONDS
+    with Write(shard.bus.inbox(), shard=0, execution_id=place, kind="claim", body=body) as write:
+        deadline = asyncio.get_running_loop().time() + seconds
+        sending = Exchange(
+            Sender(shard.bus), write, WriteTimeout(seconds), deadline=deadline, check_seconds=1
+        )
+        answer: JsonObject = orjson.loads(await sending.answer())
+    return answer
 
 
 async def open_replica(shard: Shard, **settings: Json) -> Replica:

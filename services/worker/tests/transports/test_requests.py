@@ -351,7 +351,7 @@ async def test_where_rights_forbid_requests_none_is_sent(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     async with listening(plane, chain_of(0)) as listener, start_worker() as worker:
-        worker.bus.forbidden.add("noetl_write")
+        worker.bus.forbidden.add("noetl_write.outcome")
         await plane.notify(note(1))
         await plane.outcome(1)
 

@@ -18,7 +18,7 @@ from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, NobodyListens
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
 from noetl_common.crypto.broker_tls import broker_tls
@@ -244,7 +244,7 @@ class Bus:
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise NobodyListens(what=subject, reason="nobody listens")
+            raise BusUnavailable(what=subject, reason="nobody listens")
         return incoming
 
     def inbox(self) -> Inbox:

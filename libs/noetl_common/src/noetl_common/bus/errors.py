@@ -9,10 +9,6 @@ class BusUnavailable(Unavailable):
     template = "the message bus did not take {what}: {reason}"
 
 
-class NobodyListens(BusUnavailable):
-    """The subject has no subscriber (no responders): the message was not delivered."""
-
-
 class BusClosed(BusUnavailable):
     """The client gave the connection up for good; the process has to end."""
 

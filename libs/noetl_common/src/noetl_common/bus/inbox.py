@@ -11,7 +11,7 @@ from typing import Self
 
 from nats.aio.msg import Msg
 
-from noetl_common.bus.errors import BusUnavailable, NobodyListens
+from noetl_common.bus.errors import BusUnavailable
 from noetl_common.errors import TooLarge
 
 PART_HEADER = "Noetl-Part"
@@ -74,7 +74,7 @@ class Waiter:
         """
         incoming = await self.wait_message(seconds)
         if incoming.is_no_responders:
-            raise NobodyListens(what=self.subject, reason="nobody listens")
+            raise BusUnavailable(what=self.subject, reason="nobody listens")
         return incoming.data
 
     async def wait_message(self, seconds: float) -> Incoming:

@@ -1,8 +1,9 @@
 """Sends one write until it is answered (W4-W7, W21).
 
-While no answer comes, the owner is asked once more, and the stream is searched from time to time.
-If it still has the message, that waits its turn. If not, its store was wiped or the answer was lost
-on the way: the same content goes out again as the next attempt.
+What is never stored is requested until it is answered, whatever it says. For the others, while no
+answer comes, the owner is asked once more, and the stream is searched from time to time. If it
+still has the message, that waits its turn. If not, its store was wiped or the answer was lost on
+the way: the same content goes out again as the next attempt.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ _PAUSE_SECONDS = 0.2
 _PAUSE_AFTER_503_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _LONGEST_SILENCE_SECONDS = 8.0
+_ASK_SECONDS = 5.0
+"""Wait for the answer to one request of what is never stored, which may be held back."""
 _REPORTS = frozenset({"start", "outcome"})
 _ATTEMPTS, _ATTEMPT_PREFIX = count(1), secrets.token_hex(8)
 _WRITES = counter(
@@ -124,7 +127,7 @@ class Exchange:
             found = self._write.take_next() or await self._round()
             if found is None:
                 continue
-            if not _is_busy(found):
+            if not (self._write.is_stored and _is_busy(found)):
                 _WRITES.labels(self._way).inc()
                 return found
             if not self._timeout.early:
@@ -142,28 +145,31 @@ class Exchange:
         found = await self._request() if self._is_requested else None
         if found is not None:
             return found
-        if self._ack is None and self._left > 0:
+        if self._write.is_stored and self._ack is None and self._left > 0:
             await self._spill()
         pause = _PAUSE_SECONDS if self._ack is None else self._silence
         found = await self._write.next(min(pause, self._left))
         if found is not None:
             self._way = "again" if self._write.is_doubtful else "stream"
-            self._sender.note_taken()
+            if self._write.is_stored:
+                self._sender.note_taken()
         elif self._ack is not None:
             await self._search(self._ack)
         return found
 
     async def _request(self) -> bytes | None:
-        """Ask the owner; None when the stream is to have the write."""
-        self._is_requested = False
+        """Ask the owner; None when the stream is to have the write, or it is to be asked again."""
+        is_stored = self._write.is_stored
+        self._is_requested = not is_stored
         if self._message_id:
             self._write.doubt()  # the stream may have a copy
         is_first = not self._write.is_doubtful
-        if not await self._sender.request(self._write, seconds=min(ANSWER_SECONDS, self._left)):
+        seconds = min(ANSWER_SECONDS if is_stored else _ASK_SECONDS, self._left)
+        if not await self._sender.request(self._write, seconds=seconds):
             return None
         self._way = "short" if is_first else "again"
         found = self._write.take_next()
-        if found is None or not _is_busy(found):
+        if found is None or not (is_stored and _is_busy(found)):
             return found
         self._write.doubt()
         return None

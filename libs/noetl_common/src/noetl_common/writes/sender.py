@@ -67,17 +67,21 @@ class Sender:
         wish, write.wish = write.wish, {}  # also of what is not sent here
         breaker = Breaker() if write.is_urgent else self._breakers[write.shard]
         # A login of the release before may send none: each try would cost its timeout.
-        is_allowed = family(write.requested) not in self.bus.forbidden
-        if not (self.bus.is_connected and is_allowed and breaker.admits()):
+        subjects = [one for one in write.requested if family(one) not in self.bus.forbidden]
+        if not (self.bus.is_connected and subjects and breaker.admits()):
             return False
         is_answered = None
         is_first = not write.is_doubtful
-        write.is_requested, write.nobody_listens = True, False
+        write.is_requested = True
         try:
             headers = {**write.headers, **wish}
-            await self.bus.send(write.requested, write.body, headers, reply=write.reply)
-            write.is_sent = True
-            is_answered = await write.settled(seconds)
+            for subject in subjects:
+                write.nobody_listens = False
+                await self.bus.send(subject, write.body, headers, reply=write.reply)
+                write.is_sent = True
+                is_answered = await write.settled(seconds)
+                if not write.nobody_listens:
+                    break
         except NoetlError as error:
             _log.info("write_not_requested", subject=write.subject, error=error.message)
         finally:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from noetl_contract.ingress import AGAIN_HEADER, REPLY_HEADER
-from noetl_contract.subjects import URGENT_KINDS, IngressKind, ingress_subject, write_subject
+from noetl_contract.subjects import (
+    UNSTORED_KINDS,
+    URGENT_KINDS,
+    WriteKind,
+    claims_before,
+    ingress_subject,
+    write_subject,
+)
 
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 
@@ -27,8 +34,9 @@ class Write:
             it the answers wait for `next`.
 
     Attributes:
-        subject: that it has in the ingress stream.
-        requested: the subject on which it is requested of the owner.
+        subject: that it has in the ingress stream, or would have.
+        requested: the subjects on which it is requested, in their order: of the owner, and of who
+            takes it of the release before.
         reply: subject of its answers.
         headers: travel with it wherever it goes.
         wish: headers that travel with it until its owner was asked in vain.
@@ -46,15 +54,17 @@ class Write:
         *,
         shard: int,
         execution_id: int,
-        kind: IngressKind,
+        kind: WriteKind,
         body: bytes,
         headers: Mapping[str, str] | None = None,
         take: Callable[[bytes], None] | None = None,
     ) -> None:
         self.shard = shard
-        self.kind: IngressKind = kind
+        self.kind: WriteKind = kind
         self.subject = ingress_subject(shard, execution_id=execution_id, kind=kind)
-        self.requested = write_subject(shard, execution_id=execution_id, kind=kind)
+        self.requested = [write_subject(shard, execution_id=execution_id, kind=kind)]
+        if kind == "claim":
+            self.requested.append(claims_before(shard))
         self.body = body
         self.reply = inbox.fresh_subject()
         self.headers = {REPLY_HEADER: self.reply, **(headers or {})}
@@ -81,9 +91,14 @@ class Write:
         self._inbox.forget(self.reply)
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the stream may have it."""
+        return self.kind not in UNSTORED_KINDS
+
+    @property
     def is_urgent(self) -> bool:
-        """Whether it is something that people say about an execution (W27)."""
-        return self.kind in URGENT_KINDS
+        """Whether it is requested at once, whatever became of others (W27, W33)."""
+        return self.kind in URGENT_KINDS or not self.is_stored
 
     @property
     def is_settled(self) -> bool:

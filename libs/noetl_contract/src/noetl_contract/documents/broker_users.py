@@ -59,7 +59,6 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     "projector": (*_MACHINES, catalog.CREDENTIAL_GET, catalog.CREDENTIAL_PLATFORM),
     "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
-        orchestrator.CLAIM,
         orchestrator.RUNS_OVER,
         projector.RESULT_PUT,
         catalog.RUNTIME_REGISTER,
@@ -89,7 +88,8 @@ _KINDS: dict[str, tuple[IngressKind, ...]] = {
 }
 # Writes requested of owners; orchestrators request them of each other for the other senders.
 _REQUESTS: dict[str, tuple[WriteKind, ...]] = {
-    **{name: _KINDS[name] for name in ("api-gateway", "catalog", "worker")},
+    "catalog": _KINDS["catalog"],
+    **{name: (*_KINDS[name], "claim") for name in ("api-gateway", "worker")},
     "orchestrator": (*_KINDS["api-gateway"], "claim"),
 }
 _SENT_BEFORE = frozenset({"api-gateway", "worker"})
@@ -174,6 +174,8 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *_requests("worker"),
         *(_subject(operation) for operation in _ASKS["worker"]),
+        # Of orchestrators of the release before.
+        "noetl_rpc.orchestrator.*.claim",
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
         dead_letter_subject("subscriptions"),
@@ -202,7 +204,7 @@ def _requests(service: str) -> Iterable[str]:
     found = [writes_any(kind) for kind in kinds]
     if service in _SENT_BEFORE:
         # Of the release before: without subscribers its senders get "no responders" at once.
-        found += [f"noetl_hint.write.*.*.{kind}" for kind in kinds]
+        found += [f"noetl_hint.write.*.*.{kind}" for kind in _KINDS[service]]
     return found
 
 

@@ -1,6 +1,4 @@
-"""Operations of the orchestrator: claims, children, rows that decide nothing, upkeep."""
-
-from typing import Literal
+"""Operations of the orchestrator: children, rows that decide nothing, upkeep."""
 
 from pydantic import Field, TypeAdapter
 
@@ -9,63 +7,12 @@ from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
 from noetl_contract.http.executions.why import OpenJoins
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.http.system.internal import ProjectAnswer
-from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
-from noetl_contract.model import Model, example
+from noetl_contract.model import Model
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
-
-
-class ClaimRequest(Model):
-    """A worker asks for a command; ``instance`` is absent over HTTP.
-
-    ``after_start`` says that a start over the fast path was published and is unanswered.
-    ``fence`` is the secret part of the capability in the notification, of any attempt.
-    ``known_workload`` is the log position of the workload that the worker has of the execution, 0
-    for none; without it the answer has whole contexts only.
-    """
-
-    model_config = example(
-        execution_id=325077236512452608,
-        event_id=325077236516646912,
-        worker_id="w-1",
-        instance="a1",
-        after_start=False,
-    )
-
-    execution_id: int | None = None
-    event_id: int
-    worker_id: str
-    instance: str | None = None
-    after_start: bool = False
-    fence: str | None = None
-    known_workload: int | None = None
-
-
-class ClaimFence(Model):
-    """The fence of a run over the fast path: the worker repeats it in start and outcome.
-
-    ``fence`` is its secret part, in place of that in the notification; absent without a key.
-    """
-
-    v: Literal[1] = 1
-    attempts: int
-    shard: int
-    fence: str | None = None
-
-
-class ClaimGranted(ClaimAnswer):
-    """The command, with the fence when the claim named an instance."""
-
-    fast: ClaimFence | None = None
-
-
-class ClaimRetry(Model):
-    """The start that took the command may be on its way: claim again when it had time to arrive."""
-
-    status: Literal["retry"]
 
 
 class ChildRequest(Model):
@@ -198,11 +145,8 @@ class LogPurged(Model):
     event_partitions_dropped: list[str]
 
 
-_CLAIMED: TypeAdapter[ClaimGranted | ClaimRetry] = TypeAdapter(ClaimGranted | ClaimRetry)
 _POSTED: TypeAdapter[EventAnswer | EventBatchAnswer] = TypeAdapter(EventAnswer | EventBatchAnswer)
 
-CLAIM = Operation("orchestrator", "claim", ClaimRequest, _CLAIMED)
-"""Give a command to a worker; 409 when it is not to be had, 503 when later."""
 CHILD = Operation("orchestrator", "child", ChildRequest, ChildReserved)
 """Reserve the id of a child execution at the shard of its parent."""
 RUNS_OVER = Operation("orchestrator", "runs.over", RunsQuery, RunsOver)

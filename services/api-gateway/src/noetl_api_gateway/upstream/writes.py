@@ -10,7 +10,13 @@ from noetl_common.telemetry.work import working_on
 from noetl_common.writes.exchange import Exchange, NoAnswer, NotSent, WriteTimeout
 from noetl_common.writes.sender import Sender
 from noetl_common.writes.write import Write
-from noetl_contract.ingress import STORED_HEADER, IngressMessage, encode_message, kind_of
+from noetl_contract.ingress import (
+    STORED_HEADER,
+    WriteMessage,
+    encode_message,
+    kind_of,
+    place_of,
+)
 from noetl_contract.json import Json
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import URGENT_KINDS
@@ -78,7 +84,7 @@ class IngressWriter:
             raise busy(f"{self._max_waiting} writes are waiting already")
 
     async def send(
-        self, message: IngressMessage, *, wait: WriteTimeout, is_passed_on: bool = False
+        self, message: WriteMessage, *, wait: WriteTimeout, is_passed_on: bool = False
     ) -> Json:
         """Send a message, and return the body of the answer to its commit.
 
@@ -99,11 +105,9 @@ class IngressWriter:
         with inside(f"ingress {kind}", kind="producer"):
             return await self._send(with_trace(message), wait, is_passed_on=is_passed_on)
 
-    async def _send(
-        self, message: IngressMessage, wait: WriteTimeout, *, is_passed_on: bool
-    ) -> Json:
+    async def _send(self, message: WriteMessage, wait: WriteTimeout, *, is_passed_on: bool) -> Json:
         deadline = asyncio.get_running_loop().time() + wait.seconds
-        body = encode_message(message)
+        body, execution_id = encode_message(message), place_of(message)
         if wait.early:
             self.refuse_overload()
         kind = kind_of(message)
@@ -113,12 +117,12 @@ class IngressWriter:
             headers = carried_headers()
             is_stored = self._large.is_needed(body)
             if is_stored:
-                body = await self._keep(body, message.execution_id, wait, deadline)
+                body = await self._keep(body, execution_id, wait, deadline)
                 headers = {**headers, STORED_HEADER: "1"}
             with Write(
                 self._inbox,
-                shard=shard_for(message.execution_id, shard_count=self._shard_count),
-                execution_id=message.execution_id,
+                shard=shard_for(execution_id, shard_count=self._shard_count),
+                execution_id=execution_id,
                 kind=kind,
                 body=body,
                 headers=headers,
@@ -140,7 +144,7 @@ class IngressWriter:
         return body_of(read_reply(answer, is_passed_on=is_passed_on))
 
     async def deliver(
-        self, message: IngressMessage, *, seconds: float, is_passed_on: bool = False
+        self, message: WriteMessage, *, seconds: float, is_passed_on: bool = False
     ) -> Json:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
 

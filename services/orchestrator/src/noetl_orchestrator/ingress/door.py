@@ -7,41 +7,39 @@ dropped here is late and never lost; the copy in the stream is a repetition (W6)
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic, time_ns
-from typing import Protocol
 
 import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.dead_letters import bury
 from noetl_common.bus.delivery import Delivery, DeliveryOwner
 from noetl_common.bus.inbox import Incoming
-from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
+from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER, decode_claim, place_of
 from noetl_contract.streams import ingress_durable
-from noetl_contract.subjects import URGENT_KINDS, ingress_of_write, writes_of_bucket
+from noetl_contract.subjects import (
+    UNSTORED_KINDS,
+    URGENT_KINDS,
+    claims_before,
+    ingress_of_write,
+    write_subject,
+    writes_of_bucket,
+)
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.handlers import IngressHandler
+from noetl_orchestrator.ingress.handlers import BUSY, IngressHandler, encode_envelope
 
 _IDLE_SECONDS = 1.0
+_DRAIN_SECONDS = 10.0
 # Of a bucket that another replica owns now: who owns it next may not have subscribed yet.
 _LEAVE_SECONDS = 1.0
-_QUEUE = "owners"
+_QUEUE, _QUEUE_BEFORE = "owners", "orchestrator"
 # What was read from the stream is bounded there, at each replica.
 _FORWARDED_ROOM = 4
 TAKEN = b'{"status":102}'
 """Said at once to who has forwarded a message: it was taken, and the answer follows."""
 GIVEN_BACK = b'{"status":103,"delay":'
 """Beginning of what is said when it is to be delivered again instead, after so many seconds."""
-
-
-class Claims(Protocol):
-    """Takes claims that came to another replica."""
-
-    def take(self, incoming: Incoming) -> None:
-        """Decide a claim, and answer it."""
-
-    async def drain(self) -> None:
-        """Wait for the answers to what was taken."""
 
 
 class Requested(Delivery):
@@ -67,18 +65,15 @@ class Door:
         handler: takes them, as it takes those of the stream.
         shard: of the replica.
         window: most that wait for their answers, those of the stream counted in; more are dropped,
-            and go to the stream. Urgent ones have as much room once more, and forwarded ones more.
-        claims: takes claims.
+            and go to the stream, but claims, which are answered 503. Urgent ones have as much room
+            once more, and forwarded ones more.
     """
 
-    def __init__(
-        self, bus: Bus, handler: IngressHandler, *, shard: int, window: int, claims: Claims
-    ) -> None:
+    def __init__(self, bus: Bus, handler: IngressHandler, *, shard: int, window: int) -> None:
         self._bus = bus
         self._handler = handler
         self._shard = shard
         self._window = window
-        self._claims = claims
         self._durable = ingress_durable(shard)
         self._waiting: list[Delivery] = []
         self._open: dict[int, Subscription] = {}
@@ -91,6 +86,9 @@ class Door:
         changed = self._handler.replicas.changed
         changed.append(self._note_change)
         self._note_change()
+        # To be deleted with the next release, as all senders ask the owners then.
+        subject = claims_before(self._shard)
+        before = await self._bus.subscribe(subject, self._take_before, queue=_QUEUE_BEFORE)
         try:
             while True:
                 beat()
@@ -105,6 +103,7 @@ class Door:
                 await self._hand_in()
         finally:
             changed.remove(self._note_change)
+            await asyncio.shield(before.drain())
             await asyncio.shield(self._close())
 
     def _note_change(self) -> None:
@@ -140,22 +139,31 @@ class Door:
     async def _close(self) -> None:
         await self._leave(set(self._open))
         await self._hand_in()
-        await self._claims.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._handler.idle.wait()
+
+    def _take_before(self, incoming: Incoming) -> None:
+        """Take a claim as the release before asks, or one whose owner nobody hears."""
+        execution_id = place_of(decode_claim(incoming.data))
+        subject = write_subject(self._shard, execution_id=execution_id, kind="claim")
+        headers = {**incoming.headers, REPLY_HEADER: incoming.reply}
+        self._take(Incoming(subject, incoming.data, headers))
 
     def _take(self, incoming: Incoming) -> None:
         kind = incoming.subject.rpartition(".")[2]
-        if kind == "claim":
-            self._claims.take(incoming)
-            return
         room = self._window * (1 + (kind in URGENT_KINDS))
         is_forwarded = FORWARDED_HEADER in incoming.headers
+        reply = incoming.headers.get(REPLY_HEADER, "")
         if is_forwarded:
             room = self._window * _FORWARDED_ROOM
         if self._handler.under_way + len(self._waiting) >= room:
             metrics.DROPPED.inc()
+            if kind in UNSTORED_KINDS:
+                self._bus.send_nowait(reply, encode_envelope(BUSY))
             return
         if is_forwarded:
-            self._bus.send_nowait(incoming.headers.get(REPLY_HEADER, ""), TAKEN)
+            self._bus.send_nowait(reply, TAKEN)
         # Its reply subject is the broker's, for when nobody listens.
         told = Incoming(ingress_of_write(incoming.subject), incoming.data, incoming.headers)
         self._waiting.append(Requested(self, told))

@@ -1,7 +1,8 @@
 """Turn ingress messages into inputs of turns, and answer them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -12,11 +13,15 @@ from noetl_common.logging import get_logger
 from noetl_contract.ingress import (
     REPLY_HEADER,
     STORED_HEADER,
+    ClaimMessage,
     CommandOutcomeMessage,
     CommandStartMessage,
     IngressMessage,
+    encode_message,
 )
 from noetl_contract.json import encode
+from noetl_contract.subjects import write_subject
+from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -29,15 +34,21 @@ from noetl_orchestrator.ingress.decode import (
     turn_input_of,
 )
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
+from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.traces import arrival_of, with_root
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import Caller
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
+from noetl_orchestrator.turn.prepare import FINISHED
 
 _log = get_logger()
 _FETCHES_AT_ONCE = 4
 _FETCH_AGAIN_SECONDS = 1.0
+BUSY = Answer(status=503, error="The claim could not be decided in time")
+_TEXT = "The claim does not show the capability of its command"
+# Not 403: a worker acknowledges what it can't have, and the sweep sends it again (O3).
+_UNPROVEN = Answer(status=409, error=_TEXT, detail={"code": "unproven", "message": _TEXT})
 
 
 type EncodeReply = Callable[[Answer], bytes]
@@ -50,10 +61,11 @@ class IngressHandler:
         settled: each is called when a message was answered, to request more.
         idle: set while no message waits for its answer.
         replicas: say whether this process takes part.
+        dispatcher: puts inputs into turns.
     """
 
     def __init__(
-        self, bus: Bus, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
+        self, bus: Bus, store: Store, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
     ) -> None:
         self.bus = bus
         self.replicas = replicas
@@ -61,7 +73,8 @@ class IngressHandler:
         self.idle = asyncio.Event()
         self.idle.set()
         self._working = 0
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
+        self._store = store
         self._settings = settings
         self._fences = Fences(settings)
         self._stored = StoredBodies(bus, shard=settings.shard_index)
@@ -79,17 +92,24 @@ class IngressHandler:
             self.begun()
             if STORED_HEADER in delivery.headers:
                 # Other messages don't wait for it; the window of the consumer limits the number.
-                task = asyncio.create_task(self._take_stored(delivery))
-                self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
+                self.spawn(self._take_stored(delivery))
                 continue
             await self._take(delivery, delivery.data)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that nobody else waits for."""
+        task = asyncio.create_task(work)
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
 
     async def _take(self, delivery: Delivery, data: bytes) -> None:
         try:
             message = decode(delivery, data, self._settings)
         except (Undecodable, WrongShard, WrongKind) as error:
             await self._refuse(delivery, error)
+            return
+        if isinstance(message, ClaimMessage):
+            await self._take_claim(message, delivery)
             return
         message = with_root(message)
         caller = MessageCaller(self, delivery, _reply_encoder(message))
@@ -101,7 +121,7 @@ class IngressHandler:
         seconds = self._settings.request_key_seconds
         turn_input = turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
         turn_input.arrival = arrival_of(delivery)
-        self._dispatcher.submit(turn_input)
+        self.dispatcher.submit(turn_input)
 
     async def _turn_away(
         self, message: CommandStartMessage | CommandOutcomeMessage, caller: Caller
@@ -120,6 +140,55 @@ class IngressHandler:
         )
         body = {"status": "lost" if is_start else "late", "reason": "fence"}
         await caller.answered(Answer(body=body))
+
+    async def _take_claim(self, claim: ClaimMessage, delivery: Delivery) -> None:
+        patience = self._settings.claim_patience_seconds
+        encode_reply = partial(self._encode_granted, claim)
+        caller = ClaimCaller(self, delivery, encode_reply, patience_seconds=patience)
+        if not self._fences.admits_claim(claim.execution_id or 0, claim.event_id, claim.fence):
+            metrics.UNPROVEN.labels("claim").inc()
+            _log.warning("claim_unproven", event_id=claim.event_id, worker_id=claim.worker_id)
+            await caller.answered(_UNPROVEN)
+        elif claim.execution_id is None:
+            self.spawn(self._find_owner(claim, delivery, caller))
+        elif (foreign := self._settings.refuse_foreign(claim.execution_id)) is not None:
+            await caller.answered(Answer(foreign.status, error=foreign.error))
+        else:
+            caller.ask(claim, claim.execution_id)
+
+    async def _find_owner(
+        self, claim: ClaimMessage, delivery: Delivery, caller: "ClaimCaller"
+    ) -> None:
+        """Decide a claim that doesn't name its execution, or send it to the owner, who answers."""
+        event_id = claim.event_id
+        try:
+            execution_id = await self._store.find_command_execution(event_id)
+        except NoetlError as error:
+            _log.warning("claim_not_decided", event_id=event_id, error=error.message)
+            await caller.answered(BUSY)
+            return
+        if execution_id is None:
+            # Not 404: a worker would get the command again forever (F15).
+            await caller.answered(FINISHED)
+        elif self.replicas.owner_of(execution_id) is None:
+            caller.ask(claim, execution_id)
+        else:
+            fence = self._fences.fence(execution_id, event_id, attempts=0)
+            body = encode_message(claim.but(execution_id=execution_id, fence=fence))
+            shard = self._settings.shard_index
+            subject = write_subject(shard, execution_id=execution_id, kind="claim")
+            await self.bus.send(subject, body, delivery.headers)
+            self.finished()
+
+    def _encode_granted(self, claim: ClaimMessage, answer: Answer) -> bytes:
+        """Encode the reply, with the fence of a granted run, which the worker shows from now on."""
+        body = answer.body
+        if isinstance(body, dict) and isinstance(fast := body.get("fast"), dict):
+            part = {**fast, "shard": self._settings.shard_index}
+            attempts = fast["attempts"]
+            fence = self._fences.fence(body["execution_id"], claim.event_id, attempts=attempts)
+            body = {**body, "fast": part if fence is None else {**part, "fence": fence}}
+        return encode_envelope(replace(answer, body=body))
 
     async def _take_stored(self, delivery: Delivery) -> None:
         """Take a message whose body was too large for the broker."""
@@ -154,8 +223,8 @@ class IngressHandler:
             request_more()
 
 
-def _encode_envelope(answer: Answer) -> bytes:
-    """Encode the reply to the edge: status, body and error apart."""
+def encode_envelope(answer: Answer) -> bytes:
+    """Encode a reply: status, body and error apart."""
     return encode(
         {
             "status": answer.status,
@@ -182,7 +251,7 @@ def _reply_encoder(message: IngressMessage) -> EncodeReply:
         case CommandOutcomeMessage():
             return partial(_encode_bare, without_body="late")
         case _:
-            return _encode_envelope
+            return encode_envelope
 
 
 class MessageCaller(Caller):
@@ -195,7 +264,7 @@ class MessageCaller(Caller):
         self,
         handler: IngressHandler,
         delivery: Delivery,
-        encode_reply: EncodeReply = _encode_envelope,
+        encode_reply: EncodeReply = encode_envelope,
     ) -> None:
         self._handler = handler
         self._delivery = delivery
@@ -226,3 +295,87 @@ class MessageCaller(Caller):
             await self._handler.bus.reply(subject, self._encode_reply(answer))
         except NoetlError as error:
             _log.warning("reply_not_sent", error=error.message)
+
+
+class ClaimCaller(MessageCaller):
+    """A worker that asks for a command; it may stop waiting until the decision begins.
+
+    Nobody wants a late answer, so it is answered 503 after a while, doubled while a decision is
+    under way (W7). A claim leaves no dead letter.
+    """
+
+    def __init__(
+        self,
+        handler: IngressHandler,
+        delivery: Delivery,
+        encode_reply: EncodeReply,
+        *,
+        patience_seconds: float,
+    ) -> None:
+        super().__init__(handler, delivery, encode_reply)
+        self._patience = patience_seconds
+        self._is_taken = self._is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, claim: ClaimMessage, execution_id: int, *, final: bool = False) -> None:
+        """Have the claim decided; one that is held back is asked once more."""
+        self._claim, self._execution_id, self._is_taken = claim, execution_id, False
+        message = Claimed(
+            event_id=claim.event_id,
+            worker_id=claim.worker_id,
+            instance=claim.instance,
+            after_start=claim.after_start,
+            final=final,
+            known_workload=claim.known_workload,
+        )
+        self._after(self._patience, self._give_up)
+        arrival = arrival_of(self._delivery)
+        self._handler.dispatcher.submit(TurnInput(execution_id, message, self, arrival=arrival))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether the claim still waits."""
+        return not self._is_over
+
+    def taken(self) -> None:
+        """Note that the claim may be granted from now on, so the answer is needed."""
+        self._is_taken = True
+
+    async def answered(self, answer: Answer) -> None:
+        """Reply; a repeated claim is held back for the time that the engine gives."""
+        if answer.hold_back_seconds is not None and not self._is_over:
+            self._after(
+                answer.hold_back_seconds,
+                lambda: self.ask(self._claim, self._execution_id, final=True),
+            )
+        elif self._end():
+            await super().answered(answer)
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Reply that it is refused."""
+        del reason
+        await self.answered(answer)
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Reply that the worker should try again."""
+        del delay_seconds
+        await self.answered(BUSY)
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, act)
+
+    def _end(self) -> bool:
+        """Note that it waits no more; return whether it did."""
+        did_wait, self._is_over = not self._is_over, True
+        if self._timer is not None:
+            self._timer.cancel()
+        return did_wait
+
+    def _give_up(self) -> None:
+        if self._is_taken:
+            self._is_taken = False
+            self._after(self._patience, self._give_up)
+        elif self._end():
+            self._handler.spawn(super().answered(BUSY))

@@ -24,14 +24,7 @@ class Encoded[Answer]:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded[Answer]:
-    """What another process of the service answered, in its envelope."""
-
-    body: bytes
-
-
-type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Forwarded[Answer] | Refusal]
+type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +75,6 @@ def handle[Request: Shape, Answer](
         found = await function(request)
         if isinstance(found, Encoded):
             return 200, envelope(found.body)
-        if isinstance(found, Forwarded):
-            return orjson.loads(found.body)["status"], found.body
         if isinstance(found, Refusal):
             return found.status, encode_error(found.status, found.error, found.detail)
         return 200, envelope(operation.encode_answer(found))

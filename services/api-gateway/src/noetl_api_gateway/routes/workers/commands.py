@@ -4,11 +4,12 @@ import asyncio
 
 from litestar import Response, get, post
 from litestar.params import FromPath
+from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.ingress import ClaimMessage
 from noetl_contract.json import Json
-from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
 from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
 from noetl_api_gateway.access.gatekeeper import own_command, principal_of, reach_execution
@@ -18,7 +19,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 
 
@@ -101,7 +102,7 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
-    wanted = ClaimRequest(
+    wanted = ClaimMessage(
         event_id=event_id,
         worker_id=body.worker_id,
         instance=body.instance,
@@ -110,13 +111,14 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
         fence=_fence(gateway.settings.command_key_bytes(), named or 0, event_id),
     )
     try:
-        return await gateway.services.forward(
-            CLAIM, wanted, execution_id=named, within=timeout_seconds, is_passed_on=True
-        )
+        wait = WriteTimeout(seconds=timeout_seconds)
+        return await gateway.writer.send(wanted, wait=wait, is_passed_on=True)
     except Refusal as refusal:
         if refusal.status == 404:
             raise _gone() from refusal
         raise
+    except NoAnswer as error:
+        raise unavailable("The orchestrator service did not answer in time") from error
 
 
 def _fence(key: bytes, execution_id: int, event_id: int) -> str | None:

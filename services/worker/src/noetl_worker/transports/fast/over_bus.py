@@ -12,7 +12,14 @@ from noetl_common.telemetry.tracing import inside, tracing
 from noetl_common.writes.sender import ANSWER_SECONDS, Sender
 from noetl_common.writes.write import Write
 from noetl_contract.commands import CommandNotification
-from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
+from noetl_contract.ingress import (
+    AGAIN_HEADER,
+    NEXT_HEADER,
+    NEXT_NAMED,
+    REPLY_HEADER,
+    ClaimMessage,
+    encode_message,
+)
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
@@ -38,7 +45,6 @@ class BusChannel:
         self._bus = bus
         self._inbox = bus.inbox()
         self._sender = Sender(bus, is_direct=is_direct)
-        self._rpc = RpcClient(bus)
 
     @property
     def is_open(self) -> bool:
@@ -119,25 +125,33 @@ class BusChannel:
         after_start: bool,
         seconds: float,
     ) -> ClaimAnswer | None:
-        """Ask the orchestrator of the command's shard."""
-        shard = note.fast.shard if note.fast is not None else 0
-        fence = secret_in(note.server_url)
-        request: JsonObject = {
-            "execution_id": note.execution_id,
-            "event_id": note.event_id,
-            "worker_id": identity.worker_id,
-            "instance": identity.instance,
-            "after_start": after_start,
-            **({"fence": fence} if fence else {}),
-            "known_workload": known_workload,
-        }
-        try:
-            reply = await self._rpc.call(
-                rpc_subject("orchestrator", "claim", shard=shard), request, seconds=seconds
-            )
-        except RpcUnavailable as error:
-            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
+        """Ask the owner of the execution."""
+        claim = ClaimMessage(
+            execution_id=note.execution_id,
+            event_id=note.event_id,
+            worker_id=identity.worker_id,
+            instance=identity.instance,
+            after_start=after_start,
+            fence=secret_in(note.server_url) or None,
+            known_workload=known_workload,
+        )
+        with (
+            inside("claim command", kind="client"),
+            Write(
+                self._inbox,
+                shard=note.fast.shard if note.fast is not None else 0,
+                execution_id=note.execution_id,
+                kind="claim",
+                body=encode_message(claim),
+                headers=carried_headers(),
+            ) as write,
+        ):
+            await self._sender.request(write, seconds=seconds)
+            answer = write.take_next()
+        if answer is None:
+            _log.info("claim_unanswered", event_id=note.event_id)
             return None
+        reply = RpcReply.model_validate_json(answer)
         return reply.status, reply.body
 
 
