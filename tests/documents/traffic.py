@@ -41,7 +41,6 @@ METRICS = {
 POOLS = {"nats": "shared", "http": "over_http"}
 """Worker pools by the transport of their workers."""
 
-_CLAIM = "noetl_rpc.orchestrator.<shard>.claim"
 _DELIVERY = "$JS.ACK."
 _BROKER = re.compile(r"\$JS\.(?:API\.(?:INFO|(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+)|ACK|EVENT)\b")
 _MESSAGE_ID = "Nats-Msg-Id"
