@@ -26,7 +26,7 @@ def test_an_operation_tells_what_it_does_and_shows_true_examples(operation) -> N
     for example in TypeAdapter(operation.request).json_schema().get("examples", ()):
         operation.decode_request(orjson.dumps(example))
     for example in operation.answers.json_schema().get("examples", ()):
-        operation.decode_answer(example)
+        operation.decode_answer(orjson.dumps(example))
 
 
 def test_a_subject_has_a_shard_where_the_scope_is_a_shard() -> None:

@@ -11,13 +11,12 @@ import orjson
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import MESSAGE_ID_HEADER
-from noetl_common.bus.rpc import Forwarded
 from noetl_common.bus.topology import ensure_durable, ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import Refusal
+from noetl_contract.rpc import Refusal, RpcReply, encode_reply
 from noetl_contract.rpc.catalog import ResolvedEntry
 from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.streams import STREAMS, ingress_durables, pool_durable
@@ -155,8 +154,8 @@ class Shard(Tables, Messages):
         answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):
             return asdict(answer)
-        if isinstance(answer, Forwarded):
-            told: JsonObject = orjson.loads(answer.body)
+        if isinstance(answer, RpcReply):
+            told: JsonObject = orjson.loads(encode_reply(answer))
             return told
         return {"status": 200, "body": orjson.loads(answer.body)}
 

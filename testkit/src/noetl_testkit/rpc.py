@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, ServiceName
 from pydantic import RootModel, TypeAdapter
 
@@ -20,12 +20,7 @@ def fake_handler(
 ) -> Handler:
     """Answer the requests of an operation, whatever its models are."""
 
-    async def answer(request: RootModel[JsonObject]) -> Json | Refusal:
-        found = await function(request.root)
-        if not isinstance(found, RpcReply):
-            return found
-        if found.status == 200:
-            return found.body
-        return Refusal(found.status, found.error or "", found.detail)
+    async def answer(request: RootModel[JsonObject]) -> Json | RpcReply:
+        return await function(request.root)
 
     return handle(Operation(service, name, RootModel[JsonObject], _FREE), answer)

@@ -34,6 +34,25 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, meta
         """Return a copy with other values of some fields."""
         return msgspec.structs.replace(self, **changes)
 
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Decode what `to_json` wrote, in this release or another.
+
+        Raises:
+            ValueError: it is no JSON or has the wrong shape.
+        """
+        found: Self = decode(_decoder(cls), data)
+        return found
+
+    def to_json(self) -> bytes:
+        """Encode it; free JSON may hold ``msgspec.Raw``, which is JSON already.
+
+        Raises:
+            ValueError: a text in it is not Unicode (a lone surrogate).
+            TypeError: a value in it is not JSON.
+        """
+        return _ENCODER.encode(self)
+
     def plain(self) -> JsonObject:
         """Return it as JSON values, without fields that have their default."""
         found: JsonObject = msgspec.to_builtins(self, enc_hook=_builtins)
@@ -79,6 +98,14 @@ def decode[Found](decoder: msgspec.json.Decoder[Found], data: bytes) -> Found:
         return decoder.decode(data)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+@cache
+def _decoder[Found: Struct](shape: type[Found]) -> msgspec.json.Decoder[Found]:
+    return msgspec.json.Decoder(shape)
 
 
 def _builtins(value: object) -> Json:

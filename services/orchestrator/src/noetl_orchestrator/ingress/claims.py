@@ -8,11 +8,11 @@ import asyncio
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusForbidden, BusUnavailable, NobodyListens
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.rpc import Encoded, Forwarded, handle
-from noetl_common.bus.rpc.replies import encode_error, reply_to_error
+from noetl_common.bus.rpc import Encoded, handle
+from noetl_common.bus.rpc.replies import reply_to_error
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject, encode
-from noetl_contract.rpc import Refusal
+from noetl_contract.rpc import Refusal, RpcReply, decode_reply, encode_reply
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest, ClaimRetry
 from noetl_contract.subjects import write_subject
@@ -36,7 +36,6 @@ _UNPROVEN = "The claim does not show the capability of its command"
 
 
 type _Answer = Encoded[ClaimGranted | ClaimRetry] | Refusal
-type _Found = _Answer | Forwarded[ClaimGranted | ClaimRetry]
 
 
 class ClaimHandler:
@@ -54,7 +53,7 @@ class ClaimHandler:
         self._owned = handle(CLAIM, self._on_owned)
         self._taken: set[asyncio.Task[None]] = set()
 
-    async def on_claim(self, claim: ClaimRequest) -> _Found:
+    async def on_claim(self, claim: ClaimRequest) -> _Answer | RpcReply:
         """Have one claim decided by the replica that owns its execution."""
         execution_id = claim.execution_id
         if not self._fences.admits_claim(execution_id or 0, claim.event_id, claim.fence):
@@ -80,7 +79,7 @@ class ClaimHandler:
                 answer = await self._bus.request(
                     subject, encode_value(known), seconds=_PASSED_SECONDS
                 )
-                return Forwarded(answer.data)
+                return decode_reply(answer.data)
             except (NobodyListens, BusForbidden):
                 pass  # its owner is gone, or our login is of the release before
             except BusUnavailable:
@@ -90,7 +89,9 @@ class ClaimHandler:
     def take(self, incoming: Incoming) -> None:
         """Decide a claim that came to another replica, and answer it."""
         if len(self._taken) >= self._settings.claims_at_once:
-            self._bus.send_nowait(incoming.reply, encode_error(503, str(_BUSY.error)))
+            self._bus.send_nowait(
+                incoming.reply, encode_reply(RpcReply(status=503, error=_BUSY.error))
+            )
             return
         task = asyncio.create_task(self._answer(incoming))
         self._taken.add(task)
@@ -103,9 +104,9 @@ class ClaimHandler:
 
     async def _answer(self, incoming: Incoming) -> None:
         try:
-            _status, body = await self._owned.answer(incoming.data)
+            body = encode_reply(await self._owned.answer(incoming.data))
         except Exception as error:  # noqa: BLE001 -- the worker must get an answer
-            _status, body = reply_to_error(error, name=self._owned.name, has_details=True)
+            body = encode_reply(reply_to_error(error, name=self._owned.name, has_details=True))
         await self._bus.reply(incoming.reply, body)
 
     async def _on_owned(self, claim: ClaimRequest) -> _Answer:

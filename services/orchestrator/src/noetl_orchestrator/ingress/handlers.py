@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
+from msgspec import Raw
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
@@ -17,6 +18,7 @@ from noetl_contract.ingress import (
     IngressMessage,
 )
 from noetl_contract.json import encode
+from noetl_contract.rpc import RpcReply, encode_reply
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -156,14 +158,9 @@ class IngressHandler:
 
 def _encode_envelope(answer: Answer) -> bytes:
     """Encode the reply to the edge: status, body and error apart."""
-    return encode(
-        {
-            "status": answer.status,
-            "body": answer.body,
-            "error": answer.error,
-            "detail": answer.detail,
-        }
-    )
+    body = Raw(encode(answer.body))
+    reply = RpcReply(status=answer.status, raw_body=body, error=answer.error, detail=answer.detail)
+    return encode_reply(reply)
 
 
 def _encode_bare(answer: Answer, *, without_body: str) -> bytes:

@@ -3,7 +3,6 @@
 from noetl_common.bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.bus.rpc.handlers import (
     Encoded,
-    Forwarded,
     Handler,
     Handlers,
     answers,
@@ -15,7 +14,6 @@ from noetl_common.bus.rpc.server import serve_rpc
 
 __all__ = [
     "Encoded",
-    "Forwarded",
     "Handler",
     "Handlers",
     "Listener",

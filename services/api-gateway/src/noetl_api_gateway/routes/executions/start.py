@@ -300,7 +300,7 @@ async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer
         early=True,
     )
     try:
-        return ExecuteAnswer.model_validate(await gateway.writer.send(message, wait=wait))
+        return ExecuteAnswer.model_validate_json(await gateway.writer.send(message, wait=wait))
     except NoAnswer:
         return await _outcome_in_log(gateway, message.execution_id)
 

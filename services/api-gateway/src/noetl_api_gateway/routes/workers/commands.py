@@ -7,7 +7,6 @@ from litestar.params import FromPath
 from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
-from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
 from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
@@ -46,7 +45,8 @@ async def get_command(
     else:
         wanted = CommandName(event_id=number, execution_id=named)
         body = await services.forward(COMMAND_GET, wanted, execution_id=named)
-    await reach_execution(request, body["execution_id"], Right.COMMANDS_READ)
+    command = COMMAND_GET.decode_answer(body)
+    await reach_execution(request, command.execution_id, Right.COMMANDS_READ)
     return json_answer(request, body)
 
 
@@ -97,7 +97,7 @@ async def _reached_execution(request: AnyRequest, gateway: Gateway, event_id: in
     return found
 
 
-async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int | None) -> Json:
+async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int | None) -> bytes:
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
@@ -111,7 +111,7 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
     )
     try:
         return await gateway.services.forward(
-            CLAIM, wanted, execution_id=named, within=timeout_seconds, is_passed_on=True
+            CLAIM, wanted, execution_id=named, within=timeout_seconds
         )
     except Refusal as refusal:
         if refusal.status == 404:
