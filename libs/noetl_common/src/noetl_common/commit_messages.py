@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from noetl_contract import message_ids
-from noetl_contract.events import commit_body, event_body
+from noetl_contract.events import CommitMessage, event_body
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import commit_subject, event_subject
 
@@ -61,7 +61,7 @@ class CommitMessages:
         """
         yield Outgoing(
             commit_subject(execution_id, shard=self.shard),
-            commit_body(execution_id, first=first, last=last),
+            CommitMessage(execution_id=str(execution_id), first=first, last=last).to_json(),
             message_ids.commit_id(execution_id, position=last),
             headers,
         )

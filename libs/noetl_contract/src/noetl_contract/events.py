@@ -10,6 +10,7 @@ import orjson
 
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import Struct
 
 _ERROR_CHARS = 4096
 _NO_TEXTS: Mapping[str, str | None] = {}
@@ -150,7 +151,7 @@ class EventMessage(TypedDict):
     """True when result, meta and context are left out because they are too large (O4)."""
 
 
-class CommitMessage(TypedDict):
+class CommitMessage(Struct):
     """The message on ``noetl_commits.…``: what one commit wrote to the log of one execution.
 
     It says where to read, not what: whoever needs the events reads the log.
@@ -159,12 +160,6 @@ class CommitMessage(TypedDict):
     execution_id: str
     first: int
     last: int
-
-
-def commit_body(execution_id: int, *, first: int, last: int) -> bytes:
-    """Encode the message about a commit that wrote these positions."""
-    body: CommitMessage = {"execution_id": str(execution_id), "first": first, "last": last}
-    return orjson.dumps(body)
 
 
 def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS) -> EventMessage:

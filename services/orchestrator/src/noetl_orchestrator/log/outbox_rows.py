@@ -14,7 +14,7 @@ from noetl_contract.events import EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
-from noetl_contract.json import Json, JsonObject, encode, encode_text
+from noetl_contract.json import Json, JsonObject, encode
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
@@ -54,10 +54,8 @@ class Told:
         """Return what the outbox keeps: the relay reads the events from the log."""
         if not self.is_stored:
             return None
-        kept: CommittedEvents = {"first": self.first, "last": self.last}
-        if self.trace is not None:
-            kept["trace"] = self.trace
-        return encode_text(kept)
+        kept = CommittedEvents(first=self.first, last=self.last, trace=self.trace)
+        return kept.to_json().decode()
 
 
 @dataclass(slots=True)

@@ -214,7 +214,8 @@ def result_params(result: PageResult) -> JsonObject:
     }
     if result.error is None:
         return told | {"data": drawable(for_pages(result.data, is_free=True))}
-    return told | {"status": "FAILED", "error": result.error.model_dump()}
+    error = {name: getattr(result.error, name) for name in ("code", "message", "data")}
+    return told | {"status": "FAILED", "error": error}
 
 
 def state_params(result: PageResult) -> JsonObject:
