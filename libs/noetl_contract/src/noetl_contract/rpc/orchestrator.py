@@ -13,6 +13,7 @@ from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
+from noetl_contract.lineage import Lineage
 from noetl_contract.model import Model, example
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
@@ -82,18 +83,13 @@ class ChildRequest(Model):
     payload_digest: str = ""
 
 
-class ChildReserved(Model):
+class ChildReserved(Lineage):
     """The id under which the child starts: an earlier run's if it started the same child.
 
-    ``owner`` and ``namespace`` are the parent's; absent where its log has none.
+    Of a child on the parent's shard only ``owner`` and ``namespace`` are told.
     """
 
     child_id: int
-    trace: Json = None
-    owner: str | None = None
-    namespace: str | None = None
-    root_execution_id: int | None = None
-    depth: int = 0
 
 
 class RunsQuery(Model):
