@@ -6,7 +6,14 @@ import orjson
 import pytest
 from noetl_contract.rpc.catalog import RESOLVE, SECRET_AUDIT, EntryName
 from noetl_contract.rpc.operation import encode_value
-from noetl_contract.rpc.projector import SQL_EXECUTE, VARS_GET, SqlStatement
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
+from noetl_contract.rpc.projector import (
+    RESULT_PUT,
+    SQL_EXECUTE,
+    VARS_GET,
+    ResultPut,
+    SqlStatement,
+)
 from noetl_contract.rpc.registry import all_operations
 from pydantic import TypeAdapter
 
@@ -27,6 +34,25 @@ def test_an_operation_tells_what_it_does_and_shows_true_examples(operation) -> N
         operation.decode_request(orjson.dumps(example))
     for example in operation.answers.json_schema().get("examples", ()):
         operation.decode_answer(orjson.dumps(example))
+
+
+def test_requests_of_both_releases_are_read() -> None:
+    """The release before sends what was given, nulls and defaults too, and knows the same ones."""
+    before = (
+        b'{"execution_id":null,"event_id":9,"worker_id":"w","instance":null,"after_start":false,'
+        b'"fence":null,"known_workload":0}'
+    )
+    wanted = ClaimRequest(event_id=9, worker_id="w", known_workload=0)
+
+    assert CLAIM.decode_request(before) == wanted
+    assert encode_value(wanted) == b'{"event_id":9,"worker_id":"w","known_workload":0}'
+    assert CLAIM.decode_request(encode_value(wanted)) == wanted
+
+
+def test_large_integers_in_free_json_travel_in_a_request() -> None:
+    wanted = ResultPut(execution_id=4, name="a", data={"n": 1 << 80})
+
+    assert RESULT_PUT.decode_request(encode_value(wanted)) == wanted
 
 
 def test_a_subject_has_a_shard_where_the_scope_is_a_shard() -> None:

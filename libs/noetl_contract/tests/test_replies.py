@@ -56,7 +56,7 @@ def test_a_broken_body_is_noticed_when_it_is_read() -> None:
 
     with pytest.raises(ValueError, match=r"invalid character|truncated"):
         assert reply.body
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match=r"JSON|truncated"):
         EXECUTIONS_EXISTS.decode_answer(reply.raw_body)
 
 

@@ -368,7 +368,6 @@ async def test_a_command_in_doubt_is_claimed(
             "event_id": 1,
             "worker_id": "w-1",
             "instance": worker.instance,
-            "after_start": False,
             "known_workload": 0,
         }
     ] == plane.claims

@@ -14,12 +14,12 @@ from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
 from noetl_contract.lineage import Lineage
-from noetl_contract.model import Model, example
+from noetl_contract.model import Model, Struct
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class ClaimRequest(Model):
+class ClaimRequest(Struct):
     """A worker asks for a command; ``instance`` is absent over HTTP.
 
     ``after_start`` says that a start over the fast path was published and is unanswered.
@@ -27,14 +27,6 @@ class ClaimRequest(Model):
     ``known_workload`` is the log position of the workload that the worker has of the execution, 0
     for none; without it the answer has whole contexts only.
     """
-
-    model_config = example(
-        execution_id=325077236512452608,
-        event_id=325077236516646912,
-        worker_id="w-1",
-        instance="a1",
-        after_start=False,
-    )
 
     execution_id: int | None = None
     event_id: int
@@ -69,7 +61,7 @@ class ClaimRetry(Model):
     status: Literal["retry"]
 
 
-class ChildRequest(Model):
+class ChildRequest(Struct):
     """Ask the parent's shard which execution a child start stands for (L6).
 
     ``event_id`` is the command whose run starts the child, None when no command is known;
@@ -104,13 +96,13 @@ class RunsOver(Model):
     over: list[RunningCommand]
 
 
-class DemandQuery(Model):
+class DemandQuery(Struct):
     """The pool whose open commands are counted; all pools that have some, if absent."""
 
     pool: str | None = None
 
 
-class PoolDemand(Model):
+class PoolDemand(Struct):
     """The open commands of a pool on one shard.
 
     Attributes:
@@ -123,20 +115,23 @@ class PoolDemand(Model):
     oldest_seconds: float = 0.0
 
 
-class PoolDemands(Model):
+class PoolDemands(Struct):
     """Pools with open commands, those with the most first."""
 
     pools: list[PoolDemand]
 
 
-class JoinsQuery(Model):
+class JoinsQuery(Struct):
     """The execution whose waiting joins are asked for."""
 
     execution_id: int
 
 
-class LogEnvelope(Model):
-    """A row to append as it stands; the execution's other rows give a missing catalog id."""
+class LogEnvelope(Struct):
+    """A row to append as it stands; the execution's other rows give a missing catalog id.
+
+    ``created_at`` is RFC 3339; now if absent.
+    """
 
     event_id: int
     execution_id: int
@@ -155,17 +150,17 @@ class LogEnvelope(Model):
     meta: Json = None
     tenant_id: str | None = None
     organization_id: str | None = None
-    created_at: str | None = Field(default=None, description="RFC 3339; now if absent")
+    created_at: str | None = None
 
 
-class ProjectRows(Model):
+class ProjectRows(Struct):
     """Rows to append; with ``only_to_known`` to logs only that have rows already."""
 
     events: list[LogEnvelope]
     only_to_known: bool = False
 
 
-class SubscriptionRegistration(Model):
+class SubscriptionRegistration(Struct):
     """The path of a subscription document; ``subscription_id`` is used if it is new."""
 
     subscription_id: int
@@ -173,21 +168,21 @@ class SubscriptionRegistration(Model):
     catalog_id: int
 
 
-class SubscriptionChange(Model):
+class SubscriptionChange(Struct):
     """The action: ``activate``, ``pause``, ``resume``, ``drain`` or ``deactivate``."""
 
     subscription_id: int
     action: str
 
 
-class LogPurgeRequest(Model):
+class LogPurgeRequest(Struct):
     """How many days of ended commands and of the log to keep; 0 or less keeps all."""
 
     command_retention_days: int = 0
     event_retention_days: int = 0
 
 
-class LogPurged(Model):
+class LogPurged(Struct):
     """How many commands were removed, and which partitions of the log."""
 
     commands_purged: int

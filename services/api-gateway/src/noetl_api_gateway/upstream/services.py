@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.bus.rpc.rounds import Rounds
@@ -178,7 +179,7 @@ class Services:
         body = encode_value(request)
         if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
             return await self._call(RESULT_PUT, body, shard, limits)
-        async with self._offered(encode_value(request.data)) as place:
+        async with self._offered(msgspec.json.encode(request.data)) as place:
             small = ResultPut(
                 execution_id=request.execution_id,
                 name=request.name,

@@ -70,7 +70,7 @@ class ClaimHandler:
             return foreign
         known = claim
         if claim.execution_id is None:
-            known = claim.model_copy(update={"execution_id": execution_id})
+            known = claim.but(execution_id=execution_id)
         if self._replicas.owner_of(execution_id) is not None:
             subject = write_subject(
                 self._settings.shard_index, execution_id=execution_id, kind="claim"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
@@ -16,7 +15,7 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
-from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
+from noetl_contract.rpc.orchestrator import RUNS_OVER, ClaimRequest, RunsQuery
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command, secret_in
@@ -140,23 +139,22 @@ class BusClaims:
     ) -> Command | Verdict:
         """Ask until there is an answer."""
         subject = rpc_subject("orchestrator", "claim", shard=shard)
-        fence = secret_in(note.server_url)
-        request: JsonObject = {
-            "execution_id": note.execution_id,
-            "event_id": note.event_id,
-            "worker_id": self._identity.worker_id,
-            "instance": self._identity.instance,
-            "after_start": after_start,
-            **({"fence": fence} if fence else {}),
-        }
+        request = ClaimRequest(
+            execution_id=note.execution_id,
+            event_id=note.event_id,
+            worker_id=self._identity.worker_id,
+            instance=self._identity.instance,
+            after_start=after_start,
+            fence=secret_in(note.server_url) or None,
+        )
         rounds = ClaimRounds(self._timing, note, self.workloads, after_start=after_start)
         return await rounds.ask(lambda: self._ask_once(subject, request, note))
 
     async def _ask_once(
-        self, subject: str, request: JsonObject, note: CommandNotification
+        self, subject: str, request: ClaimRequest, note: CommandNotification
     ) -> ClaimAnswer | None:
         known = self.workloads.position(note.execution_id)
-        body = orjson.dumps({**request, "known_workload": known})
+        body = request.but(known_workload=known).to_json()
         try:
             reply = await self._rpc.call(subject, body, seconds=self._timing.claim_seconds)
         except RpcUnavailable as error:
