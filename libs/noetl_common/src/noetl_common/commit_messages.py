@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from noetl_contract import message_ids
-from noetl_contract.events import CommitMessage, event_body
-from noetl_contract.json import JsonObject
+from noetl_contract.events import CommitMessage, EventMessage, event_body
 from noetl_contract.subjects import commit_subject, event_subject
 
 from noetl_common.bus.broker import Bus
@@ -50,7 +49,7 @@ class CommitMessages:
         *,
         first: int,
         last: int,
-        events: Iterable[JsonObject],
+        events: Iterable[EventMessage],
         largest: int,
         headers: Context | None = None,
     ) -> Iterator[Outgoing]:
@@ -71,7 +70,7 @@ class CommitMessages:
     def of_event(
         self,
         execution_id: int,
-        event: JsonObject,
+        event: EventMessage,
         *,
         largest: int,
         headers: Context | None = None,

@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 import orjson
 
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 from noetl_contract.model import Struct
 
 _ERROR_CHARS = 4096
@@ -186,21 +186,22 @@ def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS)
     return body
 
 
-def event_body(event: JsonObject, *, largest: int) -> bytes:
+def event_body(event: EventMessage, *, largest: int) -> bytes:
     """Encode an event's message; one with more than ``largest`` bytes goes without its payload."""
     body = orjson.dumps(event)
     if len(body) <= largest:
         return body
-    bare: JsonObject = {"result": None, "meta": None, "context": None, "payload_omitted": True}
+    bare: EventMessage = {
+        **event,
+        "result": None,
+        "meta": None,
+        "context": None,
+        "payload_omitted": True,
+    }
     error = event.get("error")
     if isinstance(error, str):
         bare["error"] = error[:_ERROR_CHARS]
-    return orjson.dumps({**event, **bare})
-
-
-def envelope(row: EventRow) -> JsonObject:
-    """Return `event_message` as a plain object."""
-    return {**event_message(row)}
+    return orjson.dumps(bare)
 
 
 def _column(value: Json, text: str | None) -> Json:

@@ -10,7 +10,7 @@ from msgspec import Raw
 from noetl_common.commit_messages import CommitMessages
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
-from noetl_contract.events import EventRow, event_message, format_time
+from noetl_contract.events import EventMessage, EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
@@ -42,7 +42,7 @@ class Told:
 
     first: int
     last: int
-    events: Sequence[JsonObject] = ()
+    events: Sequence[EventMessage] = ()
     trace: Json = None
 
     @property
@@ -197,8 +197,8 @@ class OutboxRows:
             trace: the W3C context that goes on to readers, if there is one.
         """
         first, last = rows[0], rows[-1]
-        events: list[JsonObject] = [
-            {**event_message(row, texts=texts[number])}
+        events = [
+            event_message(row, texts=texts[number])
             for number, row in enumerate(rows)
             if self.commits.are_wanted(row.event_type)
         ]
