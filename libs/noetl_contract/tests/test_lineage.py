@@ -2,9 +2,8 @@
 
 import pytest
 from noetl_contract.failures.ended import AfterEnd
-from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.ingress import ExecuteMessage, Lineage, with_lineage
 from noetl_contract.json import Json
-from noetl_contract.lineage import Lineage, with_lineage
 
 TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 PARENT = Lineage(trace=TRACE, owner="ann", namespace="team/", root_execution_id=1, depth=3)

@@ -11,9 +11,8 @@ from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.http.workers.runtimes import RunningCommand
-from noetl_contract.ingress import EventsMessage
+from noetl_contract.ingress import EventsMessage, Lineage
 from noetl_contract.json import Json
-from noetl_contract.lineage import Lineage
 from noetl_contract.model import Model, Struct
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation

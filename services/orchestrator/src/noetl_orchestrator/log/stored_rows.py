@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from noetl_contract.ingress import Lineage
 from noetl_contract.json import Json
-from noetl_contract.lineage import Lineage
 
 from noetl_orchestrator.log.keys import EventIdentity
 

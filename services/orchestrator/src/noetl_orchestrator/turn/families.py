@@ -1,7 +1,6 @@
 """Families of executions: starts of children are completed, and their number is bounded."""
 
-from noetl_contract.ingress import ExecuteMessage
-from noetl_contract.lineage import with_lineage
+from noetl_contract.ingress import ExecuteMessage, with_lineage
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store

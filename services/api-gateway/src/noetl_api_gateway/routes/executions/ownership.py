@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below, starting
 from noetl_contract.access.rights import Right
-from noetl_contract.ingress import ExecuteMessage
-from noetl_contract.lineage import Lineage
+from noetl_contract.ingress import ExecuteMessage, Lineage
 from noetl_contract.subjects import pool_segment
 
 from noetl_api_gateway.access.gatekeeper import Gatekeeper, missing

@@ -12,8 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
-from noetl_contract.ingress import ExecuteMessage, Restart
-from noetl_contract.lineage import with_lineage
+from noetl_contract.ingress import ExecuteMessage, Restart, with_lineage
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.orchestrator import (
     CHILD,
