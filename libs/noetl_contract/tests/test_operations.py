@@ -4,9 +4,10 @@ from collections import Counter
 
 import orjson
 import pytest
+from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.rpc.catalog import RESOLVE, SECRET_AUDIT, EntryName
 from noetl_contract.rpc.operation import encode_value
-from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
+from noetl_contract.rpc.orchestrator import CLAIM, LOG_POST, ClaimRequest
 from noetl_contract.rpc.projector import (
     RESULT_PUT,
     SQL_EXECUTE,
@@ -51,8 +52,11 @@ def test_requests_of_both_releases_are_read() -> None:
 
 def test_large_integers_in_free_json_travel_in_a_request() -> None:
     wanted = ResultPut(execution_id=4, name="a", data={"n": 1 << 80})
+    event = WireEvent(event_type="call.done", step="s", context={"n": 1 << 80})
+    posted = EventsMessage(execution_id=4, events=[event])
 
     assert RESULT_PUT.decode_request(encode_value(wanted)) == wanted
+    assert LOG_POST.decode_request(encode_value(posted)) == posted
 
 
 def test_a_subject_has_a_shard_where_the_scope_is_a_shard() -> None:
