@@ -15,10 +15,11 @@ from time import perf_counter, process_time
 import uvloop
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.delivery import Delivery, ack_all
-from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.rpc import Encoded, RpcClient, encoded, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
+from noetl_contract.hints import PubAck
 from noetl_contract.rpc.orchestrator import DEMAND, DemandQuery, PoolDemands
 from noetl_testkit.bus import Place, make_place, nats_settings, running
 from noetl_testkit.nats import running_nats

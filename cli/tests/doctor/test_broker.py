@@ -75,8 +75,10 @@ async def test_services_that_are_silent_or_fail(
     monkeypatch.setattr("noetl.doctor.services._SECONDS", PATIENCE_SECONDS)
     liveness: Json = {"now": "2026-01-01T00:00:00Z", "workers": {}}
     answers: dict[tuple[ServiceName, str], RpcReply] = {
-        ("catalog", "runtime.liveness"): RpcReply(body=liveness),
-        ("catalog", "wallet.key"): RpcReply(body={"is_usable": False, "reason": "no key is set"}),
+        ("catalog", "runtime.liveness"): RpcReply.with_body(liveness),
+        ("catalog", "wallet.key"): RpcReply.with_body(
+            {"is_usable": False, "reason": "no key is set"}
+        ),
         ("orchestrator", "demand"): RpcReply(status=503, error="no database"),
         ("projector", "executions.exists"): RpcReply(status=404, error="no such execution"),
     }

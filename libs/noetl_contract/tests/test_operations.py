@@ -4,9 +4,17 @@ from collections import Counter
 
 import orjson
 import pytest
+from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.rpc.catalog import RESOLVE, SECRET_AUDIT, EntryName
 from noetl_contract.rpc.operation import encode_value
-from noetl_contract.rpc.projector import SQL_EXECUTE, VARS_GET, SqlStatement
+from noetl_contract.rpc.orchestrator import CHILD, LOG_POST, ChildRequest
+from noetl_contract.rpc.projector import (
+    RESULT_PUT,
+    SQL_EXECUTE,
+    VARS_GET,
+    ResultPut,
+    SqlStatement,
+)
 from noetl_contract.rpc.registry import all_operations
 from pydantic import TypeAdapter
 
@@ -26,7 +34,26 @@ def test_an_operation_tells_what_it_does_and_shows_true_examples(operation) -> N
     for example in TypeAdapter(operation.request).json_schema().get("examples", ()):
         operation.decode_request(orjson.dumps(example))
     for example in operation.answers.json_schema().get("examples", ()):
-        operation.decode_answer(example)
+        operation.decode_answer(orjson.dumps(example))
+
+
+def test_requests_of_both_releases_are_read() -> None:
+    """The release before sends what was given, nulls and defaults too, and knows the same ones."""
+    before = b'{"execution_id":4,"event_id":null,"child_id":9,"path":"a/b","payload_digest":""}'
+    wanted = ChildRequest(execution_id=4, child_id=9, path="a/b")
+
+    assert CHILD.decode_request(before) == wanted
+    assert encode_value(wanted) == b'{"execution_id":4,"child_id":9,"path":"a/b"}'
+    assert CHILD.decode_request(encode_value(wanted)) == wanted
+
+
+def test_large_integers_in_free_json_travel_in_a_request() -> None:
+    wanted = ResultPut(execution_id=4, name="a", data={"n": 1 << 80})
+    event = WireEvent(event_type="call.done", step="s", context={"n": 1 << 80})
+    posted = EventsMessage(execution_id=4, events=[event])
+
+    assert RESULT_PUT.decode_request(encode_value(wanted)) == wanted
+    assert LOG_POST.decode_request(encode_value(posted)) == posted
 
 
 def test_a_subject_has_a_shard_where_the_scope_is_a_shard() -> None:

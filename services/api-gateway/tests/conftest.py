@@ -34,7 +34,7 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json
 from noetl_contract.model import Struct
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import RpcReply, encode_reply
 from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.streams import STREAMS, ingress_durable
@@ -78,7 +78,7 @@ class Backend:
         answer = self.answers[operation](_without_nulls(request))
         if inspect.isawaitable(answer):
             answer = await answer
-        return answer if isinstance(answer, RpcReply) else RpcReply(body=answer)
+        return answer if isinstance(answer, RpcReply) else RpcReply.with_body(answer)
 
     async def take(self, delivery: Delivery) -> None:
         """Take an ingress message as the orchestrator would."""
@@ -95,7 +95,7 @@ class Backend:
         self.attempts.append(delivery.headers["Nats-Msg-Id"])
         reply = await (self.on_ingress or _commit)(message, delivery)
         if reply is not None:
-            await self.bus.reply(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+            await self.bus.reply(delivery.headers[REPLY_HEADER], encode_reply(reply))
 
 
 def fields_of(message: IngressMessage | StoredMessage) -> dict[str, Json]:
@@ -121,8 +121,8 @@ async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
     """Answer as after a commit."""
     match message["type"]:
         case "execute":
-            return RpcReply(
-                body={
+            return RpcReply.with_body(
+                {
                     "execution_id": str(message["execution_id"]),
                     "status": "started",
                     "commands_generated": 1,
@@ -130,13 +130,15 @@ async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
             )
         case "events" if message["batch"]:
             ids = [event["event_id"] for event in message["events"]]
-            return RpcReply(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
+            return RpcReply.with_body({"status": "ok", "event_ids": ids, "commands_generated": 0})
         case "events":
             event_id = message["events"][0]["event_id"]
-            return RpcReply(body={"status": "ok", "event_id": event_id, "commands_generated": 0})
+            return RpcReply.with_body(
+                {"status": "ok", "event_id": event_id, "commands_generated": 0}
+            )
         case _:
-            return RpcReply(
-                body={
+            return RpcReply.with_body(
+                {
                     "execution_id": message["execution_id"],
                     "message": "Execution cancellation requested",
                     "status": "cancelled",

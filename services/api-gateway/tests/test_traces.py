@@ -36,8 +36,8 @@ class Heard:
                 "status": "started",
                 "commands_generated": 1,
             }
-            return RpcReply(body=body)
-        return RpcReply(body={"status": "ok", "event_id": 5, "commands_generated": 0})
+            return RpcReply.with_body(body)
+        return RpcReply.with_body({"status": "ok", "event_id": 5, "commands_generated": 0})
 
     @property
     def trace(self) -> Any:

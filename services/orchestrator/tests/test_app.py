@@ -17,7 +17,7 @@ from noetl_common.service import ServiceApp, supervise
 from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import decode_reply
 from noetl_contract.rpc.catalog import (
     CONTENT,
     MACHINE_LEASE,
@@ -49,7 +49,7 @@ async def ask(bus: Bus, **fields: Json) -> ClaimAnswer:
     body = orjson.dumps(fields)
     while True:
         answer = await bus.request(claims_before(0), body, seconds=PATIENCE_SECONDS)
-        reply = RpcReply.model_validate_json(answer.data)
+        reply = decode_reply(answer.data)
         if reply.status == 200:
             return ClaimAnswer.model_validate(reply.body)
 

@@ -1,8 +1,7 @@
 """From rows to messages: acknowledgements, sweep, marking, giving up."""
 
-import orjson
 import pytest
-from noetl_common.bus.publish import PubAck, write_ack
+from noetl_contract.hints import PubAck
 from noetl_contract.json import Json
 from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, INGRESS
 from noetl_contract.subjects import event_subject
@@ -306,7 +305,7 @@ async def test_a_commit_with_events_is_marked_by_the_word_of_its_orchestrator(
     before = counted("orchestrator"), counted("sweep")
     async with relaying(database, nats_url, **NEVER):
         await rows.commit(commit)
-        await rows.acknowledge(commit, orjson.loads(write_ack(PubAck(EVENTS.name, 7))))
+        await rows.acknowledge(commit, PubAck(stream=EVENTS.name, sequence=7).plain())
         await eventually(rows.all_published)
 
     row = await rows.row(commit["outbox_id"])

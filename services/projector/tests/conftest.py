@@ -11,7 +11,7 @@ from noetl_common.pg.database import Database
 from noetl_common.pg.pool import open_pool
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Shape
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import RpcReply, decode_reply, encode_reply
 from noetl_contract.rpc.operation import Operation, encode_value
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
@@ -50,10 +50,10 @@ class Ask:
     ) -> RpcReply:
         handler = self._handlers[operation.name]
         try:
-            _, answer = await handler.answer(encode_value(request))
+            reply = await handler.answer(encode_value(request))
         except NoetlError as error:
-            _, answer = reply_to_error(error, name=operation.name, has_details=handler.has_details)
-        return RpcReply.model_validate_json(answer)
+            reply = reply_to_error(error, name=operation.name, has_details=handler.has_details)
+        return decode_reply(encode_reply(reply))
 
 
 def make_settings(database: DatabaseAddress, *, nats_url: str = "", **overrides: Json) -> Settings:

@@ -9,7 +9,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc import Refusal, RpcReply, encode_reply
 from noetl_contract.rpc.operation import Operation, ServiceName
 from noetl_contract.subjects import writes_any
 from pydantic import RootModel, TypeAdapter
@@ -30,7 +30,7 @@ def fake_handler(
         found = await function(request.root)
         if not isinstance(found, RpcReply):
             return found
-        if found.status == 200:
+        if found.is_good:
             return found.body
         return Refusal(found.status, found.error or "", found.detail)
 
@@ -46,8 +46,8 @@ async def serving_claims(
     answering: set[asyncio.Task[None]] = set()
 
     async def answer(incoming: Incoming) -> None:
-        _, body = await handler.answer(incoming.data)
-        await bus.reply(incoming.headers[REPLY_HEADER], body)
+        reply = await handler.answer(incoming.data)
+        await bus.reply(incoming.headers[REPLY_HEADER], encode_reply(reply))
 
     def take(incoming: Incoming) -> None:
         answering.add(asyncio.create_task(answer(incoming)))

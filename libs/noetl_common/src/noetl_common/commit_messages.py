@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from noetl_contract import message_ids
-from noetl_contract.events import commit_body, event_body
-from noetl_contract.json import JsonObject
+from noetl_contract.events import CommitMessage, EventMessage, event_body
 from noetl_contract.subjects import commit_subject, event_subject
 
 from noetl_common.bus.broker import Bus
@@ -50,7 +49,7 @@ class CommitMessages:
         *,
         first: int,
         last: int,
-        events: Iterable[JsonObject],
+        events: Iterable[EventMessage],
         largest: int,
         headers: Context | None = None,
     ) -> Iterator[Outgoing]:
@@ -61,7 +60,7 @@ class CommitMessages:
         """
         yield Outgoing(
             commit_subject(execution_id, shard=self.shard),
-            commit_body(execution_id, first=first, last=last),
+            CommitMessage(execution_id=str(execution_id), first=first, last=last).to_json(),
             message_ids.commit_id(execution_id, position=last),
             headers,
         )
@@ -71,7 +70,7 @@ class CommitMessages:
     def of_event(
         self,
         execution_id: int,
-        event: JsonObject,
+        event: EventMessage,
         *,
         largest: int,
         headers: Context | None = None,

@@ -10,9 +10,10 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
 from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.jetstream import stream_info
-from noetl_common.bus.publish import Outgoing, PubAck, Silence, read_ack
+from noetl_common.bus.publish import Outgoing, Silence, read_ack
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Invalid, TooLarge
+from noetl_contract.hints import PubAck
 from noetl_testkit.bus import Place, make_place, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
@@ -21,14 +22,14 @@ from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 async def test_an_ack_names_stream_and_sequence(bus: Bus, place: Place) -> None:
     ack = await bus.publish(place.subject(), b"a", message_id="1")
 
-    assert ack == PubAck(place.stream.name, 1, duplicate=False)
+    assert ack == PubAck(stream=place.stream.name, sequence=1, duplicate=False)
 
 
 async def test_the_same_message_id_is_stored_once(bus: Bus, place: Place) -> None:
     await bus.publish(place.subject(), b"a", message_id="1")
     again = await bus.publish(place.subject("other"), b"b", message_id="1")
 
-    assert again == PubAck(place.stream.name, 1, duplicate=True)
+    assert again == PubAck(stream=place.stream.name, sequence=1, duplicate=True)
     assert (await stream_info(bus, place.stream.name)).last_sequence == 1
 
 
@@ -71,7 +72,7 @@ async def test_many_are_stored_in_order_with_one_result_each(bus: Bus, place: Pl
         [Outgoing(place.subject(), b"%d" % number, f"m{number}") for number in range(500)]
     )
 
-    assert [PubAck(place.stream.name, number + 1) for number in range(500)] == acks
+    assert [PubAck(stream=place.stream.name, sequence=number + 1) for number in range(500)] == acks
 
 
 async def test_one_bad_message_does_not_sink_the_others(bus: Bus, place: Place) -> None:
@@ -158,7 +159,7 @@ async def test_publishing_waits_through_a_restart(own_nats: NatsServer, own_bus:
     )
     await asyncio.to_thread(own_nats.start)
 
-    assert await publishing == PubAck(place.stream.name, 1)
+    assert await publishing == PubAck(stream=place.stream.name, sequence=1)
 
 
 async def test_messages_in_flight_at_a_kill_are_stored_once(

@@ -16,12 +16,10 @@ from noetl_contract.commands import CommandNotification
 from noetl_contract.events import CommitMessage, EventMessage
 from noetl_contract.hints import (
     AccessHint,
-    PauseHint,
-    PublishAcknowledgement,
+    ChangeHint,
+    PubAck,
     ReplicaMoves,
     RunsOverHint,
-    ScheduleHint,
-    TriggerHint,
     WatchHint,
 )
 from noetl_contract.http.workers.output import OutputBatch
@@ -237,7 +235,7 @@ PUBLISHED = Channel(
     summary="The broker's acknowledgements of messages that orchestrators published right after "
     "their commit, or the orchestrator's word that all events of a commit are stored; without one "
     "the relay publishes the row.",
-    messages=(Message("acknowledgement", TypeAdapter(PublishAcknowledgement), "Stored."),),
+    messages=(Message("acknowledgement", TypeAdapter(PubAck), "Stored."),),
     senders=("orchestrator",),
     receivers=("outbox",),
     parameters={
@@ -276,7 +274,7 @@ PAUSE_HINTS = Channel(
     name="pause_hints",
     address="noetl_hint.pauses",
     summary="Pauses have changed, so that orchestrators ask at once; they may be lost.",
-    messages=(Message("pause_hint", TypeAdapter(PauseHint), "Ask for the pauses."),),
+    messages=(Message("pause_hint", TypeAdapter(ChangeHint), "Ask for the pauses."),),
     senders=("catalog",),
     receivers=("orchestrator",),
     role="hint",
@@ -303,7 +301,7 @@ SCHEDULE_HINTS = Channel(
     name="schedule_hints",
     address="noetl_hint.schedules",
     summary="Changes of schedules, so that no replica sleeps on; they may be lost.",
-    messages=(Message("schedule_hint", TypeAdapter(ScheduleHint), "Changed schedules."),),
+    messages=(Message("schedule_hint", TypeAdapter(ChangeHint), "Changed schedules."),),
     senders=("catalog",),
     receivers=("catalog",),
     role="hint",
@@ -312,7 +310,7 @@ TRIGGER_HINTS = Channel(
     name="trigger_hints",
     address="noetl_hint.triggers",
     summary="Triggers have changed, so that orchestrators ask at once; they may be lost.",
-    messages=(Message("trigger_hint", TypeAdapter(TriggerHint), "Ask for the triggers."),),
+    messages=(Message("trigger_hint", TypeAdapter(ChangeHint), "Ask for the triggers."),),
     senders=("catalog",),
     receivers=("orchestrator",),
     role="hint",

@@ -9,7 +9,8 @@ from typing import NotRequired, TypedDict
 import orjson
 
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
+from noetl_contract.model import Struct
 
 _ERROR_CHARS = 4096
 _NO_TEXTS: Mapping[str, str | None] = {}
@@ -150,7 +151,7 @@ class EventMessage(TypedDict):
     """True when result, meta and context are left out because they are too large (O4)."""
 
 
-class CommitMessage(TypedDict):
+class CommitMessage(Struct):
     """The message on ``noetl_commits.…``: what one commit wrote to the log of one execution.
 
     It says where to read, not what: whoever needs the events reads the log.
@@ -159,12 +160,6 @@ class CommitMessage(TypedDict):
     execution_id: str
     first: int
     last: int
-
-
-def commit_body(execution_id: int, *, first: int, last: int) -> bytes:
-    """Encode the message about a commit that wrote these positions."""
-    body: CommitMessage = {"execution_id": str(execution_id), "first": first, "last": last}
-    return orjson.dumps(body)
 
 
 def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS) -> EventMessage:
@@ -191,21 +186,22 @@ def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS)
     return body
 
 
-def event_body(event: JsonObject, *, largest: int) -> bytes:
+def event_body(event: EventMessage, *, largest: int) -> bytes:
     """Encode an event's message; one with more than ``largest`` bytes goes without its payload."""
     body = orjson.dumps(event)
     if len(body) <= largest:
         return body
-    bare: JsonObject = {"result": None, "meta": None, "context": None, "payload_omitted": True}
+    bare: EventMessage = {
+        **event,
+        "result": None,
+        "meta": None,
+        "context": None,
+        "payload_omitted": True,
+    }
     error = event.get("error")
     if isinstance(error, str):
         bare["error"] = error[:_ERROR_CHARS]
-    return orjson.dumps({**event, **bare})
-
-
-def envelope(row: EventRow) -> JsonObject:
-    """Return `event_message` as a plain object."""
-    return {**event_message(row)}
+    return orjson.dumps(bare)
 
 
 def _column(value: Json, text: str | None) -> Json:

@@ -1,11 +1,14 @@
 """Hints over core NATS: they save time when they arrive and cost nothing when they are lost.
 
-They are typed dictionaries, not models: one is built and one is read for every commit.
+The subject says what a hint is, so none has a tag. A reader takes one that it can't read for lost.
 """
 
-from typing import Final, Literal, NotRequired, TypedDict
+from typing import Final, Literal
+
+from msgspec import field
 
 from noetl_contract.json import Json
+from noetl_contract.model import Struct
 
 EVERY_RUN: Final = (1 << 31) - 1
 """In the place of attempts: the command itself has ended, so every run of it is over."""
@@ -13,7 +16,7 @@ EVERY_RUN: Final = (1 << 31) - 1
 type OutboxKind = Literal["event", "commit", "command", "message"]
 
 
-class CommittedEvents(TypedDict):
+class CommittedEvents(Struct):
     """The payload of an outbox row of kind ``commit``.
 
     Attributes:
@@ -23,50 +26,60 @@ class CommittedEvents(TypedDict):
 
     first: int
     last: int
-    trace: NotRequired[Json]
+    trace: Json = None
 
 
-class PublishAcknowledgement(TypedDict):
-    """The broker's answer to a publish, on ``noetl_hint.published.…``.
+class PublishRefusal(Struct):
+    """Why the broker has not stored a message: HTTP-like code, its own number, text."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class PubAck(Struct):
+    """The broker's answer to a publish, also on ``noetl_hint.published.…``.
 
     With an `error` in it nothing was stored.
 
     Attributes:
-        seq: its number in the stream.
+        sequence: its number in the stream.
         duplicate: it had been stored before.
     """
 
-    stream: str
-    seq: int
-    duplicate: NotRequired[bool]
+    stream: str = ""
+    sequence: int = field(name="seq", default=0)
+    duplicate: bool = False
+    error: PublishRefusal | None = None
 
 
-ReplicaMoves = TypedDict(
-    "ReplicaMoves",
-    {
-        "from": str,
-        "moved": list[tuple[int, int]],
-        "takes": NotRequired[bool],
-        "leaves": NotRequired[bool],
-        "wanted": NotRequired[float],
-        "spare": NotRequired[bool],
-        "active": NotRequired[list[str]],
-        "names": NotRequired[bool],
-        "buckets": NotRequired[bool],
-    },
-)
-"""The body on ``noetl_hint.moved.<shard>``: the sender, and executions with their new positions.
+class ReplicaMoves(Struct):
+    """The body on ``noetl_hint.moved.<shard>``: executions with their new positions.
 
-Without positions it tells that the sender is there. ``buckets``: it takes the writes of its buckets
-as requests; the release before said ``takes``, and had them handed over. ``leaves``: it is about to
-end.
-``wanted``: the part of a core that it wants. ``spare``: whether its machine has cores to spare.
-``active``: the replicas that own executions; what the oldest tells counts.
-``names``: it reads commands that name their workload, which the release before did not.
-"""
+    Without positions it tells that the sender is there.
+
+    Attributes:
+        sender: name of an orchestrator.
+        buckets: it takes the writes of its buckets as requests; a release before had them handed
+            over.
+        leaves: it is about to end.
+        wanted: the part of a core that it wants.
+        spare: whether its machine has cores to spare.
+        active: the replicas that own executions; what the oldest tells counts.
+        names: it reads commands that name their workload, which a release before did not.
+    """
+
+    sender: str = field(name="from")
+    moved: list[tuple[int, int]]
+    leaves: bool = False
+    wanted: float | None = None
+    spare: bool = True
+    active: list[str] | None = None
+    names: bool = False
+    buckets: bool = False
 
 
-class RunsOverHint(TypedDict):
+class RunsOverHint(Struct):
     """The body on ``noetl_control.<pool>``: runs that ended without their worker.
 
     Each is the event id of its command with its attempts; runs of fewer attempts are over as well.
@@ -79,16 +92,19 @@ class RunsOverHint(TypedDict):
 
     execution_id: int
     over: list[tuple[int, int]]
-    ended: NotRequired[bool]
+    ended: bool = False
 
 
-class PauseHint(TypedDict):
-    """The body on ``noetl_hint.pauses``: pauses of paths or pools have changed, ask for them."""
+class ChangeHint(Struct):
+    """The body on ``noetl_hint.pauses``, ``….schedules`` and ``….triggers``.
 
-    changed: bool
+    They were changed: ask for them at once.
+    """
+
+    changed: bool = True
 
 
-class AccessHint(TypedDict):
+class AccessHint(Struct):
     """The body on ``noetl_hint.access``: API keys that hold no longer; empty: forget all.
 
     Whoever remembers principals forgets them at once; without the hint they are forgotten when
@@ -98,19 +114,7 @@ class AccessHint(TypedDict):
     revoked: list[str]
 
 
-class ScheduleHint(TypedDict):
-    """The body on ``noetl_hint.schedules``: schedules were changed, so look at once."""
-
-    changed: bool
-
-
-class TriggerHint(TypedDict):
-    """The body on ``noetl_hint.triggers``: triggers were changed, ask for them."""
-
-    changed: bool
-
-
-class WatchHint(TypedDict):
+class WatchHint(Struct):
     """The body on ``noetl_hint.watch``: executions whose output somebody watches at an edge.
 
     Repeated while that is so; workers forget what is not repeated.

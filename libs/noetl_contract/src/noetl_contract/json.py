@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 import orjson
 
 type Json = Any
@@ -24,6 +25,18 @@ def texts_in(values: Iterable[Json]) -> Iterator[str]:
                 waiting += reversed(inner.values())
             case list() as elements:
                 waiting += reversed(elements)
+
+
+def parse(data: bytes) -> Json:
+    """Parse JSON; integers keep all their digits.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deep.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def encode(value: Json) -> bytes:

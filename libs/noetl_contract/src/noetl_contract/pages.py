@@ -2,10 +2,10 @@
 
 from typing import Final, Literal
 
-from pydantic import Field
+from msgspec import field
 
-from noetl_contract.json import Json
-from noetl_contract.model import Model
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.model import Struct
 
 CLIENT_ID: Final = r"[A-Za-z0-9_-]{1,64}"
 """The name of a page's connection, and the id of a request: each is a token of a subject."""
@@ -13,7 +13,7 @@ PLAYBOOK_FAILED: Final = -32000
 """Code of the error for a failed execution."""
 
 
-class PageRequest(Model):
+class PageRequest(Struct):
     """A request of a page, stored before its execution is started.
 
     Attributes:
@@ -33,7 +33,7 @@ class PageRequest(Model):
     created_at: str
 
 
-class PageError(Model):
+class PageError(Struct):
     """The error in place of a result, in the form of JSON-RPC."""
 
     code: int = PLAYBOOK_FAILED
@@ -41,7 +41,7 @@ class PageError(Model):
     data: Json = None
 
 
-class PageResult(Model):
+class PageResult(Struct):
     """The result that a playbook has posted for a request."""
 
     request_id: str
@@ -51,7 +51,7 @@ class PageResult(Model):
     error: PageError | None = None
 
 
-class PageHint(Model):
+class PageHint(Struct):
     """A hint to the stream of a page: a stored message for it, or progress.
 
     Attributes:
@@ -61,4 +61,4 @@ class PageHint(Model):
 
     kind: Literal["request", "result", "progress"]
     request_id: str
-    progress: dict[str, Json] = Field(default_factory=dict)
+    progress: JsonObject = field(default_factory=dict)

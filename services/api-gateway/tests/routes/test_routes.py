@@ -690,7 +690,7 @@ async def test_a_page_is_shown_a_reference_whose_result_is_gone(world: World) ->
     meta = {"bytes": 200_000, "media_type": "application/json"}
     events = [{"event_id": 4, "position": 2, "result": _large(ref, meta)}]
     world.backend.answer("executions.events", {"events": events})
-    world.backend.answer("result.resolve", lambda _request: RpcReply(404, error="gone"))
+    world.backend.answer("result.resolve", lambda _request: RpcReply(status=404, error="gone"))
 
     page = await world.get(f"/api/executions/{EXECUTION_ID}/events", Origin="http://localhost")
 

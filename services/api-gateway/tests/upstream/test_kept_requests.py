@@ -68,14 +68,14 @@ async def test_what_the_broker_does_not_take_is_refused_by_name(server: NatsServ
     async with connect(nats_settings(server.instance.url_of("noetl")), name="edge") as bus:
         pages = PageRequests(bus)
         await pages.keep(REQUEST)
-        large = RESULT.model_copy(update={"data": "x" * (9 << 20)})
+        large = RESULT.but(data="x" * (9 << 20))
         with pytest.raises(Refusal) as too_large:
             await pages.end(REQUEST, large)
         info = await jetstream.call(bus, f"STREAM.INFO.{PAGES.name}")
         assert info is not None
         small = {**info["config"], "max_bytes": 1024}
         await jetstream.call(bus, f"STREAM.UPDATE.{PAGES.name}", small)
-        more = REQUEST.model_copy(update={"request_id": "r-2", "path": "x" * 1000})
+        more = REQUEST.but(request_id="r-2", path="x" * 1000)
         with pytest.raises(Refusal) as full:
             await pages.keep(more)
 

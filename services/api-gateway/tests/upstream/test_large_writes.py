@@ -48,8 +48,8 @@ def keep(world: World, kept: list[dict[str, Any]]) -> None:
             (await world.backend.bus.request(request["data_at"], seconds=PATIENCE_SECONDS)).data
         )
         kept.append({**request, "data": data})
-        return RpcReply(
-            body={"ref": REF, "store": "db", "scope": "ingress", "bytes": 1, "sha256": "0"}
+        return RpcReply.with_body(
+            {"ref": REF, "store": "db", "scope": "ingress", "bytes": 1, "sha256": "0"}
         )
 
     world.backend.answer("result.put", on_put)
@@ -57,8 +57,8 @@ def keep(world: World, kept: list[dict[str, Any]]) -> None:
 
 async def stored(_message: Any, _delivery: Delivery) -> RpcReply:
     """Answer as the orchestrator does after a commit."""
-    return RpcReply(
-        body={"execution_id": str(EXECUTION_ID), "status": "started", "commands_generated": 1}
+    return RpcReply.with_body(
+        {"execution_id": str(EXECUTION_ID), "status": "started", "commands_generated": 1}
     )
 
 

@@ -12,10 +12,10 @@ from noetl_api_gateway.upstream.writes import IngressWriter
 from noetl_common.bus.broker import connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.writes import breaker, exchange
 from noetl_common.writes.sender import Sender
+from noetl_contract.hints import PubAck
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     DEADLINE_HEADER,
@@ -24,7 +24,7 @@ from noetl_contract.ingress import (
     Hold,
     decode_message,
 )
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import RpcReply, encode_reply
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import ingress_of_write
 from noetl_testkit.bus import flush, nats_settings, running, writes_of_shard
@@ -85,7 +85,7 @@ async def test_event_is_held_until_its_commit(world: World) -> None:
 
     async def commit(_message: Any, _delivery: Delivery) -> RpcReply:
         await committed.wait()
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = commit
     posting = asyncio.create_task(world.post("/api/events", EVENT))
@@ -100,7 +100,7 @@ async def test_event_whose_reply_was_lost_is_sent_again_as_another_attempt(world
     async def commit(message: Any, delivery: Delivery) -> RpcReply | None:
         if len(world.backend.ingress) < 2:
             return await _drop(message, delivery)
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = commit
 
@@ -126,7 +126,7 @@ async def test_event_whose_reply_comes_while_the_stream_is_searched_is_not_sent_
     async def search_and_hear(sender: Sender, ack: PubAck, *, message_id: str) -> bool:
         is_there = await holds(sender, ack, message_id=message_id)
         if not is_there:
-            reply = RpcReply(body=OK).model_dump_json().encode()
+            reply = encode_reply(RpcReply.with_body(OK))
             await bus.reply(held[0].headers[REPLY_HEADER], reply)
             await flush(bus)
             await flush(sender.bus)
@@ -149,8 +149,8 @@ async def test_event_whose_reply_comes_in_the_pause_after_a_503_is_not_sent_agai
     bus = world.backend.bus
 
     async def take(_message: Any, delivery: Delivery) -> None:
-        for reply in (RpcReply(status=503, error="busy"), RpcReply(body=OK)):
-            bus.send_nowait(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+        for reply in (RpcReply(status=503, error="busy"), RpcReply.with_body(OK)):
+            bus.send_nowait(delivery.headers[REPLY_HEADER], encode_reply(reply))
 
     world.backend.on_ingress = take
     before = (await bus.js.stream_info(INGRESS.name)).state.last_seq
@@ -202,7 +202,7 @@ async def test_event_is_slowed_down_by_a_503_and_not_refused(world: World) -> No
     async def busy_once(_message: Any, _delivery: Delivery) -> RpcReply:
         if len(world.backend.ingress) < 2:
             return RpcReply(status=503, error="busy")
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = busy_once
 
@@ -230,7 +230,9 @@ async def test_deadline_travels_with_the_message(world: World) -> None:
 
     async def note(_message: Any, delivery: Delivery) -> RpcReply:
         seen.append(delivery.headers[DEADLINE_HEADER])
-        return RpcReply(body={"execution_id": "1", "status": "started", "commands_generated": 1})
+        return RpcReply.with_body(
+            {"execution_id": "1", "status": "started", "commands_generated": 1}
+        )
 
     world.backend.on_ingress = note
 
@@ -306,7 +308,7 @@ async def _answered_late(world: World) -> None:
         deadline_ms = int(delivery.headers[DEADLINE_HEADER])
         await eventually(lambda: unix_ms() > deadline_ms + 50, what="the deadline is over")
         body = {"execution_id": str(message["execution_id"]), "status": "started"}
-        return RpcReply(body=body | {"commands_generated": 9})
+        return RpcReply.with_body(body | {"commands_generated": 9})
 
     world.backend.on_ingress = late
 
@@ -397,7 +399,7 @@ async def test_writes_waiting_at_once_are_bounded(nats_url: str) -> None:
 
     async def commit(_message: Any, _delivery: Delivery) -> RpcReply:
         await committed.wait()
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     async with make_world(nats_url, max_waiting_writes=2) as world:
         world.backend.on_ingress = commit
@@ -466,7 +468,7 @@ async def test_w21_a_write_goes_past_the_stream_first(world: World) -> None:
 
     def commit(message: Incoming) -> None:
         sent.append(message)
-        bus.send_nowait(message.headers[REPLY_HEADER], RpcReply(body=OK).model_dump_json().encode())
+        bus.send_nowait(message.headers[REPLY_HEADER], encode_reply(RpcReply.with_body(OK)))
 
     await bus.subscribe(writes_of_shard(0), commit)
     await flush(bus)
@@ -489,7 +491,7 @@ async def test_w21_a_write_that_nobody_answers_goes_into_the_stream_as_a_repetit
 
     async def commit(_message: Any, delivery: Delivery) -> RpcReply:
         headers.append(delivery.headers)
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = commit
     await world.backend.bus.subscribe(writes_of_shard(0), sent.append)
@@ -510,7 +512,7 @@ async def test_w21_where_nobody_takes_requests_the_stream_has_them_at_once(
 
     async def commit(_message: Any, delivery: Delivery) -> RpcReply:
         headers.append(delivery.headers)
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = commit
     answer = await world.post("/api/events", EVENT)
@@ -531,11 +533,11 @@ async def test_w27_people_are_requested_also_while_the_breaker_is_open(
     def commit(message: Incoming) -> None:
         sent.append(message)
         if message.subject.endswith(word):
-            reply = RpcReply(body={"status": word}).model_dump_json().encode()
+            reply = encode_reply(RpcReply.with_body({"status": word}))
             bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
 
     async def from_the_stream(_message: Any, _delivery: Delivery) -> RpcReply:
-        return RpcReply(body=OK)
+        return RpcReply.with_body(OK)
 
     world.backend.on_ingress = from_the_stream
     await bus.subscribe(writes_of_shard(0), commit)
@@ -559,7 +561,7 @@ async def test_w27_people_have_places_of_their_own(nats_url: str) -> None:
 
         def commit(message: Incoming) -> None:
             if message.subject.endswith("cancel"):
-                reply = RpcReply(body=OK).model_dump_json().encode()
+                reply = encode_reply(RpcReply.with_body(OK))
                 bus.send_nowait(message.headers.get(REPLY_HEADER) or message.reply, reply)
 
         await bus.subscribe(writes_of_shard(0), commit)
@@ -582,7 +584,7 @@ async def test_w21_a_write_that_no_stream_acknowledges_goes_to_the_orchestrators
 
     async def commit() -> None:
         await eventually(lambda: len(sent) > 1, what="the write comes past the stream again")
-        reply = RpcReply(body=OK).model_dump_json().encode()
+        reply = encode_reply(RpcReply.with_body(OK))
         await bus.reply(sent[1].headers[REPLY_HEADER], reply)
 
     # As while the stream has no leader: published messages are lost silently.
@@ -611,7 +613,7 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
     def commit(message: Incoming) -> None:
         sent.append(message)
         if len(sent) > 1:
-            reply = RpcReply(body=OK).model_dump_json().encode()
+            reply = encode_reply(RpcReply.with_body(OK))
             bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
     await bus.subscribe(writes_of_shard(0), commit)
@@ -652,7 +654,7 @@ async def test_with_the_stream_first_only_people_are_requested(nats_url: str) ->
 
         def commit(message: Incoming) -> None:
             sent.append(message)
-            reply = RpcReply(body={"status": "cancelled"}).model_dump_json().encode()
+            reply = encode_reply(RpcReply.with_body({"status": "cancelled"}))
             bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
         await bus.subscribe(writes_of_shard(0), commit)
@@ -674,7 +676,7 @@ async def test_with_the_stream_first_the_owner_is_asked_for_what_stays_in_it(nat
 
         def commit(message: Incoming) -> None:
             sent.append(message)
-            reply = RpcReply(body=OK).model_dump_json().encode()
+            reply = encode_reply(RpcReply.with_body(OK))
             bus.send_nowait(message.headers[REPLY_HEADER], reply)
 
         await bus.subscribe(writes_of_shard(0), commit)

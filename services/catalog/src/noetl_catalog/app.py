@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import orjson
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
@@ -16,7 +15,7 @@ from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_common.state import queue_states, state_handler
-from noetl_contract.hints import TriggerHint
+from noetl_contract.hints import ChangeHint
 from noetl_contract.rpc.states import CATALOG_STATE
 from noetl_contract.streams import audit_durable
 from noetl_contract.subjects import TRIGGER_HINT
@@ -133,7 +132,7 @@ def entry_handlers(
         schedules=schedules.store,
         resolver=Resolver(settings),
         changed=schedules.hints.tell,
-        triggers_changed=lambda: bus.send(TRIGGER_HINT, orjson.dumps(TriggerHint(changed=True))),
+        triggers_changed=lambda: bus.send(TRIGGER_HINT, ChangeHint().to_json()),
     )
     return [
         *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),

@@ -104,7 +104,7 @@ async def test_version_taken_out_starts_nothing_and_lives_on_by_its_id(ask: Ask)
     assert (await ask("resolve", catalog_id=ids[2])).status == 404
     assert (await ask("resource", catalog_id=ids[2])).status == 404
     assert (await ask("resource", path="demo/hello", version=3)).status == 404
-    assert (await ask("content", catalog_id=ids[2])).body["content"] == PLAYBOOK
+    assert (await ask("content", catalog_id=int(ids[2]))).body["content"] == PLAYBOOK
     assert await versions_of(ask) == [1, 2]
     assert (await ask("register", content=PLAYBOOK)).body["version"] == 4
 

@@ -29,7 +29,10 @@ async def test_a_suite_is_kept_replaced_and_deleted(ask: Ask) -> None:
     ]
     assert (first.body["file_path"], first.body["tests"]) == ("a/b.json", TESTS)
     assert found.body == again.body
-    assert (found.body["playbook_path"], found.body["metadata"]) == ("demo/bye", {"k": 1})
+    assert (found.body["playbook_path"], found.body["metadata"]) == (
+        "demo/bye",
+        {"k": 1},
+    )
     assert gone.body == {"status": "success", "suite_id": "a/b", "file_path": "a/b.json"}
     for operation in ("suite.get", "suite.delete"):
         reply = await ask(operation, suite_id="a/b")

@@ -12,7 +12,7 @@ from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER, CancelMessage, ExecuteMessage, decode_message
 from noetl_contract.json import JsonObject
-from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc import Refusal, RpcReply, encode_reply
 from noetl_contract.rpc.projector import EXECUTIONS_STATES, ExecutionNames, ExecutionStates
 from noetl_contract.streams import STREAMS, ingress_durable
 
@@ -59,17 +59,17 @@ class Shard:
         if isinstance(message, CancelMessage):
             self.cancels.append(message)
             self.statuses[message.execution_id] = "CANCELLED"
-            reply = RpcReply(body={"status": "cancelled"})
+            reply = RpcReply.with_body({"status": "cancelled"})
         else:
             assert isinstance(message, ExecuteMessage)
             self.messages.append(message)
-            reply = self.refuses or RpcReply(body=self._start(message))
+            reply = self.refuses or RpcReply.with_body(self._start(message))
             if self.mute is not None and (message.dedup_key or "").startswith(self.mute):
                 return
             if self.silent:
                 self.silent -= 1
                 return
-        await self.bus.reply(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+        await self.bus.reply(delivery.headers[REPLY_HEADER], encode_reply(reply))
 
     def _start(self, message: ExecuteMessage) -> JsonObject:
         known = self.keys.setdefault(message.dedup_key or "", message.execution_id)

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER, StoredMessage
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from noetl_contract.subjects import ingress_subject
 from noetl_testkit.waiting import eventually
@@ -45,8 +46,8 @@ async def send(shard: Shard, execution_id: int, **fields: Json) -> JsonObject:
         headers = {REPLY_HEADER: waiter.subject, STORED_HEADER: "1"}
         subject = ingress_subject(0, execution_id=execution_id, kind="execute")
         await shard.publish(execution_id, body, headers=headers, subject=subject)
-        answer = RpcReply.model_validate_json(await waiter.wait(15))
-    return answer.model_dump()
+        answer: JsonObject = orjson.loads(await waiter.wait(15))
+    return answer
 
 
 async def test_the_message_it_stands_for_is_handled(shard: Shard) -> None:

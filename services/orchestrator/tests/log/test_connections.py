@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import asyncpg
-import orjson
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import Handler, RpcClient
@@ -23,9 +22,9 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 
 async def ask(handler: Handler) -> PoolStatusAnswer:
-    status, reply = await handler.answer(b"")
-    assert status == 200
-    return POOL_STATUS.decode_answer(orjson.loads(reply)["body"])
+    reply = await handler.answer(b"")
+    assert reply.status == 200
+    return POOL_STATUS.decode_answer(reply.raw_body)
 
 
 def figures(*, used: int, open_: int, waiting: int = 0) -> PoolStatusAnswer:

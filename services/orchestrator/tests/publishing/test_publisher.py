@@ -9,9 +9,10 @@ from pathlib import Path
 import orjson
 import pytest
 from msgspec import convert
-from noetl_common.bus.publish import PubAck, read_ack
+from noetl_common.bus.publish import read_ack
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.commands import CommandNotification
+from noetl_contract.hints import PubAck
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, pool_durable
 from noetl_contract.subjects import (
@@ -80,7 +81,7 @@ async def test_the_relay_gets_the_broker_s_word_for_a_row_of_one_message(shard: 
     command = await shard.command(execution_id)
     await eventually(lambda: acks)
 
-    assert acks == [PubAck(COMMANDS.name, 1)]
+    assert acks == [PubAck(stream=COMMANDS.name, sequence=1)]
     outbox_id = await shard.pool.fetchval("SELECT outbox_id FROM noetl.outbox")
     assert shard.told == [(outbox_id, f"c:{command.event_id}:0")]
 

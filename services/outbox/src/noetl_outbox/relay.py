@@ -10,13 +10,14 @@ import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import Outgoing, PubAck, read_ack
+from noetl_common.bus.publish import Outgoing, read_ack
 from noetl_common.commit_messages import CommitMessages, largest_body
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.ids import time_of_id_ms
 from noetl_common.logging import get_logger
 from noetl_common.retry import Pace
 from noetl_common.telemetry.carrier import Context
+from noetl_contract.hints import PubAck
 from noetl_contract.streams import COMMITS
 from noetl_contract.subjects import published_row
 

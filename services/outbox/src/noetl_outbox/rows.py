@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from noetl_common.pg.database import Row as Record
 from noetl_contract import message_ids
-from noetl_contract.events import EventRow, event_message
+from noetl_contract.events import EventMessage, EventRow, event_message
 from noetl_contract.hints import OutboxKind
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
@@ -54,9 +54,9 @@ def stored_row(record: Record, *, shard: int) -> Row:
     )
 
 
-def logged_event(record: Record) -> Json:
+def logged_event(record: Record) -> EventMessage:
     """Build the envelope of an event from its log columns."""
-    return {**event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))}
+    return event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))
 
 
 def why_unpublishable(row: Row) -> str | None:

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from noetl_common.pg.database import Database
 from noetl_common.pg.database import Row as Record
 
 from noetl_outbox.rows import FailureMessage, Row, logged_event, stored_row
 from noetl_outbox.settings import Settings
+
+if TYPE_CHECKING:
+    from noetl_contract.events import EventMessage
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -95,7 +99,7 @@ class Store:
             [row.payload["last"] for row in rows],
             self._relayed,
         )
-        events: dict[int, list[object]] = {}
+        events: dict[int, list[EventMessage]] = {}
         for record in records:
             events.setdefault(record["number"], []).append(logged_event(record))
         return [

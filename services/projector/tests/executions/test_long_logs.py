@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from noetl_common.bus.rpc import Handler
 from noetl_common.pg.database import Database
+from noetl_contract.rpc import encode_reply
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import (
     EXECUTIONS_EVENTS,
@@ -81,7 +82,7 @@ async def test_no_turn_of_the_loop_is_long(
 
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
     began = time.process_time()
-    _, answer = await handler.answer(encode_value(request_))
+    answer = encode_reply(await handler.answer(encode_value(request_)))
     work = time.process_time() - began
     monkeypatch.undo()
 

@@ -102,6 +102,13 @@ async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nat
     assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
 
 
+async def test_integers_of_a_result_keep_their_digits(ask: Ask) -> None:
+    data = {"n": [1 << 80, -(1 << 70)]}
+    kept = (await ask(RESULT_PUT, ResultPut(execution_id=4, name="big", data=data))).body
+
+    assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
+
+
 async def test_a_result_may_be_null_but_not_absent(ask: Ask) -> None:
     null = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data=None))
     absent = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a"))

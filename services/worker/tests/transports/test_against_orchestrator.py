@@ -66,7 +66,7 @@ class Orchestrator:
             return RpcReply(status=409, error="done")
         if row.holder is None:
             self.asked[event_id] = self.asked.get(event_id, 0) + 1
-            if request["after_start"] and self.asked[event_id] < 20:
+            if request.get("after_start") and self.asked[event_id] < 20:
                 return {"status": "retry"}
             row.holder = (*worker, 0)
         if row.holder[:2] != worker:

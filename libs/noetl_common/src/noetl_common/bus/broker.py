@@ -14,13 +14,14 @@ import nats.errors
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
+from noetl_contract.hints import PubAck
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
-from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, PubAck, Publisher
+from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, Publisher
 from noetl_common.crypto.broker_tls import broker_tls
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger

@@ -8,8 +8,8 @@ from itertools import product
 from time import monotonic, perf_counter
 from typing import Protocol
 
-import orjson
 from nats.aio.client import Client
+from noetl_contract.hints import PubAck
 from noetl_contract.streams import ALL_STREAMS
 from noetl_contract.subjects import family
 
@@ -35,15 +35,6 @@ _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 _IN_PROCESS = 10158
 """Error code: a copy with this id is being stored, with an unknown outcome yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class PubAck:
-    """Acknowledgement that the broker has stored a message (or had it already: ``duplicate``)."""
-
-    stream: str
-    sequence: int
-    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,11 +363,6 @@ class Publisher:
             self._published.labels(name, word).inc(count)
 
 
-def write_ack(ack: PubAck) -> bytes:
-    """Encode an acknowledgement as the broker does, for a process that has not got it itself."""
-    return orjson.dumps({"stream": ack.stream, "seq": ack.sequence, "duplicate": ack.duplicate})
-
-
 def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
     """Read an acknowledgement; ``None`` when no stream took the message.
 
@@ -385,17 +371,18 @@ def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
     """
     if incoming.is_no_responders:
         return None
-    body = orjson.loads(incoming.data)
-    error = body.get("error")
-    if error is None:
-        return PubAck(body["stream"], body["seq"], body.get("duplicate", False))
-    number, text = error.get("err_code", 0), error.get("description", "")
+    ack = PubAck.from_json(incoming.data)
+    if ack.error is None:
+        if ack.stream:
+            return ack
+        raise BusUnavailable(what=subject, reason="an acknowledgement without a stream")
+    number, text = ack.error.err_code, ack.error.description
     if number in _GONE:
         return None
     if number in _FULL:
         raise StreamFull(what=subject)
     if number == _IN_PROCESS:
         raise BusUnavailable(what=subject, reason=text)
-    if number == _TOO_LARGE_FOR_STREAM or 400 <= error.get("code", 0) < 500:
+    if number == _TOO_LARGE_FOR_STREAM or 400 <= ack.error.code < 500:
         raise PublishRefused(what=subject, reason=text)
     raise BusUnavailable(what=subject, reason=text)

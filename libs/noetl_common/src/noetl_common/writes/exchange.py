@@ -11,12 +11,11 @@ import secrets
 from dataclasses import dataclass
 from itertools import count
 
-from msgspec.json import Decoder
+from noetl_contract.hints import PubAck
 from noetl_contract.ingress import DEADLINE_HEADER
-from noetl_contract.model import Struct, decode
+from noetl_contract.model import Struct
 
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, StreamFull
-from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.errors import Unavailable
 from noetl_common.logging import get_logger
@@ -238,14 +237,11 @@ class _Status(Struct):
     status: int | str = 200
 
 
-_STATUS = Decoder(_Status)
-
-
 def _is_busy(answer: bytes) -> bool:
     """Return whether an answer says: not now."""
     if answer.startswith(b'{"status":2'):
         return False
     try:
-        return decode(_STATUS, answer).status == 503
+        return _Status.from_json(answer).status == 503
     except ValueError:
         return False

@@ -9,13 +9,13 @@ Repetitions are harmless: positions and keys make the second time the same as th
 from collections import defaultdict
 from time import monotonic
 
+from noetl_contract.hints import PubAck
 from noetl_contract.streams import INGRESS
 from noetl_contract.subjects import family
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, TopologyRefused
 from noetl_common.bus.jetstream import get_message
-from noetl_common.bus.publish import PubAck
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.writes.breaker import Breaker

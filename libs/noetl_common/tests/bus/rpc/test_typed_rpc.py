@@ -15,9 +15,11 @@ from noetl_common.bus.rpc import (
     serve_rpc,
 )
 from noetl_common.errors import NoetlError, NotFound
+from noetl_contract.http.executions.reads import CancellationCheck
 from noetl_contract.http.executions.variables import NewVar, VarEntry, VarsSetAnswer
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
+    EXECUTIONS_CANCELLED,
     EXECUTIONS_EXISTS,
     VARS_GET,
     VARS_SET,
@@ -85,17 +87,17 @@ async def test_an_encoded_answer_passes_through(bus: Bus, shard: int, way: Way) 
 
 
 async def test_keys_that_are_not_set_are_absent(bus: Bus, shard: int, way: Way) -> None:
-    async def on_exists(_request: ExecutionName) -> ExecutionExists:
-        return ExecutionExists.model_construct({"exists"}, exists=True, status="RUNNING")
+    async def on_check(_request: ExecutionName) -> CancellationCheck:
+        return CancellationCheck.model_construct({"cancelled"}, cancelled=True, status="RUNNING")
 
     wanted = ExecutionName(execution_id=7)
-    handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
+    handlers = [handle(EXECUTIONS_CANCELLED, on_check)]
     async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
         reply = await RpcClient(bus).forward(
-            EXECUTIONS_EXISTS, wanted, shard=shard, seconds=PATIENCE_SECONDS
+            EXECUTIONS_CANCELLED, wanted, shard=shard, seconds=PATIENCE_SECONDS
         )
 
-    assert reply.body == {"exists": True}
+    assert reply.body == {"cancelled": True}
 
 
 async def test_a_refusal_is_raised_with_all_that_was_told(bus: Bus, shard: int, way: Way) -> None:

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from noetl_contract.access.principal import EVERYWHERE, OnBehalf, Principal
 from noetl_contract.access.rights import Right, Role
-from noetl_contract.model import Model, SecretModel, example
+from noetl_contract.model import Model, SecretModel, Struct, example
 
 API_KEY = re.compile(r"nk_([a-z0-9]{1,32})_([A-Za-z0-9_-]{43})")
 """An API key: ``nk_<id>_<32 bytes in url-safe base64>``; the catalog keeps its SHA-256."""
@@ -19,7 +19,7 @@ class TokenRequest(SecretModel):
     token: str = Field(repr=False)
 
 
-class GrantsRequest(Model):
+class GrantsRequest(Struct):
     """Proven claims of a caller: of its JWT, its session, or its certificate.
 
     Attributes:
@@ -28,10 +28,6 @@ class GrantsRequest(Model):
         subject: of the JWT or certificate (SAN), or the user of the session.
         values: values of the claims that grants may name, as ``groups:admins``.
     """
-
-    model_config = example(
-        kind="jwt", issuer="https://login.example.com/", subject="ada", values=["groups:ops"]
-    )
 
     kind: Literal["jwt", "session", "certificate"]
     issuer: str = ""

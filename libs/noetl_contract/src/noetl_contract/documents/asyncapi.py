@@ -121,7 +121,7 @@ def _add_operation(
 
 def _reply_schema(body: Json) -> JsonObject:
     """Return the schema of the envelope around a body; a refusal has none."""
-    schema: JsonObject = RpcReply.model_json_schema(ref_template=_SCHEMAS)
+    schema = TypeAdapter(RpcReply).json_schema()
     properties = {**schema["properties"], "body": {"anyOf": [body, {"type": "null"}]}}
     return {"type": "object", "properties": properties, "required": ["status"]}
 

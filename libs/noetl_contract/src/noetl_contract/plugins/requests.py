@@ -1,20 +1,20 @@
 """Requests about plug-ins: their current versions, and a module."""
 
-from pydantic import Field
+from typing import Annotated
 
-from noetl_contract.model import Model, example
+from msgspec import Meta
+
+from noetl_contract.model import Model, Struct
 from noetl_contract.plugins.names import PluginPin
 
 
-class PluginNames(Model):
+class PluginNames(Struct):
     """Plug-ins as playbooks name them: ``path`` or ``path@version``.
 
     With a namespace, those outside of it are not there.
     """
 
-    model_config = example(names=["plugins/score"], namespace=None)
-
-    names: list[str] = Field(max_length=1000)
+    names: Annotated[list[str], Meta(max_length=1000)]
     namespace: str | None = None
 
 
@@ -24,10 +24,8 @@ class PluginPins(Model):
     pins: dict[str, PluginPin]
 
 
-class PluginRequest(Model):
+class PluginRequest(Struct):
     """One version of a plug-in, by its id and the digest of its module."""
-
-    model_config = example(catalog_id=767225066105864194, digest="2c26b46b")
 
     catalog_id: int
     digest: str

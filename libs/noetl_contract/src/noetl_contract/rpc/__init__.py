@@ -5,6 +5,6 @@ deadline header; the answer is an :class:`RpcReply`. ``noetl_contract.rpc.<servi
 the operations of a service.
 """
 
-from noetl_contract.rpc.reply import Refusal, RpcReply
+from noetl_contract.rpc.reply import Refusal, RpcReply, decode_reply, encode_reply
 
-__all__ = ["Refusal", "RpcReply"]
+__all__ = ["Refusal", "RpcReply", "decode_reply", "encode_reply"]

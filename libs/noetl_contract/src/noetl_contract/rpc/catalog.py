@@ -76,7 +76,7 @@ from noetl_contract.http.workers.runtimes import (
 )
 from noetl_contract.json import JsonObject
 from noetl_contract.libraries.lock import LibraryLock
-from noetl_contract.model import Model, SecretModel, example
+from noetl_contract.model import Model, SecretModel, Struct, example
 from noetl_contract.plugins.document import PluginBody
 from noetl_contract.plugins.requests import PluginNames, PluginPins, PluginRequest
 from noetl_contract.rpc.models import Nothing
@@ -146,10 +146,8 @@ class TriggerList(Model):
     triggers: list[EndedTrigger]
 
 
-class CatalogCounts(Model):
+class CatalogCounts(Struct):
     """Versions of playbooks, and workers heard lately."""
-
-    model_config = example(total_playbooks=25, total_workers=1)
 
     total_playbooks: int
     total_workers: int
@@ -170,7 +168,7 @@ class ResolvedEntry(Model):
     """Who registered a document that starts executions, where that is known."""
 
 
-class ContentRequest(Model):
+class ContentRequest(Struct):
     """The id of one version."""
 
     catalog_id: int
@@ -190,16 +188,14 @@ class EntryContent(ResolvedEntry):
     content: str
 
 
-class LibraryName(Model):
+class LibraryName(Struct):
     """The requirements of a step in one version, by their digest."""
-
-    model_config = example(catalog_id=767225066105864194, digest="65070738")
 
     catalog_id: int
     digest: str
 
 
-class ListenerRequest(Model):
+class ListenerRequest(Struct):
     """The last part of the gateway path of a push subscription."""
 
     listener: str
@@ -300,29 +296,27 @@ class Liveness(Model):
     )
 
 
-class KeyUsable(Model):
+class KeyUsable(Struct):
     """Whether stored secrets can be opened, and why not."""
 
     is_usable: bool
     reason: str | None = None
 
 
-class RuntimePurgeRequest(Model):
+class RuntimePurgeRequest(Struct):
     """For how many minutes a worker pool must have been silent."""
 
     stale_minutes: int
 
 
-class PurgedRuntimes(Model):
+class PurgedRuntimes(Struct):
     """How many registrations were removed."""
 
     purged: int
 
 
-class MachineLeaseRequest(Model):
+class MachineLeaseRequest(Struct):
     """The holder of a lease, and the newest time in its ids (Unix ms)."""
-
-    model_config = example(holder="outbox:host-1:4711", high_water_ms=0)
 
     holder: str
     high_water_ms: int = 0
@@ -331,17 +325,11 @@ class MachineLeaseRequest(Model):
 class MachineRenewRequest(MachineLeaseRequest):
     """The lease to renew."""
 
-    model_config = example(holder="outbox:host-1:4711", high_water_ms=1781524800000, machine_id=3)
-
     machine_id: int
 
 
-class MachineLease(Model):
+class MachineLease(Struct):
     """A leased machine id; ids may use times above ``high_water_ms`` only."""
-
-    model_config = example(
-        machine_id=3, lease_seconds=60.0, high_water_ms=1781524800000, now_ms=1781524800123
-    )
 
     machine_id: int
     lease_seconds: float

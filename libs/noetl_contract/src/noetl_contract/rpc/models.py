@@ -1,7 +1,7 @@
 """The empty request."""
 
-from noetl_contract.model import Model
+from noetl_contract.model import Struct
 
 
-class Nothing(Model):
+class Nothing(Struct):
     """A request without parameters."""

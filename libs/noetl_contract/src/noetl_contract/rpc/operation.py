@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
 
-import msgspec
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
 from noetl_contract.json import Json
-from noetl_contract.model import Shape, Struct, decode
+from noetl_contract.model import Shape, Struct
 from noetl_contract.subjects import rpc_subject
 
 type ServiceName = Literal["catalog", "orchestrator", "outbox", "projector"]
@@ -72,16 +71,18 @@ class Operation[Request: Shape, Answer]:
                 (``pydantic.ValidationError``, ``msgspec.ValidationError``).
         """
         if issubclass(self.request, Struct):
-            return decode(msgspec.json.Decoder(self.request), data or b"{}")
+            return self.request.from_json(data or b"{}")
         return self.request.model_validate(orjson.loads(data or b"{}"))
 
-    def decode_answer(self, body: Json) -> Answer:
-        """Build the answer from the parsed body of a reply.
+    def decode_answer(self, body: bytes) -> Answer:
+        """Build the answer from the body of a reply.
 
         Raises:
-            pydantic.ValidationError: it has the wrong shape.
+            ValueError: it has the wrong shape.
         """
-        return self.answers.validate_python(body)
+        if isinstance(self.answer, type) and issubclass(self.answer, Struct):
+            return self.answer.from_json(body)
+        return self.answers.validate_json(bytes(body))
 
     def encode_answer(self, answer: Answer) -> bytes:
         """Encode an answer; keys that its models were made without are absent."""
@@ -89,7 +90,7 @@ class Operation[Request: Shape, Answer]:
 
 
 def encode_value(value: Json) -> bytes:
-    """Encode models, and lists and maps of them; unset fields are absent, aliases are used.
+    """Encode structs and models, and lists and maps of them; unset fields are absent.
 
     orjson writes the fields of models four times faster than pydantic does when they hold free
     JSON. Values that orjson refuses, such as integers beyond 64 bits, take pydantic's encoder.
@@ -97,6 +98,8 @@ def encode_value(value: Json) -> bytes:
     Raises:
         ValueError: pydantic cannot encode the value either.
     """
+    if isinstance(value, Struct):
+        return value.to_json()
     try:
         return orjson.dumps(value, default=_fields)
     except TypeError:

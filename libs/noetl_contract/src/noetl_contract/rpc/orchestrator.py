@@ -8,14 +8,14 @@ from noetl_contract.http.executions.why import OpenJoins
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.http.workers.runtimes import RunningCommand
-from noetl_contract.ingress import EventsMessage
+from noetl_contract.ingress import EventsMessage, Lineage
 from noetl_contract.json import Json
-from noetl_contract.model import Model
+from noetl_contract.model import Model, Struct
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class ChildRequest(Model):
+class ChildRequest(Struct):
     """Ask the parent's shard which execution a child start stands for (L6).
 
     ``event_id`` is the command whose run starts the child, None when no command is known;
@@ -29,18 +29,13 @@ class ChildRequest(Model):
     payload_digest: str = ""
 
 
-class ChildReserved(Model):
+class ChildReserved(Lineage):
     """The id under which the child starts: an earlier run's if it started the same child.
 
-    ``owner`` and ``namespace`` are the parent's; absent where its log has none.
+    Of a child on the parent's shard only ``owner`` and ``namespace`` are told.
     """
 
     child_id: int
-    trace: Json = None
-    owner: str | None = None
-    namespace: str | None = None
-    root_execution_id: int | None = None
-    depth: int = 0
 
 
 class RunsQuery(Model):
@@ -55,13 +50,13 @@ class RunsOver(Model):
     over: list[RunningCommand]
 
 
-class DemandQuery(Model):
+class DemandQuery(Struct):
     """The pool whose open commands are counted; all pools that have some, if absent."""
 
     pool: str | None = None
 
 
-class PoolDemand(Model):
+class PoolDemand(Struct):
     """The open commands of a pool on one shard.
 
     Attributes:
@@ -74,20 +69,23 @@ class PoolDemand(Model):
     oldest_seconds: float = 0.0
 
 
-class PoolDemands(Model):
+class PoolDemands(Struct):
     """Pools with open commands, those with the most first."""
 
     pools: list[PoolDemand]
 
 
-class JoinsQuery(Model):
+class JoinsQuery(Struct):
     """The execution whose waiting joins are asked for."""
 
     execution_id: int
 
 
-class LogEnvelope(Model):
-    """A row to append as it stands; the execution's other rows give a missing catalog id."""
+class LogEnvelope(Struct):
+    """A row to append as it stands; the execution's other rows give a missing catalog id.
+
+    ``created_at`` is RFC 3339; now if absent.
+    """
 
     event_id: int
     execution_id: int
@@ -106,17 +104,17 @@ class LogEnvelope(Model):
     meta: Json = None
     tenant_id: str | None = None
     organization_id: str | None = None
-    created_at: str | None = Field(default=None, description="RFC 3339; now if absent")
+    created_at: str | None = None
 
 
-class ProjectRows(Model):
+class ProjectRows(Struct):
     """Rows to append; with ``only_to_known`` to logs only that have rows already."""
 
     events: list[LogEnvelope]
     only_to_known: bool = False
 
 
-class SubscriptionRegistration(Model):
+class SubscriptionRegistration(Struct):
     """The path of a subscription document; ``subscription_id`` is used if it is new."""
 
     subscription_id: int
@@ -124,21 +122,21 @@ class SubscriptionRegistration(Model):
     catalog_id: int
 
 
-class SubscriptionChange(Model):
+class SubscriptionChange(Struct):
     """The action: ``activate``, ``pause``, ``resume``, ``drain`` or ``deactivate``."""
 
     subscription_id: int
     action: str
 
 
-class LogPurgeRequest(Model):
+class LogPurgeRequest(Struct):
     """How many days of ended commands and of the log to keep; 0 or less keeps all."""
 
     command_retention_days: int = 0
     event_retention_days: int = 0
 
 
-class LogPurged(Model):
+class LogPurged(Struct):
     """How many commands were removed, and which partitions of the log."""
 
     commands_purged: int

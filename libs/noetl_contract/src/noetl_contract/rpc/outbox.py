@@ -1,32 +1,33 @@
 """Operations of the outbox: event rows for publishers outside of the service."""
 
-from pydantic import Field
-
 from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
-from noetl_contract.model import Model
+from noetl_contract.model import Struct
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class RowsRequest(Model):
+class RowsRequest(Struct):
     """How many rows to borrow, 1000 at most."""
 
     limit: int = 100
 
 
-class PublishedRows(Model):
+class PublishedRows(Struct):
     """Ids of rows that were published."""
 
     outbox_ids: list[int]
 
 
-class FailedRow(Model):
-    """A row that was not published; ``attempts`` as the claim gave it."""
+class FailedRow(Struct):
+    """A row that was not published; ``attempts`` as the claim gave it.
+
+    ``max_delay_seconds`` is the longest pause before the next try.
+    """
 
     outbox_id: int
     error: str
     attempts: int = 1
-    max_delay_seconds: int = Field(default=300, description="longest pause before the next try")
+    max_delay_seconds: int = 300
 
 
 CLAIM = Operation("outbox", "claim", RowsRequest, ClaimedRows)

@@ -1,5 +1,8 @@
 """Operations of the projector: reads of executions, results, variables, upkeep, SQL."""
 
+from typing import Annotated
+
+from msgspec import UNSET, Meta, field
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 
 from noetl_contract.access.principal import OnBehalf
@@ -35,7 +38,7 @@ from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
-from noetl_contract.model import Model, SecretModel, example
+from noetl_contract.model import Model, SecretModel, Struct, example
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
@@ -48,18 +51,14 @@ class ExecutionName(OnBehalf):
     execution_id: int
 
 
-class ExecutionNames(Model):
+class ExecutionNames(Struct):
     """The ids of executions of one shard."""
 
-    model_config = example(execution_ids=[325077236512452608])
-
-    execution_ids: list[int] = Field(max_length=100_000)
+    execution_ids: Annotated[list[int], Meta(max_length=100_000)]
 
 
-class ExecutionStates(Model):
+class ExecutionStates(Struct):
     """Statuses of executions by id, as text."""
-
-    model_config = example(states={"325077236512452608": "RUNNING"})
 
     states: dict[str, str]
 
@@ -104,7 +103,7 @@ class EventsPage(OnBehalf):
     step: str | None = None
 
 
-class ExecutionExists(Model):
+class ExecutionExists(Struct):
     """Whether an execution was started, and how many commands its start made (W5)."""
 
     exists: bool
@@ -112,9 +111,8 @@ class ExecutionExists(Model):
     commands_generated: int
     path: str | None = None
     parent_execution_id: int | None = None
-    origin_execution_ids: list[int] = Field(
-        default_factory=list, description="what a restarted execution goes on from"
-    )
+    origin_execution_ids: list[int] = field(default_factory=list)
+    """What a restarted execution goes on from."""
 
 
 class ExecutionOrigin(Model):
@@ -171,14 +169,14 @@ class WaitsPage(OnBehalf):
     after: int = 0
 
 
-class StuckRequest(Model):
+class StuckRequest(Struct):
     """For how long an execution must have been running, and how many to list."""
 
     older_than_minutes: int
     limit: int
 
 
-class StuckExecutions(Model):
+class StuckExecutions(Struct):
     """Ids of executions, oldest first."""
 
     execution_ids: list[int]
@@ -191,7 +189,7 @@ class CommandName(OnBehalf):
     execution_id: int | None = None
 
 
-class CommandStanding(Model):
+class CommandStanding(Struct):
     """Whether a command waits or runs still, and the path of its execution."""
 
     is_open: bool
@@ -210,8 +208,8 @@ class BatchName(OnBehalf):
     request_id: int
 
 
-class ReplayRequest(Model):
-    """An execution and at most one cutoff."""
+class ReplayRequest(Struct):
+    """An execution and at most one cutoff; ``as_of_time`` is RFC 3339."""
 
     execution_id: int
     tenant_id: str
@@ -220,10 +218,10 @@ class ReplayRequest(Model):
     limit: int
     as_of_event_id: int | None = None
     as_of_position: int | None = None
-    as_of_time: str | None = Field(default=None, description="RFC 3339")
+    as_of_time: str | None = None
 
 
-class SubscriptionName(Model):
+class SubscriptionName(Struct):
     """The id of a subscription."""
 
     subscription_id: int
@@ -275,14 +273,14 @@ SUBSCRIPTION_GET = Operation("projector", "subscription.get", SubscriptionName, 
 """Return a subscription."""
 
 
-class AdvanceExecutions(Model):
+class AdvanceExecutions(Struct):
     """Executions to move; without ids those that lag behind their logs, up to ``limit``."""
 
     execution_ids: list[int] | None = None
     limit: int = 1000
 
 
-class RebuildPage(Model):
+class RebuildPage(Struct):
     """One page of the walk over all executions, behind the id ``after``."""
 
     after: int | None = None
@@ -305,7 +303,7 @@ class ShardWidgets(Model):
     recent: list[RecentExecution]
 
 
-class SchemaTables(Model):
+class SchemaTables(Struct):
     """Tables of our schema; ``exists`` is false without the schema."""
 
     exists: bool
@@ -327,40 +325,37 @@ SCHEMA_TABLES = Operation("projector", "schema.tables", Nothing, SchemaTables)
 _JSON: TypeAdapter[Json] = TypeAdapter(Json)
 
 
-class ResultPut(Model):
-    """A result to store: its data, or a subject from which the data is fetched in parts.
+class ResultPut(Struct):
+    """A result to store: its data, or ``data_at``, a subject that it is fetched from in parts.
 
-    Under the sender's ``result_id`` the request may be repeated (W13).
+    Under the sender's ``result_id`` the request may be repeated (W13). Without ``expires_seconds``
+    the result is kept as long as its execution.
     """
 
     execution_id: int
     name: str
-    data: Json = None
-    data_at: str | None = Field(default=None, description="a subject; wins over `data`")
+    data: Json = UNSET
+    data_at: str | None = None
     result_id: int | None = None
     scope: str | None = None
     source_step: str | None = None
-    expires_seconds: float | None = Field(
-        default=None, description="life of the result; as long as the execution's if absent"
-    )
+    expires_seconds: float | None = None
 
 
-class ResultRef(Model):
+class ResultRef(Struct):
     """The reference of a stored result: ``noetl://execution/<id>/result/<name>/<id>``."""
-
-    model_config = example(ref="noetl://execution/325077236512452608/result/fetch/17")
 
     ref: str
 
 
-class NamedResult(Model):
+class NamedResult(Struct):
     """The name of a result of an execution."""
 
     execution_id: int
     name: str
 
 
-class ResultFilter(Model):
+class ResultFilter(Struct):
     """Results of an execution, of one scope or name where given."""
 
     execution_id: int
@@ -388,7 +383,7 @@ RESULT_STATS = Operation("projector", "result.stats", Nothing, StoreSizes)
 """Return the number and size of stored results by place."""
 
 
-class VarName(Model):
+class VarName(Struct):
     """The name of a variable of an execution."""
 
     execution_id: int

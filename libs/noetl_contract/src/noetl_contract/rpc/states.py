@@ -1,21 +1,24 @@
 """Operations by which services say how they are, and what was given up."""
 
-from pydantic import Field
+from typing import Annotated
+
+from msgspec import Meta
 
 from noetl_contract.http.system.state import GivenUpList, ServiceState
-from noetl_contract.model import Model
+from noetl_contract.model import Struct
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class GivenUpQuery(Model):
+class GivenUpQuery(Struct):
     """How much of what was given up is wanted.
 
-    ``with_letters`` is for one shard only: the broker's stream is that of all.
+    ``with_letters`` is for one shard only: the broker's stream is that of all. Only letters with
+    smaller numbers than ``before`` are listed.
     """
 
-    limit: int = Field(default=20, ge=1, le=100)
-    before: int | None = Field(default=None, description="only letters with smaller numbers")
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    before: int | None = None
     with_letters: bool = False
 
 

@@ -12,7 +12,7 @@ from noetl_contract.http.executions.failures import (
     FailureState,
 )
 from noetl_contract.http.executions.why import OpenWork
-from noetl_contract.model import Model
+from noetl_contract.model import Struct
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.projector import ExecutionName
 
@@ -35,7 +35,7 @@ class FailuresOf(OnBehalf):
     limit: int
 
 
-class FailedExecutions(Model):
+class FailedExecutions(Struct):
     """Ids of executions, and whether there are more."""
 
     execution_ids: list[int]

@@ -2,10 +2,9 @@
 
 import re
 
-import orjson
 from litestar import Response
 from noetl_contract.events import EventType
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json, JsonObject, parse
 from noetl_contract.rpc.operation import encode_value
 from pydantic import BaseModel
 
@@ -55,7 +54,7 @@ def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Respon
     if isinstance(body, bytes):
         if not is_browser_like(request.scope):
             return Response(body, status_code=status, media_type="application/json")
-        body = orjson.loads(body)
+        body = parse(body)
     if is_browser_like(request.scope):
         body = with_text_ids(body)
         if is_browser(request.scope):

@@ -7,11 +7,10 @@ and the beginning of the stored result.
 import asyncio
 from collections.abc import Iterator
 
-import orjson
 from noetl_contract.access.rights import Right
 from noetl_contract.http.masking import masked
 from noetl_contract.http.scalars import parse_i64
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json, JsonObject, encode, parse
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 
 from noetl_api_gateway.access.gatekeeper import principal_of
@@ -34,9 +33,9 @@ _TIMEOUT_SECONDS = 5.0
 _BEGINNINGS: Memory[str, str] = Memory(1000)
 
 
-async def with_beginnings(request: AnyRequest, gateway: Gateway, body: Json) -> Json:
+async def with_beginnings(request: AnyRequest, gateway: Gateway, body: bytes) -> Json:
     """Add size, type and preview to result references."""
-    answer: JsonObject = orjson.loads(body) if isinstance(body, bytes) else body
+    answer: JsonObject = parse(body)
     described = {data["_ref"]: meta for data, meta in _references(answer)}
     if not described:
         return answer
@@ -105,7 +104,6 @@ def _execution_of(ref: str) -> int | None:
     return parse_i64(first)
 
 
-def _beginning(body: Json) -> str:
+def _beginning(body: bytes) -> str:
     """Return the beginning of a result, without the values of keys that name secrets."""
-    value = orjson.loads(body) if isinstance(body, bytes) else body
-    return orjson.dumps(masked(value)).decode()[:BEGINNING]
+    return encode(masked(parse(body))).decode()[:BEGINNING]

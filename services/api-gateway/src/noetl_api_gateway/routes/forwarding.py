@@ -39,7 +39,7 @@ _HANDLERS: dict[str, type[get | post | put | delete]] = {
     "DELETE": delete,
 }
 _ANYWHERE: Literal["anywhere"] = "anywhere"
-type Shown = Callable[[AnyRequest, Gateway, Json], Awaitable[Json]]
+type Shown = Callable[[AnyRequest, Gateway, bytes], Awaitable[Json]]
 _HOMES = ("execution_id", "subscription_id")
 
 
@@ -211,7 +211,7 @@ def forward[Body: BaseModel, Request: Shape, Answer](
 
 
 async def _shown(
-    for_pages: Shown | None, request: AnyRequest, gateway: Gateway, answer: Json
+    for_pages: Shown | None, request: AnyRequest, gateway: Gateway, answer: bytes
 ) -> Json:
     if for_pages is None or not is_browser(request.scope):
         return answer
@@ -238,12 +238,10 @@ async def _forwarded[Request: Shape, Answer](
     wanted: Request,
     home: int | Literal["anywhere"] | None,
     within: Limit,
-) -> Json:
+) -> bytes:
     if home == _ANYWHERE:
         return await services.forward_anywhere(operation, wanted)
-    return await services.forward(
-        operation, wanted, execution_id=home, within=within, is_passed_on=True
-    )
+    return await services.forward(operation, wanted, execution_id=home, within=within)
 
 
 @contextmanager

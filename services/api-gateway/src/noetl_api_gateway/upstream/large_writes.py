@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import orjson
+from msgspec import Raw
 from noetl_common.bus.broker import Bus
 from noetl_contract.ingress import StoredMessage, encode_message
 from noetl_contract.rpc.projector import RESULT_PUT, ResultPut
@@ -38,7 +38,7 @@ class LargeWrites:
             # Minted here, so that a repeated request stores it once.
             result_id=self._next_id(),
             name=_NAME,
-            data=orjson.Fragment(body),
+            data=Raw(body),
             scope=_NAME,
             expires_seconds=_KEPT_SECONDS,
         )

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
+from noetl_contract.hints import WatchHint
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.subjects import WATCH_HINT, output_subject
 from pydantic import ValidationError
@@ -100,8 +100,8 @@ class OutputWatches:
         fresh = [number for number, one in self._watched.items() if one.fresh]
         for number in fresh:
             self._watched[number].fresh -= 1
-        hint = {"executions": list(self._watched), "fresh": fresh}
-        await self._bus.send(WATCH_HINT, orjson.dumps(hint))
+        hint = WatchHint(executions=list(self._watched), fresh=fresh)
+        await self._bus.send(WATCH_HINT, hint.to_json())
 
     def _on_batch(self, message: Incoming) -> None:
         try:

@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.bus.rpc.rounds import Rounds
 from noetl_contract.access.principal import OnBehalf
-from noetl_contract.json import Json
 from noetl_contract.model import Shape
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
 from noetl_contract.rpc.projector import RESULT_GET, RESULT_PUT, RESULT_RESOLVE, ResultPut
 from noetl_contract.sharding import shard_for
-from pydantic import ValidationError
 
 from noetl_api_gateway.http.caller import caller
 from noetl_api_gateway.http.refusals import Refusal, unavailable
@@ -47,7 +46,7 @@ class Services:
     def __init__(self, bus: Bus, settings: "Settings") -> None:
         self._bus = bus
         self._rpc = RpcClient(bus)
-        self._rounds = Rounds[tuple[str, bytes], Json]() if settings.ask_together else None
+        self._rounds = Rounds[tuple[str, bytes], bytes]() if settings.ask_together else None
         self.shard_count = settings.shard_count
         usual, result = settings.request_try_seconds, settings.result_patience_seconds
         self._seconds: Mapping[Limit, tuple[float, float]] = {
@@ -121,9 +120,8 @@ class Services:
         execution_id: int | None = None,
         shard: int = 0,
         within: Limit | float = "usual",
-        is_passed_on: bool = False,
-    ) -> Json:
-        """Return the body of the answer; as bytes of JSON, if it ``is_passed_on``.
+    ) -> bytes:
+        """Return the body of the answer, JSON to be passed on: to read a large one takes long.
 
         A request that depends on who asks is given the caller.
 
@@ -136,9 +134,7 @@ class Services:
             limits = self._seconds[within]
         else:
             limits = self._seconds["usual"][0], within
-        return await self._call(
-            operation, encode_value(request), place, limits, is_passed_on=is_passed_on
-        )
+        return await self._call(operation, encode_value(request), place, limits)
 
     async def ask_all[Request: Shape, Answer](
         self,
@@ -157,7 +153,7 @@ class Services:
 
     async def forward_anywhere[Request: Shape, Answer](
         self, operation: Operation[Request, Answer], request: Request
-    ) -> Json:
+    ) -> bytes:
         """Ask one shard after the other; return the first body, or the last shard's 404.
 
         Raises:
@@ -171,7 +167,7 @@ class Services:
                     raise
         return await self.forward(operation, request, shard=self.shards[-1])
 
-    async def store_result(self, request: ResultPut, *, seconds: float | None = None) -> Json:
+    async def store_result(self, request: ResultPut, *, seconds: float | None = None) -> bytes:
         """Hand a result to the store.
 
         One that is too large for a message stays here: the request names a subject under which
@@ -183,7 +179,7 @@ class Services:
         body = encode_value(request)
         if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
             return await self._call(RESULT_PUT, body, shard, limits)
-        async with self._offered(encode_value(request.data)) as place:
+        async with self._offered(msgspec.json.encode(request.data)) as place:
             small = ResultPut(
                 execution_id=request.execution_id,
                 name=request.name,
@@ -222,9 +218,7 @@ class Services:
         body: bytes,
         shard: int,
         limits: tuple[float, float],
-        *,
-        is_passed_on: bool = False,
-    ) -> Json:
+    ) -> bytes:
         """Send a request; ``limits`` are the timeouts of one try and of all together."""
         subject = operation.subject(shard if operation.scope == "shard" else None)
         longest, total = limits
@@ -241,7 +235,6 @@ class Services:
                     seconds=seconds,
                     wait_for_responder=True,
                     is_secret=operation.is_secret,
-                    is_passed_on=is_passed_on,
                 )
                 return body_of(reply)
             except RpcUnavailable as error:
@@ -265,22 +258,22 @@ def _on_behalf[Request: Shape](request: Request) -> Request:
     return request.model_copy(update={"principal": who})
 
 
-def _decoded[Request: Shape, Answer](operation: Operation[Request, Answer], body: Json) -> Answer:
+def _decoded[Request: Shape, Answer](operation: Operation[Request, Answer], body: bytes) -> Answer:
     try:
         return operation.decode_answer(body)
-    except ValidationError as error:
+    except ValueError as error:
         text = f"The {operation.service} service gave an answer of the wrong shape"
         raise unavailable(text) from error
 
 
-def body_of(reply: RpcReply) -> Json:
-    """Return the body of a 2xx reply.
+def body_of(reply: RpcReply) -> bytes:
+    """Return the body of a 2xx reply, JSON.
 
     Raises:
         Refusal: the reply says something else.
     """
-    if 200 <= reply.status < 300:
-        return reply.body
+    if reply.is_good:
+        return bytes(reply.raw_body)
     text = reply.error or f"The service answered with status {reply.status}"
     headers = {"retry-after": "1"} if reply.status in {429, 503} else {}
     raise Refusal(reply.status, text, detail=reply.detail, headers=headers)

@@ -17,13 +17,13 @@ from noetl_contract.ingress import (
     kind_of,
     place_of,
 )
-from noetl_contract.json import Json
+from noetl_contract.rpc import decode_reply
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import URGENT_KINDS
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.traces import with_trace
-from noetl_api_gateway.upstream.answers import read_bare, read_reply
+from noetl_api_gateway.upstream.answers import read_bare
 from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import body_of
@@ -83,15 +83,12 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(
-        self, message: WriteMessage, *, wait: WriteTimeout, is_passed_on: bool = False
-    ) -> Json:
-        """Send a message, and return the body of the answer to its commit.
+    async def send(self, message: WriteMessage, *, wait: WriteTimeout) -> bytes:
+        """Send a message, and return the body of the answer to its commit, JSON.
 
         Args:
             message: the execution it is about decides the shard.
             wait: how long to wait.
-            is_passed_on: return the body as it came, as bytes of JSON, where that can be.
 
         Raises:
             NoAnswer: no answer within the timeout.
@@ -100,12 +97,12 @@ class IngressWriter:
         """
         working_on(message)
         if carried() is None:
-            return await self._send(message, wait, is_passed_on=is_passed_on)
+            return await self._send(message, wait)
         kind = kind_of(message)
         with inside(f"ingress {kind}", kind="producer"):
-            return await self._send(with_trace(message), wait, is_passed_on=is_passed_on)
+            return await self._send(with_trace(message), wait)
 
-    async def _send(self, message: WriteMessage, wait: WriteTimeout, *, is_passed_on: bool) -> Json:
+    async def _send(self, message: WriteMessage, wait: WriteTimeout) -> bytes:
         deadline = asyncio.get_running_loop().time() + wait.seconds
         body, execution_id = encode_message(message), place_of(message)
         if wait.early:
@@ -139,16 +136,10 @@ class IngressWriter:
                 answer = await _answer_of(exchange)
         finally:
             places.release()
-        if kind in _REPORTS:
-            return body_of(read_bare(answer))
-        return body_of(read_reply(answer, is_passed_on=is_passed_on))
+        return body_of(read_bare(answer) if kind in _REPORTS else decode_reply(answer))
 
-    async def deliver(
-        self, message: WriteMessage, *, seconds: float, is_passed_on: bool = False
-    ) -> Json:
+    async def deliver(self, message: WriteMessage, *, seconds: float) -> bytes:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
-
-        The body is returned as bytes of JSON, where that can be, if it ``is_passed_on``.
 
         Raises:
             Refusal: the orchestrator's, or 503 when no answer came; the message may be accepted
@@ -157,7 +148,7 @@ class IngressWriter:
         """
         try:
             wait = WriteTimeout(seconds=seconds)
-            return await self.send(message, wait=wait, is_passed_on=is_passed_on)
+            return await self.send(message, wait=wait)
         except NoAnswer as error:
             raise unavailable("The event was not committed in time") from error
 

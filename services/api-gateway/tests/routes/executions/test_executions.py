@@ -19,7 +19,7 @@ def resolve(request: dict[str, Json]) -> Json:
 
 async def duplicate(*_: object) -> RpcReply:
     body = {"execution_id": "7", "status": "duplicate", "commands_generated": 0}
-    return RpcReply(body=body)
+    return RpcReply.with_body(body)
 
 
 # -- starts ------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ async def test_finalize_ends_with_the_given_status(world: World) -> None:
     }
 
     async def finalize(*_: object) -> RpcReply:
-        return RpcReply(body=body)
+        return RpcReply.with_body(body)
 
     world.backend.on_ingress = finalize
     sent = {"status": "FAILED", "error": "forced by operator"}

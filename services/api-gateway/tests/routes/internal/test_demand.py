@@ -34,7 +34,7 @@ async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None
         world.backend.answer("demand", of_pools(GPU))
 
         async def other(_request: JsonObject) -> RpcReply:
-            return RpcReply(body=of_pools({**GPU, "waiting": 10}))
+            return RpcReply.with_body(of_pools({**GPU, "waiting": 10}))
 
         handlers = [fake_handler("orchestrator", "demand", other)]
         async with serve_rpc(world.backend.bus, handlers, queue="fake", shard=1, direct=True):

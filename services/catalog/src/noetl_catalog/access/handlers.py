@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from hmac import compare_digest
 
-import orjson
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import Handlers, answers
@@ -194,7 +193,7 @@ class AccessHandlers(Handlers):
 
     async def _notify(self, revoked: list[str]) -> None:
         """Notify the edges; if the hint is lost, their caches expire on their own."""
-        await self._bus.send(ACCESS_HINT, orjson.dumps(AccessHint(revoked=revoked)))
+        await self._bus.send(ACCESS_HINT, AccessHint(revoked=revoked).to_json())
 
     def _record(self, request: OnBehalf, operation: str, about: str) -> AccessRecord:
         asking = request.principal

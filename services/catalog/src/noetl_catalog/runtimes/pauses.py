@@ -1,10 +1,9 @@
 """Pauses of paths and pools: rows, and a hint to the orchestrators when they change."""
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.pg.database import Store
-from noetl_contract.hints import PauseHint
+from noetl_contract.hints import ChangeHint
 from noetl_contract.http.workers.pauses import (
     Pause,
     PauseLifted,
@@ -72,7 +71,7 @@ class PauseHandlers(Handlers):
         return PauseList(pauses=await self._store.all())
 
     async def _notify(self) -> None:
-        await self._bus.send(PAUSE_HINT, orjson.dumps(PauseHint(changed=True)))
+        await self._bus.send(PAUSE_HINT, ChangeHint().to_json())
 
 
 def _name(target: PauseTarget) -> str:

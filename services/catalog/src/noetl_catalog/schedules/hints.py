@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import orjson
 from noetl_common.bus.broker import Bus
-from noetl_contract.hints import ScheduleHint
+from noetl_contract.hints import ChangeHint
 from noetl_contract.subjects import SCHEDULE_HINT
 
 
@@ -16,7 +15,7 @@ class ScheduleHints:
 
     async def tell(self) -> None:
         """Wake all replicas."""
-        await self._bus.send(SCHEDULE_HINT, orjson.dumps(ScheduleHint(changed=True)))
+        await self._bus.send(SCHEDULE_HINT, ChangeHint().to_json())
 
     async def listen(self, wake: Callable[[], None]) -> None:
         """Call a function at each hint, for as long as the connection lives."""

@@ -89,15 +89,16 @@ class Launcher:
         reply = await self._starts.send(message)
         if reply is None or reply.status >= 500:
             return None
-        if reply.status != 200 or not isinstance(reply.body, dict):
+        if not reply.is_good:
             return Settled(firing, State.FAILED, reason=reply.error or f"status {reply.status}")
+        execution_id = int(reply.body["execution_id"])
         now = await self._clock()
         if firing.origin is Origin.CLOCK:
             LATENESS.observe(max(0.0, (now - firing.due_at).total_seconds()))
         return Settled(
             firing,
             State.STARTED,
-            execution_id=int(reply.body["execution_id"]),
+            execution_id=execution_id,
             started_at=now,
             is_awaited=(
                 firing.origin is Origin.CLOCK and row.schedule.overlap is not Overlap.ALLOW

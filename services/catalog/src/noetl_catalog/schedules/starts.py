@@ -9,7 +9,7 @@ from noetl_common.writes.exchange import Exchange, NoAnswer, WriteTimeout
 from noetl_common.writes.sender import Sender
 from noetl_common.writes.write import Write
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message, kind_of
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import RpcReply, decode_reply
 from noetl_contract.sharding import shard_for
 
 _log = get_logger()
@@ -71,4 +71,4 @@ class Starts:
                 check_seconds=_COPY_AFTER_SECONDS,
                 is_searched=False,
             )
-            return RpcReply.model_validate_json(await exchange.answer())
+            return decode_reply(await exchange.answer())

@@ -10,6 +10,7 @@ from noetl_common.crypto.aead import encrypt
 from noetl_common.crypto.opening import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.http.secrets.keychain import KeychainEntryBody
+from noetl_contract.rpc import encode_reply
 from noetl_testkit.postgres import Database
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
@@ -251,7 +252,8 @@ async def test_keychain_entries_without_sense_are_refused(world: World) -> None:
     )
     assert (never.status, shapeless.status) == (422, 422)
     assert all(
-        CANARY not in reply.model_dump_json() for reply in (scope, kind, nobody, never, shapeless)
+        CANARY.encode() not in encode_reply(reply)
+        for reply in (scope, kind, nobody, never, shapeless)
     )
 
 
@@ -426,7 +428,7 @@ async def test_no_secret_is_in_a_log_or_in_a_refusal(
         undecryptable = await world.ask("credential.get", identifier="pg", include_data=True)
     logged = capsys.readouterr()
 
-    shown = [reply.model_dump_json() for reply in (*refused, unreadable, undecryptable)]
+    shown = [encode_reply(reply).decode() for reply in (*refused, unreadable, undecryptable)]
     assert all(reply.status >= 400 for reply in (*refused, unreadable, undecryptable))
     assert "record_not_rotated" in logged.out
     for text in (*shown, logged.out, logged.err, caplog.text, str(readiness)):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import orjson
+from msgspec import Raw
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
@@ -20,6 +21,7 @@ from noetl_contract.ingress import (
     encode_message,
 )
 from noetl_contract.json import encode
+from noetl_contract.rpc import RpcReply, encode_reply
 from noetl_contract.subjects import write_subject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
@@ -225,14 +227,9 @@ class IngressHandler:
 
 def encode_envelope(answer: Answer) -> bytes:
     """Encode a reply: status, body and error apart."""
-    return encode(
-        {
-            "status": answer.status,
-            "body": answer.body,
-            "error": answer.error,
-            "detail": answer.detail,
-        }
-    )
+    body = Raw(encode(answer.body))
+    reply = RpcReply(status=answer.status, raw_body=body, error=answer.error, detail=answer.detail)
+    return encode_reply(reply)
 
 
 def _encode_bare(answer: Answer, *, without_body: str) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from msgspec.structs import asdict
 from noetl_common.bus.rpc import Handler, handle
 from noetl_common.pg.database import Row
 from noetl_contract.events import status_from_type
@@ -73,7 +74,7 @@ class LogHandlers:
 
     async def on_project(self, request: ProjectRows) -> ProjectAnswer | Refusal:
         """Append envelopes; count ids that a log already has as duplicates."""
-        rows = [LogRow(**dict(envelope)) for envelope in request.events]
+        rows = [LogRow(**asdict(envelope)) for envelope in request.events]
         for execution_id in sorted({row.execution_id for row in rows}):
             if (foreign := self._settings.refuse_foreign(execution_id)) is not None:
                 return foreign

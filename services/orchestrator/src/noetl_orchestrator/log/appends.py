@@ -7,12 +7,13 @@ skips them.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 
+from msgspec.structs import asdict
 from noetl_common.pg.database import Database, Row, Session
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.rpc.orchestrator import LogEnvelope
 
 
-class LogRow(LogEnvelope, extra="forbid"):
+class LogRow(LogEnvelope):
     """A row to append.
 
     Attributes:
@@ -78,9 +79,7 @@ class Appends:
             "path": path,
             "catalog_id": str(catalog_id),
         }
-        row = row.model_copy(
-            update={"node_name": path, "catalog_id": catalog_id, "context": context}
-        )
+        row = row.but(node_name=path, catalog_id=catalog_id, context=context)
         await self._insert(session, [row], await self._lock(session, {subscription_id}))
         return await session.fetchone(
             "put_subscription", subscription_id, path, catalog_id, row.status, row.event_type
@@ -113,7 +112,7 @@ class Appends:
             if catalog_id is None:
                 known = ends.get(row.execution_id)
                 catalog_id = named.get(row.execution_id, 0) if known is None else known[1]
-            given.append({**dict(row), "number": number, "catalog_id": catalog_id})
+            given.append({**asdict(row), "number": number, "catalog_id": catalog_id})
         ids = sorted({row.execution_id for row in rows})
         return await session.fetch(
             "append_rows", given, ids, [ends.get(one, (0, 0))[0] for one in ids]

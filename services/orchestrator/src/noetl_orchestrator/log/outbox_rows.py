@@ -10,11 +10,11 @@ from msgspec import Raw
 from noetl_common.commit_messages import CommitMessages
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
-from noetl_contract.events import EventRow, event_message, format_time
+from noetl_contract.events import EventMessage, EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents, OutboxKind
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
-from noetl_contract.json import Json, JsonObject, encode, encode_text
+from noetl_contract.json import Json, JsonObject, encode
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
@@ -43,7 +43,7 @@ class Told:
 
     first: int
     last: int
-    events: Sequence[JsonObject] = ()
+    events: Sequence[EventMessage] = ()
     trace: Json = None
     may_be_lost: bool = True
 
@@ -56,10 +56,8 @@ class Told:
         """Return what the outbox keeps: the relay reads the events from the log."""
         if not self.is_stored:
             return None
-        kept: CommittedEvents = {"first": self.first, "last": self.last}
-        if self.trace is not None:
-            kept["trace"] = self.trace
-        return encode_text(kept)
+        kept = CommittedEvents(first=self.first, last=self.last, trace=self.trace)
+        return kept.to_json().decode()
 
 
 @dataclass(slots=True)
@@ -201,8 +199,8 @@ class OutboxRows:
             trace: the W3C context that goes on to readers, if there is one.
         """
         first, last = rows[0], rows[-1]
-        events: list[JsonObject] = [
-            {**event_message(row, texts=texts[number])}
+        events = [
+            event_message(row, texts=texts[number])
             for number, row in enumerate(rows)
             if self.commits.are_wanted(row.event_type)
         ]

@@ -6,7 +6,6 @@ A heartbeat makes up for a lost hint about runs; what a worker may not have hear
 from collections.abc import Sequence
 from itertools import batched
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
@@ -37,10 +36,8 @@ class RunHints:
         """
         subject = control_subject(pool_segment(execution_pool=pool, playbook_path=None))
         for part in batched(over, _MOST_RUNS, strict=False) if over else ((),):
-            hint = RunsOverHint(execution_id=execution_id, over=list(part))
-            if ended:
-                hint["ended"] = True
+            hint = RunsOverHint(execution_id=execution_id, over=list(part), ended=ended)
             try:
-                await self._bus.send(subject, orjson.dumps(hint))
+                await self._bus.send(subject, hint.to_json())
             except NoetlError as error:
                 _log.warning("run_hint_not_sent", error=error.message)

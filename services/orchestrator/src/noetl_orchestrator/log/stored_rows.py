@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from noetl_contract.ingress import Lineage
 from noetl_contract.json import Json
 
 from noetl_orchestrator.log.keys import EventIdentity
@@ -70,6 +71,17 @@ class Origin:
     owner: str | None
     namespace: str | None
     executions: int
+
+    @property
+    def lineage(self) -> Lineage:
+        """What the start takes over."""
+        return Lineage(
+            trace=self.trace,
+            owner=self.owner,
+            namespace=self.namespace,
+            root_execution_id=self.root_execution_id,
+            depth=self.parent_depth + 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)

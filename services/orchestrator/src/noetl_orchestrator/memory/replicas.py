@@ -16,7 +16,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
@@ -254,41 +253,43 @@ class Replicas:
         return _TOGETHER_SECONDS if self._heard else _ALONE_SECONDS
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        body = ReplicaMoves({"from": self.name, "moved": list(moved), "buckets": True})
-        body["names"] = True
-        if self._has_left or self.is_withdrawn:
-            body["leaves"] = True
-        elif not moved:
-            load = self._loads.get(self.name)
-            if load is not None:
-                body["wanted"], body["spare"] = round(load.wanted, 2), load.has_spare
-            body["active"] = self._active
-        return orjson.dumps(body)
+        leaves = self._has_left or self.is_withdrawn
+        own = ReplicaMoves(
+            sender=self.name, moved=list(moved), leaves=leaves, names=True, buckets=True
+        )
+        if moved or leaves:
+            return own.to_json()
+        load = self._loads.get(self.name)
+        return own.but(
+            active=self._active,
+            wanted=None if load is None else round(load.wanted, 2),
+            spare=load is None or load.has_spare,
+        ).to_json()
 
     def _take(self, incoming: Incoming) -> None:
-        message: ReplicaMoves = orjson.loads(incoming.data)
-        name = message["from"]
+        message = ReplicaMoves.from_json(incoming.data)
+        name = message.sender
         if name == self.name:
             return
-        if message.get("leaves"):
+        if message.leaves:
             self.lose(name)
         else:
             self._hear(name, message)
-        for execution_id, position in message["moved"]:
+        for execution_id, position in message.moved:
             self._cache.note_newer(execution_id, position)
 
     def _hear(self, name: str, message: ReplicaMoves) -> None:
         """Record a sibling's message about itself."""
         is_new = name not in self._heard
         self._heard[name] = self._monotonic()
-        if message.get("names"):
+        if message.names:
             self._namers.add(name)
-        if message.get("buckets"):
+        if message.buckets:
             self._takers.add(name)
-            if "wanted" in message:
-                self._loads[name] = Load(message["wanted"], message.get("spare", True))
-            if name == self._names()[0] and "active" in message:
-                self._chosen = message["active"]
+            if message.wanted is not None:
+                self._loads[name] = Load(message.wanted, message.spare)
+            if name == self._names()[0] and message.active is not None:
+                self._chosen = message.active
             self._settle()
         if is_new:
             # A new sibling learns of this process at once.

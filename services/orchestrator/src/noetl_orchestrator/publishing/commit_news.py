@@ -3,7 +3,7 @@
 import asyncio
 
 from noetl_common.bus.broker import Bus
-from noetl_contract.events import commit_body
+from noetl_contract.events import CommitMessage
 from noetl_contract.subjects import COMMITS_ROOT, commit_subject
 
 _GATHER_SECONDS = 0.05
@@ -60,8 +60,9 @@ class CommitNews:
         if COMMITS_ROOT in self._bus.forbidden:
             return  # the rights of the release before don't have it: readers look by themselves
         for execution_id, (first, last) in untold.items():
-            body = commit_body(execution_id, first=first, last=last)
-            self._bus.send_nowait(commit_subject(execution_id, shard=self._shard), body)
+            told = CommitMessage(execution_id=str(execution_id), first=first, last=last)
+            subject = commit_subject(execution_id, shard=self._shard)
+            self._bus.send_nowait(subject, told.to_json())
 
     def close(self) -> None:
         """Tell of what is left."""

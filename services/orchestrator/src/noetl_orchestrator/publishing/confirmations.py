@@ -7,9 +7,10 @@ from time import monotonic
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import PubAck, read_ack, write_ack
+from noetl_common.bus.publish import read_ack
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_contract.hints import PubAck
 
 _log = get_logger()
 _LATE_SECONDS = 5.0
@@ -63,7 +64,7 @@ class Confirmations:
             row.last = ack
         if not row.missing:
             self.forget(reply)
-            self._bus.send_nowait(row.told, write_ack(row.last))
+            self._bus.send_nowait(row.told, row.last.to_json())
 
     def _leave_late(self) -> None:
         late = monotonic() - _LATE_SECONDS

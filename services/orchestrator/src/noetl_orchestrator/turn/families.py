@@ -1,7 +1,6 @@
-"""Families of executions: what a start takes over from its parent, and how large they may be."""
+"""Families of executions: starts of children are completed, and their number is bounded."""
 
-from noetl_contract.access.principal import folder_of
-from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.ingress import ExecuteMessage, with_lineage
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
@@ -43,7 +42,7 @@ async def join_families(
     refused: set[TurnInput] = set()
     for one, message in starts:
         origin = origins[message.execution_id]
-        completed = _completed(message, origin)
+        completed = with_lineage(message, origin.lineage)
         one.message = completed
         text = _why_refused(completed, origin, settings)
         if text is None:
@@ -58,29 +57,6 @@ async def join_families(
         for group in groups
     ]
     return [group for group in left if group.inputs]
-
-
-def _completed(message: ExecuteMessage, origin: Origin) -> ExecuteMessage:
-    """Return the start with what it takes over, unless it has its own."""
-    values: dict[str, object] = {}
-    if message.root_execution_id is None and origin.root_execution_id is not None:
-        values |= {
-            "root_execution_id": origin.root_execution_id,
-            "depth": origin.parent_depth + 1,
-        }
-    after = message.after
-    if after is not None and after.is_trigger:
-        # Those of who registered the trigger, if that is known: he was asked for his rights. Else
-        # what it starts stays in the folder that it is in.
-        if message.owner is None:
-            values["owner"] = f"trigger:{after.trigger}"
-        if message.namespace is None and origin.namespace is not None:
-            values["namespace"] = folder_of(message.path)
-        message = message.but(**values)
-    for name in ("trace", "owner", "namespace"):
-        if getattr(message, name) is None and getattr(origin, name) is not None:
-            values[name] = getattr(origin, name)
-    return message.but(**values) if values else message
 
 
 def _why_refused(message: ExecuteMessage, origin: Origin, settings: Settings) -> str | None:

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 
+import msgspec
 import orjson
+from msgspec import UNSET
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_common.ids import SnowflakeIds
@@ -13,7 +15,7 @@ from noetl_contract.http.executions.results import (
     ResultPutAnswer,
     StoredResult,
 )
-from noetl_contract.json import Json
+from noetl_contract.json import Json, parse
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
@@ -71,8 +73,8 @@ class ResultHandlers(Handlers):
                 # Asked under our own rights, of a subject that the sender chooses.
                 return Refusal(status=400, error="data_at is not an inbox")
             fetched = await self._bus.request(request.data_at, seconds=_FETCH_SECONDS)
-            data = orjson.loads(fetched.data)
-        elif "data" in request.model_fields_set:
+            data = parse(fetched.data)
+        elif request.data is not UNSET:
             data = request.data
         else:
             return Refusal(422, "the request has neither data nor a place to fetch it from")
@@ -176,5 +178,8 @@ class ResultListHandlers(Handlers):
 
 
 def _canonical(data: Json) -> tuple[bytes, str]:
-    text = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    try:
+        text = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits
+        text = msgspec.json.encode(data, order="sorted")
     return text, hashlib.sha256(text).hexdigest()

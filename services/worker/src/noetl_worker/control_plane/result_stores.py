@@ -6,11 +6,13 @@ from time import monotonic
 from typing import Protocol
 
 import orjson
+from msgspec import Raw
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc.projector import ResultPut
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command
@@ -129,12 +131,15 @@ class RpcResultStore:
         """
         if len(document) + _ROOM > self._bus.largest_message:
             return await self._edge.put(command, document)
-        request = {
-            **_request(command, document),
-            "execution_id": command.execution_id,
-            "result_id": self._next_id(),
-        }
-        body = orjson.dumps(request)
+        request = ResultPut(
+            execution_id=command.execution_id,
+            result_id=self._next_id(),
+            name=command.step,
+            data=Raw(document),
+            scope=_SCOPE,
+            source_step=command.step,
+        )
+        body = request.to_json()
         return await _patiently(lambda: self._put(command.shard, body))
 
     async def _put(self, shard: int, body: bytes) -> StoredResult:

@@ -1,10 +1,10 @@
 """The outputs of all runs of a worker, and the executions that are watched."""
 
-from collections.abc import Mapping
 from time import monotonic
 
 import orjson
 from noetl_common.bus.inbox import Incoming
+from noetl_contract.hints import WatchHint
 from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
@@ -63,14 +63,11 @@ class Outputs:
     def on_hint(self, incoming: Incoming) -> None:
         """Note which executions are watched; send the kept lines of new ones."""
         try:
-            hint = orjson.loads(incoming.data)
-        except orjson.JSONDecodeError:
-            return
-        if not isinstance(hint, Mapping):
+            hint = WatchHint.from_json(incoming.data)
+        except ValueError:
             return
         now = monotonic()
-        named = _ids(hint.get("executions"))
-        fresh = _ids(hint.get("fresh"))
+        named, fresh = set(hint.executions[:_MOST_WATCHED]), set(hint.fresh[:_MOST_WATCHED])
         for number in named:
             if self._watched.get(number, 0.0) < now:
                 fresh.add(number)
@@ -101,9 +98,3 @@ class Outputs:
         """Send a batch, or drop it."""
         metrics.OUTPUT_BATCHES.inc()
         self._channel.send(run.place, orjson.dumps(body))
-
-
-def _ids(given: object) -> set[int]:
-    if not isinstance(given, list):
-        return set()
-    return {one for one in given[:_MOST_WATCHED] if isinstance(one, int)}

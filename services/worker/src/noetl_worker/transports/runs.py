@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
+from noetl_contract.hints import RunsOverHint
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.json import Json
 
@@ -128,19 +128,13 @@ class Runs:
     def on_hint(self, incoming: Incoming) -> None:
         """Stop the runs that a message of the control plane names."""
         try:
-            hint = orjson.loads(incoming.data)
-        except orjson.JSONDecodeError:
+            hint = RunsOverHint.from_json(incoming.data)
+        except ValueError:
             return
-        match hint:
-            case {"execution_id": int(execution_id), "ended": True}:
-                self.end(execution_id)
-        named = hint.get("over") if isinstance(hint, dict) else None
-        for one in named if isinstance(named, list) else ():
-            match one:
-                case [int(event_id), int(attempts)]:
-                    self.stop(event_id, attempts=attempts)
-                case _:
-                    pass
+        if hint.ended:
+            self.end(hint.execution_id)
+        for event_id, attempts in hint.over:
+            self.stop(event_id, attempts=attempts)
 
     def on_answer(self, over: Json) -> None:
         """Stop the runs that the answer to a heartbeat names."""

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.model import Shape, unchecked
-from noetl_contract.rpc import RpcReply
+from noetl_contract.model import Shape
+from noetl_contract.rpc import RpcReply, decode_reply
 from noetl_contract.rpc.operation import Operation, encode_value
-from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.rpc.headers import SEAL_HEADER, headers_of
-from noetl_common.bus.rpc.replies import unread_body
 from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.retry import backoff
 from noetl_common.telemetry.carrier import carried_headers
@@ -86,11 +84,11 @@ class RpcClient:
         reply = await self.forward(
             operation, request, seconds=seconds, shard=shard, wait_for_responder=wait_for_responder
         )
-        if not 200 <= reply.status < 300:
+        if not reply.is_good:
             raise RpcRefused(reply)
         try:
-            return operation.decode_answer(reply.body)
-        except ValidationError as error:
+            return operation.decode_answer(reply.raw_body)
+        except ValueError as error:
             what = operation.subject(shard)
             raise RpcUnavailable(what=what, reason="an answer of the wrong shape") from error
 
@@ -103,7 +101,7 @@ class RpcClient:
         shard: int | None = None,
         wait_for_responder: bool = False,
     ) -> RpcReply:
-        """Ask and return the answer as it came, whatever its status, to pass its body on.
+        """Ask and return the answer, whatever its status.
 
         Raises:
             RpcUnavailable, TooLarge: as `ask`.
@@ -124,13 +122,10 @@ class RpcClient:
         seconds: float,
         wait_for_responder: bool = False,
         is_secret: bool = False,
-        is_passed_on: bool = False,
     ) -> RpcReply:
         """Ask with a request that is encoded already, on the subject of an operation.
 
-        With ``is_secret`` the answer comes sealed for this request alone. With ``is_passed_on`` a
-        good answer's body stays as it came, as bytes of JSON: reading a large one would hold up
-        the loop.
+        With ``is_secret`` the answer comes sealed for this request alone.
 
         Raises:
             RpcUnavailable, TooLarge: as `ask`.
@@ -149,14 +144,10 @@ class RpcClient:
                 incoming = await self._bus.request(
                     subject, body, headers=_headers(left, key), seconds=left
                 )
-                data = incoming.data if key is None else _opened(key, incoming.data)
-                unread = unread_body(data) if is_passed_on else None
-                if unread is not None:
-                    return unchecked(RpcReply, status=200, body=unread)
-                return RpcReply.model_validate_json(data)
+                return decode_reply(incoming.data if key is None else _opened(key, incoming.data))
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
-            except ValidationError as error:
+            except ValueError as error:
                 raise RpcUnavailable(what=subject, reason="an answer without sense") from error
         raise RpcUnavailable(what=subject, reason=reason)
 

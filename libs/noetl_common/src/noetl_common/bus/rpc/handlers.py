@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import orjson
+from msgspec import Raw
 from noetl_contract.json import Json
 from noetl_contract.model import Shape
+from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.operation import Operation
-from noetl_contract.rpc.reply import Refusal
 
-from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
+from noetl_common.bus.rpc.replies import reply_to_wrong_request
 from noetl_common.telemetry.work import working_on
-
-type Outcome = tuple[int, bytes]
-"""Status and envelope of an answer; the status is for the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,13 @@ class Handler:
     Attributes:
         operation: its subject is listened on.
         name: labels the metrics.
-        answer: decodes a request, runs the function, encodes the answer.
+        answer: decodes a request, runs the function, encodes the body of the answer.
         has_details: whether answers to errors tell the context of the error.
     """
 
     operation: Operation[Shape, Json]
     name: str
-    answer: Callable[[bytes], Awaitable[Outcome]]
+    answer: Callable[[bytes], Awaitable[RpcReply]]
     has_details: bool
 
 
@@ -61,23 +59,23 @@ def handle[Request: Shape, Answer](
 
     Args:
         operation: declared in ``noetl_contract.rpc``.
-        function: takes the request's model. It returns the answer's model, the encoded answer
-            or a `Refusal`, or raises a ``NoetlError``, which becomes a refusal.
+        function: takes the request's model. It returns the answer's model, the encoded answer,
+            a `Refusal`, or the reply of another process of the service; or raises a
+            ``NoetlError``, which becomes a refusal.
         has_details: False for secrets: errors are answered with their text alone.
     """
 
-    async def answer(data: bytes) -> Outcome:
+    async def answer(data: bytes) -> RpcReply:
         try:
             request = operation.decode_request(data)
         except ValueError as error:
             return reply_to_wrong_request(error, has_details=has_details)
         working_on(request)
         found = await function(request)
-        if isinstance(found, Encoded):
-            return 200, envelope(found.body)
         if isinstance(found, Refusal):
-            return found.status, encode_error(found.status, found.error, found.detail)
-        return 200, envelope(operation.encode_answer(found))
+            return RpcReply(status=found.status, error=found.error, detail=found.detail)
+        body = found.body if isinstance(found, Encoded) else operation.encode_answer(found)
+        return RpcReply(raw_body=Raw(body))
 
     name = f"noetl_rpc.{operation.service}.{operation.name}"
     return Handler(operation, name, answer, has_details)

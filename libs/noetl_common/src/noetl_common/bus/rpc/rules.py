@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, perf_counter
 
 from nats.aio.msg import Msg
+from noetl_contract.rpc import RpcReply, encode_reply
 
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc.handlers import Handler, Outcome
+from noetl_common.bus.rpc.handlers import Handler
 from noetl_common.bus.rpc.headers import is_late
-from noetl_common.bus.rpc.replies import encode_error, reply_to_error
+from noetl_common.bus.rpc.replies import reply_to_error
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.carrier import carry, read_context
@@ -19,7 +20,7 @@ from noetl_common.telemetry.tracing import tracing
 
 _log = get_logger()
 _WAITING_PER_SLOT = 32
-_REFUSAL = encode_error(503, "too many requests are waiting")
+_REFUSAL = encode_reply(RpcReply(status=503, error="too many requests are waiting"))
 
 
 class Rules:
@@ -41,7 +42,7 @@ class Rules:
         self,
         handler: Handler,
         headers: Mapping[str, str] | None,
-        call: Callable[[], Awaitable[Outcome]],
+        call: Callable[[], Awaitable[RpcReply]],
         *,
         arrived: float,
     ) -> bytes | None:
@@ -53,15 +54,15 @@ class Rules:
             started = perf_counter()
             span = _span(handler, headers)
             try:
-                status, body = await call()
+                reply = await call()
+                body = encode_reply(reply)
             except Exception as error:  # noqa: BLE001 -- edge of the service: the caller must get an answer
-                status, body = reply_to_error(
-                    error, name=handler.name, has_details=handler.has_details
-                )
-            self._handled.labels(handler.name, str(status)).inc()
+                reply = reply_to_error(error, name=handler.name, has_details=handler.has_details)
+                body = encode_reply(reply)
+            self._handled.labels(handler.name, str(reply.status)).inc()
             self._duration.labels(handler.name).observe(perf_counter() - started)
             if span is not None:
-                span.end(error=str(status) if status >= 500 else None)
+                span.end(error=str(reply.status) if reply.status >= 500 else None)
         if handler.operation.is_secret:
             # Here, because it takes a tenth of a second that processes without secrets can spare.
             from noetl_common.bus.rpc.sealing import sealed_answer  # noqa: PLC0415 -- see above

@@ -7,9 +7,9 @@ encrypted for that key. A service of the release before ignores the header and a
 from collections.abc import Mapping
 
 import orjson
+from noetl_contract.rpc import RpcReply, encode_reply
 
 from noetl_common.bus.rpc.headers import SEAL_HEADER
-from noetl_common.bus.rpc.replies import encode_error
 from noetl_common.crypto.errors import BadKey, SealingFailed
 from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_common.crypto.sealed import decode_public_key, seal
@@ -33,7 +33,7 @@ def sealed_answer(headers: Mapping[str, str] | None, body: bytes) -> bytes:
         recipient = decode_public_key(text, base64_text=_BAD_KEY, length_text=_BAD_KEY)
         return seal(body, recipient=recipient).model_dump_json().encode()
     except (BadKey, SealingFailed):
-        return encode_error(400, _BAD_KEY)
+        return encode_reply(RpcReply(status=400, error=_BAD_KEY))
 
 
 def opened_answer(key: SealingKey, data: bytes) -> bytes:

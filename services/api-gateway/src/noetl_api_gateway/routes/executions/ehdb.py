@@ -10,6 +10,7 @@ from noetl_contract.http.executions.reads import (
     EhdbExecutions,
     EhdbState,
 )
+from noetl_contract.json import parse
 from noetl_contract.rpc.projector import (
     EXECUTIONS_GET,
     EXECUTIONS_STATUS,
@@ -107,7 +108,7 @@ async def ehdb_execution(
         started_at=detail.started_at,
         completed_at=detail.completed_at,
     )
-    return json_answer(request, {**body, "exists": True, "state": state})
+    return json_answer(request, {**parse(body), "exists": True, "state": state})
 
 
 @get(

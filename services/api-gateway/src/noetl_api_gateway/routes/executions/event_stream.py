@@ -9,11 +9,10 @@ slow client.
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
-from noetl_contract.events import status_of_terminal
+from noetl_contract.events import CommitMessage, status_of_terminal
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.operation import encode_value
@@ -166,8 +165,8 @@ class EventStream:
     def _on_message(self, message: Incoming) -> None:
         """Hear of new positions; what isn't readable says that there may be some."""
         try:
-            last = int(orjson.loads(message.data)["last"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            last = CommitMessage.from_json(message.data).last
+        except ValueError:
             last = self._position + 1
         if last > self._position:
             self._has_news = True

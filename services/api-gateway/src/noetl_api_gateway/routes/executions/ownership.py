@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below, starting
 from noetl_contract.access.rights import Right
-from noetl_contract.ingress import ExecuteMessage
-from noetl_contract.rpc.orchestrator import ChildReserved
+from noetl_contract.ingress import ExecuteMessage, Lineage
 from noetl_contract.subjects import pool_segment
 
 from noetl_api_gateway.access.gatekeeper import Gatekeeper, missing
@@ -122,10 +121,8 @@ async def own_call(gateway: Gateway, call: tuple[int, int] | None) -> tuple[int,
     return call
 
 
-async def inherited(
-    gateway: Gateway, message: ExecuteMessage, parent: ChildReserved
-) -> ExecuteMessage:
-    """Return a command's start with the owner of the command's execution.
+async def handed_on(gateway: Gateway, message: ExecuteMessage, parent: Lineage) -> Lineage:
+    """Return what a start takes over: a command's has the owner of the command's execution.
 
     It stays in the namespace of its parent; what is below `system/`, and the pool of that name,
     only executions from there may start.
@@ -135,7 +132,7 @@ async def inherited(
     """
     principal, gatekeeper = caller(), gateway.gatekeeper
     if gatekeeper is None or principal is None or principal.kind != "capability":
-        return message
+        return parent
     namespace = parent.namespace or ""
     if not is_below(message.path, namespace):
         gatekeeper.refused_here(_START, "forbidden")
@@ -148,8 +145,7 @@ async def inherited(
             raise missing(Right.SYSTEM_PATHS)
     elif namespace and pool not in OPEN_POOLS:
         raise _foreign_pool(gatekeeper, message)
-    owner = parent.owner or principal.name
-    return message.but(owner=owner, namespace=namespace)
+    return parent.but(owner=parent.owner or principal.name, namespace=namespace)
 
 
 def caller_s_key(key: str | None, path: str) -> str | None:

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json, parse
 from noetl_contract.rpc.projector import (
     RESULT_GET,
     RESULT_RESOLVE,
@@ -18,7 +18,7 @@ from noetl_contract.rpc.projector import (
 
 from noetl_api_gateway.access.gatekeeper import reach_execution
 from noetl_api_gateway.gateway import OpenGateway
-from noetl_api_gateway.http.answers import json_answer, plain_answer
+from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
@@ -102,7 +102,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
         RESULT_RESOLVES.labels(outcome).inc()
         RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
     # As it was stored: ids inside belong to the playbook and stay numbers for browsers too.
-    return plain_answer(body)
+    return Response(body, media_type="application/json")
 
 
 @get(
@@ -127,15 +127,15 @@ async def get_result(
     number = path_id(execution_id, index=0)
     named = path_text(request, name, name="name")
     is_whole = query_flag(request.query_params, "resolve")
-    body: JsonObject = await gateway.services.forward(
+    body = await gateway.services.forward(
         RESULT_GET,
         NamedResult(execution_id=number, name=named),
         execution_id=number,
         within="results",
     )
-    if is_whole is False:
-        body = {key: value for key, value in body.items() if key != "data"}
-    return json_answer(request, body)
+    if is_whole is not False:
+        return json_answer(request, body)
+    return json_answer(request, {k: value for k, value in parse(body).items() if k != "data"})
 
 
 def execution_of(uri: str) -> int:

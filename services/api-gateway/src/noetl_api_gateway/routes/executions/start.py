@@ -12,7 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
-from noetl_contract.ingress import ExecuteMessage, Restart
+from noetl_contract.ingress import ExecuteMessage, Restart, with_lineage
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.orchestrator import (
     CHILD,
@@ -37,7 +37,7 @@ from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.ownership import (
     Subscriber,
     caller_s_key,
-    inherited,
+    handed_on,
     own_call,
     owned,
     subscriber_of,
@@ -272,18 +272,8 @@ async def _as_child(
     )
     wait = gateway.settings.resolve_patience_seconds
     found = await gateway.services.ask(CHILD, asked, execution_id=parent, within=wait)
-    message = await inherited(gateway, message, found)
-    taken_over = {
-        name: getattr(found, name)
-        for name in ("trace", "owner", "namespace")
-        if getattr(message, name) is None
-    }
-    return message.but(
-        execution_id=found.child_id,
-        root_execution_id=found.root_execution_id,
-        depth=found.depth,
-        **taken_over,
-    )
+    message = with_lineage(message, await handed_on(gateway, message, found))
+    return message.but(execution_id=found.child_id)
 
 
 async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer:
@@ -300,7 +290,7 @@ async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer
         early=True,
     )
     try:
-        return ExecuteAnswer.model_validate(await gateway.writer.send(message, wait=wait))
+        return ExecuteAnswer.model_validate_json(await gateway.writer.send(message, wait=wait))
     except NoAnswer:
         return await _outcome_in_log(gateway, message.execution_id)
 

@@ -23,7 +23,6 @@ from noetl_contract.ingress import (
     ResumeMessage,
     kind_of,
 )
-from noetl_contract.json import Json
 from noetl_contract.rpc.projector import EXECUTIONS_STUCK, StuckRequest
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -202,7 +201,7 @@ async def _reason(request: AnyRequest) -> PauseRequest:
 
 async def _ended(
     gateway: Gateway, message: CancelMessage | FinalizeMessage | PauseMessage | ResumeMessage
-) -> Json:
+) -> bytes:
     """Publish a message about an execution and wait for its commit."""
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:

@@ -80,7 +80,7 @@ async def container_callback(
         STALE_CALLBACKS.labels(state).inc()
         return json_answer(request, CallbackAnswer(status="accepted_stale"), status=202)
     CALLBACKS.labels(state).inc()
-    written = EventAnswer.model_validate(body)
+    written = EventAnswer.model_validate_json(body)
     answer = CallbackAnswer(status="accepted_in_flight", event_id=str(written.event_id))
     return json_answer(request, answer, status=202)
 

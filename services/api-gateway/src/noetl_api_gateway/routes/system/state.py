@@ -3,6 +3,7 @@
 import asyncio
 
 from litestar import Response, get
+from msgspec.structs import asdict
 from noetl_common.state import state_of
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.state import (
@@ -75,7 +76,7 @@ async def _pools(services: Services) -> list[PoolLoad] | None:
         found = await ask_demand(services, within=_SECONDS)
     except Refusal:
         return None
-    return [PoolLoad(**one.model_dump()) for one in found.values()]
+    return [PoolLoad(**asdict(one)) for one in found.values()]
 
 
 @get(
@@ -106,7 +107,7 @@ async def dead_letters(request: AnyRequest, gateway: OpenGateway) -> Response[by
         *(
             services.ask(
                 GIVEN_UP,
-                wanted.model_copy(update={"with_letters": shard == 0}),
+                wanted.but(with_letters=shard == 0),
                 shard=shard,
                 within=_SECONDS,
             )

@@ -71,7 +71,7 @@ async def signalled(gateway: Gateway, message: SignalMessage) -> SignalAnswer:
     """
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
-        return SignalAnswer.model_validate(await gateway.writer.send(message, wait=wait))
+        return SignalAnswer.model_validate_json(await gateway.writer.send(message, wait=wait))
     except NoAnswer as error:
         text = "The signal was not committed in time; send it again with the same id"
         raise unavailable(text) from error

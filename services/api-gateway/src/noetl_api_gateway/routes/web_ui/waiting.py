@@ -214,7 +214,8 @@ def result_params(result: PageResult) -> JsonObject:
     }
     if result.error is None:
         return params | {"data": drawable(for_pages(result.data, is_free=True))}
-    return params | {"status": "FAILED", "error": result.error.model_dump()}
+    error = {name: getattr(result.error, name) for name in ("code", "message", "data")}
+    return params | {"status": "FAILED", "error": error}
 
 
 def state_params(result: PageResult) -> JsonObject:

@@ -9,7 +9,6 @@ from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.ingress import ClaimMessage
-from noetl_contract.json import Json
 from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
 from noetl_api_gateway.access.gatekeeper import own_command, principal_of, reach_execution
@@ -47,7 +46,8 @@ async def get_command(
     else:
         wanted = CommandName(event_id=number, execution_id=named)
         body = await services.forward(COMMAND_GET, wanted, execution_id=named)
-    await reach_execution(request, body["execution_id"], Right.COMMANDS_READ)
+    command = COMMAND_GET.decode_answer(body)
+    await reach_execution(request, command.execution_id, Right.COMMANDS_READ)
     return json_answer(request, body)
 
 
@@ -98,7 +98,7 @@ async def _reached_execution(request: AnyRequest, gateway: Gateway, event_id: in
     return found
 
 
-async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int | None) -> Json:
+async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int | None) -> bytes:
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
@@ -112,7 +112,7 @@ async def _claimed(gateway: Gateway, event_id: int, body: ClaimBody, named: int 
     )
     try:
         wait = WriteTimeout(seconds=timeout_seconds)
-        return await gateway.writer.send(wanted, wait=wait, is_passed_on=True)
+        return await gateway.writer.send(wanted, wait=wait)
     except Refusal as refusal:
         if refusal.status == 404:
             raise _gone() from refusal

@@ -4,7 +4,7 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response import Stream
 from noetl_contract.access.rights import Right
-from noetl_contract.rpc.operation import encode_value
+from noetl_contract.json import encode
 from noetl_contract.rpc.projector import EVENT_RESULT, EVENTS_BATCH, BatchName, EventName
 
 from noetl_api_gateway.gateway import OpenGateway
@@ -29,9 +29,9 @@ async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -
     except Refusal as refusal:
         if refusal.status != 404:
             raise
-        body = {"request_id": str(number), "state": "not_found"}
+        body = encode({"request_id": str(number), "state": "not_found"})
     return Stream(
-        [b"event: status\ndata: ", encode_value(body), b"\n\n"],
+        [b"event: status\ndata: ", body, b"\n\n"],
         media_type="text/event-stream",
         headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
     )

@@ -14,7 +14,6 @@ from noetl_contract.http.executions.events import (
 )
 from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.ingress import EventsMessage, WireEvent
-from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import LOG_POST
 
 from noetl_api_gateway.access.reports import refuse_foreign
@@ -88,11 +87,11 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return json_answer(request, await _written(gateway, message))
 
 
-async def _written(gateway: Gateway, message: EventsMessage) -> Json:
+async def _written(gateway: Gateway, message: EventsMessage) -> bytes:
     """Write events to the log of an execution, or of a subscription."""
     seconds = gateway.settings.event_patience_seconds
     try:
-        return await gateway.writer.deliver(message, seconds=seconds, is_passed_on=True)
+        return await gateway.writer.deliver(message, seconds=seconds)
     except Refusal as refusal:
         if refusal.status != 404:
             raise

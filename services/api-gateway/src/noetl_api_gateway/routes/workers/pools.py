@@ -16,6 +16,7 @@ from noetl_contract.http.workers.runtimes import (
     RuntimeRegisterRequest,
     RuntimeRegistration,
 )
+from noetl_contract.json import parse
 from noetl_contract.rpc.catalog import (
     RUNTIME_DEREGISTER,
     RUNTIME_HEARTBEAT,
@@ -68,7 +69,7 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
         over_edge=True,
     )
     with measured("runtime_register"):
-        answer = await gateway.services.forward(RUNTIME_REGISTER, registration)
+        answer = parse(await gateway.services.forward(RUNTIME_REGISTER, registration))
     runtime = body.runtime
     if isinstance(runtime, dict) and runtime.get("command_reports") is True:
         answer = {**answer, "command_reports": True}
@@ -90,7 +91,7 @@ async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Respons
     sent = await read_body(request, RuntimeBeatRequest)
     beat = RuntimeBeat(name=sent.name, kind=sent.kind, over_edge=True)
     with measured("runtime_heartbeat"):
-        answer = await gateway.services.forward(RUNTIME_HEARTBEAT, beat)
+        answer = parse(await gateway.services.forward(RUNTIME_HEARTBEAT, beat))
     if sent.commands:
         over = await _over(gateway.services, sent.commands)
         answer = {**answer, "over": [run.model_dump() for run in over]}

@@ -22,7 +22,6 @@ from noetl_contract.subjects import (
     page_subject,
     pages_of_client,
 )
-from pydantic import ValidationError
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 
@@ -62,7 +61,7 @@ class PageRequests:
             await self._refuse_too_many(request.client_id)
             ack = await self._bus.publish(
                 _subject_of(request),
-                request.model_dump_json().encode(),
+                request.to_json(),
                 message_id=f"q:{request.request_id}:{request.execution_id}",
             )
         await self._hint(request, PageHint(kind="request", request_id=request.request_id))
@@ -114,14 +113,14 @@ class PageRequests:
             with _refusing():
                 await self._bus.publish(
                     _subject_of(request, is_result=True),
-                    result.model_dump_json().encode(),
+                    result.to_json(),
                     message_id=f"r:{request.request_id}",
                 )
         hint = PageHint(kind="result", request_id=request.request_id)
         try:
             await self._bus.request(
                 page_hint_subject(request.client_id),
-                hint.model_dump_json().encode(),
+                hint.to_json(),
                 seconds=_HEARD_SECONDS,
             )
         except BusUnavailable:
@@ -136,7 +135,7 @@ class PageRequests:
     async def _hint(self, request: PageRequest, hint: PageHint) -> None:
         subject = page_hint_subject(request.client_id)
         with suppress(NoetlError):
-            await self._bus.send(subject, hint.model_dump_json().encode())
+            await self._bus.send(subject, hint.to_json())
 
     async def _first(self, pattern: str) -> Kept | None:
         with _refusing():
@@ -169,9 +168,9 @@ def _read(message: jetstream.StoredMessage) -> Kept | None:
     is_result = message.subject.endswith(".result")
     try:
         if is_result:
-            return PageResult.model_validate_json(message.data)
-        return PageRequest.model_validate_json(message.data)
-    except ValidationError:
+            return PageResult.from_json(message.data)
+        return PageRequest.from_json(message.data)
+    except ValueError:
         return None
 
 

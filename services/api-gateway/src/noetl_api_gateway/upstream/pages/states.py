@@ -15,7 +15,6 @@ from noetl_contract.events import EventType, status_of_terminal
 from noetl_contract.json import JsonObject
 from noetl_contract.pages import PageHint
 from noetl_contract.subjects import events_filter, page_hint_subject
-from pydantic import ValidationError
 
 _TOLD = frozenset(
     {
@@ -141,7 +140,7 @@ def change_of(body: bytes) -> StateChange | None:
 
 def _news_of(message: Incoming) -> RequestNews | None:
     try:
-        hint = PageHint.model_validate_json(message.data)
-    except ValidationError:
+        hint = PageHint.from_json(message.data)
+    except ValueError:
         return None
     return RequestNews(hint, message.reply or "")

@@ -21,7 +21,7 @@ from noetl_contract.ingress import (
     encode_message,
 )
 from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import RpcReply, decode_reply
 from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import rpc_subject
 
@@ -151,7 +151,7 @@ class BusChannel:
         if answer is None:
             _log.info("claim_unanswered", event_id=note.event_id)
             return None
-        reply = RpcReply.model_validate_json(answer)
+        reply = decode_reply(answer)
         return reply.status, reply.body
 
 

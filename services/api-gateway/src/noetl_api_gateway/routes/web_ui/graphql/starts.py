@@ -121,7 +121,7 @@ async def started(asking: Asking, start: Start, client_id: str | None) -> JsonOb
         raise
     if answer.execution_id != str(request.execution_id):
         # An existing server has started it, under an id of its own.
-        await pages.keep(request.model_copy(update={"execution_id": int(answer.execution_id)}))
+        await pages.keep(request.but(execution_id=int(answer.execution_id)))
         await pages.drop(number)
     return _shown(start, answer, request.request_id)
 
