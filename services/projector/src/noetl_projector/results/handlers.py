@@ -115,7 +115,8 @@ class ResultHandlers(Handlers):
 
     async def _read_body(self, stored: StoredBody) -> bytes:
         if stored.data is not None:
-            return stored.data.encode()
+            # PostgreSQL writes JSON with spaces.
+            return msgspec.json.format(stored.data.encode(), indent=-1)
         return await self._places.read(
             stored.store, stored.location or "", size=stored.bytes, digest=stored.sha256
         )

@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 
 import httpx
-import orjson
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
-from noetl_contract.json import Json
+from noetl_contract.json import Json, parse
 
 from noetl_worker import jsonb
 from noetl_worker.bounded_http import fetch
@@ -115,8 +114,8 @@ class Edge:
         """Like ``call``, with a body to encode; an answer without JSON is None."""
         status, data = await self.call(method, path, jsonb.encode(body), base=base)
         try:
-            return status, orjson.loads(data)
-        except orjson.JSONDecodeError:
+            return status, parse(data)
+        except ValueError:
             return status, None
 
 

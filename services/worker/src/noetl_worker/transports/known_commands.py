@@ -36,8 +36,10 @@ class KnownCommands:
             self._held.pop(event_id, None)
 
     def release(self, event_id: int) -> None:
-        """Forget a command that this process does not run."""
-        self._held.pop(event_id, None)
+        """Forget that a command was finished here: another worker has it.
+
+        One that is held stays so: this process has it once more.
+        """
         self._recent.discard(event_id)
         self._older.discard(event_id)
 

@@ -102,12 +102,11 @@ class Runs:
         for tool in self._parking:
             tool.stop(event_id, attempts=attempts)
         run = self._running.get(event_id)
-        if run is None:
+        if run is None or run.command.attempts < attempts:
             self._told[event_id] = max(attempts, self._told.pop(event_id, -1))
             if len(self._told) > _MOST_TOLD:
                 self._told.popitem(last=False)
-            return
-        if run.command.attempts <= attempts:
+        if run is not None and run.command.attempts <= attempts:
             self._stop(run)
 
     def end(self, execution_id: int) -> None:

@@ -170,7 +170,9 @@ class Messages:
                     continue
                 self._await_answer(message)
                 return
-        except asyncio.CancelledError:
+        except Permanent:
+            raise
+        except BaseException:  # or it would be neither stored nor sent again
             self.repeat(message)
             raise
 

@@ -151,8 +151,12 @@ class BusChannel:
         if answer is None:
             _log.info("claim_unanswered", event_id=note.event_id)
             return None
-        reply = decode_reply(answer)
-        return reply.status, reply.body
+        try:
+            reply = decode_reply(answer)
+            return reply.status, reply.body
+        except ValueError as error:
+            _log.error("claim_undecodable", event_id=note.event_id, error=str(error))
+            return None
 
 
 def _write_of(message: Message) -> Write:

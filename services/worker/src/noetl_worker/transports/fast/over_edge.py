@@ -14,7 +14,7 @@ from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.executions.events import EventAnswer
-from noetl_contract.json import Json
+from noetl_contract.json import Json, encode, parse
 from pydantic import ValidationError
 
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
@@ -116,8 +116,8 @@ class EdgeChannel:
         """
         _log.warning("reports_not_taken", event_id=message.command.event_id)
         is_late = False
-        for event in orjson.loads(message.body)["events"]:
-            body = orjson.dumps({"execution_id": message.command.execution_id, **event})
+        for event in parse(message.body)["events"]:
+            body = encode({"execution_id": message.command.execution_id, **event})
             try:
                 status, answer = await self._edge.call(
                     "POST", "/api/events", body, base=message.command.server_url or None

@@ -110,11 +110,12 @@ class FastTransport:
             while run is not None:
                 await self._run(run, next_until=next_until)
                 self._known.let_go(held, delivery)
-                run = run.following
-                if run is not None:
-                    held = run.command.event_id
+                following = run.following
+                run = None
+                if following is not None and self._may_begin(following):
+                    held = following.command.event_id
                     self._known.hold(held, delivery)
-                    run = await self._still_ours(run)
+                    run = await self._still_ours(following)
         finally:
             self._known.let_go(held, delivery)
 
@@ -131,18 +132,24 @@ class FastTransport:
             return Run(command, note, delivery=delivery)
         return await self._claim(note, delivery)
 
-    async def _still_ours(self, run: Run) -> Run | None:
-        """Claim a command that came with an answer if its end may have been missed since.
-
-        None where another worker has it, or may have it by now.
-        """
+    def _may_begin(self, run: Run) -> bool:
+        """Return whether a run that waited for the one before it is still this handler's."""
         if run.state is not RunState.FRESH:
-            return run
+            return True
         if not is_timely(run.note):
             # The relay publishes it now.
             metrics.FAST_PATH.labels("overdue").inc()
-            return None
-        return run if run.breaks == self._hearing.breaks else await self._claim(run.note, None)
+            return False
+        return run.command.event_id not in self._known
+
+    async def _still_ours(self, run: Run) -> Run | None:
+        """Claim a command that came with an answer if its end may have been missed since.
+
+        None where another worker has it.
+        """
+        if run.state is not RunState.FRESH or run.breaks == self._hearing.breaks:
+            return run
+        return await self._claim(run.note, None)
 
     async def _claim(self, note: CommandNotification, delivery: Delivery | None) -> Run | None:
         answer = await self._claims.ask(note, after_start=False)
@@ -233,8 +240,8 @@ class FastTransport:
         finally:
             if start is not None:
                 start.end()
-        if run.start is not None:
-            self._messages.forget(run.start)
+            if run.start is not None:
+                self._messages.forget(run.start)
         if outcome is not None:
             await self._report(run, outcome, next_until=next_until)
         else:

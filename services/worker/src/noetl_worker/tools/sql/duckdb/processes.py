@@ -105,7 +105,7 @@ class DuckProcess:
         while not await self._process.wait(seconds=_END_SECONDS):
             self.kill()
         if self._cleaning is not None:
-            await self._cleaning
+            await asyncio.shield(self._cleaning)
 
     async def ended_error(self) -> ToolError:
         """Return the error of a call under which it ended."""
