@@ -15,7 +15,7 @@ from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
 from noetl_orchestrator.leases.timers import take_due_timers
-from noetl_orchestrator.memory.replicas import run_database_watch, run_presence
+from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
@@ -126,10 +126,6 @@ def _spawn_intake(
     service.spawn("door", orchestrator.door.run(beat=service.beater("door")))
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
-    watch = run_database_watch(
-        orchestrator.replicas, orchestrator.database, beat=service.beater("database")
-    )
-    service.spawn("database", watch)
     service.spawn("pools", orchestrator.pools.run())
     durables = ingress_durables(settings.shard_index)
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))

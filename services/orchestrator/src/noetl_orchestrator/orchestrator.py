@@ -87,7 +87,7 @@ class Orchestrator:
         self._settings = settings
         self._limits = settings.limits()
         self._new_id = ids.next
-        self.database = database = Database(background_pool)
+        database = Database(background_pool)
         self.store = Store(turn_pool, database, settings)
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)

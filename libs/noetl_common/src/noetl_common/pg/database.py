@@ -54,7 +54,7 @@ class Statements:
     def __init__(self, borrow: Borrow, queries: Queries, proof: Proof) -> None:
         self._borrow = borrow
         self._queries = queries
-        self.proof = proof
+        self._proof = proof
 
     async def fetch(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -64,7 +64,7 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 rows = await connection.fetch(statement, *arguments, timeout=timeout_seconds)
-        self.proof.answered_at = monotonic()
+        self._proof.answered_at = monotonic()
         return rows
 
     async def fetchrow(
@@ -75,7 +75,7 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 row = await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
-        self.proof.answered_at = monotonic()
+        self._proof.answered_at = monotonic()
         return row
 
     async def fetchone(
@@ -102,7 +102,7 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 tag = await connection.execute(statement, *arguments, timeout=timeout_seconds)
-        self.proof.answered_at = monotonic()
+        self._proof.answered_at = monotonic()
         return tag
 
     async def fetch_text(self, statement: str, *arguments: object) -> list[Row]:
@@ -110,7 +110,7 @@ class Statements:
         with translate():
             async with self._borrow() as connection:
                 rows = await connection.fetch(statement, *arguments)
-        self.proof.answered_at = monotonic()
+        self._proof.answered_at = monotonic()
         return rows
 
     async def execute_text(self, statement: str) -> str:
@@ -118,7 +118,7 @@ class Statements:
         with translate():
             async with self._borrow() as connection:
                 tag = await connection.execute(statement)
-        self.proof.answered_at = monotonic()
+        self._proof.answered_at = monotonic()
         return tag
 
 
@@ -204,8 +204,8 @@ class Database(Statements):
         super().__init__(borrow or partial(lent, pool), queries or Queries({}), proof or Proof())
         self._pool = pool
 
-    async def is_reachable(self, *, proven_seconds: float = _PROVEN_SECONDS) -> bool:
-        """Readiness check; it asks only if no statement was answered in so many seconds.
+    async def is_reachable(self) -> bool:
+        """Readiness check; it asks only if no statement was answered lately.
 
         A server that ends closes the connections, which is noticed at once; a hanging server is
         noticed after ten seconds.
@@ -213,7 +213,7 @@ class Database(Statements):
         Raises:
             DatabaseUnavailable: no answer.
         """
-        is_proven = monotonic() - self.proof.answered_at < proven_seconds
+        is_proven = monotonic() - self._proof.answered_at < _PROVEN_SECONDS
         if not (is_proven and self._pool.get_size()):
             await self.execute_text("SELECT 1 /* probe */")
         return True
@@ -226,21 +226,21 @@ class Database(Statements):
             ValueError: two statements have the same name.
         """
         queries = Queries.load(package, *files)
-        return type(self)(self._pool, queries, borrow=self._borrow, proof=self.proof)
+        return type(self)(self._pool, queries, borrow=self._borrow, proof=self._proof)
 
     def on(self, session: Session) -> Session:
         """Return the connection of another store's session, with the statements of this one.
 
         So two stores write in one transaction.
         """
-        return Session(session._connection, self._queries, self.proof)  # noqa: SLF001 -- of the same module
+        return Session(session._connection, self._queries, self._proof)  # noqa: SLF001 -- of the same module
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
         """Borrow one connection, without a transaction."""
         with translate():
             async with self._borrow() as connection:
-                yield Session(connection, self._queries, self.proof)
+                yield Session(connection, self._queries, self._proof)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:

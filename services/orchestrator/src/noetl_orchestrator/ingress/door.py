@@ -116,13 +116,9 @@ class Door:
             await self._handler.take_here(taken)
 
     async def _follow_owners(self) -> None:
-        """Subscribe to the buckets that are owned now, and in a moment to these alone.
-
-        At once, while this process can decide nothing.
-        """
+        """Subscribe to the buckets that are owned now, and in a moment to these alone."""
         if self._has_news:
-            rest = 0.0 if self._handler.replicas.is_withdrawn else _LEAVE_SECONDS
-            self._has_news, self._leave_at = False, monotonic() + rest
+            self._has_news, self._leave_at = False, monotonic() + _LEAVE_SECONDS
         owned = self._handler.replicas.owned_buckets
         for bucket in owned - self._open.keys():
             subject = writes_of_bucket(self._shard, bucket)

@@ -121,9 +121,6 @@ class SpillReader:
         try:
             answer = await self._asked(delivery, execution_id, kind, owner)
             metrics.FORWARDED.labels("here" if answer is None else "answered").inc()
-            if answer is None and self._handler.replicas.is_withdrawn:
-                await delivery.nak(_NAK_SECONDS)
-                return
             if answer is None:
                 await self._handler.take_here([delivery])
                 return

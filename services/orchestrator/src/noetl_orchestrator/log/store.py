@@ -42,8 +42,7 @@ class Store:
     def __init__(self, turns: Pool, background: Database, settings: Settings) -> None:
         self._connections = TurnConnections(turns, keeps=settings.takes("turn-connections"))
         self._shortens = settings.takes("shorter-commits")
-        own = Database(turns, borrow=self._connections.borrow, proof=background.proof)
-        self._turns = own.with_statements(__package__)
+        self._turns = Database(turns, borrow=self._connections.borrow).with_statements(__package__)
         self._background = background.with_statements(__package__)
         self._commit_timeout_seconds = settings.commit_timeout_seconds
 

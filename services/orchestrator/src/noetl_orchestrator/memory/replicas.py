@@ -20,7 +20,6 @@ from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.pg.database import Database
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.sharding import BUCKETS, bucket_of
 from noetl_contract.subjects import replica_moves_subject, replica_subject
@@ -38,8 +37,6 @@ _TOGETHER_SECONDS = 0.5
 # Of a replica that hangs. A dead one is noticed earlier, by the broker's "no responders".
 _ABSENCE_SECONDS = 5.0
 _LATE_SECONDS = 1.5
-# Of the database, with which this process lets siblings own what it owns.
-_SILENCE_SECONDS = 1.5
 # After a change copies of before may be in memory anywhere.
 _UNSETTLED_SECONDS = 5.0
 _ALL_BUCKETS = frozenset(range(BUCKETS))
@@ -61,7 +58,6 @@ class Replicas:
     Attributes:
         name: of this process, new with each; names of older processes come first.
         changed: each is called when this process owns other buckets than before.
-        is_withdrawn: siblings own what this process would, as its database does not answer it.
     """
 
     def __init__(
@@ -83,7 +79,7 @@ class Replicas:
         self._look = look or LoadMeter().look
         self._fewest_active = fewest_active
         self._hot_looks = self._cold_looks = 0
-        self._has_left = self.is_withdrawn = False
+        self._has_left = False
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
         self._namers: set[str] = set()
@@ -213,27 +209,6 @@ class Replicas:
         self._has_left = True
         self._bus.send_nowait(self._subject, self._encoded(()))
 
-    @property
-    def needs_database(self) -> bool:
-        """Return whether siblings count on this process, or would if its database answered."""
-        return self.is_withdrawn or (bool(self._takers) and self.is_active)
-
-    async def withdraw(self) -> None:
-        """Let siblings own what this process owns, while its database does not answer it."""
-        if not self.is_withdrawn:
-            self.is_withdrawn = True
-            _log.warning("withdrawn", reason="the database does not answer")
-            self._settle()
-            await self.send(())
-
-    async def come_back(self) -> None:
-        """Own executions again."""
-        if self.is_withdrawn:
-            self.is_withdrawn = False
-            _log.info("came_back")
-            self._settle()
-            await self.send(())
-
     def lose(self, name: str) -> None:
         """Treat a sibling as gone, until it is heard again."""
         if self._heard.pop(name, None) is None:
@@ -253,11 +228,14 @@ class Replicas:
         return _TOGETHER_SECONDS if self._heard else _ALONE_SECONDS
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        leaves = self._has_left or self.is_withdrawn
         own = ReplicaMoves(
-            sender=self.name, moved=list(moved), leaves=leaves, names=True, buckets=True
+            sender=self.name,
+            moved=list(moved),
+            leaves=self._has_left,
+            names=True,
+            buckets=True,
         )
-        if moved or leaves:
+        if moved or self._has_left:
             return own.to_json()
         load = self._loads.get(self.name)
         return own.but(
@@ -325,8 +303,7 @@ class Replicas:
         return load is not None and load.has_spare
 
     def _names(self) -> list[str]:
-        ours = [] if self.is_withdrawn and self._takers else [self.name]
-        return sorted([*ours, *self._takers])
+        return sorted([self.name, *self._takers])
 
     def _settle(self) -> None:
         """Recompute the owners, and drop copies of executions that others own now."""
@@ -363,32 +340,6 @@ def _owners(names: Sequence[str]) -> list[str]:
         return hashlib.blake2b(f"{name}:{bucket}".encode(), digest_size=8).digest()
 
     return [max(names, key=lambda name: weight(name, bucket)) for bucket in range(BUCKETS)]
-
-
-async def run_database_watch(
-    replicas: Replicas, database: Database, *, beat: Callable[[], None] = lambda: None
-) -> None:
-    """Withdraw while the database answers siblings and not this process, until cancelled."""
-    probe: asyncio.Task[bool] | None = None
-    try:
-        while True:
-            beat()
-            if replicas.needs_database:
-                if probe is None:
-                    probe = asyncio.create_task(
-                        database.is_reachable(proven_seconds=_TOGETHER_SECONDS)
-                    )
-                # A statement on a dead connection can't be ended in less than its timeout.
-                done, _ = await asyncio.wait([probe], timeout=_SILENCE_SECONDS)
-                if done and probe.exception() is None:
-                    await replicas.come_back()
-                else:
-                    await replicas.withdraw()
-                probe = None if done else probe
-            await asyncio.sleep(_TOGETHER_SECONDS)
-    finally:
-        if probe is not None:
-            probe.cancel()
 
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:
