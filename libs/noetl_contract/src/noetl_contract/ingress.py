@@ -302,7 +302,8 @@ type WriteMessage = IngressMessage | ClaimMessage
 
 _MOST_LEVELS = 200
 _INGRESS: Decoder[IngressMessage] = Decoder(IngressMessage)
-_CLAIM: Decoder[ClaimMessage] = Decoder(ClaimMessage)
+# Workers of other makes may write ids as texts.
+_CLAIM: Decoder[ClaimMessage] = Decoder(ClaimMessage, strict=False)
 
 
 def decode_claim(data: bytes) -> ClaimMessage:

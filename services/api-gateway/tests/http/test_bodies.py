@@ -2,6 +2,7 @@
 
 import pytest
 from litestar import Request
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ReceiveMessage
 from noetl_api_gateway.http.bodies import AnyRequest, ClientGoneError, read_bytes
 
@@ -51,6 +52,14 @@ async def test_a_body_is_read_as_often_as_somebody_wants_it(
 
     assert [await read_bytes(request) for _ in range(3)] == [whole] * 3
     assert await request.body() == whole
+
+
+async def test_what_is_announced_as_too_large_is_refused_before_it_is_read() -> None:
+    request = _request()
+    request.scope["headers"] = [(b"content-length", b"5000000000")]
+
+    with pytest.raises(RequestEntityTooLarge):
+        await read_bytes(request)
 
 
 @pytest.mark.parametrize("before", [[], [_piece(b"{", more=True)]])

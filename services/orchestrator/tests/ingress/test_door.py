@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from noetl_common.bus.inbox import Incoming
-from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
+from noetl_contract.ingress import (
+    FORWARDED_HEADER,
+    REPLY_HEADER,
+    ClaimMessage,
+    encode_message,
+)
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import IngressKind, write_subject
 from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN, Door
@@ -80,15 +85,61 @@ async def test_w21_a_claim_is_told_that_the_window_is_full(shard: Shard) -> None
     """It can't be left to the stream."""
     replica = await shard.open_replica()
     door, intake = door_of(replica, window=1), replica.rooms.intake
-    intake.begun()
-    subject = write_subject(0, execution_id=7, kind="claim")
+    intake.begun(is_claim=True)
 
-    with shard.bus.inbox().expect() as waiter:
-        door._take(Incoming(subject, b"{}", {REPLY_HEADER: waiter.subject}))
-        answer = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
-    intake.finished()
+    answer = await claimed_at(shard, door, b"{}")
+    intake.finished(is_claim=True)
 
     assert (answer["status"], answer["body"]) == (503, None)
+
+
+async def test_w21_what_waits_in_the_stream_keeps_nobody_from_claims(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    command = await shard.command(await shard.start())
+    door, intake = door_of(replica, window=1), replica.rooms.intake
+    for _ in range(100):
+        intake.begun()
+    claim = ClaimMessage(
+        execution_id=command.execution_id, event_id=command.event_id, worker_id="w1"
+    )
+
+    answer = await claimed_at(shard, door, encode_message(claim))
+    for _ in range(100):
+        intake.finished()
+
+    assert (answer["status"], answer["body"]["event_id"]) == (200, command.event_id)
+    assert intake.claims == intake.under_way == 0
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (b"nonsense", 422),
+        (b'{"event_id":"x","worker_id":"w"}', 422),
+        (b'{"execution_id":"7","event_id":"9","worker_id":"w"}', 409),
+    ],
+    ids=["no JSON", "no id", "ids as texts"],
+)
+async def test_a_claim_that_can_t_be_read_is_answered_and_kept_by_nobody(
+    shard: Shard, claim: bytes, status: int
+) -> None:
+    replica = await shard.open_replica()
+
+    answer = await claimed_at(shard, door_of(replica, window=1), claim)
+
+    assert answer["status"] == status
+    assert replica.rooms.intake.claims == 0
+    assert await shard.dead_letters() == []
+
+
+async def claimed_at(shard: Shard, door: Door, claim: bytes) -> JsonObject:
+    """Give a door a claim and return its answer."""
+    subject = write_subject(0, execution_id=7, kind="claim")
+    with shard.bus.inbox().expect() as waiter:
+        door._take(Incoming(subject, claim, {REPLY_HEADER: waiter.subject}))
+        await door._hand_in()
+        answer: JsonObject = orjson.loads(await waiter.wait(PATIENCE_SECONDS))
+    return answer
 
 
 async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> None:

@@ -15,6 +15,7 @@ from noetl_orchestrator.memory.replicas import Replicas, _owners
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 
+from services.orchestrator.tests.ingress.test_owners import is_at_its_door
 from services.orchestrator.tests.shard import Replica, Shard, running_loops
 
 
@@ -121,6 +122,8 @@ async def test_w24_one_replica_decides_while_it_has_time_to_spare(
     monkeypatch.setattr(LoadMeter, "look", lambda _meter: Load(0.1, has_spare=True))
     first, second = [await shard.open_replica(with_siblings=True) for _ in range(2)]
     await eventually(lambda: first.rooms.replicas.are_there and not active(second))
+    # Until then the other one decides what it has asked the broker for before.
+    await eventually(lambda: is_at_its_door(first), what="the first listens to its buckets")
 
     ids = [await shard.start() for _ in range(10)]
 

@@ -109,6 +109,29 @@ async def test_integers_of_a_result_keep_their_digits(ask: Ask) -> None:
     assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
 
 
+def nested(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("data", [10**400, nested(300)], ids=["a huge integer", "deep nesting"])
+async def test_what_readers_could_not_read_is_refused(ask: Ask, data: object) -> None:
+    refused = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data=data))
+
+    assert refused.status == 422
+    assert str(refused.error).startswith("The result can't be stored: ")
+
+
+async def test_stored_json_is_compact(ask: Ask) -> None:
+    kept = (await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data={"n": [1, 2]}))).body
+
+    found = await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))
+
+    assert bytes(found.raw_body) == b'{"n":[1,2]}'
+
+
 async def test_a_result_may_be_null_but_not_absent(ask: Ask) -> None:
     null = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data=None))
     absent = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a"))

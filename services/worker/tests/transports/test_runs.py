@@ -71,6 +71,17 @@ async def test_a_run_that_was_over_before_it_began_does_not_begin() -> None:
     assert await runs.until_over(a_command(), asyncio.sleep(3600)) is None
 
 
+async def test_a_hint_for_the_next_attempt_is_kept_while_the_former_runs() -> None:
+    runs, gate = Runs(), asyncio.Event()
+    former = asyncio.create_task(runs.until_over(a_command(), gate.wait()))
+    await eventually(runs.named)
+
+    runs.stop(1, attempts=1)
+
+    assert await former is None
+    assert await runs.until_over(a_command(attempts=1), asyncio.sleep(3600)) is None
+
+
 async def test_a_cancellation_from_elsewhere_goes_on() -> None:
     runs = Runs()
     task = asyncio.create_task(runs.until_over(a_command(), asyncio.sleep(3600)))

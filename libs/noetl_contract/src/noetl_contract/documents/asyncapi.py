@@ -6,7 +6,7 @@ from functools import cache
 from pydantic import TypeAdapter
 
 from noetl_contract.channels import CHANNELS, Channel
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json, JsonObject, encode, parse
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
@@ -37,7 +37,7 @@ def asyncapi_document() -> JsonObject:
         _add_operation(operation, named, channels, operations, messages)
     for channel in CHANNELS:
         _add_channel(channel, named, channels, operations, messages)
-    return {
+    document: JsonObject = {
         "asyncapi": "3.0.0",
         "info": {
             "title": "NoETL control plane: messages",
@@ -50,6 +50,9 @@ def asyncapi_document() -> JsonObject:
         "operations": operations,
         "components": {"messages": messages, "schemas": definitions.get("$defs", {})},
     }
+    # Defaults of structs may be tuples.
+    plain: JsonObject = parse(encode(document))
+    return plain
 
 
 def _bodies() -> Iterator[tuple[str, TypeAdapter[Json]]]:

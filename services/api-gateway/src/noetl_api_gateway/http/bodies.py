@@ -70,6 +70,8 @@ async def read_bytes(request: AnyRequest) -> bytes:
     """
     receive = request.receive
     most = request.route_handler.resolve_request_max_body_size() or math.inf
+    if _announced(request) > most:
+        raise RequestEntityTooLarge
     pieces, size, is_last = [], 0, False
     while not is_last:
         event = await receive()
@@ -131,9 +133,19 @@ def without_nul(value: Json) -> Json:
 
 
 def _content_type(request: AnyRequest) -> str | None:
-    """Return the content type without the framework's map of all headers."""
+    return _header(request, b"content-type")
+
+
+def _announced(request: AnyRequest) -> int:
+    """Return the length that the client announces; 0 without one."""
+    length = _header(request, b"content-length") or ""
+    return int(length) if length.isdecimal() else 0
+
+
+def _header(request: AnyRequest, wanted: bytes) -> str | None:
+    """Return a header without the framework's map of all of them."""
     for name, value in request.scope["headers"]:
-        if name == b"content-type":
+        if name == wanted:
             return value.decode("latin-1")
     return None
 

@@ -19,9 +19,9 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.rpc import decode_reply
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import URGENT_KINDS
+from noetl_contract.subjects import UNSTORED_KINDS, URGENT_KINDS, WriteKind
 
-from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
+from noetl_api_gateway.http.refusals import Refusal, body_too_large, busy, unavailable
 from noetl_api_gateway.traces import with_trace
 from noetl_api_gateway.upstream.answers import read_bare
 from noetl_api_gateway.upstream.ingress_stream import Backlog
@@ -31,6 +31,8 @@ from noetl_api_gateway.upstream.services import body_of
 _SHORTEST_EXCHANGE_SECONDS = 0.1
 _PAUSE_AFTER_503_SECONDS = 1.0
 _URGENT_PLACES = 256
+_CLAIM_PLACES = 1024
+"""Claims don't wait behind writes that a database is away for, nor these behind claims."""
 _REPORTS = frozenset({"start", "outcome"})
 """Kinds that the orchestrator answers as the workers at the broker expect: with the body alone."""
 
@@ -66,6 +68,7 @@ class IngressWriter:
         self._max_waiting = max_waiting
         self._places = asyncio.Semaphore(max_waiting)
         self._urgent_places = asyncio.Semaphore(_URGENT_PLACES)
+        self._claim_places = asyncio.Semaphore(_CLAIM_PLACES)
         self._check_seconds = check_seconds
         self._backlog = backlog
         self._large = large
@@ -108,12 +111,14 @@ class IngressWriter:
         if wait.early:
             self.refuse_overload()
         kind = kind_of(message)
-        places = self._urgent_places if kind in URGENT_KINDS else self._places
+        is_large = self._large.is_needed(body)
+        if is_large and kind in UNSTORED_KINDS:
+            raise body_too_large()
+        places = self._places_of(kind)
         await _take_place(places, deadline, wait)
         try:
             headers = carried_headers()
-            is_stored = self._large.is_needed(body)
-            if is_stored:
+            if is_large:
                 body = await self._keep(body, execution_id, wait, deadline)
                 headers = {**headers, STORED_HEADER: "1"}
             with Write(
@@ -131,12 +136,17 @@ class IngressWriter:
                     wait,
                     deadline=deadline,
                     check_seconds=self._check_seconds,
-                    asks_first=not is_stored,
+                    asks_first=not is_large,
                 )
                 answer = await _answer_of(exchange)
         finally:
             places.release()
         return body_of(read_bare(answer) if kind in _REPORTS else decode_reply(answer))
+
+    def _places_of(self, kind: WriteKind) -> asyncio.Semaphore:
+        if kind in UNSTORED_KINDS:
+            return self._claim_places
+        return self._urgent_places if kind in URGENT_KINDS else self._places
 
     async def deliver(self, message: WriteMessage, *, seconds: float) -> bytes:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).

@@ -91,7 +91,11 @@ class Launcher:
             return None
         if not reply.is_good:
             return Settled(firing, State.FAILED, reason=reply.error or f"status {reply.status}")
-        execution_id = int(reply.body["execution_id"])
+        try:
+            execution_id = int(reply.body["execution_id"])
+        except (ValueError, TypeError, KeyError):
+            reason = "the answer names no execution"
+            return Settled(firing, State.FAILED, reason=reason)
         now = await self._clock()
         if firing.origin is Origin.CLOCK:
             LATENESS.observe(max(0.0, (now - firing.due_at).total_seconds()))

@@ -20,9 +20,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     IngressMessage,
     SignalMessage,
-    WriteMessage,
     deadline_of,
-    decode_claim,
     decode_message,
     kind_of,
     tag_of,
@@ -61,11 +59,10 @@ class WrongKind(Permanent):
     template = "subject {subject} is not that of a message {kind}"
 
 
-def decode(delivery: Delivery, data: bytes, settings: Settings) -> WriteMessage:
+def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
     """Decode a message, delivered or fetched, and check its subject.
 
-    The subject names shard, execution and kind; messages of the release before name no kind. A
-    claim is one by its subject alone.
+    The subject names shard, execution and kind; messages of the release before name no kind.
 
     The database refuses NUL characters. The edge replaces them; messages from elsewhere are
     treated the same here.
@@ -74,8 +71,6 @@ def decode(delivery: Delivery, data: bytes, settings: Settings) -> WriteMessage:
         Undecodable, WrongShard, WrongKind: no later try can succeed.
     """
     try:
-        if delivery.subject.rpartition(".")[2] == "claim":
-            return decode_claim(data)
         if b"\\u0000" in data:
             data = _NUL.sub(rb"\1\\ufffd", data)
         message = decode_message(data)

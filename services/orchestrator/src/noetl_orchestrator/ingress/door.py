@@ -25,6 +25,7 @@ from noetl_contract.subjects import (
     write_subject,
     writes_of_bucket,
 )
+from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.ingress.handlers import BUSY, IngressHandler, encode_envelope
@@ -65,8 +66,8 @@ class Door:
         handler: takes them, as it takes those of the stream.
         shard: of the replica.
         window: most that wait for their answers, those of the stream counted in; more are dropped,
-            and go to the stream, but claims, which are answered 503. Urgent ones have as much room
-            once more, and forwarded ones more.
+            and go to the stream. Urgent ones have as much room once more, and forwarded ones more.
+            Claims have a window of their own, and more of them are answered 503.
     """
 
     def __init__(self, bus: Bus, handler: IngressHandler, *, shard: int, window: int) -> None:
@@ -141,9 +142,19 @@ class Door:
 
     def _take_before(self, incoming: Incoming) -> None:
         """Take a claim as the release before asks, or one whose owner nobody hears."""
-        execution_id = place_of(decode_claim(incoming.data))
-        subject = write_subject(self._shard, execution_id=execution_id, kind="claim")
+        try:
+            claim = decode_claim(incoming.data)
+        except ValueError as error:
+            answer = Answer(status=422, error=f"the claim can't be read: {error}")
+            self._bus.send_nowait(incoming.reply, encode_envelope(answer))
+            return
+        subject = write_subject(self._shard, execution_id=place_of(claim), kind="claim")
         headers = {**incoming.headers, REPLY_HEADER: incoming.reply}
+        named = claim.execution_id
+        if named is not None and self._handler.is_for_another(named, subject):
+            passed_on = self._bus.send(subject, incoming.data, headers, reply=incoming.reply)
+            self._handler.spawn(passed_on)
+            return
         self._take(Incoming(subject, incoming.data, headers))
 
     def _take(self, incoming: Incoming) -> None:
@@ -151,9 +162,13 @@ class Door:
         room = self._window * (1 + (kind in URGENT_KINDS))
         is_forwarded = FORWARDED_HEADER in incoming.headers
         reply = incoming.headers.get(REPLY_HEADER, "")
+        under_way = self._handler.under_way
         if is_forwarded:
             room = self._window * _FORWARDED_ROOM
-        if self._handler.under_way + len(self._waiting) >= room:
+        elif kind in UNSTORED_KINDS:
+            # What waits in the stream must not keep workers from their commands.
+            under_way = self._handler.claims
+        if under_way + len(self._waiting) >= room:
             metrics.DROPPED.inc()
             if kind in UNSTORED_KINDS:
                 self._bus.send_nowait(reply, encode_envelope(BUSY))

@@ -18,11 +18,12 @@ from noetl_contract.ingress import (
     CommandOutcomeMessage,
     CommandStartMessage,
     IngressMessage,
+    decode_claim,
     encode_message,
 )
 from noetl_contract.json import encode
 from noetl_contract.rpc import RpcReply, encode_reply
-from noetl_contract.subjects import write_subject
+from noetl_contract.subjects import family, write_subject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
@@ -61,6 +62,7 @@ class IngressHandler:
 
     Attributes:
         settled: each is called when a message was answered, to request more.
+        claims: how many claims wait for their answers.
         idle: set while no message waits for its answer.
         replicas: say whether this process takes part.
         dispatcher: puts inputs into turns.
@@ -74,7 +76,7 @@ class IngressHandler:
         self.settled: list[Callable[[], None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
-        self._working = 0
+        self._working = self.claims = 0
         self.dispatcher = dispatcher
         self._store = store
         self._settings = settings
@@ -85,13 +87,17 @@ class IngressHandler:
 
     @property
     def under_way(self) -> int:
-        """How many messages wait for their answers."""
-        return self._working
+        """How many messages wait for their answers, claims apart."""
+        return self._working - self.claims
 
     async def take_here(self, deliveries: Sequence[Delivery]) -> None:
         """Submit messages to turns without waiting for their answers."""
         for delivery in deliveries:
-            self.begun()
+            is_claim = _is_claim(delivery)
+            self.begun(is_claim=is_claim)
+            if is_claim:
+                await self._take_claim(delivery)
+                continue
             if STORED_HEADER in delivery.headers:
                 # Other messages don't wait for it; the window of the consumer limits the number.
                 self.spawn(self._take_stored(delivery))
@@ -109,9 +115,6 @@ class IngressHandler:
             message = decode(delivery, data, self._settings)
         except (Undecodable, WrongShard, WrongKind) as error:
             await self._refuse(delivery, error)
-            return
-        if isinstance(message, ClaimMessage):
-            await self._take_claim(message, delivery)
             return
         message = with_root(message)
         caller = MessageCaller(self, delivery, _reply_encoder(message))
@@ -143,52 +146,61 @@ class IngressHandler:
         body = {"status": "lost" if is_start else "late", "reason": "fence"}
         await caller.answered(Answer(body=body))
 
-    async def _take_claim(self, claim: ClaimMessage, delivery: Delivery) -> None:
+    async def _take_claim(self, delivery: Delivery) -> None:
         patience = self._settings.claim_patience_seconds
-        encode_reply = partial(self._encode_granted, claim)
-        caller = ClaimCaller(self, delivery, encode_reply, patience_seconds=patience)
+        caller = ClaimCaller(self, delivery, self._encode_granted, patience_seconds=patience)
+        try:
+            claim = decode_claim(delivery.data)
+        except ValueError as error:
+            await caller.answered(Answer(status=422, error=f"the claim can't be read: {error}"))
+            return
         if not self._fences.admits_claim(claim.execution_id or 0, claim.event_id, claim.fence):
             metrics.UNPROVEN.labels("claim").inc()
             _log.warning("claim_unproven", event_id=claim.event_id, worker_id=claim.worker_id)
             await caller.answered(_UNPROVEN)
         elif claim.execution_id is None:
-            self.spawn(self._find_owner(claim, delivery, caller))
+            self.spawn(self._find_owner(claim, caller))
         elif (foreign := self._settings.refuse_foreign(claim.execution_id)) is not None:
             await caller.answered(Answer(foreign.status, error=foreign.error))
         else:
             caller.ask(claim, claim.execution_id)
 
-    async def _find_owner(
-        self, claim: ClaimMessage, delivery: Delivery, caller: "ClaimCaller"
-    ) -> None:
+    async def _find_owner(self, claim: ClaimMessage, caller: "ClaimCaller") -> None:
         """Decide a claim that doesn't name its execution, or send it to the owner, who answers."""
         event_id = claim.event_id
         try:
-            execution_id = await self._store.find_command_execution(event_id)
-        except NoetlError as error:
-            _log.warning("claim_not_decided", event_id=event_id, error=error.message)
+            await self._decide_or_pass_on(claim, caller)
+        except Exception as error:  # noqa: BLE001 -- or its place would never be free again
+            _log.warning("claim_not_decided", event_id=event_id, exc_info=error)
             await caller.answered(BUSY)
-            return
+
+    async def _decide_or_pass_on(self, claim: ClaimMessage, caller: "ClaimCaller") -> None:
+        event_id, shard = claim.event_id, self._settings.shard_index
+        execution_id = await self._store.find_command_execution(event_id)
         if execution_id is None:
             # Not 404: a worker would get the command again forever (F15).
             await caller.answered(FINISHED)
-        elif self.replicas.owner_of(execution_id) is None:
+            return
+        subject = write_subject(shard, execution_id=execution_id, kind="claim")
+        if not self.is_for_another(execution_id, subject):
             caller.ask(claim, execution_id)
-        else:
-            fence = self._fences.fence(execution_id, event_id, attempts=0)
-            body = encode_message(claim.but(execution_id=execution_id, fence=fence))
-            shard = self._settings.shard_index
-            subject = write_subject(shard, execution_id=execution_id, kind="claim")
-            await self.bus.send(subject, body, delivery.headers)
-            self.finished()
+            return
+        fence = self._fences.fence(execution_id, event_id, attempts=0)
+        body = encode_message(claim.but(execution_id=execution_id, fence=fence))
+        await caller.pass_on(subject, body)
 
-    def _encode_granted(self, claim: ClaimMessage, answer: Answer) -> bytes:
+    def is_for_another(self, execution_id: int, subject: str) -> bool:
+        """Return whether a sibling owns an execution, and may be asked on a subject."""
+        is_allowed = family(subject) not in self.bus.forbidden
+        return is_allowed and self.replicas.owner_of(execution_id) is not None
+
+    def _encode_granted(self, answer: Answer) -> bytes:
         """Encode the reply, with the fence of a granted run, which the worker shows from now on."""
         body = answer.body
         if isinstance(body, dict) and isinstance(fast := body.get("fast"), dict):
             part = {**fast, "shard": self._settings.shard_index}
-            attempts = fast["attempts"]
-            fence = self._fences.fence(body["execution_id"], claim.event_id, attempts=attempts)
+            attempts, event_id = fast["attempts"], body["event_id"]
+            fence = self._fences.fence(body["execution_id"], event_id, attempts=attempts)
             body = {**body, "fast": part if fence is None else {**part, "fence": fence}}
         return encode_envelope(replace(answer, body=body))
 
@@ -211,18 +223,24 @@ class IngressHandler:
         answer = Answer(status=422, error=error.message)
         await MessageCaller(self, delivery).refused(error.message, answer)
 
-    def begun(self) -> None:
+    def begun(self, *, is_claim: bool = False) -> None:
         """Note that a message waits for its answer."""
         self._working += 1
+        self.claims += is_claim
         self.idle.clear()
 
-    def finished(self) -> None:
+    def finished(self, *, is_claim: bool = False) -> None:
         """Note that a message was answered."""
         self._working -= 1
+        self.claims -= is_claim
         if not self._working:
             self.idle.set()
         for request_more in self.settled:
             request_more()
+
+
+def _is_claim(delivery: Delivery) -> bool:
+    return delivery.subject.rpartition(".")[2] == "claim"
 
 
 def encode_envelope(answer: Answer) -> bytes:
@@ -271,17 +289,20 @@ class MessageCaller(Caller):
         """Reply and acknowledge; if either is lost, the message comes again."""
         await self._reply(answer)
         self._delivery.ack_nowait()
-        self._handler.finished()
+        self._finish()
 
     async def refused(self, reason: str, answer: Answer) -> None:
         """Keep the message as a dead letter, and reply; one that can't be kept comes again."""
         if await self._delivery.dead_letter(reason):
             await self._reply(answer)
-        self._handler.finished()
+        self._finish()
 
     async def given_back(self, delay_seconds: float) -> None:
         """Return the message to the broker, for another delivery to any replica."""
         await self._delivery.nak(delay_seconds)
+        self._finish()
+
+    def _finish(self) -> None:
         self._handler.finished()
 
     async def _reply(self, answer: Answer) -> None:
@@ -311,12 +332,13 @@ class ClaimCaller(MessageCaller):
     ) -> None:
         super().__init__(handler, delivery, encode_reply)
         self._patience = patience_seconds
-        self._is_taken = self._is_over = False
+        self._is_taken = self._is_over = self._was_extended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, claim: ClaimMessage, execution_id: int, *, final: bool = False) -> None:
         """Have the claim decided; one that is held back is asked once more."""
-        self._claim, self._execution_id, self._is_taken = claim, execution_id, False
+        self._claim, self._execution_id = claim, execution_id
+        self._is_taken = self._was_extended = False
         message = Claimed(
             event_id=claim.event_id,
             worker_id=claim.worker_id,
@@ -358,6 +380,20 @@ class ClaimCaller(MessageCaller):
         del delay_seconds
         await self.answered(BUSY)
 
+    async def pass_on(self, subject: str, body: bytes) -> None:
+        """Send the claim to another owner, who answers; its sender hears if that one is gone."""
+        if self._end():
+            headers = self._delivery.headers
+            reply = headers.get(REPLY_HEADER, "")
+            try:
+                await self._handler.bus.send(subject, body, headers, reply=reply)
+            finally:
+                self._delivery.ack_nowait()
+                self._finish()
+
+    def _finish(self) -> None:
+        self._handler.finished(is_claim=True)
+
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -371,8 +407,8 @@ class ClaimCaller(MessageCaller):
         return did_wait
 
     def _give_up(self) -> None:
-        if self._is_taken:
-            self._is_taken = False
+        if self._is_taken and not self._was_extended:
+            self._was_extended = True
             self._after(self._patience, self._give_up)
         elif self._end():
             self._handler.spawn(super().answered(BUSY))

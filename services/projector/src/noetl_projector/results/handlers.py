@@ -31,6 +31,7 @@ from noetl_contract.rpc.projector import (
     ResultRef,
     StoreSizes,
 )
+from pydantic import TypeAdapter
 
 from noetl_projector.results.bodies.places import Places
 from noetl_projector.results.store import ResultStore, StoredBody
@@ -79,7 +80,10 @@ class ResultHandlers(Handlers):
         else:
             return Refusal(422, "the request has neither data nor a place to fetch it from")
         # Sorting and hashing 64 MiB takes a while: not in the event loop.
-        text, digest = await asyncio.to_thread(_canonical, data)
+        try:
+            text, digest = await asyncio.to_thread(_canonical, data)
+        except (ValueError, RecursionError) as error:
+            return Refusal(422, f"The result can't be stored: {error}")
         if len(text) > self._settings.result_max_bytes:
             limit = self._settings.result_max_bytes
             return Refusal(413, f"The result has {len(text)} bytes, the limit is {limit}")
@@ -178,9 +182,15 @@ class ResultListHandlers(Handlers):
         return StoreSizes(stores=await self._store.measure_results())
 
 
+_FREE: TypeAdapter[Json] = TypeAdapter(Json)
+
+
 def _canonical(data: Json) -> tuple[bytes, str]:
     try:
         text = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits
+    except TypeError:  # an integer beyond 64 bits, or deep nesting
         text = msgspec.json.encode(data, order="sorted")
+        # What readers refuse: integers beyond the range of a float, more levels than they take.
+        orjson.loads(text)
+        _FREE.validate_json(text)
     return text, hashlib.sha256(text).hexdigest()

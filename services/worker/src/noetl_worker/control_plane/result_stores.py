@@ -156,7 +156,10 @@ class RpcResultStore:
         if reply.status >= 300:
             reason = f"the result store answered {reply.status}: {reply.error}"
             raise NotStored(reason, may_pass=reply.status in _LATER)
-        return _stored(reply.body)
+        try:
+            return _stored(reply.body)
+        except ValueError as error:
+            raise NotStored(f"the result store's answer: {error}", may_pass=True) from error
 
 
 async def _patiently(put: Callable[[], Awaitable[StoredResult]]) -> StoredResult:

@@ -127,7 +127,7 @@ class HttpTransport:
                 reported = await self._run(command)
         finally:
             # A command without a report is delivered again, perhaps to this worker.
-            (self._known.finish if reported else self._known.release)(note.event_id)
+            (self._known.finish if reported else self._known.let_go)(note.event_id)
 
     async def _claim(self, note: CommandNotification, delivery: Delivery) -> Command | None:
         try:

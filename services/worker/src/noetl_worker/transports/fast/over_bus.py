@@ -153,10 +153,11 @@ class BusChannel:
             return None
         try:
             reply = decode_reply(answer)
-            return reply.status, reply.body
+            body = reply.body
         except ValueError as error:
             _log.error("claim_undecodable", event_id=note.event_id, error=str(error))
             return None
+        return reply.status, body
 
 
 def _write_of(message: Message) -> Write:
