@@ -65,7 +65,7 @@ def test_documents_are_registered_once_and_refusals_end_the_job(
 
 
 class _Clock:
-    """A clock that only pauses move on, each by more than the job has patience."""
+    """A clock that only pauses move on, each by more than the job's timeout."""
 
     def __init__(self) -> None:
         self.now = 0.0

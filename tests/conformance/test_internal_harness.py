@@ -1,4 +1,4 @@
-"""What the operators' validation scripts check."""
+"""Behaviour that the operators' validation scripts check."""
 
 import asyncio
 import json

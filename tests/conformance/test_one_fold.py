@@ -1,4 +1,4 @@
-"""What an event says of its execution, in every answer that tells of it."""
+"""Effect of an event on its execution, in every answer that shows it."""
 
 import json
 

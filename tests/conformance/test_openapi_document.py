@@ -1,4 +1,4 @@
-"""The OpenAPI document tells of every route all that somebody needs who wants to call it."""
+"""The OpenAPI document says of every route all that a caller needs."""
 
 import re
 from html.parser import HTMLParser

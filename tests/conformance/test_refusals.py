@@ -1,4 +1,4 @@
-"""What every route refuses in the same words: bodies that are none, ids, methods."""
+"""Refusals that every route words alike: bodies that are none, ids, methods."""
 
 import re
 from typing import Any

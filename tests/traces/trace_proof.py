@@ -207,7 +207,7 @@ class Proof:
         return heard
 
     def unsampled_traces_are_carried_and_not_recorded(self) -> None:
-        """What the caller doesn't sample is recorded nowhere, and its context goes on."""
+        """A trace that the caller doesn't sample is recorded nowhere, and its context goes on."""
         trace_id = "aaf92f3577b34da6a3ce929d0e0e4736"
         headers = {"traceparent": f"00-{trace_id}-{CALLER}-00"}
         execution_id = self.start("traces/child", headers=headers)

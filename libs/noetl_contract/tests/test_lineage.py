@@ -1,4 +1,4 @@
-"""What the start of a child takes over from its parent."""
+"""Values that the start of a child inherits from its parent."""
 
 import pytest
 from noetl_contract.failures.ended import AfterEnd

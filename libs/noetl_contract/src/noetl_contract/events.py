@@ -64,7 +64,7 @@ RELAYED_TYPES = TERMINAL_TYPES | {
     EventType.CALL_ERROR,
     EventType.COMMAND_FAILED,
 }
-"""What known readers of ``noetl.events.>`` look at."""
+"""Event types that known readers of ``noetl.events.>`` look at."""
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ class WireEvent(Struct):
 
 
 class Restart(Struct):
-    """What a start goes on from: the execution of the same shard that ended, and what is changed.
+    """Origin of a start: the ended execution of the same shard that it goes on from, and changes.
 
     Without ``from_step`` it is what failed; with ``iterations`` only these of that loop run again.
     """
@@ -104,7 +104,7 @@ class ExecuteMessage(Struct, tag_field="type", tag="execute"):
 
 
 class Lineage(Struct):
-    """What a parent hands on; None where its log has none.
+    """Values that a child inherits from its parent; None where the log of that has none.
 
     Attributes:
         trace: its W3C context.

@@ -48,7 +48,7 @@ def edge() -> Iterator[ScriptedEdge]:
 
 
 def make_note(edge: ScriptedEdge, *, event_id: int = 1, login: str = "") -> dict[str, Any]:
-    """What the original server publishes: no fast part."""
+    """Return a notification as the original server publishes it: no fast part."""
     return {
         "execution_id": 7,
         "event_id": event_id,

@@ -719,7 +719,7 @@ async def test_a_broker_restart_loses_nothing(
 async def test_a_wiped_store_gets_its_outcomes_again(
     own_nats: NatsServer, start_worker: StartWorker
 ) -> None:
-    """What was stored and not answered is gone with the store: it is sent again."""
+    """An outcome that was stored and not answered is gone with the store: it is sent again."""
     async with (
         control_plane(own_nats.url) as plane,
         start_worker(timing=REPEATING, url=own_nats.url) as worker,

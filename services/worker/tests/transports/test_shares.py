@@ -15,7 +15,7 @@ async def _notify(plane: ControlPlane, execution_id: int, event_ids: range) -> N
 
 
 def _begun(plane: ControlPlane, execution_id: int) -> int:
-    """Count the commands that were told of, by their start or by a quick outcome."""
+    """Count the commands that were reported, by their start or by a quick outcome."""
     told = [one for one in plane.messages if one["execution_id"] == execution_id]
     return len({one["hold"]["event_id"] for one in told})
 

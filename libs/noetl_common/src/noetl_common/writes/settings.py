@@ -8,7 +8,7 @@ from noetl_common.environment.pieces import SettingsPiece
 
 
 class WriteSettings(SettingsPiece):
-    """How writes are sent; every process that sends some is to be told the same."""
+    """Settings of how writes are sent, the same in every process that sends some."""
 
     ingress: Literal["direct", "stream"] = Field(
         default="direct",

@@ -110,7 +110,7 @@ class DocumentRequest(Model):
 
 
 class CheckDocument(DocumentRequest, OnBehalf):
-    """A document to be read for somebody, who is told of nothing out of its reach."""
+    """A document to be read for a principal; nothing out of its reach is in the answer."""
 
 
 class RegisterDocument(DocumentRequest, OnBehalf):
@@ -165,7 +165,7 @@ class ResolvedEntry(Model):
     version: int
     kind: str
     registrant: Principal | None = None
-    """Who registered a document that starts executions, where that is known."""
+    """Principal that registered a document that starts executions, where that is known."""
 
 
 class ContentRequest(Struct):
@@ -208,7 +208,7 @@ class ListenerSubscription(Model):
     catalog_id: int
     spec: JsonObject
     registrant: Principal | None = None
-    """Who registered it, where that is known."""
+    """Principal that registered it, where that is known."""
 
 
 LIST = Operation("catalog", "list", EntryPage, CatalogListAnswer)
@@ -259,7 +259,7 @@ class EdgeSeen(Model):
 
 
 class WorkerSeen(EdgeSeen):
-    """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP.
+    """The last sign of life of a worker; ``over_edge``: whether it came over HTTP.
 
     ``left_at`` is when a process of its name has last deregistered, also if another came since;
     the release before doesn't tell.
@@ -352,9 +352,9 @@ RUNTIME_LIVENESS = Operation("catalog", "runtime.liveness", Nothing, Liveness)
 RUNTIME_PURGE = Operation("catalog", "runtime.purge", RuntimePurgeRequest, PurgedRuntimes)
 """Remove worker pools that have been silent for long."""
 PAUSE_PUT = Operation("catalog", "pause.put", PausePut, Pause)
-"""Withhold the commands of a path or a pool, and tell the orchestrators."""
+"""Withhold the commands of a path or a pool, and notify the orchestrators."""
 PAUSE_LIFT = Operation("catalog", "pause.lift", PauseTarget, PauseLifted)
-"""Take back a pause, and tell the orchestrators."""
+"""Take back a pause, and notify the orchestrators."""
 PAUSE_LIST = Operation("catalog", "pause.list", Nothing, PauseList)
 """List the pauses of paths and pools."""
 MACHINE_LEASE = Operation("catalog", "machine.lease", MachineLeaseRequest, MachineLease)
@@ -420,12 +420,12 @@ AUTH_KEY_CREATE = Operation(
 AUTH_KEY_LIST = Operation("catalog", "auth.key_list", KeyListRequest, KeyList)
 """List API keys without their secrets, newest first."""
 AUTH_KEY_REVOKE = Operation("catalog", "auth.key_revoke", KeyName, KeyRevoked)
-"""Revoke an API key for good, and tell all edges."""
+"""Revoke an API key for good, and notify all edges."""
 AUTH_GRANT_PUT = Operation("catalog", "auth.grant_put", GrantPut, GrantBody)
-"""Keep a grant in place of the one for the same claim, and tell all edges."""
+"""Keep a grant in place of the one for the same claim, and notify all edges."""
 AUTH_GRANT_LIST = Operation("catalog", "auth.grant_list", GrantListRequest, GrantList)
 """List grants, by kind and rank."""
 AUTH_GRANT_DELETE = Operation("catalog", "auth.grant_delete", GrantName, GrantDeleted)
-"""Delete a grant, and tell all edges."""
+"""Delete a grant, and notify all edges."""
 ACCESS_AUDIT_LIST = Operation("catalog", "access_audit.list", AccessAuditQuery, AccessAudit)
 """List decisions of the edges about requests, newest first."""

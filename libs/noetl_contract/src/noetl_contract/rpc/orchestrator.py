@@ -148,7 +148,7 @@ _POSTED: TypeAdapter[EventAnswer | EventBatchAnswer] = TypeAdapter(EventAnswer |
 CHILD = Operation("orchestrator", "child", ChildRequest, ChildReserved)
 """Reserve the id of a child execution at the shard of its parent."""
 RUNS_OVER = Operation("orchestrator", "runs.over", RunsQuery, RunsOver)
-"""Tell a worker which of its runs are over."""
+"""Return those runs of a worker that are over."""
 DEMAND = Operation("orchestrator", "demand", DemandQuery, PoolDemands)
 """Count the commands of pools that wait and that run."""
 JOINS = Operation("orchestrator", "joins", JoinsQuery, OpenJoins)

@@ -112,7 +112,7 @@ class ExecutionExists(Struct):
     path: str | None = None
     parent_execution_id: int | None = None
     origin_execution_ids: list[int] = field(default_factory=list)
-    """What a restarted execution goes on from."""
+    """Executions that a restarted one goes on from."""
 
 
 class ExecutionOrigin(Model):
@@ -242,9 +242,9 @@ EXECUTIONS_EVENTS = Operation("projector", "executions.events", EventsPage, Even
 EXECUTIONS_CANCELLED = Operation(
     "projector", "executions.cancelled", ExecutionName, CancellationCheck
 )
-"""Tell whether an execution was cancelled; an unknown one was not."""
+"""Return whether an execution was cancelled; an unknown one was not."""
 EXECUTIONS_EXISTS = Operation("projector", "executions.exists", ExecutionName, ExecutionExists)
-"""Tell whether an execution was started (W5)."""
+"""Return whether an execution was started (W5)."""
 EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, ExecutionStates)
 """Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
@@ -260,7 +260,7 @@ EXECUTIONS_STUCK = Operation("projector", "executions.stuck", StuckRequest, Stuc
 COMMAND_GET = Operation("projector", "command.get", CommandName, CommandAnswer)
 """Return a command as it was issued, unmasked."""
 COMMAND_STANDING = Operation("projector", "command.standing", CommandName, CommandStanding)
-"""Tell whether a command is not over yet, for its capability; 404 for an unknown one."""
+"""Return whether a command is not over yet, for its capability; 404 for an unknown one."""
 EVENT_RESULT = Operation("projector", "event.result", EventName, EventResult)
 """Return the result of an event, secrets masked."""
 EVENTS_BATCH = Operation("projector", "events.batch", BatchName, BatchStatus)

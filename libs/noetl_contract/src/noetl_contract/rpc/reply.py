@@ -37,7 +37,7 @@ class RpcReply(Struct, omit_defaults=False):
 
     @property
     def is_good(self) -> bool:
-        """Whether what was asked for is done."""
+        """Whether the request succeeded: a status from 200 to 299."""
         return 200 <= self.status < 300
 
     @property

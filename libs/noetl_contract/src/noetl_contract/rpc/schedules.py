@@ -86,4 +86,4 @@ SCHEDULE_NEXT = Operation("catalog", "schedule.next", NextRequest, NextTimes)
 SCHEDULE_HISTORY = Operation("catalog", "schedule.history", HistoryRequest, FiringList)
 """List what became of a schedule's times, newest first."""
 SCHEDULE_BACKFILL = Operation("catalog", "schedule.backfill", Backfill, BackfillAnswer)
-"""Do the next step of a backfill: start what may be started, and tell how far it is."""
+"""Do the next step of a backfill: start what may be started, and return how far it is."""

@@ -43,7 +43,7 @@ class FailedExecutions(Struct):
 
 
 class Dismissal(FailureDismissRequest, OnBehalf):
-    """Whose failures are dismissed, and by whom."""
+    """Selection of failures to dismiss, and the actor that dismisses them."""
 
     actor: str | None = None
 

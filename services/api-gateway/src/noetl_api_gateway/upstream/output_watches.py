@@ -1,4 +1,4 @@
-"""Who watches the output of which executions here: subscribed to, and told to the workers.
+"""Watches of executions' output at this edge: subscribed to, and announced to the workers.
 
 Workers send lines only of executions that are watched, so this is asked for again and again, and
 forgotten by not asking any more.
@@ -44,7 +44,7 @@ class OutputWatches:
 
     @asynccontextmanager
     async def watch(self, execution_id: int, take: Take) -> AsyncIterator[None]:
-        """Hand over the batches of an execution during the block; ``take`` must be quick."""
+        """Pass the batches of an execution to ``take``, which must be quick, during the block."""
         watched = self._watched.setdefault(execution_id, _Watched())
         watched.takers.append(take)
         try:
@@ -68,7 +68,7 @@ class OutputWatches:
             self._changed.set()
 
     async def run(self) -> None:
-        """Tell workers what is watched, until cancelled."""
+        """Announce to workers what is watched, until cancelled."""
 
         async def ask() -> None:
             for number in self._watched:

@@ -176,7 +176,7 @@ def _digest(path: str) -> str:
 
 
 def _fingerprint(message: ExecuteMessage) -> str:
-    """Return what tells a start from others: all that decides what runs, but for the version."""
+    """Return a digest of all that decides what a start runs, but for the version."""
     asked = [
         message.path,
         message.payload,

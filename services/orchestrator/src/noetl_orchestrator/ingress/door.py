@@ -181,9 +181,9 @@ class Door:
         self._wake.set()
 
     def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:  # noqa: ARG002 -- as others have it
-        """Tell who has forwarded a message that it is to be delivered again.
+        """Answer the replica that has forwarded a message that it is to be delivered again.
 
-        Nothing else is told: the sender goes by the reply alone.
+        No other word is answered: the sender goes by the reply alone.
         """
         if word.startswith(b"-NAK") and FORWARDED_HEADER in delivery.headers:
             delay = orjson.loads(word[4:] or b"{}").get("delay", 0) / 1e9

@@ -7,7 +7,7 @@ from noetl_contract.json import Json
 
 _RARE = ("checks", "timers", "timers_done", "keys", "snapshots")
 SHORTER_FORMS = {"commit_handed": (*_RARE, "begins", "outbox"), "commit_steps": _RARE}
-"""What shorter forms of the statement leave out; none of them looks for posted ids either."""
+"""Parts that shorter forms of the statement lack; none of them looks for posted ids either."""
 _TUPLES = {"snapshots": 3, "outbox": 8, "events": 18}
 
 

@@ -28,7 +28,7 @@ class _Held:
 
 
 class TurnConnections:
-    """Lend connections of a pool and keep them for the next turn.
+    """Borrowed connections of a pool, kept for the next turn.
 
     Plans of prepared statements are dropped regularly: one made while the tables were small would
     otherwise be kept until the server analyses them.
@@ -48,7 +48,7 @@ class TurnConnections:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Connection]:
-        """Lend a connection; after an error it goes back to the pool, which checks it."""
+        """Yield a connection; after an error it goes back to the pool, which checks it."""
         held = self._kept() or await self._take()
         try:
             if self._monotonic() >= held.plans_until:

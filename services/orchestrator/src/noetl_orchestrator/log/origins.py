@@ -39,6 +39,6 @@ class Origins:
     async def read_runs(
         self, execution_id: int, *, after: int, up_to: int, limit: int
     ) -> list[EventRow]:
-        """Read a page of the rows that tell of runs and entries of steps."""
+        """Read a page of the rows about runs and entries of steps."""
         rows = await self._db.fetch("read_runs", execution_id, after, up_to, limit)
         return [EventRow(**row) for row in rows]

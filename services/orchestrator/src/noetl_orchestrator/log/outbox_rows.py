@@ -32,7 +32,7 @@ from noetl_orchestrator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told of a commit.
+    """Contents of the messages about a commit.
 
     Attributes:
         first, last: the positions that it wrote to the log of its execution.
@@ -118,7 +118,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What tells workers of a new command.
+    """Forms of the message that announces a new command to workers.
 
     Attributes:
         plain: the message without the command, which is stored.

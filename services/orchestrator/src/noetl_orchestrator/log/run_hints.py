@@ -17,7 +17,7 @@ _MOST_RUNS = 10_000
 
 
 class RunHints:
-    """Tell the workers of a pool which runs are over, so that they stop the tools."""
+    """Hints to the workers of a pool about runs that are over, so that they stop the tools."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -174,7 +174,7 @@ class Store:
         return {row["outbox_id"] for row in rows}
 
     async def find_handed(self, outcomes: Sequence[tuple[int, int]]) -> list[HeldCommand]:
-        """Find what was handed to workers with the answers to outcomes, and not told of since.
+        """Find commands that workers got with the answers to outcomes and have not reported since.
 
         Args:
             outcomes: execution and command that each was about.
@@ -185,7 +185,7 @@ class Store:
     async def find_handed_to(
         self, workers: Sequence[tuple[str, str | None, datetime]], *, recent_seconds: float
     ) -> list[HeldCommand]:
-        """Find what was lately handed to processes that are gone, and not told of since.
+        """Find commands dispatched lately to processes that are gone, and not reported since.
 
         Args:
             workers: names, with the process that has each now, None when it has left, and since

@@ -74,7 +74,7 @@ class Origin:
 
     @property
     def lineage(self) -> Lineage:
-        """What the start takes over."""
+        """Values that the start inherits."""
         return Lineage(
             trace=self.trace,
             owner=self.owner,

@@ -11,7 +11,7 @@ _MOST_UNTOLD = 10_000
 
 
 class CommitNews:
-    """Tell readers of the log of commits that have no outbox row.
+    """Announcements to readers of the log of commits that have no outbox row.
 
     A step may be several commits in quick succession, and who reads the log for one of them reads
     it for all. So an execution's are gathered for a moment and told of in one message; a commit
@@ -39,7 +39,7 @@ class CommitNews:
         self._tell_later()
 
     def leave(self, execution_id: int) -> None:
-        """Forget what a commit with a row tells of."""
+        """Forget the commits that the row of a later one announces."""
         self._untold.pop(execution_id, None)
 
     def _tell_later(self) -> None:
@@ -65,7 +65,7 @@ class CommitNews:
             self._bus.send_nowait(subject, told.to_json())
 
     def close(self) -> None:
-        """Tell of what is left."""
+        """Announce what is left."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None

@@ -26,7 +26,7 @@ class _Row:
 
 
 class Confirmations:
-    """Tell the relay of a row once the broker has stored all messages that count.
+    """Confirmations of rows to the relay, each once the broker has stored all messages that count.
 
     With the last acknowledgement alone a message would be lost that came while its stream had no
     leader. Nobody waits: what is not complete after five seconds is left to the relay's sweep.
@@ -41,7 +41,7 @@ class Confirmations:
         self._rows: dict[str, _Row] = {}
 
     def expect(self, count: int, *, told: str) -> str:
-        """Return the reply subject of so many messages; the relay is told on ``told`` then."""
+        """Return the reply subject of so many messages; the relay is notified on ``told`` then."""
         self._leave_late()
         reply = self._bus.answers.fresh_subject()
         self._rows[reply] = _Row(told, count, monotonic())

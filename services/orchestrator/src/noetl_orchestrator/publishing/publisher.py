@@ -1,4 +1,4 @@
-"""Who commits publishes what the commit holds; the relay sweeps what was not confirmed (O2)."""
+"""Publishing of a commit's rows by its process; the relay sweeps what was not confirmed (O2)."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence

@@ -344,7 +344,7 @@ class TurnAttempt:
                 self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
     async def _publish(self, kept: Sequence[EncodedUnit]) -> None:
-        """Publish what was committed, and tell siblings of it."""
+        """Publish what was committed, and notify the other replicas of it."""
         await self._parts.publisher.publish(row for encoded in kept for row in encoded.outbox)
         units = [encoded.unit for encoded in kept]
         await self._parts.replicas.tell(
@@ -352,7 +352,7 @@ class TurnAttempt:
         )
 
     async def _stop_runs(self, units: Iterable[UnitOfWork]) -> None:
-        """Tell workers which of their runs are over, and which executions nothing is begun of."""
+        """Notify workers which of their runs are over, and of which executions nothing is begun."""
         for unit in units:
             if unit.rows.over or unit.cut_off:
                 await self._parts.run_hints.send(

@@ -317,7 +317,7 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
 
 
 def _add_chain(move: JsonObject, unit: UnitOfWork) -> None:
-    """Let the state row tell the digest of the log with the new events."""
+    """Add the digest of the log with the new events to the state row."""
     unit.entry.extend_chain(unit.rows.events)
     chain = unit.entry.chain
     if chain is not None:

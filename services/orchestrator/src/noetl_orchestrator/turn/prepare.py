@@ -208,7 +208,7 @@ class Preparation:
 
 
 def _keep_plugins(group: Group, entry: CachedExecution, pins: _Pins) -> bool:
-    """Write the versions that count into a start that names plug-ins; False if nobody told."""
+    """Write the versions that count into a start that names plug-ins; False if they are unknown."""
     start = group.inputs[0]
     message = start.message
     if not isinstance(message, ExecuteMessage) or message.plugins is not None:

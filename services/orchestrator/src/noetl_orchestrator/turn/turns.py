@@ -152,7 +152,7 @@ class Turns:
         return found
 
     async def _is_too_late(self, turn_input: TurnInput, now: datetime) -> bool:
-        """Drop a start past its deadline: its sender was told that nothing was started.
+        """Drop a start past its deadline: its sender knows from an answer that nothing was started.
 
         A start that may have been committed is looked up first, for its answer is still true.
         """

@@ -16,7 +16,7 @@ _LOOK_SECONDS = 60.0
 
 
 class Hearing:
-    """Tells whether an end of an execution could have been missed.
+    """Watch over lost connections: whether an end of an execution could have been missed.
 
     Hints are lost while there is no connection. Of a notification that was stored after the
     present connection was made, this process has heard the end, if there was one; any other is in

@@ -94,7 +94,7 @@ class SlotShares:
 
 
 class _Slot:
-    """The slot of a delivery, while it is not lent."""
+    """The slot of a delivery, while it is not released."""
 
     def __init__(self, shares: SlotShares, execution: str) -> None:
         self._shares = shares

@@ -1,4 +1,4 @@
-"""What every transport is, and what it tells the control plane of the worker."""
+"""Protocols of a transport, and of its reports about the worker to the control plane."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from noetl_common.bus.delivery import Delivery
 
 
 class Control(Protocol):
-    """Tells the control plane of the worker."""
+    """Reports about the worker to the control plane."""
 
     async def register(self) -> bool:
         """Register the worker as this process; whether that worked."""

@@ -48,7 +48,7 @@ class RpcRefused(NoetlError):
 
     @property
     def detail(self) -> Json:
-        """What the service told beside the text."""
+        """JSON that the service answered beside the text."""
         return self.told
 
 

@@ -23,7 +23,7 @@ def headers_of(seconds: float) -> dict[str, str]:
 
 
 def is_late(headers: Mapping[str, str] | None, *, waited_seconds: float) -> bool:
-    """Tell whether the wait for the answer is over, after a time in the server's queue."""
+    """Return whether the wait for the answer is over, after a time in the server's queue."""
     if not headers:
         return False
     timeout = headers.get(_PATIENCE, "")

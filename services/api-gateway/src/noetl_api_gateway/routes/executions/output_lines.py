@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from noetl_contract.http.workers.output import OutputBatch, OutputLine, StepOutput
 
 MOST_WAITING_BYTES = 1 << 20
-"""What waits for a slow reader; what comes then is left out."""
+"""Most bytes that wait for a slow reader; further output is left out."""
 _MOST_RUNS = 4096
 _LINE_BYTES = 64
 _PATIENCE = 5

@@ -1,4 +1,4 @@
-"""Who an execution belongs to, and whether he may start it."""
+"""Owner of an execution, and whether the owner may start it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _START = Right.EXECUTIONS_START
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Whose rights the start has that a message of a subscription asks for.
+    """Principals whose rights a start has that a message of a subscription asks for.
 
     Attributes:
         registrant: who registered the subscription; None where that is not known.

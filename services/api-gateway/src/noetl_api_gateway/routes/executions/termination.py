@@ -1,4 +1,4 @@
-"""What is done to an execution from outside: cancel, finalize, cleanup, pause, resume."""
+"""Requests that change an execution from outside: cancel, finalize, cleanup, pause, resume."""
 
 import asyncio
 

@@ -1,1 +1,1 @@
-"""What open web pages hear: changes of executions, and the results that they wait for."""
+"""Messages to open web pages: changes of executions, and the results that they wait for."""

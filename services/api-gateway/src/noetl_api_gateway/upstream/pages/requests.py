@@ -128,7 +128,7 @@ class PageRequests:
         return True
 
     async def tell(self, request: PageRequest, progress: JsonObject) -> None:
-        """Tell an open page how far its execution is; nobody hears it later."""
+        """Send an open page how far its execution is; nobody hears it later."""
         hint = PageHint(kind="progress", request_id=request.request_id, progress=progress)
         await self._hint(request, hint)
 

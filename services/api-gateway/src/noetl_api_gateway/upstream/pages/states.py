@@ -30,7 +30,7 @@ _MOST_WAITING = 1000
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What happened to an execution; the fields that pages read."""
+    """Change of an execution: the fields that pages read."""
 
     execution_id: int
     shown: JsonObject
@@ -39,7 +39,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class RequestNews:
-    """What a page hears of its own requests; ``reply`` is told when the page has been sent it."""
+    """Hint to a page about its own request; ``reply`` gets a message when the page was sent it."""
 
     hint: PageHint
     reply: str = ""
@@ -119,7 +119,7 @@ class StateFeed:
 
 
 def change_of(body: bytes) -> StateChange | None:
-    """Return the change that a message tells of; None for others and for what is not legible."""
+    """Return the change that a message reports; None for others and for what is not legible."""
     try:
         event: JsonObject = orjson.loads(body)
         kind, number = event["event_type"], int(event["execution_id"])

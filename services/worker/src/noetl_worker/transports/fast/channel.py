@@ -1,4 +1,4 @@
-"""What differs between the ways to the control plane, over the broker and over HTTP."""
+"""Protocol of the ways to the control plane: over the broker and over HTTP."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -28,7 +28,7 @@ class Channel(Protocol):
         """Hear no more answers to a message."""
 
     async def send(self, message: Message, message_id: str, *, seconds: float) -> bool:
-        """Send once, until it is stored; tell whether it is the first with its id.
+        """Send once, until it is stored; return whether it is the first with its id.
 
         Raises:
             Permanent: it will never be taken.

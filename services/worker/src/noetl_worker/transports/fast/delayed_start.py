@@ -1,4 +1,4 @@
-"""The start of a run, told only once its tool has been at work for a moment."""
+"""The start of a run, reported only once its tool has been at work for a moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -54,7 +54,7 @@ class EdgeChannel:
         self.is_open = False
 
     def on_answer(self, answer: Json) -> None:
-        """Open or close it: a registration's or heartbeat's answer tells what its edge takes."""
+        """Open or close it: a registration's or heartbeat's answer says what its edge takes."""
         self.is_open = isinstance(answer, Mapping) and answer.get("command_reports") is True
 
     def open(self, message: Message, hear: Hear) -> str:  # noqa: ARG002 -- as others have it

@@ -185,7 +185,7 @@ class FastTransport:
                 self._lose(run)
 
     async def _start_meanwhile(self, run: Run) -> None:
-        """Tell of a run whose tool is at work for a while; stop it if it is another worker's."""
+        """Report a run whose tool is at work for a while; stop it if it is another worker's."""
         run.become(RunState.STARTED)
         match await self._messages.publish_start(self._start_of(run)):
             case "stored":
@@ -320,7 +320,7 @@ class FastTransport:
     def _takes_next(
         self, run: Run, message: Message, note: bytes | None, slots: Permits | None
     ) -> bool:
-        """Take the command that came with an answer; tell whether the outcome is done with.
+        """Take the command that came with an answer; return whether the outcome is done with.
 
         What can't be run here any more makes the outcome go out again: its answer lets others have
         the command. So it is kept until there is a slot for it.

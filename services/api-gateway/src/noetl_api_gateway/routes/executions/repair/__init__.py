@@ -1,1 +1,1 @@
-"""What people do about executions that failed or stand still: rerun, restart, ask why."""
+"""Repair of executions that failed or stand still: rerun, restart, ask why."""

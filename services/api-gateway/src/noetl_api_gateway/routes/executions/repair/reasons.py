@@ -1,4 +1,4 @@
-"""What an execution waits for, in words: from its open rows and the workers that are registered."""
+"""Reasons why an execution waits, in words: from its open rows and the registered workers."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -208,7 +208,7 @@ def _reason(
 
 
 def _of_waits(work: OpenWork) -> Iterator[Reason]:
-    """Timers that end a wait or let the execution go on; those of commands are told with them."""
+    """Yield timers that end a wait or let the execution go on; a command's are reported with it."""
     now = _moment(work.now)
     for timer in work.timers:
         if _is_of_command(timer) or timer.kind == PAUSE_TIMER:

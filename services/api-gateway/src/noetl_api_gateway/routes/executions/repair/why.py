@@ -68,7 +68,7 @@ async def answer_of(services: Services, number: int) -> WhyAnswer:
 
 
 async def _joins(services: Services, execution_id: int) -> list[OpenJoin]:
-    """Ask for the joins that wait; without an answer (the release before has none) tell none."""
+    """Ask for the joins that wait; without an answer (the release before has none) return none."""
     query = JoinsQuery(execution_id=execution_id)
     try:
         found = await services.ask(

@@ -25,7 +25,7 @@ def of_own_pause(timers: Iterable[OpenTimer]) -> Iterator[Reason]:
 
 
 def pause_of(command: OpenCommand, path: str, pauses: Iterable[Pause]) -> Pause | None:
-    """Return the pause that withholds a command; None for one that was handed out."""
+    """Return the pause that withholds a command; None for one that is not pending."""
     if command.status != "PENDING":
         return None
     return next((one for one in pauses if one.withholds(path=path, pool=command.pool)), None)
