@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import wording
-from findings import ROOT
 
 type Plant = Callable[[str, str], None]
 
@@ -103,15 +102,9 @@ def test_words_of_the_project_alone_are_found_in_first_lines(
     assert proposal in found
 
 
-def test_all_folders_are_read_but_those_that_are_exempt(plant: Plant, tmp_path: Path) -> None:
-    for folder in (*wording.EXEMPT, "services/worker/tests", "docs_of_others"):
+def test_all_folders_are_read(plant: Plant, tmp_path: Path) -> None:
+    folders = {"docs", "libs/noetl_common", "services/worker/tests", "tests/chart"}
+    for folder in folders:
         plant(f"{folder}/module.py", '"""What is told."""\n')
 
-    assert {found.partition("/module.py")[0] for found in wording.find(tmp_path)} == {
-        "docs_of_others",
-        "services/worker/tests",
-    }
-
-
-def test_exempt_folders_exist() -> None:
-    assert [folder for folder in wording.EXEMPT if not (ROOT / folder).is_dir()] == []
+    assert {found.partition("/module.py")[0] for found in wording.find(tmp_path)} == folders
