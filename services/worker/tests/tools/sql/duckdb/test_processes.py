@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from noetl_worker.hosting.host.box import landlock_version
 from noetl_worker.hosting.process import HostedProcess
 from noetl_worker.settings import Settings
@@ -123,6 +125,34 @@ async def test_what_takes_no_interrupt_is_killed(
     again = (worker.rows("SELECT 3 AS a", db_path=path) for _ in range(5))
     assert await asyncio.gather(*again) == [[{"a": 3}]] * 5
     assert pid not in processes()
+
+
+async def test_a_call_that_is_cancelled_takes_no_other_with_it(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begun_to, may_end = str(tmp_path / "x.duckdb"), threading.Event(), threading.Event()
+
+    def remove(*_given: object) -> None:
+        begun_to.set()
+        may_end.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    query, pid = await begun(worker, db_path=path)
+    os.kill(pid, signal.SIGSTOP)
+    query.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await query
+    first, second = (
+        asyncio.ensure_future(worker.rows("SELECT 3 AS a", db_path=path)) for _ in range(2)
+    )
+    # Both wait for the process whose directory is being removed.
+    await eventually(begun_to.is_set, what="its end is noticed")
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    may_end.set()
+
+    assert await second == [{"a": 3}]
 
 
 async def test_a_process_serves_the_next_call_too(worker: Worker, tmp_path: Path) -> None:
