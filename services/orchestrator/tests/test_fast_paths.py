@@ -7,6 +7,7 @@ from noetl_common.environment.fast_paths import FastPath
 from noetl_contract.ingress import NEXT_HEADER
 from noetl_contract.json import Json
 from noetl_orchestrator.settings import Settings
+from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 from pydantic import ValidationError
 
@@ -59,11 +60,13 @@ async def test_without_next_commands_each_goes_to_the_queue(shard: Shard) -> Non
 
 
 async def test_without_published_rows_all_is_left_to_the_sweep(shard: Shard) -> None:
-    await shard.open_replica(fast_paths_off=["published-rows"])
+    replica = await shard.open_replica(fast_paths_off=["published-rows"])
 
     command = await shard.command(await shard.start())
 
     assert await row_of(shard, command) == "PENDING"
+    for bus in (replica.bus, shard.bus):  # what was published has come by then
+        await flush(bus)
     assert shard.notifications() == []
 
 

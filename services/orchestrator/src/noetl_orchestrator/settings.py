@@ -49,7 +49,9 @@ class Settings(
         default=2, ge=1, description="Turns of disjoint executions that may run side by side."
     )
     ingress_window: int = Field(
-        default=1024, ge=1, description="Ingress messages held at once by this process."
+        default=1024,
+        ge=1,
+        description="Ingress messages held at once by this process, and as many claims.",
     )
     replicas_active_min: int = Field(
         default=1,
