@@ -18,9 +18,12 @@ OF_THE_RELEASE_BEFORE = (
 )
 
 
+@pytest.mark.parametrize("cuts_body", [True, False])
 @pytest.mark.parametrize(("data", "status", "body"), OF_THE_RELEASE_BEFORE)
-def test_both_releases_write_the_same_bytes(data: bytes, status: int, body: object) -> None:
-    reply = decode_reply(data)
+def test_both_releases_write_the_same_bytes(
+    data: bytes, status: int, body: object, *, cuts_body: bool
+) -> None:
+    reply = decode_reply(data, cuts_body=cuts_body)
 
     assert (reply.status, reply.body, reply.is_good) == (status, body, status < 300)
     assert encode_reply(reply) == data

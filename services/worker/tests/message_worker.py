@@ -14,8 +14,7 @@ from noetl_common.settings import NatsSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import WATCH_HINT, control_subject
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
-from noetl_worker.control_plane.edge import Edge
-from noetl_worker.control_plane.kept_calls import open_calls
+from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import RpcResultStore
 from noetl_worker.interpreters.pool import InterpreterPool
@@ -133,15 +132,14 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         is_direct: bool = True,
         **pending_outcomes: int,
     ) -> AsyncIterator[Worker]:
-        settings = Settings(worker_id=name)
+        settings = Settings(worker_id=name, server_url="http://127.0.0.1:9")
         ids = count(next(WORKERS) * 10**9)
         gate, other, runs, hearing = Gate(), OtherTransport(), Runs(), Hearing()
         async with (
             httpx.AsyncClient() as http,
-            open_calls() as calls,
+            open_edge(settings) as edge,
             connect(NatsSettings(nats_url=url), name=name) as bus,
         ):
-            edge = Edge(http, calls, default_url="http://127.0.0.1:9")
             tools = load_tools(
                 ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
             )

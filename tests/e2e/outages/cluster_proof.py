@@ -44,6 +44,7 @@ workflow:
 _SETTLE_SECONDS = 120
 _AROUND_SECONDS = 12.0
 _WARM = 40
+_SHOWN = 120
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Load:
             self.refused[type(error).__name__] += 1
             return
         if answer.status_code != 200:
-            self.refused[str(answer.status_code)] += 1
+            self.refused[f"{answer.status_code} {answer.text[:_SHOWN]}"] += 1
             return
         now = time.monotonic()
         self.accepted[number] = int(answer.json()["execution_id"])

@@ -12,7 +12,7 @@ _TOKEN = "the token of the internal routes"
 
 async def _both_calls(edge: Edge, base: str) -> None:
     await edge.call("POST", "/api/events", b"{}", base=base)
-    await edge.read("GET", "/api/credentials/pg", base=base, most=1000, seconds=10)
+    await edge.call("GET", "/api/credentials/pg", None, base=base, most=1000, seconds=10)
 
 
 def _logins(server: WebServer) -> set[str | None]:

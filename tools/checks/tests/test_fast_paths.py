@@ -44,7 +44,7 @@ def test_the_rows_of_this_checkout_name_what_is_there() -> None:
     [
         _row(),
         _row(figure="a third less: `7bb4a052`"),
-        _row(figure="Not measured; a hop less.", switch="no switch yet", slow="no test yet"),
+        _row(figure="Not measured; a hop less."),
     ],
 )
 def test_a_whole_row_is_one(row: str, checkout: Plant, tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_a_whole_row_is_one(row: str, checkout: Plant, tmp_path: Path) -> None:
         (_row(where="the relay"), "`short-way` names no module"),
         (_row(where="`noetl_outbox.rely`"), "`short-way` names `noetl_outbox.rely`, which is not"),
         (_row(figure="much"), "the figure of `short-way` has no source, nor is it `not measured`"),
-        (_row(switch="by hand"), "`short-way` names no setting `NAME=value`, nor `no switch yet`"),
+        (_row(switch="by hand"), "`short-way` names no setting `NAME=value`"),
         (_row(switch="`NOETL_LONG=0`"), "`short-way` is switched off by `NOETL_LONG`, which is no"),
-        (_row(slow=""), "of `short-way` the cell `slow way held by` names no test, nor `no test"),
+        (_row(slow=""), "of `short-way` the cell `slow way held by` names no test"),
         (_row(fast="`a/test_relay.py::test_slow`"), "there is no test `test_slow`"),
         (_row(slow="`outbox/test_rely.py`"), "there is no file `test_rely.py`"),
     ],

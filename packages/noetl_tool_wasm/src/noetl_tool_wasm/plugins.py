@@ -91,8 +91,13 @@ class Plugins:
         named = f"{pin.path}@{pin.version}"
         path = f"/api/executions/{execution_id}/plugins/{pin.catalog_id}/{pin.digest}"
         try:
-            status, answer = await self._edge.read(
-                "GET", path, base=server_url, most=2 * self._most + _BESIDE, seconds=_SECONDS
+            status, answer = await self._edge.call(
+                "GET",
+                path,
+                None,
+                base=server_url or None,
+                most=2 * self._most + _BESIDE,
+                seconds=_SECONDS,
             )
         except EdgeUnreachable as error:
             raise _Later(str(error)) from error

@@ -188,13 +188,13 @@ class Services:
         self, method: str, path: str, seconds: float, body: bytes | None = None
     ) -> tuple[int, bytes]:
         try:
-            status, data = await self._edge.read(
+            status, data = await self._edge.call(
                 method,
                 path,
-                base=self._server_url,
+                body,
+                base=self._server_url or None,
                 most=2 * _LARGEST_VALUE,
                 seconds=min(max(seconds, 0.001), _EDGE_SECONDS),
-                body=body,
             )
         except (EdgeUnreachable, AnswerTooLarge) as error:
             raise Forbidden(f"its values can't be reached: {error}") from error

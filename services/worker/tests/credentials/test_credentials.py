@@ -11,8 +11,7 @@ from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_template import literal, render_worker
 from noetl_worker import jsonb
 from noetl_worker.commands import Command
-from noetl_worker.control_plane.edge import Edge
-from noetl_worker.control_plane.kept_calls import open_calls
+from noetl_worker.control_plane.edge import Edge, open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, NotStored, StoredResult
 from noetl_worker.credentials.cache import CredentialCache
@@ -124,8 +123,8 @@ def edge(shared_edge: ScriptedEdge) -> ScriptedEdge:
 
 @pytest.fixture
 async def calls(edge: ScriptedEdge) -> AsyncIterator[Edge]:
-    async with httpx.AsyncClient(trust_env=False) as http, open_calls() as calls:
-        yield Edge(http, calls, default_url=edge.url)
+    async with open_edge(Settings(server_url=edge.url)) as calls:
+        yield calls
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Fast paths that a setting leaves out by name; docs/fast-paths.md lists them and all others."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
@@ -15,7 +15,9 @@ type FastPath = Literal[
     "published-rows",
     "shorter-commits",
     "turn-connections",
+    "unread-answers",
 ]
+_NAMES = ", ".join(f"`{name}`" for name in get_args(FastPath.__value__))
 
 
 class FastPathSettings(SettingsPiece):
@@ -24,8 +26,7 @@ class FastPathSettings(SettingsPiece):
     fast_paths_off: Annotated[tuple[FastPath, ...], NoDecode] = Field(
         default=(),
         description="Fast paths that are left out, by commas, to compare or to find a fault: "
-        "`busy-requests`, `commit-news`, `next-command`, `owners`, `published-rows`, "
-        "`shorter-commits`, `turn-connections`.",
+        f"{_NAMES}.",
     )
 
     @field_validator("fast_paths_off", mode="before")

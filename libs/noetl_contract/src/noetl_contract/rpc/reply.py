@@ -60,13 +60,17 @@ def encode_reply(reply: RpcReply) -> bytes:
     return _ENCODER.encode(reply)
 
 
-def decode_reply(data: bytes) -> RpcReply:
+def decode_reply(data: bytes, *, cuts_body: bool = True) -> RpcReply:
     """Decode an answer, but for its body.
+
+    Args:
+        data: as `encode_reply` returns it.
+        cuts_body: find the body by what stands before and behind it, where that is as usual.
 
     Raises:
         ValueError: it is none.
     """
-    if data.startswith(_HEAD) and data.endswith(_TAIL):
+    if cuts_body and data.startswith(_HEAD) and data.endswith(_TAIL):
         # As `encode_reply` writes most: even to skip a large body would hold up the loop.
         return RpcReply(raw_body=Raw(memoryview(data)[len(_HEAD) : -len(_TAIL)]))
     return decode(_REPLY, data)

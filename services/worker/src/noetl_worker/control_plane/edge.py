@@ -1,22 +1,26 @@
 """Calls to the control plane over HTTP, as the original worker makes them."""
 
-import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
+from typing import NamedTuple
 
-import httpx
+import aiohttp
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
 from noetl_contract.json import Json, parse
+from yarl import URL
 
 from noetl_worker import jsonb
-from noetl_worker.bounded_http import fetch
-from noetl_worker.control_plane.kept_calls import CallFailed, KeptCalls, open_calls
+from noetl_worker.bounded_http import AnswerTooLarge
 from noetl_worker.settings import Settings
 
-_TIMEOUT_SECONDS = 30.0
+_SECONDS = 30.0
+# The edge keeps connections for longer.
+_KEPT_SECONDS = 15.0
+_HEADERS = {"content-type": "application/json"}
 
 
 class EdgeUnreachable(Exception):
@@ -31,82 +35,78 @@ class Edge:
     """HTTP client of the control plane, for all addresses.
 
     Addresses come with notifications. The worker's own token goes to the configured place only,
-    and there only without the capability of a command, which the client sends as HTTP Basic.
+    and there only without the capability of a command, which an address holds as user and password
+    and which goes out as HTTP Basic. The client of tools isn't used here: following redirects and
+    holding strangers to rules cost several times as much for each call.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, calls: KeptCalls, *, default_url: str, token: str = ""
+        self, session: aiohttp.ClientSession, *, default_url: str, token: str = ""
     ) -> None:
-        self._client = client
-        self._calls = calls
-        self._default_url = default_url.rstrip("/")
-        self._own_place = _place_of(self._default_url)
+        self._session = session
+        self._default_url = default_url
+        self._own_origin = _place(default_url).origin
         self._bearer = {"authorization": f"Bearer {token}"} if token else {}
 
     async def call(
-        self, method: str, path: str, body: bytes, *, base: str | None = None
-    ) -> tuple[int, bytes]:
-        """Send a JSON body.
-
-        Raises:
-            EdgeUnreachable: there was no answer.
-        """
-        if tracing() is None:
-            return await self._call(method, base or self._default_url, path, body)
-        with inside(_name_of(method, path), kind="client"):
-            return await self._call(method, base or self._default_url, path, body)
-
-    async def _call(self, method: str, place: str, path: str, body: bytes) -> tuple[int, bytes]:
-        try:
-            return await self._calls.call(method, place, path, body, self._own_headers(place))
-        except (CallFailed, httpx.InvalidURL) as error:
-            raise EdgeUnreachable(str(error)) from error
-
-    async def read(
         self,
         method: str,
         path: str,
+        body: bytes | None,
         *,
-        base: str,
-        most: int,
-        seconds: float,
-        body: bytes | None = None,
+        base: str | None = None,
+        most: int | None = None,
+        seconds: float = _SECONDS,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """Send, and take an answer of at most so many bytes in so many seconds.
+        """Return status and body of the answer to a JSON body.
+
+        Args:
+            method: of HTTP.
+            path: below the address, percent-encoded where it has to be.
+            body: what is sent.
+            base: the address; the configured one without it.
+            most: bytes that the answer may have; None: any number.
+            seconds: the answer has to be whole by then.
+            params: the query.
+            headers: beside the token, and the trace context while tracing is on.
 
         Raises:
-            AnswerTooLarge: the answer has more.
-            EdgeUnreachable: there was no answer in time.
+            AnswerTooLarge: the answer has more bytes than that.
+            EdgeAddressRefused: the address is none of HTTP.
+            EdgeUnreachable: there was no whole answer in time.
         """
-        url = f"{(base or self._default_url).rstrip('/')}{path}"
         try:
-            wanted = {
-                "accept-encoding": "gzip, deflate",
-                **self._own_headers(url),
-                **(headers or {}),
-            }
-            request = self._client.build_request(
-                method, url, content=body, params=params, headers=wanted, timeout=seconds
-            )
-            async with asyncio.timeout(seconds):
-                response, data = await fetch(self._client, request, most=most)
-        except TimeoutError as error:
-            raise EdgeUnreachable(f"no answer in {seconds:g} seconds") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
+            place = _place(base or self._default_url)
+            url = URL(f"{place.text}{path}", encoded=True)
+            if params:
+                url = url.update_query(params)
+        except ValueError as error:
             raise EdgeAddressRefused(f"{type(error).__name__}: {error}") from error
-        except httpx.HTTPError as error:
-            raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
-        return response.status_code, data
+        if tracing() is None:
+            sent = {**self._login(place), **(headers or {})}
+            return await _answer(self._request(method, url, body, sent, seconds), most, seconds)
+        with inside(_name_of(method, path), kind="client"):
+            sent = {**self._login(place), **carried_headers(), **(headers or {})}
+            return await _answer(self._request(method, url, body, sent, seconds), most, seconds)
 
-    def _own_headers(self, url: str) -> Mapping[str, str]:
-        """Return the context of the command that calls, while tracing is on, and the token.
+    def _login(self, place: "_Place") -> Mapping[str, str]:
+        if place.login:
+            return {"authorization": place.login}
+        return self._bearer if place.origin == self._own_origin else {}
 
-        The worker's own token is for the place that the worker was configured with.
-        """
-        own = self._bearer if self._bearer and _place_of(url) == self._own_place else {}
-        return own if tracing() is None else {**own, **carried_headers()}
+    def _request(
+        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str], seconds: float
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds),
+        )
 
     async def call_json(
         self, method: str, path: str, body: Json, *, base: str | None = None
@@ -117,6 +117,33 @@ class Edge:
             return status, parse(data)
         except ValueError:
             return status, None
+
+
+async def _answer(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], most: int | None, seconds: float
+) -> tuple[int, bytes]:
+    try:
+        async with request as response:
+            data = await (response.read() if most is None else _read(response, most))
+            return response.status, data
+    except TimeoutError as error:
+        raise EdgeUnreachable(f"no answer in {seconds:g} seconds") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read an answer of at most so many bytes, unpacked.
+
+    Raises:
+        AnswerTooLarge: it has more.
+    """
+    data = bytearray()
+    async for part in response.content.iter_any():
+        data += part
+        if len(data) > most:
+            raise AnswerTooLarge
+    return bytes(data)
 
 
 def _name_of(method: str, path: str) -> str:
@@ -131,34 +158,40 @@ def _name_of(method: str, path: str) -> str:
 @asynccontextmanager
 async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
     """Open the client of all calls to the control plane."""
-    headers, trust = {"content-type": "application/json"}, _trust(settings)
-    async with (
-        httpx.AsyncClient(
-            headers=headers,
-            timeout=_TIMEOUT_SECONDS,
-            verify=trust,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=False,
-        ) as client,
-        open_calls(trust) as calls,
-    ):
+    connector = aiohttp.TCPConnector(ssl=_trust(settings), limit=0, keepalive_timeout=_KEPT_SECONDS)
+    async with aiohttp.ClientSession(
+        connector=connector, headers=_HEADERS, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
         yield Edge(
-            client,
-            calls,
+            session,
             default_url=settings.server_url,
             token=settings.internal_api_token.get_secret_value(),
         )
 
 
+class _Place(NamedTuple):
+    """An address without its login, its origin, and the login as a header's value."""
+
+    text: str
+    origin: URL
+    login: str
+
+
 @lru_cache(maxsize=256)
-def _place_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of an address.
+def _place(base: str) -> _Place:
+    """Read an address.
 
     Raises:
-        httpx.InvalidURL: it is none.
+        ValueError: it is none of HTTP.
     """
-    address = httpx.URL(url)
-    return address.scheme, address.host, address.port
+    url = URL(base.rstrip("/"))
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError("no address of HTTP")
+    login = ""
+    if url.user is not None or url.password is not None:
+        pair = f"{url.user or ''}:{url.password or ''}".encode()
+        login = f"Basic {b64encode(pair).decode()}"
+    return _Place(str(url.with_user(None)).rstrip("/"), url.origin(), login)
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

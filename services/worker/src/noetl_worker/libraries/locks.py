@@ -72,8 +72,8 @@ class Locks:
     ) -> LibraryLock | None:
         path = f"/api/executions/{execution_id}/libraries/{wanted.digest}"
         try:
-            status, answer = await self._edge.read(
-                "GET", path, base=server_url, most=_LARGEST, seconds=_SECONDS
+            status, answer = await self._edge.call(
+                "GET", path, None, base=server_url or None, most=_LARGEST, seconds=_SECONDS
             )
         except EdgeUnreachable as error:
             raise _Later(str(error)) from error

@@ -106,10 +106,12 @@ class EdgeCalls:
             _log.info("call_repeated", path=path, status=reply.status)
         raise AssertionError  # the loop has no end of its own
 
-    async def _send(self, method: str, path: str, *, seconds: float, **request: Json) -> Reply:
+    async def _send(
+        self, method: str, path: str, *, seconds: float, body: bytes | None = None, **more: Json
+    ) -> Reply:
         try:
-            status, data = await self._edge.read(
-                method, path, base=self._base, most=self._most, seconds=seconds, **request
+            status, data = await self._edge.call(
+                method, path, body, base=self._base, most=self._most, seconds=seconds, **more
             )
         except EdgeUnreachable as error:
             is_down = not isinstance(error, EdgeAddressRefused)

@@ -144,7 +144,8 @@ class RpcClient:
                 incoming = await self._bus.request(
                     subject, body, headers=_headers(left, key), seconds=left
                 )
-                return decode_reply(incoming.data if key is None else _opened(key, incoming.data))
+                data = incoming.data if key is None else _opened(key, incoming.data)
+                return decode_reply(data, cuts_body=self._bus.settings.takes("unread-answers"))
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
             except ValueError as error:
