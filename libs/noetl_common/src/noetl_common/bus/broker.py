@@ -1,5 +1,7 @@
 """The connection to the broker: its state, its lifecycle, and sending over it."""
 
+# size: what is sent depends on the state of the connection, which is in one place
+
 import asyncio
 import random
 import re
@@ -224,11 +226,14 @@ class Bus:
         *,
         headers: Mapping[str, str] | None = None,
         seconds: float,
+        repeat_seconds: float | None = None,
     ) -> Incoming:
         """Send a request and wait for its answer, joined if it came in parts.
 
         A request on its way when the connection is lost fails at once: question or answer are
-        most likely lost too, and requests may be repeated.
+        most likely lost too, and requests may be repeated. One that another connection has lost
+        is known by nothing but silence: after ``repeat_seconds``, doubled each time, it is sent
+        again, and the first answer counts.
 
         Raises:
             BusUnavailable: no connection or answer in time, or no service listens.
@@ -241,7 +246,17 @@ class Bus:
                 async with asyncio.timeout(seconds):
                     await self.wait_connected()
                     await wire.write(self.nc, data)
-                    incoming = await self._answered(waiter, subject)
+                    if repeat_seconds is None:
+                        incoming = await self._answered(waiter, subject)
+                    else:
+
+                        def repeat(reply: str) -> None:
+                            again = wire.command(subject, body, reply=reply, headers=headers)
+                            if self.is_connected:
+                                wire.write_nowait(self.nc, again)
+
+                        with waiter.repeating(repeat, repeat_seconds):
+                            incoming = await self._answered(waiter, subject)
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:

@@ -5,6 +5,7 @@ A body above the broker's limit travels as numbered parts, which are joined here
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -65,6 +66,7 @@ class Waiter:
         self._inbox = inbox
         self.answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
         self._parts: PartCollector | None = None
+        self._twins: tuple[Waiter, ...] = ()
 
     async def wait(self, seconds: float) -> bytes:
         """Return the body of the answer.
@@ -102,9 +104,42 @@ class Waiter:
             incoming = Incoming(incoming.subject, body, incoming.headers)
         self.answer.set_result(incoming)
 
+    def repeat(self) -> str:
+        """Return a subject for one more request: the first whole answer to either counts.
+
+        The answers are kept apart, since the parts of two may differ. That nobody listened to the
+        repetition says nothing about the request before it.
+        """
+        twin = Waiter(self._inbox, self._inbox.fresh_subject())
+        twin.answer, self._twins = self.answer, (*self._twins, twin)
+
+        def take(incoming: Incoming) -> None:
+            if not incoming.is_no_responders:
+                twin.take(incoming)
+
+        self._inbox.register(twin.subject, take)
+        return twin.subject
+
+    @contextmanager
+    def repeating(self, send: Callable[[str], None], seconds: float) -> Iterator[None]:
+        """Call ``send`` with the subject of a repetition, after pauses that double."""
+        loop = asyncio.get_running_loop()
+
+        def repeat(pause: float) -> None:
+            send(self.repeat())
+            timers[0] = loop.call_later(pause, repeat, 2 * pause)
+
+        timers = [loop.call_later(seconds, repeat, 2 * seconds)]
+        try:
+            yield
+        finally:
+            timers[0].cancel()
+
     def close(self) -> None:
         """Stop waiting."""
         self._inbox.forget(self.subject)
+        for twin in self._twins:
+            self._inbox.forget(twin.subject)
         if not self.answer.done():
             self.answer.cancel()
 

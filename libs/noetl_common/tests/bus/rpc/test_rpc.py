@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
+from noetl_common.bus import wire
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.inbox import PartCollector, split
+from noetl_common.bus.inbox import PART_HEADER, Incoming, PartCollector, split
 from noetl_common.bus.rpc import (
     Handler,
     RpcClient,
@@ -66,6 +68,51 @@ async def test_bodies_of_all_sizes_travel(bus: Bus, client: RpcClient, subject: 
 
     assert large.body == body
     assert small.body == {"text": "x"}
+
+
+async def test_a_busy_request_that_is_lost_is_sent_again(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    asked: list[Incoming] = []
+
+    def lose_two(request: Incoming) -> None:
+        asked.append(request)
+        if len(asked) == 3:
+            wire.write_nowait(bus.nc, wire.command(request.reply, b'{"status":200,"body":3}'))
+
+    subscription = await bus.subscribe(subject, lose_two)
+    reply = await client.call(subject, b"{}", seconds=PATIENCE_SECONDS, is_busy=True)
+    await subscription.unsubscribe()
+
+    assert reply.body == 3
+    assert len({request.reply for request in asked}) == 3
+
+
+async def test_other_requests_are_sent_once(bus: Bus, client: RpcClient, subject: str) -> None:
+    asked: list[Incoming] = []
+    subscription = await bus.subscribe(subject, asked.append)
+
+    with pytest.raises(RpcUnavailable, match="no answer"):
+        await client.call(subject, b"{}", seconds=1.2)
+    await subscription.unsubscribe()
+
+    assert len(asked) == 1
+
+
+async def test_answers_to_repetitions_are_kept_apart(bus: Bus) -> None:
+    def part(subject: str, number: int, data: bytes) -> Msg:
+        return Msg(bus.nc, subject, data=data, headers={PART_HEADER: f"{number}/2/4"})
+
+    with bus.answers.expect() as waiter:
+        twin = waiter.repeat()
+        nobody = Msg(bus.nc, twin, headers={"Status": "503"})
+        for message in (nobody, part(waiter.subject, 1, b"aa"), part(twin, 2, b"BB")):
+            bus.answers.deliver(message)
+        assert not waiter.answer.done()
+        bus.answers.deliver(part(twin, 1, b"AA"))
+        bus.answers.deliver(part(waiter.subject, 2, b"bb"))
+
+    assert (await waiter.answer).data == b"AABB"
 
 
 async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: str) -> None:

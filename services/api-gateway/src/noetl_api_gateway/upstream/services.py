@@ -235,6 +235,7 @@ class Services:
                     seconds=seconds,
                     wait_for_responder=True,
                     is_secret=operation.is_secret,
+                    is_busy=operation.is_busy,
                 )
                 return body_of(reply)
             except RpcUnavailable as error:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
+_REPEAT_SECONDS = 0.5
+"""Silence of a service that answers in milliseconds: its broker may have died with the request."""
 
 
 class RpcUnavailable(Unavailable):
@@ -112,6 +114,7 @@ class RpcClient:
             seconds=seconds,
             wait_for_responder=wait_for_responder,
             is_secret=operation.is_secret,
+            is_busy=operation.is_busy,
         )
 
     async def call(
@@ -122,10 +125,12 @@ class RpcClient:
         seconds: float,
         wait_for_responder: bool = False,
         is_secret: bool = False,
+        is_busy: bool = False,
     ) -> RpcReply:
         """Ask with a request that is encoded already, on the subject of an operation.
 
-        With ``is_secret`` the answer comes sealed for this request alone.
+        With ``is_secret`` the answer comes sealed for this request alone. With ``is_busy`` the
+        request is sent once more when no answer has come for long: the operation is a quick one.
 
         Raises:
             RpcUnavailable, TooLarge: as `ask`.
@@ -142,7 +147,11 @@ class RpcClient:
             left = end - monotonic()
             try:
                 incoming = await self._bus.request(
-                    subject, body, headers=_headers(left, key), seconds=left
+                    subject,
+                    body,
+                    headers=_headers(left, key),
+                    seconds=left,
+                    repeat_seconds=_REPEAT_SECONDS if is_busy else None,
                 )
                 data = incoming.data if key is None else _opened(key, incoming.data)
                 return decode_reply(data, cuts_body=self._bus.settings.takes("unread-answers"))
