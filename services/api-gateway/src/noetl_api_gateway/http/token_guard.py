@@ -34,6 +34,8 @@ _NO_HEADER = "Internal API requires Authorization header with Bearer token."
 _NOT_ASCII = "Internal API Authorization header is not valid ASCII."
 _NOT_BEARER = "Internal API requires 'Bearer <token>' Authorization scheme."
 _WRONG = "Invalid service-account token for /api/internal/*."
+WRONG_TOKEN = {403: _WRONG}
+"""Refusal of the guards, for the OpenAPI document."""
 
 
 def require_internal_token(connection: Connection) -> None:

@@ -1,14 +1,15 @@
-"""Routes that read a request, forward it to one service and pass its answer on.
+"""Declaration of routes, and the routes that forward a request to one service.
 
-`forward` makes the handler of such a route from its path, the operation, and a function that
-builds the operation's request. Other routes have a handler of their own.
+`Topic.forward` makes the handler of a route that passes one service's answer on, from its path, the
+operation, and a function that builds the operation's request. Other routes have a handler of their
+own, which `Topic.route` decorates.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal, NotRequired, TypedDict, Unpack, overload
+from typing import Any, Literal, NotRequired, TypedDict, Unpack, overload
 
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
@@ -40,6 +41,8 @@ _HANDLERS: dict[str, type[get | post | put | delete]] = {
 }
 _ANYWHERE: Literal["anywhere"] = "anywhere"
 type Shown = Callable[[AnyRequest, Gateway, bytes], Awaitable[Json]]
+UNKNOWN_EXECUTION = {404: "Execution not found: 325077236512452608"}
+"""Typical refusal of routes that name an execution."""
 _HOMES = ("execution_id", "subscription_id")
 
 
@@ -130,84 +133,137 @@ class Needs[Body]:
             await demand(sent.request, more)
 
 
-class RouteDocument(TypedDict):
-    """Description of a route in the OpenAPI document.
+class RouteTerms(TypedDict):
+    """Further terms of a route.
 
     Attributes:
-        summary: one line for the reader.
-        tags: groups of the document.
-        description: one sentence more; the operation's summary if there is no other.
+        summary: one line for the reader of the OpenAPI document.
+        description: one sentence more; of a forwarded route the operation's summary if there is no
+            other, of a handler its docstring.
+        query: type and meaning of each query parameter.
         errors: texts of typical refusals, by status.
-        is_documented: whether the document has the route.
+        also: a second path of the route.
+        guards: checks before path and body are looked at, besides those of the topic.
+        is_documented: whether the OpenAPI document has the route.
     """
 
     summary: str
-    tags: Sequence[str]
     description: NotRequired[str]
+    query: NotRequired[Mapping[str, tuple[TypeForm, str]]]
     errors: NotRequired[Mapping[int, str]]
+    also: NotRequired[str]
+    guards: NotRequired[Sequence[Guard]]
     is_documented: NotRequired[bool]
 
 
-def forward[Body: BaseModel, Request: Shape, Answer](
-    method: Literal["GET", "POST", "PUT", "DELETE"],
-    path: str | Sequence[str],
-    operation: Operation[Request, Answer],
-    build: Callable[[Sent[Body]], Request],
-    *,
-    name: str,
-    needs: Right | Needs[Body],
-    body: type[Body] | None = None,
-    query: Mapping[str, tuple[TypeForm, str]] | None = None,
-    guards: Sequence[Guard] = (),
-    within: Limit = "usual",
-    write: str | None = None,
-    is_anywhere: bool = False,
-    for_pages: Shown | None = None,
-    **document: Unpack[RouteDocument],
-) -> HTTPRouteHandler:
-    """Return the handler of a route; the shard of its ``home`` answers.
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Routes of one topic, and what all of them in a module have in common.
 
-    Args:
-        method: HTTP method.
-        path: path, or all paths of the route.
-        operation: the operation that answers; its answer is the 2xx body.
-        build: builds the operation's request.
-        name: name of the handler, from which the OpenAPI document's operation id is made.
-        needs: the right that a caller must have.
-        body: model of the body.
-        query: type and meaning of each query parameter.
+    Attributes:
+        tag: group of the OpenAPI document.
         guards: checks before path and body are looked at.
-        within: timeouts.
-        write: label in the metrics of writes; None for routes that are not measured.
-        is_anywhere: ask one shard after the other, since the id says nothing about its shard.
-        for_pages: adds to the answer what web pages show.
-        document: how the OpenAPI document shows the route.
+        errors: texts of refusals that each of the routes may answer with, by status.
     """
-    in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
-    wants = needs if isinstance(needs, Needs) else Needs(needs)
 
-    async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-        sent = await _sent(request, in_path, in_query, body, wants)
-        wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
-        with measured(write) if write else nullcontext():
-            answer = await _forwarded(gateway.services, operation, wanted, home, within)
-        return json_answer(request, await _shown(for_pages, request, gateway, answer))
+    tag: str
+    guards: Sequence[Guard] = ()
+    errors: Mapping[int, str] = field(default_factory=dict)
 
-    handle.__name__ = name
-    handler: HTTPRouteHandler = _HANDLERS[method](
-        path,
-        status_code=200,
-        opt={"needs": wants.right, "whole": wants.is_whole},
-        guards=list(guards),
-        summary=document["summary"],
-        description=document.get("description") or all_operations()[operation],
-        tags=list(document["tags"]),
-        include_in_schema=document.get("is_documented", True),
-        operation_class=documented(
-            body, operation.answer, path=in_path, query=in_query, errors=document.get("errors")
-        ),
-    )(handle)
-    return handler
+    def route(
+        self,
+        place: str,
+        answer: TypeForm,
+        *,
+        needs: Right | Needs[Any],
+        body: TypeForm = None,
+        is_body_required: bool = True,
+        others: Mapping[int, TypeForm] | None = None,
+        status: int = 200,
+        content_type: str = "application/json",
+        **terms: Unpack[RouteTerms],
+    ) -> HTTPRouteHandler:
+        """Return the decorator of a handler, which reads the body and answers by itself.
+
+        Args:
+            place: method and path, as `GET /api/threads`.
+            answer: model, or other type, of the answer's body.
+            needs: the right that a caller must have.
+            body: model, or other type, of the request body; None when there is none.
+            is_body_required: whether the route wants a body.
+            others: types of bodies that other statuses than success and refusals have.
+            status: status of the answer.
+            content_type: of the answer.
+            terms: further terms.
+        """
+        method, _, path = place.partition(" ")
+        wants = needs if isinstance(needs, Needs) else Needs(needs)
+        handler: HTTPRouteHandler = _HANDLERS[method](
+            [path, terms["also"]] if "also" in terms else path,
+            status_code=status,
+            opt={"needs": wants.right, "whole": wants.is_whole},
+            guards=[*self.guards, *terms.get("guards", ())],
+            summary=terms["summary"],
+            description=terms.get("description"),
+            tags=[self.tag],
+            include_in_schema=terms.get("is_documented", True),
+            operation_class=documented(
+                body,
+                answer,
+                content_type=content_type,
+                path=path_names(path),
+                query=terms.get("query"),
+                errors={**self.errors, **terms.get("errors", {})},
+                others=others,
+                is_body_required=is_body_required,
+                success=status,
+            ),
+        )
+        return handler
+
+    def forward[Body: BaseModel, Request: Shape, Answer](
+        self,
+        place: str,
+        operation: Operation[Request, Answer],
+        build: Callable[[Sent[Body]], Request],
+        *,
+        name: str,
+        needs: Right | Needs[Body],
+        body: type[Body] | None = None,
+        within: Limit = "usual",
+        write: str | None = None,
+        is_anywhere: bool = False,
+        for_pages: Shown | None = None,
+        **terms: Unpack[RouteTerms],
+    ) -> HTTPRouteHandler:
+        """Return the handler of a route that one service answers: the shard of its ``home``.
+
+        Args:
+            place: method and path, as `GET /api/vars/{execution_id:str}`.
+            operation: the operation that answers; its answer is the 2xx body.
+            build: builds the operation's request.
+            name: name of the handler, from which the OpenAPI document's operation id is made.
+            needs: the right that a caller must have.
+            body: model of the body.
+            within: timeouts.
+            write: label in the metrics of writes; None for routes that are not measured.
+            is_anywhere: ask one shard after the other, since the id says nothing about its shard.
+            for_pages: adds to the answer what web pages show.
+            terms: further terms.
+        """
+        in_path, in_query = path_names(place), terms.get("query") or {}
+        wants = needs if isinstance(needs, Needs) else Needs(needs)
+
+        async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+            sent = await _sent(request, in_path, in_query, body, wants)
+            wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
+            with measured(write) if write else nullcontext():
+                answer = await _forwarded(gateway.services, operation, wanted, home, within)
+            return json_answer(request, await _shown(for_pages, request, gateway, answer))
+
+        handle.__name__ = name
+        terms.setdefault("description", all_operations()[operation])
+        return self.route(place, operation.answer, needs=wants, body=body, **terms)(handle)
 
 
 async def _shown(

@@ -25,9 +25,9 @@ from noetl_api_gateway.http.bodies import without_nul
 from noetl_api_gateway.http.fields import path_text
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TAGS = ["catalog"]
+_TOPIC = Topic("catalog")
 NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
 
@@ -78,16 +78,14 @@ def _form(sent: Sent[BaseModel]) -> EntryName:
 
 
 def _ui_schema(path: str, *, is_documented: bool) -> HTTPRouteHandler:
-    return forward(
-        "GET",
-        path,
+    return _TOPIC.forward(
+        f"GET {path}",
         UI_SCHEMA,
         _form,
         name="ui_schema",
         needs=Right.CATALOG_READ,
         summary="`/api/catalog/{path}/ui_schema`: the form that a document's workload asks for",
         description="Infer a form from the document of a path, which may have slashes.",
-        tags=_TAGS,
         query={"version": (str, "a number, or `latest`")},
         errors={
             404: "no route matched GET /api/catalog/demo/hello",
@@ -98,9 +96,8 @@ def _ui_schema(path: str, *, is_documented: bool) -> HTTPRouteHandler:
 
 
 ROUTES = [
-    forward(
-        "POST",
-        "/api/catalog/register",
+    _TOPIC.forward(
+        "POST /api/catalog/register",
         REGISTER,
         lambda sent: RegisterDocument(
             content=decode_content(sent.body.content),
@@ -112,23 +109,20 @@ ROUTES = [
         needs=Right.CATALOG_REGISTER,
         summary="Register a document as the next version of its path",
         description="Decode the document and hand it to the catalog.",
-        tags=_TAGS,
         errors={
             409: "The newest version of 'demo/hello' is 4, not 3",
             422: "Missing 'metadata' section",
         },
         write="catalog_register",
     ),
-    forward(
-        "POST",
-        "/api/catalog/list",
+    _TOPIC.forward(
+        "POST /api/catalog/list",
         LIST,
         _page,
         body=CatalogListRequest,
         name="list_entries",
         needs=Right.CATALOG_READ,
         summary="List all versions of all entries",
-        tags=_TAGS,
         errors={
             422: "Failed to deserialize the JSON body into the target type: resource_type:"
             " invalid type: boolean `true`, expected a string"
@@ -137,9 +131,8 @@ ROUTES = [
     _ui_schema("/api/catalog/{path:path}", is_documented=True),
     # The router doesn't find the other route below this prefix.
     _ui_schema("/api/catalog/playbooks/{path:path}", is_documented=False),
-    forward(
-        "POST",
-        "/api/catalog/resource",
+    _TOPIC.forward(
+        "POST /api/catalog/resource",
         RESOURCE,
         named_entry,
         body=ResourceRequest,
@@ -147,7 +140,6 @@ ROUTES = [
         needs=Right.CATALOG_READ,
         summary="Read one entry by id or path",
         description="Read one entry; `catalog_id` wins over `path`.",
-        tags=_TAGS,
         errors={404: NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
     ),
 ]

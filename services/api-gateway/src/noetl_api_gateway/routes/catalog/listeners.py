@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import IngressAnswer
@@ -11,29 +11,25 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_text
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.listeners import as_map, as_word, find_listener
+
+_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
 if TYPE_CHECKING:
     from noetl_contract.json import JsonObject
 
 
-@get(
-    "/api/internal/ingress/{listener:str}",
-    opt={"needs": Right.INTERNAL_INGRESS},
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "GET /api/internal/ingress/{listener:str}",
+    IngressAnswer,
+    needs=Right.INTERNAL_INGRESS,
     summary="Read how a push listener verifies and dispatches",
-    tags=["internal"],
-    operation_class=documented(
-        None,
-        IngressAnswer,
-        errors={
-            403: "Invalid service-account token for /api/internal/*.",
-            404: "No push subscription for ingress listener 'orders'",
-            422: "dispatch.playbook missing",
-        },
-    ),
+    errors={
+        404: "No push subscription for ingress listener 'orders'",
+        422: "dispatch.playbook missing",
+    },
 )
 async def ingress_config(
     request: AnyRequest, gateway: OpenGateway, listener: FromPath[str]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.entries import (
@@ -39,27 +39,24 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.rate_guard import charge
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.catalog.entries import NOT_FOUND, decode_content, named_entry
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TAGS = ["catalog"]
+_TOPIC = Topic("catalog")
 _PLAYBOOK_ID = {"playbook_id": (str, "catalog id or path of a playbook")}
 _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 
 
-@post(
-    "/api/catalog/register/batch",
-    opt={"needs": Right.CATALOG_REGISTER},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/catalog/register/batch",
+    BatchAnswer,
+    body=BatchRequest,
+    needs=Right.CATALOG_REGISTER,
     summary="Register many documents; those that are refused stop none of the others",
-    tags=_TAGS,
-    operation_class=documented(
-        BatchRequest, BatchAnswer, errors={422: "At most 1000 items, 1001 were sent"}
-    ),
+    errors={422: "At most 1000 items, 1001 were sent"},
 )
 async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register each item as `register` would, in parts that fit a message."""
@@ -99,14 +96,13 @@ def _parts(
     yield part
 
 
-@get(
-    "/api/catalog/playbook/content",
-    opt={"needs": Right.CATALOG_READ},
+@_TOPIC.route(
+    "GET /api/catalog/playbook/content",
+    ContentAnswer,
+    needs=Right.CATALOG_READ,
     summary="Read the text of a playbook",
-    tags=_TAGS,
-    operation_class=documented(
-        None, ContentAnswer, query=_PLAYBOOK_ID, errors={400: _NO_ID, 404: NOT_FOUND}
-    ),
+    query=_PLAYBOOK_ID,
+    errors={400: _NO_ID, 404: NOT_FOUND},
 )
 async def read_content(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Read the text that an id or a path names."""
@@ -146,9 +142,8 @@ def _moving(
     description: str,
 ) -> HTTPRouteHandler:
     """Return the route that deletes or restores versions."""
-    return forward(
-        "POST",
-        f"/api/catalog/{operation.name}",
+    return _TOPIC.forward(
+        f"POST /api/catalog/{operation.name}",
         operation,
         named_entry,
         body=ResourceRequest,
@@ -156,7 +151,6 @@ def _moving(
         needs=needs,
         summary=summary,
         description=description,
-        tags=_TAGS,
         guards=[optional_token_guard],
         errors={404: NOT_FOUND},
     )
@@ -164,9 +158,8 @@ def _moving(
 
 ROUTES = [
     read_content,
-    forward(
-        "PUT",
-        "/api/catalog/playbook/content",
+    _TOPIC.forward(
+        "PUT /api/catalog/playbook/content",
         REGISTER,
         _next_version,
         body=ContentRequest,
@@ -176,16 +169,14 @@ ROUTES = [
         within="batch",
         summary="Register a text as the next version of a playbook",
         description="Register the next version of the playbook that is being edited.",
-        tags=_TAGS,
         errors={
             400: _NO_ID,
             404: NOT_FOUND,
             422: "The document belongs to 'demo/other', not to 'demo/hello'",
         },
     ),
-    forward(
-        "PUT",
-        "/api/catalog/playbook",
+    _TOPIC.forward(
+        "PUT /api/catalog/playbook",
         REGISTER,
         _next_version,
         body=ContentRequest,
@@ -195,12 +186,10 @@ ROUTES = [
         within="batch",
         summary="Register a text as the next version of a playbook, as older UIs ask for it",
         description="Register the next version of the playbook that is being edited.",
-        tags=_TAGS,
         errors={400: _NO_ID, 404: NOT_FOUND},
     ),
-    forward(
-        "POST",
-        "/api/catalog/agents/list",
+    _TOPIC.forward(
+        "POST /api/catalog/agents/list",
         AGENTS,
         lambda sent: AgentPage(**sent.body.model_dump(exclude_unset=True)),
         body=CatalogListRequest,
@@ -208,24 +197,20 @@ ROUTES = [
         needs=Right.CATALOG_READ,
         summary="List agents, by what they can do",
         description="List agents, newest first; their `payload.metadata` tells what they can do.",
-        tags=_TAGS,
     ),
-    forward(
-        "DELETE",
-        "/api/catalog/playbooks/{playbook_id:path}",
+    _TOPIC.forward(
+        "DELETE /api/catalog/playbooks/{playbook_id:path}",
         DELETE,
         lambda sent: _named(sent.word("playbook_id")),
         name="delete_playbook",
         needs=Right.CATALOG_DELETE,
         summary="Take a playbook out: one version by its id, all of them by its path",
         description="Take a playbook out; executions of it go on.",
-        tags=_TAGS,
         guards=[optional_token_guard],
         errors={404: NOT_FOUND},
     ),
-    forward(
-        "POST",
-        "/api/catalog/playbooks/validate",
+    _TOPIC.forward(
+        "POST /api/catalog/playbooks/validate",
         VALIDATE,
         lambda sent: CheckDocument(
             content=decode_content(sent.body.content), resource_type=sent.body.resource_type
@@ -235,7 +220,6 @@ ROUTES = [
         needs=Right.CATALOG_VALIDATE,
         summary="Say everything that is wrong with a document, without keeping it",
         description="Check a document.",
-        tags=_TAGS,
     ),
     _moving(
         DELETE,

@@ -18,9 +18,9 @@ from noetl_contract.rpc.schedules import (
 )
 from pydantic import BaseModel
 
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TAGS = ["schedules"]
+_TOPIC = Topic("schedules")
 _NONE = {404: "Schedule not found: 5"}
 _ENDED = {**_NONE, 409: "The schedule reports/nightly has ended: its document was deleted"}
 
@@ -30,9 +30,8 @@ def _name(sent: Sent[BaseModel]) -> ScheduleName:
 
 
 ROUTES = [
-    forward(
-        "GET",
-        "/api/schedules",
+    _TOPIC.forward(
+        "GET /api/schedules",
         SCHEDULE_LIST,
         lambda sent: SchedulePage(
             path=sent.text("path"), after=sent.text("after"), limit=sent.number("limit", 100)
@@ -46,22 +45,18 @@ ROUTES = [
         },
         summary="List schedules",
         description="List the schedules in reach by path.",
-        tags=_TAGS,
     ),
-    forward(
-        "GET",
-        "/api/schedules/{schedule_id:str}",
+    _TOPIC.forward(
+        "GET /api/schedules/{schedule_id:str}",
         SCHEDULE_GET,
         _name,
         name="get_schedule",
         needs=Right.SCHEDULES_READ,
         summary="Read a schedule",
-        tags=_TAGS,
         errors=_NONE,
     ),
-    forward(
-        "GET",
-        "/api/schedules/{schedule_id:str}/next",
+    _TOPIC.forward(
+        "GET /api/schedules/{schedule_id:str}/next",
         SCHEDULE_NEXT,
         lambda sent: NextRequest(
             schedule_id=sent.id("schedule_id"), count=sent.number("count", 10)
@@ -70,12 +65,10 @@ ROUTES = [
         needs=Right.SCHEDULES_READ,
         query={"count": (int, "how many, up to 100")},
         summary="List the next times of a schedule",
-        tags=_TAGS,
         errors=_NONE,
     ),
-    forward(
-        "GET",
-        "/api/schedules/{schedule_id:str}/history",
+    _TOPIC.forward(
+        "GET /api/schedules/{schedule_id:str}/history",
         SCHEDULE_HISTORY,
         lambda sent: HistoryRequest(
             schedule_id=sent.id("schedule_id"),
@@ -91,34 +84,28 @@ ROUTES = [
             "limit": (int, "at most so many, up to 1000"),
         },
         summary="List what became of a schedule's times",
-        tags=_TAGS,
         errors={**_NONE, 422: "before is no moment (RFC 3339)"},
     ),
-    forward(
-        "POST",
-        "/api/schedules/{schedule_id:str}/pause",
+    _TOPIC.forward(
+        "POST /api/schedules/{schedule_id:str}/pause",
         SCHEDULE_PAUSE,
         _name,
         name="pause_schedule",
         needs=Right.SCHEDULES_CHANGE,
         summary="Pause a schedule",
-        tags=_TAGS,
         errors=_ENDED,
     ),
-    forward(
-        "POST",
-        "/api/schedules/{schedule_id:str}/resume",
+    _TOPIC.forward(
+        "POST /api/schedules/{schedule_id:str}/resume",
         SCHEDULE_RESUME,
         _name,
         name="resume_schedule",
         needs=Right.SCHEDULES_CHANGE,
         summary="Resume a schedule",
-        tags=_TAGS,
         errors=_ENDED,
     ),
-    forward(
-        "POST",
-        "/api/schedules/{schedule_id:str}/backfill",
+    _TOPIC.forward(
+        "POST /api/schedules/{schedule_id:str}/backfill",
         SCHEDULE_BACKFILL,
         lambda sent: Backfill(
             schedule_id=sent.id("schedule_id"),
@@ -130,7 +117,6 @@ ROUTES = [
         name="backfill_schedule",
         needs=Right.SCHEDULES_CHANGE,
         summary="Do the next step of a backfill",
-        tags=_TAGS,
         errors={**_ENDED, 422: "`to` is not after `from`"},
     ),
 ]

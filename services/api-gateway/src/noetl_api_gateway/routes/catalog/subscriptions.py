@@ -4,7 +4,7 @@ The edge keeps registrations and their states. Messages are received by the
 subscription runtime, a mode of the worker, and by the listeners in `routes/ingress`.
 """
 
-from litestar import Response, get, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
@@ -22,19 +22,17 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.routes.forwarding import Needs, forward
+from noetl_api_gateway.routes.forwarding import Needs, Topic
 from noetl_api_gateway.upstream.registrations import registered
 
-_TAGS = ["subscriptions"]
+_TOPIC = Topic("subscriptions")
 
 
-@get(
-    "/api/subscriptions",
-    opt={"needs": Right.SUBSCRIPTIONS_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/subscriptions",
+    SubscriptionList,
+    needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
     summary="List subscriptions",
-    tags=_TAGS,
-    operation_class=documented(None, SubscriptionList),
 )
 async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List the subscriptions of all shards, each shard's by id."""
@@ -43,20 +41,17 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
     return json_answer(request, SubscriptionList(subscriptions=found))
 
 
-@post(
-    ["/api/subscriptions", "/api/subscriptions/register"],
-    opt={"needs": Right.SUBSCRIPTIONS_CHANGE},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/subscriptions",
+    SubscriptionBody,
+    body=SubscriptionRequest,
+    also="/api/subscriptions/register",
+    needs=Right.SUBSCRIPTIONS_CHANGE,
     summary="Register the subscription of a path",
-    tags=_TAGS,
-    operation_class=documented(
-        SubscriptionRequest,
-        SubscriptionBody,
-        errors={
-            404: "Subscription not found: subscriptions/orders",
-            422: "Catalog entry 'a/b' is kind 'playbook', not 'subscription'",
-        },
-    ),
+    errors={
+        404: "Subscription not found: subscriptions/orders",
+        422: "Catalog entry 'a/b' is kind 'playbook', not 'subscription'",
+    },
 )
 async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register the newest version of a path, or return the open registration."""
@@ -67,21 +62,18 @@ async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Re
 ROUTES = [
     list_subscriptions,
     register_subscription,
-    forward(
-        "GET",
-        "/api/subscriptions/{subscription_id:str}",
+    _TOPIC.forward(
+        "GET /api/subscriptions/{subscription_id:str}",
         SUBSCRIPTION_GET,
         lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
         name="get_subscription",
         needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
         summary="Read a subscription",
         description="Read the state of a subscription.",
-        tags=_TAGS,
         errors={404: "Subscription 5 not registered"},
     ),
-    forward(
-        "POST",
-        "/api/subscriptions/{subscription_id:str}/{action:str}",
+    _TOPIC.forward(
+        "POST /api/subscriptions/{subscription_id:str}/{action:str}",
         SUBSCRIPTION_CHANGE,
         lambda sent: SubscriptionChange(
             subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
@@ -90,7 +82,6 @@ ROUTES = [
         needs=Needs(Right.SUBSCRIPTIONS_CHANGE, is_whole=True),
         summary="Activate, pause, resume, drain or deactivate a subscription",
         description="Move a subscription on, if its state allows it.",
-        tags=_TAGS,
         errors={
             404: "Subscription 5 not registered",
             422: "Unknown subscription action 'resurrect'",

@@ -1,6 +1,6 @@
 """`/api/ehdb/executions*`: the same reads under the names that `noetl ehdb query` asks for."""
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import (
@@ -25,29 +25,24 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.routes.executions.reads import entries_of
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TAGS = ["executions"]
-_UNKNOWN = {404: "Execution not found: 325077236512452608"}
+_TOPIC = Topic("executions")
 _MOST_EVENTS = 1000
 _FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
-@get(
-    "/api/ehdb/executions",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/ehdb/executions",
+    EhdbExecutions,
+    needs=Right.EXECUTIONS_READ,
     summary="List executions in few words",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        EhdbExecutions,
-        query={
-            "status": (str, "exact"),
-            "limit": (int, "100 at most"),
-            "offset": (int, "how many are passed over"),
-        },
-    ),
+    query={
+        "status": (str, "exact"),
+        "limit": (int, "100 at most"),
+        "offset": (int, "how many are passed over"),
+    },
 )
 async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List executions, newest first."""
@@ -73,12 +68,12 @@ async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     return json_answer(request, EhdbExecutions(executions=executions, count=len(executions)))
 
 
-@get(
-    "/api/ehdb/executions/{execution_id:str}",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/ehdb/executions/{execution_id:str}",
+    EhdbExecutionDetail,
+    needs=Right.EXECUTIONS_READ,
     summary="Read an execution with its events",
-    tags=_TAGS,
-    operation_class=documented(None, EhdbExecutionDetail, errors=_UNKNOWN),
+    errors=UNKNOWN_EXECUTION,
 )
 async def ehdb_execution(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -111,17 +106,13 @@ async def ehdb_execution(
     return json_answer(request, {**parse(body), "exists": True, "state": state})
 
 
-@get(
-    "/api/ehdb/executions/{execution_id:str}/events",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/ehdb/executions/{execution_id:str}/events",
+    EhdbEvents,
+    needs=Right.EXECUTIONS_READ,
     summary="Read events of an execution in the order of its log",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        EhdbEvents,
-        query={"limit": (int, "1000 at most"), "after": (int, "what follows this event")},
-        errors=_UNKNOWN,
-    ),
+    query={"limit": (int, "1000 at most"), "after": (int, "what follows this event")},
+    errors=UNKNOWN_EXECUTION,
 )
 async def ehdb_events(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from noetl_contract.access.rights import Right
@@ -27,15 +27,14 @@ from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_moment, query_text
-from noetl_api_gateway.http.openapi import StreamedEvent, documented
+from noetl_api_gateway.http.openapi import StreamedEvent
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser, is_browser_like
 from noetl_api_gateway.routes.beginnings import with_beginnings
 from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Sent, Topic
 
-_TAGS = ["executions"]
-_UNKNOWN = {404: "Execution not found: 325077236512452608"}
+_TOPIC = Topic("executions")
 _EVENT_QUERY = {
     "page": (int, "from 1, which smaller ones count as"),
     "page_size": (int, "1 to 2000, 100 if absent; others count as the nearest"),
@@ -55,30 +54,26 @@ _STEP_QUERY = {
 }
 
 
-@get(
-    "/api/executions",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/executions",
+    list[ExecutionEntry],
+    needs=Right.EXECUTIONS_READ,
     summary="List executions, newest first",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        list[ExecutionEntry],
-        query={
-            "catalog_id": (int, "of the playbook's version"),
-            "path": (str, "part of the playbook's path, in any case"),
-            "status": (str, "exact status"),
-            "parent_execution_id": (int, "children of this execution"),
-            "since": (str, "RFC 3339; begun then or later"),
-            "until": (str, "RFC 3339; begun before then"),
-            "soft_errors": (
-                bool,
-                "completed ones in which a step ended with an error, of the next 10,000 of a page",
-            ),
-            "limit": (int, "at most 100, 50 if absent; for web pages 1000 and 500"),
-            "after": (int, "id of the last entry of the page before: only older ones follow"),
-            "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
-        },
-    ),
+    query={
+        "catalog_id": (int, "of the playbook's version"),
+        "path": (str, "part of the playbook's path, in any case"),
+        "status": (str, "exact status"),
+        "parent_execution_id": (int, "children of this execution"),
+        "since": (str, "RFC 3339; begun then or later"),
+        "until": (str, "RFC 3339; begun before then"),
+        "soft_errors": (
+            bool,
+            "completed ones in which a step ended with an error, of the next 10,000 of a page",
+        ),
+        "limit": (int, "at most 100, 50 if absent; for web pages 1000 and 500"),
+        "after": (int, "id of the last entry of the page before: only older ones follow"),
+        "offset": (int, "how many to leave out; `after` is as quick anywhere in the list"),
+    },
 )
 async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List executions of all shards."""
@@ -135,26 +130,22 @@ def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
     return datetime.fromisoformat(entry.started_at), int(entry.execution_id)
 
 
-@get(
-    "/api/executions/{execution_id:str}/events/stream",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/executions/{execution_id:str}/events/stream",
+    StreamedEvent,
+    needs=Right.EXECUTIONS_READ,
     summary="Follow the events of an execution as they are committed",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        StreamedEvent,
-        content_type="text/event-stream",
-        query={
-            "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),
-            "since_event_id": (int, "the same"),
-            "event_type": (str, "exact type; may be given several times"),
-            "output": (
-                str,
-                "`1`: also lines that steps print, in messages `output`; `only`: these alone",
-            ),
-        },
-        errors=_UNKNOWN,
-    ),
+    content_type="text/event-stream",
+    query={
+        "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),
+        "since_event_id": (int, "the same"),
+        "event_type": (str, "exact type; may be given several times"),
+        "output": (
+            str,
+            "`1`: also lines that steps print, in messages `output`; `only`: these alone",
+        ),
+    },
+    errors=UNKNOWN_EXECUTION,
 )
 async def execution_events_stream(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -239,9 +230,8 @@ def _clamped(value: int, most: int) -> int:
 ROUTES = [
     list_executions,
     execution_events_stream,
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}",
         EXECUTIONS_GET,
         _detail,
         name="execution_detail",
@@ -249,25 +239,21 @@ ROUTES = [
         summary="Read an execution with its events",
         description="Read an execution; paged, newest event first, when a paging parameter is"
         " given.",
-        tags=_TAGS,
         query=_DETAIL_QUERY,
-        errors=_UNKNOWN,
+        errors=UNKNOWN_EXECUTION,
         for_pages=with_beginnings,
     ),
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}/status",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}/status",
         EXECUTIONS_STATUS,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="execution_status",
         needs=Right.EXECUTIONS_READ,
         summary="Read how an execution stands",
-        tags=_TAGS,
-        errors=_UNKNOWN,
+        errors=UNKNOWN_EXECUTION,
     ),
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}/steps",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}/steps",
         EXECUTIONS_STEPS,
         _steps,
         name="execution_steps",
@@ -275,31 +261,26 @@ ROUTES = [
         summary="List the steps of an execution with their states, times and iterations",
         description="List steps in the order in which they began, each once, however often it ran"
         " and whatever the number of its iterations.",
-        tags=_TAGS,
         query=_STEP_QUERY,
-        errors=_UNKNOWN,
+        errors=UNKNOWN_EXECUTION,
     ),
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}/cancellation-check",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}/cancellation-check",
         EXECUTIONS_CANCELLED,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="cancellation_check",
         needs=Right.EXECUTIONS_READ,
         summary="Ask whether an execution was cancelled",
-        tags=_TAGS,
     ),
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}/events",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}/events",
         EXECUTIONS_EVENTS,
         _page,
         name="execution_events",
         needs=Right.EXECUTIONS_READ,
         summary="Page through the events of an execution, newest first",
-        tags=_TAGS,
         query=_EVENT_QUERY,
-        errors=_UNKNOWN,
+        errors=UNKNOWN_EXECUTION,
         for_pages=with_beginnings,
     ),
 ]

@@ -7,8 +7,9 @@ from pydantic import BaseModel
 
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import Refusal, bad_query
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 
+_TOPIC = Topic("executions")
 _PROJECTIONS = ("execution", "stage", "frame", "command", "business_object", "loop", "all")
 _MOST_EVENTS = 100_000
 _DEFAULT_EVENTS = 10_000
@@ -51,16 +52,14 @@ def _replay(sent: Sent[BaseModel]) -> ReplayRequest:
 
 
 ROUTES = [
-    forward(
-        "GET",
-        "/api/replay/state",
+    _TOPIC.forward(
+        "GET /api/replay/state",
         REPLAY_STATE,
         _replay,
         name="replay_state",
         needs=Right.EXECUTIONS_READ,
         summary="Fold the log of an execution up to an event",
         description="Fold a log; one of three cutoffs may be named.",
-        tags=["executions"],
         query={
             "execution_id": (int, "whose log; required"),
             "as_of_event_id": (int, "fold up to this event, which is included"),

@@ -1,6 +1,6 @@
 """Lists, deletions and sizes of stored results, also under `/api/temp`."""
 
-from litestar import Response, get
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.results import ResultStats, StoreSize
 from noetl_contract.rpc.models import Nothing
@@ -10,25 +10,20 @@ from pydantic import BaseModel
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Needs, Sent, Topic
 
 _SCOPES = ("step", "execution", "workflow", "permanent")
-_TAGS = ["results"]
+_TOPIC = Topic("results")
 _WRONG_SCOPE = {400: f"scope must be one of: {', '.join(_SCOPES)}"}
 
 
-def _paths(tail: str) -> list[str]:
-    return [f"/api/result{tail}", f"/api/temp{tail}"]
-
-
-@get(
-    ["/api/result/stats", "/api/temp/stats"],
-    opt={"needs": Right.SERVICE_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/result/stats",
+    ResultStats,
+    also="/api/temp/stats",
+    needs=Needs(Right.SERVICE_READ, is_whole=True),
     summary="Say how much is stored where",
-    tags=_TAGS,
-    operation_class=documented(None, ResultStats),
 )
 async def result_stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Add up the results of all shards."""
@@ -59,43 +54,40 @@ def _of_scope(sent: Sent[BaseModel], scope: str | None, name: str | None = None)
 
 ROUTES = [
     result_stats,
-    forward(
-        "GET",
-        _paths("/{execution_id:str}/list"),
+    _TOPIC.forward(
+        "GET /api/result/{execution_id:str}/list",
         RESULT_LIST,
         lambda sent: _of_scope(sent, sent.text("scope"), sent.text("step_name")),
+        also="/api/temp/{execution_id:str}/list",
         name="list_results",
         needs=Right.RESULTS_READ,
         summary="List the stored results of an execution",
         description="List results, oldest first.",
-        tags=_TAGS,
         query={"scope": (str, "of one scope only"), "step_name": (str, "of one step only")},
         errors=_WRONG_SCOPE,
     ),
-    forward(
-        "DELETE",
-        _paths("/{execution_id:str}/step/{step_name:str}"),
+    _TOPIC.forward(
+        "DELETE /api/result/{execution_id:str}/step/{step_name:str}",
         RESULT_DELETE,
         lambda sent: ResultFilter(execution_id=sent.id(), name=sent.word("step_name")),
+        also="/api/temp/{execution_id:str}/step/{step_name:str}",
         name="delete_step_results",
         needs=Right.RESULTS_DELETE,
         summary="Delete the stored results of a step",
         description="Delete the results of one step, whatever their scope.",
-        tags=_TAGS,
     ),
 ]
 
 LARGE_ROUTES = [
-    forward(
-        "DELETE",
-        _paths("/{execution_id:str}"),
+    _TOPIC.forward(
+        "DELETE /api/result/{execution_id:str}",
         RESULT_DELETE,
         lambda sent: _of_scope(sent, sent.text("scope", "execution")),
+        also="/api/temp/{execution_id:str}",
         name="delete_results",
         needs=Right.RESULTS_DELETE,
         summary="Delete the stored results of an execution",
         description="Delete the results of one scope.",
-        tags=_TAGS,
         query={"scope": (str, "of one scope only; `execution` if absent")},
         errors=_WRONG_SCOPE,
     ),

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from litestar import Response, get, put
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
@@ -22,7 +22,6 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.metrics import (
     RESULT_PUT_DURATION,
@@ -30,18 +29,20 @@ from noetl_api_gateway.metrics import (
     RESULT_RESOLVE_DURATION,
     RESULT_RESOLVES,
 )
+from noetl_api_gateway.routes.forwarding import Topic
 
+_TOPIC = Topic("results")
 _SCHEME = "noetl://"
 _OUTCOMES = {400: "bad_request", 404: "not_found"}
 
 
-@put(
-    ["/api/result/{execution_id:str}", "/api/temp/{execution_id:str}"],
-    opt={"needs": Right.RESULTS_WRITE},
-    status_code=200,
+@_TOPIC.route(
+    "PUT /api/result/{execution_id:str}",
+    ResultPutAnswer,
+    body=ResultPutRequest,
+    also="/api/temp/{execution_id:str}",
+    needs=Right.RESULTS_WRITE,
     summary="Keep a large result",
-    tags=["results"],
-    operation_class=documented(ResultPutRequest, ResultPutAnswer),
 )
 async def put_result(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -69,17 +70,14 @@ async def put_result(
     return json_answer(request, body)
 
 
-@get(
-    ["/api/result/resolve", "/api/temp/resolve"],
-    opt={"needs": Right.RESULTS_RESOLVE},
+@_TOPIC.route(
+    "GET /api/result/resolve",
+    Json,
+    also="/api/temp/resolve",
+    needs=Right.RESULTS_RESOLVE,
     summary="Read a result by its URI",
-    tags=["results"],
-    operation_class=documented(
-        None,
-        Json,
-        query={"ref": (str, "`noetl://execution/<id>/result/<name>/<id>`")},
-        errors={404: "result not found"},
-    ),
+    query={"ref": (str, "`noetl://execution/<id>/result/<name>/<id>`")},
+    errors={404: "result not found"},
 )
 async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Read the stored value itself."""
@@ -105,17 +103,14 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     return Response(body, media_type="application/json")
 
 
-@get(
-    ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
-    opt={"needs": Right.RESULTS_RESOLVE},
+@_TOPIC.route(
+    "GET /api/result/{execution_id:str}/{name:str}",
+    StoredResult,
+    also="/api/temp/{execution_id:str}/{name:str}",
+    needs=Right.RESULTS_RESOLVE,
     summary="Read the newest result of a name",
-    tags=["results"],
-    operation_class=documented(
-        None,
-        StoredResult,
-        query={"resolve": (bool, "false leaves out the data")},
-        errors={404: "result not found"},
-    ),
+    query={"resolve": (bool, "false leaves out the data")},
+    errors={404: "result not found"},
 )
 async def get_result(
     request: AnyRequest,

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import orjson
-from litestar import Response, post
+from litestar import Response
 from noetl_common.ids import mint_beside, mint_on_shard_of
 from noetl_common.logging import get_logger
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
@@ -30,7 +30,6 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.caller import as_the_edge, caller
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of, chosen_execution
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
@@ -42,6 +41,9 @@ from noetl_api_gateway.routes.executions.ownership import (
     owned,
     subscriber_of,
 )
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("executions")
 
 _log = get_logger()
 
@@ -51,20 +53,16 @@ _AUDIT_SECONDS = 1.0
 _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 
 
-@post(
-    "/api/execute",
-    opt={"needs": Right.EXECUTIONS_START},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/execute",
+    ExecuteAnswer,
+    body=ExecuteRequest,
+    needs=Right.EXECUTIONS_START,
     summary="Start an execution",
-    tags=["executions"],
-    operation_class=documented(
-        ExecuteRequest,
-        ExecuteAnswer,
-        errors={
-            404: "Playbook not found: examples/nothing",
-            422: "Either 'path' or 'catalog_id' must be provided",
-        },
-    ),
+    errors={
+        404: "Playbook not found: examples/nothing",
+        422: "Either 'path' or 'catalog_id' must be provided",
+    },
 )
 async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Pin the playbook's version, publish the start, answer after its commit."""

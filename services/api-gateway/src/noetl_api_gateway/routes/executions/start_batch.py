@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from litestar import Response, post
+from litestar import Response
 from noetl_common.errors import NoetlError
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import (
@@ -18,7 +18,6 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.rate_guard import charge
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import EXECUTE_BATCH_SIZE, EXECUTE_OUTCOMES
@@ -27,7 +26,9 @@ from noetl_api_gateway.routes.executions.start import (
     entry_of,
     outcome_of,
 )
+from noetl_api_gateway.routes.forwarding import Topic
 
+_TOPIC = Topic("executions")
 _AT_ONCE = 16
 _PREFIXES = {
     400: "Bad request",
@@ -38,17 +39,13 @@ _PREFIXES = {
 }
 
 
-@post(
-    "/api/execute/batch",
-    opt={"needs": Right.EXECUTIONS_START},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/execute/batch",
+    ExecuteBatchAnswer,
+    body=ExecuteBatchRequest,
+    needs=Right.EXECUTIONS_START,
     summary="Start many executions",
-    tags=["executions"],
-    operation_class=documented(
-        ExecuteBatchRequest,
-        ExecuteBatchAnswer,
-        errors={422: "execute batch requires a non-empty 'executions' array"},
-    ),
+    errors={422: "execute batch requires a non-empty 'executions' array"},
 )
 async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Start each execution by itself; a refused one does not stop the others."""

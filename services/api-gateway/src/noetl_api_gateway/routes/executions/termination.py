@@ -2,7 +2,7 @@
 
 import asyncio
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
@@ -35,11 +35,12 @@ from noetl_api_gateway.http.bodies import (
 )
 from noetl_api_gateway.http.decoding import read_body, validated
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.routes.executions.ownership import actor
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Needs, Topic
 
+_TOPIC = Topic("executions")
 _WORDS = {
     "cancel": "cancellation",
     "finalize": "finalization",
@@ -50,21 +51,18 @@ _STUCK_MINUTES = 5
 _CANCELS_AT_ONCE = 16
 
 
-@post(
-    ["/api/executions/{execution_id:str}/cancel", "/api/executions/{execution_id:str}/stop"],
-    opt={"needs": Right.EXECUTIONS_CANCEL},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/cancel",
+    CancelAnswer,
+    body=CancelRequest,
+    is_body_required=False,
+    also="/api/executions/{execution_id:str}/stop",
+    needs=Right.EXECUTIONS_CANCEL,
     summary="Cancel an execution",
-    tags=["executions"],
-    operation_class=documented(
-        CancelRequest,
-        CancelAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            422: "Cannot cancel execution in COMPLETED state",
-        },
-        is_body_required=False,
-    ),
+    errors={
+        **UNKNOWN_EXECUTION,
+        422: "Cannot cancel execution in COMPLETED state",
+    },
 )
 async def cancel(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -79,20 +77,16 @@ async def cancel(
     return json_answer(request, await _ended(gateway, message))
 
 
-@post(
-    "/api/executions/{execution_id:str}/finalize",
-    opt={"needs": Right.EXECUTIONS_FINALIZE},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/finalize",
+    FinalizeAnswer,
+    body=FinalizeRequest,
+    needs=Right.EXECUTIONS_FINALIZE,
     summary="End an execution with a given status",
-    tags=["executions"],
-    operation_class=documented(
-        FinalizeRequest,
-        FinalizeAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            422: "Invalid finalization status: DONE",
-        },
-    ),
+    errors={
+        **UNKNOWN_EXECUTION,
+        422: "Invalid finalization status: DONE",
+    },
 )
 async def finalize(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -106,18 +100,14 @@ async def finalize(
     return json_answer(request, await _ended(gateway, message))
 
 
-@post(
-    "/api/executions/cleanup",
-    opt={"needs": Right.EXECUTIONS_CLEANUP, "whole": True},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/cleanup",
+    CleanupAnswer,
+    body=CleanupRequest,
+    is_body_required=False,
+    needs=Needs(Right.EXECUTIONS_CLEANUP, is_whole=True),
     summary="Cancel executions that run for too long",
-    tags=["executions"],
-    operation_class=documented(
-        CleanupRequest,
-        CleanupAnswer,
-        errors={422: "older_than_minutes must be at least 1, got 0"},
-        is_body_required=False,
-    ),
+    errors={422: "older_than_minutes must be at least 1, got 0"},
 )
 async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Cancel executions that run for too long; with `dry_run` only name them."""
@@ -142,21 +132,17 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     )
 
 
-@post(
-    "/api/executions/{execution_id:str}/pause",
-    opt={"needs": Right.EXECUTIONS_CANCEL},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/pause",
+    PauseAnswer,
+    body=PauseRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_CANCEL,
     summary="Pause an execution",
-    tags=["executions"],
-    operation_class=documented(
-        PauseRequest,
-        PauseAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            422: "Cannot pause execution in COMPLETED state",
-        },
-        is_body_required=False,
-    ),
+    errors={
+        **UNKNOWN_EXECUTION,
+        422: "Cannot pause execution in COMPLETED state",
+    },
 )
 async def pause(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
@@ -168,21 +154,17 @@ async def pause(
     return json_answer(request, await _ended(gateway, message))
 
 
-@post(
-    "/api/executions/{execution_id:str}/resume",
-    opt={"needs": Right.EXECUTIONS_CANCEL},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/resume",
+    PauseAnswer,
+    body=PauseRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_CANCEL,
     summary="Resume a paused execution",
-    tags=["executions"],
-    operation_class=documented(
-        PauseRequest,
-        PauseAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            422: "Cannot resume execution in COMPLETED state",
-        },
-        is_body_required=False,
-    ),
+    errors={
+        **UNKNOWN_EXECUTION,
+        422: "Cannot resume execution in COMPLETED state",
+    },
 )
 async def resume(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

@@ -13,20 +13,19 @@ from noetl_contract.rpc.projector import (
     VarsSet,
 )
 
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Topic
 
 _ALL = "/api/vars/{execution_id:str}"
 _ONE = "/api/vars/{execution_id:str}/{var_name:str}"
-_TAGS = ["vars"]
+_TOPIC = Topic("vars")
 _NOT_FOUND = "Variable not found: user_id for execution 383611777386247168"
 _BAD_ID = "Invalid URL: Cannot parse `abc` to a `i64`"
 _BAD_KEY = "Invalid URL: Cannot parse value at index 0 with value `abc` to a `i64`"
 
 
 ROUTES = [
-    forward(
-        "GET",
-        _ALL,
+    _TOPIC.forward(
+        f"GET {_ALL}",
         VARS_LIST,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="list_vars",
@@ -34,23 +33,19 @@ ROUTES = [
         summary="List the variables of an execution",
         description="List variables by name; an execution that has none, or is unknown, has an"
         " empty list.",
-        tags=_TAGS,
         errors={400: _BAD_ID},
     ),
-    forward(
-        "GET",
-        _ONE,
+    _TOPIC.forward(
+        f"GET {_ONE}",
         VARS_GET,
         lambda sent: VarName(execution_id=sent.id(), var_name=sent.word("var_name")),
         name="get_var",
         needs=Right.VARIABLES_READ,
         summary="Read a variable, which counts as an access",
-        tags=_TAGS,
         errors={400: _BAD_KEY, 404: _NOT_FOUND},
     ),
-    forward(
-        "POST",
-        _ALL,
+    _TOPIC.forward(
+        f"POST {_ALL}",
         VARS_SET,
         lambda sent: VarsSet(execution_id=sent.id(), variables=sent.body.variables),
         body=VarsRequest,
@@ -59,29 +54,24 @@ ROUTES = [
         summary="Write variables",
         description="Write variables: a list of them, or a map of names to values as workers"
         " send it.",
-        tags=_TAGS,
         errors={400: _BAD_ID, 422: "Invalid var_type: odd"},
     ),
-    forward(
-        "DELETE",
-        _ONE,
+    _TOPIC.forward(
+        f"DELETE {_ONE}",
         VARS_DELETE,
         lambda sent: VarName(execution_id=sent.id(), var_name=sent.word("var_name")),
         name="delete_var",
         needs=Right.VARIABLES_WRITE,
         summary="Remove a variable",
-        tags=_TAGS,
         errors={400: _BAD_KEY, 404: _NOT_FOUND},
     ),
-    forward(
-        "DELETE",
-        _ALL,
+    _TOPIC.forward(
+        f"DELETE {_ALL}",
         VARS_CLEAR,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="delete_vars",
         needs=Right.VARIABLES_WRITE,
         summary="Remove all variables of an execution",
-        tags=_TAGS,
         errors={400: _BAD_ID},
     ),
 ]

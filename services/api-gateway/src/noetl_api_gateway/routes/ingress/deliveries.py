@@ -5,7 +5,7 @@ import binascii
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
@@ -31,15 +31,17 @@ from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import MAX_DEPTH, AnyRequest, is_deeper, read_bytes, without_nul
 from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.fields import path_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal
 from noetl_api_gateway.intake.peers import address_of
 from noetl_api_gateway.metrics import DELIVERIES, DELIVERIES_DISPATCHED, DELIVERIES_REJECTED
 from noetl_api_gateway.routes.executions.ownership import Subscriber
 from noetl_api_gateway.routes.executions.start import begin
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.ingress.notes import note_directives
 from noetl_api_gateway.upstream.listeners import Listener, UnknownListener
+
+_TOPIC = Topic("triggers")
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,18 +64,14 @@ _IDS = (
 """Headers in which senders identify a delivery, unless the subscription names another field."""
 
 
-@post(
-    "/ingress/{listener:str}",
-    opt={"needs": Right.PUBLIC},
-    status_code=202,
+@_TOPIC.route(
+    "POST /ingress/{listener:str}",
+    DeliveryAnswer,
+    body=DeliveryBody,
+    needs=Right.PUBLIC,
     summary="Deliver a message to a listener",
-    tags=["triggers"],
-    operation_class=documented(
-        DeliveryBody,
-        DeliveryAnswer,
-        others=dict.fromkeys((401, 403, 404), DeliveryRefusal),
-        success=202,
-    ),
+    status=202,
+    others=dict.fromkeys((401, 403, 404), DeliveryRefusal),
 )
 async def deliver(
     request: AnyRequest, gateway: OpenGateway, listener: FromPath[str]

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.events import EventAnswer
@@ -18,31 +18,27 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.http.token_guard import callback_guard
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, callback_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("internal", guards=[callback_guard], errors=WRONG_TOKEN)
 
 # Sent by our workers; others leave them out, and so does the event then.
 _MORE = {"command_id", "started_at", "duration_ms", "logs", "logs_truncated", "error"}
 
 
-@post(
-    "/api/internal/container-callback/{execution_id:str}/{step:str}",
-    opt={"needs": Right.INTERNAL_CALLBACK},
-    status_code=202,
-    guards=[callback_guard],
+@_TOPIC.route(
+    "POST /api/internal/container-callback/{execution_id:str}/{step:str}",
+    CallbackAnswer,
+    body=CallbackRequest,
+    needs=Right.INTERNAL_CALLBACK,
     summary="Say how a container job has ended",
-    tags=["internal"],
-    operation_class=documented(
-        CallbackRequest,
-        CallbackAnswer,
-        errors={
-            403: "Invalid service-account token for /api/internal/*.",
-            422: "container-callback: step path param is empty",
-        },
-        success=202,
-    ),
+    status=202,
+    errors={
+        422: "container-callback: step path param is empty",
+    },
 )
 async def container_callback(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], step: FromPath[str]

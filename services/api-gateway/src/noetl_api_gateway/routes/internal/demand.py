@@ -1,6 +1,6 @@
 """`GET /api/internal/pools/{pool}/demand`: the number by which workers are started and stopped."""
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import PoolDemandAnswer
@@ -11,22 +11,18 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_text
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.demand import ask_demand
 
+_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
-@get(
-    "/api/internal/pools/{pool:str}/demand",
-    opt={"needs": Right.INTERNAL_DEMAND},
-    guards=[internal_token_guard],
+
+@_TOPIC.route(
+    "GET /api/internal/pools/{pool:str}/demand",
+    PoolDemandAnswer,
+    needs=Right.INTERNAL_DEMAND,
     summary="Count the commands of a pool that wait and that run",
-    tags=["internal"],
-    operation_class=documented(
-        None,
-        PoolDemandAnswer,
-        errors={403: "Invalid service-account token for /api/internal/*."},
-    ),
 )
 async def pool_demand(
     request: AnyRequest, gateway: OpenGateway, pool: FromPath[str]

@@ -1,6 +1,6 @@
 """`/api/internal/*`: borrow and mark outbox rows, append projected events, purge."""
 
-from litestar import Response, get, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import (
     ClaimedRow,
@@ -42,28 +42,21 @@ from noetl_api_gateway.http.answers import json_answer, plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes, read_json
 from noetl_api_gateway.http.decoding import read_body, validated
 from noetl_api_gateway.http.fields import query_int
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
 from noetl_api_gateway.metrics import PURGED
+from noetl_api_gateway.routes.forwarding import Topic
 
-_WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
-_TAGS = ["internal"]
+_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
 
-@post(
-    "/api/internal/outbox/claim",
-    opt={"needs": Right.INTERNAL_OUTBOX},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/outbox/claim",
+    ClaimedRows,
+    body=ClaimRowsRequest,
+    is_body_required=False,
+    needs=Right.INTERNAL_OUTBOX,
     summary="Borrow event rows of the outbox for publication",
-    tags=_TAGS,
-    operation_class=documented(
-        ClaimRowsRequest,
-        ClaimedRows,
-        query={"limit": (int, "how many rows, where the body does not say")},
-        errors=_WRONG_TOKEN,
-        is_body_required=False,
-    ),
+    query={"limit": (int, "how many rows, where the body does not say")},
 )
 async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Borrow rows, those of the lowest ids first; they come back when the lease is over."""
@@ -83,18 +76,13 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     return plain_answer(ClaimedRows(rows=rows, claimed=len(rows)))
 
 
-@post(
-    "/api/internal/outbox/mark-published",
-    opt={"needs": Right.INTERNAL_OUTBOX},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/outbox/mark-published",
+    MarkedRows,
+    body=MarkPublishedRequest,
+    needs=Right.INTERNAL_OUTBOX,
     summary="Say which borrowed rows were published",
-    tags=_TAGS,
-    operation_class=documented(
-        MarkPublishedRequest,
-        MarkedRows,
-        errors={400: "outbox_ids must not be empty", **_WRONG_TOKEN},
-    ),
+    errors={400: "outbox_ids must not be empty"},
 )
 async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Mark rows; unknown ids do not count."""
@@ -103,18 +91,13 @@ async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[
     return json_answer(request, MarkedRows(marked=sum(shard.marked for shard in shards)))
 
 
-@post(
-    "/api/internal/outbox/mark-failed",
-    opt={"needs": Right.INTERNAL_OUTBOX},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/outbox/mark-failed",
+    MarkedRow,
+    body=MarkFailedRequest,
+    needs=Right.INTERNAL_OUTBOX,
     summary="Say that a borrowed row was not published",
-    tags=_TAGS,
-    operation_class=documented(
-        MarkFailedRequest,
-        MarkedRow,
-        errors={400: "error must not be empty", **_WRONG_TOKEN},
-    ),
+    errors={400: "error must not be empty"},
 )
 async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Put a row back with a pause that doubles with each attempt."""
@@ -130,13 +113,11 @@ async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return json_answer(request, shards[0])
 
 
-@get(
-    "/api/internal/outbox/pending-count",
-    opt={"needs": Right.INTERNAL_OUTBOX},
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "GET /api/internal/outbox/pending-count",
+    PendingRows,
+    needs=Right.INTERNAL_OUTBOX,
     summary="Count event rows that wait for their publication",
-    tags=_TAGS,
-    operation_class=documented(None, PendingRows, errors=_WRONG_TOKEN),
 )
 async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Count the rows that a claim would find now."""
@@ -144,18 +125,13 @@ async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, PendingRows(pending=sum(shard.pending for shard in shards)))
 
 
-@post(
-    "/api/internal/events/project",
-    opt={"needs": Right.INTERNAL_EVENTS},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/events/project",
+    ProjectAnswer,
+    body=ProjectRequest,
+    needs=Right.INTERNAL_EVENTS,
     summary="Append events to logs, each once",
-    tags=_TAGS,
-    operation_class=documented(
-        ProjectRequest,
-        ProjectAnswer,
-        errors={400: "events must not be empty", **_WRONG_TOKEN},
-    ),
+    errors={400: "events must not be empty"},
 )
 async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Append events that their logs don't have yet; nothing is decided about them."""
@@ -171,16 +147,13 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
     return json_answer(request, answer)
 
 
-@post(
-    "/api/internal/cleanup/purge",
-    opt={"needs": Right.INTERNAL_PURGE},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/cleanup/purge",
+    PurgeAnswer,
+    body=PurgeRequest,
+    is_body_required=False,
+    needs=Right.INTERNAL_PURGE,
     summary="Remove what is older than its retention",
-    tags=_TAGS,
-    operation_class=documented(
-        PurgeRequest, PurgeAnswer, errors=_WRONG_TOKEN, is_body_required=False
-    ),
 )
 async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Remove old commands and silent workers; drop partitions of the log past retention."""

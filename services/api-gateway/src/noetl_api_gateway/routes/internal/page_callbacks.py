@@ -2,7 +2,7 @@
 
 import re
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.page_callbacks import (
     AsyncCallbackAnswer,
@@ -19,30 +19,25 @@ from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import page_callback_guard, shown_capability
+from noetl_api_gateway.routes.forwarding import Topic
 
-_TAGS = ["internal"]
+_TOPIC = Topic("internal", guards=[page_callback_guard])
 _ID = re.compile(CLIENT_ID, re.ASCII)
 _UNKNOWN = "Request not found"
 _ERRORS = {403: "The login is that of another execution or request", 404: _UNKNOWN}
 _FAILED = frozenset({"FAILED", "ERROR"})
 
 
-@post(
-    "/api/internal/callback/async",
-    opt={"needs": Right.INTERNAL_CALLBACK},
-    status_code=200,
-    guards=[page_callback_guard],
+@_TOPIC.route(
+    "POST /api/internal/callback/async",
+    AsyncCallbackAnswer,
+    body=AsyncCallbackRequest,
+    needs=Right.INTERNAL_CALLBACK,
     summary="Give a page the result of its request",
-    tags=_TAGS,
-    operation_class=documented(
-        AsyncCallbackRequest,
-        AsyncCallbackAnswer,
-        errors=_ERRORS,
-        others={202: AsyncCallbackAnswer},
-    ),
+    errors=_ERRORS,
+    others={202: AsyncCallbackAnswer},
 )
 async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Store the first result of a request; 202 if the page will get it after a reconnect."""
@@ -55,14 +50,13 @@ async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, queued, status=202)
 
 
-@post(
-    "/api/internal/progress",
-    opt={"needs": Right.INTERNAL_CALLBACK},
-    status_code=200,
-    guards=[page_callback_guard],
+@_TOPIC.route(
+    "POST /api/internal/progress",
+    ProgressAnswer,
+    body=ProgressRequest,
+    needs=Right.INTERNAL_CALLBACK,
     summary="Tell a page how far its request is",
-    tags=_TAGS,
-    operation_class=documented(ProgressRequest, ProgressAnswer, errors=_ERRORS),
+    errors=_ERRORS,
 )
 async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Send `playbook/progress` to the page if it is open, without storing it."""
@@ -81,14 +75,12 @@ async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, ProgressAnswer(status="sent"))
 
 
-@post(
-    "/api/internal/callback",
-    opt={"needs": Right.INTERNAL_CALLBACK},
-    status_code=200,
-    guards=[page_callback_guard],
+@_TOPIC.route(
+    "POST /api/internal/callback",
+    LoginCallbackAnswer,
+    body=LoginCallbackRequest,
+    needs=Right.INTERNAL_CALLBACK,
     summary="End a login that waits for a playbook",
-    tags=_TAGS,
-    operation_class=documented(LoginCallbackRequest, LoginCallbackAnswer),
 )
 async def login_callback(request: AnyRequest) -> Response[bytes]:
     """Answer that no login waits: this server makes none."""

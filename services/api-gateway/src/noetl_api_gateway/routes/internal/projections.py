@@ -1,6 +1,6 @@
 """Routes that advance or rebuild the read model (P3)."""
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import (
     AdvanceAnswer,
@@ -19,22 +19,20 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
+from noetl_api_gateway.routes.forwarding import Topic
 
-_WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
+_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 _MOST_NAMED = 5000
 
 
-@post(
-    "/api/internal/projection/advance",
-    opt={"needs": Right.INTERNAL_PROJECTION},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/projection/advance",
+    AdvanceAnswer,
+    body=AdvanceRequest,
+    needs=Right.INTERNAL_PROJECTION,
     summary="Move rows of the read model to where their logs are",
-    tags=["internal"],
-    operation_class=documented(AdvanceRequest, AdvanceAnswer, errors=_WRONG_TOKEN),
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Advance the named executions; without names all that lag behind."""
@@ -51,14 +49,12 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     return json_answer(request, AdvanceAnswer(advanced=advanced, checked=checked))
 
 
-@post(
-    "/api/internal/projection/rebuild",
-    opt={"needs": Right.INTERNAL_PROJECTION},
-    status_code=200,
-    guards=[internal_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/projection/rebuild",
+    RebuildAnswer,
+    body=RebuildRequest,
+    needs=Right.INTERNAL_PROJECTION,
     summary="Write one page of the read model anew",
-    tags=["internal"],
-    operation_class=documented(RebuildRequest, RebuildAnswer, errors=_WRONG_TOKEN),
 )
 async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rewrite a page of executions after `after`; null in the answer means the end."""

@@ -19,14 +19,14 @@ from noetl_contract.rpc.catalog import (
 )
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Needs, forward
+from noetl_api_gateway.routes.forwarding import Needs, Topic
 
 _ONE = "/api/credentials/{identifier:str}"
 _EXECUTION = {
     "execution_id": (int, "in whose keychain an unknown name is looked for"),
     "parent_execution_id": (int, "kept in the audit"),
 }
-_TAGS = ["credentials"]
+_TOPIC = Topic("credentials")
 _NOT_FOUND = "Credential 'pg_x' not found"
 _NOT_THERE = "Credential 'pg_x' may not be used there"
 _UNREADABLE = "Decryption failed: aead::Error"
@@ -42,9 +42,8 @@ async def gcp_token() -> Response[bytes]:
 
 ROUTES = [
     gcp_token,
-    forward(
-        "POST",
-        "/api/credentials",
+    _TOPIC.forward(
+        "POST /api/credentials",
         CREDENTIAL_CREATE,
         lambda sent: CredentialStore(**sent.body.model_dump(exclude_unset=True)),
         body=CredentialCreate,
@@ -53,29 +52,25 @@ ROUTES = [
         summary="Store a credential, or replace the one with its name",
         description="Hand the credential over, encrypted nowhere before the service that stores"
         " it.",
-        tags=_TAGS,
         errors={
             422: "Failed to deserialize the JSON body into the target type: missing field `name`",
         },
         write="credentials_upsert",
     ),
-    forward(
-        "GET",
-        "/api/credentials",
+    _TOPIC.forward(
+        "GET /api/credentials",
         CREDENTIAL_LIST,
         lambda sent: CredentialList(type=sent.text("type"), q=sent.text("q")),
         name="list_credentials",
         needs=Right.CREDENTIALS_LIST,
         summary="List credentials without their data, newest first",
-        tags=_TAGS,
         query={
             "type": (str, "exact type"),
             "q": (str, "part of the name or the description; `%` and `_` are wildcards"),
         },
     ),
-    forward(
-        "GET",
-        _ONE,
+    _TOPIC.forward(
+        f"GET {_ONE}",
         CREDENTIAL_GET,
         lambda sent: CredentialRead(
             identifier=sent.word("identifier"),
@@ -93,13 +88,11 @@ ROUTES = [
         within="secrets",
         summary="Read a credential by id or name",
         description="Read a credential, or what an alias stands for in an execution.",
-        tags=_TAGS,
         query={"include_data": (bool, "with the decrypted data"), **_EXECUTION},
         errors={403: _NOT_THERE, 404: _NOT_FOUND, 500: _UNREADABLE},
     ),
-    forward(
-        "GET",
-        f"{_ONE}/sealed",
+    _TOPIC.forward(
+        f"GET {_ONE}/sealed",
         CREDENTIAL_SEALED,
         lambda sent: SealedRead(
             identifier=sent.word("identifier"),
@@ -112,7 +105,6 @@ ROUTES = [
         within="secrets",
         summary="Read a credential so that only one worker can",
         description="Read a credential, encrypted to a worker's key.",
-        tags=_TAGS,
         query={
             "worker_id": (str, "whose registered key it is sealed for; required"),
             **_EXECUTION,
@@ -123,15 +115,13 @@ ROUTES = [
             404: _NOT_FOUND,
         },
     ),
-    forward(
-        "DELETE",
-        _ONE,
+    _TOPIC.forward(
+        f"DELETE {_ONE}",
         CREDENTIAL_DELETE,
         lambda sent: CredentialName(identifier=sent.word("identifier")),
         name="delete_credential",
         needs=Right.CREDENTIALS_DELETE,
         summary="Delete a credential by id or name",
-        tags=_TAGS,
         errors={404: _NOT_FOUND},
     ),
 ]

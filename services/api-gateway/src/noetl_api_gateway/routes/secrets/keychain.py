@@ -12,10 +12,10 @@ from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_L
 from pydantic import BaseModel
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Needs, Sent, forward
+from noetl_api_gateway.routes.forwarding import Needs, Sent, Topic
 
 _ENTRY = "/api/keychain/{catalog_id:str}/{keychain_name:str}"
-_TAGS = ["keychain"]
+_TOPIC = Topic("keychain")
 _QUERY = {
     "execution_id": (int, "whose entry, for the scopes `local` and `shared`"),
     "scope_type": (str, "`global`, `local` or `shared`"),
@@ -61,21 +61,18 @@ def _put(sent: Sent[KeychainPutBody]) -> KeychainPut:
 
 ROUTES = [
     no_keychain_post,
-    forward(
-        "GET",
-        _ENTRY,
+    _TOPIC.forward(
+        f"GET {_ENTRY}",
         KEYCHAIN_GET,
         _entry,
         name="read_keychain_entry",
         needs=Needs(Right.KEYCHAIN_USE, also=lambda _sent: Right.SECRETS_READ),
         within="secrets",
         summary="Read an entry; what became of it is in `status`",
-        tags=_TAGS,
         query=_QUERY,
     ),
-    forward(
-        "POST",
-        _ENTRY,
+    _TOPIC.forward(
+        f"POST {_ENTRY}",
         KEYCHAIN_PUT,
         _put,
         body=KeychainPutBody,
@@ -83,29 +80,24 @@ ROUTES = [
         needs=Right.KEYCHAIN_WRITE,
         summary="Store an entry",
         description="Store an entry in place of the one with its name and scope.",
-        tags=_TAGS,
         errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
         write="keychain_set",
     ),
-    forward(
-        "DELETE",
-        _ENTRY,
+    _TOPIC.forward(
+        f"DELETE {_ENTRY}",
         KEYCHAIN_DELETE,
         _entry,
         name="delete_keychain_entry",
         needs=Right.KEYCHAIN_DELETE,
         summary="Delete an entry",
-        tags=_TAGS,
         query=_QUERY,
     ),
-    forward(
-        "GET",
-        "/api/keychain/catalog/{catalog_id:str}",
+    _TOPIC.forward(
+        "GET /api/keychain/catalog/{catalog_id:str}",
         KEYCHAIN_LIST,
         lambda sent: KeychainList(catalog_id=sent.id("catalog_id")),
         name="list_keychain_entries",
         needs=Right.KEYCHAIN_LIST,
         summary="List the entries of a catalog entry without their values",
-        tags=_TAGS,
     ),
 ]

@@ -5,7 +5,9 @@ from noetl_contract.http.system.database import SessionRequest
 from noetl_contract.rpc.projector import SESSIONS_VALIDATE
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Sent, Topic
+
+_TOPIC = Topic("sessions")
 
 
 def _stripped(sent: Sent[SessionRequest]) -> SessionRequest:
@@ -16,9 +18,8 @@ def _stripped(sent: Sent[SessionRequest]) -> SessionRequest:
 
 
 ROUTES = [
-    forward(
-        "POST",
-        "/api/auth/session/validate",
+    _TOPIC.forward(
+        "POST /api/auth/session/validate",
         SESSIONS_VALIDATE,
         _stripped,
         body=SessionRequest,
@@ -26,7 +27,6 @@ ROUTES = [
         needs=Right.SESSIONS_VALIDATE,
         summary="Say who a session token belongs to",
         description="Look a token up in the database that a credential names.",
-        tags=["sessions"],
         errors={
             400: "Credential 'pg_auth' is of type 'http', expected postgres",
             404: "Credential 'pg_auth' not found",

@@ -1,6 +1,6 @@
 """Rotation of keys and its status, secrets for other regions, the audit."""
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import CrossRegionRequest
 from noetl_contract.http.secrets.keychain import (
@@ -24,23 +24,19 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import query_moment
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, optional_token_guard
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 from noetl_api_gateway.upstream.services import Services
 
-_TAGS = ["wallet"]
-_FORBIDDEN = "Invalid service-account token for /api/internal/*."
+_TOPIC = Topic("wallet", guards=[optional_token_guard], errors=WRONG_TOKEN)
 
 
-@post(
-    "/api/internal/wallet/rotate-kek",
-    opt={"needs": Right.WALLET_ROTATE},
-    status_code=200,
-    guards=[optional_token_guard],
+@_TOPIC.route(
+    "POST /api/internal/wallet/rotate-kek",
+    RotatedTables,
+    body=RotateKeysRequest,
+    needs=Right.WALLET_ROTATE,
     summary="Wrap all data keys with the current key",
-    tags=["wallet"],
-    operation_class=documented(RotateKeysRequest, RotatedTables, errors={403: _FORBIDDEN}),
 )
 async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rotate table by table, in slices; a repeated request continues after an interruption."""
@@ -88,9 +84,8 @@ def _audit(sent: Sent[BaseModel]) -> AuditQuery:
 
 ROUTES = [
     rotate_keys,
-    forward(
-        "POST",
-        "/api/internal/cross-region/resolve",
+    _TOPIC.forward(
+        "POST /api/internal/cross-region/resolve",
         CREDENTIAL_CROSS_REGION,
         lambda sent: sent.body,
         body=CrossRegionRequest,
@@ -98,33 +93,23 @@ ROUTES = [
         needs=Right.CROSS_REGION,
         within="secrets",
         summary="Seal a secret of this region for another region's worker",
-        tags=_TAGS,
-        guards=[optional_token_guard],
-        errors={403: _FORBIDDEN},
     ),
-    forward(
-        "GET",
-        "/api/internal/wallet/key-status",
+    _TOPIC.forward(
+        "GET /api/internal/wallet/key-status",
         WALLET_STATUS,
         lambda _: Nothing(),
         name="key_status",
         needs=Right.WALLET_READ,
         summary="Count records by the version of their key",
         description="Count records; those in another form are `invalid`.",
-        tags=_TAGS,
-        guards=[optional_token_guard],
-        errors={403: _FORBIDDEN},
     ),
-    forward(
-        "GET",
-        "/api/internal/secret-audit",
+    _TOPIC.forward(
+        "GET /api/internal/secret-audit",
         SECRET_AUDIT,
         _audit,
         name="secret_audit",
         needs=Right.SECRET_AUDIT_READ,
         summary="List readings and changes of secrets, newest first",
-        tags=_TAGS,
-        guards=[optional_token_guard],
         query={
             "credential": (str, "exact name"),
             "execution_id": (int, "execution"),
@@ -132,6 +117,5 @@ ROUTES = [
             "to": (str, "moment after the last, RFC 3339"),
             "limit": (int, "rows at most, up to 10000"),
         },
-        errors={403: _FORBIDDEN},
     ),
 ]

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from litestar import Response, get
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.http.system.dashboard import (
@@ -19,18 +19,18 @@ from noetl_contract.rpc.projector import DASHBOARD_COUNTERS, DASHBOARD_WIDGETS
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.shell import is_browser_like
+from noetl_api_gateway.routes.forwarding import Needs, Topic
 
+_TOPIC = Topic("dashboard")
 _RECENT = 10
 
 
-@get(
-    "/api/dashboard/stats",
-    opt={"needs": Right.DASHBOARD_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/dashboard/stats",
+    DashboardStatsAnswer,
+    needs=Needs(Right.DASHBOARD_READ, is_whole=True),
     summary="How many executions, playbooks and workers there are",
-    tags=["dashboard"],
-    operation_class=documented(None, DashboardStatsAnswer),
 )
 async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Add up the stored counters of all shards; no executions are counted for it."""
@@ -56,12 +56,11 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     return json_answer(request, DashboardStatsAnswer(status="ok", stats=numbers))
 
 
-@get(
-    "/api/dashboard/widgets",
-    opt={"needs": Right.DASHBOARD_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/dashboard/widgets",
+    DashboardWidgetsAnswer,
+    needs=Needs(Right.DASHBOARD_READ, is_whole=True),
     summary="Executions of the last seven days, and the newest ones",
-    tags=["dashboard"],
-    operation_class=documented(None, DashboardWidgetsAnswer),
 )
 async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Merge the figures of all shards; days without an execution are left out."""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from litestar import Response, get, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.database import (
     DbInitAnswer,
@@ -18,9 +18,10 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Topic
 
+_TOPIC = Topic("database")
 _NEITHER = "Either 'query' or 'procedure' must be provided"
 _REQUIRED = (
     "resource",
@@ -34,23 +35,19 @@ _REQUIRED = (
 )
 
 
-@post(
-    "/api/postgres/execute",
-    opt={"needs": Right.SQL_EXECUTE},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/postgres/execute",
+    SqlAnswer,
+    body=SqlRequest,
+    needs=Right.SQL_EXECUTE,
     summary="Run one SQL statement, for reading unless a setting allows more",
-    tags=["database"],
-    operation_class=documented(
-        SqlRequest,
-        SqlAnswer,
-        errors={
-            403: "Database error: error returned from database: cannot execute INSERT in a"
-            " read-only transaction; NOETL_SQL_CONSOLE_WRITES allows writing",
-            404: "Credential 'pg_local' not found",
-            422: _NEITHER,
-            500: 'Database error: error returned from database: relation "nope" does not exist',
-        },
-    ),
+    errors={
+        403: "Database error: error returned from database: cannot execute INSERT in a"
+        " read-only transaction; NOETL_SQL_CONSOLE_WRITES allows writing",
+        404: "Credential 'pg_local' not found",
+        422: _NEITHER,
+        500: 'Database error: error returned from database: relation "nope" does not exist',
+    },
 )
 async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Run a statement on the database of a shard, or on a database that the request names."""
@@ -73,13 +70,11 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return Response(found.text.encode(), status_code=200, media_type="application/json")
 
 
-@post(
-    "/api/db/init",
-    opt={"needs": Right.DATABASE_READ},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/db/init",
+    DbInitAnswer,
+    needs=Right.DATABASE_READ,
     summary="Say whether the schema is there; nothing is created",
-    tags=["database"],
-    operation_class=documented(None, DbInitAnswer),
 )
 async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Look for the schema; services never migrate."""
@@ -93,12 +88,11 @@ async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, answer)
 
 
-@get(
-    "/api/db/validate",
-    opt={"needs": Right.DATABASE_READ},
+@_TOPIC.route(
+    "GET /api/db/validate",
+    DbValidateAnswer,
+    needs=Right.DATABASE_READ,
     summary="Name the tables of the schema and those that are missing",
-    tags=["database"],
-    operation_class=documented(None, DbValidateAnswer),
 )
 async def validate_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Compare the tables that there are with those that must be there."""

@@ -8,32 +8,28 @@ from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStat
 
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import plain_answer
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.health import health_of_starting
+
+_TOPIC = Topic("health")
 
 # The framework adds the charset.
 _TEXT_FORMAT = "text/plain; version=0.0.4"
 _STARTED = time.monotonic()
 
 
-@get(
-    "/health",
-    opt={"needs": Right.PUBLIC},
-    summary="Whether the process answers",
-    tags=["health"],
-    operation_class=documented(None, LiveAnswer),
-)
+@_TOPIC.route("GET /health", LiveAnswer, needs=Right.PUBLIC, summary="Whether the process answers")
 async def live() -> Response[bytes]:
     """Answer without asking any service."""
     return plain_answer(LiveAnswer(status="ok"))
 
 
-@get(
-    "/api/health",
-    opt={"needs": Right.PUBLIC},
+@_TOPIC.route(
+    "GET /api/health",
+    HealthAnswer,
+    needs=Right.PUBLIC,
     summary="Whether requests can be served now",
-    tags=["health"],
-    operation_class=documented(None, HealthAnswer, others={503: HealthAnswer}),
+    others={503: HealthAnswer},
 )
 async def health(service: TheProcess) -> Response[bytes]:
     """Return the state of broker and database; 503 when one is not usable."""
@@ -44,12 +40,11 @@ async def health(service: TheProcess) -> Response[bytes]:
     return plain_answer(answer, 200 if answer.status == "ok" else 503)
 
 
-@get(
-    "/api/pool/status",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /api/pool/status",
+    PoolStatusAnswer,
+    needs=Right.SERVICE_READ,
     summary="The orchestrator's connection pool",
-    tags=["health"],
-    operation_class=documented(None, PoolStatusAnswer),
 )
 async def pool_status(service: TheProcess) -> Response[bytes]:
     """Return the load of the pool that executions run on."""

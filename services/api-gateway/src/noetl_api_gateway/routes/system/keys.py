@@ -17,11 +17,10 @@ from pydantic import BaseModel
 
 from noetl_api_gateway.http.fields import query_moment
 from noetl_api_gateway.http.refusals import bad_query
-from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.http.token_guard import WRONG_TOKEN, optional_token_guard
+from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TAGS = ["access"]
-_FORBIDDEN = {403: "Invalid service-account token for /api/internal/*."}
+_TOPIC = Topic("access", guards=[optional_token_guard], errors=WRONG_TOKEN)
 _LARGEST_PAGE = 1000
 
 
@@ -49,92 +48,67 @@ def _grant(sent: Sent[GrantWish]) -> GrantPut:
 
 
 ROUTES = [
-    forward(
-        "POST",
-        "/api/admin/keys",
+    _TOPIC.forward(
+        "POST /api/admin/keys",
         AUTH_KEY_CREATE,
         _key,
         body=KeyWish,
         name="create_key",
         summary="Make an API key",
         description="Its token is in this answer and nowhere else.",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
-        errors=_FORBIDDEN,
     ),
-    forward(
-        "GET",
-        "/api/admin/keys",
+    _TOPIC.forward(
+        "GET /api/admin/keys",
         AUTH_KEY_LIST,
         lambda sent: KeyListRequest(with_revoked=sent.flag("with_revoked", default=False)),
         name="list_keys",
         summary="List API keys without their secrets, newest first",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
         query={"with_revoked": (bool, "revoked ones too")},
-        errors=_FORBIDDEN,
     ),
-    forward(
-        "DELETE",
-        "/api/admin/keys/{key_id:str}",
+    _TOPIC.forward(
+        "DELETE /api/admin/keys/{key_id:str}",
         AUTH_KEY_REVOKE,
         lambda sent: KeyName(key_id=sent.word("key_id")),
         name="revoke_key",
         summary="Revoke an API key for good",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
-        errors={**_FORBIDDEN, 404: "API key not found: 5f0c"},
+        errors={404: "API key not found: 5f0c"},
     ),
-    forward(
-        "POST",
-        "/api/admin/grants",
+    _TOPIC.forward(
+        "POST /api/admin/grants",
         AUTH_GRANT_PUT,
         _grant,
         body=GrantWish,
         name="put_grant",
         summary="Grant roles to whom a JWT, a session or a certificate proves",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
-        errors=_FORBIDDEN,
     ),
-    forward(
-        "GET",
-        "/api/admin/grants",
+    _TOPIC.forward(
+        "GET /api/admin/grants",
         AUTH_GRANT_LIST,
         lambda _: GrantListRequest(),
         name="list_grants",
         summary="List grants, by kind and rank",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
-        errors=_FORBIDDEN,
     ),
-    forward(
-        "DELETE",
-        "/api/admin/grants/{grant_id:str}",
+    _TOPIC.forward(
+        "DELETE /api/admin/grants/{grant_id:str}",
         AUTH_GRANT_DELETE,
         lambda sent: GrantName(grant_id=sent.word("grant_id")),
         name="delete_grant",
         summary="Delete a grant",
-        tags=_TAGS,
         needs=Right.KEYS_MANAGE,
-        guards=[optional_token_guard],
-        errors={**_FORBIDDEN, 404: "Grant not found: 7"},
+        errors={404: "Grant not found: 7"},
     ),
-    forward(
-        "GET",
-        "/api/internal/access-audit",
+    _TOPIC.forward(
+        "GET /api/internal/access-audit",
         ACCESS_AUDIT_LIST,
         _audit,
         name="access_audit",
         summary="List decisions about requests, newest first",
-        tags=_TAGS,
         needs=Right.ACCESS_AUDIT_READ,
-        guards=[optional_token_guard],
         query={
             "principal": (str, "exact name"),
             "right": (str, "the right that was needed"),
@@ -144,6 +118,5 @@ ROUTES = [
             "to": (str, "moment after the last, RFC 3339"),
             "limit": (int, "rows at most, up to 1000"),
         },
-        errors=_FORBIDDEN,
     ),
 ]

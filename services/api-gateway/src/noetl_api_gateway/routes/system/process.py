@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from litestar import Response, get, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.process import (
     ProfilerAnswer,
@@ -15,27 +15,27 @@ from noetl_contract.http.system.process import (
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("system")
 
 
-@get(
-    "/api/status",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /api/status",
+    StatusAnswer,
+    needs=Right.SERVICE_READ,
     summary="What this process and its machine use",
-    tags=["system"],
-    operation_class=documented(None, StatusAnswer),
 )
 async def status(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Read figures from the kernel; shares of the processor are those since the last request."""
     return json_answer(request, await asyncio.to_thread(service.figures.read))
 
 
-@get(
-    "/api/threads",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /api/threads",
+    list[ThreadEntry],
+    needs=Right.SERVICE_READ,
     summary="The thread that answers",
-    tags=["system"],
-    operation_class=documented(None, list[ThreadEntry]),
 )
 async def threads(request: AnyRequest) -> Response[bytes]:
     """Name the one thread that serves requests."""
@@ -46,12 +46,11 @@ async def threads(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, [entry])
 
 
-@get(
-    "/api/profiler/status",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /api/profiler/status",
+    ProfilerStatus,
+    needs=Right.SERVICE_READ,
     summary="Whether memory is being profiled",
-    tags=["system"],
-    operation_class=documented(None, ProfilerStatus),
 )
 async def profiler_status(request: AnyRequest) -> Response[bytes]:
     """Answer that memory is never profiled."""
@@ -63,13 +62,11 @@ async def profiler_status(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, answer)
 
 
-@post(
-    "/api/profiler/memory/start",
-    opt={"needs": Right.SERVICE_PROFILE},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/profiler/memory/start",
+    ProfilerAnswer,
+    needs=Right.SERVICE_PROFILE,
     summary="Begin to profile memory, which needs a tool from outside",
-    tags=["system"],
-    operation_class=documented(None, ProfilerAnswer),
 )
 async def start_profiler(request: AnyRequest) -> Response[bytes]:
     """Answer with the tools that can profile memory."""
@@ -80,13 +77,11 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, ProfilerAnswer(status="info", message=message))
 
 
-@post(
-    "/api/profiler/memory/stop",
-    opt={"needs": Right.SERVICE_PROFILE},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/profiler/memory/stop",
+    ProfilerAnswer,
+    needs=Right.SERVICE_PROFILE,
     summary="End a profile of memory",
-    tags=["system"],
-    operation_class=documented(None, ProfilerAnswer),
 )
 async def stop_profiler(request: AnyRequest) -> Response[bytes]:
     """Answer that no profile is active."""

@@ -21,10 +21,11 @@ from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.settings import Settings
 
+_TOPIC = Topic("runtime")
 _MOST_SHARDS = 1024
 _U32_MAX = (1 << 32) - 1
 _VERSION = version("noetl-api-gateway")
@@ -36,12 +37,13 @@ _QUERY = {
 _ERRORS = {400: 'execution_id "abc" is not a valid i64'}
 
 
-@get(
-    "/api/runtime/shard-info",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /api/runtime/shard-info",
+    ShardInfo,
+    needs=Right.SERVICE_READ,
     summary="Which shard an execution belongs to",
-    tags=["runtime"],
-    operation_class=documented(None, ShardInfo, query=_QUERY, errors=_ERRORS),
+    query=_QUERY,
+    errors=_ERRORS,
 )
 async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Compute the shard; the id stays an integer for browsers too, as drift guards compare it."""
@@ -54,24 +56,24 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
     return plain_answer(body)
 
 
-@get(
-    "/sharding/preview",
-    opt={"needs": Right.SERVICE_READ},
+@_TOPIC.route(
+    "GET /sharding/preview",
+    ShardPreview,
+    needs=Right.SERVICE_READ,
     summary="Which shard an execution belongs to, as a gateway says it",
-    tags=["runtime"],
-    operation_class=documented(None, ShardPreview, query=_QUERY, errors=_ERRORS),
+    query=_QUERY,
+    errors=_ERRORS,
 )
 async def sharding_preview(request: AnyRequest) -> Response[bytes]:
     """Compute the shard."""
     return plain_answer(_shard_body(request, source="noetl-gateway"))
 
 
-@get(
-    "/api/runtime/contract",
-    opt={"needs": Right.PUBLIC},
+@_TOPIC.route(
+    "GET /api/runtime/contract",
+    RuntimeContract,
+    needs=Right.PUBLIC,
     summary="What this edge serves, for clients that set themselves up",
-    tags=["runtime"],
-    operation_class=documented(None, RuntimeContract),
 )
 async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Describe the edge from its own table of routes."""

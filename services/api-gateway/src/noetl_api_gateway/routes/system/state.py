@@ -2,7 +2,7 @@
 
 import asyncio
 
-from litestar import Response, get
+from litestar import Response
 from msgspec.structs import asdict
 from noetl_common.state import state_of
 from noetl_contract.access.rights import Right
@@ -28,23 +28,23 @@ from noetl_api_gateway.gateway import OpenGateway, TheProcess
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_int
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
+from noetl_api_gateway.routes.forwarding import Needs, Topic
 from noetl_api_gateway.upstream.demand import ask_demand
 from noetl_api_gateway.upstream.services import Services
 
+_TOPIC = Topic("system")
 _SECONDS = 3.0
 """Timeout of a service's answer: it may ask the broker and its database for a second each."""
 _MOST = 100
 _OF_SHARDS = (ORCHESTRATOR_STATE, OUTBOX_STATE, PROJECTOR_STATE)
 
 
-@get(
-    "/api/system",
-    opt={"needs": Right.SYSTEM_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/system",
+    SystemAnswer,
+    needs=Needs(Right.SYSTEM_READ, is_whole=True),
     summary="How each service is: version, readiness, queues, backlog, settings without secrets",
-    tags=["system"],
-    operation_class=documented(None, SystemAnswer),
 )
 async def system_state(
     request: AnyRequest, gateway: OpenGateway, service: TheProcess
@@ -79,19 +79,15 @@ async def _pools(services: Services) -> list[PoolLoad] | None:
     return [PoolLoad(**asdict(one)) for one in found.values()]
 
 
-@get(
-    "/api/dead-letters",
-    opt={"needs": Right.SYSTEM_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/dead-letters",
+    GivenUpList,
+    needs=Needs(Right.SYSTEM_READ, is_whole=True),
     summary="List what was given up, newest first, with the command that puts it back",
-    tags=["system"],
-    operation_class=documented(
-        None,
-        GivenUpList,
-        query={
-            "limit": (int, "of each kind; at most 100, 20 if absent"),
-            "before": (int, "`before` of the page before: only older letters follow"),
-        },
-    ),
+    query={
+        "limit": (int, "of each kind; at most 100, 20 if absent"),
+        "before": (int, "`before` of the page before: only older letters follow"),
+    },
 )
 async def dead_letters(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Ask the first shard's outbox for letters, and each shard's for its parked rows."""

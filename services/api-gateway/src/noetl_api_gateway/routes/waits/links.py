@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_common.clock import unix_ms
 from noetl_contract.access.rights import Right
@@ -30,11 +30,12 @@ from noetl_api_gateway.http.bodies import AnyRequest, decode, is_json, read_byte
 from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import path_id, path_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.waits.page import form_page, message_page
 from noetl_api_gateway.routes.waits.signals import signalled, waits_of
 
+_TOPIC = Topic("waits")
 _WEEK_SECONDS = 604_800.0
 _MOST_WAITS = 500
 _MOST_FIELDS = 200
@@ -43,23 +44,19 @@ _OVER = "This link is no longer valid: its time is over. Ask for a new one."
 _NOTHING = "Nothing waits for this answer now: it was given already, or it is not asked for yet."
 
 
-@post(
-    "/api/executions/{execution_id:str}/waits/{wait:str}/links",
-    opt={"needs": Right.EXECUTIONS_LINK},
-    status_code=201,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/waits/{wait:str}/links",
+    LinkAnswer,
+    body=LinkRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_LINK,
     summary="Make a link that ends a wait, once, without a login",
-    tags=["waits"],
-    operation_class=documented(
-        LinkRequest,
-        LinkAnswer,
-        errors={
-            404: "No wait of step 'review' is open; name its signal for a link that is used later",
-            409: "3 waits of step 'review' are open; say which iteration",
-            422: "expires_in: 'soon' is not a duration like 90, 90s, 15m, 4h, 3d, 2w or 1d 12h",
-        },
-        is_body_required=False,
-        success=201,
-    ),
+    status=201,
+    errors={
+        404: "No wait of step 'review' is open; name its signal for a link that is used later",
+        409: "3 waits of step 'review' are open; say which iteration",
+        422: "expires_in: 'soon' is not a duration like 90, 90s, 15m, 4h, 3d, 2w or 1d 12h",
+    },
 )
 async def make_link(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], wait: FromPath[str]
@@ -128,12 +125,13 @@ async def _link(gateway: Gateway, execution_id: int, name: str, sent: LinkReques
     return link.model_copy(update={"t": name})
 
 
-@get(
-    "/api/links/{link:str}",
-    opt={"needs": Right.PUBLIC},
+@_TOPIC.route(
+    "GET /api/links/{link:str}",
+    str,
+    needs=Right.PUBLIC,
     summary="Show what a link asks; this decides nothing, so a scanner of mails may open it",
-    tags=["waits"],
-    operation_class=documented(None, str, content_type="text/html", others={404: str, 410: str}),
+    content_type="text/html",
+    others={404: str, 410: str},
 )
 async def show_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]
@@ -148,19 +146,15 @@ async def show_link(
     return form_page(wait, _asked(wait, opened), decided=opened.p)
 
 
-@post(
-    "/api/links/{link:str}",
-    opt={"needs": Right.PUBLIC},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/links/{link:str}",
+    str,
+    body=LinkUse,
+    is_body_required=False,
+    needs=Right.PUBLIC,
     summary="Answer by a link, once",
-    tags=["waits"],
-    operation_class=documented(
-        LinkUse,
-        str,
-        content_type="text/html",
-        others={404: str, 409: str, 410: str},
-        is_body_required=False,
-    ),
+    content_type="text/html",
+    others={404: str, 409: str, 410: str},
 )
 async def use_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]

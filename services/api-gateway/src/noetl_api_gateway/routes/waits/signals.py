@@ -2,7 +2,7 @@
 
 import secrets
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
@@ -17,29 +17,26 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import idempotency_key, path_id, path_text, query_int, query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query, unavailable
+from noetl_api_gateway.routes.forwarding import Topic
 
+_TOPIC = Topic("waits")
 _LONGEST_NAME = 128
 _KINDS = ("wait", "sleep")
 
 
-@post(
-    "/api/executions/{execution_id:str}/signals/{signal:str}",
-    opt={"needs": Right.EXECUTIONS_SIGNAL},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/signals/{signal:str}",
+    SignalAnswer,
+    body=SignalRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_SIGNAL,
     summary="Send a signal, which ends the oldest wait for it or is kept for the next",
-    tags=["waits"],
-    operation_class=documented(
-        SignalRequest,
-        SignalAnswer,
-        errors={
-            404: "No step waits for signal 'aprove'; the signals are approve",
-            409: "Cannot signal execution in COMPLETED state",
-            422: "The payload doesn't fit the form of signal 'approve': decision: it is required",
-        },
-        is_body_required=False,
-    ),
+    errors={
+        404: "No step waits for signal 'aprove'; the signals are approve",
+        409: "Cannot signal execution in COMPLETED state",
+        422: "The payload doesn't fit the form of signal 'approve': decision: it is required",
+    },
 )
 async def send_signal(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], signal: FromPath[str]
@@ -86,23 +83,19 @@ def _wait_id(value: int | str | None) -> int | None:
     return number
 
 
-@get(
-    "/api/waits",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/waits",
+    WaitList,
+    needs=Right.EXECUTIONS_READ,
     summary="List what waits: for a signal, with its form, or for a time",
-    tags=["waits"],
-    operation_class=documented(
-        None,
-        WaitList,
-        query={
-            "path": (str, "path of the playbook, or a part of it from the left"),
-            "execution_id": (int, "of one execution"),
-            "signal": (str, "name of the signal"),
-            "kind": (str, "`wait` or `sleep`; `wait` if absent, `all` for both"),
-            "limit": (int, "at most 500, 100 if absent"),
-            "after": (str, "`next` of the page before"),
-        },
-    ),
+    query={
+        "path": (str, "path of the playbook, or a part of it from the left"),
+        "execution_id": (int, "of one execution"),
+        "signal": (str, "name of the signal"),
+        "kind": (str, "`wait` or `sleep`; `wait` if absent, `all` for both"),
+        "limit": (int, "at most 500, 100 if absent"),
+        "after": (str, "`next` of the page before"),
+    },
 )
 async def list_waits(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List the open waits of all shards, the oldest first."""

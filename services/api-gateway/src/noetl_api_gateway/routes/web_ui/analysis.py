@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.events import ExecutionStatus
@@ -16,9 +16,10 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.routes.executions.repair.why import answer_of
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
+_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 _NEEDS_SOMEBODY = frozenset(
     {"no_worker", "no_worker_for_kind", "not_published", "parked_outbox", "worker_silent", "paused"}
 )
@@ -36,15 +37,11 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-@post(
-    "/api/executions/{execution_id:str}/analyze",
-    opt={"needs": Right.EXECUTIONS_READ},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/analyze",
+    AnalysisAnswer,
+    needs=Right.EXECUTIONS_READ,
     summary="Tell what is wrong with an execution, or what it waits for, and what may help",
-    tags=["executions"],
-    operation_class=documented(
-        None, AnalysisAnswer, errors={404: "Execution not found: 325077236512452608"}
-    ),
 )
 async def analyze(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.browser_sessions import (
@@ -16,10 +16,10 @@ from noetl_contract.http.system.database import SessionUser
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.web_ui.tokens import holder_of
 
-_TAGS = ["sessions"]
+_TOPIC = Topic("sessions")
 _NEEDED: Mapping[str, Right] = {
     "execute": Right.EXECUTIONS_START,
     "view": Right.CATALOG_READ,
@@ -28,13 +28,12 @@ _NEEDED: Mapping[str, Right] = {
 _INVALID = "Invalid or expired session"
 
 
-@post(
-    "/api/auth/validate",
-    opt={"needs": Right.PUBLIC},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/auth/validate",
+    TokenValidateAnswer,
+    body=TokenValidateRequest,
+    needs=Right.PUBLIC,
     summary="Say whose a page's token is",
-    tags=_TAGS,
-    operation_class=documented(TokenValidateRequest, TokenValidateAnswer),
 )
 async def validate(request: AnyRequest) -> Response[bytes]:
     """Check a token like one in a header; where no login is needed any token is good."""
@@ -50,13 +49,12 @@ async def validate(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, answer)
 
 
-@post(
-    "/api/auth/check-access",
-    opt={"needs": Right.PUBLIC},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/auth/check-access",
+    AccessCheckAnswer,
+    body=AccessCheckRequest,
+    needs=Right.PUBLIC,
     summary="Say whether a page may use a playbook",
-    tags=_TAGS,
-    operation_class=documented(AccessCheckRequest, AccessCheckAnswer),
 )
 async def check_access(request: AnyRequest) -> Response[bytes]:
     """Judge by the rights and namespaces of the token's holder."""

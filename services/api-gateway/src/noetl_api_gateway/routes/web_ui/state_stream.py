@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from litestar import get
 from litestar.types import ASGIApp
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
@@ -24,13 +23,16 @@ from noetl_api_gateway.access.gatekeeper import gatekeeper_of
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
-from noetl_api_gateway.http.openapi import StreamedEvent, documented
+from noetl_api_gateway.http.openapi import StreamedEvent
 from noetl_api_gateway.http.refusals import Refusal, busy
 from noetl_api_gateway.intake.streams import SSE_HEADERS, client_gone, write_chunk
 from noetl_api_gateway.metrics import OPEN_STREAMS
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.web_ui.tokens import LOCAL, holder_of, owner_of
 from noetl_api_gateway.routes.web_ui.waiting import Waiting, result_params, state_params
 from noetl_api_gateway.upstream.pages.states import Listener, RequestNews, StateChange
+
+_TOPIC = Topic("executions")
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -46,20 +48,16 @@ _INVALID_SESSION = -32002
 _DENIED = -32003
 
 
-@get(
-    "/events",
-    opt={"needs": Right.PUBLIC},
+@_TOPIC.route(
+    "GET /events",
+    StreamedEvent,
+    needs=Right.PUBLIC,
     summary="Follow changes of executions, as pages do behind a gateway",
-    tags=["executions"],
-    operation_class=documented(
-        None,
-        StreamedEvent,
-        content_type="text/event-stream",
-        query={
-            "session_token": (str, "the page's token; an EventSource sends no headers"),
-            "client_id": (str, "`clientId` of the connection before"),
-        },
-    ),
+    content_type="text/event-stream",
+    query={
+        "session_token": (str, "the page's token; an EventSource sends no headers"),
+        "client_id": (str, "`clientId` of the connection before"),
+    },
 )
 async def state_events(request: AnyRequest, gateway: OpenGateway) -> ASGIApp:
     """Stream ends of executions from now on, and stored results of the page's own requests.

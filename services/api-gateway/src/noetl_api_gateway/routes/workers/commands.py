@@ -2,7 +2,7 @@
 
 import asyncio
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.capability import Capability
@@ -17,21 +17,19 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("commands")
 
 
-@get(
-    "/api/commands/{event_id:str}",
-    opt={"needs": Right.COMMANDS_READ},
+@_TOPIC.route(
+    "GET /api/commands/{event_id:str}",
+    CommandAnswer,
+    needs=Right.COMMANDS_READ,
     summary="Read a command",
-    tags=["commands"],
-    operation_class=documented(
-        None,
-        CommandAnswer,
-        errors={404: "command.issued event not found: 325077236516646912"},
-    ),
+    errors={404: "command.issued event not found: 325077236516646912"},
 )
 async def get_command(
     request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]
@@ -51,15 +49,13 @@ async def get_command(
     return json_answer(request, body)
 
 
-@post(
-    "/api/commands/{event_id:str}/claim",
-    opt={"needs": Right.COMMANDS_CLAIM},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/commands/{event_id:str}/claim",
+    ClaimAnswer,
+    body=ClaimBody,
+    needs=Right.COMMANDS_CLAIM,
     summary="Claim a command",
-    tags=["commands"],
-    operation_class=documented(
-        ClaimBody, ClaimAnswer, errors={409: "Command already claimed by w-1"}
-    ),
+    errors={409: "Command already claimed by w-1"},
 )
 async def claim(
     request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]

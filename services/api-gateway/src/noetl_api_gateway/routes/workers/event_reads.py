@@ -1,6 +1,5 @@
 """Reads of events and batches by id, on any shard."""
 
-from litestar import get
 from litestar.params import FromPath
 from litestar.response import Stream
 from noetl_contract.access.rights import Right
@@ -9,17 +8,19 @@ from noetl_contract.rpc.projector import EVENT_RESULT, EVENTS_BATCH, BatchName, 
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import StreamedEvent, documented
+from noetl_api_gateway.http.openapi import StreamedEvent
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Needs, forward
+from noetl_api_gateway.routes.forwarding import Needs, Topic
+
+_TOPIC = Topic("events")
 
 
-@get(
-    "/api/events/batch/{request_id:str}/stream",
-    opt={"needs": Right.EXECUTIONS_READ, "whole": True},
+@_TOPIC.route(
+    "GET /api/events/batch/{request_id:str}/stream",
+    StreamedEvent,
+    needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
     summary="Ask what became of a batch of events, as an event stream",
-    tags=["events"],
-    operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
+    content_type="text/event-stream",
 )
 async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -> Stream:
     """Stream the only status of a batch: completed, or not found."""
@@ -38,21 +39,18 @@ async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -
 
 
 ROUTES = [
-    forward(
-        "GET",
-        "/api/events/{event_id:str}/result",
+    _TOPIC.forward(
+        "GET /api/events/{event_id:str}/result",
         EVENT_RESULT,
         lambda sent: EventName(event_id=sent.id("event_id")),
         name="event_result",
         needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
         is_anywhere=True,
         summary="Read what an event brought",
-        tags=["events"],
         errors={404: "Event not found: 325077238110482432"},
     ),
-    forward(
-        "GET",
-        "/api/events/batch/{request_id:str}/status",
+    _TOPIC.forward(
+        "GET /api/events/batch/{request_id:str}/status",
         EVENTS_BATCH,
         lambda sent: BatchName(request_id=sent.id("request_id")),
         name="batch_status",
@@ -61,7 +59,6 @@ ROUTES = [
         summary="Ask what became of a batch of events",
         description="Ask after a batch by the id of one of its events: it is committed whole or not"
         " at all.",
-        tags=["events"],
         errors={404: "Batch request not found: 325077238110482432"},
     ),
     batch_status_stream,

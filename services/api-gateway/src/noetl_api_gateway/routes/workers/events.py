@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from time import perf_counter
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.events import status_from_type
 from noetl_contract.http.executions.events import (
@@ -22,26 +22,23 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import event_label, event_metrics
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
+
+_TOPIC = Topic("events", errors=UNKNOWN_EXECUTION)
 
 
-@post(
-    "/api/events",
-    opt={"needs": Right.EVENTS_POST},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/events",
+    EventAnswer,
+    body=EventRequest,
+    needs=Right.EVENTS_POST,
     summary="Report an event",
-    tags=["events"],
-    operation_class=documented(
-        EventRequest,
-        EventAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            409: "Command already claimed by w-1",
-            422: "Invalid execution_id",
-        },
-    ),
+    errors={
+        409: "Command already claimed by w-1",
+        422: "Invalid execution_id",
+    },
 )
 async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Publish one event and answer after its commit."""
@@ -62,20 +59,15 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     return json_answer(request, body)
 
 
-@post(
-    "/api/events/batch",
-    opt={"needs": Right.EVENTS_POST},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/events/batch",
+    EventBatchAnswer,
+    body=EventBatchRequest,
+    needs=Right.EVENTS_POST,
     summary="Report several events of one execution",
-    tags=["events"],
-    operation_class=documented(
-        EventBatchRequest,
-        EventBatchAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            422: "Invalid execution_id",
-        },
-    ),
+    errors={
+        422: "Invalid execution_id",
+    },
 )
 async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Publish a batch; it is written together or not at all."""

@@ -1,6 +1,6 @@
 """`GET /api/executions/{execution_id}/libraries/{digest}`: the lock of a step's libraries."""
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.libraries.lock import LibraryLock
@@ -11,17 +11,16 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, path_text
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
+
+_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@get(
-    "/api/executions/{execution_id:str}/libraries/{digest:str}",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/executions/{execution_id:str}/libraries/{digest:str}",
+    LibraryLock,
+    needs=Right.EXECUTIONS_READ,
     summary="Read the lock of a step's libraries",
-    tags=["executions"],
-    operation_class=documented(
-        None, LibraryLock, errors={404: "Execution not found: 325077236512452608"}
-    ),
 )
 async def library_lock(
     request: AnyRequest,

@@ -1,6 +1,6 @@
 """`POST /api/commands/{event_id}/output`: lines of a run, of workers that may not publish them."""
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.output import OutputBatch, OutputTaken
@@ -12,24 +12,22 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("commands")
 
 
-@post(
-    "/api/commands/{event_id:str}/output",
-    opt={"needs": Right.EVENTS_POST},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/commands/{event_id:str}/output",
+    OutputTaken,
+    body=OutputBatch,
+    needs=Right.EVENTS_POST,
     summary="Pass on lines that a run prints",
     description="Lines go to whoever watches the execution now, and are kept nowhere: what a run"
     " has printed is part of its result. A worker sends them only while somebody watches, which"
     " it hears on `noetl_hint.watch`.",
-    tags=["commands"],
-    operation_class=documented(
-        OutputBatch,
-        OutputTaken,
-        errors={422: "event_id is not the command of the path"},
-    ),
+    errors={422: "event_id is not the command of the path"},
 )
 async def output(
     request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]

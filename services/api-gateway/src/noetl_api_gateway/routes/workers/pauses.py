@@ -7,9 +7,9 @@ from noetl_contract.rpc.models import Nothing
 from pydantic import BaseModel, ValidationError
 
 from noetl_api_gateway.http.refusals import bad_query
-from noetl_api_gateway.routes.forwarding import Needs, Sent, forward
+from noetl_api_gateway.routes.forwarding import Needs, Sent, Topic
 
-_TAGS = ["workers"]
+_TOPIC = Topic("workers")
 # Callers that clean up executions of all namespaces may pause them too.
 _CHANGE: Needs[PauseWish] = Needs(Right.EXECUTIONS_CLEANUP, is_whole=True)
 _LIFT: Needs[BaseModel] = Needs(Right.EXECUTIONS_CLEANUP, is_whole=True)
@@ -24,9 +24,8 @@ def _target(sent: Sent[BaseModel]) -> PauseTarget:
 
 
 ROUTES = [
-    forward(
-        "POST",
-        "/api/pauses",
+    _TOPIC.forward(
+        "POST /api/pauses",
         PAUSE_PUT,
         lambda sent: PausePut(**sent.body.model_dump(exclude_unset=True)),
         body=PauseWish,
@@ -35,32 +34,27 @@ ROUTES = [
         summary="Pause a path or a worker pool",
         description="Withhold new commands of a path of playbooks, with all below it, or of a"
         " worker pool; what runs goes on.",
-        tags=_TAGS,
         errors={422: "There are 1000 pauses already"},
     ),
-    forward(
-        "DELETE",
-        "/api/pauses",
+    _TOPIC.forward(
+        "DELETE /api/pauses",
         PAUSE_LIFT,
         _target,
         name="lift_pause",
         needs=_LIFT,
         summary="Take a pause back",
         description="Hand out what was withheld for a path or a pool.",
-        tags=_TAGS,
         query={"kind": (str, "`path` or `pool`"), "name": (str, "as it was paused")},
         errors={
             400: "Failed to deserialize query string: kind: expected path or pool, with a name"
         },
     ),
-    forward(
-        "GET",
-        "/api/pauses",
+    _TOPIC.forward(
+        "GET /api/pauses",
         PAUSE_LIST,
         lambda _sent: Nothing(),
         name="list_pauses",
         needs=_READ,
         summary="List paused paths and pools",
-        tags=_TAGS,
     ),
 ]

@@ -4,12 +4,13 @@ from noetl_contract.access.rights import Right
 from noetl_contract.plugins.requests import PluginRequest
 from noetl_contract.rpc.catalog import PLUGIN
 
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Topic
+
+_TOPIC = Topic("executions")
 
 ROUTES = [
-    forward(
-        "GET",
-        "/api/executions/{execution_id:str}/plugins/{catalog_id:str}/{digest:str}",
+    _TOPIC.forward(
+        "GET /api/executions/{execution_id:str}/plugins/{catalog_id:str}/{digest:str}",
         PLUGIN,
         lambda sent: PluginRequest(catalog_id=sent.id("catalog_id"), digest=sent.word("digest")),
         name="plugin_module",
@@ -17,7 +18,6 @@ ROUTES = [
         summary="Read a plug-in with its module",
         description="Read one version of a plug-in, a deleted one too. Its digest stands in the"
         " log of executions that use it; with another one there is no such plug-in.",
-        tags=["executions"],
         errors={404: "Plug-in not found: 325077236512452608"},
     )
 ]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from litestar import Response, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.runtimes import (
     RunningCommand,
@@ -29,30 +29,25 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import forward, measured
+from noetl_api_gateway.routes.forwarding import Topic, measured
 from noetl_api_gateway.upstream.services import Services
 
 _OVER_SECONDS = 2.0
 _NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
 _NOT_OURS = {403: "Runtime worker_pool w-1 was registered by another caller"}
-_TAGS = ["workers"]
+_TOPIC = Topic("workers")
 
 
-@post(
-    "/api/worker/pool/register",
-    opt={"needs": Right.WORKERS_REGISTER},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/worker/pool/register",
+    RuntimeRegisterAnswer,
+    body=RuntimeRegisterRequest,
+    needs=Right.WORKERS_REGISTER,
     summary="Register a worker",
     description="Register a worker, or renew its registration. Who has `command_reports` in its"
     " `runtime` is told whether this edge takes `POST /api/commands/{event_id}/reports`.",
-    tags=_TAGS,
-    operation_class=documented(
-        RuntimeRegisterRequest,
-        RuntimeRegisterAnswer,
-        errors={422: "Invalid runtime kind: toaster"},
-    ),
+    errors={422: "Invalid runtime kind: toaster"},
 )
 async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register a worker over HTTP; the host's name is checked and not stored."""
@@ -76,15 +71,15 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
     return json_answer(request, answer)
 
 
-@post(
-    "/api/worker/pool/heartbeat",
-    opt={"needs": Right.WORKERS_REGISTER},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/worker/pool/heartbeat",
+    RuntimeBeatAnswer,
+    body=RuntimeBeatRequest,
+    needs=Right.WORKERS_REGISTER,
     summary="Say that a worker is alive",
     description="Record that a worker is alive; a row that was lost, not one that was removed,"
     " comes back. A worker that names its runs learns which of them are over.",
-    tags=_TAGS,
-    operation_class=documented(RuntimeBeatRequest, RuntimeBeatAnswer, errors=_NOT_FOUND),
+    errors=_NOT_FOUND,
 )
 async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Record a heartbeat, and answer with those of its runs that are over."""
@@ -122,33 +117,28 @@ async def _over(services: Services, runs: list[RunningCommand]) -> list[RunningC
 ROUTES = [
     register_worker,
     heartbeat_worker,
-    forward(
-        "DELETE",
-        "/api/worker/pool/deregister",
+    _TOPIC.forward(
+        "DELETE /api/worker/pool/deregister",
         RUNTIME_DEREGISTER,
         lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
         body=RuntimeNameRequest,
         name="deregister_worker",
         needs=Right.WORKERS_REGISTER,
         summary="Remove a worker",
-        tags=_TAGS,
         errors=_NOT_FOUND | _NOT_OURS,
     ),
-    forward(
-        "POST",
-        "/api/worker/pool/deregister",
+    _TOPIC.forward(
+        "POST /api/worker/pool/deregister",
         RUNTIME_DEREGISTER,
         lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
         body=RuntimeNameRequest,
         name="post_deregister_worker",
         needs=Right.WORKERS_REGISTER,
         summary="Remove a worker, as real workers ask for it",
-        tags=_TAGS,
         errors=_NOT_FOUND | _NOT_OURS,
     ),
-    forward(
-        "GET",
-        "/api/worker/pools",
+    _TOPIC.forward(
+        "GET /api/worker/pools",
         RUNTIME_POOLS,
         lambda sent: RuntimePoolsQuery(
             kind=sent.text("kind", "worker_pool"),
@@ -158,7 +148,6 @@ ROUTES = [
         name="list_workers",
         needs=Right.WORKERS_READ,
         summary="List registered workers",
-        tags=_TAGS,
         query={
             "kind": (str, "`worker_pool` if absent"),
             "status": (str, "exactly this one"),

@@ -1,6 +1,6 @@
 """`POST /api/commands/{event_id}/reports`: all events of a run in one call."""
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import CommandReport
@@ -17,25 +17,22 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import measured
+from noetl_api_gateway.routes.forwarding import Topic, measured
+
+_TOPIC = Topic("commands")
 
 
-@post(
-    "/api/commands/{event_id:str}/reports",
-    opt={"needs": Right.EVENTS_POST},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/commands/{event_id:str}/reports",
+    FastAnswer,
+    body=CommandReport,
+    needs=Right.EVENTS_POST,
     summary="Report the start or the outcome of a run",
     description="Events of one run, written together, and answered after their commit: a start is"
     " `held` or `lost`, an outcome counts (`ok`) or came `late`. The same report again has the same"
     " answer. A run needs no claim if its command came whole with the notification.",
-    tags=["commands"],
-    operation_class=documented(
-        CommandReport,
-        FastAnswer,
-        errors={422: "hold.event_id is not the command of the path"},
-    ),
+    errors={422: "hold.event_id is not the command of the path"},
 )
 async def report(
     request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 
-from litestar import Response, get, post
+from litestar import Response
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.failures import (
     FailureDismissAnswer,
@@ -31,36 +31,32 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key, query_int, query_text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.executions.ownership import actor
 from noetl_api_gateway.routes.executions.repair.restart import begin_restart
+from noetl_api_gateway.routes.forwarding import Topic
 
-_TAGS = ["executions"]
+_TOPIC = Topic("executions")
 _MOST_GROUPS = 100
 _FURTHEST = 10_000
 _AT_ONCE = 8
 _MOST_IDS = 5
 
 
-@get(
-    "/api/failures",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/failures",
+    FailureList,
+    needs=Right.EXECUTIONS_READ,
     summary="List failed executions by playbook, step and message",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        FailureList,
-        query={
-            "state": (str, "open (if absent), dismissed, restarted or all"),
-            "path": (str, "part of the playbook's path, in any case"),
-            "step": (str, "exact name of the step"),
-            "since": (str, "RFC 3339; failures since then only"),
-            "limit": (int, "at most 100, 20 if absent"),
-            "offset": (int, "how many groups to leave out"),
-        },
-        errors={422: "state must be open, dismissed, restarted or all, got 'new'"},
-    ),
+    query={
+        "state": (str, "open (if absent), dismissed, restarted or all"),
+        "path": (str, "part of the playbook's path, in any case"),
+        "step": (str, "exact name of the step"),
+        "since": (str, "RFC 3339; failures since then only"),
+        "limit": (int, "at most 100, 20 if absent"),
+        "offset": (int, "how many groups to leave out"),
+    },
+    errors={422: "state must be open, dismissed, restarted or all, got 'new'"},
 )
 async def list_failures(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Group the failures of all shards, those that failed last first."""
@@ -131,13 +127,12 @@ def _merged(one: FailureGroup, other: FailureGroup) -> FailureGroup:
     )
 
 
-@post(
-    "/api/failures/restart",
-    opt={"needs": Right.EXECUTIONS_RERUN},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/failures/restart",
+    FailureRestartAnswer,
+    body=FailureRestartRequest,
+    needs=Right.EXECUTIONS_RERUN,
     summary="Restart the open failures of a group",
-    tags=_TAGS,
-    operation_class=documented(FailureRestartRequest, FailureRestartAnswer),
 )
 async def restart_failures(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Restart a page of them; the same request again goes on, and restarts none twice."""
@@ -175,13 +170,12 @@ async def _open_failures(gateway: Gateway, fingerprint: str, limit: int) -> tupl
     return found[:limit], len(found) > limit or any(shard.has_more for shard in shards)
 
 
-@post(
-    "/api/failures/dismiss",
-    opt={"needs": Right.EXECUTIONS_RERUN},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/failures/dismiss",
+    FailureDismissAnswer,
+    body=FailureDismissRequest,
+    needs=Right.EXECUTIONS_RERUN,
     summary="Take the open failures of a group off the list",
-    tags=_TAGS,
-    operation_class=documented(FailureDismissRequest, FailureDismissAnswer),
 )
 async def dismiss_failures(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Dismiss a page of them; they stay under `state=dismissed`."""

@@ -1,6 +1,6 @@
 """`POST /api/executions/{id}/rerun`."""
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest, RerunRequest
@@ -11,24 +11,21 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import idempotency_key, path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.shell import chosen_execution
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, outcome_of
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
+
+_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@post(
-    "/api/executions/{execution_id:str}/rerun",
-    opt={"needs": Right.EXECUTIONS_RERUN},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/rerun",
+    ExecuteAnswer,
+    body=RerunRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_RERUN,
     summary="Start an execution once more",
-    tags=["executions"],
-    operation_class=documented(
-        RerunRequest,
-        ExecuteAnswer,
-        errors={404: "Execution not found: 325077236512452608"},
-        is_body_required=False,
-    ),
 )
 async def rerun(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

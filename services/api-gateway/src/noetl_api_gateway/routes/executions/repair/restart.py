@@ -1,6 +1,6 @@
 """`POST /api/executions/{id}/restart`."""
 
-from litestar import Response, post
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteRequest, RestartAnswer, RestartRequest
@@ -13,27 +13,24 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import idempotency_key, path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, entry_of, outcome_of
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
+
+_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@post(
-    "/api/executions/{execution_id:str}/restart",
-    opt={"needs": Right.EXECUTIONS_RERUN},
-    status_code=200,
+@_TOPIC.route(
+    "POST /api/executions/{execution_id:str}/restart",
+    RestartAnswer,
+    body=RestartRequest,
+    is_body_required=False,
+    needs=Right.EXECUTIONS_RERUN,
     summary="Go on from where an execution has ended",
-    tags=["executions"],
-    operation_class=documented(
-        RestartRequest,
-        RestartAnswer,
-        errors={
-            404: "Execution not found: 325077236512452608",
-            409: "Execution 325077236512452608 still runs: cancel it first",
-            422: "The playbook has no step 'nothing' to restart from",
-        },
-        is_body_required=False,
-    ),
+    errors={
+        409: "Execution 325077236512452608 still runs: cancel it first",
+        422: "The playbook has no step 'nothing' to restart from",
+    },
 )
 async def restart(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

@@ -1,6 +1,6 @@
 """`GET /api/executions/{id}/why`."""
 
-from litestar import Response, get
+from litestar import Response
 from litestar.params import FromPath
 from noetl_contract.access.rights import Right
 from noetl_contract.events import ExecutionStatus
@@ -16,22 +16,20 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.executions.repair.reasons import reasons_for, workers_of
+from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 from noetl_api_gateway.upstream.services import Services
 
+_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 _JOINS_WITHIN_SECONDS = 2.0
 
 
-@get(
-    "/api/executions/{execution_id:str}/why",
-    opt={"needs": Right.EXECUTIONS_READ},
+@_TOPIC.route(
+    "GET /api/executions/{execution_id:str}/why",
+    WhyAnswer,
+    needs=Right.EXECUTIONS_READ,
     summary="Ask what an execution waits for, since when, and who could help",
-    tags=["executions"],
-    operation_class=documented(
-        None, WhyAnswer, errors={404: "Execution not found: 325077236512452608"}
-    ),
 )
 async def why(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]

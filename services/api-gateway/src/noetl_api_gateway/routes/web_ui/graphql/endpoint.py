@@ -4,7 +4,7 @@ import asyncio
 import inspect
 
 from graphql import ExecutionResult, GraphQLError, execute
-from litestar import Response, get, post
+from litestar import Response, get
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.graphql import GraphqlAnswer, GraphqlRequest
@@ -14,24 +14,25 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.web_ui.graphql.bounds import checked
 from noetl_api_gateway.routes.web_ui.graphql.schema import SCHEMA
 from noetl_api_gateway.routes.web_ui.graphql.starts import Asking
+
+_TOPIC = Topic("executions")
 
 _log = get_logger()
 
 _NO_PAGE = "GraphQL is asked by POST; there is no page for it: /schema shows the whole API"
 
 
-@post(
-    "/graphql",
-    opt={"needs": Right.EXECUTIONS_READ},
-    status_code=200,
+@_TOPIC.route(
+    "POST /graphql",
+    GraphqlAnswer,
+    body=GraphqlRequest,
+    needs=Right.EXECUTIONS_READ,
     summary="Start executions and call the API, as the web UI does behind a gateway",
-    tags=["executions"],
-    operation_class=documented(GraphqlRequest, GraphqlAnswer),
 )
 async def ask_by_graphql(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Resolve a document: `health`, `version`, `executePlaybook`, `rerunExecution`, `proxyRequest`.
