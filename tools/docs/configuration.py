@@ -110,7 +110,7 @@ def fields_of(kind: type[BaseSettings]) -> Iterator[Setting]:
             "secret" if is_in_files(name, kind.model_fields) else _kind(field.annotation),
             _default(field),
             _UNITS.get(name.rpartition("_")[2], ""),
-            field.description or "",
+            " ".join((field.description or "").split()),
         )
 
 

@@ -12,18 +12,18 @@ _PORTS = {"http": 80, "https": 443}
 class SnowflakeSettings(BaseSettings):
     """Settings of the operator for Snowflake; `NOETL_WORKER_SNOWFLAKE_…`."""
 
-    model_config = SettingsConfigDict(env_prefix="NOETL_WORKER_SNOWFLAKE_")
+    model_config = SettingsConfigDict(
+        env_prefix="NOETL_WORKER_SNOWFLAKE_", use_attribute_docstrings=True
+    )
 
-    servers: Annotated[frozenset[str], NoDecode] = Field(
-        default=frozenset(),
-        description="Servers, by commas, that may be named beside Snowflake's own, as "
-        "`https://host:port`.",
-    )
-    login_seconds: int = Field(default=30, gt=0, description="Timeout of a login.")
-    sessions: int = Field(default=8, gt=0, description="Sessions of this worker at once.")
-    wait_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for another session to end."
-    )
+    servers: Annotated[frozenset[str], NoDecode] = frozenset()
+    """Servers, by commas, that may be named beside Snowflake's own, as `https://host:port`."""
+    login_seconds: int = Field(default=30, gt=0)
+    """Timeout of a login."""
+    sessions: int = Field(default=8, gt=0)
+    """Sessions of this worker at once."""
+    wait_seconds: float = Field(default=30.0, gt=0)
+    """Longest wait for another session to end."""
 
     @field_validator("servers", mode="before")
     @classmethod

@@ -17,63 +17,41 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class AccessSettings(SettingsPiece):
     """Accepted credentials, and the roles that they give."""
 
-    auth: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="Whether callers must say who they are; `auto`: unless the port is bound to a "
-        "loopback address.",
-    )
-    auth_off_reason: str = Field(
-        default="",
-        description="Why `NOETL_AUTH=off` is right on an address that others reach; without it the "
-        "edge does not start there.",
-    )
-    auth_cache_seconds: float = Field(
-        default=30.0, gt=0, le=60, description="How long a key, JWT or session is remembered."
-    )
-    auth_session_credential: str = Field(
-        default="",
-        description="Credential of the database that knows browser sessions; empty: sessions open "
-        "nothing.",
-    )
-    auth_open_metrics: bool = Field(
-        default=False, description="Serve /metrics without a login where others need one."
-    )
-    auth_workers_read_secrets: bool = Field(
-        default=False,
-        description="Let the roles `worker` and `system` read secrets in clear, not only sealed.",
-    )
-    trusted_clients: str = Field(
-        default="",
-        description="Addresses that are somebody without a login, as `gateway:10.0.3.0/24`, "
-        "separated by commas.",
-    )
-    client_certificates: str = Field(
-        default="",
-        description="Client certificates by a name of theirs (SAN), as `worker.example=worker`, "
-        "separated by commas; others are asked of the grants.",
-    )
-    oidc_issuer: str = Field(
-        default="", description="Issuer of JWTs that are taken; empty: JWTs open nothing."
-    )
-    oidc_audience: str = Field(default="", description="Audience that these JWTs must name.")
-    oidc_algorithms: str = Field(
-        default="RS256,ES256,EdDSA", description="Signatures that are taken, asymmetric ones only."
-    )
-    oidc_jwks_url: str = Field(
-        default="", description="Where the issuer's keys are; empty: where its metadata say."
-    )
-    oidc_claims: str = Field(
-        default="groups,roles,scope",
-        description="Claims whose values grants may name, as `groups:ops`.",
-    )
-    oidc_leeway_seconds: float = Field(
-        default=30.0, ge=0, le=300, description="How far the issuer's clock may be apart."
-    )
-    internal_api_token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Bearer token of `/api/internal/*`; without one most of these routes are "
-        "refused. Where a login is needed it has the role `system`.",
-    )
+    auth: Literal["auto", "on", "off"] = "auto"
+    """Whether callers must say who they are; `auto`: unless the port is bound to a loopback
+    address."""
+    auth_off_reason: str = ""
+    """Why `NOETL_AUTH=off` is right on an address that others reach; without it the edge does not
+    start there."""
+    auth_cache_seconds: float = Field(default=30.0, gt=0, le=60)
+    """How long a key, JWT or session is remembered."""
+    auth_session_credential: str = ""
+    """Credential of the database that knows browser sessions; empty: sessions open nothing."""
+    auth_open_metrics: bool = False
+    """Serve /metrics without a login where others need one."""
+    auth_workers_read_secrets: bool = False
+    """Let the roles `worker` and `system` read secrets in clear, not only sealed."""
+    trusted_clients: str = ""
+    """Addresses that are somebody without a login, as `gateway:10.0.3.0/24`, separated by
+    commas."""
+    client_certificates: str = ""
+    """Client certificates by a name of theirs (SAN), as `worker.example=worker`, separated by
+    commas; others are asked of the grants."""
+    oidc_issuer: str = ""
+    """Issuer of JWTs that are taken; empty: JWTs open nothing."""
+    oidc_audience: str = ""
+    """Audience that these JWTs must name."""
+    oidc_algorithms: str = "RS256,ES256,EdDSA"
+    """Signatures that are taken, asymmetric ones only."""
+    oidc_jwks_url: str = ""
+    """Where the issuer's keys are; empty: where its metadata say."""
+    oidc_claims: str = "groups,roles,scope"
+    """Claims whose values grants may name, as `groups:ops`."""
+    oidc_leeway_seconds: float = Field(default=30.0, ge=0, le=300)
+    """How far the issuer's clock may be apart."""
+    internal_api_token: SecretStr = SecretStr("")
+    """Bearer token of `/api/internal/*`; without one most of these routes are refused. Where a
+    login is needed it has the role `system`."""
 
     @model_validator(mode="after")
     def _has_sound_access(self) -> Self:

@@ -25,85 +25,52 @@ _RATE_KINDS = frozenset(
 class IntakeSettings(SettingsPiece):
     """Limits of connections, bodies and streams; names and origins that are ours."""
 
-    max_connections: int = Field(default=10_000, ge=1, description="Connections open at once.")
-    max_connections_per_address: int = Field(
-        default=2000, ge=1, description="Connections of one address, which may be a proxy's."
-    )
-    head_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        description="How long a request's head, or a handshake of TLS, may take.",
-    )
-    body_silence_seconds: float = Field(
-        default=30.0, gt=0, description="Silence within a request's body that ends the request."
-    )
-    body_seconds: float = Field(
-        default=300.0, gt=0, description="How long a request's body may take."
-    )
-    unread_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        description="Time in which a client must read some of what waits for it; else it is left.",
-    )
-    max_buffered_body_bytes: int = Field(
-        default=256 * _MEBIBYTE,
-        ge=_MEBIBYTE,
-        description="Bytes of large request bodies held at once, half of it for one address that "
-        "is not a loopback one; bodies up to 64 KiB are always taken.",
-    )
-    max_delivery_body_bytes: int = Field(
-        default=_MEBIBYTE, ge=1024, description="Largest body of a delivery to a listener."
-    )
-    listener_cache_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=300,
-        description="How long an edge remembers how a listener verifies and dispatches, its "
-        "secret and its state.",
-    )
-    ingress_jwks_url: str = Field(
-        default="https://www.googleapis.com/oauth2/v3/certs",
-        description="Keys of the OIDC tokens that listeners of type `pubsub_oidc` are sent.",
-    )
-    max_event_streams: int = Field(default=512, ge=1, description="Event streams served at once.")
-    max_event_streams_per_address: int = Field(
-        default=256, ge=1, description="Of them to one address, which may be a proxy's."
-    )
-    max_event_streams_per_principal: int = Field(
-        default=128, ge=1, description="Of them to one caller who has logged in."
-    )
-    rate_limiting: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="Whether rates are bounded: `auto`, where callers must log in, so not on a "
-        "loopback address by default. Each process counts for itself. Workers, commands and the "
-        "system are never bounded.",
-    )
-    rate_limits: str = Field(
-        default=_RATES,
-        description="Rates of one caller, of one address where none logs in: kind, how many in a "
-        "second or minute, how many at once. Failed logins are counted by kind and "
-        "address, deliveries by listener.",
-    )
-    trusted_proxies: str = Field(
-        default="",
-        description="Addresses or networks of the proxies before this edge, separated by commas. "
-        "Of what comes from there the client's address is the last one in `X-Forwarded-For` that "
-        "is not in this list, and `NOETL_TRUSTED_CLIENTS` does not apply. Nobody else's word is "
-        "taken.",
-    )
-    cors_allowed_origins: str = Field(
-        default="",
-        description="Browser origins that may read answers, separated by commas; "
-        "empty: loopback ones.",
-    )
-    allowed_hosts: str = Field(
-        default="",
-        description="Names of this server in the header `Host`, separated by commas; "
-        "`*.example.org` for all below, `*` for any. Known without it: addresses, loopback names, "
-        "the host of NOETL_PUBLIC_SERVER_URL, hosts of NOETL_CORS_ALLOWED_ORIGINS, the machine's "
-        "name, `host.docker.internal` and its like; on a port that is not bound to a loopback "
-        "address also names without a dot and those that end in `.svc` or `.svc.cluster.local`.",
-    )
+    max_connections: int = Field(default=10_000, ge=1)
+    """Connections open at once."""
+    max_connections_per_address: int = Field(default=2000, ge=1)
+    """Connections of one address, which may be a proxy's."""
+    head_seconds: float = Field(default=10.0, gt=0)
+    """How long a request's head, or a handshake of TLS, may take."""
+    body_silence_seconds: float = Field(default=30.0, gt=0)
+    """Silence within a request's body that ends the request."""
+    body_seconds: float = Field(default=300.0, gt=0)
+    """How long a request's body may take."""
+    unread_seconds: float = Field(default=30.0, gt=0)
+    """Time in which a client must read some of what waits for it; else it is left."""
+    max_buffered_body_bytes: int = Field(default=256 * _MEBIBYTE, ge=_MEBIBYTE)
+    """Bytes of large request bodies held at once, half of it for one address that is not a loopback
+    one; bodies up to 64 KiB are always taken."""
+    max_delivery_body_bytes: int = Field(default=_MEBIBYTE, ge=1024)
+    """Largest body of a delivery to a listener."""
+    listener_cache_seconds: float = Field(default=30.0, gt=0, le=300)
+    """How long an edge remembers how a listener verifies and dispatches, its secret and its
+    state."""
+    ingress_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+    """Keys of the OIDC tokens that listeners of type `pubsub_oidc` are sent."""
+    max_event_streams: int = Field(default=512, ge=1)
+    """Event streams served at once."""
+    max_event_streams_per_address: int = Field(default=256, ge=1)
+    """Of them to one address, which may be a proxy's."""
+    max_event_streams_per_principal: int = Field(default=128, ge=1)
+    """Of them to one caller who has logged in."""
+    rate_limiting: Literal["auto", "on", "off"] = "auto"
+    """Whether rates are bounded: `auto`, where callers must log in, so not on a loopback address by
+    default. Each process counts for itself. Workers, commands and the system are never bounded."""
+    rate_limits: str = _RATES
+    """Rates of one caller, of one address where none logs in: kind, how many in a second or minute,
+    how many at once. Failed logins are counted by kind and address, deliveries by listener."""
+    trusted_proxies: str = ""
+    """Addresses or networks of the proxies before this edge, separated by commas. Of what comes
+    from there the client's address is the last one in `X-Forwarded-For` that is not in this list,
+    and `NOETL_TRUSTED_CLIENTS` does not apply. Nobody else's word is taken."""
+    cors_allowed_origins: str = ""
+    """Browser origins that may read answers, separated by commas; empty: loopback ones."""
+    allowed_hosts: str = ""
+    """Names of this server in the header `Host`, separated by commas; `*.example.org` for all
+    below, `*` for any. Known without it: addresses, loopback names, the host of
+    NOETL_PUBLIC_SERVER_URL, hosts of NOETL_CORS_ALLOWED_ORIGINS, the machine's name,
+    `host.docker.internal` and its like; on a port that is not bound to a loopback address also
+    names without a dot and those that end in `.svc` or `.svc.cluster.local`."""
 
     @model_validator(mode="after")
     def _has_sound_rates(self) -> Self:

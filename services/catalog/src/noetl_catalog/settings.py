@@ -33,4 +33,5 @@ class Settings(
         is_local = self.http_host in {"localhost", "127.0.0.1", "::1"}
         return self.auth == "on" or (self.auth == "auto" and not is_local)
 
-    rpc_concurrency: int = Field(default=64, gt=0, description="Requests worked on at once.")
+    rpc_concurrency: int = Field(default=64, gt=0)
+    """Requests worked on at once."""

@@ -69,7 +69,11 @@ class SettingsPiece(BaseSettings):
     """Settings that belong together; services inherit from several."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
+        env_prefix="NOETL_",
+        frozen=True,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     @classmethod

@@ -45,24 +45,17 @@ def _pattern(text: str) -> RoutePattern:
 class LegacySettings(SettingsPiece):
     """Routes that an existing server goes on answering, and the timeouts of requests to it."""
 
-    legacy_routes: str = Field(
-        default="",
-        description="Routes below /api/ that it answers, separated by commas: `/api/catalog/*`, "
-        "`POST /api/execute`, `*` for all but /api/health. What names an execution goes to where "
-        "that began.",
-    )
-    legacy_connect_seconds: float = Field(
-        default=5.0, gt=0, description="Patience with a connection to it."
-    )
-    legacy_answer_seconds: float = Field(
-        default=30.0, gt=0, description="Patience with the beginning of its answer."
-    )
-    legacy_silence_seconds: float = Field(
-        default=120.0, gt=0, description="Silence within its answer that ends the request."
-    )
-    legacy_connections: int = Field(
-        default=200, ge=1, description="Connections to it at once; more requests wait."
-    )
+    legacy_routes: str = ""
+    """Routes below /api/ that it answers, separated by commas: `/api/catalog/*`, `POST
+    /api/execute`, `*` for all but /api/health. What names an execution goes to where that began."""
+    legacy_connect_seconds: float = Field(default=5.0, gt=0)
+    """Timeout of a connection to it."""
+    legacy_answer_seconds: float = Field(default=30.0, gt=0)
+    """Timeout of the beginning of its answer."""
+    legacy_silence_seconds: float = Field(default=120.0, gt=0)
+    """Silence within its answer that ends the request."""
+    legacy_connections: int = Field(default=200, ge=1)
+    """Connections to it at once; more requests wait."""
 
     def legacy_patterns(self) -> tuple[RoutePattern, ...]:
         """Return the routes that it answers.

@@ -22,110 +22,71 @@ type Switch = Annotated[bool, BeforeValidator(_switch)]
 class SecretSettings(SettingsPiece):
     """Keys, lifetimes, residency and limits of secrets."""
 
-    encryption_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="Base64 of the 32 bytes that data keys of stored secrets are wrapped with.",
-    )
-    encryption_key_version: str = Field(
-        default="v1",
-        min_length=1,
-        description="Name of that key; a new key gets a new one, see docs/secrets.md.",
-    )
-    encryption_keys_earlier: SecretStr = Field(
-        default=SecretStr(""),
-        description="Earlier keys that records may still be under: `version=base64`, by commas.",
-    )
-    envelope_version: Literal[1, 2] = Field(
-        default=2,
-        description="Version of new records of secrets: 2 binds them to their row; 1 while a"
-        " catalog of an earlier release, which can't read 2, is still running.",
-    )
-    envelope_oldest_version: Literal[1, 2] = Field(
-        default=1,
-        description="Oldest version of records that is read; 2 once a rotation has bound all.",
-    )
-    allow_insecure_default_key: Switch = Field(
-        default=False,
-        description="Without a key make one for this process: nothing is readable after it.",
-    )
-    allow_plain_secrets: Switch = Field(
-        default=False,
-        description="Read rows that a Python server stored as plain JSON; rotating encrypts them.",
-    )
-    kms_provider: str = Field(default="local", description="`local` or `gcp-kms`.")
-    gcp_kms_key: str = Field(default="", description="Name of the key for `gcp-kms`.")
-    gcp_kms_endpoint: str = Field(
-        default="https://cloudkms.googleapis.com/v1", description="Address of that KMS."
-    )
-    secret_audit_required: Switch = Field(
-        default=False, description="Refuse a secret when its read can't be recorded."
-    )
-    secret_audit_retention_days: float = Field(
-        default=0.0, ge=0, description="Days that audit records are kept; 0: for ever."
-    )
-    keychain_retention_seconds: float = Field(
-        default=86_400.0,
-        ge=0,
-        description="How long expired keychain entries stay, renewing ones apart.",
-    )
-    keychain_local_seconds: float = Field(
-        default=3_600.0, gt=0, description="Life of a local keychain entry that names none."
-    )
-    keychain_seconds: float = Field(
-        default=86_400.0, gt=0, description="Life of any other keychain entry that names none."
-    )
-    keychain_cache_seconds: float = Field(
-        default=600.0, gt=0, description="Life of a resolved secret whose issuer names none."
-    )
+    encryption_key: SecretStr = SecretStr("")
+    """Base64 of the 32 bytes that data keys of stored secrets are wrapped with."""
+    encryption_key_version: str = Field(default="v1", min_length=1)
+    """Name of that key; a new key gets a new one, see docs/secrets.md."""
+    encryption_keys_earlier: SecretStr = SecretStr("")
+    """Earlier keys that records may still be under: `version=base64`, by commas."""
+    envelope_version: Literal[1, 2] = 2
+    """Version of new records of secrets: 2 binds them to their row; 1 while a catalog of an earlier
+    release, which can't read 2, is still running."""
+    envelope_oldest_version: Literal[1, 2] = 1
+    """Oldest version of records that is read; 2 once a rotation has bound all."""
+    allow_insecure_default_key: Switch = False
+    """Without a key make one for this process: nothing is readable after it."""
+    allow_plain_secrets: Switch = False
+    """Read rows that a Python server stored as plain JSON; rotating encrypts them."""
+    kms_provider: str = "local"
+    """`local` or `gcp-kms`."""
+    gcp_kms_key: str = ""
+    """Name of the key for `gcp-kms`."""
+    gcp_kms_endpoint: str = "https://cloudkms.googleapis.com/v1"
+    """Address of that KMS."""
+    secret_audit_required: Switch = False
+    """Refuse a secret when its read can't be recorded."""
+    secret_audit_retention_days: float = Field(default=0.0, ge=0)
+    """Days that audit records are kept; 0: for ever."""
+    keychain_retention_seconds: float = Field(default=86_400.0, ge=0)
+    """How long expired keychain entries stay, renewing ones apart."""
+    keychain_local_seconds: float = Field(default=3_600.0, gt=0)
+    """Life of a local keychain entry that names none."""
+    keychain_seconds: float = Field(default=86_400.0, gt=0)
+    """Life of any other keychain entry that names none."""
+    keychain_cache_seconds: float = Field(default=600.0, gt=0)
+    """Life of a resolved secret whose issuer names none."""
     keychain_cache_dynamic_safety_margin_secs: float = Field(
-        default=60.0,
-        ge=0,
-        validation_alias="KEYCHAIN_CACHE_DYNAMIC_SAFETY_MARGIN_SECS",
-        description="A secret that expires sooner isn't cached.",
+        default=60.0, ge=0, validation_alias="KEYCHAIN_CACHE_DYNAMIC_SAFETY_MARGIN_SECS"
     )
+    """A secret that expires sooner isn't cached."""
     keychain_cache_refresh_window_secs: float = Field(
-        default=60.0,
-        ge=0,
-        validation_alias="KEYCHAIN_CACHE_REFRESH_WINDOW_SECS",
-        description="A cached secret that expires sooner is resolved again in the background.",
+        default=60.0, ge=0, validation_alias="KEYCHAIN_CACHE_REFRESH_WINDOW_SECS"
     )
-    keychain_renewal_seconds: float = Field(
-        default=15.0,
-        gt=0,
-        description="Longest that one process asks a provider for a secret, for all others.",
-    )
-    keychain_retry_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        description="Pause after a provider failed; doubled after each further failure of the same "
-        "secret, up to…",
-    )
-    keychain_retry_max_seconds: float = Field(default=30.0, gt=0, description="…this pause.")
-    server_region: str = Field(default="", description="Region of this cluster, for residency.")
-    secret_broker_registry: str = Field(
-        default="", description="JSON object of other regions and the base URLs of their edges."
-    )
-    secret_broker_timeout_secs: float = Field(
-        default=10.0, gt=0, description="Timeout of a call to another region."
-    )
-    internal_api_token: SecretStr = Field(
-        default=SecretStr(""), description="Bearer token for the edges of other regions."
-    )
-    auth: Literal["auto", "on", "off"] = Field(
-        default="auto", description="As at the edge: whether callers must say who they are."
-    )
-    keychain_references: str = Field(
-        default="",
-        description="References that playbooks may ask providers for: a JSON object of path"
-        " prefixes with lists of `provider:pattern`. Empty: none where callers must say who they"
-        " are, else all.",
-    )
-    credential_list_limit: int = Field(
-        default=10_000, gt=0, description="Credentials in one answer of the list, newest first."
-    )
-    rotation_slice_seconds: float = Field(
-        default=3.0, gt=0, description="How long one request rotates keys before it answers."
-    )
+    """A cached secret that expires sooner is resolved again in the background."""
+    keychain_renewal_seconds: float = Field(default=15.0, gt=0)
+    """Longest that one process asks a provider for a secret, for all others."""
+    keychain_retry_seconds: float = Field(default=1.0, gt=0)
+    """Pause after a provider failed; doubled after each further failure of the same secret, up
+    to…"""
+    keychain_retry_max_seconds: float = Field(default=30.0, gt=0)
+    """…this pause."""
+    server_region: str = ""
+    """Region of this cluster, for residency."""
+    secret_broker_registry: str = ""
+    """JSON object of other regions and the base URLs of their edges."""
+    secret_broker_timeout_secs: float = Field(default=10.0, gt=0)
+    """Timeout of a call to another region."""
+    internal_api_token: SecretStr = SecretStr("")
+    """Bearer token for the edges of other regions."""
+    auth: Literal["auto", "on", "off"] = "auto"
+    """As at the edge: whether callers must say who they are."""
+    keychain_references: str = ""
+    """References that playbooks may ask providers for: a JSON object of path prefixes with lists of
+    `provider:pattern`. Empty: none where callers must say who they are, else all."""
+    credential_list_limit: int = Field(default=10_000, gt=0)
+    """Credentials in one answer of the list, newest first."""
+    rotation_slice_seconds: float = Field(default=3.0, gt=0)
+    """How long one request rotates keys before it answers."""
 
     def region_addresses(self) -> dict[str, str]:
         """Return base URLs by region; none, with a warning, when the setting is no JSON object."""

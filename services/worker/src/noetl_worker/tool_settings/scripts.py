@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
+from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.libraries.settings import LibrarySettings
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 _HIGHEST_PORT = 65535
 
@@ -12,75 +13,51 @@ _HIGHEST_PORT = 65535
 class EnvironmentSettings(LibrarySettings):
     """The worker's settings for environments of libraries; composed by inheritance."""
 
-    worker_libraries_directory: str = Field(
-        default="",
-        pattern="^(/.*)?$",
-        description="Folder of environments of libraries, which workers of one machine may share; "
-        "not below what scripts may change. Empty: `noetl/libraries` in the user's cache folder.",
-    )
-    worker_libraries_bytes: int = Field(
-        default=4 << 30,
-        gt=0,
-        description="Bytes of all environments in it; those that were not used for the longest "
-        "time and are not in use go first. None may be larger.",
-    )
-    worker_libraries_build_seconds: float = Field(
-        default=300.0, gt=0, description="Longest time of making one environment."
-    )
-    worker_libraries_builds: int = Field(
-        default=2, ge=1, description="Environments that are made at once; more commands wait."
-    )
-    worker_libraries_warm: int = Field(
-        default=4,
-        ge=1,
-        description="Environments whose interpreters are kept ready; the one that was not used "
-        "for the longest time gives way.",
-    )
-    worker_libraries_warm_seconds: float = Field(
-        default=300.0, gt=0, description="How long the interpreters of an unused one are kept."
-    )
+    worker_libraries_directory: str = Field(default="", pattern="^(/.*)?$")
+    """Folder of environments of libraries, which workers of one machine may share; not below what
+    scripts may change. Empty: `noetl/libraries` in the user's cache folder."""
+    worker_libraries_bytes: int = Field(default=4 << 30, gt=0)
+    """Bytes of all environments in it; those that were not used for the longest time and are not in
+    use go first. None may be larger."""
+    worker_libraries_build_seconds: float = Field(default=300.0, gt=0)
+    """Longest time of making one environment."""
+    worker_libraries_builds: int = Field(default=2, ge=1)
+    """Environments that are made at once; more commands wait."""
+    worker_libraries_warm: int = Field(default=4, ge=1)
+    """Environments whose interpreters are kept ready; the one that was not used for the longest
+    time gives way."""
+    worker_libraries_warm_seconds: float = Field(default=300.0, gt=0)
+    """How long the interpreters of an unused one are kept."""
 
 
-class ScriptSettings(BaseSettings):
+class ScriptSettings(SettingsPiece):
     """The worker's settings for the isolation of scripts; composed by inheritance."""
 
-    worker_script_isolated: bool = Field(
-        default=True,
-        description="Scripts reach only the files and processes below, where the kernel has "
-        "Landlock, and make no system calls that change other processes, where it has seccomp; "
-        "false: all that the worker's user may reach.",
-    )
-    worker_script_network: str = Field(
-        default="all",
-        description="TCP ports that scripts may connect to and listen at: `all`, `none`, or "
-        "numbers by commas. Needs Landlock of version 4.",
-    )
-    worker_script_read_paths: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Paths, by commas, that scripts may read, beside the system's, their "
-        "interpreter's and those of `PATH`.",
-    )
+    worker_script_isolated: bool = True
+    """Scripts reach only the files and processes below, where the kernel has Landlock, and make no
+    system calls that change other processes, where it has seccomp; false: all that the worker's
+    user may reach."""
+    worker_script_network: str = "all"
+    """TCP ports that scripts may connect to and listen at: `all`, `none`, or numbers by commas.
+    Needs Landlock of version 4."""
+    worker_script_read_paths: Annotated[tuple[str, ...], NoDecode] = ()
+    """Paths, by commas, that scripts may read, beside the system's, their interpreter's and those
+    of `PATH`."""
     worker_script_write_paths: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("/tmp", "/dev/shm"),  # noqa: S108  scripts share it, the worker keeps nothing there
         description="Paths, by commas, that all scripts may read and change, beside their own "
         "directory. What is there is seen by scripts of all executions.",
     )
 
-    worker_script_directory: str = Field(
-        default="",
-        pattern="^(/.*)?$",
-        description="Folder in which each script gets a directory of its own; there, and below no "
-        "path that scripts or DuckDB's queries of all executions may reach, or the worker doesn't "
-        "start. Empty: the first of the system's folder for temporary files, `/var/tmp` and "
-        "`/dev/shm` that is not.",
-    )
+    worker_script_directory: str = Field(default="", pattern="^(/.*)?$")
+    """Folder in which each script gets a directory of its own; there, and below no path that
+    scripts or DuckDB's queries of all executions may reach, or the worker doesn't start. Empty: the
+    first of the system's folder for temporary files, `/var/tmp` and `/dev/shm` that is not."""
 
-    worker_python_directory_files: int = Field(
-        default=100_000, ge=0, description="Files in the directory of one script; 0: no limit."
-    )
-    worker_python_directory_bytes: int = Field(
-        default=4 << 30, ge=0, description="Bytes in the directory of one script; 0: no limit."
-    )
+    worker_python_directory_files: int = Field(default=100_000, ge=0)
+    """Files in the directory of one script; 0: no limit."""
+    worker_python_directory_bytes: int = Field(default=4 << 30, ge=0)
+    """Bytes in the directory of one script; 0: no limit."""
 
     @field_validator("worker_script_read_paths", "worker_script_write_paths", mode="before")
     @classmethod
