@@ -31,14 +31,8 @@ claimed AS (
     FROM due
     WHERE stored.outbox_id = due.outbox_id
     RETURNING
-        stored.outbox_id,
-        stored.kind,
-        stored.execution_id,
-        stored.event_id,
-        stored.subject,
-        stored.message_id,
-        stored.payload,
-        stored.attempts
+        stored.outbox_id, stored.kind, stored.execution_id, stored.event_id, stored.subject,
+        stored.message_id, stored.payload, stored.attempts
 )
 
 SELECT

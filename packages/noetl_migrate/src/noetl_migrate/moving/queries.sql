@@ -4,12 +4,7 @@
 -- name: page_old_catalog
 -- $1 path and $2 version after which, $3 limit
 SELECT
-    c.catalog_id,
-    c.path,
-    c.version,
-    c.kind,
-    c.content,
-    c.created_at
+    c.catalog_id, c.path, c.version, c.kind, c.content, c.created_at
 FROM noetl.catalog AS c
 WHERE (c.path, c.version) > ($1::TEXT, $2::SMALLINT)
 ORDER BY c.path, c.version
@@ -18,14 +13,7 @@ LIMIT $3;
 -- name: page_old_credentials
 -- $1 id after which, $2 limit
 SELECT
-    c.id,
-    c.name,
-    c.type,
-    c.data_encrypted,
-    c.meta,
-    c.tags,
-    c.description,
-    c.created_at,
+    c.id, c.name, c.type, c.data_encrypted, c.meta, c.tags, c.description, c.created_at,
     c.updated_at
 FROM noetl.credential AS c
 WHERE c.id > $1::BIGINT
@@ -35,15 +23,8 @@ LIMIT $2;
 -- name: page_old_keychain
 -- $1 key after which, $2 limit
 SELECT
-    k.cache_key,
-    k.keychain_name,
-    k.catalog_id,
-    k.credential_type,
-    k.cache_type,
-    k.scope_type,
-    k.execution_id,
-    k.data_encrypted,
-    k.expires_at,
+    k.cache_key, k.keychain_name, k.catalog_id, k.credential_type, k.cache_type, k.scope_type,
+    k.execution_id, k.data_encrypted, k.expires_at,
     k.expires_at < now() AS is_expired,
     coalesce(k.auto_renew, FALSE) AS auto_renew,
     k.renew_config
@@ -55,14 +36,7 @@ LIMIT $2;
 -- name: page_old_workers
 -- $1 id after which, $2 limit
 SELECT
-    r.runtime_id,
-    r.name,
-    r.uri,
-    r.status,
-    r.labels,
-    r.capabilities,
-    r.capacity,
-    r.runtime,
+    r.runtime_id, r.name, r.uri, r.status, r.labels, r.capabilities, r.capacity, r.runtime,
     r.heartbeat
 FROM noetl.runtime AS r
 WHERE r.kind = 'worker_pool' AND r.runtime_id > $1::BIGINT
@@ -76,9 +50,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0));
 -- name: find_entry
 -- $1 path, $2 version
 SELECT
-    c.catalog_id,
-    c.kind,
-    c.content
+    c.catalog_id, c.kind, c.content
 FROM noetl.catalog AS c
 WHERE c.path = $1 AND c.version = $2::SMALLINT;
 
@@ -105,8 +77,7 @@ RETURNING catalog_id;
 -- name: find_credential_named
 -- $1 name
 SELECT
-    c.type,
-    c.data_encrypted
+    c.type, c.data_encrypted
 FROM noetl.credential AS c
 WHERE c.name = $1;
 
@@ -130,16 +101,8 @@ SELECT k.cache_key FROM noetl.keychain AS k WHERE k.cache_key = $1;
 -- $1 cache key, $2 name, $3 catalog id, $4 credential type, $5 cache type, $6 scope,
 -- $7 encrypted data, $8 end, $9 whether it renews itself, $10 how
 INSERT INTO noetl.keychain (
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    data_encrypted,
-    expires_at,
-    auto_renew,
-    renew_config
+    cache_key, keychain_name, catalog_id, credential_type, cache_type, scope_type, data_encrypted,
+    expires_at, auto_renew, renew_config
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (cache_key) DO NOTHING

@@ -109,32 +109,12 @@ RETURNING grant_id;
 -- $1 ids, $2 moments, $3 principals, $4 kinds, $5 addresses, $6 rights, $7 methods, $8 routes,
 -- $9 objects, $10 outcomes, $11 request ids, $12 numbers of requests
 INSERT INTO noetl.access_audit (
-    record_id,
-    occurred_at,
-    principal,
-    kind,
-    address,
-    access_right,
-    method,
-    route,
-    object,
-    outcome,
-    request_id,
-    requests
+    record_id, occurred_at, principal, kind, address, access_right, method, route, object, outcome,
+    request_id, requests
 )
 SELECT
-    record_id,
-    occurred_at,
-    principal,
-    kind,
-    address,
-    access_right,
-    method,
-    route,
-    object,
-    outcome,
-    request_id,
-    requests
+    record_id, occurred_at, principal, kind, address, access_right, method, route, object, outcome,
+    request_id, requests
 FROM unnest(
         $1::TEXT[], $2::TIMESTAMPTZ[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[],
         $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::INTEGER[]
@@ -150,72 +130,22 @@ SELECT
     a.object, a.outcome, a.request_id, a.requests
 FROM noetl.access_audit AS a;
 
--- name: list_records
--- Newest first, where nothing but times is asked for: by the index of times; the next four are
--- read by an index of what they are called after. $1 principal or null, $2 right or null,
--- $3 outcome or null, $4 object or null, $5 from or null, $6 to or null, $7 limit
+-- name: records
+-- each: list_records chosen = true
+-- each: list_records_of_object chosen = a.object = $4 AND a.object != ''
+-- each: list_records_of_principal chosen = a.principal = $1
+-- each: list_records_of_right chosen = a.access_right = $2
+-- each: list_records_of_outcome chosen = a.outcome = $3
+-- Newest first, where nothing but times is asked for: by the index of times; the others are read by
+-- an index of what they are called after. $1 principal or null, $2 right or null, $3 outcome or
+-- null, $4 object or null, $5 from or null, $6 to or null, $7 limit
 SELECT {record}
 FROM noetl.access_audit AS a
 WHERE
-    ($1::TEXT IS NULL OR a.principal = $1)
+    {chosen}
+    AND ($1::TEXT IS NULL OR a.principal = $1)
     AND ($2::TEXT IS NULL OR a.access_right = $2)
     AND ($3::TEXT IS NULL OR a.outcome = $3)
-    AND ($4::TEXT IS NULL OR a.object = $4)
-    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.record_id DESC
-LIMIT $7;
-
--- name: list_records_of_object
--- $1 to $7 as above
-SELECT {record}
-FROM noetl.access_audit AS a
-WHERE
-    ($1::TEXT IS NULL OR a.principal = $1)
-    AND ($2::TEXT IS NULL OR a.access_right = $2)
-    AND ($3::TEXT IS NULL OR a.outcome = $3)
-    AND a.object = $4 AND a.object != ''
-    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.record_id DESC
-LIMIT $7;
-
--- name: list_records_of_principal
--- $1 to $7 as above
-SELECT {record}
-FROM noetl.access_audit AS a
-WHERE
-    a.principal = $1
-    AND ($2::TEXT IS NULL OR a.access_right = $2)
-    AND ($3::TEXT IS NULL OR a.outcome = $3)
-    AND ($4::TEXT IS NULL OR a.object = $4)
-    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.record_id DESC
-LIMIT $7;
-
--- name: list_records_of_right
--- $1 to $7 as above
-SELECT {record}
-FROM noetl.access_audit AS a
-WHERE
-    ($1::TEXT IS NULL OR a.principal = $1)
-    AND a.access_right = $2
-    AND ($3::TEXT IS NULL OR a.outcome = $3)
-    AND ($4::TEXT IS NULL OR a.object = $4)
-    AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.record_id DESC
-LIMIT $7;
-
--- name: list_records_of_outcome
--- $1 to $7 as above
-SELECT {record}
-FROM noetl.access_audit AS a
-WHERE
-    ($1::TEXT IS NULL OR a.principal = $1)
-    AND ($2::TEXT IS NULL OR a.access_right = $2)
-    AND a.outcome = $3
     AND ($4::TEXT IS NULL OR a.object = $4)
     AND a.occurred_at >= coalesce($5::TIMESTAMPTZ, '-infinity')
     AND a.occurred_at < coalesce($6::TIMESTAMPTZ, 'infinity')

@@ -20,8 +20,7 @@ WHERE path = $1 AND deleted_at IS NULL;
 -- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata,
 -- $9 locks of libraries by digest or null, $10 who registers it or null
 INSERT INTO noetl.catalog (
-    catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries,
-    registrant
+    catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries, registrant
 )
 SELECT
     $1,
@@ -45,16 +44,11 @@ RETURNING version;
 -- $5 limit, $6 path prefixes or null for all, $7 whether the large columns are wanted (they stay
 -- unread otherwise)
 SELECT
-    catalog_id,
-    path,
-    kind,
-    version,
+    catalog_id, path, kind, version,
     CASE WHEN $7::BOOLEAN THEN content END AS content,
     CASE WHEN $7::BOOLEAN THEN layout END AS layout,
     CASE WHEN $7::BOOLEAN THEN payload END AS payload,
-    meta,
-    created_at,
-    metadata
+    meta, created_at, metadata
 FROM noetl.catalog
 WHERE deleted_at IS NULL
     AND ($1::TEXT IS NULL OR lower(kind) = $1)
@@ -91,15 +85,11 @@ LIMIT $5;
 -- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise),
 -- $3 whether deleted versions count
 SELECT
-    catalog_id,
-    path,
-    kind,
-    version,
+    catalog_id, path, kind, version,
     CASE WHEN $2::BOOLEAN THEN content END AS content,
     CASE WHEN $2::BOOLEAN THEN layout END AS layout,
     CASE WHEN $2::BOOLEAN THEN payload END AS payload,
-    meta,
-    created_at
+    meta, created_at
 FROM noetl.catalog
 WHERE catalog_id = $1
     AND (deleted_at IS NULL OR $3::BOOLEAN);
@@ -108,15 +98,11 @@ WHERE catalog_id = $1
 -- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
 -- what was taken out
 SELECT
-    catalog_id,
-    path,
-    kind,
-    version,
+    catalog_id, path, kind, version,
     CASE WHEN $3::BOOLEAN THEN content END AS content,
     CASE WHEN $3::BOOLEAN THEN layout END AS layout,
     CASE WHEN $3::BOOLEAN THEN payload END AS payload,
-    meta,
-    created_at
+    meta, created_at
 FROM noetl.catalog
 WHERE path = $1
     AND version = coalesce(
@@ -147,10 +133,7 @@ WHERE catalog_id = $1;
 -- Plug-ins that were not taken out, of each path one version. $1 paths, $2 their versions, null
 -- for the newest, in the same order
 SELECT DISTINCT ON (asked.path, asked.version)
-    asked.path AS asked_path,
-    asked.version AS asked_version,
-    found.catalog_id,
-    found.version,
+    asked.path AS asked_path, asked.version AS asked_version, found.catalog_id, found.version,
     found.payload ->> 'digest' AS digest
 FROM unnest($1::TEXT[], $2::SMALLINT[]) AS asked (path, version)
 INNER JOIN noetl.catalog AS found ON asked.path = found.path
@@ -163,8 +146,7 @@ ORDER BY asked.path, asked.version, found.version DESC;
 -- Those of some paths and versions of which there is none, or that were taken out. $1 paths, $2
 -- their versions, null for any, in the same order
 SELECT
-    asked.path,
-    asked.version
+    asked.path, asked.version
 FROM unnest($1::TEXT[], $2::BIGINT[]) AS asked (path, version)
 WHERE NOT EXISTS (
         SELECT 1 FROM noetl.catalog AS found

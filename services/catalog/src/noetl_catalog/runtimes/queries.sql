@@ -1,5 +1,12 @@
 -- Statements about runtimes and machine ids, on the cluster database.
 
+-- list: registered
+-- The columns of a runtime that its readers see.
+SELECT
+    runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, heartbeat,
+    created_at, updated_at
+FROM noetl.runtime;
+
 -- name: register_runtime
 -- Writes a registration whole. Another instance than the stored one is a new process, whose
 -- beginning voids older claims; a registration that names none changes neither.
@@ -9,18 +16,8 @@
 -- $12 caller or null, $13 whether it may take the names of others, $14 silence after which a name
 -- is free
 INSERT INTO noetl.runtime AS stored (
-    runtime_id,
-    name,
-    kind,
-    uri,
-    status,
-    labels,
-    capabilities,
-    capacity,
-    runtime,
-    instance,
-    over_edge,
-    registered_by
+    runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, instance,
+    over_edge, registered_by
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (kind, name) DO UPDATE
@@ -48,19 +45,7 @@ ON CONFLICT (kind, name) DO UPDATE
     OR stored.registered_by = $12
     OR stored.deregistered_at IS NOT NULL
     OR stored.heartbeat < now() - $14::INTERVAL
-RETURNING
-    runtime_id,
-    name,
-    kind,
-    uri,
-    status,
-    labels,
-    capabilities,
-    capacity,
-    runtime,
-    heartbeat,
-    created_at,
-    updated_at;
+RETURNING {registered};
 
 -- name: touch_runtimes
 -- Heartbeats of many at once, locked in one order so that two batches cannot block each other.
@@ -73,11 +58,7 @@ WITH beats AS (
 
 held AS (
     SELECT
-        stored.runtime_id,
-        stored.kind,
-        stored.name,
-        stored.deregistered_at,
-        beats.over_edge
+        stored.runtime_id, stored.kind, stored.name, stored.deregistered_at, beats.over_edge
     FROM noetl.runtime AS stored
     INNER JOIN beats ON stored.kind = beats.kind AND stored.name = beats.name
     ORDER BY stored.runtime_id
@@ -125,19 +106,7 @@ SELECT EXISTS(
 
 -- name: list_runtimes
 -- $1 kind, $2 status or null, $3 part of the name or null, $4 limit
-SELECT
-    runtime_id,
-    name,
-    kind,
-    uri,
-    status,
-    labels,
-    capabilities,
-    capacity,
-    runtime,
-    heartbeat,
-    created_at,
-    updated_at
+SELECT {registered}
 FROM noetl.runtime
 WHERE kind = $1
     AND ($2::TEXT IS NULL OR status = $2)
@@ -152,14 +121,9 @@ LIMIT $4;
 -- time only.
 WITH known AS (
     SELECT
-        runtime.kind,
-        runtime.name,
-        runtime.heartbeat AS heartbeat_at,
-        runtime.process_since,
+        runtime.kind, runtime.name, runtime.heartbeat AS heartbeat_at, runtime.process_since,
         runtime.runtime ->> 'instance' AS instance,
-        runtime.deregistered_at,
-        runtime.left_at,
-        runtime.over_edge
+        runtime.deregistered_at, runtime.left_at, runtime.over_edge
     FROM noetl.runtime AS runtime
     WHERE runtime.kind IN ('worker_pool', 'server_api')
     UNION ALL
@@ -168,15 +132,8 @@ WITH known AS (
 )
 
 SELECT
-    clock.now,
-    known.kind,
-    known.name,
-    known.heartbeat_at,
-    known.process_since,
-    known.instance,
-    known.deregistered_at,
-    known.left_at,
-    known.over_edge
+    clock.now, known.kind, known.name, known.heartbeat_at, known.process_since, known.instance,
+    known.deregistered_at, known.left_at, known.over_edge
 FROM (SELECT now() AS now) AS clock
 LEFT JOIN known ON TRUE;
 
@@ -243,16 +200,14 @@ ON CONFLICT (machine_id) DO UPDATE
         holder = excluded.holder,
         lease_until = excluded.lease_until,
         high_water_ms = greatest(
-            stored.high_water_ms,
-            excluded.high_water_ms,
+            stored.high_water_ms, excluded.high_water_ms,
             CASE
                 WHEN stored.holder != excluded.holder
                     THEN (extract(EPOCH FROM stored.lease_until + $4::INTERVAL) * 1000)::BIGINT
             END
         )
 RETURNING
-    machine_id,
-    high_water_ms,
+    machine_id, high_water_ms,
     (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: renew_machine
@@ -264,8 +219,7 @@ SET
 WHERE machine_id = $1
     AND holder = $2
 RETURNING
-    machine_id,
-    high_water_ms,
+    machine_id, high_water_ms,
     (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: delete_silent_workers

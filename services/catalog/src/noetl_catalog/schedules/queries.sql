@@ -236,23 +236,15 @@ SET
 WHERE s.schedule_id = $1 AND (s.paused_at IS NULL) = $2::BOOLEAN
 RETURNING s.schedule_id;
 
--- name: list_firings
--- $1 schedule, $2 before this time or null, $3 limit
-SELECT {firing}
-FROM noetl.schedule_firing AS f
-WHERE
-    f.schedule_id = $1
-    AND f.scheduled_at < coalesce($2::TIMESTAMPTZ, 'infinity')
-ORDER BY f.scheduled_at DESC
-LIMIT $3;
-
--- name: list_firings_in
+-- name: firings
+-- each: list_firings in_state = true
+-- each: list_firings_in in_state = f.state = $4
 -- $1 schedule, $2 before this time or null, $3 limit, $4 state
 SELECT {firing}
 FROM noetl.schedule_firing AS f
 WHERE
     f.schedule_id = $1
-    AND f.state = $4
+    AND {in_state}
     AND f.scheduled_at < coalesce($2::TIMESTAMPTZ, 'infinity')
 ORDER BY f.scheduled_at DESC
 LIMIT $3;

@@ -1,20 +1,15 @@
 -- Statements about credentials, the keychain and the audit, on the cluster database.
 
+-- list: credential
+-- A credential without its data.
+SELECT
+    id, name, type, meta, tags, description, created_at, updated_at, allowed_paths, allowed_hosts
+FROM noetl.credential;
+
 -- name: find_credential
 -- An identifier that is a number is an id first, then a name.
 -- $1 id or null, $2 name
-SELECT
-    id,
-    name,
-    type,
-    data_encrypted,
-    meta,
-    tags,
-    description,
-    created_at,
-    updated_at,
-    allowed_paths,
-    allowed_hosts
+SELECT {credential}, data_encrypted
 FROM noetl.credential
 WHERE id = $1::BIGINT OR name = $2::TEXT
 ORDER BY (id = $1::BIGINT) IS TRUE DESC
@@ -22,34 +17,14 @@ LIMIT 1;
 
 -- name: find_named
 -- $1 name
-SELECT
-    id,
-    name,
-    type,
-    meta,
-    tags,
-    description,
-    created_at,
-    updated_at,
-    allowed_paths,
-    allowed_hosts
+SELECT {credential}
 FROM noetl.credential
 WHERE name = $1;
 
 -- name: list_credentials
 -- $1 type or null, $2 part of name or description or null, $3 limit, $4 path prefixes or null
 -- for all
-SELECT
-    id,
-    name,
-    type,
-    meta,
-    tags,
-    description,
-    created_at,
-    updated_at,
-    allowed_paths,
-    allowed_hosts
+SELECT {credential}
 FROM noetl.credential
 WHERE ($1::TEXT IS NULL OR type = $1)
     AND ($2::TEXT IS NULL OR name ILIKE '%' || $2 || '%' OR description ILIKE '%' || $2 || '%')
@@ -87,17 +62,7 @@ ON CONFLICT (name) DO UPDATE
         allowed_paths = coalesce(excluded.allowed_paths, c.allowed_paths),
         allowed_hosts = coalesce(excluded.allowed_hosts, c.allowed_hosts),
         updated_at = now()
-RETURNING
-    c.id,
-    c.name,
-    c.type,
-    c.meta,
-    c.tags,
-    c.description,
-    c.created_at,
-    c.updated_at,
-    c.allowed_paths,
-    c.allowed_hosts;
+RETURNING {credential};
 
 -- name: replace_data
 -- Of a credential that is unchanged since its read. $1 name, $2 text read, $3 new text
@@ -117,8 +82,7 @@ RETURNING id;
 -- name: probe_credential
 -- The text whose key was wrapped last, for the check at start.
 SELECT
-    name,
-    data_encrypted
+    name, data_encrypted
 FROM noetl.credential
 WHERE data_encrypted LIKE '{"v":%'
 ORDER BY updated_at DESC
@@ -133,8 +97,7 @@ SET
     accessed_at = now()
 WHERE cache_key = $1 AND expires_at >= now()
 RETURNING
-    data_encrypted,
-    expires_at,
+    data_encrypted, expires_at,
     FALSE AS is_expired,
     access_count,
     coalesce(auto_renew, FALSE) AS auto_renew,
@@ -145,8 +108,7 @@ RETURNING
 -- name: find_keychain
 -- $1 cache key
 SELECT
-    data_encrypted,
-    expires_at,
+    data_encrypted, expires_at,
     expires_at < now() AS is_expired,
     coalesce(access_count, 0) AS access_count,
     coalesce(auto_renew, FALSE) AS auto_renew
@@ -159,18 +121,8 @@ WHERE cache_key = $1;
 -- $7 execution id, $8 parent execution id, $9 encrypted data, $10 expiry or null,
 -- $11 life when there is no expiry, $12 whether it renews, $13 how
 INSERT INTO noetl.keychain AS k (
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    execution_id,
-    parent_execution_id,
-    data_encrypted,
-    expires_at,
-    auto_renew,
-    renew_config
+    cache_key, keychain_name, catalog_id, credential_type, cache_type, scope_type, execution_id,
+    parent_execution_id, data_encrypted, expires_at, auto_renew, renew_config
 )
 VALUES (
     $1, $2, $3, coalesce($4, 'secret'), coalesce($5, 'secret'), $6, $7, $8, $9,
@@ -196,13 +148,9 @@ RETURNING cache_key;
 -- name: list_keychain
 -- $1 catalog id, $2 limit
 SELECT
-    keychain_name,
-    scope_type,
-    execution_id,
-    expires_at,
+    keychain_name, scope_type, execution_id, expires_at,
     expires_at < now() AS expired,
-    created_at,
-    accessed_at,
+    created_at, accessed_at,
     coalesce(access_count, 0) AS access_count
 FROM noetl.keychain
 WHERE catalog_id = $1
@@ -285,18 +233,8 @@ WHERE r.kind = 'worker_pool' AND r.name = $1;
 -- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes,
 -- $12 principal
 INSERT INTO noetl.secret_audit (
-    audit_id,
-    credential,
-    operation,
-    outcome,
-    worker_id,
-    execution_id,
-    parent_execution_id,
-    server_region,
-    broker_region,
-    kek_version,
-    notes,
-    principal
+    audit_id, credential, operation, outcome, worker_id, execution_id, parent_execution_id,
+    server_region, broker_region, kek_version, notes, principal
 )
 VALUES (
     $1, left($2::TEXT, 500), $3, $4, left($5::TEXT, 500), $6, $7, $8, $9, $10,
@@ -310,37 +248,17 @@ SELECT
     a.parent_execution_id, a.server_region, a.broker_region, a.kek_version, a.notes, a.principal
 FROM noetl.secret_audit AS a;
 
--- name: list_audit
--- Newest first, by the index of times; the next two are read by an index of what they are called
+-- name: audit
+-- each: list_audit chosen = true
+-- each: list_audit_of_execution chosen = a.execution_id = $2
+-- each: list_audit_of_credential chosen = a.credential = $1
+-- Newest first, by the index of times; the others are read by an index of what they are called
 -- after. $1 credential or null, $2 execution id or null, $3 from or null, $4 to or null, $5 limit
 SELECT {audited}
 FROM noetl.secret_audit AS a
 WHERE
-    ($1::TEXT IS NULL OR a.credential = $1)
-    AND ($2::BIGINT IS NULL OR a.execution_id = $2)
-    AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.audit_id DESC
-LIMIT $5;
-
--- name: list_audit_of_execution
--- $1 to $5 as above
-SELECT {audited}
-FROM noetl.secret_audit AS a
-WHERE
-    ($1::TEXT IS NULL OR a.credential = $1)
-    AND a.execution_id = $2
-    AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
-    AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
-ORDER BY a.occurred_at DESC, a.audit_id DESC
-LIMIT $5;
-
--- name: list_audit_of_credential
--- $1 to $5 as above
-SELECT {audited}
-FROM noetl.secret_audit AS a
-WHERE
-    a.credential = $1
+    {chosen}
+    AND ($1::TEXT IS NULL OR a.credential = $1)
     AND ($2::BIGINT IS NULL OR a.execution_id = $2)
     AND a.occurred_at >= coalesce($3::TIMESTAMPTZ, '-infinity')
     AND a.occurred_at < coalesce($4::TIMESTAMPTZ, 'infinity')
@@ -360,9 +278,7 @@ WHERE audit_id IN (
 -- name: page_credential
 -- Records in order of key. $1 after this id, $2 limit
 SELECT
-    id::TEXT AS key,
-    name,
-    data_encrypted
+    id::TEXT AS key, name, data_encrypted
 FROM noetl.credential
 WHERE id > $1::TEXT::BIGINT
 ORDER BY id
@@ -371,9 +287,7 @@ LIMIT $2;
 -- name: page_keychain
 -- Records in order of key. $1 after this cache key, $2 limit
 SELECT
-    cache_key AS key,
-    cache_key AS name,
-    data_encrypted
+    cache_key AS key, cache_key AS name, data_encrypted
 FROM noetl.keychain
 WHERE cache_key > $1::TEXT
 ORDER BY cache_key

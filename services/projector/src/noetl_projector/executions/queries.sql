@@ -74,37 +74,16 @@ SELECT s.started_at
 FROM noetl.execution_state AS s
 WHERE s.execution_id = $1;
 
--- name: list_newest
--- All executions, newest first. $1 and $2 begin and id of the one before the page, or nulls,
--- $3 limit, $4 offset
+-- name: newest
+-- each: list_newest wanted = true
+-- each: list_of_status wanted = s.status = $5
+-- Executions, all or those with a status, newest first. $1 and $2 begin and id of the one before
+-- the page, or nulls, $3 limit, $4 offset, $5 status
 WITH page AS MATERIALIZED (
     SELECT s.started_at, s.execution_id
     FROM noetl.execution_state AS s
     WHERE
-        (s.started_at, s.execution_id) < (
-            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
-        )
-    ORDER BY s.started_at DESC, s.execution_id DESC
-    LIMIT $3 OFFSET $4
-)
-
-SELECT {state}
-FROM page AS p
-CROSS JOIN
-    LATERAL (
-        SELECT s.* FROM noetl.execution_state AS s
-        WHERE s.execution_id = p.execution_id
-        LIMIT 1
-    ) AS s
-ORDER BY p.started_at DESC, p.execution_id DESC;
-
--- name: list_of_status
--- Executions with a status, newest first. $1, $2, $3, $4 as above, $5 status
-WITH page AS MATERIALIZED (
-    SELECT s.started_at, s.execution_id
-    FROM noetl.execution_state AS s
-    WHERE
-        s.status = $5
+        {wanted}
         AND (s.started_at, s.execution_id) < (
             coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
         )
@@ -208,48 +187,17 @@ CROSS JOIN
     ) AS s
 ORDER BY p.started_at DESC, p.execution_id DESC;
 
--- name: list_near
--- Executions whose paths match, among the next ones of all. $1, $2, $3, $4 as above, $5 part of a
--- path or null (in any case), $6 patterns of paths with a slash or null for all, $7 how many are
--- looked at. One row without an execution where none is found.
+-- name: near
+-- each: list_near wanted = true
+-- each: list_near_of_status wanted = s.status = $8
+-- Executions whose paths match, among the next ones of all or with a status. $1, $2, $3, $4 as
+-- above, $5 part of a path or null (in any case), $6 patterns of paths with a slash or null for
+-- all, $7 how many are looked at, $8 status. One row without an execution where none is found.
 WITH near AS MATERIALIZED (
     SELECT s.started_at, s.execution_id, s.path
     FROM noetl.execution_state AS s
     WHERE
-        (s.started_at, s.execution_id) < (
-            coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
-        )
-    ORDER BY s.started_at DESC, s.execution_id DESC
-    LIMIT $7
-),
-
-page AS MATERIALIZED (
-    SELECT n.started_at, n.execution_id
-    FROM near AS n
-    WHERE
-        ($5::TEXT IS NULL OR strpos(lower(n.path), lower($5)) > 0)
-        AND ($6::TEXT[] IS NULL OR ltrim(n.path, '/') || '/' LIKE ANY($6))
-    ORDER BY n.started_at DESC, n.execution_id DESC
-    LIMIT $3 OFFSET $4
-)
-
-SELECT {state}, looked.at AS looked_at
-FROM (SELECT count(*) AS at FROM near) AS looked
-LEFT JOIN page AS p ON TRUE
-LEFT JOIN LATERAL (
-    SELECT s.* FROM noetl.execution_state AS s
-    WHERE s.execution_id = p.execution_id
-    LIMIT 1
-) AS s ON TRUE
-ORDER BY p.started_at DESC, p.execution_id DESC;
-
--- name: list_near_of_status
--- The same among the next ones with a status. $1 to $7 as above, $8 status
-WITH near AS MATERIALIZED (
-    SELECT s.started_at, s.execution_id, s.path
-    FROM noetl.execution_state AS s
-    WHERE
-        s.status = $8
+        {wanted}
         AND (s.started_at, s.execution_id) < (
             coalesce($1::TIMESTAMPTZ, 'infinity'), coalesce($2::BIGINT, 9223372036854775807)
         )

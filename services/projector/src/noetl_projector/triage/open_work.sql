@@ -75,8 +75,7 @@ entry AS MATERIALIZED (
     CROSS JOIN
         LATERAL (
             SELECT
-                e.node_name AS step,
-                e.event_id,
+                e.node_name AS step, e.event_id,
                 e.created_at AT TIME ZONE 'UTC' AS since,
                 (e.result #>> '{context,iterations_expected}')::INTEGER AS total,
                 (e.note ->> 'limit')::INTEGER AS loop_limit
@@ -91,10 +90,7 @@ entry AS MATERIALIZED (
 )
 
 SELECT
-    entry.step,
-    entry.total,
-    entry.loop_limit,
-    entry.since,
+    entry.step, entry.total, entry.loop_limit, entry.since,
     count(*) FILTER (WHERE c.status IN ('PENDING', 'CLAIMED', 'RUNNING')) AS in_flight,
     count(*) FILTER (WHERE c.status NOT IN ('PENDING', 'CLAIMED', 'RUNNING')) AS ended
 FROM entry

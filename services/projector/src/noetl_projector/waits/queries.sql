@@ -17,9 +17,13 @@ INNER JOIN noetl.event AS e
 -- There is a statement for each kind of filter, whose plan holds for all its values. Timers of
 -- sleeps have the signal ''.
 
--- name: list_all
--- Open waits, oldest first. $1 only after this wait, $2 pattern of paths with a slash or null,
--- $3 the same, any of several or null for all, $4 limit
+-- name: list
+-- each: list_all wanted = true
+-- each: list_for_signals wanted = t.payload ->> 'signal' != ''
+-- each: list_for_signal wanted = t.payload ->> 'signal' = $5
+-- Open waits, oldest first: all, those for a signal, and those for one (or sleeps). $1 only after
+-- this wait, $2 pattern of paths with a slash or null, $3 the same, any of several or null for all,
+-- $4 limit, $5 signal, '' for sleeps
 SELECT {wait}
 FROM noetl.timer AS t
 CROSS JOIN
@@ -37,56 +41,7 @@ CROSS JOIN
 WHERE
     t.kind = 'wait'
     AND t.timer_id > $1
-    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
-    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
-ORDER BY t.timer_id
-LIMIT $4;
-
--- name: list_for_signals
--- The same of those that wait for a signal. $1, $2, $3, $4 as above
-SELECT {wait}
-FROM noetl.timer AS t
-CROSS JOIN
-    LATERAL (
-        SELECT x.path, x.version FROM noetl.execution_state AS x
-        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
-        LIMIT 1
-    ) AS s
-CROSS JOIN
-    LATERAL (
-        SELECT x.* FROM noetl.event AS x
-        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
-        LIMIT 1
-    ) AS e
-WHERE
-    t.kind = 'wait'
-    AND t.timer_id > $1
-    AND t.payload ->> 'signal' != ''
-    AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
-    AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
-ORDER BY t.timer_id
-LIMIT $4;
-
--- name: list_for_signal
--- The same of those that wait for one, or sleep. $1, $2, $3, $4 as above, $5 signal, '' for sleeps
-SELECT {wait}
-FROM noetl.timer AS t
-CROSS JOIN
-    LATERAL (
-        SELECT x.path, x.version FROM noetl.execution_state AS x
-        WHERE x.execution_id = t.execution_id AND x.status = 'RUNNING'
-        LIMIT 1
-    ) AS s
-CROSS JOIN
-    LATERAL (
-        SELECT x.* FROM noetl.event AS x
-        WHERE x.execution_id = t.execution_id AND x.event_id = t.timer_id
-        LIMIT 1
-    ) AS e
-WHERE
-    t.kind = 'wait'
-    AND t.timer_id > $1
-    AND t.payload ->> 'signal' = $5
+    AND {wanted}
     AND ($2::TEXT IS NULL OR ltrim(s.path, '/') || '/' LIKE $2)
     AND ($3::TEXT[] IS NULL OR ltrim(s.path, '/') || '/' LIKE ANY($3))
 ORDER BY t.timer_id
