@@ -3,7 +3,6 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from types import ModuleType
 
 import pytest
 from litestar import Router
@@ -11,15 +10,20 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from noetl_api_gateway import routes
 from noetl_api_gateway.routes import registry
+from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.settings import Settings
 
 
 def made() -> Iterator[tuple[str, HTTPRouteHandler]]:
-    """Yield the handlers of all modules, by themselves and in lists, with their module."""
+    """Yield the handlers of all modules, those of their topics and others, with their module."""
     for found in pkgutil.walk_packages(routes.__path__, f"{routes.__name__}."):
         module = importlib.import_module(found.name)
         for value in vars(module).values():
-            for handler in value if isinstance(value, list) else [value]:
+            if isinstance(value, Topic):
+                handlers = [one for kind in value.routes.values() for one in kind]
+            else:
+                handlers = value if isinstance(value, list) else [value]
+            for handler in handlers:
                 if isinstance(handler, HTTPRouteHandler):
                     yield found.name, handler
 
@@ -47,11 +51,27 @@ def test_every_route_is_registered() -> None:
     assert not_served() == set()
 
 
-@pytest.mark.parametrize("module", registry._MODULES, ids=lambda module: module.__name__)
-def test_a_module_that_is_not_registered_is_found(
-    module: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    others = tuple(other for other in registry._MODULES if other is not module)
-    monkeypatch.setattr(registry, "_MODULES", others)
+def test_a_topic_that_is_not_handed_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = list(registry._topics())
+    monkeypatch.setattr(registry, "_topics", lambda: topics[1:])
 
-    assert not_served() == {module.__name__}
+    assert len(topics) > 40
+    assert len(not_served()) == 1
+
+
+def test_a_body_limit_is_that_of_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOETL_MAX_BATCH_BODY_BYTES", "2048")
+    settings = registry.RouteSettings.of(Settings())
+    limits = {
+        route.path: router.request_max_body_size
+        for router in registry.route_handlers(settings)
+        if isinstance(router, Router)
+        for route in router.routes
+    }
+
+    assert limits == {
+        "/api/catalog/register/batch": 2048,
+        "/api/result/{execution_id:str}": settings.max_result_body_bytes,
+        "/api/temp/{execution_id:str}": settings.max_result_body_bytes,
+        "/ingress/{listener:str}": settings.max_delivery_body_bytes,
+    }

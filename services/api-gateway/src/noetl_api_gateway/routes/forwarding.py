@@ -1,8 +1,8 @@
 """Declaration of routes, and the routes that forward a request to one service.
 
-`Topic.forward` makes the handler of a route that passes one service's answer on, from its path, the
-operation, and a function that builds the operation's request. Other routes have a handler of their
-own, which `Topic.route` decorates.
+`Topic.forward` declares a route that passes one service's answer on, by path, operation and a
+function that builds the operation's request. Other routes have a handler of their own, which
+`Topic.route` decorates. All routes of a module that has a `TOPIC` are served.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_fields, path_names, query_fields
 from noetl_api_gateway.http.openapi import TypeForm, documented
-from noetl_api_gateway.http.refusals import bad_query
+from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import Limit, Services
@@ -40,6 +40,7 @@ _HANDLERS: dict[str, type[get | post | put | delete]] = {
     "DELETE": delete,
 }
 _ANYWHERE: Literal["anywhere"] = "anywhere"
+type Bodies = Literal["usual", "result", "batch", "delivery"]
 type Shown = Callable[[AnyRequest, Gateway, bytes], Awaitable[Json]]
 UNKNOWN_EXECUTION = {404: "Execution not found: 325077236512452608"}
 """Typical refusal of routes that name an execution."""
@@ -145,6 +146,7 @@ class RouteTerms(TypedDict):
         also: a second path of the route.
         guards: checks before path and body are looked at, besides those of the topic.
         is_documented: whether the OpenAPI document has the route.
+        bodies: the limit of its bodies, which is a setting.
     """
 
     summary: str
@@ -154,6 +156,7 @@ class RouteTerms(TypedDict):
     also: NotRequired[str]
     guards: NotRequired[Sequence[Guard]]
     is_documented: NotRequired[bool]
+    bodies: NotRequired[Bodies]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +167,13 @@ class Topic:
         tag: group of the OpenAPI document.
         guards: checks before path and body are looked at.
         errors: texts of refusals that each of the routes may answer with, by status.
+        routes: those declared so far, by the limit of their bodies.
     """
 
     tag: str
     guards: Sequence[Guard] = ()
     errors: Mapping[int, str] = field(default_factory=dict)
+    routes: dict[Bodies, list[HTTPRouteHandler]] = field(default_factory=dict)
 
     def route(
         self,
@@ -219,6 +224,7 @@ class Topic:
                 success=status,
             ),
         )
+        self.routes.setdefault(terms.get("bodies", "usual"), []).append(handler)
         return handler
 
     def forward[Body: BaseModel, Request: Shape, Answer](
@@ -235,8 +241,8 @@ class Topic:
         is_anywhere: bool = False,
         for_pages: Shown | None = None,
         **terms: Unpack[RouteTerms],
-    ) -> HTTPRouteHandler:
-        """Return the handler of a route that one service answers: the shard of its ``home``.
+    ) -> None:
+        """Declare a route that one service answers: the shard of its ``home``.
 
         Args:
             place: method and path, as `GET /api/vars/{execution_id:str}`.
@@ -263,7 +269,25 @@ class Topic:
 
         handle.__name__ = name
         terms.setdefault("description", all_operations()[operation])
-        return self.route(place, operation.answer, needs=wants, body=body, **terms)(handle)
+        self.route(place, operation.answer, needs=wants, body=body, **terms)(handle)
+
+    def refuse(
+        self, place: str, status: int, text: str, *, needs: Right, allow: str | None = None
+    ) -> None:
+        """Declare a route that clients ask for and this server doesn't have, in no document.
+
+        Args:
+            place: method and path.
+            status: of the refusal.
+            text: its reason.
+            needs: the right without which a caller hears of that instead.
+            allow: methods that the path has, for 405.
+        """
+
+        async def refused() -> None:
+            raise Refusal(status, text, headers=None if allow is None else {"allow": allow})
+
+        self.route(place, None, needs=needs, summary=text, is_documented=False)(refused)
 
 
 async def _shown(

@@ -3,7 +3,6 @@
 import base64
 import binascii
 
-from litestar.handlers import HTTPRouteHandler
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.entries import (
     CatalogListRequest,
@@ -27,7 +26,7 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TOPIC = Topic("catalog")
+TOPIC = Topic("catalog")
 NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
 
@@ -77,8 +76,41 @@ def _form(sent: Sent[BaseModel]) -> EntryName:
     return EntryName(path=path, version=sent.text("version") or "latest")
 
 
-def _ui_schema(path: str, *, is_documented: bool) -> HTTPRouteHandler:
-    return _TOPIC.forward(
+TOPIC.forward(
+    "POST /api/catalog/register",
+    REGISTER,
+    lambda sent: RegisterDocument(
+        content=decode_content(sent.body.content),
+        resource_type=sent.body.resource_type,
+        newest_version=sent.body.newest_version,
+    ),
+    body=RegisterRequest,
+    name="register",
+    needs=Right.CATALOG_REGISTER,
+    summary="Register a document as the next version of its path",
+    description="Decode the document and hand it to the catalog.",
+    errors={
+        409: "The newest version of 'demo/hello' is 4, not 3",
+        422: "Missing 'metadata' section",
+    },
+    write="catalog_register",
+)
+TOPIC.forward(
+    "POST /api/catalog/list",
+    LIST,
+    _page,
+    body=CatalogListRequest,
+    name="list_entries",
+    needs=Right.CATALOG_READ,
+    summary="List all versions of all entries",
+    errors={
+        422: "Failed to deserialize the JSON body into the target type: resource_type:"
+        " invalid type: boolean `true`, expected a string"
+    },
+)
+# The router doesn't find the first route below the prefix of the second.
+for path in ("/api/catalog/{path:path}", "/api/catalog/playbooks/{path:path}"):
+    TOPIC.forward(
         f"GET {path}",
         UI_SCHEMA,
         _form,
@@ -91,55 +123,16 @@ def _ui_schema(path: str, *, is_documented: bool) -> HTTPRouteHandler:
             404: "no route matched GET /api/catalog/demo/hello",
             422: "Invalid version number",
         },
-        is_documented=is_documented,
+        is_documented="/playbooks/" not in path,
     )
-
-
-ROUTES = [
-    _TOPIC.forward(
-        "POST /api/catalog/register",
-        REGISTER,
-        lambda sent: RegisterDocument(
-            content=decode_content(sent.body.content),
-            resource_type=sent.body.resource_type,
-            newest_version=sent.body.newest_version,
-        ),
-        body=RegisterRequest,
-        name="register",
-        needs=Right.CATALOG_REGISTER,
-        summary="Register a document as the next version of its path",
-        description="Decode the document and hand it to the catalog.",
-        errors={
-            409: "The newest version of 'demo/hello' is 4, not 3",
-            422: "Missing 'metadata' section",
-        },
-        write="catalog_register",
-    ),
-    _TOPIC.forward(
-        "POST /api/catalog/list",
-        LIST,
-        _page,
-        body=CatalogListRequest,
-        name="list_entries",
-        needs=Right.CATALOG_READ,
-        summary="List all versions of all entries",
-        errors={
-            422: "Failed to deserialize the JSON body into the target type: resource_type:"
-            " invalid type: boolean `true`, expected a string"
-        },
-    ),
-    _ui_schema("/api/catalog/{path:path}", is_documented=True),
-    # The router doesn't find the other route below this prefix.
-    _ui_schema("/api/catalog/playbooks/{path:path}", is_documented=False),
-    _TOPIC.forward(
-        "POST /api/catalog/resource",
-        RESOURCE,
-        named_entry,
-        body=ResourceRequest,
-        name="resource",
-        needs=Right.CATALOG_READ,
-        summary="Read one entry by id or path",
-        description="Read one entry; `catalog_id` wins over `path`.",
-        errors={404: NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
-    ),
-]
+TOPIC.forward(
+    "POST /api/catalog/resource",
+    RESOURCE,
+    named_entry,
+    body=ResourceRequest,
+    name="resource",
+    needs=Right.CATALOG_READ,
+    summary="Read one entry by id or path",
+    description="Read one entry; `catalog_id` wins over `path`.",
+    errors={404: NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
+)

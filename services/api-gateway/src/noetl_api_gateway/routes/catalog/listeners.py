@@ -15,13 +15,13 @@ from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.listeners import as_map, as_word, find_listener
 
-_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
 if TYPE_CHECKING:
     from noetl_contract.json import JsonObject
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/internal/ingress/{listener:str}",
     IngressAnswer,
     needs=Right.INTERNAL_INGRESS,
@@ -58,6 +58,3 @@ async def ingress_config(
     if headers is not None:
         answer = answer.model_copy(update={"directives": headers})
     return json_answer(request, answer)
-
-
-ROUTES = [ingress_config]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -45,16 +44,17 @@ from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.catalog.entries import NOT_FOUND, decode_content, named_entry
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TOPIC = Topic("catalog")
+TOPIC = Topic("catalog")
 _PLAYBOOK_ID = {"playbook_id": (str, "catalog id or path of a playbook")}
 _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/catalog/register/batch",
     BatchAnswer,
     body=BatchRequest,
     needs=Right.CATALOG_REGISTER,
+    bodies="batch",
     summary="Register many documents; those that are refused stop none of the others",
     errors={422: "At most 1000 items, 1001 were sent"},
 )
@@ -96,7 +96,7 @@ def _parts(
     yield part
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/catalog/playbook/content",
     ContentAnswer,
     needs=Right.CATALOG_READ,
@@ -140,9 +140,9 @@ def _moving(
     needs: Right,
     summary: str,
     description: str,
-) -> HTTPRouteHandler:
-    """Return the route that deletes or restores versions."""
-    return _TOPIC.forward(
+) -> None:
+    """Declare the route that deletes or restores versions."""
+    TOPIC.forward(
         f"POST /api/catalog/{operation.name}",
         operation,
         named_entry,
@@ -156,85 +156,80 @@ def _moving(
     )
 
 
-ROUTES = [
-    read_content,
-    _TOPIC.forward(
-        "PUT /api/catalog/playbook/content",
-        REGISTER,
-        _next_version,
-        body=ContentRequest,
-        query=_PLAYBOOK_ID,
-        name="put_content",
-        needs=Right.CATALOG_REGISTER,
-        within="batch",
-        summary="Register a text as the next version of a playbook",
-        description="Register the next version of the playbook that is being edited.",
-        errors={
-            400: _NO_ID,
-            404: NOT_FOUND,
-            422: "The document belongs to 'demo/other', not to 'demo/hello'",
-        },
+TOPIC.forward(
+    "PUT /api/catalog/playbook/content",
+    REGISTER,
+    _next_version,
+    body=ContentRequest,
+    query=_PLAYBOOK_ID,
+    name="put_content",
+    needs=Right.CATALOG_REGISTER,
+    within="batch",
+    summary="Register a text as the next version of a playbook",
+    description="Register the next version of the playbook that is being edited.",
+    errors={
+        400: _NO_ID,
+        404: NOT_FOUND,
+        422: "The document belongs to 'demo/other', not to 'demo/hello'",
+    },
+)
+TOPIC.forward(
+    "PUT /api/catalog/playbook",
+    REGISTER,
+    _next_version,
+    body=ContentRequest,
+    query=_PLAYBOOK_ID,
+    name="put_playbook",
+    needs=Right.CATALOG_REGISTER,
+    within="batch",
+    summary="Register a text as the next version of a playbook, as older UIs ask for it",
+    description="Register the next version of the playbook that is being edited.",
+    errors={400: _NO_ID, 404: NOT_FOUND},
+)
+TOPIC.forward(
+    "POST /api/catalog/agents/list",
+    AGENTS,
+    lambda sent: AgentPage(**sent.body.model_dump(exclude_unset=True)),
+    body=CatalogListRequest,
+    name="list_agents",
+    needs=Right.CATALOG_READ,
+    summary="List agents, by what they can do",
+    description="List agents, newest first; their `payload.metadata` tells what they can do.",
+)
+TOPIC.forward(
+    "DELETE /api/catalog/playbooks/{playbook_id:path}",
+    DELETE,
+    lambda sent: _named(sent.word("playbook_id")),
+    name="delete_playbook",
+    needs=Right.CATALOG_DELETE,
+    summary="Take a playbook out: one version by its id, all of them by its path",
+    description="Take a playbook out; executions of it go on.",
+    guards=[optional_token_guard],
+    errors={404: NOT_FOUND},
+)
+TOPIC.forward(
+    "POST /api/catalog/playbooks/validate",
+    VALIDATE,
+    lambda sent: CheckDocument(
+        content=decode_content(sent.body.content), resource_type=sent.body.resource_type
     ),
-    _TOPIC.forward(
-        "PUT /api/catalog/playbook",
-        REGISTER,
-        _next_version,
-        body=ContentRequest,
-        query=_PLAYBOOK_ID,
-        name="put_playbook",
-        needs=Right.CATALOG_REGISTER,
-        within="batch",
-        summary="Register a text as the next version of a playbook, as older UIs ask for it",
-        description="Register the next version of the playbook that is being edited.",
-        errors={400: _NO_ID, 404: NOT_FOUND},
-    ),
-    _TOPIC.forward(
-        "POST /api/catalog/agents/list",
-        AGENTS,
-        lambda sent: AgentPage(**sent.body.model_dump(exclude_unset=True)),
-        body=CatalogListRequest,
-        name="list_agents",
-        needs=Right.CATALOG_READ,
-        summary="List agents, by what they can do",
-        description="List agents, newest first; their `payload.metadata` tells what they can do.",
-    ),
-    _TOPIC.forward(
-        "DELETE /api/catalog/playbooks/{playbook_id:path}",
-        DELETE,
-        lambda sent: _named(sent.word("playbook_id")),
-        name="delete_playbook",
-        needs=Right.CATALOG_DELETE,
-        summary="Take a playbook out: one version by its id, all of them by its path",
-        description="Take a playbook out; executions of it go on.",
-        guards=[optional_token_guard],
-        errors={404: NOT_FOUND},
-    ),
-    _TOPIC.forward(
-        "POST /api/catalog/playbooks/validate",
-        VALIDATE,
-        lambda sent: CheckDocument(
-            content=decode_content(sent.body.content), resource_type=sent.body.resource_type
-        ),
-        body=RegisterRequest,
-        name="validate_playbook",
-        needs=Right.CATALOG_VALIDATE,
-        summary="Say everything that is wrong with a document, without keeping it",
-        description="Check a document.",
-    ),
-    _moving(
-        DELETE,
-        name="delete_versions",
-        needs=Right.CATALOG_DELETE,
-        summary="Take versions out: nothing starts with them, executions that run them go on",
-        description="Take out one version, or with a path alone all of them.",
-    ),
-    _moving(
-        RESTORE,
-        name="restore_versions",
-        needs=Right.CATALOG_RESTORE,
-        summary="Put versions back that were taken out",
-        description="Put back one version, or with a path alone all of them.",
-    ),
-]
-
-BATCH_ROUTES = [register_batch]
+    body=RegisterRequest,
+    name="validate_playbook",
+    needs=Right.CATALOG_VALIDATE,
+    summary="Say everything that is wrong with a document, without keeping it",
+    description="Check a document.",
+)
+_moving(
+    DELETE,
+    name="delete_versions",
+    needs=Right.CATALOG_DELETE,
+    summary="Take versions out: nothing starts with them, executions that run them go on",
+    description="Take out one version, or with a path alone all of them.",
+)
+_moving(
+    RESTORE,
+    name="restore_versions",
+    needs=Right.CATALOG_RESTORE,
+    summary="Put versions back that were taken out",
+    description="Put back one version, or with a path alone all of them.",
+)

@@ -25,10 +25,10 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.routes.forwarding import Needs, Topic
 from noetl_api_gateway.upstream.registrations import registered
 
-_TOPIC = Topic("subscriptions")
+TOPIC = Topic("subscriptions")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/subscriptions",
     SubscriptionList,
     needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
@@ -41,7 +41,7 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
     return json_answer(request, SubscriptionList(subscriptions=found))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/subscriptions",
     SubscriptionBody,
     body=SubscriptionRequest,
@@ -59,32 +59,28 @@ async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Re
     return json_answer(request, await registered(gateway.services, gateway.ids, path))
 
 
-ROUTES = [
-    list_subscriptions,
-    register_subscription,
-    _TOPIC.forward(
-        "GET /api/subscriptions/{subscription_id:str}",
-        SUBSCRIPTION_GET,
-        lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
-        name="get_subscription",
-        needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
-        summary="Read a subscription",
-        description="Read the state of a subscription.",
-        errors={404: "Subscription 5 not registered"},
+TOPIC.forward(
+    "GET /api/subscriptions/{subscription_id:str}",
+    SUBSCRIPTION_GET,
+    lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
+    name="get_subscription",
+    needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
+    summary="Read a subscription",
+    description="Read the state of a subscription.",
+    errors={404: "Subscription 5 not registered"},
+)
+TOPIC.forward(
+    "POST /api/subscriptions/{subscription_id:str}/{action:str}",
+    SUBSCRIPTION_CHANGE,
+    lambda sent: SubscriptionChange(
+        subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
     ),
-    _TOPIC.forward(
-        "POST /api/subscriptions/{subscription_id:str}/{action:str}",
-        SUBSCRIPTION_CHANGE,
-        lambda sent: SubscriptionChange(
-            subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
-        ),
-        name="change_subscription",
-        needs=Needs(Right.SUBSCRIPTIONS_CHANGE, is_whole=True),
-        summary="Activate, pause, resume, drain or deactivate a subscription",
-        description="Move a subscription on, if its state allows it.",
-        errors={
-            404: "Subscription 5 not registered",
-            422: "Unknown subscription action 'resurrect'",
-        },
-    ),
-]
+    name="change_subscription",
+    needs=Needs(Right.SUBSCRIPTIONS_CHANGE, is_whole=True),
+    summary="Activate, pause, resume, drain or deactivate a subscription",
+    description="Move a subscription on, if its state allows it.",
+    errors={
+        404: "Subscription 5 not registered",
+        422: "Unknown subscription action 'resurrect'",
+    },
+)

@@ -28,12 +28,12 @@ from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.routes.executions.reads import entries_of
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _MOST_EVENTS = 1000
 _FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/ehdb/executions",
     EhdbExecutions,
     needs=Right.EXECUTIONS_READ,
@@ -68,7 +68,7 @@ async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     return json_answer(request, EhdbExecutions(executions=executions, count=len(executions)))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/ehdb/executions/{execution_id:str}",
     EhdbExecutionDetail,
     needs=Right.EXECUTIONS_READ,
@@ -106,7 +106,7 @@ async def ehdb_execution(
     return json_answer(request, {**parse(body), "exists": True, "state": state})
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/ehdb/executions/{execution_id:str}/events",
     EhdbEvents,
     needs=Right.EXECUTIONS_READ,
@@ -129,6 +129,3 @@ async def ehdb_events(
     page = await gateway.services.ask(EXECUTIONS_TAIL, wanted, execution_id=number)
     answer = EhdbEvents(execution_id=number, events=page.events, count=len(page.events))
     return json_answer(request, answer)
-
-
-ROUTES = [ehdb_executions, ehdb_execution, ehdb_events]

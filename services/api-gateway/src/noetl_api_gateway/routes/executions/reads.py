@@ -34,7 +34,7 @@ from noetl_api_gateway.routes.beginnings import with_beginnings
 from noetl_api_gateway.routes.executions.event_stream import EventStream, WantedOutput, read_cursor
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Sent, Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _EVENT_QUERY = {
     "page": (int, "from 1, which smaller ones count as"),
     "page_size": (int, "1 to 2000, 100 if absent; others count as the nearest"),
@@ -54,7 +54,7 @@ _STEP_QUERY = {
 }
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/executions",
     list[ExecutionEntry],
     needs=Right.EXECUTIONS_READ,
@@ -130,7 +130,7 @@ def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
     return datetime.fromisoformat(entry.started_at), int(entry.execution_id)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/executions/{execution_id:str}/events/stream",
     StreamedEvent,
     needs=Right.EXECUTIONS_READ,
@@ -227,60 +227,55 @@ def _clamped(value: int, most: int) -> int:
     return min(max(value, 1), most)
 
 
-ROUTES = [
-    list_executions,
-    execution_events_stream,
-    _TOPIC.forward(
-        "GET /api/executions/{execution_id:str}",
-        EXECUTIONS_GET,
-        _detail,
-        name="execution_detail",
-        needs=Right.EXECUTIONS_READ,
-        summary="Read an execution with its events",
-        description="Read an execution; paged, newest event first, when a paging parameter is"
-        " given.",
-        query=_DETAIL_QUERY,
-        errors=UNKNOWN_EXECUTION,
-        for_pages=with_beginnings,
-    ),
-    _TOPIC.forward(
-        "GET /api/executions/{execution_id:str}/status",
-        EXECUTIONS_STATUS,
-        lambda sent: ExecutionName(execution_id=sent.id()),
-        name="execution_status",
-        needs=Right.EXECUTIONS_READ,
-        summary="Read how an execution stands",
-        errors=UNKNOWN_EXECUTION,
-    ),
-    _TOPIC.forward(
-        "GET /api/executions/{execution_id:str}/steps",
-        EXECUTIONS_STEPS,
-        _steps,
-        name="execution_steps",
-        needs=Right.EXECUTIONS_READ,
-        summary="List the steps of an execution with their states, times and iterations",
-        description="List steps in the order in which they began, each once, however often it ran"
-        " and whatever the number of its iterations.",
-        query=_STEP_QUERY,
-        errors=UNKNOWN_EXECUTION,
-    ),
-    _TOPIC.forward(
-        "GET /api/executions/{execution_id:str}/cancellation-check",
-        EXECUTIONS_CANCELLED,
-        lambda sent: ExecutionName(execution_id=sent.id()),
-        name="cancellation_check",
-        needs=Right.EXECUTIONS_READ,
-        summary="Ask whether an execution was cancelled",
-    ),
-    _TOPIC.forward(
-        "GET /api/executions/{execution_id:str}/events",
-        EXECUTIONS_EVENTS,
-        _page,
-        name="execution_events",
-        needs=Right.EXECUTIONS_READ,
-        summary="Page through the events of an execution, newest first",
-        query=_EVENT_QUERY,
-        errors=UNKNOWN_EXECUTION,
-        for_pages=with_beginnings,
-    ),
-]
+TOPIC.forward(
+    "GET /api/executions/{execution_id:str}",
+    EXECUTIONS_GET,
+    _detail,
+    name="execution_detail",
+    needs=Right.EXECUTIONS_READ,
+    summary="Read an execution with its events",
+    description="Read an execution; paged, newest event first, when a paging parameter is given.",
+    query=_DETAIL_QUERY,
+    errors=UNKNOWN_EXECUTION,
+    for_pages=with_beginnings,
+)
+TOPIC.forward(
+    "GET /api/executions/{execution_id:str}/status",
+    EXECUTIONS_STATUS,
+    lambda sent: ExecutionName(execution_id=sent.id()),
+    name="execution_status",
+    needs=Right.EXECUTIONS_READ,
+    summary="Read how an execution stands",
+    errors=UNKNOWN_EXECUTION,
+)
+TOPIC.forward(
+    "GET /api/executions/{execution_id:str}/steps",
+    EXECUTIONS_STEPS,
+    _steps,
+    name="execution_steps",
+    needs=Right.EXECUTIONS_READ,
+    summary="List the steps of an execution with their states, times and iterations",
+    description="List steps in the order in which they began, each once, however often it ran"
+    " and whatever the number of its iterations.",
+    query=_STEP_QUERY,
+    errors=UNKNOWN_EXECUTION,
+)
+TOPIC.forward(
+    "GET /api/executions/{execution_id:str}/cancellation-check",
+    EXECUTIONS_CANCELLED,
+    lambda sent: ExecutionName(execution_id=sent.id()),
+    name="cancellation_check",
+    needs=Right.EXECUTIONS_READ,
+    summary="Ask whether an execution was cancelled",
+)
+TOPIC.forward(
+    "GET /api/executions/{execution_id:str}/events",
+    EXECUTIONS_EVENTS,
+    _page,
+    name="execution_events",
+    needs=Right.EXECUTIONS_READ,
+    summary="Page through the events of an execution, newest first",
+    query=_EVENT_QUERY,
+    errors=UNKNOWN_EXECUTION,
+    for_pages=with_beginnings,
+)

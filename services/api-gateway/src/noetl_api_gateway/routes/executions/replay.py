@@ -9,7 +9,7 @@ from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _PROJECTIONS = ("execution", "stage", "frame", "command", "business_object", "loop", "all")
 _MOST_EVENTS = 100_000
 _DEFAULT_EVENTS = 10_000
@@ -51,26 +51,24 @@ def _replay(sent: Sent[BaseModel]) -> ReplayRequest:
     )
 
 
-ROUTES = [
-    _TOPIC.forward(
-        "GET /api/replay/state",
-        REPLAY_STATE,
-        _replay,
-        name="replay_state",
-        needs=Right.EXECUTIONS_READ,
-        summary="Fold the log of an execution up to an event",
-        description="Fold a log; one of three cutoffs may be named.",
-        query={
-            "execution_id": (int, "whose log; required"),
-            "as_of_event_id": (int, "fold up to this event, which is included"),
-            "as_of_position": (int, "fold up to this position of the log, or event id"),
-            "as_of_time": (str, "fold what was written up to this time (RFC 3339)"),
-            "projection": (str, "echoed; every map is always filled"),
-            "limit": (int, "events folded at most, up to 100000"),
-            "tenant_id": (str, "echoed"),
-            "organization_id": (str, "echoed"),
-            "resolve_payloads": (bool, "without effect"),
-        },
-        errors={400: _CUTOFFS},
-    ),
-]
+TOPIC.forward(
+    "GET /api/replay/state",
+    REPLAY_STATE,
+    _replay,
+    name="replay_state",
+    needs=Right.EXECUTIONS_READ,
+    summary="Fold the log of an execution up to an event",
+    description="Fold a log; one of three cutoffs may be named.",
+    query={
+        "execution_id": (int, "whose log; required"),
+        "as_of_event_id": (int, "fold up to this event, which is included"),
+        "as_of_position": (int, "fold up to this position of the log, or event id"),
+        "as_of_time": (str, "fold what was written up to this time (RFC 3339)"),
+        "projection": (str, "echoed; every map is always filled"),
+        "limit": (int, "events folded at most, up to 100000"),
+        "tenant_id": (str, "echoed"),
+        "organization_id": (str, "echoed"),
+        "resolve_payloads": (bool, "without effect"),
+    },
+    errors={400: _CUTOFFS},
+)

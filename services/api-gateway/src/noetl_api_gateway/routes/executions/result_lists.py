@@ -14,11 +14,11 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Needs, Sent, Topic
 
 _SCOPES = ("step", "execution", "workflow", "permanent")
-_TOPIC = Topic("results")
+TOPIC = Topic("results")
 _WRONG_SCOPE = {400: f"scope must be one of: {', '.join(_SCOPES)}"}
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/result/stats",
     ResultStats,
     also="/api/temp/stats",
@@ -52,44 +52,39 @@ def _of_scope(sent: Sent[BaseModel], scope: str | None, name: str | None = None)
     return ResultFilter(execution_id=sent.id(), scope=scope, name=name)
 
 
-ROUTES = [
-    result_stats,
-    _TOPIC.forward(
-        "GET /api/result/{execution_id:str}/list",
-        RESULT_LIST,
-        lambda sent: _of_scope(sent, sent.text("scope"), sent.text("step_name")),
-        also="/api/temp/{execution_id:str}/list",
-        name="list_results",
-        needs=Right.RESULTS_READ,
-        summary="List the stored results of an execution",
-        description="List results, oldest first.",
-        query={"scope": (str, "of one scope only"), "step_name": (str, "of one step only")},
-        errors=_WRONG_SCOPE,
-    ),
-    _TOPIC.forward(
-        "DELETE /api/result/{execution_id:str}/step/{step_name:str}",
-        RESULT_DELETE,
-        lambda sent: ResultFilter(execution_id=sent.id(), name=sent.word("step_name")),
-        also="/api/temp/{execution_id:str}/step/{step_name:str}",
-        name="delete_step_results",
-        needs=Right.RESULTS_DELETE,
-        summary="Delete the stored results of a step",
-        description="Delete the results of one step, whatever their scope.",
-    ),
-]
-
-LARGE_ROUTES = [
-    _TOPIC.forward(
-        "DELETE /api/result/{execution_id:str}",
-        RESULT_DELETE,
-        lambda sent: _of_scope(sent, sent.text("scope", "execution")),
-        also="/api/temp/{execution_id:str}",
-        name="delete_results",
-        needs=Right.RESULTS_DELETE,
-        summary="Delete the stored results of an execution",
-        description="Delete the results of one scope.",
-        query={"scope": (str, "of one scope only; `execution` if absent")},
-        errors=_WRONG_SCOPE,
-    ),
-]
-"""On the path of a route that takes large bodies, so with its limit."""
+TOPIC.forward(
+    "GET /api/result/{execution_id:str}/list",
+    RESULT_LIST,
+    lambda sent: _of_scope(sent, sent.text("scope"), sent.text("step_name")),
+    also="/api/temp/{execution_id:str}/list",
+    name="list_results",
+    needs=Right.RESULTS_READ,
+    summary="List the stored results of an execution",
+    description="List results, oldest first.",
+    query={"scope": (str, "of one scope only"), "step_name": (str, "of one step only")},
+    errors=_WRONG_SCOPE,
+)
+TOPIC.forward(
+    "DELETE /api/result/{execution_id:str}/step/{step_name:str}",
+    RESULT_DELETE,
+    lambda sent: ResultFilter(execution_id=sent.id(), name=sent.word("step_name")),
+    also="/api/temp/{execution_id:str}/step/{step_name:str}",
+    name="delete_step_results",
+    needs=Right.RESULTS_DELETE,
+    summary="Delete the stored results of a step",
+    description="Delete the results of one step, whatever their scope.",
+)
+# On the path of a route that takes large bodies, so with its limit.
+TOPIC.forward(
+    "DELETE /api/result/{execution_id:str}",
+    RESULT_DELETE,
+    lambda sent: _of_scope(sent, sent.text("scope", "execution")),
+    also="/api/temp/{execution_id:str}",
+    name="delete_results",
+    bodies="result",
+    needs=Right.RESULTS_DELETE,
+    summary="Delete the stored results of an execution",
+    description="Delete the results of one scope.",
+    query={"scope": (str, "of one scope only; `execution` if absent")},
+    errors=_WRONG_SCOPE,
+)

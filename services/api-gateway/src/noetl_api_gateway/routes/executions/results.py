@@ -31,17 +31,18 @@ from noetl_api_gateway.metrics import (
 )
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("results")
+TOPIC = Topic("results")
 _SCHEME = "noetl://"
 _OUTCOMES = {400: "bad_request", 404: "not_found"}
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "PUT /api/result/{execution_id:str}",
     ResultPutAnswer,
     body=ResultPutRequest,
     also="/api/temp/{execution_id:str}",
     needs=Right.RESULTS_WRITE,
+    bodies="result",
     summary="Keep a large result",
 )
 async def put_result(
@@ -70,7 +71,7 @@ async def put_result(
     return json_answer(request, body)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/result/resolve",
     Json,
     also="/api/temp/resolve",
@@ -103,7 +104,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     return Response(body, media_type="application/json")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/result/{execution_id:str}/{name:str}",
     StoredResult,
     also="/api/temp/{execution_id:str}/{name:str}",
@@ -152,7 +153,3 @@ def execution_of(uri: str) -> int:
     if execution_id is None or result_id is None or not "/".join(parts[3:-1]):
         raise Refusal(400, f"URI must name an execution and a result by number, got: {shown}")
     return execution_id
-
-
-ROUTES = [resolve_result, get_result]
-LARGE_ROUTES = [put_result]

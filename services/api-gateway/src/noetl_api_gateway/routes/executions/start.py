@@ -43,7 +43,7 @@ from noetl_api_gateway.routes.executions.ownership import (
 )
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 
 _log = get_logger()
 
@@ -53,7 +53,7 @@ _AUDIT_SECONDS = 1.0
 _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/execute",
     ExecuteAnswer,
     body=ExecuteRequest,
@@ -311,6 +311,3 @@ async def _outcome_in_log(gateway: Gateway, execution_id: int) -> ExecuteAnswer:
         status="started",
         commands_generated=known.commands_generated,
     )
-
-
-ROUTES = [execute]

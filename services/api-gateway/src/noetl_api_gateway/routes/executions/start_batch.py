@@ -28,7 +28,7 @@ from noetl_api_gateway.routes.executions.start import (
 )
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _AT_ONCE = 16
 _PREFIXES = {
     400: "Bad request",
@@ -39,7 +39,7 @@ _PREFIXES = {
 }
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/execute/batch",
     ExecuteBatchAnswer,
     body=ExecuteBatchRequest,
@@ -111,6 +111,3 @@ def _failed(index: int, status: int, text: str) -> BatchResult:
     EXECUTE_OUTCOMES.labels("batch", "error").inc()
     prefix = _PREFIXES.get(status, "Internal error")
     return BatchResult(index=index, status="error", commands_generated=0, error=f"{prefix}: {text}")
-
-
-ROUTES = [execute_batch]

@@ -40,7 +40,7 @@ from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.routes.executions.ownership import actor
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Needs, Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _WORDS = {
     "cancel": "cancellation",
     "finalize": "finalization",
@@ -51,7 +51,7 @@ _STUCK_MINUTES = 5
 _CANCELS_AT_ONCE = 16
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/cancel",
     CancelAnswer,
     body=CancelRequest,
@@ -77,7 +77,7 @@ async def cancel(
     return json_answer(request, await _ended(gateway, message))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/finalize",
     FinalizeAnswer,
     body=FinalizeRequest,
@@ -100,7 +100,7 @@ async def finalize(
     return json_answer(request, await _ended(gateway, message))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/cleanup",
     CleanupAnswer,
     body=CleanupRequest,
@@ -132,7 +132,7 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     )
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/pause",
     PauseAnswer,
     body=PauseRequest,
@@ -154,7 +154,7 @@ async def pause(
     return json_answer(request, await _ended(gateway, message))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/resume",
     PauseAnswer,
     body=PauseRequest,
@@ -217,6 +217,3 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
 
     ends = await asyncio.gather(*(cancel_one(one) for one in found))
     return [one for one in ends if one is not None]
-
-
-ROUTES = [cancel, finalize, cleanup, pause, resume]

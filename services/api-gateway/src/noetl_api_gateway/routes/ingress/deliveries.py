@@ -41,7 +41,7 @@ from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.ingress.notes import note_directives
 from noetl_api_gateway.upstream.listeners import Listener, UnknownListener
 
-_TOPIC = Topic("triggers")
+TOPIC = Topic("triggers")
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,11 +64,12 @@ _IDS = (
 """Headers in which senders identify a delivery, unless the subscription names another field."""
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /ingress/{listener:str}",
     DeliveryAnswer,
     body=DeliveryBody,
     needs=Right.PUBLIC,
+    bodies="delivery",
     summary="Deliver a message to a listener",
     status=202,
     others=dict.fromkeys((401, 403, 404), DeliveryRefusal),
@@ -276,5 +277,4 @@ def _rejected(rejected: Rejected, listener: str) -> Response[bytes]:
     return answer
 
 
-DELIVERY_ROUTES = [deliver]
 """Routes whose bodies have a limit of their own."""

@@ -23,13 +23,13 @@ from noetl_api_gateway.http.token_guard import WRONG_TOKEN, callback_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("internal", guards=[callback_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("internal", guards=[callback_guard], errors=WRONG_TOKEN)
 
 # Sent by our workers; others leave them out, and so does the event then.
 _MORE = {"command_id", "started_at", "duration_ms", "logs", "logs_truncated", "error"}
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/container-callback/{execution_id:str}/{step:str}",
     CallbackAnswer,
     body=CallbackRequest,
@@ -122,6 +122,3 @@ def _key(step: str, job_name: str, state: str) -> str:
     if len(key) <= 400:
         return key
     return f"callback:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-ROUTES = [container_callback]

@@ -15,10 +15,10 @@ from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.demand import ask_demand
 
-_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/internal/pools/{pool:str}/demand",
     PoolDemandAnswer,
     needs=Right.INTERNAL_DEMAND,
@@ -35,6 +35,3 @@ async def pool_demand(
         pool=name, waiting=one.waiting, running=one.running, total=one.waiting + one.running
     )
     return json_answer(request, answer)
-
-
-ROUTES = [pool_demand]

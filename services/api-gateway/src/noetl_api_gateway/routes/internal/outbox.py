@@ -46,10 +46,10 @@ from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
 from noetl_api_gateway.metrics import PURGED
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/outbox/claim",
     ClaimedRows,
     body=ClaimRowsRequest,
@@ -76,7 +76,7 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     return plain_answer(ClaimedRows(rows=rows, claimed=len(rows)))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/outbox/mark-published",
     MarkedRows,
     body=MarkPublishedRequest,
@@ -91,7 +91,7 @@ async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[
     return json_answer(request, MarkedRows(marked=sum(shard.marked for shard in shards)))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/outbox/mark-failed",
     MarkedRow,
     body=MarkFailedRequest,
@@ -113,7 +113,7 @@ async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return json_answer(request, shards[0])
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/internal/outbox/pending-count",
     PendingRows,
     needs=Right.INTERNAL_OUTBOX,
@@ -125,7 +125,7 @@ async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, PendingRows(pending=sum(shard.pending for shard in shards)))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/events/project",
     ProjectAnswer,
     body=ProjectRequest,
@@ -147,7 +147,7 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
     return json_answer(request, answer)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/cleanup/purge",
     PurgeAnswer,
     body=PurgeRequest,
@@ -216,6 +216,3 @@ def _row(event: ProjectedEvent) -> LogEnvelope:
         organization_id=event.organization_id,
         created_at=None if moment is None else moment.isoformat(),
     )
-
-
-ROUTES = [claim_rows, mark_published, mark_failed, count_pending, project_events, purge]

@@ -23,14 +23,14 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import page_callback_guard, shown_capability
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("internal", guards=[page_callback_guard])
+TOPIC = Topic("internal", guards=[page_callback_guard])
 _ID = re.compile(CLIENT_ID, re.ASCII)
 _UNKNOWN = "Request not found"
 _ERRORS = {403: "The login is that of another execution or request", 404: _UNKNOWN}
 _FAILED = frozenset({"FAILED", "ERROR"})
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/callback/async",
     AsyncCallbackAnswer,
     body=AsyncCallbackRequest,
@@ -50,7 +50,7 @@ async def page_callback(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, queued, status=202)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/progress",
     ProgressAnswer,
     body=ProgressRequest,
@@ -75,7 +75,7 @@ async def page_progress(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, ProgressAnswer(status="sent"))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/callback",
     LoginCallbackAnswer,
     body=LoginCallbackRequest,
@@ -122,6 +122,3 @@ def _result_of(sent: AsyncCallbackRequest, wanted: PageRequest) -> PageResult:
         data=None if error is not None else sent.data,
         error=error,
     )
-
-
-ROUTES = [page_callback, page_progress, login_callback]

@@ -23,11 +23,11 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import WRONG_TOKEN, internal_token_guard
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("internal", guards=[internal_token_guard], errors=WRONG_TOKEN)
 _MOST_NAMED = 5000
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/projection/advance",
     AdvanceAnswer,
     body=AdvanceRequest,
@@ -49,7 +49,7 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     return json_answer(request, AdvanceAnswer(advanced=advanced, checked=checked))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/projection/rebuild",
     RebuildAnswer,
     body=RebuildRequest,
@@ -67,6 +67,3 @@ async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
         PROJECTION_REBUILD, wanted, shard=shard, within=gateway.settings.result_patience_seconds
     )
     return json_answer(request, answer)
-
-
-ROUTES = [advance_projection, rebuild_projection]

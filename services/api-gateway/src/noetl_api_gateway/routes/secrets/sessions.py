@@ -7,7 +7,7 @@ from noetl_contract.rpc.projector import SESSIONS_VALIDATE
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TOPIC = Topic("sessions")
+TOPIC = Topic("sessions")
 
 
 def _stripped(sent: Sent[SessionRequest]) -> SessionRequest:
@@ -17,20 +17,18 @@ def _stripped(sent: Sent[SessionRequest]) -> SessionRequest:
     return SessionRequest(session_token=token, credential=sent.body.credential)
 
 
-ROUTES = [
-    _TOPIC.forward(
-        "POST /api/auth/session/validate",
-        SESSIONS_VALIDATE,
-        _stripped,
-        body=SessionRequest,
-        name="validate_session",
-        needs=Right.SESSIONS_VALIDATE,
-        summary="Say who a session token belongs to",
-        description="Look a token up in the database that a credential names.",
-        errors={
-            400: "Credential 'pg_auth' is of type 'http', expected postgres",
-            404: "Credential 'pg_auth' not found",
-            422: "session_token must not be empty",
-        },
-    ),
-]
+TOPIC.forward(
+    "POST /api/auth/session/validate",
+    SESSIONS_VALIDATE,
+    _stripped,
+    body=SessionRequest,
+    name="validate_session",
+    needs=Right.SESSIONS_VALIDATE,
+    summary="Say who a session token belongs to",
+    description="Look a token up in the database that a credential names.",
+    errors={
+        400: "Credential 'pg_auth' is of type 'http', expected postgres",
+        404: "Credential 'pg_auth' not found",
+        422: "session_token must not be empty",
+    },
+)

@@ -28,10 +28,10 @@ from noetl_api_gateway.http.token_guard import WRONG_TOKEN, optional_token_guard
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 from noetl_api_gateway.upstream.services import Services
 
-_TOPIC = Topic("wallet", guards=[optional_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("wallet", guards=[optional_token_guard], errors=WRONG_TOKEN)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/internal/wallet/rotate-kek",
     RotatedTables,
     body=RotateKeysRequest,
@@ -82,40 +82,37 @@ def _audit(sent: Sent[BaseModel]) -> AuditQuery:
     )
 
 
-ROUTES = [
-    rotate_keys,
-    _TOPIC.forward(
-        "POST /api/internal/cross-region/resolve",
-        CREDENTIAL_CROSS_REGION,
-        lambda sent: sent.body,
-        body=CrossRegionRequest,
-        name="resolve_across_regions",
-        needs=Right.CROSS_REGION,
-        within="secrets",
-        summary="Seal a secret of this region for another region's worker",
-    ),
-    _TOPIC.forward(
-        "GET /api/internal/wallet/key-status",
-        WALLET_STATUS,
-        lambda _: Nothing(),
-        name="key_status",
-        needs=Right.WALLET_READ,
-        summary="Count records by the version of their key",
-        description="Count records; those in another form are `invalid`.",
-    ),
-    _TOPIC.forward(
-        "GET /api/internal/secret-audit",
-        SECRET_AUDIT,
-        _audit,
-        name="secret_audit",
-        needs=Right.SECRET_AUDIT_READ,
-        summary="List readings and changes of secrets, newest first",
-        query={
-            "credential": (str, "exact name"),
-            "execution_id": (int, "execution"),
-            "from": (str, "first moment, RFC 3339"),
-            "to": (str, "moment after the last, RFC 3339"),
-            "limit": (int, "rows at most, up to 10000"),
-        },
-    ),
-]
+TOPIC.forward(
+    "POST /api/internal/cross-region/resolve",
+    CREDENTIAL_CROSS_REGION,
+    lambda sent: sent.body,
+    body=CrossRegionRequest,
+    name="resolve_across_regions",
+    needs=Right.CROSS_REGION,
+    within="secrets",
+    summary="Seal a secret of this region for another region's worker",
+)
+TOPIC.forward(
+    "GET /api/internal/wallet/key-status",
+    WALLET_STATUS,
+    lambda _: Nothing(),
+    name="key_status",
+    needs=Right.WALLET_READ,
+    summary="Count records by the version of their key",
+    description="Count records; those in another form are `invalid`.",
+)
+TOPIC.forward(
+    "GET /api/internal/secret-audit",
+    SECRET_AUDIT,
+    _audit,
+    name="secret_audit",
+    needs=Right.SECRET_AUDIT_READ,
+    summary="List readings and changes of secrets, newest first",
+    query={
+        "credential": (str, "exact name"),
+        "execution_id": (int, "execution"),
+        "from": (str, "first moment, RFC 3339"),
+        "to": (str, "moment after the last, RFC 3339"),
+        "limit": (int, "rows at most, up to 10000"),
+    },
+)

@@ -22,11 +22,11 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.routes.forwarding import Needs, Topic
 
-_TOPIC = Topic("dashboard")
+TOPIC = Topic("dashboard")
 _RECENT = 10
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/dashboard/stats",
     DashboardStatsAnswer,
     needs=Needs(Right.DASHBOARD_READ, is_whole=True),
@@ -56,7 +56,7 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     return json_answer(request, DashboardStatsAnswer(status="ok", stats=numbers))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/dashboard/widgets",
     DashboardWidgetsAnswer,
     needs=Needs(Right.DASHBOARD_READ, is_whole=True),
@@ -101,6 +101,3 @@ async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         ]
     )
     return json_answer(request, answer)
-
-
-ROUTES = [stats, widgets]

@@ -21,7 +21,7 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("database")
+TOPIC = Topic("database")
 _NEITHER = "Either 'query' or 'procedure' must be provided"
 _REQUIRED = (
     "resource",
@@ -35,7 +35,7 @@ _REQUIRED = (
 )
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/postgres/execute",
     SqlAnswer,
     body=SqlRequest,
@@ -70,7 +70,7 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return Response(found.text.encode(), status_code=200, media_type="application/json")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/db/init",
     DbInitAnswer,
     needs=Right.DATABASE_READ,
@@ -88,7 +88,7 @@ async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[b
     return json_answer(request, answer)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/db/validate",
     DbValidateAnswer,
     needs=Right.DATABASE_READ,
@@ -124,6 +124,3 @@ def _decoded(encoded: str) -> str:
         return decoded.decode().strip()
     except UnicodeDecodeError as error:
         raise Refusal(422, f"Invalid UTF-8 in query: {error}") from error
-
-
-ROUTES = [execute_sql, init_database, validate_database]

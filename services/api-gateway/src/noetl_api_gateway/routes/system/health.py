@@ -11,20 +11,20 @@ from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.upstream.health import health_of_starting
 
-_TOPIC = Topic("health")
+TOPIC = Topic("health")
 
 # The framework adds the charset.
 _TEXT_FORMAT = "text/plain; version=0.0.4"
 _STARTED = time.monotonic()
 
 
-@_TOPIC.route("GET /health", LiveAnswer, needs=Right.PUBLIC, summary="Whether the process answers")
+@TOPIC.route("GET /health", LiveAnswer, needs=Right.PUBLIC, summary="Whether the process answers")
 async def live() -> Response[bytes]:
     """Answer without asking any service."""
     return plain_answer(LiveAnswer(status="ok"))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/health",
     HealthAnswer,
     needs=Right.PUBLIC,
@@ -40,7 +40,7 @@ async def health(service: TheProcess) -> Response[bytes]:
     return plain_answer(answer, 200 if answer.status == "ok" else 503)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/pool/status",
     PoolStatusAnswer,
     needs=Right.SERVICE_READ,
@@ -57,6 +57,3 @@ async def pool_status(service: TheProcess) -> Response[bytes]:
 async def metrics(service: TheProcess) -> Response[bytes]:
     """Serve the process's metrics."""
     return Response(await service.measured(), media_type=_TEXT_FORMAT)
-
-
-ROUTES = [live, health, pool_status]

@@ -20,7 +20,7 @@ from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.http.token_guard import WRONG_TOKEN, optional_token_guard
 from noetl_api_gateway.routes.forwarding import Sent, Topic
 
-_TOPIC = Topic("access", guards=[optional_token_guard], errors=WRONG_TOKEN)
+TOPIC = Topic("access", guards=[optional_token_guard], errors=WRONG_TOKEN)
 _LARGEST_PAGE = 1000
 
 
@@ -47,76 +47,74 @@ def _grant(sent: Sent[GrantWish]) -> GrantPut:
     return GrantPut(**sent.body.model_dump(exclude_unset=True))
 
 
-ROUTES = [
-    _TOPIC.forward(
-        "POST /api/admin/keys",
-        AUTH_KEY_CREATE,
-        _key,
-        body=KeyWish,
-        name="create_key",
-        summary="Make an API key",
-        description="Its token is in this answer and nowhere else.",
-        needs=Right.KEYS_MANAGE,
-    ),
-    _TOPIC.forward(
-        "GET /api/admin/keys",
-        AUTH_KEY_LIST,
-        lambda sent: KeyListRequest(with_revoked=sent.flag("with_revoked", default=False)),
-        name="list_keys",
-        summary="List API keys without their secrets, newest first",
-        needs=Right.KEYS_MANAGE,
-        query={"with_revoked": (bool, "revoked ones too")},
-    ),
-    _TOPIC.forward(
-        "DELETE /api/admin/keys/{key_id:str}",
-        AUTH_KEY_REVOKE,
-        lambda sent: KeyName(key_id=sent.word("key_id")),
-        name="revoke_key",
-        summary="Revoke an API key for good",
-        needs=Right.KEYS_MANAGE,
-        errors={404: "API key not found: 5f0c"},
-    ),
-    _TOPIC.forward(
-        "POST /api/admin/grants",
-        AUTH_GRANT_PUT,
-        _grant,
-        body=GrantWish,
-        name="put_grant",
-        summary="Grant roles to whom a JWT, a session or a certificate proves",
-        needs=Right.KEYS_MANAGE,
-    ),
-    _TOPIC.forward(
-        "GET /api/admin/grants",
-        AUTH_GRANT_LIST,
-        lambda _: GrantListRequest(),
-        name="list_grants",
-        summary="List grants, by kind and rank",
-        needs=Right.KEYS_MANAGE,
-    ),
-    _TOPIC.forward(
-        "DELETE /api/admin/grants/{grant_id:str}",
-        AUTH_GRANT_DELETE,
-        lambda sent: GrantName(grant_id=sent.word("grant_id")),
-        name="delete_grant",
-        summary="Delete a grant",
-        needs=Right.KEYS_MANAGE,
-        errors={404: "Grant not found: 7"},
-    ),
-    _TOPIC.forward(
-        "GET /api/internal/access-audit",
-        ACCESS_AUDIT_LIST,
-        _audit,
-        name="access_audit",
-        summary="List decisions about requests, newest first",
-        needs=Right.ACCESS_AUDIT_READ,
-        query={
-            "principal": (str, "exact name"),
-            "right": (str, "the right that was needed"),
-            "outcome": (str, "allowed, unauthenticated, forbidden, hidden or limited"),
-            "object": (str, "as `execution:7` or `key:5f0c`"),
-            "from": (str, "first moment, RFC 3339"),
-            "to": (str, "moment after the last, RFC 3339"),
-            "limit": (int, "rows at most, up to 1000"),
-        },
-    ),
-]
+TOPIC.forward(
+    "POST /api/admin/keys",
+    AUTH_KEY_CREATE,
+    _key,
+    body=KeyWish,
+    name="create_key",
+    summary="Make an API key",
+    description="Its token is in this answer and nowhere else.",
+    needs=Right.KEYS_MANAGE,
+)
+TOPIC.forward(
+    "GET /api/admin/keys",
+    AUTH_KEY_LIST,
+    lambda sent: KeyListRequest(with_revoked=sent.flag("with_revoked", default=False)),
+    name="list_keys",
+    summary="List API keys without their secrets, newest first",
+    needs=Right.KEYS_MANAGE,
+    query={"with_revoked": (bool, "revoked ones too")},
+)
+TOPIC.forward(
+    "DELETE /api/admin/keys/{key_id:str}",
+    AUTH_KEY_REVOKE,
+    lambda sent: KeyName(key_id=sent.word("key_id")),
+    name="revoke_key",
+    summary="Revoke an API key for good",
+    needs=Right.KEYS_MANAGE,
+    errors={404: "API key not found: 5f0c"},
+)
+TOPIC.forward(
+    "POST /api/admin/grants",
+    AUTH_GRANT_PUT,
+    _grant,
+    body=GrantWish,
+    name="put_grant",
+    summary="Grant roles to whom a JWT, a session or a certificate proves",
+    needs=Right.KEYS_MANAGE,
+)
+TOPIC.forward(
+    "GET /api/admin/grants",
+    AUTH_GRANT_LIST,
+    lambda _: GrantListRequest(),
+    name="list_grants",
+    summary="List grants, by kind and rank",
+    needs=Right.KEYS_MANAGE,
+)
+TOPIC.forward(
+    "DELETE /api/admin/grants/{grant_id:str}",
+    AUTH_GRANT_DELETE,
+    lambda sent: GrantName(grant_id=sent.word("grant_id")),
+    name="delete_grant",
+    summary="Delete a grant",
+    needs=Right.KEYS_MANAGE,
+    errors={404: "Grant not found: 7"},
+)
+TOPIC.forward(
+    "GET /api/internal/access-audit",
+    ACCESS_AUDIT_LIST,
+    _audit,
+    name="access_audit",
+    summary="List decisions about requests, newest first",
+    needs=Right.ACCESS_AUDIT_READ,
+    query={
+        "principal": (str, "exact name"),
+        "right": (str, "the right that was needed"),
+        "outcome": (str, "allowed, unauthenticated, forbidden, hidden or limited"),
+        "object": (str, "as `execution:7` or `key:5f0c`"),
+        "from": (str, "first moment, RFC 3339"),
+        "to": (str, "moment after the last, RFC 3339"),
+        "limit": (int, "rows at most, up to 1000"),
+    },
+)

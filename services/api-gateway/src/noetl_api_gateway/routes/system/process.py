@@ -17,10 +17,10 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("system")
+TOPIC = Topic("system")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/status",
     StatusAnswer,
     needs=Right.SERVICE_READ,
@@ -31,7 +31,7 @@ async def status(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     return json_answer(request, await asyncio.to_thread(service.figures.read))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/threads",
     list[ThreadEntry],
     needs=Right.SERVICE_READ,
@@ -46,7 +46,7 @@ async def threads(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, [entry])
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/profiler/status",
     ProfilerStatus,
     needs=Right.SERVICE_READ,
@@ -62,7 +62,7 @@ async def profiler_status(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, answer)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/profiler/memory/start",
     ProfilerAnswer,
     needs=Right.SERVICE_PROFILE,
@@ -77,7 +77,7 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, ProfilerAnswer(status="info", message=message))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/profiler/memory/stop",
     ProfilerAnswer,
     needs=Right.SERVICE_PROFILE,
@@ -87,6 +87,3 @@ async def stop_profiler(request: AnyRequest) -> Response[bytes]:
     """Answer that no profile is active."""
     message = "Memory profiling is not currently active"
     return json_answer(request, ProfilerAnswer(status="info", message=message))
-
-
-ROUTES = [status, threads, profiler_status, start_profiler, stop_profiler]

@@ -5,7 +5,7 @@ import re
 from functools import cache
 from importlib.metadata import version
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response
 from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from noetl_contract.access.rights import Right
@@ -25,7 +25,7 @@ from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.settings import Settings
 
-_TOPIC = Topic("runtime")
+TOPIC = Topic("runtime")
 _MOST_SHARDS = 1024
 _U32_MAX = (1 << 32) - 1
 _VERSION = version("noetl-api-gateway")
@@ -37,7 +37,7 @@ _QUERY = {
 _ERRORS = {400: 'execution_id "abc" is not a valid i64'}
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/runtime/shard-info",
     ShardInfo,
     needs=Right.SERVICE_READ,
@@ -56,7 +56,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
     return plain_answer(body)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /sharding/preview",
     ShardPreview,
     needs=Right.SERVICE_READ,
@@ -69,7 +69,7 @@ async def sharding_preview(request: AnyRequest) -> Response[bytes]:
     return plain_answer(_shard_body(request, source="noetl-gateway"))
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/runtime/contract",
     RuntimeContract,
     needs=Right.PUBLIC,
@@ -80,7 +80,13 @@ async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     return plain_answer(_contract_body(_route_names(request.app), service.gateway_settings))
 
 
-@get("/schema/asyncapi", include_in_schema=False, opt={"needs": Right.SCHEMA_READ})
+@TOPIC.route(
+    "GET /schema/asyncapi",
+    None,
+    needs=Right.SCHEMA_READ,
+    summary="Messages and requests between services",
+    is_documented=False,
+)
 async def asyncapi() -> Response[bytes]:
     """Describe the messages and requests between services, as an AsyncAPI document."""
     return Response(_asyncapi(), media_type="application/json")
@@ -91,7 +97,13 @@ def _asyncapi() -> bytes:
     return encode_value(asyncapi_document())
 
 
-@get("/schema/messages/{name:str}", include_in_schema=False, opt={"needs": Right.SCHEMA_READ})
+@TOPIC.route(
+    "GET /schema/messages/{name:str}",
+    None,
+    needs=Right.SCHEMA_READ,
+    summary="One of the published JSON Schemas",
+    is_documented=False,
+)
 async def message_schema(name: FromPath[str]) -> Response[bytes]:
     """Return one of the published JSON Schemas by its file name; ``index.json`` lists them."""
     schemas = published_schemas()
@@ -201,6 +213,3 @@ def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     if login := settings.login_provider():
         body["auth0"] = login
     return body
-
-
-ROUTES = [shard_info, sharding_preview, contract, asyncapi, message_schema]

@@ -33,14 +33,14 @@ from noetl_api_gateway.routes.forwarding import Needs, Topic
 from noetl_api_gateway.upstream.demand import ask_demand
 from noetl_api_gateway.upstream.services import Services
 
-_TOPIC = Topic("system")
+TOPIC = Topic("system")
 _SECONDS = 3.0
 """Timeout of a service's answer: it may ask the broker and its database for a second each."""
 _MOST = 100
 _OF_SHARDS = (ORCHESTRATOR_STATE, OUTBOX_STATE, PROJECTOR_STATE)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/system",
     SystemAnswer,
     needs=Needs(Right.SYSTEM_READ, is_whole=True),
@@ -79,7 +79,7 @@ async def _pools(services: Services) -> list[PoolLoad] | None:
     return [PoolLoad(**asdict(one)) for one in found.values()]
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/dead-letters",
     GivenUpList,
     needs=Needs(Right.SYSTEM_READ, is_whole=True),
@@ -113,6 +113,3 @@ async def dead_letters(request: AnyRequest, gateway: OpenGateway) -> Response[by
     rows = [row for one in (first, *others) for row in one.rows]
     rows.sort(key=lambda one: one.given_up_at, reverse=True)
     return json_answer(request, first.model_copy(update={"rows": rows[:limit]}))
-
-
-ROUTES = [system_state, dead_letters]

@@ -35,7 +35,7 @@ from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.waits.page import form_page, message_page
 from noetl_api_gateway.routes.waits.signals import signalled, waits_of
 
-_TOPIC = Topic("waits")
+TOPIC = Topic("waits")
 _WEEK_SECONDS = 604_800.0
 _MOST_WAITS = 500
 _MOST_FIELDS = 200
@@ -44,7 +44,7 @@ _OVER = "This link is no longer valid: its time is over. Ask for a new one."
 _NOTHING = "Nothing waits for this answer now: it was given already, or it is not asked for yet."
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/waits/{wait:str}/links",
     LinkAnswer,
     body=LinkRequest,
@@ -125,7 +125,7 @@ async def _link(gateway: Gateway, execution_id: int, name: str, sent: LinkReques
     return link.model_copy(update={"t": name})
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/links/{link:str}",
     str,
     needs=Right.PUBLIC,
@@ -146,7 +146,7 @@ async def show_link(
     return form_page(wait, _asked(wait, opened), decided=opened.p)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/links/{link:str}",
     str,
     body=LinkUse,
@@ -243,6 +243,3 @@ def _typed(body: bytes) -> dict[str, str]:
     except ValueError as error:
         raise Refusal(400, "The form can't be read") from error
     return {name: without_nul(value) for name, value in pairs}
-
-
-ROUTES = [make_link, show_link, use_link]

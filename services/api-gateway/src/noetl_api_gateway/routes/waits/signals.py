@@ -20,12 +20,12 @@ from noetl_api_gateway.http.fields import idempotency_key, path_id, path_text, q
 from noetl_api_gateway.http.refusals import Refusal, bad_query, unavailable
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("waits")
+TOPIC = Topic("waits")
 _LONGEST_NAME = 128
 _KINDS = ("wait", "sleep")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/signals/{signal:str}",
     SignalAnswer,
     body=SignalRequest,
@@ -83,7 +83,7 @@ def _wait_id(value: int | str | None) -> int | None:
     return number
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/waits",
     WaitList,
     needs=Right.EXECUTIONS_READ,
@@ -128,6 +128,3 @@ async def waits_of(gateway: Gateway, page: WaitsPage) -> WaitList:
     is_more = len(found) > page.limit or any(shard.next is not None for shard in shards)
     waits = found[: page.limit]
     return WaitList(waits=waits, next=waits[-1].wait_id if is_more and waits else None)
-
-
-ROUTES = [send_signal, list_waits]

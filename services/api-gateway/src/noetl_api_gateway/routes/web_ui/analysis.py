@@ -19,7 +19,7 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.routes.executions.repair.why import answer_of
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 _NEEDS_SOMEBODY = frozenset(
     {"no_worker", "no_worker_for_kind", "not_published", "parked_outbox", "worker_silent", "paused"}
 )
@@ -37,7 +37,7 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/analyze",
     AnalysisAnswer,
     needs=Right.EXECUTIONS_READ,
@@ -93,6 +93,3 @@ def _named(reason: Reason) -> dict[str, str]:
     """Return the names in a reason that a sentence needs."""
     names = ("pool", "tool_kind", "worker_id", "step", "execution_id")
     return {name: str(getattr(reason, name) or "?") for name in names}
-
-
-ROUTES = [analyze]

@@ -19,7 +19,7 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.web_ui.tokens import holder_of
 
-_TOPIC = Topic("sessions")
+TOPIC = Topic("sessions")
 _NEEDED: Mapping[str, Right] = {
     "execute": Right.EXECUTIONS_START,
     "view": Right.CATALOG_READ,
@@ -28,7 +28,7 @@ _NEEDED: Mapping[str, Right] = {
 _INVALID = "Invalid or expired session"
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/auth/validate",
     TokenValidateAnswer,
     body=TokenValidateRequest,
@@ -49,7 +49,7 @@ async def validate(request: AnyRequest) -> Response[bytes]:
     return json_answer(request, answer)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/auth/check-access",
     AccessCheckAnswer,
     body=AccessCheckRequest,
@@ -83,6 +83,3 @@ def _user_of(who: Principal) -> SessionUser:
     return SessionUser(
         user_id=0, email=who.name, display_name=who.name, roles=[role.value for role in who.roles]
     )
-
-
-ROUTES = [validate, check_access]

@@ -32,7 +32,7 @@ from noetl_api_gateway.routes.web_ui.tokens import LOCAL, holder_of, owner_of
 from noetl_api_gateway.routes.web_ui.waiting import Waiting, result_params, state_params
 from noetl_api_gateway.upstream.pages.states import Listener, RequestNews, StateChange
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -48,7 +48,7 @@ _INVALID_SESSION = -32002
 _DENIED = -32003
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /events",
     StreamedEvent,
     needs=Right.PUBLIC,
@@ -296,6 +296,3 @@ def _call(method: str, params: JsonObject) -> bytes:
 
 def _event(name: str, body: Json) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_value(body))
-
-
-ROUTES = [state_events]

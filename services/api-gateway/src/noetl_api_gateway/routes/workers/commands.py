@@ -21,10 +21,10 @@ from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("commands")
+TOPIC = Topic("commands")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/commands/{event_id:str}",
     CommandAnswer,
     needs=Right.COMMANDS_READ,
@@ -49,7 +49,7 @@ async def get_command(
     return json_answer(request, body)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/commands/{event_id:str}/claim",
     ClaimAnswer,
     body=ClaimBody,
@@ -149,6 +149,3 @@ def _gone() -> Refusal:
 def _named_execution(request: AnyRequest, event_id: int) -> int | None:
     call = call_of(request.scope)
     return call[0] if call is not None and call[1] == event_id else None
-
-
-ROUTES = [get_command, claim]

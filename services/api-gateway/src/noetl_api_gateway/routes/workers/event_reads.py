@@ -12,10 +12,10 @@ from noetl_api_gateway.http.openapi import StreamedEvent
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Needs, Topic
 
-_TOPIC = Topic("events")
+TOPIC = Topic("events")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/events/batch/{request_id:str}/stream",
     StreamedEvent,
     needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
@@ -38,28 +38,25 @@ async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -
     )
 
 
-ROUTES = [
-    _TOPIC.forward(
-        "GET /api/events/{event_id:str}/result",
-        EVENT_RESULT,
-        lambda sent: EventName(event_id=sent.id("event_id")),
-        name="event_result",
-        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
-        is_anywhere=True,
-        summary="Read what an event brought",
-        errors={404: "Event not found: 325077238110482432"},
-    ),
-    _TOPIC.forward(
-        "GET /api/events/batch/{request_id:str}/status",
-        EVENTS_BATCH,
-        lambda sent: BatchName(request_id=sent.id("request_id")),
-        name="batch_status",
-        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
-        is_anywhere=True,
-        summary="Ask what became of a batch of events",
-        description="Ask after a batch by the id of one of its events: it is committed whole or not"
-        " at all.",
-        errors={404: "Batch request not found: 325077238110482432"},
-    ),
-    batch_status_stream,
-]
+TOPIC.forward(
+    "GET /api/events/{event_id:str}/result",
+    EVENT_RESULT,
+    lambda sent: EventName(event_id=sent.id("event_id")),
+    name="event_result",
+    needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
+    is_anywhere=True,
+    summary="Read what an event brought",
+    errors={404: "Event not found: 325077238110482432"},
+)
+TOPIC.forward(
+    "GET /api/events/batch/{request_id:str}/status",
+    EVENTS_BATCH,
+    lambda sent: BatchName(request_id=sent.id("request_id")),
+    name="batch_status",
+    needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
+    is_anywhere=True,
+    summary="Ask what became of a batch of events",
+    description="Ask after a batch by the id of one of its events: it is committed whole or not"
+    " at all.",
+    errors={404: "Batch request not found: 325077238110482432"},
+)

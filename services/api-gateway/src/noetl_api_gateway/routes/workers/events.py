@@ -26,10 +26,10 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import event_label, event_metrics
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("events", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("events", errors=UNKNOWN_EXECUTION)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/events",
     EventAnswer,
     body=EventRequest,
@@ -59,7 +59,7 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     return json_answer(request, body)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/events/batch",
     EventBatchAnswer,
     body=EventBatchRequest,
@@ -166,6 +166,3 @@ def _event_id(value: int | str | None) -> int | None:
     if not is_i64(number):
         raise Refusal(422, f"Invalid event_id: {str(value)[:200]}")
     return number
-
-
-ROUTES = [post_event, post_events]

@@ -13,10 +13,10 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, path_text
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/executions/{execution_id:str}/libraries/{digest:str}",
     LibraryLock,
     needs=Right.EXECUTIONS_READ,
@@ -39,6 +39,3 @@ async def library_lock(
     )
     wanted = LibraryName(catalog_id=origin.catalog_id, digest=name)
     return json_answer(request, await gateway.services.ask(LIBRARIES, wanted))
-
-
-ROUTES = [library_lock]

@@ -15,10 +15,10 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("commands")
+TOPIC = Topic("commands")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/commands/{event_id:str}/output",
     OutputTaken,
     body=OutputBatch,
@@ -44,6 +44,3 @@ async def output(
         raise Refusal(413, "The lines are too long for one message")
     await gateway.bus.send(output_subject(batch.execution_id), body)
     return json_answer(request, OutputTaken(status="ok"))
-
-
-ROUTES = [output]

@@ -36,10 +36,10 @@ from noetl_api_gateway.upstream.services import Services
 _OVER_SECONDS = 2.0
 _NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
 _NOT_OURS = {403: "Runtime worker_pool w-1 was registered by another caller"}
-_TOPIC = Topic("workers")
+TOPIC = Topic("workers")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/worker/pool/register",
     RuntimeRegisterAnswer,
     body=RuntimeRegisterRequest,
@@ -71,7 +71,7 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
     return json_answer(request, answer)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/worker/pool/heartbeat",
     RuntimeBeatAnswer,
     body=RuntimeBeatRequest,
@@ -114,45 +114,41 @@ async def _over(services: Services, runs: list[RunningCommand]) -> list[RunningC
     return [run for part in found for run in part]
 
 
-ROUTES = [
-    register_worker,
-    heartbeat_worker,
-    _TOPIC.forward(
-        "DELETE /api/worker/pool/deregister",
-        RUNTIME_DEREGISTER,
-        lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
-        body=RuntimeNameRequest,
-        name="deregister_worker",
-        needs=Right.WORKERS_REGISTER,
-        summary="Remove a worker",
-        errors=_NOT_FOUND | _NOT_OURS,
+TOPIC.forward(
+    "DELETE /api/worker/pool/deregister",
+    RUNTIME_DEREGISTER,
+    lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
+    body=RuntimeNameRequest,
+    name="deregister_worker",
+    needs=Right.WORKERS_REGISTER,
+    summary="Remove a worker",
+    errors=_NOT_FOUND | _NOT_OURS,
+)
+TOPIC.forward(
+    "POST /api/worker/pool/deregister",
+    RUNTIME_DEREGISTER,
+    lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
+    body=RuntimeNameRequest,
+    name="post_deregister_worker",
+    needs=Right.WORKERS_REGISTER,
+    summary="Remove a worker, as real workers ask for it",
+    errors=_NOT_FOUND | _NOT_OURS,
+)
+TOPIC.forward(
+    "GET /api/worker/pools",
+    RUNTIME_POOLS,
+    lambda sent: RuntimePoolsQuery(
+        kind=sent.text("kind", "worker_pool"),
+        status=sent.text("status"),
+        name=sent.text("name"),
     ),
-    _TOPIC.forward(
-        "POST /api/worker/pool/deregister",
-        RUNTIME_DEREGISTER,
-        lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
-        body=RuntimeNameRequest,
-        name="post_deregister_worker",
-        needs=Right.WORKERS_REGISTER,
-        summary="Remove a worker, as real workers ask for it",
-        errors=_NOT_FOUND | _NOT_OURS,
-    ),
-    _TOPIC.forward(
-        "GET /api/worker/pools",
-        RUNTIME_POOLS,
-        lambda sent: RuntimePoolsQuery(
-            kind=sent.text("kind", "worker_pool"),
-            status=sent.text("status"),
-            name=sent.text("name"),
-        ),
-        name="list_workers",
-        needs=Right.WORKERS_READ,
-        summary="List registered workers",
-        query={
-            "kind": (str, "`worker_pool` if absent"),
-            "status": (str, "exactly this one"),
-            "name": (str, "part of the name"),
-        },
-        errors={400: "Failed to deserialize query string: duplicate field `kind`"},
-    ),
-]
+    name="list_workers",
+    needs=Right.WORKERS_READ,
+    summary="List registered workers",
+    query={
+        "kind": (str, "`worker_pool` if absent"),
+        "status": (str, "exactly this one"),
+        "name": (str, "part of the name"),
+    },
+    errors={400: "Failed to deserialize query string: duplicate field `kind`"},
+)

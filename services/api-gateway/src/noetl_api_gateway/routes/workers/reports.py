@@ -20,10 +20,10 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Topic, measured
 
-_TOPIC = Topic("commands")
+TOPIC = Topic("commands")
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/commands/{event_id:str}/reports",
     FastAnswer,
     body=CommandReport,
@@ -55,6 +55,3 @@ def _message_of(wanted: CommandReport) -> CommandStartMessage | CommandOutcomeMe
     if wanted.type == "command.start":
         return CommandStartMessage(execution_id=execution_id, hold=hold, events=events)
     return CommandOutcomeMessage(execution_id=execution_id, hold=hold, events=events)
-
-
-ROUTES = [report]

@@ -36,14 +36,14 @@ from noetl_api_gateway.routes.executions.ownership import actor
 from noetl_api_gateway.routes.executions.repair.restart import begin_restart
 from noetl_api_gateway.routes.forwarding import Topic
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 _MOST_GROUPS = 100
 _FURTHEST = 10_000
 _AT_ONCE = 8
 _MOST_IDS = 5
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/failures",
     FailureList,
     needs=Right.EXECUTIONS_READ,
@@ -127,7 +127,7 @@ def _merged(one: FailureGroup, other: FailureGroup) -> FailureGroup:
     )
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/failures/restart",
     FailureRestartAnswer,
     body=FailureRestartRequest,
@@ -170,7 +170,7 @@ async def _open_failures(gateway: Gateway, fingerprint: str, limit: int) -> tupl
     return found[:limit], len(found) > limit or any(shard.has_more for shard in shards)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/failures/dismiss",
     FailureDismissAnswer,
     body=FailureDismissRequest,
@@ -188,6 +188,3 @@ async def dismiss_failures(request: AnyRequest, gateway: OpenGateway) -> Respons
         has_more=any(shard.has_more for shard in shards),
     )
     return json_answer(request, answer)
-
-
-ROUTES = [list_failures, restart_failures, dismiss_failures]

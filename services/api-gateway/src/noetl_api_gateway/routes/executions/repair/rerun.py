@@ -16,10 +16,10 @@ from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, outcome_of
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/rerun",
     ExecuteAnswer,
     body=RerunRequest,
@@ -49,6 +49,3 @@ async def rerun(
     )
     EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
     return json_answer(request, answer)
-
-
-ROUTES = [rerun]

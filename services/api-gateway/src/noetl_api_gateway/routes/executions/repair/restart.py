@@ -17,10 +17,10 @@ from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, entry_of, outcome_of
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 
-_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /api/executions/{execution_id:str}/restart",
     RestartAnswer,
     body=RestartRequest,
@@ -81,6 +81,3 @@ async def begin_restart(
         commands_generated=answer.commands_generated,
         origin_execution_id=str(execution_id),
     )
-
-
-ROUTES = [restart]

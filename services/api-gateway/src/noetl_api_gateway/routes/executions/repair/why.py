@@ -21,11 +21,11 @@ from noetl_api_gateway.routes.executions.repair.reasons import reasons_for, work
 from noetl_api_gateway.routes.forwarding import UNKNOWN_EXECUTION, Topic
 from noetl_api_gateway.upstream.services import Services
 
-_TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
+TOPIC = Topic("executions", errors=UNKNOWN_EXECUTION)
 _JOINS_WITHIN_SECONDS = 2.0
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "GET /api/executions/{execution_id:str}/why",
     WhyAnswer,
     needs=Right.EXECUTIONS_READ,
@@ -75,6 +75,3 @@ async def _joins(services: Services, execution_id: int) -> list[OpenJoin]:
     except Refusal:
         return []
     return found.joins
-
-
-ROUTES = [why]

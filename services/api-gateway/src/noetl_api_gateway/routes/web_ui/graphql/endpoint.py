@@ -4,7 +4,7 @@ import asyncio
 import inspect
 
 from graphql import ExecutionResult, GraphQLError, execute
-from litestar import Response, get
+from litestar import Response
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.graphql import GraphqlAnswer, GraphqlRequest
@@ -14,20 +14,19 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Topic
 from noetl_api_gateway.routes.web_ui.graphql.bounds import checked
 from noetl_api_gateway.routes.web_ui.graphql.schema import SCHEMA
 from noetl_api_gateway.routes.web_ui.graphql.starts import Asking
 
-_TOPIC = Topic("executions")
+TOPIC = Topic("executions")
 
 _log = get_logger()
 
 _NO_PAGE = "GraphQL is asked by POST; there is no page for it: /schema shows the whole API"
 
 
-@_TOPIC.route(
+@TOPIC.route(
     "POST /graphql",
     GraphqlAnswer,
     body=GraphqlRequest,
@@ -53,14 +52,8 @@ async def ask_by_graphql(request: AnyRequest, gateway: OpenGateway) -> Response[
     return plain_answer(_answer_of(result))
 
 
-@get(
-    "/graphql",
-    opt={"needs": Right.EXECUTIONS_READ},
-    include_in_schema=False,
-)
-async def show_graphql() -> None:
-    """Refuse, and name the method to use: the usual page for it comes from another server."""
-    raise Refusal(405, _NO_PAGE, headers={"allow": "POST"})
+# The usual page for it comes from another server.
+TOPIC.refuse("GET /graphql", 405, _NO_PAGE, needs=Right.EXECUTIONS_READ, allow="POST")
 
 
 async def _resolved(sent: GraphqlRequest, asking: Asking) -> ExecutionResult:
@@ -88,6 +81,3 @@ def _shown(error: GraphQLError) -> JsonObject:
         return {**error.formatted}
     _log.error("graphql_field_failed", exc_info=cause)
     return {**error.formatted, "message": "Internal error", "extensions": {"status": 500}}
-
-
-ROUTES = [ask_by_graphql, show_graphql]
