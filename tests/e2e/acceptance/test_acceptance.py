@@ -25,14 +25,13 @@ from cases_language import REFUSED
 from echo_host import ECHO, echo
 from mock_hosts import MockHosts, mock_hosts
 from nats.js.api import StreamConfig
-from noetl_contract.channels import name_of_subject
 from noetl_contract.json import JsonObject
 from noetl_engine.playbook.lint import lint
 from noetl_testkit.stack import Stack, events, execute, finish
 from noetl_testkit.web import serving
 from proofs import Run
 from real_playbooks import DATABASE
-from subjects import subjects_seen
+from subjects import name_of_subject, subjects_seen
 
 pytestmark = pytest.mark.e2e
 

@@ -3,7 +3,6 @@
 Request/reply needs none of this: ``noetl_contract.rpc`` declares it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -45,7 +44,6 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json
 from noetl_contract.pages import PageHint, PageRequest, PageResult
-from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
 
@@ -181,16 +179,6 @@ WRITES = Channel(
     parameters={**INGRESS.parameters, "bucket": "Bucket of the execution, from 0 to 255."},
     role="request",
 )
-COMMANDS = Channel(
-    name="commands",
-    address="noetl.commands.{pool}.{execution_id}",
-    summary="Notifications of commands that wait for a worker.",
-    messages=(Message("command", TypeAdapter(CommandNotification), "A command to run.", _ID),),
-    senders=("orchestrator", "outbox"),
-    receivers=("worker",),
-    parameters={"pool": "Worker pool.", "execution_id": _EXECUTION},
-    stream=streams.COMMANDS.name,
-)
 EVENTS = Channel(
     name="events",
     address="noetl.events.{tenant}.{organization}.{execution_id}.{shard}",
@@ -217,104 +205,6 @@ COMMITS = Channel(
     parameters={"shard": _SHARD, "execution_id": _EXECUTION},
     stream=streams.COMMITS.name,
 )
-DEAD_LETTERS = Channel(
-    name="dead_letters",
-    address="noetl_dead.{origin}",
-    summary="Messages that no service can handle, for people.",
-    messages=(
-        Message("dead_letter", TypeAdapter(Json), "The original body, secrets masked.", _DEAD),
-    ),
-    senders=("orchestrator", "projector", "catalog", "worker"),
-    receivers=(),
-    parameters={"origin": "Stream or consumer of the original."},
-    stream=streams.DEAD.name,
-)
-PUBLISHED = Channel(
-    name="published",
-    address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
-    summary="The broker's acknowledgements of messages that orchestrators published right after "
-    "their commit, or the orchestrator's word that all events of a commit are stored; without one "
-    "the relay publishes the row.",
-    messages=(Message("acknowledgement", TypeAdapter(PubAck), "Stored."),),
-    senders=("orchestrator",),
-    receivers=("outbox",),
-    parameters={
-        "shard": _SHARD,
-        "outbox_id": "Row of the outbox.",
-        "message_id": "Id of its message.",
-    },
-    role="hint",
-)
-REPLICA_HINTS = Channel(
-    name="replica_hints",
-    address="noetl_hint.moved.{to}",
-    summary="Between the orchestrators of a shard: who is there, and what each has committed. They "
-    "may be lost, which costs a read.",
-    messages=(
-        Message("replica_moves", TypeAdapter(ReplicaMoves), "Who is there; moved executions."),
-    ),
-    senders=("orchestrator",),
-    receivers=("orchestrator",),
-    parameters={
-        "to": "A shard, or `to-<name>` of one orchestrator, where others see that it is alive."
-    },
-    role="hint",
-)
-RUNS_OVER = Channel(
-    name="runs_over",
-    address="noetl_control.{pool}",
-    summary="Runs that ended without their worker, which stops their tools; they may be lost.",
-    messages=(Message("runs_over", TypeAdapter(RunsOverHint), "Runs to stop."),),
-    senders=("orchestrator",),
-    receivers=("worker",),
-    parameters={"pool": "Worker pool."},
-    role="hint",
-)
-PAUSE_HINTS = Channel(
-    name="pause_hints",
-    address="noetl_hint.pauses",
-    summary="Pauses have changed, so that orchestrators ask at once; they may be lost.",
-    messages=(Message("pause_hint", TypeAdapter(ChangeHint), "Ask for the pauses."),),
-    senders=("catalog",),
-    receivers=("orchestrator",),
-    role="hint",
-)
-ACCESS_AUDIT = Channel(
-    name="access_audit",
-    address="noetl_audit.access",
-    summary="Decisions of the edges about requests, in batches.",
-    messages=(Message("access_records", TypeAdapter(AccessRecords), "Decisions, in order.", _ID),),
-    senders=("api-gateway",),
-    receivers=("catalog",),
-    stream=streams.AUDIT.name,
-)
-ACCESS_HINTS = Channel(
-    name="access_hints",
-    address="noetl_hint.access",
-    summary="Keys that hold no longer, so that edges forget them at once; they may be lost.",
-    messages=(Message("access_hint", TypeAdapter(AccessHint), "Revoked keys."),),
-    senders=("catalog",),
-    receivers=("api-gateway",),
-    role="hint",
-)
-SCHEDULE_HINTS = Channel(
-    name="schedule_hints",
-    address="noetl_hint.schedules",
-    summary="Changes of schedules, so that no replica sleeps on; they may be lost.",
-    messages=(Message("schedule_hint", TypeAdapter(ChangeHint), "Changed schedules."),),
-    senders=("catalog",),
-    receivers=("catalog",),
-    role="hint",
-)
-TRIGGER_HINTS = Channel(
-    name="trigger_hints",
-    address="noetl_hint.triggers",
-    summary="Triggers have changed, so that orchestrators ask at once; they may be lost.",
-    messages=(Message("trigger_hint", TypeAdapter(ChangeHint), "Ask for the triggers."),),
-    senders=("catalog",),
-    receivers=("orchestrator",),
-    role="hint",
-)
 OUTPUT = Channel(
     name="output",
     address="noetl_output.{execution_id}",
@@ -325,113 +215,177 @@ OUTPUT = Channel(
     parameters={"execution_id": _EXECUTION},
     role="hint",
 )
-WATCH_HINTS = Channel(
-    name="watch_hints",
-    address="noetl_hint.watch",
-    summary="Executions whose output is watched, so that workers send it; they may be lost.",
-    messages=(Message("watch_hint", TypeAdapter(WatchHint), "Watched executions."),),
-    senders=("api-gateway",),
-    receivers=("worker",),
-    role="hint",
-)
 _PAGE = {
     "client_id": "Name of the page's connection.",
     "request_id": "Id of the request.",
     "execution_id": _EXECUTION,
 }
-PAGE_REQUESTS = Channel(
-    name="page_requests",
-    address="noetl_pages.{client_id}.{request_id}.{execution_id}.{kind}",
-    summary="Requests of web pages that wait for results of executions, and the results that "
-    "playbooks post, until they are too old.",
-    messages=(
-        Message("page_request", TypeAdapter(PageRequest), "A page waits.", _ID),
-        Message("page_result", TypeAdapter(PageResult), "A playbook has posted.", _ID),
-    ),
-    senders=("api-gateway",),
-    receivers=("api-gateway",),
-    parameters={**_PAGE, "kind": "`request` or `result`."},
-    stream=streams.PAGES.name,
-)
-PAGE_HINTS = Channel(
-    name="page_hints",
-    address="noetl_hint.page.{client_id}",
-    summary="Something was kept for an open page, or its execution goes on; they may be lost.",
-    messages=(Message("page_hint", TypeAdapter(PageHint), "Look, or progress to pass on."),),
-    senders=("api-gateway",),
-    receivers=("api-gateway",),
-    parameters={"client_id": _PAGE["client_id"]},
-    role="hint",
-)
-REPLIES = Channel(
-    name="replies",
-    address=None,
-    summary="Answers, on the inbox subject that a request or ingress message names.",
-    messages=(
-        Message("reply", TypeAdapter(RpcReply), "The answer to a request or ingress message."),
-        Message("fast_answer", TypeAdapter(FastAnswer), "The answer to a start or an outcome."),
-        Message(
-            "part",
-            TypeAdapter(Json),
-            "A part of an answer above the broker's limit.",
-            {"Noetl-Part": "`<number>/<count>/<size of the whole>`."},
-        ),
-    ),
-    senders=("orchestrator", "catalog", "projector", "outbox", "api-gateway"),
-    receivers=("api-gateway", "worker", "orchestrator", "catalog", "projector"),
-    role="reply",
-)
 CHANNELS = (
     INGRESS,
     WRITES,
-    COMMANDS,
+    Channel(
+        name="commands",
+        address="noetl.commands.{pool}.{execution_id}",
+        summary="Notifications of commands that wait for a worker.",
+        messages=(Message("command", TypeAdapter(CommandNotification), "A command to run.", _ID),),
+        senders=("orchestrator", "outbox"),
+        receivers=("worker",),
+        parameters={"pool": "Worker pool.", "execution_id": _EXECUTION},
+        stream=streams.COMMANDS.name,
+    ),
     EVENTS,
     COMMITS,
-    DEAD_LETTERS,
-    ACCESS_AUDIT,
-    PUBLISHED,
-    REPLICA_HINTS,
-    RUNS_OVER,
-    PAUSE_HINTS,
-    ACCESS_HINTS,
-    SCHEDULE_HINTS,
-    TRIGGER_HINTS,
+    Channel(
+        name="dead_letters",
+        address="noetl_dead.{origin}",
+        summary="Messages that no service can handle, for people.",
+        messages=(
+            Message("dead_letter", TypeAdapter(Json), "The original body, secrets masked.", _DEAD),
+        ),
+        senders=("orchestrator", "projector", "catalog", "worker"),
+        receivers=(),
+        parameters={"origin": "Stream or consumer of the original."},
+        stream=streams.DEAD.name,
+    ),
+    Channel(
+        name="access_audit",
+        address="noetl_audit.access",
+        summary="Decisions of the edges about requests, in batches.",
+        messages=(
+            Message("access_records", TypeAdapter(AccessRecords), "Decisions, in order.", _ID),
+        ),
+        senders=("api-gateway",),
+        receivers=("catalog",),
+        stream=streams.AUDIT.name,
+    ),
+    Channel(
+        name="published",
+        address="noetl_hint.published.{shard}.{outbox_id}.{message_id}",
+        summary="The broker's acknowledgements of messages that orchestrators published right "
+        "after their commit, or the orchestrator's word that all events of a commit are stored; "
+        "without one the relay publishes the row.",
+        messages=(Message("acknowledgement", TypeAdapter(PubAck), "Stored."),),
+        senders=("orchestrator",),
+        receivers=("outbox",),
+        parameters={
+            "shard": _SHARD,
+            "outbox_id": "Row of the outbox.",
+            "message_id": "Id of its message.",
+        },
+        role="hint",
+    ),
+    Channel(
+        name="replica_hints",
+        address="noetl_hint.moved.{to}",
+        summary="Between the orchestrators of a shard: who is there, and what each has committed. "
+        "They may be lost, which costs a read.",
+        messages=(
+            Message("replica_moves", TypeAdapter(ReplicaMoves), "Who is there; moved executions."),
+        ),
+        senders=("orchestrator",),
+        receivers=("orchestrator",),
+        parameters={
+            "to": "A shard, or `to-<name>` of one orchestrator, where others see that it is alive."
+        },
+        role="hint",
+    ),
+    Channel(
+        name="runs_over",
+        address="noetl_control.{pool}",
+        summary="Runs that ended without their worker, which stops their tools; they may be lost.",
+        messages=(Message("runs_over", TypeAdapter(RunsOverHint), "Runs to stop."),),
+        senders=("orchestrator",),
+        receivers=("worker",),
+        parameters={"pool": "Worker pool."},
+        role="hint",
+    ),
+    Channel(
+        name="pause_hints",
+        address="noetl_hint.pauses",
+        summary="Pauses have changed, so that orchestrators ask at once; they may be lost.",
+        messages=(Message("pause_hint", TypeAdapter(ChangeHint), "Ask for the pauses."),),
+        senders=("catalog",),
+        receivers=("orchestrator",),
+        role="hint",
+    ),
+    Channel(
+        name="access_hints",
+        address="noetl_hint.access",
+        summary="Keys that hold no longer, so that edges forget them at once; they may be lost.",
+        messages=(Message("access_hint", TypeAdapter(AccessHint), "Revoked keys."),),
+        senders=("catalog",),
+        receivers=("api-gateway",),
+        role="hint",
+    ),
+    Channel(
+        name="schedule_hints",
+        address="noetl_hint.schedules",
+        summary="Changes of schedules, so that no replica sleeps on; they may be lost.",
+        messages=(Message("schedule_hint", TypeAdapter(ChangeHint), "Changed schedules."),),
+        senders=("catalog",),
+        receivers=("catalog",),
+        role="hint",
+    ),
+    Channel(
+        name="trigger_hints",
+        address="noetl_hint.triggers",
+        summary="Triggers have changed, so that orchestrators ask at once; they may be lost.",
+        messages=(Message("trigger_hint", TypeAdapter(ChangeHint), "Ask for the triggers."),),
+        senders=("catalog",),
+        receivers=("orchestrator",),
+        role="hint",
+    ),
     OUTPUT,
-    WATCH_HINTS,
-    PAGE_REQUESTS,
-    PAGE_HINTS,
-    REPLIES,
+    Channel(
+        name="watch_hints",
+        address="noetl_hint.watch",
+        summary="Executions whose output is watched, so that workers send it; they may be lost.",
+        messages=(Message("watch_hint", TypeAdapter(WatchHint), "Watched executions."),),
+        senders=("api-gateway",),
+        receivers=("worker",),
+        role="hint",
+    ),
+    Channel(
+        name="page_requests",
+        address="noetl_pages.{client_id}.{request_id}.{execution_id}.{kind}",
+        summary="Requests of web pages that wait for results of executions, and the results that "
+        "playbooks post, until they are too old.",
+        messages=(
+            Message("page_request", TypeAdapter(PageRequest), "A page waits.", _ID),
+            Message("page_result", TypeAdapter(PageResult), "A playbook has posted.", _ID),
+        ),
+        senders=("api-gateway",),
+        receivers=("api-gateway",),
+        parameters={**_PAGE, "kind": "`request` or `result`."},
+        stream=streams.PAGES.name,
+    ),
+    Channel(
+        name="page_hints",
+        address="noetl_hint.page.{client_id}",
+        summary="Something was kept for an open page, or its execution goes on; they may be lost.",
+        messages=(Message("page_hint", TypeAdapter(PageHint), "Look, or progress to pass on."),),
+        senders=("api-gateway",),
+        receivers=("api-gateway",),
+        parameters={"client_id": _PAGE["client_id"]},
+        role="hint",
+    ),
+    Channel(
+        name="replies",
+        address=None,
+        summary="Answers, on the inbox subject that a request or ingress message names.",
+        messages=(
+            Message("reply", TypeAdapter(RpcReply), "The answer to a request or ingress message."),
+            Message("fast_answer", TypeAdapter(FastAnswer), "The answer to a start or an outcome."),
+            Message(
+                "part",
+                TypeAdapter(Json),
+                "A part of an answer above the broker's limit.",
+                {"Noetl-Part": "`<number>/<count>/<size of the whole>`."},
+            ),
+        ),
+        senders=("orchestrator", "catalog", "projector", "outbox", "api-gateway"),
+        receivers=("api-gateway", "worker", "orchestrator", "catalog", "projector"),
+        role="reply",
+    ),
 )
-
-_BROKERS_OWN = {
-    "_INBOX.": "replies",
-    "_INBOX_noetl.": "replies",
-    "$JS.": "the broker's JetStream API and acknowledgements",
-    "$SYS.": "the broker's system events",
-    "$O.": "buckets of the result store",
-    "$KV.": "buckets of the result store",
-}
-
-
-def name_of_subject(subject: str) -> str | None:
-    """Return the name of the channel or operation that a subject belongs to; None if undeclared.
-
-    Subjects of the broker and the client library (inboxes, the JetStream API) have names too.
-    """
-    for prefix, name in _BROKERS_OWN.items():
-        if subject.startswith(prefix):
-            return name
-    for channel in CHANNELS:
-        if channel.address is not None and _pattern(channel.address).fullmatch(subject):
-            return channel.name
-    for operation in all_operations():
-        place = "[0-9]+" if operation.scope == "shard" else "cluster"
-        name = f"{operation.service}.{operation.name}"
-        pattern = rf"noetl_rpc\.{operation.service}\.{place}\.{re.escape(operation.name)}"
-        if re.fullmatch(pattern, subject):
-            return name
-    return None
-
-
-def _pattern(address: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{\w+\\\}", r"[^.]+", re.escape(address)))
+"""All of them, in the order of the documents."""

@@ -13,9 +13,10 @@ class StreamSpec:
 
     name: str
     subjects: tuple[str, ...]
-    retention: Literal["limits", "workqueue"]
-    discard: Literal["old", "new"]
-    duplicate_window: timedelta
+    retention: Literal["limits", "workqueue"] = "limits"
+    discard: Literal["old", "new"] = "old"
+    # It outlives the token of a start: 30 s validity + 2 x 5 s clock allowance + 10 s of retries.
+    duplicate_window: timedelta = timedelta(seconds=120)
     max_age: timedelta | None = None
     max_bytes: int | None = None
 
@@ -32,36 +33,28 @@ class DurableSpec:
     stream: str
     name: str
     filter_subject: str
-    ack_wait: timedelta
-    max_deliver: int
     max_ack_pending: int
+    ack_wait: timedelta = timedelta(seconds=30)
+    max_deliver: int = 1000
     max_waiting: int = 512
 
 
-# A full stream is an error for the publisher, not a silent loss (W6). The window outlives the
-# token of a start: 30 s validity + 2 x 5 s clock allowance + 10 s of retries.
+# A full stream is an error for the publisher, not a silent loss (W6).
 INGRESS = StreamSpec(
     name="noetl_ingress",
     subjects=(f"{subjects.INGRESS_ROOT}.>",),
     retention="workqueue",
     discard="new",
-    duplicate_window=timedelta(seconds=120),
     max_bytes=1 << 30,
 )
 COMMANDS = StreamSpec(
     name="NOETL_COMMANDS",
     subjects=(subjects.COMMANDS_ROOT, f"{subjects.COMMANDS_ROOT}.>"),
-    retention="limits",
-    discard="old",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(hours=1),
 )
 EVENTS = StreamSpec(
     name="NOETL_EVENTS",
     subjects=(f"{subjects.EVENTS_ROOT}.>",),
-    retention="limits",
-    discard="old",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(hours=24),
     max_bytes=2 << 30,
 )
@@ -69,27 +62,18 @@ EVENTS = StreamSpec(
 COMMITS = StreamSpec(
     name="noetl_commits",
     subjects=(f"{subjects.COMMITS_ROOT}.>",),
-    retention="limits",
-    discard="old",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(hours=1),
     max_bytes=256 << 20,
 )
 DEAD = StreamSpec(
     name="noetl_dead",
     subjects=(f"{subjects.DEAD_LETTERS}.>",),
-    retention="limits",
-    discard="old",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
 AUDIT = StreamSpec(
     name="noetl_audit",
     subjects=(f"{subjects.AUDIT_ROOT}.>",),
-    retention="limits",
-    discard="old",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
@@ -98,9 +82,7 @@ AUDIT = StreamSpec(
 PAGES = StreamSpec(
     name="noetl_pages",
     subjects=(f"{subjects.PAGES_ROOT}.>",),
-    retention="limits",
     discard="new",
-    duplicate_window=timedelta(seconds=120),
     max_age=timedelta(minutes=30),
     max_bytes=256 << 20,
 )
@@ -141,7 +123,6 @@ def _ingress_durable(name: str, filter_subject: str) -> DurableSpec:
         name=name,
         filter_subject=filter_subject,
         ack_wait=timedelta(seconds=5),
-        max_deliver=1000,
         max_ack_pending=10_000,
     )
 
@@ -152,8 +133,6 @@ def projector_durable(shard: int) -> DurableSpec:
         stream=COMMITS.name,
         name=f"projector_{shard}",
         filter_subject=subjects.commits_filter(shard),
-        ack_wait=timedelta(seconds=30),
-        max_deliver=1000,
         max_ack_pending=20_000,
     )
 
@@ -164,8 +143,6 @@ def pool_durable(pool: str) -> DurableSpec:
         stream=COMMANDS.name,
         name=f"noetl_worker_pool_{pool}",
         filter_subject=subjects.commands_filter(pool),
-        ack_wait=timedelta(seconds=30),
-        max_deliver=1000,
         max_ack_pending=10_000,
         # A worker of ours has up to five open, and a pool may have some thousand workers.
         max_waiting=20_000,
@@ -178,7 +155,5 @@ def audit_durable() -> DurableSpec:
         stream=AUDIT.name,
         name="catalog_audit",
         filter_subject=subjects.ACCESS_AUDIT,
-        ack_wait=timedelta(seconds=30),
-        max_deliver=1000,
         max_ack_pending=1000,
     )

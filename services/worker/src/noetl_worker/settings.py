@@ -1,5 +1,6 @@
 """Settings of the worker: the original worker's names, and ours with the prefix ``NOETL_``."""
 
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -224,12 +225,9 @@ class Settings(
     def durable(self) -> DurableSpec:
         """Return the durable whose commands we run."""
         spec = pool_durable(self.pool())
-        return DurableSpec(
+        return replace(
+            spec,
             stream=self.nats_stream,
             name=self.nats_consumer or spec.name,
             filter_subject=self.nats_filter_subject or spec.filter_subject,
-            ack_wait=spec.ack_wait,
-            max_deliver=spec.max_deliver,
-            max_ack_pending=spec.max_ack_pending,
-            max_waiting=spec.max_waiting,
         )
