@@ -218,7 +218,6 @@ def _transport(
         work=work,
         reporter=reporter,
         workloads=workloads,
-        on_answer=over_edge.on_answer,
     )
     if is_over_http and not settings.fast_path_enabled:
         return over_http

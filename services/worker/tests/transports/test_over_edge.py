@@ -53,10 +53,6 @@ REPORTS = "/api/commands/{}/reports"
 @pytest.fixture
 def edge() -> Iterator[ScriptedEdge]:
     with scripted_edge() as made:
-        made.pool = lambda operation, _count: (
-            200,
-            {"status": "ok", "command_reports": operation == "register"},
-        )
         yield made
 
 
@@ -117,7 +113,6 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
                 work=work,
                 reporter=reporter,
                 workloads=workloads,
-                on_answer=channel.on_answer,
             )
             timing = replace(REPEATING, start_after_seconds=0.05)
             transport = FastTransport(
@@ -279,110 +274,6 @@ async def test_a_command_that_is_not_in_its_notification_is_claimed(
     (claim,) = edge.bodies("/api/commands/1/claim")
     assert claim == {"worker_id": "w-1", "instance": worker.instance, "known_workload": 0}
     assert start["hold"]["attempts"] == outcome["hold"]["attempts"] == 1
-
-
-@pytest.mark.parametrize("status", [404, 501])
-async def test_an_edge_that_takes_no_reports_gets_single_events(
-    edge: ScriptedEdge, start_worker: Any, status: int
-) -> None:
-    """A registration at a newer edge, the first report at one of the release before."""
-
-    def answer(event_id: int, _count: int) -> tuple[int, Any]:
-        path = edge.calls[-1][1]
-        if path.endswith("/reports"):
-            return status, {"error": "not here", "status": status}
-        note = make_notification(event_id)
-        return 200, granted(note, make_command("noop"))
-
-    edge.claim = answer
-    async with start_worker() as worker:
-        await worker.notify(note_of(edge))
-        await eventually(lambda: len(edge.events) == 3, what="three events of the first run")
-        await worker.all_acked()
-        await worker.notify(note_of(edge) | {"event_id": 2, "command_id": "7:start:2"})
-        await eventually(lambda: len(edge.events) == 6, what="three events of the second")
-
-    assert not worker.channel.is_open
-    (reported,) = edge.bodies(REPORTS.format(1))
-    assert edge.events[:3] == [{"execution_id": 7, **event} for event in reported["events"]]
-    assert edge.bodies("/api/commands/2/claim") == [{"worker_id": "w-1", "known_workload": 0}]
-    assert [event["event_type"] for event in edge.events[3:]] == [
-        "command.started",
-        "call.done",
-        "command.completed",
-    ]
-
-
-@pytest.mark.parametrize("kind", ["start", "outcome"])
-async def test_single_events_tell_that_another_worker_has_the_command(
-    edge: ScriptedEdge, start_worker: Any, kind: str
-) -> None:
-    edge.claim = lambda _event_id, _count: (404, {"error": "not here", "status": 404})
-    is_late = {"start": "command.started", "outcome": "command.completed"}[kind]
-    edge.event = lambda event, _count: (
-        200,
-        {
-            "status": "late" if event["event_type"] == is_late else "ok",
-            "event_id": event["event_id"],
-            "commands_generated": 0,
-        },
-    )
-
-    async with start_worker() as worker:
-        await worker.notify(note_of(edge, "gate" if kind == "start" else "noop"))
-        if kind == "start":
-            await eventually(lambda: worker.gate.killed, what="the tool is stopped")
-        await worker.all_acked()
-        await worker.transport.settle(seconds=PATIENCE_SECONDS)
-        known = 1 in worker.transport._known
-
-    assert len(edge.events) == (1 if kind == "start" else 3)
-    assert not known, "it may come back should the other worker lose it"
-
-
-async def test_single_events_are_posted_until_they_are_taken(
-    edge: ScriptedEdge, start_worker: Any
-) -> None:
-    edge.claim = lambda _event_id, _count: (404, {"error": "not here", "status": 404})
-    edge.event = lambda event, number: (
-        (503, {"error": "busy"})
-        if number in {0, 2}
-        else (200, {"status": "ok", "event_id": event["event_id"], "commands_generated": 0})
-    )
-
-    async with start_worker() as worker:
-        await worker.notify(note_of(edge))
-        await eventually(lambda: len(edge.events) == 6, what="the third try")
-        await worker.all_acked()
-
-    types = [event["event_type"] for event in edge.events]
-    whole = ["command.started", "call.done", "command.completed"]
-    assert types == [*whole[:1], *whole[:2], *whole]
-
-
-async def test_an_edge_that_takes_reports_again_says_so_to_a_heartbeat(
-    edge: ScriptedEdge, start_worker: Any
-) -> None:
-    """Edges are upgraded one after the other; a 404 of one says nothing of the others."""
-    edge.pool = lambda operation, _count: (
-        200,
-        {"status": "ok", "command_reports": operation == "heartbeat"},
-    )
-
-    async with start_worker() as worker:
-        assert not worker.channel.is_open
-        await worker.transport.heartbeat()
-        assert worker.channel.is_open
-        await worker.transport.deregister()
-        assert worker.channel.is_open, "its answer says nothing of reports"
-        edge.pool = lambda _operation, _count: (503, {"error": "busy"})
-        await worker.transport.heartbeat()
-        assert worker.channel.is_open, "no answer, no news"
-        edge.pool = lambda _operation, _count: (200, {"status": "ok"})
-        await worker.transport.heartbeat()
-        assert not worker.channel.is_open
-
-    assert edge.bodies("/api/worker/pool/heartbeat")[0] == {"name": "w-1", "command_reports": True}
 
 
 async def test_what_is_repeated_and_refused_for_good_ends_its_step(

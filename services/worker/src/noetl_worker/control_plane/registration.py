@@ -33,12 +33,7 @@ class Identity:
 
     def registration(self) -> JsonObject:
         """Return the body of a registration."""
-        # An edge that takes reports says so to those that know of them only.
-        runtime: JsonObject = {
-            "kind": "python",
-            "instance": self.instance,
-            "command_reports": True,
-        }
+        runtime: JsonObject = {"kind": "python", "instance": self.instance}
         if self.public_key:
             runtime["worker_public_key"] = self.public_key
         described = {"capabilities": {"tools": list(self.kinds)}} if self.kinds else {}

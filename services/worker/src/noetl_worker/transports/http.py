@@ -1,7 +1,6 @@
 """The original worker's protocol: claim, started, call, completed."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -57,7 +56,6 @@ class HttpTransport:
         reporter: Reporter,
         workloads: Workloads,
         timing: HttpTiming | None = None,
-        on_answer: Callable[[Json], None] | None = None,
     ) -> None:
         self._edge = edge
         self._identity = identity
@@ -67,31 +65,22 @@ class HttpTransport:
         self._workloads = workloads
         self._timing = timing or HttpTiming()
         self._known = KnownCommands()
-        self._on_answer = on_answer
 
     async def register(self) -> bool:
         """Register the pool."""
-        status, answer = await self._pool_call("register", self._identity.registration())
-        self._hear(status, answer)
+        status, _ = await self._pool_call("register", self._identity.registration())
         return _is_success(status)
 
     async def heartbeat(self) -> bool:
         """Send a heartbeat; its answer names the runs that are over."""
         body = self._identity.heartbeat()
-        if self._on_answer is not None:
-            body["command_reports"] = True
         named = [run.model_dump() for run in self._runs.named()]
         if named:
             body["commands"] = named
         status, answer = await self._pool_call("heartbeat", body)
-        self._hear(status, answer)
         if isinstance(answer, dict):
             self._runs.on_answer(answer.get("over"))
         return status != 404
-
-    def _hear(self, status: int | None, answer: Json) -> None:
-        if _is_success(status) and self._on_answer is not None:
-            self._on_answer(answer)
 
     async def deregister(self) -> None:
         """Deregister the worker."""

@@ -17,10 +17,6 @@ type ClaimAnswer = tuple[int, Json]
 class Channel(Protocol):
     """Carries starts, outcomes and claims, and brings their answers."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the other side takes them."""
-
     def open(self, message: Message, hear: Hear) -> str:
         """Return a name for the answers to a message; ``hear`` gets the body of each."""
 

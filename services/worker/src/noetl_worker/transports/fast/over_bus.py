@@ -46,11 +46,6 @@ class BusChannel:
         self._inbox = bus.inbox()
         self._sender = Sender(bus, is_direct=is_direct)
 
-    @property
-    def is_open(self) -> bool:
-        """The stream takes messages whenever it is there."""
-        return True
-
     def open(self, message: Message, hear: Hear) -> str:
         """Return the reply subject of a message, whose answers ``hear`` gets."""
         message.write = Write(

@@ -5,7 +5,7 @@ or four. The edge puts the same message into the stream.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import count
 from typing import NoReturn
 
@@ -13,9 +13,6 @@ import orjson
 from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
-from noetl_contract.http.executions.events import EventAnswer
-from noetl_contract.json import Json, encode, parse
-from pydantic import ValidationError
 
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.control_plane.registration import Identity
@@ -24,9 +21,6 @@ from noetl_worker.transports.fast.message import Message
 
 _log = get_logger()
 _LATER = frozenset({408, 425, 429})
-_NO_REPORTS = frozenset({404, 405, 501})
-"""An edge without the route, or one whose broker lets it publish none."""
-_TAKEN = {"start": b'{"status": "held"}', "outcome": b'{"status": "ok"}'}
 _AT_ONCE = 16
 
 type Task = asyncio.Task[None]
@@ -51,11 +45,6 @@ class EdgeChannel:
         self._hearing: dict[str, Hear] = {}
         self._posting: dict[str, Task] = {}
         self._repeating = asyncio.Semaphore(_AT_ONCE)
-        self.is_open = False
-
-    def on_answer(self, answer: Json) -> None:
-        """Open or close it: a registration's or heartbeat's answer says what its edge takes."""
-        self.is_open = isinstance(answer, Mapping) and answer.get("command_reports") is True
 
     def open(self, message: Message, hear: Hear) -> str:  # noqa: ARG002 -- as others have it
         """Return a name for the answers to a message."""
@@ -97,10 +86,7 @@ class EdgeChannel:
             )
         except EdgeUnreachable as error:
             raise Unavailable(what=f"the edge ({error})") from error
-        if status in _NO_REPORTS:
-            self.is_open = False
-            answer = await self._post_singly(message)
-        elif status >= 300:
+        if status >= 300:
             _refuse(status, answer)
         self._tell(message, answer)
 
@@ -108,28 +94,6 @@ class EdgeChannel:
         hear = self._hearing.get(message.reply)
         if hear is not None:
             hear(answer)
-
-    async def _post_singly(self, message: Message) -> bytes:
-        """Report to an edge that takes no reports, as other workers do; return what it means.
-
-        An event of an unclaimed command begins its run, so what was begun without a claim counts.
-        """
-        _log.warning("reports_not_taken", event_id=message.command.event_id)
-        is_late = False
-        for event in parse(message.body)["events"]:
-            body = encode({"execution_id": message.command.execution_id, **event})
-            try:
-                status, answer = await self._edge.call(
-                    "POST", "/api/events", body, base=message.command.server_url or None
-                )
-            except EdgeUnreachable as error:
-                raise Unavailable(what=f"the edge ({error})") from error
-            if status >= 300:
-                _refuse(status, answer)
-            is_late = _is_late(answer)
-        if is_late:
-            return orjson.dumps({"status": "lost" if message.kind == "start" else "late"})
-        return _TAKEN[message.kind]
 
     async def send_again(self, messages: Sequence[tuple[Message, str]]) -> None:
         """Post some at a time, without waiting for them: one may take long."""
@@ -171,13 +135,6 @@ class EdgeChannel:
         except EdgeUnreachable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=str(error))
             return None
-
-
-def _is_late(answer: bytes) -> bool:
-    try:
-        return EventAnswer.model_validate_json(answer).status == "late"
-    except ValidationError:
-        return False
 
 
 def _refuse(status: int, answer: bytes) -> NoReturn:

@@ -96,7 +96,7 @@ class FastTransport:
         if note.event_id in self._known:
             await delivery.ack()
             return
-        if note.fast is None or not self._messages.channel.is_open:
+        if note.fast is None:
             await self._other.handle(delivery)
             return
         held = note.event_id
