@@ -1,32 +1,12 @@
 """Check that callers grant only the rights that they have themselves."""
 
-from typing import Protocol
-
+from noetl_contract.access.grants import GrantWish
+from noetl_contract.access.keys import KeyWish
 from noetl_contract.access.principal import EVERYWHERE, Principal, is_below
-from noetl_contract.access.rights import ROLE_RIGHTS, Right, Role
+from noetl_contract.access.rights import ROLE_RIGHTS, Role
 
 
-class Scope(Protocol):
-    """Roles, rights, namespaces and pools that a key or a grant confers."""
-
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        """Roles."""
-
-    @property
-    def grants(self) -> tuple[Right, ...]:
-        """Rights by name."""
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """Path prefixes."""
-
-    @property
-    def pools(self) -> tuple[str, ...]:
-        """Worker pools."""
-
-
-def beyond(giver: Principal | None, given: Scope) -> str | None:
+def beyond(giver: Principal | None, given: KeyWish | GrantWish) -> str | None:
     """Return a message that names what the granting caller lacks itself; None when nothing.
 
     The system itself (None) and admins may grant everything, `secrets.read` too, which no role
