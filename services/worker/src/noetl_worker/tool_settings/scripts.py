@@ -43,17 +43,13 @@ class ScriptSettings(SettingsPiece):
     worker_script_read_paths: Annotated[tuple[str, ...], NoDecode] = ()
     """Paths, by commas, that scripts may read, beside the system's, their interpreter's and those
     of `PATH`."""
-    worker_script_write_paths: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("/tmp", "/dev/shm"),  # noqa: S108  scripts share it, the worker keeps nothing there
-        description="Paths, by commas, that all scripts may read and change, beside their own "
-        "directory. What is there is seen by scripts of all executions.",
-    )
-
+    worker_script_write_paths: Annotated[tuple[str, ...], NoDecode] = ("/tmp", "/dev/shm")  # noqa: S108 -- scripts share it, the worker keeps nothing there
+    """Paths, by commas, that all scripts may read and change, beside their own directory. What is
+    there is seen by scripts of all executions."""
     worker_script_directory: str = Field(default="", pattern="^(/.*)?$")
     """Folder in which each script gets a directory of its own; there, and below no path that
     scripts or DuckDB's queries of all executions may reach, or the worker doesn't start. Empty: the
     first of the system's folder for temporary files, `/var/tmp` and `/dev/shm` that is not."""
-
     worker_python_directory_files: int = Field(default=100_000, ge=0)
     """Files in the directory of one script; 0: no limit."""
     worker_python_directory_bytes: int = Field(default=4 << 30, ge=0)
