@@ -35,10 +35,10 @@ from noetl_contract.subjects import (
 )
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
+from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable
 from noetl_orchestrator.memory.loader import ExecutionFactory
-from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
-from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
+from noetl_orchestrator.replicas.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS

@@ -29,13 +29,13 @@ from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
 from noetl_engine.playbook.defaults import with_defaults
 
+from noetl_orchestrator.catalog.playbooks import catalog_content
+from noetl_orchestrator.catalog.plugins import catalog_plugins
+from noetl_orchestrator.catalog.triggers import catalog_paths
 from noetl_orchestrator.leases.children import completed_elsewhere
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
 from noetl_orchestrator.loops import spawn_loops
-from noetl_orchestrator.memory.playbooks import catalog_content
-from noetl_orchestrator.memory.plugins import catalog_plugins
-from noetl_orchestrator.memory.triggers import catalog_paths
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 

@@ -15,8 +15,8 @@ from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch
 from noetl_orchestrator.leases.timers import take_due_timers
-from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator
+from noetl_orchestrator.replicas.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()

@@ -16,6 +16,10 @@ from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
+from noetl_orchestrator.catalog.pauses import Pauses
+from noetl_orchestrator.catalog.playbooks import FetchContent, Playbooks
+from noetl_orchestrator.catalog.plugins import AskPlugins, no_plugins
+from noetl_orchestrator.catalog.triggers import ResolvePath, Triggers, no_paths
 from noetl_orchestrator.cpu_limit import CpuLimit
 from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
@@ -27,6 +31,7 @@ from noetl_orchestrator.leases.runs import Runs
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
@@ -35,16 +40,11 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.costs import Costs
-from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
-from noetl_orchestrator.memory.pauses import Pauses
-from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
-from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
-from noetl_orchestrator.memory.replicas import Replicas
-from noetl_orchestrator.memory.triggers import ResolvePath, Triggers, no_paths
 from noetl_orchestrator.publishing.pool_watch import PoolWatch
 from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
+from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.result_store import ResultReader, ResultStore
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts

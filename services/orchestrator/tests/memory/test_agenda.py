@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.stored_rows import NextLooks
 from noetl_orchestrator.loops import run_timers
 from noetl_orchestrator.memory.agenda import Agenda
-from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.playbooks import LINEAR

@@ -38,7 +38,7 @@ from noetl_orchestrator.ingress.decode import (
 )
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.log.store import Store
-from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.traces import arrival_of, with_root
 from noetl_orchestrator.turn.dispatch import Dispatcher

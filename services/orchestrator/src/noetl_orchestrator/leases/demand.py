@@ -4,7 +4,7 @@ from noetl_common.pg.database import Database
 from noetl_contract.http.system.state import WorkerLoad
 from noetl_contract.rpc.orchestrator import DemandQuery, PoolDemand, PoolDemands
 
-from noetl_orchestrator.memory.pauses import Pauses
+from noetl_orchestrator.catalog.pauses import Pauses
 
 _MOST_POOLS = 1000
 _MOST_WORKERS = 500

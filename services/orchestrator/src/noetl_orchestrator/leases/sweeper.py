@@ -16,11 +16,11 @@ from noetl_engine.lease import NEVER_BEGAN, gone_reason
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand, Publication
-from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.publishing.publisher import Repetitions
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher

@@ -12,7 +12,7 @@ from noetl_contract.rpc.catalog import WorkerSeen as WorkerHeard
 from noetl_contract.rpc.models import Nothing
 from noetl_engine.inputs import WorkerSeen
 
-from noetl_orchestrator.memory.pauses import Pauses
+from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()

@@ -1,1 +1,1 @@
-"""Keep executions and playbooks in memory between turns."""
+"""Executions kept in memory between turns, and when timers and leases come due."""

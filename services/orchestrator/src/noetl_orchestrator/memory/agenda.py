@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
+from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.stored_rows import NextLooks
-from noetl_orchestrator.memory.database_clock import DatabaseClock
 
 # The clock is an estimate; a look a moment too early would find nothing.
 _SHORTEST_SECONDS = 0.005

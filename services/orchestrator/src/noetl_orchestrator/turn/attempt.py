@@ -18,16 +18,16 @@ from noetl_engine.renders import MoreWork
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
 from noetl_orchestrator.log.commit_parameters import CommitParameters
+from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.costs import Costs
-from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
-from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
+from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.result_store import ReadResults, ResultReader
 from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import (

@@ -15,9 +15,9 @@ from noetl_engine.outputs import Answer, CommandChange, NewCommand
 from orjson import Fragment
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
-from noetl_orchestrator.memory.pauses import Pauses
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, UnitOfWork

@@ -12,13 +12,13 @@ from noetl_engine.outputs import Answer
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.catalog.pauses import Pauses
+from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.catalog.plugins import AskPlugins, no_plugins
+from noetl_orchestrator.catalog.triggers import ResolvePath, no_paths
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
-from noetl_orchestrator.memory.pauses import Pauses
-from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
-from noetl_orchestrator.memory.plugins import AskPlugins, no_plugins
-from noetl_orchestrator.memory.triggers import ResolvePath, no_paths
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.families import join_families

@@ -6,7 +6,7 @@ from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.memory.triggers import ResolvePath
+from noetl_orchestrator.catalog.triggers import ResolvePath
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from noetl_orchestrator.memory import load
+from noetl_orchestrator.replicas import load
 
 
 def test_a_process_that_works_wants_a_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

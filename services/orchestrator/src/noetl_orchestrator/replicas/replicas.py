@@ -26,7 +26,7 @@ from noetl_contract.subjects import replica_moves_subject, replica_subject
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.memory.load import Load, LoadMeter
+from noetl_orchestrator.replicas.load import Load, LoadMeter
 
 _log = get_logger()
 _ALONE_SECONDS = 1.0

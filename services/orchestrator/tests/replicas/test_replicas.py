@@ -10,8 +10,8 @@ from noetl_orchestrator import metrics
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.memory.load import Load, LoadMeter
-from noetl_orchestrator.memory.replicas import Replicas, _owners
+from noetl_orchestrator.replicas.load import Load, LoadMeter
+from noetl_orchestrator.replicas.replicas import Replicas, _owners
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import eventually
 

@@ -1,0 +1,1 @@
+"""Answers of the catalog: playbooks, versions of plug-ins, triggers, pauses."""

@@ -1,0 +1,1 @@
+"""Replicas of one shard: who is there, and who owns which executions."""
