@@ -20,7 +20,6 @@ from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.catalog.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.catalog.plugins import AskPlugins, no_plugins
 from noetl_orchestrator.catalog.triggers import ResolvePath, Triggers, no_paths
-from noetl_orchestrator.cpu_limit import CpuLimit
 from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.ingress.spill_reader import SpillReader
@@ -33,24 +32,30 @@ from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
 from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.origins import Origins
-from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
-from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.joins import Joins
 from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
+from noetl_orchestrator.publishing.after_commit import AfterCommit
+from noetl_orchestrator.publishing.effects import Choice
+from noetl_orchestrator.publishing.outbox_rows import OutboxRows
 from noetl_orchestrator.publishing.pool_watch import PoolWatch
 from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
+from noetl_orchestrator.publishing.run_hints import RunHints
 from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.result_store import ResultReader, ResultStore
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
+from noetl_orchestrator.turn.child_cancels import ChildCancels
+from noetl_orchestrator.turn.decide import Decider
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.prepare import Preparation
+from noetl_orchestrator.turn.refusals import Refusals
+from noetl_orchestrator.turn.starts import Starts
 from noetl_orchestrator.turn.turns import Turns
 
 _log = get_logger()
@@ -81,8 +86,6 @@ class Orchestrator:
         ask_plugins: AskPlugins = no_plugins,
     ) -> None:
         # size: one line for each part, in the order in which they need each other
-        self._resolve = resolve
-        self._ask_plugins = ask_plugins
         self.triggers = Triggers()
         self._settings = settings
         self._limits = settings.limits()
@@ -92,8 +95,8 @@ class Orchestrator:
         self.appends = Appends(database)
         self.retention = Retention(database, archived_only=settings.retention_archived_only)
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
-        outbox_rows = OutboxRows.of(settings)
-        self._publisher = OutboxPublisher(bus, settings, outbox_rows, self.pools)
+        rows = OutboxRows.of(settings, ids.next)
+        self._publisher = OutboxPublisher(bus, settings, self.pools)
         self.clock = DatabaseClock()
         self.pauses = Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
@@ -116,10 +119,12 @@ class Orchestrator:
         )
         self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
         self.dispatcher = self._build_dispatcher()
-        repetitions = Repetitions(
-            self.store, self._publisher, outbox_rows, new_id=self._new_id, settings=settings
+        repetitions = Repetitions(self.store, self._publisher, rows, settings)
+        after_commit = AfterCommit(
+            self.store, self._publisher, repetitions, RunHints(bus), self.replicas
         )
-        self.turns = self._build_turns(outbox_rows, RunHints(bus), repetitions)
+        starts = Starts(self.store, settings, resolve=resolve, ask_plugins=ask_plugins)
+        self.turns = self._build_turns(rows, after_commit, starts)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
         self.sweeper = Sweeper(
@@ -163,38 +168,39 @@ class Orchestrator:
             is_slow=lambda one: self._costs.has_slow(one.execution_id, one.message),
         )
 
-    def _build_turns(
-        self, outbox_rows: OutboxRows, run_hints: RunHints, repetitions: Repetitions
-    ) -> Turns:
+    def _build_turns(self, rows: OutboxRows, after_commit: AfterCommit, starts: Starts) -> Turns:
+        store, cache, settings = self.store, self.cache, self._settings
+        child_cancels = ChildCancels(store, rows, after_commit)
         return Turns(
             TurnParts(
-                store=self.store,
-                publisher=self._publisher,
-                run_hints=run_hints,
-                repetitions=repetitions,
+                store=store,
                 clock=self.clock,
+                cache=cache,
                 agenda=self.agenda,
-                cache=self.cache,
-                loader=self.loader,
-                results=self.results,
-                replicas=self.replicas,
+                dispatcher=self.dispatcher,
                 preparation=Preparation(
-                    self.store,
-                    self.cache,
+                    store,
+                    cache,
                     self.loader,
                     self.playbooks,
-                    self._settings,
+                    starts,
                     pauses=self.pauses,
-                    resolve=self._resolve,
-                    ask_plugins=self._ask_plugins,
+                    max_events=settings.turn_events_per_execution,
                 ),
-                encoder=Encoder(outbox_rows, self.pauses, self._new_id, self._settings),
-                dispatcher=self.dispatcher,
+                decider=Decider(
+                    cache,
+                    self.loader,
+                    self.results,
+                    self._costs,
+                    note_slow=self.dispatcher.note_slow,
+                    settings=settings,
+                ),
+                encoder=Encoder(Choice(rows, self.pauses, settings), self._new_id, settings),
+                child_cancels=child_cancels,
+                after_commit=after_commit,
+                refusals=Refusals(store, cache, rows, child_cancels, after_commit.hints),
                 make_facts=self._make_facts,
-                conflict_attempts=self._settings.conflict_attempts,
-                cpu_limit=CpuLimit(self._settings.decision_seconds),
-                turn_seconds=self._settings.turn_seconds,
-                costs=self._costs,
+                conflict_attempts=settings.conflict_attempts,
             )
         )
 

@@ -19,8 +19,8 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator.leases.children import Children, FindCompleted, none_completed
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.log.commit_parameters import CommitParameters
-from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.log.stored_rows import Committed
+from noetl_orchestrator.publishing.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
@@ -254,10 +254,10 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
 
 
 def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
-    outbox_rows = OutboxRows.of(Settings(shard_count=4))
+    outbox_rows = OutboxRows.of(Settings(shard_count=4), lambda: 9)
     for child_id in range(20):
         child = ChildToCancel(child_id, 5, None, cascade=False)
-        row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)
+        row = outbox_rows.cancel_row(child, owner=1)
         shard = shard_for(child_id, shard_count=4)
 
         assert row.subject == ingress_subject(shard, execution_id=child_id, kind="cancel")

@@ -22,7 +22,7 @@ from noetl_contract.subjects import (
     published_filter,
 )
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.outbox_rows import OutboxRow, OutboxRows, Told
+from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
 from noetl_orchestrator.publishing import confirmations, publisher
 from noetl_orchestrator.publishing.publisher import OutboxPublisher
 from noetl_testkit.bus import flush
@@ -308,8 +308,7 @@ class Bench:
     """A publisher on the bus of a replica, for rows of any form."""
 
     def __init__(self, replica: Replica) -> None:
-        rows = OutboxRows.of(replica.settings)
-        self.publisher = OutboxPublisher(replica.bus, replica.settings, rows, replica.rooms.pools)
+        self.publisher = OutboxPublisher(replica.bus, replica.settings, replica.rooms.pools)
 
     def command(
         self, number: int, *, payload: str = "{}", inlined: bytes | None = None
@@ -339,7 +338,7 @@ class Bench:
             subject="noetl_commits.0.1",
             message_id=f"l:1:{last}",
             payload="{}",
-            told=Told(last - len(events) + 1, last, events),
+            contents=CommitContents(last - len(events) + 1, last, events),
         )
 
 

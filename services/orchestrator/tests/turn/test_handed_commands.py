@@ -10,7 +10,13 @@ import pytest
 from msgspec import convert
 from noetl_contract.commands import CommandNotification
 from noetl_contract.http.workers.pauses import PauseTarget
-from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER, REPLY_HEADER, IngressMessage
+from noetl_contract.ingress import (
+    AGAIN_HEADER,
+    NEXT_HEADER,
+    NEXT_NAMED,
+    REPLY_HEADER,
+    IngressMessage,
+)
 from noetl_contract.json import JsonObject
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
@@ -174,16 +180,16 @@ async def test_a_copy_without_effect_gets_no_command(shard: Shard) -> None:
             answered.put_nowait(answer)
 
     # Both are there before the turn begins; the last outcome issues a command.
-    for message, wants_command in [
-        *((shard.fast(other, data={"data": 1}), False) for other in others),
-        (outcome, True),
+    for message, wanted_next in [
+        *((shard.fast(other, data={"data": 1}), None) for other in others),
+        (outcome, NEXT_NAMED),
     ]:
         replica.rooms.dispatcher.submit(
             TurnInput(
                 execution_id,
                 convert(message, IngressMessage),
                 Sender(),
-                wants_command=wants_command,
+                wanted_next=wanted_next,
             )
         )
     bodies = [(await asyncio.wait_for(answered.get(), PATIENCE_SECONDS)).body for _ in range(3)]

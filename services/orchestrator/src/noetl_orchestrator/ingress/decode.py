@@ -12,7 +12,6 @@ from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     AGAIN_HEADER,
     NEXT_HEADER,
-    NEXT_NAMED,
     CancelMessage,
     CommandOutcomeMessage,
     CommandStartMessage,
@@ -105,9 +104,7 @@ def turn_input_of(
         is_repeated=delivery.num_delivered > 1 or AGAIN_HEADER in delivery.headers,
     )
     if isinstance(message, CommandOutcomeMessage) and not turn_input.is_repeated:
-        wish = delivery.headers.get(NEXT_HEADER)
-        turn_input.wants_command = wish is not None
-        turn_input.takes_named = wish == NEXT_NAMED
+        turn_input.wanted_next = delivery.headers.get(NEXT_HEADER)
     if delivery.num_delivered > _CALM_DELIVERIES:
         turn_input.watch = f"{message.execution_id}:{_sameness(message, delivery)}"
     if isinstance(message, ExecuteMessage):
@@ -125,7 +122,6 @@ def turn_input_of(
         key = RequestKey(scope, f"{message.name}:{message.signal_id}", idempotency_seconds)
         turn_input.request_keys = (key,)
     elif isinstance(message, CancelMessage):
-        turn_input.cascade = message.cascade
         turn_input.may_precede_start = (
             message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
         )

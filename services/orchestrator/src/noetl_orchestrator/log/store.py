@@ -13,7 +13,7 @@ from noetl_contract.json import Json
 from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
 from noetl_orchestrator.log.connections import TurnConnections
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.outbox_row import OutboxRow
 from noetl_orchestrator.log.stored_rows import (
     Committed,
     DueTimer,

@@ -1,22 +1,23 @@
 """Publishing of a commit's rows by its process; the relay sweeps what was not confirmed (O2)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.publish import Outgoing
-from noetl_common.commit_messages import largest_body
+from noetl_common.commit_messages import CommitMessages, largest_body
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.carrier import read_context
 from noetl_contract.subjects import family, published_subject
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.outbox_rows import OutboxRow, OutboxRows, Told
+from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.publishing.commit_news import CommitNews
 from noetl_orchestrator.publishing.confirmations import Confirmations
+from noetl_orchestrator.publishing.outbox_rows import OutboxRows
 from noetl_orchestrator.publishing.pool_watch import PoolWatch
 from noetl_orchestrator.settings import Settings
 
@@ -42,10 +43,10 @@ class OutboxPublisher:
         news: of commits without a row.
     """
 
-    def __init__(self, bus: Bus, settings: Settings, rows: OutboxRows, pools: PoolWatch) -> None:
+    def __init__(self, bus: Bus, settings: Settings, pools: PoolWatch) -> None:
         self._bus = bus
         self._pools = pools
-        self._commits = rows.commits
+        self._commits = CommitMessages.of(settings, shard=settings.shard_index)
         self._shard = settings.shard_index
         self._publishes = settings.takes("published-rows")
         self.news = CommitNews(bus, shard=settings.shard_index)
@@ -59,10 +60,10 @@ class OutboxPublisher:
             if count <= rest_at or self._bus.nc.pending_data_size > _PORTION_BYTES:
                 rest_at = count - _PORTION
                 await asyncio.sleep(0)
-            told = row.told
-            if told is not None:
-                if not told.is_stored:
-                    self.news.take(row.execution_id, first=told.first, last=told.last)
+            contents = row.contents
+            if contents is not None:
+                if not row.is_stored:
+                    self.news.take(row.execution_id, first=contents.first, last=contents.last)
                     continue
                 self.news.leave(row.execution_id)
             elif row.kind == "event":
@@ -81,8 +82,8 @@ class OutboxPublisher:
     def _messages(self, row: OutboxRow, *, count: int, room: int) -> list[Outgoing] | None:
         """Return the messages of a row; None if they are more than there is room for."""
         largest = largest_body(self._bus)
-        if row.told is not None:
-            return self._of_commit(row, row.told, count=count, room=room, largest=largest)
+        if row.contents is not None:
+            return self._of_commit(row, row.contents, count=count, room=room, largest=largest)
         body = row.inlined
         if body is None or not self._pools.may_inline(row.pool) or len(body) > min(room, largest):
             body = (row.payload or "").encode()
@@ -91,18 +92,18 @@ class OutboxPublisher:
         return [Outgoing(row.subject, body, row.message_id)]
 
     def _of_commit(
-        self, row: OutboxRow, told: Told, *, count: int, room: int, largest: int
+        self, row: OutboxRow, contents: CommitContents, *, count: int, room: int, largest: int
     ) -> list[Outgoing] | None:
-        if 1 + len(told.events) > count:
+        if 1 + len(contents.events) > count:
             return None
         messages: list[Outgoing] = []
         for message in self._commits.of_commit(
             row.execution_id,
-            first=told.first,
-            last=told.last,
-            events=told.events,
+            first=contents.first,
+            last=contents.last,
+            events=contents.events,
             largest=largest,
-            headers=None if told.trace is None else read_context(told.trace),
+            headers=None if contents.trace is None else read_context(contents.trace),
         ):
             room -= len(message.body)
             if room < 0:
@@ -156,14 +157,11 @@ class Repetitions:
         store: Store,
         publisher: OutboxPublisher,
         rows: OutboxRows,
-        *,
-        new_id: Callable[[], int],
         settings: Settings,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._rows = rows
-        self._new_id = new_id
         self._settings = settings
 
     async def send(self, commands: Sequence[HeldCommand]) -> int:
@@ -172,10 +170,7 @@ class Repetitions:
             return 0
         # One may be asked for twice: an outcome came by two ways into the same turn.
         found = {(one.execution_id, one.event_id): one for one in commands}
-        rows = {
-            key: self._rows.repeated_command_row(one, outbox_id=self._new_id())
-            for key, one in found.items()
-        }
+        rows = {key: self._rows.repeated_command_row(one) for key, one in found.items()}
         put_back = await self._store.notify_again(
             [row.repeated_columns(holds=found[key].holds) for key, row in rows.items()],
             next_look_seconds=self._settings.lease_again_seconds,

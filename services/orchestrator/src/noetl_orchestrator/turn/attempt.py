@@ -3,42 +3,30 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
-from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.telemetry.work import done_with, working_on
 from noetl_contract.ingress import CommandOutcomeMessage
-from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Continued, Facts
-from noetl_engine.outputs import Answer, NeedResults, NeedRows
-from noetl_engine.renders import MoreWork
+from noetl_engine.outputs import Answer
+from orjson import Fragment
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.database_clock import DatabaseClock
-from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.memory.costs import Costs
-from noetl_orchestrator.memory.loader import Loader, RowRequest
-from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
-from noetl_orchestrator.replicas.replicas import Replicas
-from noetl_orchestrator.result_store import ReadResults, ResultReader
+from noetl_orchestrator.publishing.after_commit import AfterCommit
 from noetl_orchestrator.traces import TurnSpans
-from noetl_orchestrator.turn.child_cancels import (
-    cancel_below_ended,
-    children_to_cancel,
-    tell_callers,
-)
+from noetl_orchestrator.turn.child_cancels import ChildCancels
+from noetl_orchestrator.turn.decide import Decider
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
-from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, answer_all
+from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
+from noetl_orchestrator.turn.refusals import Refusals
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork, begin_spans, end_spans
 
 _log = get_logger()
@@ -55,23 +43,18 @@ class TurnParts:
     """Everything that turns work with. One object serves all turns of a process."""
 
     store: Store
-    publisher: OutboxPublisher
-    run_hints: RunHints
-    repetitions: Repetitions
     clock: DatabaseClock
-    agenda: Agenda
     cache: ExecutionCache
-    loader: Loader
-    results: ResultReader
-    replicas: Replicas
-    preparation: Preparation
-    encoder: Encoder
+    agenda: Agenda
     dispatcher: Dispatcher
+    preparation: Preparation
+    decider: Decider
+    encoder: Encoder
+    child_cancels: ChildCancels
+    after_commit: AfterCommit
+    refusals: Refusals
     make_facts: MakeFacts
     conflict_attempts: int
-    cpu_limit: CpuLimit
-    turn_seconds: float
-    costs: Costs
 
 
 class TurnAttempt:
@@ -93,7 +76,7 @@ class TurnAttempt:
             spans.loaded()
         facts = self._parts.make_facts()
         began = perf_counter()
-        await self._decide(prepared, facts)
+        await self._parts.decider.decide(prepared, facts)
         if spans is not None:
             begin_spans(prepared.units, spans)
         commit = CommitParameters()
@@ -113,118 +96,10 @@ class TurnAttempt:
             await turn_input.caller.given_back(_EARLY_CANCEL_SECONDS)
         return prepared.postponed
 
-    async def _decide(self, prepared: PreparedTurn, facts: Facts) -> None:
-        """Decide what there is time for, and leave the rest to the next turn (W29)."""
-        turn_time = TurnTime(self._parts.turn_seconds)
-        undecided = self._without_slow(prepared)
-        while undecided:
-            needs: list[tuple[UnitOfWork, NeedRows]] = []
-            for unit in undecided:
-                if turn_time.is_over():
-                    self._leave(unit, prepared)
-                    continue
-                await turn_time.let_others()
-                try:
-                    self._decide_one(unit, facts, turn_time)
-                except NeedRows as need:
-                    needs.append((unit, need))
-                except NeedResults as need:
-                    prepared.units.remove(unit)
-                    self._wait_for_results(unit, need, prepared)
-                except StartRefused as refused:
-                    prepared.units.remove(unit)
-                    self._refuse_start(unit, refused, prepared)
-                except MoreWork as more:
-                    self._go_on_later(unit, more, prepared)
-            if needs:
-                await self._parts.loader.provide([_row_request(unit, need) for unit, need in needs])
-            undecided = [unit for unit, _ in needs]
-
-    def _decide_one(self, unit: UnitOfWork, facts: Facts, turn_time: TurnTime) -> None:
-        work = working_on(unit)
-        turn_time.begin()
-        try:
-            self._parts.cpu_limit.run(unit.decide, facts, turn_time.is_over)
-        except (NeedRows, NeedResults, StartRefused, MoreWork):
-            raise
-        except Exception as error:
-            if isinstance(error, NoetlError) and not isinstance(error, TookTooLong):
-                raise
-            raise _bad_decision(unit, error) from error
-        finally:
-            done_with(work)
-            self._note_time(unit, *turn_time.end())
-
-    def _without_slow(self, prepared: PreparedTurn) -> list[UnitOfWork]:
-        """Return the units to decide: slow ones have turns of their own, but for urgent inputs."""
-        costs = self._parts.costs
-        slow = [
-            unit
-            for unit in prepared.units
-            if costs.is_slow(unit.entry.catalog_id)
-            and not any(turn_input.is_urgent for turn_input in unit.inputs)
-        ]
-        if len(slow) < len(prepared.units):
-            for unit in slow:
-                self._leave(unit, prepared)
-        return list(prepared.units)
-
-    def _note_time(self, unit: UnitOfWork, processor_seconds: float, seconds: float) -> None:
-        costs, catalog_id = self._parts.costs, unit.entry.catalog_id
-        costs.note(catalog_id, processor_seconds / max(unit.next_input, 1))
-        if costs.is_slow(catalog_id):
-            self._parts.dispatcher.note_slow(seconds)
-
-    def _leave(self, unit: UnitOfWork, prepared: PreparedTurn) -> None:
-        """Leave what is not decided yet of an execution to the next turn."""
-        if unit.next_input:
-            unit.leave_rest()
-            return
-        prepared.units.remove(unit)
-        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), None))
-        if unit.is_fresh:
-            self._parts.cache.put(unit.execution_id, unit.entry)
-
-    def _go_on_later(self, unit: UnitOfWork, more: MoreWork, prepared: PreparedTurn) -> None:
-        """Postpone an execution whose decision has more work than one turn may have."""
-        unit.inputs[unit.next_input].renders = more.renders
-        self._parts.cache.forget(unit.execution_id)
-        prepared.units.remove(unit)
-        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), 0.0))
-
-    def _wait_for_results(
-        self, unit: UnitOfWork, need: NeedResults, prepared: PreparedTurn
-    ) -> None:
-        """Postpone a unit until the results are read that one of its inputs needs."""
-        execution_id, asking = unit.execution_id, unit.inputs[unit.next_input]
-        # It has been changed half way.
-        self._parts.cache.forget(execution_id)
-        found = asking.results = asking.results or ReadResults()
-        read = partial(self._parts.results.read, execution_id, need.results, found)
-        group = Group(execution_id, [*unit.inputs, *unit.left], waits_for=read)
-        prepared.postponed.append((group, 0.0))
-
-    def _refuse_start(
-        self, unit: UnitOfWork, refused: StartRefused, prepared: PreparedTurn
-    ) -> None:
-        """Answer an impossible start; postpone the other inputs of its group."""
-        turn_input = unit.inputs[unit.next_input]
-        prepared.settled.append((turn_input, Answer(status=refused.status, error=refused.text)))
-        others = [other for other in unit.inputs if other is not turn_input]
-        if others:
-            prepared.postponed.append((Group(unit.execution_id, others), 0.0))
-
     async def _encode(
         self, prepared: PreparedTurn, commit: CommitParameters, facts: Facts
     ) -> tuple[list[EncodedUnit], list[UnitOfWork]]:
-        store = self._parts.store
-        children = await children_to_cancel(store, prepared.units)
-        await tell_callers(store, prepared.units, children)
-        below = await cancel_below_ended(store, prepared.units, self._parts.encoder)
-        if below:
-            # Harmless if the turn is repeated: what was cancelled refuses the next cancel.
-            await store.add_messages(below)
-            await self._parts.publisher.publish(below)
+        await self._parts.child_cancels.add(prepared.units)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
         for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
@@ -232,11 +107,7 @@ class TurnAttempt:
                 checks.append(unit)
                 continue
             try:
-                encoded_units.append(
-                    self._parts.encoder.encode(
-                        unit, commit, now=facts.now, children=children.get(unit.execution_id, ())
-                    )
-                )
+                encoded_units.append(self._parts.encoder.encode(unit, commit, now=facts.now))
             except (TypeError, ValueError, RecursionError) as error:
                 group = Group(unit.execution_id, list(unit.inputs))
                 raise BadDecision("data", group, error) from error
@@ -272,19 +143,19 @@ class TurnAttempt:
         committed: Committed,
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
-        self._note_times(kept)
+        units = [encoded.unit for encoded in kept]
+        self._note_times(units)
         # Before any answer: who has heard of an end may rely on it that nothing is begun.
-        await self._stop_runs(encoded.unit for encoded in kept)
+        for unit in units:
+            await self._stop_runs(unit)
         # First what a worker waits for: commands are published, or go out with the answers.
-        answers_first = any(encoded.handed for encoded in kept)
+        answers_first = any(unit.effects.handed for unit in units)
         if not answers_first:
-            await self._publish(kept)
-        ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
-        if ended:
-            await self._cancel_late_children(ended)
+            await self._publish(units)
+        await self._parts.child_cancels.cancel_late(units)
         repeated = [
             (unit.execution_id, event_id)
-            for unit in (*(encoded.unit for encoded in kept), *checks)
+            for unit in (*units, *checks)
             for event_id in unit.repeated_outcomes()
         ]
         for encoded in kept:
@@ -295,15 +166,11 @@ class TurnAttempt:
                 events=len(encoded.unit.rows.events),
                 commands=len(encoded.unit.rows.commands),
             )
-            await answer_all(encoded.unit, encoded.handed)
-            if encoded.unit.left:
-                left = Group(encoded.unit.execution_id, encoded.unit.left)
-                prepared.postponed.append((left, 0.0))
+            await self._answer(encoded.unit, prepared)
         if answers_first:
-            await self._publish(kept)
+            await self._publish(units)
         await self._settle_rest(encoded_units, checks, committed, prepared)
-        if repeated:
-            await self._release_handed(repeated)
+        await self._parts.after_commit.release_handed(repeated)
 
     async def _settle_rest(
         self,
@@ -318,65 +185,48 @@ class TurnAttempt:
                 await self._again(encoded.unit, committed, prepared)
         for unit in checks:
             if unit.execution_id in committed.checked:
-                await self._stop_runs((unit,))
+                await self._stop_runs(unit)
                 if unit.expected:
                     self._parts.cache.put(unit.execution_id, unit.entry)
-                await answer_all(unit, {})
-                if unit.left:
-                    prepared.postponed.append((Group(unit.execution_id, unit.left), 0.0))
+                await self._answer(unit, prepared)
             else:
                 await self._again(unit, committed, prepared)
 
-    async def _release_handed(self, repeated: Sequence[tuple[int, int]]) -> None:
-        """Have commands published that may have been lost with the answer to an outcome."""
-        try:
-            handed = await self._parts.store.find_handed(repeated)
-            metrics.HANDED_RELEASED.inc(await self._parts.repetitions.send(handed))
-        except NoetlError as error:
-            # The sweep finds them later.
-            _log.warning("handed_commands_not_released", error=error.message)
+    async def _answer(self, unit: UnitOfWork, prepared: PreparedTurn) -> None:
+        """Answer the callers of a unit; a command goes with the answer to the outcome before."""
+        for turn_input, answer in unit.answers:
+            body = answer.body
+            if isinstance(body, dict) and body.get("status") == "late":
+                metrics.LATE.labels(body.get("reason", "taken")).inc()
+            told, command = answer, unit.effects.handed.get(turn_input)
+            if command is not None and isinstance(body, dict):
+                body = {**body, "next": Fragment(command.message)}
+                told = Answer(answer.status, body, answer.error, answer.detail)
+            await turn_input.caller.answered(told)
+        if unit.left:
+            prepared.postponed.append((Group(unit.execution_id, unit.left), 0.0))
 
-    def _note_times(self, kept: Sequence[EncodedUnit]) -> None:
+    def _note_times(self, units: Iterable[UnitOfWork]) -> None:
         """Let the loops over timers and leases know what was committed."""
-        for encoded in kept:
-            rows = encoded.unit.rows
+        for unit in units:
+            rows = unit.rows
             if rows.timers or rows.changes:
                 self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
-    async def _publish(self, kept: Sequence[EncodedUnit]) -> None:
+    async def _publish(self, units: Sequence[UnitOfWork]) -> None:
         """Publish what was committed, and notify the other replicas of it."""
-        await self._parts.publisher.publish(row for encoded in kept for row in encoded.outbox)
-        units = [encoded.unit for encoded in kept]
-        await self._parts.replicas.tell(
-            [(unit.execution_id, unit.entry.execution.position) for unit in units]
+        await self._parts.after_commit.publish(
+            (row for unit in units for row in unit.effects.outbox),
+            [(unit.execution_id, unit.entry.execution.position) for unit in units],
         )
 
-    async def _stop_runs(self, units: Iterable[UnitOfWork]) -> None:
-        """Notify workers which of their runs are over, and of which executions nothing is begun."""
-        for unit in units:
-            if unit.rows.over or unit.cut_off:
-                await self._parts.run_hints.send(
-                    unit.execution_id, unit.pool, unit.rows.over, ended=unit.cut_off
-                )
-
-    async def _cancel_late_children(self, ended: Sequence[UnitOfWork]) -> None:
-        """Cancel the children that were noted between the first look and the commit.
-
-        After the commit no more are noted, because the commands that start them are cancelled.
-        """
-        try:
-            children = await children_to_cancel(self._parts.store, ended)
-            messages = [
-                row
-                for owner, found in children.items()
-                for row in self._parts.encoder.cancels(owner, found)
-            ]
-            added = await self._parts.store.add_messages(messages) if messages else set()
-        except NoetlError as error:
-            ids = [unit.execution_id for unit in ended]
-            _log.warning("late_children_not_cancelled", error=error.message, execution_ids=ids)
-            return
-        await self._parts.publisher.publish(row for row in messages if row.outbox_id in added)
+    async def _stop_runs(self, unit: UnitOfWork) -> None:
+        """Notify workers which of its runs are over, and whether nothing of it is begun."""
+        effects = unit.effects
+        if effects.over or effects.cut_off:
+            await self._parts.after_commit.hints.send(
+                unit.execution_id, unit.pool, effects.over, ended=effects.cut_off
+            )
 
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry
@@ -384,7 +234,7 @@ class TurnAttempt:
         if entry.handed:
             for event_id in encoded.unit.rows.changes:
                 entry.handed.pop(event_id, None)
-        for command in encoded.handed.values():
+        for command in encoded.unit.effects.handed.values():
             metrics.COMMANDS_HANDED.inc()
             entry.handed[command.event_id] = command.reported
         if encoded.snapshot_bytes is not None:
@@ -436,13 +286,3 @@ class TurnAttempt:
             longest = min(_LONGEST_CONFLICT_PAUSE_SECONDS, 0.002 * 2 ** min(tries, 10))
             pause = 0.0 if known else longest * random.uniform(0.25, 1.0)  # noqa: S311 -- jitter
             prepared.postponed.append((group, pause))
-
-
-def _bad_decision(unit: UnitOfWork, error: Exception) -> BadDecision:
-    return BadDecision("decision", Group(unit.execution_id, list(unit.inputs)), error)
-
-
-def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
-    return RowRequest(
-        unit.execution_id, unit.entry.execution, need, unit.expected, unit.rows.events
-    )

@@ -1,6 +1,9 @@
-"""Repeated events: found by their ids (W3, R15) and answered like the first time (W4, W8)."""
+"""Repetitions: of events by their ids (W3, R15), of requests by their keys (W5).
 
-from collections.abc import Callable, Sequence
+They are answered like the first time (W4, W8).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 from noetl_contract.events import EventRow
 from noetl_contract.ingress import (
@@ -8,6 +11,7 @@ from noetl_contract.ingress import (
     CommandOutcomeMessage,
     CommandStartMessage,
     EventsMessage,
+    ExecuteMessage,
     FinalizeMessage,
     WireEvent,
 )
@@ -16,7 +20,11 @@ from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.keys import EventIdentity
-from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.log.stored_rows import RequestKeyHolder
+from noetl_orchestrator.turn.inputs import Group, TurnInput
+
+_OTHER = "Idempotency-Key was used for another request: path, payload, pool or parent differ"
 
 type PostedEvents = EventsMessage | CommandStartMessage | CommandOutcomeMessage
 """The messages that carry events from outside."""
@@ -144,6 +152,55 @@ def repeated_answer(turn_input: TurnInput, message: Input, answer: Answer) -> An
             body={**found, "message": f"Execution finalized with status: {message.status}"}
         )
     return answer
+
+
+async def answer_repetitions(
+    store: Store, groups: list[Group], settled: list[tuple[TurnInput, Answer]]
+) -> list[Group]:
+    """Answer inputs whose keys are held (W5); return the groups that are left to decide.
+
+    Two inputs of one turn with the same key fail the commit. Repeated one at a time, the second
+    finds the key of the first.
+    """
+    keys = [key for group in groups for one in group.inputs for key in one.request_keys]
+    if not keys:
+        return groups
+    holders = await store.find_request_keys(keys)
+    left = []
+    for group in groups:
+        undecided = []
+        for turn_input in group.inputs:
+            answer = _held_answer(turn_input, holders)
+            if answer is None:
+                undecided.append(turn_input)
+            else:
+                settled.append((turn_input, answer))
+        if undecided:
+            left.append(Group(group.execution_id, undecided))
+    return left
+
+
+def _held_answer(
+    turn_input: TurnInput, holders: Mapping[tuple[str, str], RequestKeyHolder]
+) -> Answer | None:
+    """Return the answer to a repeated request; None for a new one, or the holder itself."""
+    for key in turn_input.request_keys:
+        holder = holders.get((key.scope, key.key))
+        if holder is None:
+            continue
+        if not isinstance(turn_input.message, ExecuteMessage):
+            return Answer(body=holder.answer)
+        if key.is_of_another(holder.answer):
+            return Answer(422, error=_OTHER)
+        if holder.execution_id != turn_input.execution_id:
+            return Answer(
+                body={
+                    "execution_id": str(holder.execution_id),
+                    "status": "duplicate",
+                    "commands_generated": 0,
+                }
+            )
+    return None
 
 
 def _text(owner: Json, name: str) -> str | None:

@@ -4,7 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from noetl_contract.ingress import CancelMessage, FinalizeMessage, PauseMessage, ResumeMessage
+from noetl_contract.ingress import (
+    NEXT_NAMED,
+    CancelMessage,
+    FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
+)
 from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 from noetl_engine.renders import Renders
@@ -50,11 +56,9 @@ class TurnInput:
         request_keys: keys of the execution that a start begins, or of the answer to events.
         timer_id: the timer row that this input deletes.
         is_child: a start that names a parent, whose family has not been asked for yet.
-        cascade: a cancel that reaches the children.
         may_precede_start: a parent's cancel; the start of the child may arrive later.
         is_overdue: a commit found the deadline passed, so the start is stored by now or never.
-        wants_command: an outcome whose worker has room for a command, and waits for the answer.
-        takes_named: the command may name its workload.
+        wanted_next: of an outcome whose worker has room for a command: what its message says of it.
         is_repeated: it may have been committed before, its answer lost (W8).
         attempts: decisions that were not committed.
         stored_events: rows found under event ids of this input.
@@ -73,11 +77,9 @@ class TurnInput:
     request_keys: tuple[RequestKey, ...] = ()
     timer_id: int | None = None
     is_child: bool = False
-    cascade: bool = False
     may_precede_start: bool = False
     is_overdue: bool = False
-    wants_command: bool = False
-    takes_named: bool = False
+    wanted_next: str | None = None
     is_repeated: bool = False
     attempts: int = 0
     stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
@@ -86,6 +88,11 @@ class TurnInput:
     arrival: Arrival | None = None
     watch: str | None = None
     renders: Renders | None = None
+
+    @property
+    def takes_named(self) -> bool:
+        """Whether the command may name its workload."""
+        return self.wanted_next == NEXT_NAMED
 
     @property
     def is_urgent(self) -> bool:

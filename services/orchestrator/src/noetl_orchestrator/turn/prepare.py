@@ -1,36 +1,27 @@
 """Read state and playbook of all groups of a turn before the decisions."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.ingress import ExecuteMessage
-from noetl_contract.json import JsonObject
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
-from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable, Playbooks
-from noetl_orchestrator.catalog.plugins import AskPlugins, no_plugins
-from noetl_orchestrator.catalog.triggers import ResolvePath, no_paths
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
-from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Postponed
-from noetl_orchestrator.turn.families import join_families
-from noetl_orchestrator.turn.followups.named import name_playbooks
+from noetl_orchestrator.turn.duplicates import answer_repetitions
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_orchestrator.turn.request_keys import answer_repetitions
+from noetl_orchestrator.turn.starts import Starts
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _PLAYBOOK_TIMEOUT_SECONDS = 0.25
 _PLAYBOOK_RETRY_SECONDS = 0.25
-type _Pins = Mapping[tuple[int, str | None], JsonObject | None]
-"""Versions of plug-ins, by playbook and namespace; None where the catalog was silent."""
 
 _TEXT = "Command already reached terminal state"
 FINISHED = Answer(
@@ -70,16 +61,14 @@ class Preparation:
         cache: ExecutionCache,
         loader: Loader,
         playbooks: Playbooks,
-        settings: Settings,
+        starts: Starts,
         *,
         pauses: Pauses,
-        resolve: ResolvePath = no_paths,
-        ask_plugins: AskPlugins = no_plugins,
+        max_events: int,
     ) -> None:
+        self._starts = starts
         self._pauses = pauses
-        self._ask_plugins = ask_plugins
-        self._resolve = resolve
-        self._settings = settings
+        self._max_events = max_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
@@ -93,8 +82,8 @@ class Preparation:
         """
         prepared = PreparedTurn()
         groups = await answer_repetitions(self._store, groups, prepared.settled)
-        groups = await join_families(self._store, groups, prepared.settled, self._settings)
-        groups = await name_playbooks(groups, self._resolve, prepared.postponed)
+        groups = await self._starts.join_families(groups, prepared.settled)
+        groups = await self._starts.name_playbooks(groups, prepared.postponed)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
@@ -113,13 +102,11 @@ class Preparation:
             {entry.catalog_id for _, entry in pending},
             timeout_seconds=_PLAYBOOK_TIMEOUT_SECONDS,
         )
-        pins = await self._pins_of(pending, playbooks)
+        unpinned = await self._starts.pin_plugins(pending, playbooks)
         for group, entry in pending:
             playbook = playbooks.get(entry.catalog_id)
             is_loaded = group.execution_id in loaded
-            if pins and not _keep_plugins(group, entry, pins):
-                playbook = None
-            if playbook is None:
+            if playbook is None or group.execution_id in unpinned:
                 prepared.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
             elif isinstance(playbook, PlaybookNotUsable):
                 self._without_playbook(group, entry, playbook, prepared)
@@ -130,33 +117,20 @@ class Preparation:
                     playbook,
                     list(group.inputs),
                     is_fresh=is_loaded,
-                    max_events=self._settings.turn_events_per_execution,
+                    max_events=self._max_events,
                 )
-                unit.is_withheld = self._pauses.withholds(path=unit.path, pool=unit.pool)
+                self._withhold_claims(unit)
                 prepared.units.append(unit)
         return prepared
 
-    async def _pins_of(
-        self,
-        pending: Sequence[tuple[Group, CachedExecution]],
-        playbooks: Mapping[int, Playbook | PlaybookNotUsable],
-    ) -> _Pins:
-        """Return which versions of plug-ins count now for the starts that name any."""
-        asked: dict[tuple[int, str | None], Sequence[str]] = {}
-        for group, entry in pending:
-            playbook = None if entry.execution.position else playbooks.get(entry.catalog_id)
-            message = group.inputs[0].message
-            if (
-                isinstance(playbook, Playbook)
-                and playbook.plugins
-                and isinstance(message, ExecuteMessage)
-                and message.plugins is None
-            ):
-                asked[entry.catalog_id, message.namespace] = playbook.plugins
-        if not asked:
-            return {}
-        answers = (self._ask_plugins(names, key[1]) for key, names in asked.items())
-        return dict(zip(asked, await asyncio.gather(*answers), strict=True))
+    def _withhold_claims(self, unit: UnitOfWork) -> None:
+        """Let claims say whether the commands of their path and pool are paused."""
+        for turn_input in unit.inputs:
+            claim = turn_input.message
+            if isinstance(claim, Claimed):
+                withheld = self._pauses.withholds(path=unit.path, pool=unit.pool)
+                if claim.withheld != withheld:
+                    turn_input.message = replace(claim, withheld=withheld)
 
     async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
         """Return the up-to-date executions in memory, and the ids of those to read."""
@@ -205,21 +179,6 @@ class Preparation:
             return
         # A running execution without its playbook can't go on (F11).
         raise BadDecision("decision", group, why)
-
-
-def _keep_plugins(group: Group, entry: CachedExecution, pins: _Pins) -> bool:
-    """Write the versions that count into a start that names plug-ins; False if they are unknown."""
-    start = group.inputs[0]
-    message = start.message
-    if not isinstance(message, ExecuteMessage) or message.plugins is not None:
-        return True
-    key = entry.catalog_id, message.namespace
-    if key in pins:
-        found = pins[key]
-        if found is None:
-            return False
-        start.message = message.but(plugins=found)
-    return True
 
 
 def _is_surely_new(group: Group) -> bool:

@@ -10,12 +10,12 @@ from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow
-from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import UnfoldedEnd
 from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.turn.encode import Encoder
+from noetl_orchestrator.publishing.outbox_rows import OutboxRows
+from noetl_orchestrator.publishing.run_hints import RunHints
+from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED, BadDecision
 
@@ -32,12 +32,18 @@ class Refusals:
     """Refuse inputs and fail their executions."""
 
     def __init__(
-        self, store: Store, cache: ExecutionCache, encoder: Encoder, run_hints: RunHints
+        self,
+        store: Store,
+        cache: ExecutionCache,
+        rows: OutboxRows,
+        child_cancels: ChildCancels,
+        hints: RunHints,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._encoder = encoder
-        self._run_hints = run_hints
+        self._rows = rows
+        self._child_cancels = child_cancels
+        self._hints = hints
 
     async def refuse(self, turn_input: TurnInput, error: Exception) -> None:
         """Refuse a bad input, and fail its execution without the fold."""
@@ -85,11 +91,11 @@ class Refusals:
         _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
         if end.pool is not None:
             over = [(event_id, EVERY_RUN) for event_id in end.held]
-            await self._run_hints.send(execution_id, end.pool, over, ended=True)
+            await self._hints.send(execution_id, end.pool, over, ended=True)
 
     async def _end(self, execution_id: int, error: str, reason: str) -> UnfoldedEnd | None:
         """Append the failure; return what is over, or None if the execution is not running."""
-        new_id = self._encoder.new_id
+        new_id = self._rows.new_id
         event_id = new_id()
         tried: int | None = None
         for _ in range(_TRIES):
@@ -104,23 +110,12 @@ class Refusals:
                 error=error,
                 reason=reason,
                 outbox_id=new_id(),
-                subject=self._encoder.outbox_rows.event_subject(execution_id),
-                messages=await self._cancels_of_children(execution_id, event_id),
+                subject=self._rows.event_subject(execution_id),
+                messages=await self._child_cancels.of_failed(execution_id, event_id),
             )
             if end is not None:
                 return end
         raise Conflict(what=f"execution {execution_id}")
-
-    async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:
-        """Return outbox rows that cancel the awaited children of a failed parent (R8)."""
-        reason = f"Parent execution {execution_id} ended: FAILED"
-        waits = await self._store.find_open_waits(execution_id)
-        awaited = await self._store.find_awaited([(execution_id, one) for one in waits])
-        children = [
-            ChildToCancel(child, event_id, reason, cascade=False)
-            for child in awaited.get(execution_id, ())
-        ]
-        return self._encoder.cancels(execution_id, children)
 
 
 def _brief(error: BaseException) -> str:

@@ -12,7 +12,6 @@ from noetl_orchestrator.turn.attempt import TurnAttempt, TurnParts
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_orchestrator.turn.prepare import TOO_LATE, BadDecision
-from noetl_orchestrator.turn.refusals import Refusals
 
 _log = get_logger()
 
@@ -35,7 +34,6 @@ class Turns:
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts
         self._attempt = TurnAttempt(parts)
-        self._refusals = Refusals(parts.store, parts.cache, parts.encoder, parts.run_hints)
 
     async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
         """Process groups of disjoint executions; return those to try again later.
@@ -91,7 +89,7 @@ class Turns:
         (turn_input,) = alone.inputs
         self._forget([alone])
         error = NeverEnded(tries=_MOST_UNENDED)
-        await self._refusals.refuse(turn_input, BadDecision("decision", alone, error))
+        await self._parts.refusals.refuse(turn_input, BadDecision("decision", alone, error))
 
     async def _forget_unended(self, watch: str) -> None:
         try:
@@ -195,7 +193,7 @@ class Turns:
                 return [(group, _FIRST_PAUSE_SECONDS)]
             await turn_input.caller.given_back(_LONGEST_PAUSE_SECONDS)
             return []
-        await self._refusals.refuse(turn_input, error)
+        await self._parts.refusals.refuse(turn_input, error)
         return []
 
     def _forget(self, groups: Iterable[Group]) -> None:

@@ -1,6 +1,5 @@
 """The unit of work: the decisions of one turn for one execution, until they are committed."""
 
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,50 +15,24 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json
 from noetl_engine.commands.build import pool_of
-from noetl_engine.inputs import Claimed, Facts, Input
-from noetl_engine.outputs import Answer, CommandChange, Decision, Followup, NewCommand, NewTimer
+from noetl_engine.inputs import Facts, Input
+from noetl_engine.outputs import Answer, Decision
 from noetl_engine.playbook import Playbook
 
-from noetl_orchestrator.log.keys import RequestKey
+from noetl_orchestrator.log.commit_parameters import NewRows
 from noetl_orchestrator.memory.cache import CachedExecution
+from noetl_orchestrator.publishing.effects import Effects
 from noetl_orchestrator.traces import TurnSpans, UnitSpans
 from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
 from noetl_orchestrator.turn.inputs import TurnInput
 
-OPEN_STATES = frozenset({"PENDING", "CLAIMED", "RUNNING"})
-
 
 @dataclass(frozen=True, slots=True)
 class ExecutionEnd:
-    """An end that the unit of work commits.
-
-    Attributes:
-        event_id: the terminal event.
-    """
+    """An end that the unit of work commits."""
 
     at: datetime
-    event_id: int
     error: str | None
-
-
-@dataclass(slots=True, eq=False)
-class NewRows:
-    """Rows that a unit of work writes.
-
-    Attributes:
-        posted_ids: ids of new events that came from outside.
-        request_keys: keys with the answers to give to repetitions.
-        over: runs whose workers are told to stop, by command and attempts.
-    """
-
-    events: list[EventRow] = field(default_factory=list)
-    posted_ids: list[int] = field(default_factory=list)
-    commands: dict[int, NewCommand] = field(default_factory=dict)
-    changes: dict[int, CommandChange] = field(default_factory=dict)
-    timers: list[NewTimer] = field(default_factory=list)
-    timers_done: list[int] = field(default_factory=list)
-    request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
-    over: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,14 +45,11 @@ class UnitOfWork:
         is_fresh: it was read from the database in this turn.
         max_events: with this many events the other inputs are left for the next turn.
         left: those inputs.
+        rows: what is written.
+        effects: what follows the commit.
         start: a start that the unit commits, dropped if its deadline passes before.
-        cascades: a cancel reaches the children.
         cause: what failed first for good, if that was now.
         soft_error: the first soft error, if it came now.
-        cut_off: it is over although commands of it were open, and their workers are told so.
-        abandoned: commands that ended without their worker, whose children are cancelled.
-        followups: what the end starts.
-        effective: outcomes that this unit has taken, unlike copies of what it took before.
         spans: what is recorded of it, where its execution is traced.
     """
 
@@ -89,23 +59,18 @@ class UnitOfWork:
     inputs: Sequence[TurnInput]
     is_fresh: bool
     max_events: int = 1000
-    is_withheld: bool = False
     expected: int = 0
     next_input: int = 0
     left: list[TurnInput] = field(default_factory=list)
     answers: list[tuple[TurnInput, Answer]] = field(default_factory=list)
     rows: NewRows = field(default_factory=NewRows)
+    effects: Effects = field(default_factory=Effects)
     duplicates: EventDuplicates = field(default_factory=EventDuplicates)
     start: ExecuteMessage | None = None
     deadline: datetime | None = None
     end: ExecutionEnd | None = None
-    cascades: bool = False
     cause: Cause | None = None
     soft_error: Cause | None = None
-    cut_off: bool = False
-    abandoned: list[int] = field(default_factory=list)
-    followups: list[Followup] = field(default_factory=list)
-    effective: set[TurnInput] = field(default_factory=set)
     continues_later: bool = False
     spans: UnitSpans | None = None
 
@@ -131,33 +96,6 @@ class UnitOfWork:
     def pool(self) -> str:
         """Return the pool whose workers run the commands."""
         return pool_of(self.playbook, self.entry.execution.pool)
-
-    @property
-    def has_children_to_cancel(self) -> bool:
-        """Return whether it cancels children, if there are any."""
-        return self.cascades or bool(self.abandoned)
-
-    def wishes(self) -> deque[tuple[TurnInput, int]]:
-        """Return the decided outcomes whose workers want a command, with the one that each ended.
-
-        A command of an execution is of the pool of its others, so it may go to any of them. An
-        outcome that may have been committed before wants none: what went with it is released. So
-        does a copy without effect: its sender has given it up, and another copy was answered.
-        """
-        found: dict[int, TurnInput] = {}
-        for turn_input, answer in self.answers:
-            message = turn_input.message
-            if (
-                turn_input.wants_command
-                and turn_input in self.effective
-                and not turn_input.is_repeated
-                and isinstance(message, CommandOutcomeMessage)
-                and not turn_input.stored_events
-                and isinstance(answer.body, dict)
-                and answer.body.get("status") == "ok"
-            ):
-                found.setdefault(message.hold.event_id, turn_input)
-        return deque((turn_input, event_id) for event_id, turn_input in found.items())
 
     def repeated_outcomes(self) -> list[int]:
         """Return the commands whose outcome was answered before, as it seems: with the last answer.
@@ -212,8 +150,6 @@ class UnitOfWork:
                 return
             taken = self.duplicates.taken_ids(turn_input, message)
             message = fresh_ids(message, taken, facts.new_id)
-        if self.is_withheld and isinstance(message, Claimed):
-            message = replace(message, withheld=True)
         turn_input.caller.taken()
         if turn_input.renders is not None:
             facts = replace(facts, renders=turn_input.renders)
@@ -232,20 +168,15 @@ class UnitOfWork:
         if isinstance(message, EventsMessage | CommandStartMessage | CommandOutcomeMessage):
             self._note_posted(turn_input, message, decision.events)
             if decision.events:
-                self.effective.add(turn_input)
+                self._note_wish(turn_input, message, decision.answer)
         elif isinstance(message, ExecuteMessage) and decision.events:
             self.start, self.deadline = message, turn_input.deadline
-        elif isinstance(message, CancelMessage) and decision.events and turn_input.cascade:
-            self.cascades = True
+        elif isinstance(message, CancelMessage) and decision.events and message.cascade:
+            self.effects.cascades = True
         self._add_rows(turn_input, decision)
+        self._add_effects(decision)
         if decision.ended is not None:
-            event_id = next(
-                (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
-            )
-            self.end = ExecutionEnd(now, event_id, decision.error)
-        self.cut_off = self.cut_off or decision.cut_off
-        self.abandoned += decision.abandoned
-        self.followups += decision.followups
+            self.end = ExecutionEnd(now, decision.error)
         self.cause = self.cause or decision.cause
         self.soft_error = self.soft_error or decision.soft_error
         self.continues_later = self.continues_later or decision.continue_later
@@ -264,7 +195,6 @@ class UnitOfWork:
         for change in decision.changes:
             rows.changes[change.event_id] = change
         rows.timers += decision.timers
-        rows.over += decision.over
         if decision.timers_done:
             # One of an earlier decision of this turn is not there yet to be deleted.
             done = set(decision.timers_done)
@@ -272,6 +202,39 @@ class UnitOfWork:
             rows.timers_done += decision.timers_done
         if turn_input.timer_id is not None:
             rows.timers_done.append(turn_input.timer_id)
+
+    def _add_effects(self, decision: Decision) -> None:
+        effects = self.effects
+        effects.over += decision.over
+        effects.cut_off = effects.cut_off or decision.cut_off
+        effects.abandoned += decision.abandoned
+        effects.followups += decision.followups
+        if decision.ended is not None:
+            effects.ended_by = next(
+                (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
+            )
+
+    def _note_wish(
+        self,
+        turn_input: TurnInput,
+        message: EventsMessage | CommandStartMessage | CommandOutcomeMessage,
+        answer: Answer,
+    ) -> None:
+        """Note an outcome whose worker wants a command.
+
+        A command of an execution is of the pool of its others, so it may go to any of them. An
+        outcome that may have been committed before wants none: what went with it is released. So
+        does a copy without effect: its sender has given it up, and another copy was answered.
+        """
+        if (
+            turn_input.wanted_next is not None
+            and isinstance(message, CommandOutcomeMessage)
+            and not turn_input.is_repeated
+            and not turn_input.stored_events
+            and isinstance(answer.body, dict)
+            and answer.body.get("status") == "ok"
+        ):
+            self.effects.wishes.setdefault(message.hold.event_id, turn_input)
 
     def _note_posted(
         self,

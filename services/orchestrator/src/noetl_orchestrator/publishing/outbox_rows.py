@@ -1,119 +1,33 @@
 """Outbox rows: commits, notifications of commands, messages to other executions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
-import orjson
 from msgspec import Raw
 from noetl_common.commit_messages import CommitMessages
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
-from noetl_contract.events import EventMessage, EventRow, event_message, format_time
+from noetl_contract.events import EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
-from noetl_contract.hints import CommittedEvents, OutboxKind
+from noetl_contract.hints import CommittedEvents
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
-from noetl_contract.json import Json, JsonObject, encode
+from noetl_contract.json import Json, encode
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
     command_subject,
     commit_subject,
     event_subject,
     ingress_subject,
-    pool_segment,
 )
 from noetl_engine.outputs import Followup, NewCommand
 
 from noetl_orchestrator.fences import Fences
+from noetl_orchestrator.log.commit_parameters import EventTexts, pool_of
+from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Contents of the messages about a commit.
-
-    Attributes:
-        first, last: the positions that it wrote to the log of its execution.
-        events: those that outside readers get, each as its message.
-        trace: the W3C context that goes on to readers, if there is one.
-        may_be_lost: what only tells of positions need not be in the outbox (O6).
-    """
-
-    first: int
-    last: int
-    events: Sequence[EventMessage] = ()
-    trace: Json = None
-    may_be_lost: bool = True
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether it has to be in the outbox."""
-        return bool(self.events) or self.trace is not None or not self.may_be_lost
-
-    def stored(self) -> str | None:
-        """Return what the outbox keeps: the relay reads the events from the log."""
-        if not self.is_stored:
-            return None
-        kept = CommittedEvents(first=self.first, last=self.last, trace=self.trace)
-        return kept.to_json().decode()
-
-
-@dataclass(slots=True)
-class OutboxRow:
-    """A row of the outbox, which is published right after its commit.
-
-    Attributes:
-        owner: the execution whose commit writes the row.
-        execution_id: the execution it is about.
-        payload: the stored message; None for single events, which are read from the log.
-        inlined: the message with the command inside, which goes out in its place if it may.
-        pool: of such a command: whose workers read it.
-        told: of a commit: what its messages are made of.
-    """
-
-    outbox_id: int
-    owner: int
-    execution_id: int
-    event_id: int
-    kind: OutboxKind
-    subject: str
-    message_id: str
-    payload: str | None
-    inlined: bytes | None = None
-    pool: str | None = None
-    told: Told | None = None
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether it is in the outbox."""
-        return self.told is None or self.told.is_stored
-
-    def columns(self) -> tuple[Json, ...]:
-        """Return the columns that a commit writes."""
-        return (
-            self.outbox_id,
-            self.owner,
-            self.execution_id,
-            self.event_id,
-            self.kind,
-            self.subject,
-            self.message_id,
-            self.payload,
-        )
-
-    def repeated_columns(self, *, holds: int) -> JsonObject:
-        """Return the row for a repetition, valid while the command has these holds."""
-        return {
-            "outbox_id": self.outbox_id,
-            "execution_id": self.execution_id,
-            "event_id": self.event_id,
-            "subject": self.subject,
-            "message_id": self.message_id,
-            "payload": orjson.Fragment(self.payload or "null"),
-            "holds": holds,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +42,8 @@ class Notification:
 
     plain: CommandNotification
     pool: str
-    inlined: bytes | None
+    inlined: bytes | None = None
     is_named: bool = False
-
-    def row(self, *, outbox_id: int) -> OutboxRow:
-        """Return the outbox row."""
-        row = _notification_row(self.plain, pool=self.pool, outbox_id=outbox_id)
-        row.inlined, row.pool = self.inlined, self.pool
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +66,23 @@ class OutboxRows:
     """Build outbox rows."""
 
     settings: Settings
+    new_id: Callable[[], int]
     commits: CommitMessages
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return the builder for these settings."""
-        return cls(settings, CommitMessages.of(settings, shard=settings.shard_index))
+    def of(cls, settings: Settings, new_id: Callable[[], int]) -> Self:
+        """Return the builder for these settings; ``new_id`` mints the ids of rows."""
+        commits = CommitMessages.of(settings, shard=settings.shard_index)
+        return cls(settings, new_id, commits)
 
     def event_subject(self, execution_id: int) -> str:
         """Return the subject of an event that is published by a row of its own."""
         return event_subject(execution_id, shard=self.settings.shard_index)
 
-    def event_row(self, row: EventRow, *, outbox_id: int) -> OutboxRow:
+    def event_row(self, row: EventRow) -> OutboxRow:
         """Return the row of a single event, for publishers that are not ours."""
         return OutboxRow(
-            outbox_id=outbox_id,
+            outbox_id=self.new_id(),
             owner=row.execution_id,
             execution_id=row.execution_id,
             event_id=row.event_id,
@@ -183,19 +93,15 @@ class OutboxRows:
         )
 
     def commit_row(
-        self,
-        rows: Sequence[EventRow],
-        texts: Sequence[Mapping[str, str | None]],
-        *,
-        outbox_id: int,
-        trace: Json = None,
+        self, rows: Sequence[EventRow], texts: Sequence[EventTexts], *, trace: Json = None
     ) -> OutboxRow:
         """Return the row of all events that a commit adds to the log of an execution.
+
+        Of positions alone the readers have news, so these need not be in the outbox (O6).
 
         Args:
             rows: the events, in the order of their positions.
             texts: their JSON columns, encoded.
-            outbox_id: the id of the row.
             trace: the W3C context that goes on to readers, if there is one.
         """
         first, last = rows[0], rows[-1]
@@ -204,18 +110,21 @@ class OutboxRows:
             for number, row in enumerate(rows)
             if self.commits.are_wanted(row.event_type)
         ]
-        may_be_lost = self.settings.takes("commit-news")
-        told = Told(first.position, last.position, events, trace, may_be_lost)
+        payload: str | None = None
+        if events or trace is not None or not self.settings.takes("commit-news"):
+            # The relay reads the events from the log.
+            kept = CommittedEvents(first=first.position, last=last.position, trace=trace)
+            payload = kept.to_json().decode()
         return OutboxRow(
-            outbox_id=outbox_id,
+            outbox_id=self.new_id(),
             owner=last.execution_id,
             execution_id=last.execution_id,
             event_id=last.event_id,
             kind="commit",
             subject=commit_subject(last.execution_id, shard=self.settings.shard_index),
             message_id=message_ids.commit_id(last.execution_id, position=last.position),
-            payload=told.stored(),
-            told=told,
+            payload=payload,
+            contents=CommitContents(first.position, last.position, events, trace),
         )
 
     def notification(
@@ -232,10 +141,10 @@ class OutboxRows:
             command.step,
             command.trace if trace is None else trace,
         )
-        pool = pool_segment(execution_pool=command.pool, playbook_path=None)
+        pool = pool_of(command)
         if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
             # What may run once only is claimed first: its hold is stored before it runs.
-            return Notification(plain, pool, None)
+            return Notification(plain, pool)
         short = command.short
         # A whole context has its workload twice at least.
         if short is None or 2 * short.workload_bytes <= self.settings.fast_path_max_bytes:
@@ -267,7 +176,7 @@ class OutboxRows:
         body = encode_notification(plain.but(fast=fast))
         return body if len(body) <= self.settings.fast_path_max_bytes else None
 
-    def repeated_command_row(self, command: HeldCommand, *, outbox_id: int) -> OutboxRow:
+    def repeated_command_row(self, command: HeldCommand) -> OutboxRow:
         """Return the row of a repetition, without the command inside."""
         plain = self._notification(
             command.execution_id,
@@ -278,11 +187,25 @@ class OutboxRows:
             holds=command.holds,
         )
         is_first = command.holds > 0 and not command.notifications
-        return _notification_row(
-            plain,
-            pool=command.pool,
-            outbox_id=outbox_id,
-            repetition=0 if is_first else command.notifications,
+        repetition = 0 if is_first else command.notifications
+        return self.command_row(Notification(plain, command.pool), repetition=repetition)
+
+    def command_row(self, found: Notification, *, repetition: int = 0) -> OutboxRow:
+        """Return the row of a notification."""
+        note = found.plain
+        execution_id, event_id = note.execution_id, note.event_id
+        holds = note.fast.attempts if note.fast else 0
+        return OutboxRow(
+            outbox_id=self.new_id(),
+            owner=execution_id,
+            execution_id=execution_id,
+            event_id=event_id,
+            kind="command",
+            subject=command_subject(found.pool, execution_id=execution_id),
+            message_id=message_ids.command_id(event_id, holds=holds, repetition=repetition),
+            payload=encode_notification(note).decode(),
+            pool=found.pool,
+            inlined=found.inlined,
         )
 
     def _notification(
@@ -311,7 +234,7 @@ class OutboxRows:
             fast=FastPath(v=1, shard=self.settings.shard_index, attempts=holds),
         )
 
-    def cancel_row(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
+    def cancel_row(self, child: ChildToCancel, *, owner: int) -> OutboxRow:
         """Return the row that cancels a child, on any shard (W10)."""
         child_id = child.execution_id
         message = CancelMessage(
@@ -320,7 +243,7 @@ class OutboxRows:
         payload = encode_message(message).decode()
         shard = shard_for(child_id, shard_count=self.settings.shard_count)
         return OutboxRow(
-            outbox_id=outbox_id,
+            outbox_id=self.new_id(),
             owner=owner,
             execution_id=child_id,
             event_id=child.event_id,
@@ -330,13 +253,12 @@ class OutboxRows:
             payload=payload,
         )
 
-    def followup_row(
-        self, wanted: Followup, *, origin: int, event_id: int, execution_id: int, outbox_id: int
-    ) -> OutboxRow:
+    def followup_row(self, wanted: Followup, *, origin: int, event_id: int) -> OutboxRow:
         """Return the row that starts an execution after the end of another one, once.
 
         It is a child of the ended one, so its generations and its number are bounded (W15).
         """
+        execution_id = self._id_here()
         key = f"ended:{origin}:{wanted.trigger}:{wanted.kind}"
         message = ExecuteMessage(
             execution_id=execution_id,
@@ -356,9 +278,9 @@ class OutboxRows:
             namespace=wanted.namespace,
         )
         payload = encode_message(message).decode()
-        shard = shard_for(execution_id, shard_count=self.settings.shard_count)
+        shard = self.settings.shard_index
         return OutboxRow(
-            outbox_id=outbox_id,
+            outbox_id=self.new_id(),
             owner=origin,
             execution_id=execution_id,
             event_id=event_id,
@@ -368,21 +290,11 @@ class OutboxRows:
             payload=payload,
         )
 
-
-def _notification_row(
-    note: CommandNotification, *, pool: str, outbox_id: int, repetition: int = 0
-) -> OutboxRow:
-    execution_id, event_id = note.execution_id, note.event_id
-    payload = encode_notification(note).decode()
-    return OutboxRow(
-        outbox_id=outbox_id,
-        owner=execution_id,
-        execution_id=execution_id,
-        event_id=event_id,
-        kind="command",
-        subject=command_subject(pool, execution_id=execution_id),
-        message_id=message_ids.command_id(
-            event_id, holds=note.fast.attempts if note.fast else 0, repetition=repetition
-        ),
-        payload=payload,
-    )
+    def _id_here(self) -> int:
+        """Return an id of this shard, where the family of the ended execution is counted."""
+        while True:
+            minted = self.new_id()
+            if shard_for(minted, shard_count=self.settings.shard_count) == (
+                self.settings.shard_index
+            ):
+                return minted
