@@ -85,10 +85,10 @@ async def test_w21_a_claim_is_told_that_the_window_is_full(shard: Shard) -> None
     """It can't be left to the stream."""
     replica = await shard.open_replica()
     door, intake = door_of(replica, window=1), replica.rooms.intake
-    intake.begun(is_claim=True)
+    intake.claims.under_way.begin()
 
     answer = await claimed_at(shard, door, b"{}")
-    intake.finished(is_claim=True)
+    intake.claims.under_way.end()
 
     assert (answer["status"], answer["body"]) == (503, None)
 
@@ -98,17 +98,17 @@ async def test_w21_what_waits_in_the_stream_keeps_nobody_from_claims(shard: Shar
     command = await shard.command(await shard.start())
     door, intake = door_of(replica, window=1), replica.rooms.intake
     for _ in range(100):
-        intake.begun()
+        intake.messages.begin()
     claim = ClaimMessage(
         execution_id=command.execution_id, event_id=command.event_id, worker_id="w1"
     )
 
     answer = await claimed_at(shard, door, encode_message(claim))
     for _ in range(100):
-        intake.finished()
+        intake.messages.end()
 
     assert (answer["status"], answer["body"]["event_id"]) == (200, command.event_id)
-    assert intake.claims == intake.under_way == 0
+    assert intake.claims.under_way.count == intake.messages.count == 0
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_a_claim_that_can_t_be_read_is_answered_and_kept_by_nobody(
     answer = await claimed_at(shard, door_of(replica, window=1), claim)
 
     assert answer["status"] == status
-    assert replica.rooms.intake.claims == 0
+    assert replica.rooms.intake.claims.under_way.count == 0
     assert await shard.dead_letters() == []
 
 
@@ -155,7 +155,7 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
             await flush(shard.bus)
             await flush(replica.bus)
             assert not waiter.answer.done()
-        assert replica.rooms.intake.under_way == 0
+        assert replica.rooms.intake.messages.count == 0
     assert await shard.types(message["execution_id"]) == []
 
 
@@ -165,7 +165,7 @@ async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> Non
     handler = replica.rooms.intake
     command = await shard.command(execution_id)
     message = {"type": "cancel", "execution_id": execution_id}
-    handler.begun()  # one message of the stream waits for its turn: no others are taken
+    handler.messages.begin()  # one message of the stream waits for its turn: no others are taken
 
     async with running(door_of(replica, window=1).run()):
         await eventually(lambda: is_open(shard), what="it listens")
@@ -173,7 +173,7 @@ async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> Non
         subject = write_subject(0, execution_id=execution_id, kind="outcome")
         await shard.bus.send(subject, orjson.dumps(dropped))
         answer = await ask(shard, message, kind="cancel")
-    handler.finished()
+    handler.messages.end()
 
     assert answer["body"]["status"] == "cancelled"
     assert "call.done" not in await shard.types(execution_id)

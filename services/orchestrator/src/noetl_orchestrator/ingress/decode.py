@@ -29,6 +29,7 @@ from noetl_contract.subjects import ingress_subject, untyped_ingress_subject
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.traces import arrival_of, with_root
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _LONGEST_REASON = 500
@@ -58,16 +59,25 @@ class WrongKind(Permanent):
     template = "subject {subject} is not that of a message {kind}"
 
 
-def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
-    """Decode a message, delivered or fetched, and check its subject.
+def read_input(delivery: Delivery, data: bytes, caller: Caller, settings: Settings) -> TurnInput:
+    """Return the input of a message, whose body was delivered or fetched.
+
+    Raises:
+        Undecodable, WrongShard, WrongKind: no later try can succeed.
+    """
+    message = with_root(_decode(delivery, data, settings))
+    turn_input = _input_of(message, delivery, caller, settings.request_key_seconds)
+    turn_input.arrival = arrival_of(delivery)
+    return turn_input
+
+
+def _decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
+    """Decode a message, and check its subject.
 
     The subject names shard, execution and kind; messages of the release before name no kind.
 
     The database refuses NUL characters. The edge replaces them; messages from elsewhere are
     treated the same here.
-
-    Raises:
-        Undecodable, WrongShard, WrongKind: no later try can succeed.
     """
     try:
         if b"\\u0000" in data:
@@ -89,14 +99,9 @@ def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessag
     return message
 
 
-def turn_input_of(
-    message: IngressMessage,
-    delivery: Delivery,
-    caller: Caller,
-    *,
-    idempotency_seconds: float,
+def _input_of(
+    message: IngressMessage, delivery: Delivery, caller: Caller, idempotency_seconds: float
 ) -> TurnInput:
-    """Return the input of a message."""
     turn_input = TurnInput(
         message.execution_id,
         _with_senders(message) if isinstance(message, EventsMessage) else message,

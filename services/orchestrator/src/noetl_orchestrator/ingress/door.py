@@ -28,7 +28,9 @@ from noetl_contract.subjects import (
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.handlers import BUSY, IngressHandler, encode_envelope
+from noetl_orchestrator.ingress.callers import encode_envelope
+from noetl_orchestrator.ingress.claims import BUSY
+from noetl_orchestrator.ingress.handlers import IngressHandler
 
 _IDLE_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
@@ -138,7 +140,7 @@ class Door:
         await self._hand_in()
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._handler.idle.wait()
+                await self._handler.idle()
 
     def _take_before(self, incoming: Incoming) -> None:
         """Take a claim as the release before asks, or one whose owner nobody hears."""
@@ -151,9 +153,9 @@ class Door:
         subject = write_subject(self._shard, execution_id=place_of(claim), kind="claim")
         headers = {**incoming.headers, REPLY_HEADER: incoming.reply}
         named = claim.execution_id
-        if named is not None and self._handler.is_for_another(named, subject):
+        if named is not None and self._handler.claims.is_for_another(named, subject):
             passed_on = self._bus.send(subject, incoming.data, headers, reply=incoming.reply)
-            self._handler.spawn(passed_on)
+            self._handler.claims.under_way.spawn(passed_on)
             return
         self._take(Incoming(subject, incoming.data, headers))
 
@@ -162,13 +164,13 @@ class Door:
         room = self._window * (1 + (kind in URGENT_KINDS))
         is_forwarded = FORWARDED_HEADER in incoming.headers
         reply = incoming.headers.get(REPLY_HEADER, "")
-        under_way = self._handler.under_way
+        under_way = self._handler.messages
         if is_forwarded:
             room = self._window * _FORWARDED_ROOM
         elif kind in UNSTORED_KINDS:
             # What waits in the stream must not keep workers from their commands.
-            under_way = self._handler.claims
-        if under_way + len(self._waiting) >= room:
+            under_way = self._handler.claims.under_way
+        if under_way.count + len(self._waiting) >= room:
             metrics.DROPPED.inc()
             if kind in UNSTORED_KINDS:
                 self._bus.send_nowait(reply, encode_envelope(BUSY))

@@ -73,7 +73,7 @@ class SpillReader:
         async with StandingPull(
             self._bus, self._durable, window=self._window, is_wanted=lambda: replicas.is_active
         ) as pull:
-            handler.settled.append(pull.top_up)
+            handler.messages.settled.append(pull.top_up)
             replicas.changed.append(pull.top_up)
             try:
                 while True:
@@ -86,15 +86,15 @@ class SpillReader:
                     await self._take(deliveries)
             finally:
                 await asyncio.shield(self._drain(pull, drain_seconds))
-                handler.settled.remove(pull.top_up)
+                handler.messages.settled.remove(pull.top_up)
                 replicas.changed.remove(pull.top_up)
 
     async def _drain(self, pull: StandingPull, seconds: float) -> None:
         await pull.stop()
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(self._handler.idle.wait(), *self._asking)
-                await self._handler.idle.wait()
+                await asyncio.gather(self._handler.idle(), *self._asking)
+                await self._handler.idle()
         except TimeoutError:
             pass  # the other messages return to the broker with the pull
 
@@ -134,8 +134,7 @@ class SpillReader:
             _log.error("message_not_forwarded", exc_info=error)
             await delivery.nak(_NAK_SECONDS)
         finally:
-            for request_more in self._handler.settled:
-                request_more()
+            self._handler.messages.request_more()
 
     async def _asked(
         self, delivery: Delivery, execution_id: int, kind: IngressKind, owner: str
