@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -137,8 +138,8 @@ async def requests(bus: Bus, *, direct: bool) -> None:
         for _ in range(times):
             await client.forward(DEMAND, wanted, shard=0, seconds=5)
 
-    handlers = [handle(DEMAND, answer)]
-    async with serve_rpc(bus, handlers, queue="bench", shard=0, direct=direct):
+    handlers = [handle(replace(DEMAND, is_busy=direct), answer)]
+    async with serve_rpc(bus, handlers, queue="bench", shard=0):
         await ask(SINGLE)
         samples = []
         for _ in range(SINGLE):

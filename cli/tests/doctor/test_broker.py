@@ -66,7 +66,7 @@ async def serve(bus: Bus, answers: dict[tuple[ServiceName, str], RpcReply], shar
         return fake_handler(service, name, answer)
 
     handlers = [handler(*key, reply) for key, reply in answers.items()]
-    return serve_rpc(bus, handlers, queue="fake", shard=shard, direct=True)  # type: ignore[arg-type]
+    return serve_rpc(bus, handlers, queue="fake", shard=shard)  # type: ignore[arg-type]
 
 
 async def test_services_that_are_silent_or_fail(

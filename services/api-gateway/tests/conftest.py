@@ -176,9 +176,8 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
         for one in all_operations()
     ]
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
-    # Served as what comes with every command is: to build a handler on FastStream takes far longer.
     async with (
-        serve_rpc(bus, handlers, queue="fake", shard=0, direct=True),
+        serve_rpc(bus, handlers, queue="fake", shard=0),
         serving_claims(bus, lambda request: backend.handle("claim", request)),
     ):
         pulling = asyncio.create_task(

@@ -34,7 +34,9 @@ def fake_handler(
             return found.body
         return Refusal(found.status, found.error or "", found.detail)
 
-    return handle(Operation(service, name, RootModel[JsonObject], _FREE), answer)
+    # As what comes with every start is: to build a handler on FastStream takes far longer.
+    operation = Operation(service, name, RootModel[JsonObject], _FREE, is_busy=True)
+    return handle(operation, answer)
 
 
 @asynccontextmanager

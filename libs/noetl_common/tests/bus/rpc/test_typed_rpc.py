@@ -1,6 +1,10 @@
 """Typed operations: both sides take models, subjects and errors from one declaration."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import orjson
 import pytest
@@ -18,6 +22,7 @@ from noetl_common.errors import NoetlError, NotFound
 from noetl_contract.http.executions.reads import CancellationCheck
 from noetl_contract.http.executions.variables import NewVar, VarEntry, VarsSetAnswer
 from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.projector import (
     EXECUTIONS_CANCELLED,
     EXECUTIONS_EXISTS,
@@ -30,8 +35,8 @@ from noetl_contract.rpc.projector import (
 )
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
-type Way = dict[str, bool]
-"""How requests reach a handler: as an argument of `serve_rpc`."""
+type Way = Callable[[Operation[Any, Any]], Operation[Any, Any]]
+"""How requests reach a handler: returns an operation that is served so."""
 
 ENTRY = {
     "var_name": "x",
@@ -46,7 +51,7 @@ ENTRY = {
 
 @pytest.fixture(params=["faststream", "direct"])
 def way(request: pytest.FixtureRequest) -> Way:
-    return {"direct": request.param == "direct"}
+    return partial(replace, is_busy=request.param == "direct")
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ async def test_a_model_goes_there_and_a_model_comes_back(bus: Bus, shard: int, w
         return VarsSetAnswer(execution_id=request.execution_id, status="ok", variables_set=1)
 
     wanted = VarsSet(execution_id=7, variables=[NewVar(var_name="x", var_value=None)])
-    async with serve_rpc(bus, [handle(VARS_SET, on_set)], queue="q", shard=shard, **way):
+    async with serve_rpc(bus, [handle(way(VARS_SET), on_set)], queue="q", shard=shard):
         answer = await RpcClient(bus).ask(VARS_SET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
 
     assert answer == VarsSetAnswer(execution_id=7, status="ok", variables_set=1)
@@ -75,7 +80,7 @@ async def test_an_encoded_answer_passes_through(bus: Bus, shard: int, way: Way) 
         return encoded(VARS_GET, ENTRY | {"var_value": orjson.Fragment(b"12345678901234567890")})
 
     wanted = VarName(execution_id=7, var_name="x")
-    async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
+    async with serve_rpc(bus, [handle(way(VARS_GET), on_get)], queue="q", shard=shard):
         answer = await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
         reply = await RpcClient(bus).forward(
             VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS
@@ -91,8 +96,8 @@ async def test_keys_that_are_not_set_are_absent(bus: Bus, shard: int, way: Way) 
         return CancellationCheck.model_construct({"cancelled"}, cancelled=True, status="RUNNING")
 
     wanted = ExecutionName(execution_id=7)
-    handlers = [handle(EXECUTIONS_CANCELLED, on_check)]
-    async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
+    handlers = [handle(way(EXECUTIONS_CANCELLED), on_check)]
+    async with serve_rpc(bus, handlers, queue="q", shard=shard):
         reply = await RpcClient(bus).forward(
             EXECUTIONS_CANCELLED, wanted, shard=shard, seconds=PATIENCE_SECONDS
         )
@@ -105,7 +110,7 @@ async def test_a_refusal_is_raised_with_all_that_was_told(bus: Bus, shard: int, 
         return Refusal(409, "too late", {"since": 1})
 
     wanted = VarName(execution_id=7, var_name="x")
-    async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
+    async with serve_rpc(bus, [handle(way(VARS_GET), on_get)], queue="q", shard=shard):
         with pytest.raises(RpcRefused) as caught:
             await RpcClient(bus).ask(VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS)
         reply = await RpcClient(bus).forward(
@@ -128,7 +133,7 @@ async def test_an_error_of_a_handler_becomes_an_answer(
         raise failure
 
     wanted = VarName(execution_id=7, var_name="x")
-    async with serve_rpc(bus, [handle(VARS_GET, on_get)], queue="q", shard=shard, **way):
+    async with serve_rpc(bus, [handle(way(VARS_GET), on_get)], queue="q", shard=shard):
         reply = await RpcClient(bus).forward(
             VARS_GET, wanted, shard=shard, seconds=PATIENCE_SECONDS
         )
@@ -146,8 +151,8 @@ async def test_a_wrong_request_never_reaches_the_handler(
     async def on_exists(_request: ExecutionName) -> ExecutionExists:
         raise AssertionError
 
-    handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
-    async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
+    handlers = [handle(way(EXECUTIONS_EXISTS), on_exists)]
+    async with serve_rpc(bus, handlers, queue="q", shard=shard):
         reply = await RpcClient(bus).call(
             EXECUTIONS_EXISTS.subject(shard), sent, seconds=PATIENCE_SECONDS
         )
@@ -201,8 +206,8 @@ async def test_requests_in_hand_are_answered_at_the_end(bus: Bus, shard: int, wa
         await go_on.wait()
         return Refusal(404, "no")
 
-    handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
-    async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
+    handlers = [handle(way(EXECUTIONS_EXISTS), on_exists)]
+    async with serve_rpc(bus, handlers, queue="q", shard=shard):
         call = asyncio.ensure_future(
             RpcClient(bus).forward(
                 EXECUTIONS_EXISTS,

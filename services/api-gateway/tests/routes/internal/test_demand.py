@@ -37,7 +37,7 @@ async def test_the_demand_of_a_pool_is_that_of_all_shards(nats_url: str) -> None
             return RpcReply.with_body(of_pools({**GPU, "waiting": 10}))
 
         handlers = [fake_handler("orchestrator", "demand", other)]
-        async with serve_rpc(world.backend.bus, handlers, queue="fake", shard=1, direct=True):
+        async with serve_rpc(world.backend.bus, handlers, queue="fake", shard=1):
             whole = await world.get("/api/internal/pools/gpu/demand", **AUTHORIZED)
             unknown = await world.get("/api/internal/pools/none/demand", **AUTHORIZED)
 

@@ -31,7 +31,6 @@ async def serve_rpc(
     queue: str,
     shard: int | None = None,
     concurrency: int = 64,
-    direct: bool = False,
 ) -> AsyncIterator[None]:
     """Answer requests while the block lasts; replicas with the same ``queue`` share them.
 
@@ -41,7 +40,6 @@ async def serve_rpc(
         queue: name of the service.
         shard: whose requests of operations of scope ``shard`` are served.
         concurrency: how many requests are worked on at a time.
-        direct: all without FastStream, as busy operations are in any case (ADR 0005).
     """
     rules = Rules(bus, concurrency=concurrency)
     listener = Listener(bus, limit=rules.most_taken, refuse=rules.refuse)
@@ -51,7 +49,7 @@ async def serve_rpc(
     busy = {
         subject: handler
         for subject, handler in rules.handlers.items()
-        if (direct or handler.operation.is_busy) and bus.settings.takes("busy-requests")
+        if handler.operation.is_busy and bus.settings.takes("busy-requests")
     }
     try:
         for subject, handler in busy.items():
