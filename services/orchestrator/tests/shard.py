@@ -35,8 +35,7 @@ from noetl_contract.subjects import (
 )
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable
-from noetl_orchestrator.memory.loader import ExecutionFactory
+from noetl_orchestrator.catalog.lookups import Catalog, PlaybookNotUsable
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.replicas.replicas import run_presence
 from noetl_orchestrator.settings import Settings
@@ -171,6 +170,31 @@ _OF_TESTS = "t"
 _KINDS = ("execute", "events", "cancel", "finalize", "signal", "pause", "resume", "command.")
 
 
+class Shelf(Catalog):
+    """The catalog of a shard: its playbooks, and what it says about plug-ins."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    async def content(self, catalog_id: int) -> str:
+        try:
+            return self._shard.playbooks[catalog_id]
+        except KeyError:
+            raise PlaybookNotUsable(reason="no such playbook", status=404) from None
+
+    async def resolve(self, path: str, version: int | None) -> ResolvedEntry | str:
+        del version
+        for catalog_id, text in self._shard.playbooks.items():
+            if f"path: {path}" in text:
+                return ResolvedEntry(catalog_id=catalog_id, path=path, version=1, kind="playbook")
+        return f"Playbook not found: {path}"
+
+    async def pin_plugins(self, names: Sequence[str], namespace: str | None) -> JsonObject | None:
+        del namespace
+        self._shard.asked_plugins.append(tuple(names))
+        return self._shard.plugins
+
+
 def _subject(execution_id: int, body: bytes | JsonObject) -> str:
     kind = "execute"
     if isinstance(body, bytes):
@@ -225,29 +249,11 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
         playbooks: dict[int, str] = {}
         machines = itertools.count(1)
 
-        async def fetch(catalog_id: int) -> str:
-            try:
-                return playbooks[catalog_id]
-            except KeyError:
-                raise PlaybookNotUsable(reason="no such playbook", status=404) from None
-
-        async def resolve(path: str, _version: int | None) -> ResolvedEntry | str:
-            for catalog_id, text in playbooks.items():
-                if f"path: {path}" in text:
-                    return ResolvedEntry(
-                        catalog_id=catalog_id, path=path, version=1, kind="playbook"
-                    )
-            return f"Playbook not found: {path}"
-
-        async def ask_plugins(names: Sequence[str], _namespace: str | None) -> JsonObject | None:
-            shard.asked_plugins.append(tuple(names))
-            return shard.plugins
-
         async def open_replica(
             *,
             loops: bool = True,
             with_siblings: bool = False,
-            executions: ExecutionFactory = Execution,
+            executions: type[Execution] = Execution,
             **overrides: Json,
         ) -> Replica:
             """Open a replica; without siblings it decides all it gets, as if it heard no other."""
@@ -262,11 +268,9 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                     turn_pool=turns,
                     background_pool=pool,
                     ids=SnowflakeIds(next(machines)),
-                    fetch_content=fetch,
+                    catalog=Shelf(shard),
                     parse=parse_playbook,
                     executions=executions,
-                    resolve=resolve,
-                    ask_plugins=ask_plugins,
                 )
             )
             replica = Replica(rooms, replica_bus, settings)

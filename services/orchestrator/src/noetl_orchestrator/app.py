@@ -29,9 +29,7 @@ from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
 from noetl_engine.playbook.defaults import with_defaults
 
-from noetl_orchestrator.catalog.playbooks import catalog_content
-from noetl_orchestrator.catalog.plugins import catalog_plugins
-from noetl_orchestrator.catalog.triggers import catalog_paths
+from noetl_orchestrator.catalog.lookups import Catalog
 from noetl_orchestrator.leases.children import completed_elsewhere
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
@@ -82,10 +80,8 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 turn_pool=turn_pool,
                 background_pool=background_pool,
                 ids=ids,
-                fetch_content=catalog_content(rpc),
+                catalog=Catalog(rpc),
                 parse=_parser(settings),
-                resolve=catalog_paths(rpc),
-                ask_plugins=catalog_plugins(rpc),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.is_reachable)
                 shard, count = settings.shard_index, settings.shard_count

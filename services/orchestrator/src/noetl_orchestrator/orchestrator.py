@@ -16,10 +16,10 @@ from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
+from noetl_orchestrator.catalog.lookups import Catalog
 from noetl_orchestrator.catalog.pauses import Pauses
-from noetl_orchestrator.catalog.playbooks import FetchContent, Playbooks
-from noetl_orchestrator.catalog.plugins import AskPlugins, no_plugins
-from noetl_orchestrator.catalog.triggers import ResolvePath, Triggers, no_paths
+from noetl_orchestrator.catalog.playbooks import Playbooks
+from noetl_orchestrator.catalog.triggers import Triggers
 from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.ingress.spill_reader import SpillReader
@@ -38,13 +38,12 @@ from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.costs import Costs
 from noetl_orchestrator.memory.joins import Joins
-from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
+from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.publishing.after_commit import AfterCommit
 from noetl_orchestrator.publishing.effects import Choice
 from noetl_orchestrator.publishing.outbox_rows import OutboxRows
 from noetl_orchestrator.publishing.pool_watch import PoolWatch
 from noetl_orchestrator.publishing.publisher import OutboxPublisher, Repetitions
-from noetl_orchestrator.publishing.run_hints import RunHints
 from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.result_store import ResultReader, ResultStore
 from noetl_orchestrator.settings import Settings
@@ -79,11 +78,9 @@ class Orchestrator:
         turn_pool: Pool,
         background_pool: Pool,
         ids: SnowflakeIds,
-        fetch_content: FetchContent,
+        catalog: Catalog,
         parse: Callable[[str], Playbook],
-        executions: ExecutionFactory = Execution,
-        resolve: ResolvePath = no_paths,
-        ask_plugins: AskPlugins = no_plugins,
+        executions: type[Execution] = Execution,
     ) -> None:
         # size: one line for each part, in the order in which they need each other
         self.triggers = Triggers()
@@ -110,7 +107,7 @@ class Orchestrator:
             origins,
             most_bytes=settings.decision_result_bytes,
         )
-        self.playbooks = Playbooks(fetch_content, parse, settings)
+        self.playbooks = Playbooks(catalog, parse, settings)
         self.replicas = Replicas(
             bus,
             self.cache,
@@ -120,10 +117,8 @@ class Orchestrator:
         self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
         self.dispatcher = self._build_dispatcher()
         repetitions = Repetitions(self.store, self._publisher, rows, settings)
-        after_commit = AfterCommit(
-            self.store, self._publisher, repetitions, RunHints(bus), self.replicas
-        )
-        starts = Starts(self.store, settings, resolve=resolve, ask_plugins=ask_plugins)
+        after_commit = AfterCommit(bus, self.store, self._publisher, repetitions, self.replicas)
+        starts = Starts(self.store, catalog, settings)
         self.turns = self._build_turns(rows, after_commit, starts)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
@@ -198,7 +193,7 @@ class Orchestrator:
                 encoder=Encoder(Choice(rows, self.pauses, settings), self._new_id, settings),
                 child_cancels=child_cancels,
                 after_commit=after_commit,
-                refusals=Refusals(store, cache, rows, child_cancels, after_commit.hints),
+                refusals=Refusals(store, cache, rows, child_cancels, after_commit),
                 make_facts=self._make_facts,
                 conflict_attempts=settings.conflict_attempts,
             )

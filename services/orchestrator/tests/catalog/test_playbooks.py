@@ -29,14 +29,14 @@ async def test_an_absent_catalog_holds_back_its_executions_only(shard: Shard) ->
     replica = await shard.open_replica()
     known = await shard.start()
     lost = shard.start_message(LINEAR + "# another version\n")
-    fetch = replica.rooms.playbooks._fetch
+    fetch = replica.rooms.playbooks._catalog.content
     is_up = asyncio.Event()
 
     async def wait(catalog_id: int) -> str:
         await is_up.wait()
         return await fetch(catalog_id)
 
-    replica.rooms.playbooks._fetch = wait
+    replica.rooms.playbooks._catalog.content = wait
     waiting = asyncio.create_task(shard.send(lost["execution_id"], lost))
     await finish(shard, known)
     assert not waiting.done()

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from noetl_contract.events import ExecutionStatus
-from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache, ExecutionLike
+from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 
 
 @dataclass
-class Sized(ExecutionLike):
+class Sized:
     size: int
     status: ExecutionStatus = ExecutionStatus.RUNNING
 

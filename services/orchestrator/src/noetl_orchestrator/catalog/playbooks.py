@@ -2,71 +2,32 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
-from noetl_common.bus.rpc import RpcClient, RpcRefused
-from noetl_common.errors import Permanent, Transient
 from noetl_common.logging import get_logger
-from noetl_contract.rpc.catalog import CONTENT, ContentRequest
 from noetl_engine.commands.rendering import compile_playbook
 from noetl_engine.playbook import Playbook, PlaybookError
 
+from noetl_orchestrator.catalog.lookups import Catalog, PlaybookNotUsable
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
-_NOT_USABLE = frozenset({404, 410, 422})
 # Those of so many tags are compiled within some 50 ms.
 _MANY_TEMPLATES = 64
-
-type FetchContent = Callable[[int], Awaitable[str]]
-"""Return the text of a catalog version; raise Transient if a later try may succeed."""
-
-
-class PlaybookNotUsable(Permanent):
-    """A version that does not exist or can't be parsed, with status and text of the answer.
-
-    ``hint`` is the exact reason, where the text is too general.
-    """
-
-    template = "{reason}"
-
-    def __init__(self, *, reason: str, status: int = 422, hint: str | None = None) -> None:
-        super().__init__(reason=reason)
-        self.message = reason
-        self.http_status = status
-        self.hint = hint
-
-
-def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchContent:
-    """Return a function that asks the catalog service for content."""
-
-    async def fetch(catalog_id: int) -> str:
-        request = ContentRequest(catalog_id=catalog_id)
-        try:
-            found = await rpc.ask(CONTENT, request, seconds=timeout_seconds)
-        except RpcRefused as error:
-            if error.status in _NOT_USABLE:
-                raise PlaybookNotUsable(reason=error.message, status=error.status) from error
-            raise Transient(
-                "the catalog answered {status}: {reason}", status=error.status, reason=error.message
-            ) from error
-        return found.content
-
-    return fetch
 
 
 class Playbooks:
     """Fetch, parse and keep playbooks; equal requests share one fetch.
 
     Args:
-        fetch: returns the text.
+        catalog: has the texts.
         parse: text to model; raises PlaybookError.
     """
 
     def __init__(
-        self, fetch: FetchContent, parse: Callable[[str], Playbook], settings: Settings
+        self, catalog: Catalog, parse: Callable[[str], Playbook], settings: Settings
     ) -> None:
-        self._fetch = fetch
+        self._catalog = catalog
         self._parse = parse
         self._max_kept = settings.cache_playbooks
         self._thread_from_bytes = settings.parse_in_thread_bytes
@@ -123,7 +84,7 @@ class Playbooks:
 
     async def _fetch_and_parse(self, catalog_id: int) -> Playbook | PlaybookNotUsable:
         try:
-            text = await self._fetch(catalog_id)
+            text = await self._catalog.content(catalog_id)
         except PlaybookNotUsable as error:
             # Not kept: a restored catalog may have it again.
             return error

@@ -8,6 +8,7 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database, Row
 from noetl_common.pg.pool import Pool
 from noetl_contract.events import EventRow
+from noetl_contract.ingress import Lineage
 from noetl_contract.json import Json
 
 from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
@@ -151,7 +152,7 @@ class Store:
             starts: child, parent, root as another shard has told, and whether the start counts.
         """
         rows = await self._turns.fetch("join_families", *columns(starts, 4))
-        return {row["execution_id"]: Origin(**row) for row in rows}
+        return {row["execution_id"]: _origin(row) for row in rows}
 
     async def find_running_below(self, execution_id: int, *, limit: int) -> list[int]:
         """Find what runs below an ended execution, with all that other shards may know."""
@@ -330,6 +331,17 @@ class Store:
         """Return the database's time."""
         now: datetime = await self._background.fetchval("read_clock")
         return now
+
+
+def _origin(row: Row) -> Origin:
+    lineage = Lineage(
+        trace=row["trace"],
+        owner=row["owner"],
+        namespace=row["namespace"],
+        root_execution_id=row["root_execution_id"],
+        depth=row["parent_depth"] + 1,
+    )
+    return Origin(lineage, row["executions"])
 
 
 def _message_columns(messages: Sequence[OutboxRow]) -> list[tuple[object, ...]]:

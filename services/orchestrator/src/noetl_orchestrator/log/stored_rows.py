@@ -55,33 +55,16 @@ class LoadedExecution:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a start comes from.
+    """The family that a start belongs to.
 
     Attributes:
-        root_execution_id: the execution that its family began with; None if it begins one itself.
-        parent_depth: how many generations the parent is below the root.
+        lineage: values that the start inherits.
         executions: executions of the family on this shard, the root left out; 0 if the start was
             not counted.
     """
 
-    execution_id: int
-    root_execution_id: int | None
-    parent_depth: int
-    trace: Json
-    owner: str | None
-    namespace: str | None
+    lineage: Lineage
     executions: int
-
-    @property
-    def lineage(self) -> Lineage:
-        """Values that the start inherits."""
-        return Lineage(
-            trace=self.trace,
-            owner=self.owner,
-            namespace=self.namespace,
-            root_execution_id=self.root_execution_id,
-            depth=self.parent_depth + 1,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,14 @@ waits for the next question, which is the longest delay.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Protocol
+
+from noetl_engine.outputs import CommandChange, NewTimer
 
 from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.stored_rows import NextLooks
 
 # The clock is an estimate; a look a moment too early would find nothing.
 _SHORTEST_SECONDS = 0.005
-
-
-class _Change(Protocol):
-    """The new state of a command, as far as it matters here."""
-
-    @property
-    def lease_until(self) -> datetime | None:
-        """The end of its lease."""
-
-
-class _Timer(Protocol):
-    """A new timer, as far as it matters here."""
-
-    @property
-    def due_at(self) -> datetime:
-        """The time at which it is due."""
 
 
 class Agenda:
@@ -53,7 +38,7 @@ class Agenda:
 
     # -- notes of commits --------------------------------------------------------------
 
-    def note(self, *, timers: Iterable[_Timer], changes: Iterable[_Change]) -> None:
+    def note(self, *, timers: Iterable[NewTimer], changes: Iterable[CommandChange]) -> None:
         """Note the timers and leases of a commit."""
         for timer in timers:
             if self._new_timer is None or timer.due_at < self._new_timer:

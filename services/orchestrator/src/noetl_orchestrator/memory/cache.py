@@ -1,58 +1,16 @@
 """Executions kept in memory, keyed by position, bounded by count and bytes."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
 
 from noetl_common.crypto.chain import Chain
 from noetl_contract.events import EventRow, ExecutionStatus
-from noetl_contract.json import Json
-from noetl_engine.inputs import Facts, Input
-from noetl_engine.outputs import Decision, Progress
-from noetl_engine.playbook import Playbook
-from noetl_engine.state.model import State
+from noetl_engine.execution import Execution
 
 # Longer than repetitions of the last reports take that were not answered at first.
 _ENDED_SECONDS = 15.0
-
-
-class ExecutionLike(Protocol):
-    """The part of ``noetl_engine.execution.Execution`` that the service uses."""
-
-    @property
-    def position(self) -> int: ...
-    @property
-    def status(self) -> ExecutionStatus: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def pool(self) -> str | None: ...
-    @property
-    def progress(self) -> Progress: ...
-    @property
-    def state(self) -> State: ...
-    def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision: ...
-    def provide(
-        self,
-        rows: Iterable[EventRow],
-        iterations: Mapping[tuple[str, int, int], list[EventRow]],
-    ) -> None: ...
-    def provide_results(
-        self, documents: Mapping[str, Json], withheld: Mapping[str, str]
-    ) -> None: ...
-    def provide_origin(
-        self,
-        state: State | None,
-        *,
-        started: EventRow | None = None,
-        ended: EventRow | None = None,
-    ) -> None: ...
-    def read_origin(self, rows: Iterable[EventRow], *, up_to: int) -> None: ...
-    def catch_up(self, rows: Iterable[EventRow]) -> None: ...
-    def snapshot(self) -> bytes: ...
-    def memory_size(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -69,7 +27,7 @@ class CachedExecution:
             the command whose outcome was answered.
     """
 
-    execution: ExecutionLike
+    execution: Execution
     catalog_id: int
     parent_execution_id: int | None = None
     snapshot_position: int = 0

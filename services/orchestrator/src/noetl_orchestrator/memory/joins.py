@@ -6,7 +6,8 @@ from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc.orchestrator import JoinsQuery
 from noetl_engine.decide.waits.joins import waiting_joins
 
-from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.catalog.lookups import PlaybookNotUsable
+from noetl_orchestrator.catalog.playbooks import Playbooks
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.loader import Loader
 

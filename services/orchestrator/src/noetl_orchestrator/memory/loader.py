@@ -2,33 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import orjson
 from noetl_common.crypto.chain import Chain
 from noetl_common.logging import get_logger
 from noetl_contract.events import EventRow
+from noetl_engine.execution import Execution
 from noetl_engine.outputs import NeedRows, OriginNeed
 
 from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import LoadedExecution
-from noetl_orchestrator.memory.cache import CachedExecution, ExecutionLike
+from noetl_orchestrator.memory.cache import CachedExecution
 
 _log = get_logger()
 _ORIGIN_ROWS = 300
-
-
-class ExecutionFactory(Protocol):
-    """The part of the class ``noetl_engine.execution.Execution`` that the service uses."""
-
-    def new(self, execution_id: int) -> ExecutionLike:
-        """Return an execution that has not begun."""
-
-    def restore(
-        self, execution_id: int, snapshot: bytes | None, tail: Iterable[EventRow]
-    ) -> ExecutionLike:
-        """Return an execution as of the last event of the tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +29,7 @@ class RowRequest:
     """
 
     execution_id: int
-    execution: ExecutionLike
+    execution: Execution
     need: NeedRows
     stored_position: int
     new_rows: Sequence[EventRow]
@@ -83,7 +71,7 @@ class Loader:
         factory: the engine.
     """
 
-    def __init__(self, store: Store, origins: Origins, factory: ExecutionFactory) -> None:
+    def __init__(self, store: Store, origins: Origins, factory: type[Execution]) -> None:
         self._store = store
         self._origins = origins
         self._factory = factory

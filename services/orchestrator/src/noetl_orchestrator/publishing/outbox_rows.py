@@ -12,7 +12,7 @@ from noetl_contract.commands import CommandNotification, FastCommand, FastPath, 
 from noetl_contract.events import EventRow, event_message, format_time
 from noetl_contract.failures.ended import AfterEnd
 from noetl_contract.hints import CommittedEvents
-from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message
+from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message, kind_of
 from noetl_contract.json import Json, encode
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
@@ -240,18 +240,8 @@ class OutboxRows:
         message = CancelMessage(
             execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True
         )
-        payload = encode_message(message).decode()
-        shard = shard_for(child_id, shard_count=self.settings.shard_count)
-        return OutboxRow(
-            outbox_id=self.new_id(),
-            owner=owner,
-            execution_id=child_id,
-            event_id=child.event_id,
-            kind="message",
-            subject=ingress_subject(shard, execution_id=child_id, kind="cancel"),
-            message_id=message_ids.cancel_id(child_id, event_id=child.event_id),
-            payload=payload,
-        )
+        message_id = message_ids.cancel_id(child_id, event_id=child.event_id)
+        return self._message_row(message, child.event_id, message_id, owner=owner)
 
     def followup_row(self, wanted: Followup, *, origin: int, event_id: int) -> OutboxRow:
         """Return the row that starts an execution after the end of another one, once.
@@ -277,24 +267,28 @@ class OutboxRows:
             owner=wanted.owner,
             namespace=wanted.namespace,
         )
-        payload = encode_message(message).decode()
-        shard = self.settings.shard_index
+        message_id = message_ids.followup_id(execution_id, event_id=event_id)
+        return self._message_row(message, event_id, message_id, owner=origin)
+
+    def _message_row(
+        self, message: CancelMessage | ExecuteMessage, event_id: int, message_id: str, *, owner: int
+    ) -> OutboxRow:
+        execution_id = message.execution_id
+        shard = shard_for(execution_id, shard_count=self.settings.shard_count)
         return OutboxRow(
             outbox_id=self.new_id(),
-            owner=origin,
+            owner=owner,
             execution_id=execution_id,
             event_id=event_id,
             kind="message",
-            subject=ingress_subject(shard, execution_id=execution_id, kind="execute"),
-            message_id=message_ids.followup_id(execution_id, event_id=event_id),
-            payload=payload,
+            subject=ingress_subject(shard, execution_id=execution_id, kind=kind_of(message)),
+            message_id=message_id,
+            payload=encode_message(message).decode(),
         )
 
     def _id_here(self) -> int:
         """Return an id of this shard, where the family of the ended execution is counted."""
         while True:
             minted = self.new_id()
-            if shard_for(minted, shard_count=self.settings.shard_count) == (
-                self.settings.shard_index
-            ):
+            if self.settings.refuse_foreign(minted) is None:
                 return minted

@@ -23,7 +23,7 @@ from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.decide import Decider
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
-from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
+from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
 from noetl_orchestrator.turn.refusals import Refusals
@@ -80,42 +80,37 @@ class TurnAttempt:
         if spans is not None:
             begin_spans(prepared.units, spans)
         commit = CommitParameters()
-        encoded_units, checks = await self._encode(prepared, commit, facts)
+        await self._encode(prepared, commit, facts)
         metrics.DECIDE_SECONDS.observe(perf_counter() - began)
         if spans is not None:
             spans.decided()
-        committed = await self._commit(commit, checks, facts)
+        committed = await self._commit(commit, prepared, facts)
         if spans is not None:
             spans.committed()
-        await self._after_commit(prepared, encoded_units, checks, committed)
+        await self._after_commit(prepared, committed)
         if spans is not None:
-            end_spans((encoded.unit for encoded in encoded_units), committed.kept, spans)
+            end_spans(prepared.units, committed.kept, spans)
         for turn_input, answer in prepared.settled:
             await turn_input.caller.answered(answer)
         for turn_input in prepared.given_back:
             await turn_input.caller.given_back(_EARLY_CANCEL_SECONDS)
         return prepared.postponed
 
-    async def _encode(
-        self, prepared: PreparedTurn, commit: CommitParameters, facts: Facts
-    ) -> tuple[list[EncodedUnit], list[UnitOfWork]]:
+    async def _encode(self, prepared: PreparedTurn, commit: CommitParameters, facts: Facts) -> None:
         await self._parts.child_cancels.add(prepared.units)
-        encoded_units: list[EncodedUnit] = []
-        checks: list[UnitOfWork] = []
-        for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
+        prepared.units.sort(key=lambda unit: unit.execution_id)
+        for unit in prepared.units:
             if not unit.writes:
-                checks.append(unit)
                 continue
             try:
-                encoded_units.append(self._parts.encoder.encode(unit, commit, now=facts.now))
+                self._parts.encoder.encode(unit, commit, now=facts.now)
             except (TypeError, ValueError, RecursionError) as error:
-                group = Group(unit.execution_id, list(unit.inputs))
-                raise BadDecision("data", group, error) from error
-        return encoded_units, checks
+                raise BadDecision("data", unit.group(), error) from error
 
     async def _commit(
-        self, commit: CommitParameters, checks: Sequence[UnitOfWork], facts: Facts
+        self, commit: CommitParameters, prepared: PreparedTurn, facts: Facts
     ) -> Committed:
+        checks = [unit for unit in prepared.units if not unit.writes]
         stale = [s for s in checks if s.expected and (s.rows.timers_done or not s.is_fresh)]
         fresh = {s.execution_id for s in checks} - {s.execution_id for s in stale}
         began = perf_counter()
@@ -135,62 +130,44 @@ class TurnAttempt:
         self._parts.clock.set(done.now)
         return Committed(done.kept, done.checked | fresh, done.clashes, done.now)
 
-    async def _after_commit(
-        self,
-        prepared: PreparedTurn,
-        encoded_units: Sequence[EncodedUnit],
-        checks: Sequence[UnitOfWork],
-        committed: Committed,
-    ) -> None:
-        kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
-        units = [encoded.unit for encoded in kept]
-        self._note_times(units)
+    async def _after_commit(self, prepared: PreparedTurn, committed: Committed) -> None:
+        done = committed.kept | committed.checked
+        kept = [unit for unit in prepared.units if unit.execution_id in committed.kept]
+        checked = [unit for unit in prepared.units if unit.execution_id in committed.checked]
+        left_out = [unit for unit in prepared.units if unit.execution_id not in done]
+        self._note_times(kept)
         # Before any answer: who has heard of an end may rely on it that nothing is begun.
-        for unit in units:
+        for unit in kept:
             await self._stop_runs(unit)
         # First what a worker waits for: commands are published, or go out with the answers.
-        answers_first = any(unit.effects.handed for unit in units)
+        answers_first = any(unit.effects.handed for unit in kept)
         if not answers_first:
-            await self._publish(units)
-        await self._parts.child_cancels.cancel_late(units)
+            await self._publish(kept)
+        await self._parts.child_cancels.cancel_late(kept)
         repeated = [
             (unit.execution_id, event_id)
-            for unit in (*units, *checks)
+            for unit in (*kept, *(unit for unit in prepared.units if not unit.writes))
             for event_id in unit.repeated_outcomes()
         ]
-        for encoded in kept:
-            self._keep(encoded)
+        for unit in kept:
+            self._keep(unit)
             _log.debug(
                 "turn_committed",
-                execution_id=encoded.unit.execution_id,
-                events=len(encoded.unit.rows.events),
-                commands=len(encoded.unit.rows.commands),
+                execution_id=unit.execution_id,
+                events=len(unit.rows.events),
+                commands=len(unit.rows.commands),
             )
-            await self._answer(encoded.unit, prepared)
+            await self._answer(unit, prepared)
         if answers_first:
-            await self._publish(units)
-        await self._settle_rest(encoded_units, checks, committed, prepared)
+            await self._publish(kept)
+        for unit in left_out:
+            await self._again(unit, committed, prepared)
+        for unit in checked:
+            await self._stop_runs(unit)
+            if unit.expected:
+                self._parts.cache.put(unit.execution_id, unit.entry)
+            await self._answer(unit, prepared)
         await self._parts.after_commit.release_handed(repeated)
-
-    async def _settle_rest(
-        self,
-        encoded_units: Sequence[EncodedUnit],
-        checks: Sequence[UnitOfWork],
-        committed: Committed,
-        prepared: PreparedTurn,
-    ) -> None:
-        """Answer what needed no commit; postpone what the commit left out."""
-        for encoded in encoded_units:
-            if encoded.unit.execution_id not in committed.kept:
-                await self._again(encoded.unit, committed, prepared)
-        for unit in checks:
-            if unit.execution_id in committed.checked:
-                await self._stop_runs(unit)
-                if unit.expected:
-                    self._parts.cache.put(unit.execution_id, unit.entry)
-                await self._answer(unit, prepared)
-            else:
-                await self._again(unit, committed, prepared)
 
     async def _answer(self, unit: UnitOfWork, prepared: PreparedTurn) -> None:
         """Answer the callers of a unit; a command goes with the answer to the outcome before."""
@@ -224,34 +201,30 @@ class TurnAttempt:
         """Notify workers which of its runs are over, and whether nothing of it is begun."""
         effects = unit.effects
         if effects.over or effects.cut_off:
-            await self._parts.after_commit.hints.send(
+            await self._parts.after_commit.stop_runs(
                 unit.execution_id, unit.pool, effects.over, ended=effects.cut_off
             )
 
-    def _keep(self, encoded: EncodedUnit) -> None:
-        entry = encoded.unit.entry
-        entry.tail_bytes += encoded.event_bytes
+    def _keep(self, unit: UnitOfWork) -> None:
+        """Keep an execution in memory as of its commit, and let it go on if it has to."""
+        entry, written = unit.entry, unit.written
+        entry.tail_bytes += written.event_bytes
         if entry.handed:
-            for event_id in encoded.unit.rows.changes:
+            for event_id in unit.rows.changes:
                 entry.handed.pop(event_id, None)
-        for command in encoded.unit.effects.handed.values():
+        for command in unit.effects.handed.values():
             metrics.COMMANDS_HANDED.inc()
             entry.handed[command.event_id] = command.reported
-        if encoded.snapshot_bytes is not None:
+        if written.snapshot_bytes is not None:
             metrics.SNAPSHOTS.inc()
             entry.snapshot_position = entry.execution.position
-            entry.snapshot_bytes = encoded.snapshot_bytes
+            entry.snapshot_bytes = written.snapshot_bytes
             entry.tail_bytes = 0
-        self._parts.cache.put(encoded.unit.execution_id, entry)
-        if encoded.continue_timer is not None:
-            self._parts.dispatcher.submit(
-                TurnInput(
-                    encoded.unit.execution_id,
-                    Continued(),
-                    Caller(),
-                    timer_id=encoded.continue_timer,
-                )
-            )
+        self._parts.cache.put(unit.execution_id, entry)
+        if written.continue_timer is not None:
+            timer_id = written.continue_timer
+            again = TurnInput(unit.execution_id, Continued(), Caller(), timer_id=timer_id)
+            self._parts.dispatcher.submit(again)
 
     async def _again(self, unit: UnitOfWork, committed: Committed, prepared: PreparedTurn) -> None:
         """Postpone a unit that was left out of the commit, to decide it on fresh state (W1)."""

@@ -13,7 +13,7 @@ from noetl_engine.renders import MoreWork
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong, TurnTime
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.costs import Costs
-from noetl_orchestrator.memory.loader import Loader, RowRequest
+from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.result_store import ReadResults, ResultReader
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import Group
@@ -80,7 +80,7 @@ class Decider:
                 except MoreWork as more:
                     self._go_on_later(unit, more, prepared)
             if needs:
-                await self._loader.provide([_row_request(unit, need) for unit, need in needs])
+                await self._loader.provide([unit.request(need) for unit, need in needs])
             undecided = [unit for unit, _ in needs]
 
     def _decide_one(self, unit: UnitOfWork, facts: Facts, turn_time: TurnTime) -> None:
@@ -93,7 +93,7 @@ class Decider:
         except Exception as error:
             if isinstance(error, NoetlError) and not isinstance(error, TookTooLong):
                 raise
-            raise _bad_decision(unit, error) from error
+            raise BadDecision("decision", unit.group(), error) from error
         finally:
             done_with(work)
             self._note_time(unit, *turn_time.end())
@@ -124,7 +124,7 @@ class Decider:
             unit.leave_rest()
             return
         prepared.units.remove(unit)
-        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), None))
+        prepared.postponed.append((unit.group(), None))
         if unit.is_fresh:
             self._cache.put(unit.execution_id, unit.entry)
 
@@ -133,7 +133,7 @@ class Decider:
         unit.inputs[unit.next_input].renders = more.renders
         self._cache.forget(unit.execution_id)
         prepared.units.remove(unit)
-        prepared.postponed.append((Group(unit.execution_id, list(unit.inputs)), 0.0))
+        prepared.postponed.append((unit.group(), 0.0))
 
     def _wait_for_results(
         self, unit: UnitOfWork, need: NeedResults, prepared: PreparedTurn
@@ -156,13 +156,3 @@ class Decider:
         others = [other for other in unit.inputs if other is not turn_input]
         if others:
             prepared.postponed.append((Group(unit.execution_id, others), 0.0))
-
-
-def _bad_decision(unit: UnitOfWork, error: Exception) -> BadDecision:
-    return BadDecision("decision", Group(unit.execution_id, list(unit.inputs)), error)
-
-
-def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
-    return RowRequest(
-        unit.execution_id, unit.entry.execution, need, unit.expected, unit.rows.events
-    )

@@ -12,26 +12,10 @@ from noetl_engine.outputs import NewTimer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.publishing.effects import Choice
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.turn.unit_of_work import UnitOfWork
+from noetl_orchestrator.turn.unit_of_work import UnitOfWork, Written
 
 CONTINUE_TIMER = "continue"
 _CONTINUE_AFTER = timedelta(seconds=5)
-
-
-@dataclass(slots=True, eq=False)
-class EncodedUnit:
-    """A unit of work with the facts that are needed after its commit.
-
-    Attributes:
-        event_bytes: size of the new events.
-        snapshot_bytes: size of a new snapshot, if one was due.
-        continue_timer: the timer that lets the execution go on, if it has to.
-    """
-
-    unit: UnitOfWork
-    event_bytes: int
-    snapshot_bytes: int | None
-    continue_timer: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +26,7 @@ class Encoder:
     new_id: Callable[[], int]
     settings: Settings
 
-    def encode(self, unit: UnitOfWork, commit: CommitParameters, *, now: datetime) -> EncodedUnit:
+    def encode(self, unit: UnitOfWork, commit: CommitParameters, *, now: datetime) -> None:
         """Add the rows of a unit of work to a commit.
 
         Raises:
@@ -83,7 +67,7 @@ class Encoder:
         commit.add_others(execution_id, rows, timers)
         commit.outbox += [row.columns() for row in effects.outbox if row.is_stored]
         snapshot_bytes = self._add_snapshot(commit, unit, event_bytes, move)
-        return EncodedUnit(unit, event_bytes, snapshot_bytes, continue_timer)
+        unit.written = Written(event_bytes, snapshot_bytes, continue_timer)
 
     def _shorten_leases(self, unit: UnitOfWork) -> None:
         """End the lease of a claim when its command must have started."""

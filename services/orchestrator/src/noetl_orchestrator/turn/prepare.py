@@ -9,8 +9,9 @@ from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.catalog.lookups import PlaybookNotUsable
 from noetl_orchestrator.catalog.pauses import Pauses
-from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.catalog.playbooks import Playbooks
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader

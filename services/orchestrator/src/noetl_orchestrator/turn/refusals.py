@@ -13,8 +13,8 @@ from noetl_orchestrator import metrics
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import UnfoldedEnd
 from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.publishing.after_commit import AfterCommit
 from noetl_orchestrator.publishing.outbox_rows import OutboxRows
-from noetl_orchestrator.publishing.run_hints import RunHints
 from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED, BadDecision
@@ -37,13 +37,13 @@ class Refusals:
         cache: ExecutionCache,
         rows: OutboxRows,
         child_cancels: ChildCancels,
-        hints: RunHints,
+        after_commit: AfterCommit,
     ) -> None:
         self._store = store
         self._cache = cache
         self._rows = rows
         self._child_cancels = child_cancels
-        self._hints = hints
+        self._after_commit = after_commit
 
     async def refuse(self, turn_input: TurnInput, error: Exception) -> None:
         """Refuse a bad input, and fail its execution without the fold."""
@@ -91,7 +91,7 @@ class Refusals:
         _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
         if end.pool is not None:
             over = [(event_id, EVERY_RUN) for event_id in end.held]
-            await self._hints.send(execution_id, end.pool, over, ended=True)
+            await self._after_commit.stop_runs(execution_id, end.pool, over, ended=True)
 
     async def _end(self, execution_id: int, error: str, reason: str) -> UnfoldedEnd | None:
         """Append the failure; return what is over, or None if the execution is not running."""

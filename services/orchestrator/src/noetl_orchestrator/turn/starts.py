@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from noetl_common.logging import get_logger
 from noetl_contract.access.principal import SYSTEM, is_below
 from noetl_contract.ingress import ExecuteMessage, with_lineage
-from noetl_contract.json import JsonObject
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.catalog.playbooks import PlaybookNotUsable
-from noetl_orchestrator.catalog.plugins import AskPlugins
-from noetl_orchestrator.catalog.triggers import ResolvePath
+from noetl_orchestrator.catalog.lookups import Catalog, PlaybookNotUsable
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Origin
 from noetl_orchestrator.memory.cache import CachedExecution
@@ -23,8 +20,6 @@ from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 _log = get_logger()
 _AGAIN_SECONDS = 0.5
-type _Pins = Mapping[tuple[int, str | None], JsonObject | None]
-"""Versions of plug-ins, by playbook and namespace; None where the catalog was silent."""
 
 
 class Starts:
@@ -33,17 +28,13 @@ class Starts:
     Args:
         store: knows families.
         settings: bounds of families.
-        resolve: gives the version of a path.
-        ask_plugins: gives the versions of plug-ins.
+        catalog: gives the versions of paths and of plug-ins.
     """
 
-    def __init__(
-        self, store: Store, settings: Settings, *, resolve: ResolvePath, ask_plugins: AskPlugins
-    ) -> None:
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
         self._store = store
+        self._catalog = catalog
         self._settings = settings
-        self._resolve = resolve
-        self._ask_plugins = ask_plugins
 
     async def join_families(
         self, groups: list[Group], settled: list[tuple[TurnInput, Answer]]
@@ -107,7 +98,7 @@ class Starts:
                 if not isinstance(message, ExecuteMessage) or message.catalog_id:
                     continue
                 why = _why_not_after(message)
-                found = why or await self._resolve(message.path, message.version or None)
+                found = why or await self._catalog.resolve(message.path, message.version or None)
                 if found is None:
                     waits = True
                 elif isinstance(found, str):
@@ -129,25 +120,33 @@ class Starts:
     ) -> set[int]:
         """Complete starts whose playbooks name plug-ins; return those of unknown versions."""
         asked: dict[tuple[int, str | None], Sequence[str]] = {}
+        starts: list[tuple[TurnInput, ExecuteMessage, tuple[int, str | None]]] = []
         for group, entry in pending:
             playbook = None if entry.execution.position else playbooks.get(entry.catalog_id)
-            message = group.inputs[0].message
+            start, message = group.inputs[0], group.inputs[0].message
             if (
                 isinstance(playbook, Playbook)
                 and playbook.plugins
                 and isinstance(message, ExecuteMessage)
                 and message.plugins is None
             ):
-                asked[entry.catalog_id, message.namespace] = playbook.plugins
+                key = entry.catalog_id, message.namespace
+                asked[key] = playbook.plugins
+                starts.append((start, message, key))
         if not asked:
             return set()
-        answers = (self._ask_plugins(names, key[1]) for key, names in asked.items())
-        pins = dict(zip(asked, await asyncio.gather(*answers), strict=True))
-        return {
-            group.execution_id
-            for group, entry in pending
-            if not _keep_plugins(group.inputs[0], entry.catalog_id, pins)
-        }
+        answers = await asyncio.gather(
+            *(self._catalog.pin_plugins(asked[key], key[1]) for key in asked)
+        )
+        pins = dict(zip(asked, answers, strict=True))
+        unknown: set[int] = set()
+        for start, message, key in starts:
+            found = pins[key]
+            if found is None:
+                unknown.add(start.execution_id)
+            else:
+                start.message = message.but(plugins=found)
+        return unknown
 
 
 def _why_too_many(message: ExecuteMessage, origin: Origin, settings: Settings) -> str | None:
@@ -204,17 +203,3 @@ async def _refuse(one: TurnInput, message: ExecuteMessage, text: str) -> None:
     )
     reason = f"{trigger} could not start {message.path} after the end of {after}: {text}"
     await one.caller.refused(reason, Answer(status=422, error=text))
-
-
-def _keep_plugins(start: TurnInput, catalog_id: int, pins: _Pins) -> bool:
-    """Write the versions that count into a start that names plug-ins; False if they are unknown."""
-    message = start.message
-    if not isinstance(message, ExecuteMessage) or message.plugins is not None:
-        return True
-    key = catalog_id, message.namespace
-    if key in pins:
-        found = pins[key]
-        if found is None:
-            return False
-        start.message = message.but(plugins=found)
-    return True

@@ -16,15 +16,16 @@ from noetl_contract.ingress import (
 from noetl_contract.json import Json
 from noetl_engine.commands.build import pool_of
 from noetl_engine.inputs import Facts, Input
-from noetl_engine.outputs import Answer, Decision
+from noetl_engine.outputs import Answer, Decision, NeedRows
 from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator.log.commit_parameters import NewRows
 from noetl_orchestrator.memory.cache import CachedExecution
+from noetl_orchestrator.memory.loader import RowRequest
 from noetl_orchestrator.publishing.effects import Effects
 from noetl_orchestrator.traces import TurnSpans, UnitSpans
 from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
-from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,21 @@ class ExecutionEnd:
 
     at: datetime
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Facts about what a unit of work has written, for after its commit.
+
+    Attributes:
+        event_bytes: size of the new events.
+        snapshot_bytes: size of a new snapshot, if one was due.
+        continue_timer: the timer that lets the execution go on, if it has to.
+    """
+
+    event_bytes: int = 0
+    snapshot_bytes: int | None = None
+    continue_timer: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +88,7 @@ class UnitOfWork:
     cause: Cause | None = None
     soft_error: Cause | None = None
     continues_later: bool = False
+    written: Written = Written()
     spans: UnitSpans | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +113,16 @@ class UnitOfWork:
     def pool(self) -> str:
         """Return the pool whose workers run the commands."""
         return pool_of(self.playbook, self.entry.execution.pool)
+
+    def group(self) -> Group:
+        """Return the inputs as a group, to be decided again."""
+        return Group(self.execution_id, list(self.inputs))
+
+    def request(self, need: NeedRows) -> RowRequest:
+        """Return the request for rows that a decision needs."""
+        return RowRequest(
+            self.execution_id, self.entry.execution, need, self.expected, self.rows.events
+        )
 
     def repeated_outcomes(self) -> list[int]:
         """Return the commands whose outcome was answered before, as it seems: with the last answer.
