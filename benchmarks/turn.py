@@ -16,11 +16,13 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import uvloop
 from noetl_common.ids import SnowflakeIds
+from noetl_common.logging import configure
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import (
     CommandOutcomeMessage,
@@ -57,8 +59,15 @@ class SilentBus:
     largest_message = 1 << 20
     is_connected = True
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.hints = 0
+        self.nc = SimpleNamespace(pending_data_size=0)
+        self.answers = SimpleNamespace(
+            fresh_subject=lambda: f"inbox.{self.hints}",
+            register=lambda _subject, _take: None,
+            forget=lambda _subject: None,
+        )
 
     async def send(self, subject: str, body: bytes, headers: Any = None) -> None:
         self.send_nowait(subject, body, headers)
@@ -69,6 +78,17 @@ class SilentBus:
 
     async def hand_over(self, message: Any, *, acknowledge_to: str) -> None:
         del message, acknowledge_to
+
+
+class OnePlaybook:
+    """A catalog with one playbook, under all ids."""
+
+    def __init__(self, steps: int) -> None:
+        self._text = playbook_text(steps)
+
+    async def content(self, catalog_id: int) -> str:
+        del catalog_id
+        return self._text
 
 
 class Waiting:
@@ -173,22 +193,17 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
             "turns_in_flight": arguments.turns,
         }
     )
-    text = playbook_text(arguments.steps)
-
-    async def fetch(catalog_id: int) -> str:
-        del catalog_id
-        return text
-
+    configure(settings, "bench")
     async with (
         open_pool(settings, name="turns") as turns,
         open_pool(settings, name="background") as background,
         Orchestrator(
             settings,
-            bus=SilentBus(),  # type: ignore[arg-type]
+            bus=SilentBus(settings),  # type: ignore[arg-type]
             turn_pool=turns,
             background_pool=background,
             ids=SnowflakeIds(1),
-            fetch_content=fetch,
+            catalog=OnePlaybook(arguments.steps),  # type: ignore[arg-type]
             parse=parse_playbook,
         ) as rooms,
         rooms.running_turns(),
