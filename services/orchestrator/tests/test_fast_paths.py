@@ -12,8 +12,8 @@ from noetl_testkit.waiting import eventually
 from pydantic import ValidationError
 
 from services.orchestrator.tests.ingress.test_owners import two_replicas
+from services.orchestrator.tests.publishing.test_handed_commands import ask, first_outcome, row_of
 from services.orchestrator.tests.shard import Shard
-from services.orchestrator.tests.turn.test_handed_commands import ask, first_outcome, row_of
 
 PATHS: tuple[FastPath, ...] = get_args(FastPath.__value__)
 EVENTS = [

@@ -16,10 +16,9 @@ from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
-from noetl_orchestrator.catalog.lookups import Catalog
+from noetl_orchestrator.catalog.lookups import Catalog, Triggers
 from noetl_orchestrator.catalog.pauses import Pauses
 from noetl_orchestrator.catalog.playbooks import Playbooks
-from noetl_orchestrator.catalog.triggers import Triggers
 from noetl_orchestrator.ingress.door import Door
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.ingress.spill_reader import SpillReader
@@ -108,6 +107,7 @@ class Orchestrator:
             most_bytes=settings.decision_result_bytes,
         )
         self.playbooks = Playbooks(catalog, parse, settings)
+        self.joins = Joins(self.store, self.loader, self.playbooks)
         self.replicas = Replicas(
             bus,
             self.cache,
@@ -180,7 +180,6 @@ class Orchestrator:
                     self.playbooks,
                     starts,
                     pauses=self.pauses,
-                    max_events=settings.turn_events_per_execution,
                 ),
                 decider=Decider(
                     cache,
@@ -209,11 +208,6 @@ class Orchestrator:
             limits=self._limits,
             triggers=self.triggers.known,
         )
-
-    @property
-    def joins(self) -> Joins:
-        """The handler of requests for waiting joins."""
-        return Joins(self.store, self.loader, self.playbooks)
 
     @asynccontextmanager
     async def running_turns(self, service: Service | None = None) -> AsyncIterator[None]:

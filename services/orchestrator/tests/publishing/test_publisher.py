@@ -12,7 +12,7 @@ from msgspec import convert
 from noetl_common.bus.publish import read_ack
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.commands import CommandNotification
-from noetl_contract.hints import PubAck
+from noetl_contract.hints import CommittedEvents, PubAck
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import COMMANDS, COMMITS, EVENTS, pool_durable
 from noetl_contract.subjects import (
@@ -22,7 +22,7 @@ from noetl_contract.subjects import (
     published_filter,
 )
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
+from noetl_orchestrator.log.outbox_row import OutboxRow
 from noetl_orchestrator.publishing import confirmations, publisher
 from noetl_orchestrator.publishing.publisher import OutboxPublisher
 from noetl_testkit.bus import flush
@@ -338,7 +338,8 @@ class Bench:
             subject="noetl_commits.0.1",
             message_id=f"l:1:{last}",
             payload="{}",
-            contents=CommitContents(last - len(events) + 1, last, events),
+            committed=CommittedEvents(first=last - len(events) + 1, last=last),
+            events=events,
         )
 
 

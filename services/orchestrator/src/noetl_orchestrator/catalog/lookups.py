@@ -1,23 +1,27 @@
-"""Look-ups at the catalog: texts of playbooks, versions of paths and of plug-ins."""
+"""Look-ups at the catalog: playbooks, versions of paths and of plug-ins, triggers."""
 
 from collections.abc import Sequence
 
 from noetl_common.bus.rpc import RpcClient, RpcRefused
 from noetl_common.errors import NoetlError, Permanent, Transient
 from noetl_common.logging import get_logger
+from noetl_contract.failures.ended import EndedTrigger
 from noetl_contract.json import JsonObject
 from noetl_contract.plugins.requests import PluginNames
 from noetl_contract.rpc.catalog import (
     CONTENT,
     PLUGIN_PINS,
     RESOLVE,
+    TRIGGERS,
     ContentRequest,
     EntryName,
     ResolvedEntry,
 )
+from noetl_contract.rpc.models import Nothing
 
 _log = get_logger()
 _CONTENT_SECONDS = 5.0
+_LIST_SECONDS = 2.0
 _RESOLVE_SECONDS = 2.0
 # Other executions of the turn wait as long.
 _PLUGINS_SECONDS = 0.5
@@ -84,3 +88,19 @@ class Catalog:
             _log.warning("plugins_not_resolved", names=list(names)[:10], error=error.message)
             return None
         return {name: pin.model_dump() for name, pin in answer.pins.items()}
+
+
+class Triggers:
+    """The triggers in force, from the catalog's last answer."""
+
+    def __init__(self, known: Sequence[EndedTrigger] = ()) -> None:
+        self.known = tuple(known)
+
+    async def ask(self, rpc: RpcClient) -> None:
+        """Refresh the triggers from the catalog; the known ones stay when it doesn't answer.
+
+        Raises:
+            NoetlError: no answer.
+        """
+        answer = await rpc.ask(TRIGGERS, Nothing(), seconds=_LIST_SECONDS)
+        self.known = tuple(answer.triggers)

@@ -1,7 +1,7 @@
 """Senders of ingress messages: each gets its answer when the turn of its message is over."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
 import orjson
@@ -17,7 +17,6 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import encode
 from noetl_contract.rpc import RpcReply, encode_reply
-from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.turn.inputs import Caller
@@ -114,20 +113,16 @@ def encode_envelope(answer: Answer) -> bytes:
     return encode_reply(reply)
 
 
-def reply_encoder(message: Input) -> EncodeReply:
-    """Return the encoder of replies to a message; workers expect their own form."""
-    match message:
-        case CommandStartMessage():
-            return partial(_encode_bare, without_body="lost")
-        case CommandOutcomeMessage():
-            return partial(_encode_bare, without_body="late")
-        case _:
-            return encode_envelope
-
-
 def _encode_bare(answer: Answer, *, without_body: str) -> bytes:
     """Encode the reply to a worker: the body alone, or a status word without one."""
     if answer.body is not None:
         return orjson.dumps(answer.body)
     # The execution is unknown, or the message was refused: nothing to hold or to keep.
     return orjson.dumps({"status": without_body, "reason": "finished", "error": answer.error})
+
+
+REPLY_ENCODERS: Mapping[type, EncodeReply] = {
+    CommandStartMessage: partial(_encode_bare, without_body="lost"),
+    CommandOutcomeMessage: partial(_encode_bare, without_body="late"),
+}
+"""Those of messages whose senders, workers, expect a form of their own."""

@@ -50,13 +50,8 @@ class ClaimHandler:
 
     async def take(self, delivery: Delivery) -> None:
         """Submit a claim to turns without waiting for its answer."""
-        caller = ClaimCaller(
-            self._bus,
-            self.under_way,
-            delivery,
-            dispatcher=self._dispatcher,
-            patience_seconds=self._settings.claim_patience_seconds,
-        )
+        patience = self._settings.claim_patience_seconds
+        caller = ClaimCaller(self._bus, self.under_way, delivery, self._dispatcher, patience)
         caller.encode_reply = self._encode_granted
         try:
             claim = decode_claim(delivery.data)
@@ -126,7 +121,6 @@ class ClaimCaller(MessageCaller):
         bus: Bus,
         under_way: UnderWay,
         delivery: Delivery,
-        *,
         dispatcher: Dispatcher,
         patience_seconds: float,
     ) -> None:

@@ -12,7 +12,12 @@ from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.fences import Fences
-from noetl_orchestrator.ingress.callers import MessageCaller, UnderWay, reply_encoder
+from noetl_orchestrator.ingress.callers import (
+    REPLY_ENCODERS,
+    MessageCaller,
+    UnderWay,
+    encode_envelope,
+)
 from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.decode import Undecodable, WrongKind, WrongShard, read_input
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
@@ -74,7 +79,7 @@ class IngressHandler:
             await _refuse(caller, error)
             return
         message = turn_input.message
-        caller.encode_reply = reply_encoder(message)
+        caller.encode_reply = REPLY_ENCODERS.get(type(message), encode_envelope)
         if isinstance(message, CommandStartMessage | CommandOutcomeMessage) and not (
             self._fences.admits_run(message.execution_id, message.hold)
         ):

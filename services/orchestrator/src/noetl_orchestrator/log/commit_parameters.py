@@ -38,13 +38,6 @@ class NewRows:
     timers_done: list[int] = field(default_factory=list)
     request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
 
-    def open_commands(self) -> Iterable[tuple[NewCommand, CommandChange | None]]:
-        """Return the new commands that are not ended yet, each with its change if there is one."""
-        for command in self.commands.values():
-            change = self.changes.get(command.event_id)
-            if change is None or change.status in OPEN_STATES:
-                yield command, change
-
 
 @dataclass(slots=True)
 class CommitParameters:
@@ -79,15 +72,20 @@ class CommitParameters:
             size += _EVENT_BYTES + sum(len(text) for text in (*found.values(), note) if text)
         return texts, size
 
-    def add_commands(
-        self, rows: NewRows, owner: JsonObject, handed: Mapping[int, JsonObject]
+    def add_rows(
+        self,
+        rows: NewRows,
+        owner: JsonObject,
+        handed: Mapping[int, JsonObject],
+        timers: Iterable[NewTimer],
     ) -> None:
-        """Add the new and the changed commands of an execution.
+        """Add the other rows of an execution.
 
         Args:
             rows: of the execution.
             owner: columns that all of its commands have.
             handed: by event id the columns of those that go to workers with answers.
+            timers: new ones.
         """
         execution_id = owner["execution_id"]
         for event_id, command in rows.commands.items():
@@ -100,9 +98,6 @@ class CommitParameters:
             for event_id, change in rows.changes.items()
             if event_id not in rows.commands
         ]
-
-    def add_others(self, execution_id: int, rows: NewRows, timers: Iterable[NewTimer]) -> None:
-        """Add posted ids, timers and request keys of an execution."""
         self.posted += [
             {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
         ]

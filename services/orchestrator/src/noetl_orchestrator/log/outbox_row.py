@@ -1,28 +1,12 @@
-"""A row of the outbox, and the contents of the messages about a commit."""
+"""A row of the outbox."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 from noetl_contract.events import EventMessage
-from noetl_contract.hints import OutboxKind
+from noetl_contract.hints import CommittedEvents, OutboxKind
 from noetl_contract.json import Json, JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class CommitContents:
-    """Contents of the messages about a commit.
-
-    Attributes:
-        first, last: the positions that it wrote to the log of its execution.
-        events: those that outside readers get, each as its message.
-        trace: the W3C context that goes on to readers, if there is one.
-    """
-
-    first: int
-    last: int
-    events: Sequence[EventMessage] = ()
-    trace: Json = None
 
 
 @dataclass(slots=True)
@@ -32,11 +16,12 @@ class OutboxRow:
     Attributes:
         owner: the execution whose commit writes the row.
         execution_id: the execution it is about.
-        payload: the stored message; None for single events, which are read from the log, and for
-            commits that need no row (O6).
+        payload: the stored message; None for single events, which are read from the log.
         pool: of a command: whose workers read it.
         inlined: the message with the command inside, which goes out in its place if it may.
-        contents: of a commit: what its messages are made of.
+        committed: of a commit: the positions that it wrote.
+        events: of a commit: those that outside readers get, each as its message.
+        is_stored: whether it is in the outbox, where positions alone need not be (O6).
     """
 
     outbox_id: int
@@ -49,12 +34,9 @@ class OutboxRow:
     payload: str | None
     pool: str | None = None
     inlined: bytes | None = None
-    contents: CommitContents | None = None
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether it is in the outbox."""
-        return self.contents is None or self.payload is not None
+    committed: CommittedEvents | None = None
+    events: Sequence[EventMessage] = ()
+    is_stored: bool = True
 
     def columns(self) -> tuple[Json, ...]:
         """Return the columns that a commit writes."""

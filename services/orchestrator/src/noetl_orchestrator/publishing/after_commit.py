@@ -73,8 +73,6 @@ class AfterCommit:
 
     async def release_handed(self, repeated: Sequence[tuple[int, int]]) -> None:
         """Publish commands that may have been lost with the answer to an outcome."""
-        if not repeated:
-            return
         try:
             handed = await self._store.find_handed(repeated)
             metrics.HANDED_RELEASED.inc(await self._repetitions.send(handed))

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from noetl_contract.json import Json
+from noetl_engine.execution import Execution
 from noetl_engine.outputs import Followup
 
 from noetl_orchestrator.catalog.pauses import Pauses
-from noetl_orchestrator.log.commit_parameters import EventTexts, NewRows, pool_of
+from noetl_orchestrator.log.commit_parameters import OPEN_STATES, EventTexts, NewRows, pool_of
 from noetl_orchestrator.log.outbox_row import OutboxRow
 from noetl_orchestrator.publishing.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.settings import Settings
@@ -67,11 +67,6 @@ class Effects:
     outbox: list[OutboxRow] = field(default_factory=list)
     handed: dict[Wish, HandedCommand] = field(default_factory=dict)
 
-    @property
-    def has_children_to_cancel(self) -> bool:
-        """Return whether children are cancelled, if there are any."""
-        return self.cascades or bool(self.abandoned)
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -87,9 +82,7 @@ class Choice:
         new: NewRows,
         texts: Sequence[EventTexts],
         *,
-        execution_id: int,
-        path: str,
-        trace: Json,
+        execution: Execution,
         spans: UnitSpans | None,
         now: datetime,
     ) -> None:
@@ -99,32 +92,34 @@ class Choice:
             effects: of the execution.
             new: its rows.
             texts: the JSON columns of its events.
-            execution_id: its id.
-            path: the catalog path that was started.
-            trace: the W3C context that it was started with.
+            execution: that execution, as it is after the commit.
             spans: what is recorded of it, if it is traced.
             now: from here on a command may start unclaimed, for a while.
         """
+        execution_id = execution.state.execution_id
         if new.events:
-            context = trace if spans is None else spans.context
-            effects.outbox.append(self.rows.commit_row(new.events, texts, trace=context))
+            trace = execution.state.trace if spans is None else spans.context
+            effects.outbox.append(self.rows.commit_row(new.events, texts, trace=trace))
             if not self.settings.outbox_relay_events:
                 effects.outbox += [self.rows.event_row(row) for row in new.events]
         answers_bring_it = spans is None and self.settings.takes("next-command")
         wishes = deque(effects.wishes.items() if answers_bring_it else ())
-        for command, change in new.open_commands():
-            if self.pauses.withholds(path=path, pool=pool_of(command)):
+        for event_id, command in new.commands.items():
+            change, pool = new.changes.get(event_id), pool_of(command)
+            is_open = change is None or change.status in OPEN_STATES
+            if not is_open or self.pauses.withholds(path=execution.path, pool=pool):
                 continue
             found = self.rows.notification(
                 execution_id,
                 command,
+                pool=pool,
                 now=now,
                 trace=None if spans is None else spans.of_command(command),
             )
             is_read = bool(wishes) and (not found.is_named or wishes[0][1].takes_named)
             if is_read and found.inlined is not None and change is None:
                 reported, wish = wishes.popleft()
-                effects.handed[wish] = HandedCommand(command.event_id, reported, found.inlined)
+                effects.handed[wish] = HandedCommand(event_id, reported, found.inlined)
             else:
                 effects.outbox.append(self.rows.command_row(found))
         effects.outbox += [

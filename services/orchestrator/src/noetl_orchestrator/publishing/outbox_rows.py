@@ -24,8 +24,8 @@ from noetl_contract.subjects import (
 from noetl_engine.outputs import Followup, NewCommand
 
 from noetl_orchestrator.fences import Fences
-from noetl_orchestrator.log.commit_parameters import EventTexts, pool_of
-from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
+from noetl_orchestrator.log.commit_parameters import EventTexts
+from noetl_orchestrator.log.outbox_row import OutboxRow
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.settings import Settings
 
@@ -110,11 +110,8 @@ class OutboxRows:
             for number, row in enumerate(rows)
             if self.commits.are_wanted(row.event_type)
         ]
-        payload: str | None = None
-        if events or trace is not None or not self.settings.takes("commit-news"):
-            # The relay reads the events from the log.
-            kept = CommittedEvents(first=first.position, last=last.position, trace=trace)
-            payload = kept.to_json().decode()
+        committed = CommittedEvents(first=first.position, last=last.position, trace=trace)
+        is_stored = bool(events) or trace is not None or not self.settings.takes("commit-news")
         return OutboxRow(
             outbox_id=self.new_id(),
             owner=last.execution_id,
@@ -123,12 +120,21 @@ class OutboxRows:
             kind="commit",
             subject=commit_subject(last.execution_id, shard=self.settings.shard_index),
             message_id=message_ids.commit_id(last.execution_id, position=last.position),
-            payload=payload,
-            contents=CommitContents(first.position, last.position, events, trace),
+            # The relay reads the events from the log.
+            payload=committed.to_json().decode() if is_stored else None,
+            is_stored=is_stored,
+            committed=committed,
+            events=events,
         )
 
     def notification(
-        self, execution_id: int, command: NewCommand, *, now: datetime, trace: Json = None
+        self,
+        execution_id: int,
+        command: NewCommand,
+        *,
+        pool: str,
+        now: datetime,
+        trace: Json = None,
     ) -> Notification:
         """Return the notification of a new command; a small one holds the command itself.
 
@@ -141,7 +147,6 @@ class OutboxRows:
             command.step,
             command.trace if trace is None else trace,
         )
-        pool = pool_of(command)
         if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
             # What may run once only is claimed first: its hold is stored before it runs.
             return Notification(plain, pool)

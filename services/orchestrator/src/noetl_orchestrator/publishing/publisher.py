@@ -9,10 +9,11 @@ from noetl_common.commit_messages import CommitMessages, largest_body
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.carrier import read_context
+from noetl_contract.hints import CommittedEvents
 from noetl_contract.subjects import family, published_subject
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.outbox_row import CommitContents, OutboxRow
+from noetl_orchestrator.log.outbox_row import OutboxRow
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.publishing.commit_news import CommitNews
@@ -60,10 +61,10 @@ class OutboxPublisher:
             if count <= rest_at or self._bus.nc.pending_data_size > _PORTION_BYTES:
                 rest_at = count - _PORTION
                 await asyncio.sleep(0)
-            contents = row.contents
-            if contents is not None:
+            committed = row.committed
+            if committed is not None:
                 if not row.is_stored:
-                    self.news.take(row.execution_id, first=contents.first, last=contents.last)
+                    self.news.take(row.execution_id, first=committed.first, last=committed.last)
                     continue
                 self.news.leave(row.execution_id)
             elif row.kind == "event":
@@ -82,8 +83,8 @@ class OutboxPublisher:
     def _messages(self, row: OutboxRow, *, count: int, room: int) -> list[Outgoing] | None:
         """Return the messages of a row; None if they are more than there is room for."""
         largest = largest_body(self._bus)
-        if row.contents is not None:
-            return self._of_commit(row, row.contents, count=count, room=room, largest=largest)
+        if row.committed is not None:
+            return self._of_commit(row, row.committed, count=count, room=room, largest=largest)
         body = row.inlined
         if body is None or not self._pools.may_inline(row.pool) or len(body) > min(room, largest):
             body = (row.payload or "").encode()
@@ -92,18 +93,18 @@ class OutboxPublisher:
         return [Outgoing(row.subject, body, row.message_id)]
 
     def _of_commit(
-        self, row: OutboxRow, contents: CommitContents, *, count: int, room: int, largest: int
+        self, row: OutboxRow, committed: CommittedEvents, *, count: int, room: int, largest: int
     ) -> list[Outgoing] | None:
-        if 1 + len(contents.events) > count:
+        if 1 + len(row.events) > count:
             return None
         messages: list[Outgoing] = []
         for message in self._commits.of_commit(
             row.execution_id,
-            first=contents.first,
-            last=contents.last,
-            events=contents.events,
+            first=committed.first,
+            last=committed.last,
+            events=row.events,
             largest=largest,
-            headers=None if contents.trace is None else read_context(contents.trace),
+            headers=None if committed.trace is None else read_context(committed.trace),
         ):
             room -= len(message.body)
             if room < 0:

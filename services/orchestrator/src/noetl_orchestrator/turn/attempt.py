@@ -1,7 +1,7 @@
 """One attempt at a turn: prepare, decide, encode, commit, answer."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -31,8 +31,6 @@ from noetl_orchestrator.turn.unit_of_work import UnitOfWork, begin_spans, end_sp
 
 _log = get_logger()
 
-type MakeFacts = Callable[[], Facts]
-
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
 _EARLY_CANCEL_SECONDS = 5.0
@@ -53,7 +51,7 @@ class TurnParts:
     child_cancels: ChildCancels
     after_commit: AfterCommit
     refusals: Refusals
-    make_facts: MakeFacts
+    make_facts: Callable[[], Facts]
     conflict_attempts: int
 
 
@@ -135,9 +133,11 @@ class TurnAttempt:
         kept = [unit for unit in prepared.units if unit.execution_id in committed.kept]
         checked = [unit for unit in prepared.units if unit.execution_id in committed.checked]
         left_out = [unit for unit in prepared.units if unit.execution_id not in done]
-        self._note_times(kept)
-        # Before any answer: who has heard of an end may rely on it that nothing is begun.
         for unit in kept:
+            if unit.rows.timers or unit.rows.changes:
+                changes = unit.rows.changes.values()
+                self._parts.agenda.note(timers=unit.rows.timers, changes=changes)
+            # Before any answer: who has heard of an end may rely on it that nothing is begun.
             await self._stop_runs(unit)
         # First what a worker waits for: commands are published, or go out with the answers.
         answers_first = any(unit.effects.handed for unit in kept)
@@ -167,7 +167,8 @@ class TurnAttempt:
             if unit.expected:
                 self._parts.cache.put(unit.execution_id, unit.entry)
             await self._answer(unit, prepared)
-        await self._parts.after_commit.release_handed(repeated)
+        if repeated:
+            await self._parts.after_commit.release_handed(repeated)
 
     async def _answer(self, unit: UnitOfWork, prepared: PreparedTurn) -> None:
         """Answer the callers of a unit; a command goes with the answer to the outcome before."""
@@ -182,13 +183,6 @@ class TurnAttempt:
             await turn_input.caller.answered(told)
         if unit.left:
             prepared.postponed.append((Group(unit.execution_id, unit.left), 0.0))
-
-    def _note_times(self, units: Iterable[UnitOfWork]) -> None:
-        """Let the loops over timers and leases know what was committed."""
-        for unit in units:
-            rows = unit.rows
-            if rows.timers or rows.changes:
-                self._parts.agenda.note(timers=rows.timers, changes=rows.changes.values())
 
     async def _publish(self, units: Sequence[UnitOfWork]) -> None:
         """Publish what was committed, and notify the other replicas of it."""

@@ -50,7 +50,7 @@ class ChildCancels:
 
         After the commit no more are noted, because the commands that start them are cancelled.
         """
-        ended = [unit for unit in units if unit.effects.has_children_to_cancel]
+        ended = [unit for unit in units if unit.effects.cascades or unit.effects.abandoned]
         if not ended:
             return
         try:

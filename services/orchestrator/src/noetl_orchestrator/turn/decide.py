@@ -30,7 +30,7 @@ class Decider:
         results: reads results.
         costs: which playbooks are slow to decide.
         note_slow: takes the seconds for which a slow decision has held the process.
-        settings: the times of a decision and of a turn.
+        settings: the bounds of a decision and of a turn.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Decider:
         self._note_slow = note_slow
         self._cpu_limit = CpuLimit(settings.decision_seconds)
         self._turn_seconds = settings.turn_seconds
+        self._max_events = settings.turn_events_per_execution
 
     async def decide(self, prepared: PreparedTurn, facts: Facts) -> None:
         """Decide what there is time for, and leave the rest to the next turn (W29).
@@ -87,7 +88,7 @@ class Decider:
         work = working_on(unit)
         turn_time.begin()
         try:
-            self._cpu_limit.run(unit.decide, facts, turn_time.is_over)
+            self._cpu_limit.run(unit.decide, facts, turn_time.is_over, self._max_events)
         except (NeedRows, NeedResults, StartRefused, MoreWork):
             raise
         except Exception as error:

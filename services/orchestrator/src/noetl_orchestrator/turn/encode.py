@@ -32,7 +32,7 @@ class Encoder:
         Raises:
             TypeError, ValueError: a value is not JSON.
         """
-        rows, effects, execution_id = unit.rows, unit.effects, unit.execution_id
+        rows, effects = unit.rows, unit.effects
         move = _state_row(unit, now=now)
         (commit.moves if unit.start is None else commit.begins).append(move)
         self._shorten_leases(unit)
@@ -42,14 +42,12 @@ class Encoder:
             effects,
             rows,
             texts,
-            execution_id=execution_id,
-            path=unit.path,
-            trace=unit.trace,
+            execution=unit.entry.execution,
             spans=unit.spans,
             now=now,
         )
         owner: JsonObject = {
-            "execution_id": execution_id,
+            "execution_id": unit.execution_id,
             "catalog_id": unit.entry.catalog_id,
             "parent_execution_id": unit.entry.parent_execution_id,
         }
@@ -58,13 +56,12 @@ class Encoder:
             one.event_id: {"handed_for": one.reported, "handed_seconds": seconds}
             for one in effects.handed.values()
         }
-        commit.add_commands(rows, owner, handed)
         timers, continue_timer = list(rows.timers), None
         if unit.continues_later and unit.end is None:
             continue_timer = self.new_id()
             # Later than the turn that continues at once; the timer is for a process that dies.
             timers.append(NewTimer(continue_timer, now + _CONTINUE_AFTER, CONTINUE_TIMER, {}))
-        commit.add_others(execution_id, rows, timers)
+        commit.add_rows(rows, owner, handed, timers)
         commit.outbox += [row.columns() for row in effects.outbox if row.is_stored]
         snapshot_bytes = self._add_snapshot(commit, unit, event_bytes, move)
         unit.written = Written(event_bytes, snapshot_bytes, continue_timer)

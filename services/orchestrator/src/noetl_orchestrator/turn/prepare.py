@@ -65,11 +65,9 @@ class Preparation:
         starts: Starts,
         *,
         pauses: Pauses,
-        max_events: int,
     ) -> None:
         self._starts = starts
         self._pauses = pauses
-        self._max_events = max_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
@@ -83,8 +81,7 @@ class Preparation:
         """
         prepared = PreparedTurn()
         groups = await answer_repetitions(self._store, groups, prepared.settled)
-        groups = await self._starts.join_families(groups, prepared.settled)
-        groups = await self._starts.name_playbooks(groups, prepared.postponed)
+        groups = await self._starts.complete(groups, prepared.settled, prepared.postponed)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
@@ -118,7 +115,6 @@ class Preparation:
                     playbook,
                     list(group.inputs),
                     is_fresh=is_loaded,
-                    max_events=self._max_events,
                 )
                 self._withhold_claims(unit)
                 prepared.units.append(unit)

@@ -36,13 +36,25 @@ class Starts:
         self._catalog = catalog
         self._settings = settings
 
-    async def join_families(
+    async def complete(
+        self,
+        groups: list[Group],
+        settled: list[tuple[TurnInput, Answer]],
+        postponed: list[Postponed],
+    ) -> list[Group]:
+        """Complete starts of children, and those that ends of other executions cause.
+
+        Return the groups that are left to decide. A turn without such starts asks nobody.
+        """
+        groups = await self._join_families(groups, settled)
+        return await self._name_playbooks(groups, postponed)
+
+    async def _join_families(
         self, groups: list[Group], settled: list[tuple[TurnInput, Answer]]
     ) -> list[Group]:
         """Complete starts of children, and refuse those that their family has no room for.
 
-        Return the groups that are left to decide. Starts are counted in the turn that sees them
-        first; one round trip serves all of a turn, and a turn without such starts has none.
+        Starts are counted in the turn that sees them first; one round trip serves all of a turn.
         """
         starts = [
             (one, one.message)
@@ -82,12 +94,11 @@ class Starts:
         ]
         return [group for group in left if group.inputs]
 
-    async def name_playbooks(self, groups: list[Group], postponed: list[Postponed]) -> list[Group]:
-        """Complete starts without a catalog id; return the groups that are left to decide.
+    async def _name_playbooks(self, groups: list[Group], postponed: list[Postponed]) -> list[Group]:
+        """Complete starts without a catalog id, which ends of other executions cause.
 
-        Ends of other executions cause them. A turn without such starts asks nobody. While the
-        catalog is away they wait. One that can't be is kept as a dead letter, where people see it
-        and can send it again.
+        While the catalog is away they wait. One that can't be is kept as a dead letter, where
+        people see it and can send it again.
         """
         left: list[Group] = []
         for group in groups:

@@ -24,7 +24,12 @@ from noetl_orchestrator.memory.cache import CachedExecution
 from noetl_orchestrator.memory.loader import RowRequest
 from noetl_orchestrator.publishing.effects import Effects
 from noetl_orchestrator.traces import TurnSpans, UnitSpans
-from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
+from noetl_orchestrator.turn.duplicates import (
+    EventDuplicates,
+    PostedEvents,
+    fresh_ids,
+    repeated_answer,
+)
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 
@@ -59,8 +64,7 @@ class UnitOfWork:
         entry: the execution; in memory it has moved on already.
         expected: its position in the database; 0 for an execution that is to begin.
         is_fresh: it was read from the database in this turn.
-        max_events: with this many events the other inputs are left for the next turn.
-        left: those inputs.
+        left: inputs that are left for the next turn.
         rows: what is written.
         effects: what follows the commit.
         start: a start that the unit commits, dropped if its deadline passes before.
@@ -74,7 +78,6 @@ class UnitOfWork:
     playbook: Playbook
     inputs: Sequence[TurnInput]
     is_fresh: bool
-    max_events: int = 1000
     expected: int = 0
     next_input: int = 0
     left: list[TurnInput] = field(default_factory=list)
@@ -141,8 +144,10 @@ class UnitOfWork:
             )
         ]
 
-    def decide(self, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
+    def decide(self, facts: Facts, is_over: Callable[[], bool], max_events: int) -> None:
         """Decide the inputs that are left, one after the other, until the turn's time is over.
+
+        With ``max_events`` events the other inputs are left for the next turn.
 
         Raises:
             NeedRows: stored rows are needed first; provide them and call again.
@@ -158,7 +163,7 @@ class UnitOfWork:
             if self.next_input == len(self.inputs):
                 return
             is_last_urgent = turn_input.is_urgent and not self.inputs[self.next_input].is_urgent
-            if len(self.rows.events) >= self.max_events or is_over() or is_last_urgent:
+            if len(self.rows.events) >= max_events or is_over() or is_last_urgent:
                 # One execution must not fill the commit that others share (W9), and people
                 # don't wait for what its work has to say (W27).
                 self.leave_rest()
@@ -241,12 +246,7 @@ class UnitOfWork:
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
 
-    def _note_wish(
-        self,
-        turn_input: TurnInput,
-        message: EventsMessage | CommandStartMessage | CommandOutcomeMessage,
-        answer: Answer,
-    ) -> None:
+    def _note_wish(self, turn_input: TurnInput, message: PostedEvents, answer: Answer) -> None:
         """Note an outcome whose worker wants a command.
 
         A command of an execution is of the pool of its others, so it may go to any of them. An
@@ -264,10 +264,7 @@ class UnitOfWork:
             self.effects.wishes.setdefault(message.hold.event_id, turn_input)
 
     def _note_posted(
-        self,
-        turn_input: TurnInput,
-        message: EventsMessage | CommandStartMessage | CommandOutcomeMessage,
-        events: Sequence[EventRow],
+        self, turn_input: TurnInput, message: PostedEvents, events: Sequence[EventRow]
     ) -> None:
         outside = {event.event_id for event in message.events if event.event_id is not None}
         for row in events:
