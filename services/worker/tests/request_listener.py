@@ -27,6 +27,8 @@ class Listener:
         self._replies: list[asyncio.Task[None]] = []
 
     def take(self, incoming: Incoming) -> None:
+        if incoming.subject.endswith(".claim"):
+            return  # the control plane answers them
         self.heard.append(incoming)
         body = self.answer(orjson.loads(incoming.data), incoming)
         if body is not None:

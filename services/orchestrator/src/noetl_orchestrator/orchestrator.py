@@ -10,6 +10,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_common.server_clock import ServerClock
 from noetl_common.service import Service
 from noetl_contract.streams import ingress_durables
 from noetl_engine.execution import Execution
@@ -29,7 +30,6 @@ from noetl_orchestrator.leases.runs import Runs
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
-from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.store import Store
@@ -93,7 +93,7 @@ class Orchestrator:
         self.pools = PoolWatch(bus, interval_seconds=_POOL_LOOK_SECONDS)
         rows = OutboxRows.of(settings, ids.next)
         self._publisher = OutboxPublisher(bus, settings, self.pools)
-        self.clock = DatabaseClock()
+        self.clock = ServerClock()
         self.pauses = Pauses()
         self.agenda = Agenda(self.store.find_next_looks, self.clock)
         self.cache = ExecutionCache(

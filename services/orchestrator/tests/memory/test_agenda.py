@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from noetl_orchestrator.log.database_clock import DatabaseClock
+from noetl_common.server_clock import ServerClock
 from noetl_orchestrator.log.stored_rows import NextLooks
 from noetl_orchestrator.loops import run_timers
 from noetl_orchestrator.memory.agenda import Agenda
@@ -40,7 +40,7 @@ class Answers:
     """A database whose answers the test sets."""
 
     def __init__(self) -> None:
-        self.clock = DatabaseClock()
+        self.clock = ServerClock()
         self.timer: datetime | None = None
         self.lease: datetime | None = None
         self.error: Exception | None = None

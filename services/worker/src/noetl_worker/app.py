@@ -129,9 +129,8 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         await ensure_topology(bus, (COMMANDS,), (durable,))
         service.spawn("hearing", hearing.follow(bus, durable.stream))
         service.spawn("topology", run_topology_watch(bus, (COMMANDS,), (durable,)))
-        service.spawn(
-            "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
-        )
+        seconds = settings.worker_nats_lag_poll_interval
+        service.spawn("lag", run_lag_watch(bus, durable, hearing.clock, seconds=seconds))
         service.spawn("guard", run_guard(pool, _tree_limits(settings)))
         service.spawn("library_guard", run_guard(libraries, _tree_limits(settings)))
         for tool in toolbox.parking:

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
+from time import monotonic, time
 
-from nats.errors import Error as NatsError
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.jetstream import consumer_info
+from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.server_clock import ServerClock
 from noetl_contract.streams import DurableSpec
 
 from noetl_worker import metrics
@@ -18,6 +22,9 @@ from noetl_worker.transports.transport import Transport
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+_LONGEST_ROUND_TRIP_SECONDS = 1.0
+"""Of an answer by which a clock is set: it may be wrong by as much."""
+_CLOCK_ALLOWANCE_SECONDS = 5.0
 
 _log = get_logger()
 
@@ -41,18 +48,38 @@ async def run_heartbeats(transport: Transport, *, seconds: float, beat: Callable
             await transport.register()
 
 
-async def run_lag_watch(bus: Bus, durable: DurableSpec, *, seconds: float) -> None:
-    """Export the durable's lag, on which deployments scale."""
+async def run_lag_watch(
+    bus: Bus, durable: DurableSpec, clock: ServerClock, *, seconds: float
+) -> None:
+    """Export the durable's lag, on which deployments scale, and set the broker's clock by it."""
     labels = (durable.stream, durable.name)
+    is_off = False
     while True:
+        asked = monotonic()
         try:
-            info = await bus.js.consumer_info(durable.stream, durable.name)
-        except (NatsError, TimeoutError) as error:
-            _log.debug("lag_unknown", error=str(error))
-        else:
-            metrics.PENDING.labels(*labels).set(info.num_pending or 0)
-            metrics.ACK_PENDING.labels(*labels).set(info.num_ack_pending or 0)
+            info = await consumer_info(bus, *labels)
+        except NoetlError as error:
+            _log.debug("lag_unknown", error=error.message)
+            info = None
+        if info is not None:
+            metrics.PENDING.labels(*labels).set(info.pending)
+            metrics.ACK_PENDING.labels(*labels).set(info.unanswered)
+            if monotonic() - asked < _LONGEST_ROUND_TRIP_SECONDS:
+                clock.set(info.asked_at)
+                is_off = _compare_clocks(info.asked_at, was_off=is_off)
         await asyncio.sleep(seconds)
+
+
+def _compare_clocks(brokers: datetime, *, was_off: bool) -> bool:
+    """Warn when the clock of this machine and the broker's begin to differ; return if they do."""
+    ahead = time() - brokers.timestamp()
+    metrics.CLOCK_AHEAD.set(ahead)
+    is_off = abs(ahead) > _CLOCK_ALLOWANCE_SECONDS
+    if is_off and not was_off:
+        _log.warning("clock_off", ahead_of_broker_seconds=round(ahead, 1))
+    elif was_off and not is_off:
+        _log.info("clock_right_again")
+    return is_off
 
 
 async def run_guard(pool: InterpreterPool | LibraryPools, limits: TreeLimits) -> None:

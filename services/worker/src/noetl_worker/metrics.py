@@ -113,6 +113,9 @@ ACK_PENDING = gauge(
     "noetl_worker_nats_consumer_ack_pending", "Commands delivered, not acknowledged.",
     ("stream", "consumer"),
 )  # fmt: skip
+CLOCK_AHEAD = gauge(
+    "noetl_worker_clock_ahead_seconds", "Wall clock of the worker against the broker's."
+)
 RESULT_PUT_SECONDS = histogram(
     "noetl_worker_result_store_put_duration_seconds", "Large results stored.", buckets=_PUT_BUCKETS
 )

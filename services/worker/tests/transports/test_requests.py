@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from noetl_worker.transports.fast.timing import Timing
 from request_listener import Answer, Listener, deliver, listening, unacked, until_unacked
 from worker_control_plane import (
     ControlPlane,
+    granted,
     make_command,
     make_notification,
 )
@@ -299,22 +301,53 @@ async def test_of_an_answer_that_comes_twice_the_command_waits_for_its_slot(
 
 
 @pytest.mark.usefixtures("patient_requests")
-async def test_a_command_that_others_may_have_by_now_is_not_begun(
-    plane: ControlPlane, start_worker: StartWorker
+@pytest.mark.parametrize("is_granted", [False, True])
+async def test_a_command_that_others_may_have_by_now_is_claimed(
+    plane: ControlPlane, start_worker: StartWorker, *, is_granted: bool
 ) -> None:
     overdue = make_notification(2, command=make_command(), seconds=-1)
+    if is_granted:
+        plane.claim_answer = lambda _request, _count: granted(overdue, make_command(), attempts=0)
+    answers = iter([{"status": "ok", "next": overdue}, {"status": "ok"}])
     async with (
-        listening(plane, lambda _message, _incoming: {"status": "ok", "next": overdue}) as listener,
+        listening(plane, lambda _message, _incoming: next(answers)) as listener,
         start_worker(timing=QUICK),
     ):
         await plane.notify(note(1))
 
-        async def is_acked() -> bool:
-            return bool(listener.heard) and await unacked(plane) == 0
+        async def is_over() -> bool:
+            return len(listener.heard) == 1 + is_granted and await unacked(plane) == 0
 
-        await eventually(is_acked, what="the slot is free")
+        await eventually(lambda: plane.claims, what="it asks first")
+        await eventually(is_over, what="the slot is free")
 
-    assert listener.commands == [1]
+    assert listener.commands == [1, 2][: 1 + is_granted]
+    assert [one["event_id"] for one in plane.claims] == [2]
+
+
+@pytest.mark.usefixtures("patient_requests")
+@pytest.mark.parametrize("ahead", [40, -40])
+async def test_the_age_of_a_command_is_told_by_the_clock_of_the_broker(
+    plane: ControlPlane, start_worker: StartWorker, *, ahead: int
+) -> None:
+    """The worker's own may be wrong: here it is ahead of the others, or behind them."""
+
+    def seen_there(event_id: int, seconds: float) -> dict[str, Any]:
+        return make_notification(event_id, command=make_command(), seconds=seconds - ahead)
+
+    answers = iter([{"status": "ok", "next": seen_there(2, 30)}, {"status": "ok"}])
+    async with (
+        listening(plane, lambda _message, _incoming: next(answers)) as listener,
+        start_worker(timing=QUICK) as worker,
+    ):
+        worker.hearing.clock.set(datetime.now(UTC) - timedelta(seconds=ahead))
+        await plane.notify(seen_there(1, 30))
+        await eventually(lambda: listener.commands == [1, 2], what="both have run")
+        assert plane.claims == []
+        await plane.notify(seen_there(3, -1))
+        await eventually(lambda: plane.claims, what="the overdue one is claimed")
+
+    assert [one["event_id"] for one in plane.claims] == [3]
 
 
 @pytest.mark.parametrize("is_asked_before", [False, True])

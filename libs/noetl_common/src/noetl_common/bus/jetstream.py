@@ -45,7 +45,7 @@ class StreamInfo:
         created_at = _moment(answer["created"])
         return cls(
             created_at=created_at,
-            asked_at=_moment(answer["ts"]) if "ts" in answer else datetime.now(UTC),
+            asked_at=_asked_at(answer),
             messages=state.get("messages", 0),
             first_sequence=state.get("first_seq", 0),
             last_sequence=state.get("last_seq", 0),
@@ -58,10 +58,12 @@ class StreamInfo:
 class ConsumerInfo:
     """Current state of a consumer.
 
-    ``pending`` messages were not delivered yet, ``unanswered`` ones were delivered only.
+    ``pending`` messages were not delivered yet, ``unanswered`` ones were delivered only;
+    ``asked_at`` is the broker's time of the answer.
     """
 
     name: str
+    asked_at: datetime = field(compare=False)
     delivered_sequence: int
     pending: int
     unanswered: int
@@ -73,6 +75,7 @@ class ConsumerInfo:
         """Read the broker's answer."""
         return cls(
             name=answer["name"],
+            asked_at=_asked_at(answer),
             delivered_sequence=answer.get("delivered", {}).get("stream_seq", 0),
             pending=answer.get("num_pending", 0),
             unanswered=answer.get("num_ack_pending", 0),
@@ -232,6 +235,10 @@ async def call(
     if error.get("err_code") in _NOT_FOUND:
         return None
     raise TopologyRefused(what=operation, reason=error.get("description", ""))
+
+
+def _asked_at(answer: JsonObject) -> datetime:
+    return _moment(answer["ts"]) if "ts" in answer else datetime.now(UTC)
 
 
 def _moment(text: str) -> datetime:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
+from noetl_common.server_clock import ServerClock
 from noetl_engine.outputs import CommandChange, NewTimer
 
-from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.stored_rows import NextLooks
 
 # The clock is an estimate; a look a moment too early would find nothing.
@@ -27,7 +27,7 @@ class Agenda:
         clock: decides whether a time has come.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[NextLooks]], clock: DatabaseClock) -> None:
+    def __init__(self, read: Callable[[], Awaitable[NextLooks]], clock: ServerClock) -> None:
         self._read = read
         self._clock = clock
         self._asking = asyncio.Lock()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from noetl_common.logging import get_logger
+from noetl_common.server_clock import ServerClock
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer
@@ -13,7 +14,6 @@ from orjson import Fragment
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.log.commit_parameters import CommitParameters
-from noetl_orchestrator.log.database_clock import DatabaseClock
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.agenda import Agenda
@@ -41,7 +41,7 @@ class TurnParts:
     """Everything that turns work with. One object serves all turns of a process."""
 
     store: Store
-    clock: DatabaseClock
+    clock: ServerClock
     cache: ExecutionCache
     agenda: Agenda
     dispatcher: Dispatcher

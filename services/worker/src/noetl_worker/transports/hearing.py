@@ -7,6 +7,7 @@ from noetl_common.bus.jetstream import stream_info
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
+from noetl_common.server_clock import ServerClock
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
@@ -24,9 +25,11 @@ class Hearing:
 
     Attributes:
         breaks: how often the connection was lost.
+        clock: the broker's, by which the age of a notification is told.
     """
 
     def __init__(self) -> None:
+        self.clock = ServerClock()
         self._after: int | None = None
         self._lost = asyncio.Event()
         self.breaks = 0

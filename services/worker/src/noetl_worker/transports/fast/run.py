@@ -1,8 +1,8 @@
 """A command on its way through the fast path, and the states of its run."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from time import time
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
@@ -98,9 +98,9 @@ class Run:
             await delivery.ack()
 
 
-def is_timely(note: CommandNotification) -> bool:
-    """Return whether a command may begin without a claim by its time."""
-    return note.fast is not None and time() < fresh_until(note.fast)
+def is_timely(note: CommandNotification, now: datetime) -> bool:
+    """Return whether a command may begin without a claim by its time, on the broker's clock."""
+    return note.fast is not None and now.timestamp() < fresh_until(note.fast)
 
 
 def run_of(body: bytes, workloads: Workloads) -> Run | None:

@@ -112,7 +112,7 @@ class FastTransport:
                 self._known.let_go(held, delivery)
                 following = run.following
                 run = None
-                if following is not None and self._may_begin(following):
+                if following is not None and not self._is_known(following):
                     held = following.command.event_id
                     self._known.hold(held, delivery)
                     run = await self._still_ours(following)
@@ -127,27 +127,27 @@ class FastTransport:
             and self._fast_path
             and delivery.num_delivered == 1
             and self._hearing.covers(delivery.stream_sequence)
-            and is_timely(note)
+            and is_timely(note, self._hearing.clock.now())
         ):
             return Run(command, note, delivery=delivery)
         return await self._claim(note, delivery)
 
-    def _may_begin(self, run: Run) -> bool:
-        """Return whether a run that waited for the one before it is still this handler's."""
-        if run.state is not RunState.FRESH:
-            return True
-        if not is_timely(run.note):
-            # The relay publishes it now.
-            metrics.FAST_PATH.labels("overdue").inc()
-            return False
-        return run.command.event_id not in self._known
+    def _is_known(self, run: Run) -> bool:
+        """Return whether a command that came with an answer is another handler's, or was run."""
+        return run.state is RunState.FRESH and run.command.event_id in self._known
 
     async def _still_ours(self, run: Run) -> Run | None:
-        """Claim a command that came with an answer if its end may have been missed since.
+        """Claim a command that came with an answer if it is in doubt by now.
 
+        That is so if its end may have been missed since, and if the relay may have published it.
         None where another worker has it.
         """
-        if run.state is not RunState.FRESH or run.breaks == self._hearing.breaks:
+        if run.state is not RunState.FRESH:
+            return run
+        is_overdue = not is_timely(run.note, self._hearing.clock.now())
+        if is_overdue:
+            metrics.FAST_PATH.labels("overdue").inc()
+        elif run.breaks == self._hearing.breaks:
             return run
         return await self._claim(run.note, None)
 
