@@ -21,7 +21,8 @@ class Hearing:
 
     Hints are lost while there is no connection. Of a notification that was stored after the
     present connection was made, this process has heard the end, if there was one; any other is in
-    doubt, and its command is claimed first.
+    doubt, and its command is claimed first. The same holds for deliveries: a broker that is killed
+    forgets those of its last moments, also acknowledged ones, and counts them from 1 again.
 
     Attributes:
         breaks: how often the connection was lost.
