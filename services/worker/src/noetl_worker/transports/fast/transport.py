@@ -125,7 +125,7 @@ class FastTransport:
         if (
             command is not None
             and self._fast_path
-            and delivery.num_delivered == 1
+            and delivery.is_alone
             and self._hearing.covers(delivery.stream_sequence)
             and is_timely(note, self._hearing.clock.now())
         ):
