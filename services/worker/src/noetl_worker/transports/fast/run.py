@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
@@ -20,6 +21,8 @@ from noetl_worker.transports.fast.message import Message
 from noetl_worker.workloads import Workloads
 
 _log = get_logger()
+_OWN_SHARE = 0.75
+"""Part of the time for which a command is this worker's alone; later it is about to be others'."""
 
 
 class RunState(StrEnum):
@@ -70,6 +73,7 @@ class Run:
         following: the run that follows: of the same command, if that was handed to this worker
             once more, or of the one that came with the answer.
         breaks: how often the connection was lost before it came with an answer.
+        asked_at: when the outcome was sent whose answer it came with, by the monotonic clock.
     """
 
     command: Command
@@ -80,6 +84,7 @@ class Run:
     started: WireEvent | None = None
     following: "Run | None" = None
     breaks: int = 0
+    asked_at: float = 0.0
 
     def become(self, state: RunState) -> None:
         """Go on to a state.
@@ -90,6 +95,16 @@ class Run:
         if state not in _MAY_BECOME[self.state]:
             raise IllegalTransition(f"{self.command.command_id}: from {self.state} to {state}")
         self.state = state
+
+    def is_timely(self, now: datetime) -> bool:
+        """Return whether it may begin without a claim by its time, having come with an answer.
+
+        It was decided after the outcome was sent, so it isn't older; no clocks are compared.
+        """
+        seconds = None if self.note.fast is None else self.note.fast.seconds
+        if seconds is None:
+            return is_timely(self.note, now)
+        return monotonic() - self.asked_at < seconds * _OWN_SHARE
 
     async def acknowledge(self) -> None:
         """Acknowledge the notification: this run is stored, or another worker's."""

@@ -144,7 +144,7 @@ class FastTransport:
         """
         if run.state is not RunState.FRESH:
             return run
-        is_overdue = not is_timely(run.note, self._hearing.clock.now())
+        is_overdue = not run.is_timely(self._hearing.clock.now())
         if is_overdue:
             metrics.FAST_PATH.labels("overdue").inc()
         elif run.breaks == self._hearing.breaks:
@@ -338,7 +338,7 @@ class FastTransport:
             return False
         if following.command.event_id in self._known:
             return True
-        following.breaks = self._hearing.breaks
+        following.breaks, following.asked_at = self._hearing.breaks, message.made_at
         run.following = following
         message.settle()
         return False
