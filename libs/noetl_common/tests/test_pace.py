@@ -2,9 +2,9 @@
 
 import asyncio
 
-from noetl_common.retry import Pace
+from noetl_common.retry import Pace, Wake, backoff
 from noetl_common.service import every
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 
 def test_pauses_double_up_to_the_longest_until_something_is_found() -> None:
@@ -37,3 +37,40 @@ async def test_a_loop_rests_while_its_steps_find_nothing() -> None:
         assert len(steps) < 20
     finally:
         loop.cancel()
+
+
+async def test_who_pauses_goes_on_when_the_other_side_is_there_again() -> None:
+    wake = Wake()
+    tries: list[int] = []
+
+    async def go_on_trying() -> None:
+        async for attempt in backoff(
+            first_seconds=PATIENCE_SECONDS, longest_seconds=PATIENCE_SECONDS, wake=wake
+        ):
+            tries.append(attempt)
+            if attempt == 2:
+                return
+
+    trying = asyncio.create_task(go_on_trying())
+    for number in (1, 2):
+        await eventually(lambda: len(tries) == number and wake._asleep, what="it pauses")  # noqa: B023
+        wake()
+    async with unless_it_hangs():
+        await trying
+
+    assert tries == [0, 1, 2]
+    assert not wake._asleep
+
+
+async def test_a_wake_shortens_the_pauses_after_it_and_lengthens_none() -> None:
+    wake = Wake()
+    attempts = backoff(first_seconds=0.01, longest_seconds=PATIENCE_SECONDS, wake=wake)
+    for _ in range(4):
+        await anext(attempts)
+    assert attempts._pause == 0.08  # type: ignore[attr-defined]
+    going_on = asyncio.ensure_future(anext(attempts))
+    await eventually(lambda: wake._asleep, what="it pauses")
+    wake()
+    await going_on
+
+    assert attempts._pause == 0.01  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A worker whose clock is wrong works like others, and its log tells of it."""
+"""A worker whose clock is wrong works like others, and logs it."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ time.time = lambda: real() + ahead
 
 @contextmanager
 def worker(stack: Stack, folder: Path, *, ahead: int) -> Iterator[tuple[Popen[bytes], int]]:
-    """Run a worker whose wall clock is wrong; its port tells its metrics."""
+    """Run a worker whose wall clock is wrong; yield it and the port of its metrics."""
     (folder / "sitecustomize.py").write_text(WRONG_CLOCK)
     port = free_port()
     made = stack.start_worker(

@@ -10,6 +10,8 @@ import stamina
 
 from noetl_common.errors import Transient
 
+_LEAST_PAUSE_SECONDS = 0.5
+
 
 def retry[**P, R](
     *,
@@ -40,6 +42,7 @@ def backoff(
     longest_seconds: float,
     total_seconds: float | None = None,
     jitter: float = 0.0,
+    wake: "Wake | None" = None,
 ) -> AsyncIterator[int]:
     """Yield the numbers of attempts, from 0, with a pause before each but the first.
 
@@ -56,9 +59,10 @@ def backoff(
         longest_seconds: the longest pause.
         total_seconds: for how long to try; for ever if None.
         jitter: the part of each pause, from 0 to 1, that is left to chance.
+        wake: ends the pauses early, after which they are short again.
     """
     end = None if total_seconds is None else monotonic() + total_seconds
-    return _Attempts(first_seconds, longest_seconds, end, jitter)
+    return _Attempts(first_seconds, longest_seconds, end, jitter, wake)
 
 
 class _Attempts:
@@ -68,10 +72,18 @@ class _Attempts:
     a task of its own.
     """
 
-    __slots__ = ("_attempt", "_end", "_jitter", "_longest", "_pause")
+    __slots__ = ("_attempt", "_end", "_first", "_jitter", "_longest", "_pause", "_wake")
 
-    def __init__(self, first: float, longest: float, end: float | None, jitter: float) -> None:
-        self._pause = first
+    def __init__(
+        self,
+        first: float,
+        longest: float,
+        end: float | None,
+        jitter: float,
+        wake: "Wake | None",
+    ) -> None:
+        self._first = self._pause = first
+        self._wake = wake
         self._longest = longest
         self._end = end
         self._jitter = jitter
@@ -86,9 +98,46 @@ class _Attempts:
             if self._end is not None and monotonic() + self._pause >= self._end:
                 raise StopAsyncIteration
             share = 1 - self._jitter * random.random()  # noqa: S311 -- jitter
-            await asyncio.sleep(self._pause * share)
+            if self._wake is None:
+                await asyncio.sleep(self._pause * share)
+            elif await self._wake.sleep(self._pause * share):
+                self._pause = self._first
+                return self._attempt
             self._pause = min(self._pause * 2, self._longest)
         return self._attempt
+
+
+class Wake:
+    """Ends the pauses of all who wait for the other side, once one of them has heard of it.
+
+    A pause lasts for half a second nevertheless: what goes on failing while others are answered
+    must not be tried each time.
+    """
+
+    def __init__(self) -> None:
+        self._asleep: set[asyncio.Future[None]] = set()
+
+    def __call__(self) -> None:
+        """End the pauses of now."""
+        if self._asleep:
+            for one in self._asleep:
+                if not one.done():
+                    one.set_result(None)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleep for a time, or until it is ended; return whether it was."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asleep.add(woken)
+        try:
+            least = min(seconds, _LEAST_PAUSE_SECONDS)
+            await asyncio.sleep(least)
+            async with asyncio.timeout(seconds - least):
+                await woken
+        except TimeoutError:
+            return False
+        finally:
+            self._asleep.discard(woken)
+        return True
 
 
 class Pace:

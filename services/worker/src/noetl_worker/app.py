@@ -224,7 +224,7 @@ def _transport(
         work = replace(work, results=RpcResultStore(bus, edge=edge_results, next_id=ids.next))
     over_bus = BusControl(bus, identity=identity, runs=runs, seconds=timing.claim_seconds)
     channel, control = _way(settings, bus, over_edge, over_http, over_bus)
-    return FastTransport(
+    transport = FastTransport(
         Messages(
             channel,
             identity=identity,
@@ -242,6 +242,8 @@ def _transport(
         hearing=hearing,
         fast_path=settings.fast_path_enabled,
     )
+    bus.on_reconnect(transport.wake)
+    return transport
 
 
 def _way(

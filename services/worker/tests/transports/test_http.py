@@ -36,6 +36,7 @@ from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 QUICK = HttpTiming(
     nak_seconds=0.05,
     longest_nak_seconds=0.2,
+    longest_later_seconds=0.2,
     post_pause_seconds=0.01,
     longest_post_pause_seconds=0.05,
 )

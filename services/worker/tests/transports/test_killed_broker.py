@@ -21,7 +21,7 @@ async def plane(own_nats: NatsServer) -> AsyncIterator[ControlPlane]:
 
 
 def runs(plane: ControlPlane) -> dict[int, set[str]]:
-    """Return the processes that have told of a run, by command."""
+    """Return the processes that have reported a run, by command."""
     found: dict[int, set[str]] = defaultdict(set)
     for message in plane.messages:
         found[message["hold"]["event_id"]].add(message["hold"]["instance"])
@@ -29,7 +29,7 @@ def runs(plane: ControlPlane) -> dict[int, set[str]]:
 
 
 def came_again(plane: ControlPlane) -> set[int]:
-    """Return the commands of which one worker has told, and that another one has claimed."""
+    """Return the commands that one worker has reported, and another one has claimed."""
     told = runs(plane)
     return {
         one["event_id"]

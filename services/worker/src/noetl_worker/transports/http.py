@@ -39,6 +39,7 @@ class HttpTiming:
 
     nak_seconds: float = 0.25
     longest_nak_seconds: float = 30.0
+    longest_later_seconds: float = 5.0
     post_pause_seconds: float = 0.5
     longest_post_pause_seconds: float = 10.0
     post_tries: int = 4
@@ -157,8 +158,11 @@ class HttpTransport:
     async def _give_back(self, delivery: Delivery, outcome: str) -> None:
         """Ask for redelivery, later each time: a claim refused for good must not spin."""
         metrics.PULLS.labels(outcome).inc()
-        delay = self._timing.nak_seconds * 2.0 ** min(delivery.num_delivered - 1, 20)
-        await delivery.nak(min(delay, self._timing.longest_nak_seconds))
+        timing = self._timing
+        delay = timing.nak_seconds * 2.0 ** min(delivery.num_delivered - 1, 20)
+        is_later = outcome == "retry_later"
+        longest = timing.longest_later_seconds if is_later else timing.longest_nak_seconds
+        await delivery.nak(min(delay, longest))
 
     async def _run(self, command: Command) -> bool:
         """Run the tool and report; False when the control plane did not accept the reports."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from noetl_common.logging import get_logger
-from noetl_common.retry import backoff
+from noetl_common.retry import Wake, backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.json import Json
 
@@ -24,6 +24,7 @@ class Claims:
 
     Attributes:
         workloads: those that answers have brought, which other commands name.
+        wake: ends the pauses of claims that were not answered.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Claims:
         self._identity = identity
         self._timing = timing
         self.workloads = workloads
+        self.wake = Wake()
 
     async def ask(self, note: CommandNotification, *, after_start: bool) -> Command | Verdict:
         """Ask until there is an answer: the command, ``refused``, or ``give_back`` without one.
@@ -46,6 +48,7 @@ class Claims:
             first_seconds=first,
             longest_seconds=first if after_start else timing.claim_longest_pause_seconds,
             total_seconds=None if after_start else timing.claim_give_up_seconds,
+            wake=self.wake,
         ):
             answer = await self._channel.claim(
                 note,
@@ -56,6 +59,7 @@ class Claims:
             )
             verdict = None if answer is None else self._judged(note, *answer)
             if verdict is not None:
+                self.wake()
                 return verdict
         return "give_back"
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import Decoder
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_common.retry import backoff
+from noetl_common.retry import Wake, backoff
 from noetl_contract.ingress import CommandOutcomeMessage, CommandStartMessage, Hold, WireEvent
 from noetl_contract.message_ids import report_id
 from noetl_contract.model import Struct, decode
@@ -39,6 +39,7 @@ class Messages:
         channel: the way of starts and outcomes to the orchestrator.
         pending_outcomes: the bound on outcomes among them.
         timing: timeouts and pauses.
+        wake: ends the pauses of outcomes that could not be stored.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Messages:
         self.channel = channel
         self.pending_outcomes = pending_outcomes
         self.timing = timing
+        self.wake = Wake()
         self._identity = identity
         self._reporter = reporter
         self._waiting: dict[str, Message] = {}
@@ -157,6 +159,7 @@ class Messages:
             async for _ in backoff(
                 first_seconds=timing.outcome_pause_seconds,
                 longest_seconds=timing.outcome_longest_pause_seconds,
+                wake=self.wake,
             ):
                 if message.reply not in self._waiting:
                     return

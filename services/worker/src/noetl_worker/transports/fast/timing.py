@@ -21,9 +21,9 @@ class Timing:
     start_tries: int = 5
     claim_seconds: float = 5.0
     claim_pause_seconds: float = 1.0
-    claim_longest_pause_seconds: float = 15.0
+    claim_longest_pause_seconds: float = 5.0
     claim_give_up_seconds: float = 60.0
-    claim_nak_seconds: float = 15.0
+    claim_nak_seconds: float = 5.0
     answer_seconds: float = 5.0
     longest_repeat_seconds: float = 60.0
     outcome_try_seconds: float = 5.0

@@ -31,6 +31,8 @@ _log = get_logger()
 _CLAIMED = metrics.PULLS.labels("claimed")
 _QUICK = metrics.FAST_PATH.labels("quick")
 _NEXT = metrics.FAST_PATH.labels("next")
+_TAKEN = frozenset({"held", "lost", "ok", "late"})
+"""Answers of an orchestrator that decides."""
 
 _UNREPORTABLE = Outcome(
     error="Execution failed: the control plane refused the result of the tool as unreadable"
@@ -176,9 +178,19 @@ class FastTransport:
     def _start_of(self, run: Run) -> Message:
         return self._messages.start_of(run, partial(self._on_start_answer, run))
 
+    async def wake(self) -> None:
+        """Try again at once what was not answered: the other side is there again."""
+        self._wake()
+
+    def _wake(self) -> None:
+        self._claims.wake()
+        self._messages.wake()
+
     def _on_start_answer(
         self, run: Run, message: Message, status: str | None, _: bytes | None
     ) -> None:
+        if status in _TAKEN:
+            self._wake()
         if status in {"held", "lost", "refused"}:
             self._messages.forget(message)
             if status == "lost":
@@ -295,6 +307,8 @@ class FastTransport:
         status: str | None,
         next_note: bytes | None,
     ) -> None:
+        if status in _TAKEN:
+            self._wake()
         if status == "refused":
             self._refused(run, message, slots)
         elif status in {"ok", "late"} and self._takes_next(run, message, next_note, slots):
