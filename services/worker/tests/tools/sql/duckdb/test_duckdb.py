@@ -10,7 +10,10 @@ import duckdb
 import pytest
 import pytest_asyncio
 from noetl_testkit.waiting import eventually
+from noetl_worker.hosting import fork_server
+from noetl_worker.hosting.fork_server import ForkServer, StartFailed
 from noetl_worker.settings import Settings
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.sql.duckdb.duckdb import DuckDb
 from noetl_worker.tools.sql.duckdb.sessions import DuckDbs
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
@@ -23,13 +26,14 @@ class Session:
     async def run(self, query: str, **config: Any) -> ToolResult:
         return await self.bare({"query": query, **config})
 
-    async def bare(self, config: dict[str, Any]) -> ToolResult:
+    async def bare(self, config: dict[str, Any], *, may_move: bool = False) -> ToolResult:
         context = ToolContext(
             variables={"n": 5, "name": "it's; me"},
             execution_id=7,
             step="s",
             server_url="",
             toolbox=None,  # type: ignore[arg-type]  # it runs no other tools
+            may_move=may_move,
         )
         return await self.tool.run(config, context)
 
@@ -409,3 +413,36 @@ async def test_calls_share_an_open_file(sql: Session, tmp_path: Path) -> None:
     await asyncio.gather(*(sql.run(f"INSERT INTO t VALUES ({n})", db_path=path) for n in range(8)))
 
     assert (await sql.data("SELECT count(*) AS n FROM t", db_path=path))["rows"] == [{"n": 8}]
+
+
+@pytest.mark.parametrize(
+    ("may_move", "has_file", "may_pass", "is_moved"),
+    [
+        (True, False, True, True),
+        (False, False, True, False),
+        (True, True, True, False),
+        (True, False, False, False),
+    ],
+    ids=["lack of memory", "it has begun before", "a file of this worker", "for good"],
+)
+async def test_a_call_whose_process_can_not_start_is_another_worker_s(
+    sql: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    may_move: bool,
+    has_file: bool,
+    may_pass: bool,
+    is_moved: bool,
+) -> None:
+    async def refuse(*_args: object) -> None:
+        raise StartFailed("Cannot allocate memory", may_pass=may_pass)
+
+    monkeypatch.setattr(ForkServer, "fork", refuse)
+    monkeypatch.setattr(fork_server, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(sql.tool._databases, "_free", {})
+    config = {"query": "SELECT 1", **({"db_path": str(tmp_path / "x.duckdb")} if has_file else {})}
+    with pytest.raises(ToolError, match="Failed to open database: Cannot allocate") as caught:
+        await sql.bare(config, may_move=may_move)
+
+    assert isinstance(caught.value, NeverBegan) == is_moved

@@ -30,7 +30,10 @@ class DuckDb(SqlTool):
         databases = self._databases
         directory = None if place else await databases.directory(context.execution_id)
         attach = attachments(fields.config, secrets=context.secrets, base=directory)
-        async with databases.session(place, directory=directory, attach=attach) as session:
+        # A file is where this worker is.
+        may_move = context.may_move and place is None
+        opened = databases.session(place, directory=directory, attach=attach, may_move=may_move)
+        async with opened as session:
             data: JsonObject = await session.ask(
                 "script",
                 query=query,

@@ -21,7 +21,7 @@ from noetl_worker.hosting.fork_server import ForkServer, StartFailed, both_ends,
 from noetl_worker.hosting.place import is_below, place_for_scripts
 from noetl_worker.interpreters.nursery import PREFIX
 from noetl_worker.settings import Settings
-from noetl_worker.tools.errors import ToolError
+from noetl_worker.tools.errors import NeverBegan, ToolError
 from noetl_worker.tools.sql.duckdb.files import FileDirectories
 from noetl_worker.tools.sql.duckdb.processes import DuckProcess, DuckSession
 from noetl_worker.tools.tool import ToolParts
@@ -76,6 +76,7 @@ class DuckDbs:
         *,
         directory: str | None = None,
         attach: list[JsonObject] | None = None,
+        may_move: bool = False,
     ) -> AsyncIterator[DuckSession]:
         """Open a database file, or one in memory that is gone afterwards.
 
@@ -83,15 +84,17 @@ class DuckDbs:
             path: the file; None: in memory.
             directory: that of the execution, for calls in memory.
             attach: databases and files that the call names; servers are attached now.
+            may_move: whether another worker may have the call if no process can be started here.
 
         Raises:
+            NeverBegan: it may, and none can be started for what this machine lacks.
             ToolError: it can't be opened.
         """
         attach = attach or []
         key = _key(path, attach, directory)
         if key[0] is not None:
             self._check_database(key[0])
-        process = await self._take(key)
+        process = await self._take(key, may_move=may_move)
         try:
             session = await process.open_session()
             try:
@@ -120,7 +123,7 @@ class DuckDbs:
         await asyncio.gather(*(process.wait() for process in everyone))
         await self._server.close()
 
-    async def _take(self, key: _Key) -> DuckProcess:
+    async def _take(self, key: _Key, *, may_move: bool) -> DuckProcess:
         process = self._found(key)
         while process is None:
             last = self._files.get(key[0])
@@ -129,7 +132,7 @@ class DuckDbs:
             async with self._turn:
                 process = self._found(key)
                 if process is None and key[0] not in self._files:
-                    process = await self._started(key)
+                    process = await self._started(key, may_move=may_move)
         process.users += 1
         return process
 
@@ -156,13 +159,14 @@ class DuckDbs:
             on_end=self._forget,
         )
 
-    async def _started(self, key: _Key) -> DuckProcess:
+    async def _started(self, key: _Key, *, may_move: bool) -> DuckProcess:
         if self._is_closed:
             raise ToolError("Database error", "Failed to open database: the worker ends")
         try:
             process = await started(lambda: self._fork(key))
         except StartFailed as error:
-            raise ToolError("Database error", f"Failed to open database: {error}") from error
+            raised = NeverBegan if may_move and error.may_pass else ToolError
+            raise raised("Database error", f"Failed to open database: {error}") from error
         self._all.add(process)
         if key[0] is not None:
             self._files[key[0]] = process
