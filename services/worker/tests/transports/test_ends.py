@@ -119,9 +119,16 @@ async def test_what_was_stored_before_the_connection_is_claimed(
     assert len(plane.of("outcome", 2)) == (not is_over)
 
 
+@pytest.mark.parametrize("is_answered_before", [True, False])
 async def test_what_came_with_an_answer_before_the_connection_is_claimed(
-    plane: ControlPlane, start_worker: StartWorker, patient_requests: Callable[[], None]
+    plane: ControlPlane,
+    start_worker: StartWorker,
+    patient_requests: Callable[[], None],
+    *,
+    is_answered_before: bool,
 ) -> None:
+    """Or whose outcome was sent before: the end is told after the commit, and before the answer."""
+
     def answer(_message: dict[str, Any], _incoming: Incoming) -> None:
         return None
 
@@ -133,9 +140,12 @@ async def test_what_came_with_an_answer_before_the_connection_is_claimed(
         await eventually(lambda: listener.heard, what="the first has run")
         await plane.notify(note_of(2, 7))
         await eventually(lambda: worker.gate.running, what="the second has the slot")
-        deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
-        patient_requests()
+        if is_answered_before:
+            deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
         worker.hearing.lose()
+        if not is_answered_before:
+            deliver(worker, listener.heard[0], {"status": "ok", "next": note_of(3)})
+        patient_requests()
         worker.gate.open.set()
         await plane.outcome(2)
         await eventually(lambda: plane.claims, what="it asks first")

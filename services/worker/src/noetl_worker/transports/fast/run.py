@@ -72,7 +72,8 @@ class Run:
         started: the event that tells of it.
         following: the run that follows: of the same command, if that was handed to this worker
             once more, or of the one that came with the answer.
-        breaks: how often the connection was lost before it came with an answer.
+        breaks: how often the connection was lost before the outcome was sent: its own, then that
+            whose answer it came with.
         asked_at: when the outcome was sent whose answer it came with, by the monotonic clock.
     """
 

@@ -265,6 +265,7 @@ class FastTransport:
         if run.state is RunState.FRESH:
             _QUICK.inc()
         run.become(RunState.REPORTED)
+        run.breaks = self._hearing.breaks
         slots = current_permits()
         message = self._outcome_of(run, outcome, slots)
         asks = message.wants_next = self._may_follow(run, slots) and monotonic() < next_until
@@ -352,7 +353,8 @@ class FastTransport:
             return False
         if following.command.event_id in self._known:
             return True
-        following.breaks, following.asked_at = self._hearing.breaks, message.made_at
+        # The end may have come while the answer was on its way.
+        following.breaks, following.asked_at = run.breaks, message.made_at
         run.following = following
         message.settle()
         return False
