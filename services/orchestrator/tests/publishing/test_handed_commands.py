@@ -375,6 +375,26 @@ async def test_a_copy_without_a_mark_is_known_for_one_too(shard: Shard) -> None:
     await eventually(lambda: shard.notifications(first.next), what="it is published")
 
 
+async def test_a_late_outcome_that_comes_again_leaves_the_command_to_its_worker(
+    shard: Shard,
+) -> None:
+    """It had no command with its answer; the run that was taken has it, and may have begun it."""
+    await shard.open_replica()
+    first = await first_outcome(shard)
+    hold = first.message["hold"]
+    names = (hold["event_id"], hold["command_id"], hold["step"])
+    command = Command(first.next.execution_id, *names)
+    late = shard.fast(command, worker="w2", instance="i2")
+
+    # What follows an answer is done before the next turn of the execution.
+    for _ in range(2):
+        answered = await ask(shard, late, AGAIN_HEADER)
+        assert answered.answer["status"] == "late"
+
+    assert await handed_for(shard, first.next) == command.event_id
+    assert shard.notifications(first.next) == []
+
+
 async def test_a_cancelled_execution_leaves_nothing_to_publish(shard: Shard) -> None:
     await shard.open_replica()
     first = await first_outcome(shard)

@@ -130,13 +130,15 @@ class UnitOfWork:
     def repeated_outcomes(self) -> list[int]:
         """Return the commands whose outcome was answered before, as it seems: with the last answer.
 
-        What went to a worker with that answer may not have arrived.
+        What went to a worker with that answer may not have arrived. The outcome of another run,
+        which is late, had no command with its answer.
         """
         handed_for = set(self.entry.handed.values())
         return [
             turn_input.message.hold.event_id
-            for turn_input, _ in self.answers
+            for turn_input, answer in self.answers
             if isinstance(turn_input.message, CommandOutcomeMessage)
+            and _is_ok(answer)
             and (
                 turn_input.is_repeated
                 or turn_input.stored_events
@@ -271,6 +273,10 @@ class UnitOfWork:
             if row.event_id in outside:
                 self.rows.posted_ids.append(row.event_id)
                 self.duplicates.note(row, turn_input)
+
+
+def _is_ok(answer: Answer) -> bool:
+    return isinstance(answer.body, dict) and answer.body.get("status") == "ok"
 
 
 def begin_spans(units: Iterable[UnitOfWork], spans: TurnSpans) -> None:
