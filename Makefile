@@ -98,6 +98,17 @@ cluster: setup
 traces: setup
 	PYTHONPATH=tests/traces .venv/bin/python tests/traces/trace_proof.py
 
+# A model of writes and commands, explored; args=--traces shows what each of its rules is good for.
+.PHONY: model
+model: setup
+	PYTHONPATH=tests/model .venv/bin/python tests/model/model_proof.py $(args)
+
+# The code changed in the places that guarantees rest on, and tests that have to notice;
+# args="--only cascade" for some.
+.PHONY: mutants
+mutants: setup
+	PYTHONPATH=tests/mutants .venv/bin/python tests/mutants/mutants_proof.py $(args)
+
 # The services behind PgBouncer in transaction mode; as root it is installed when it isn't there.
 .PHONY: pooler
 pooler: setup

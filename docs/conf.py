@@ -67,7 +67,7 @@ NAVIGATION = {
     ),
     "Secure": ("credentials", "secrets", "secret-providers", "access", "broker"),
     "Operate": ("operations/", "configuration", "metrics", "messages", "sizing", "benchmarks"),
-    "Understand": ("architecture", "glossary", "rules", "fast-paths", "adr/"),
+    "Understand": ("architecture", "glossary", "rules", "fast-paths", "model", "adr/"),
 }
 
 

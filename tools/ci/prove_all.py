@@ -60,6 +60,8 @@ PROOFS = (
     Proof("cluster", is_short=True),
     Proof("fuzz", is_short=True),
     Proof("access-fuzz", is_short=True),
+    Proof("model"),
+    Proof("mutants"),
     Proof("stops"),
     Proof("recorded"),
     Proof("schedules"),

@@ -127,7 +127,7 @@ async def test_what_came_with_an_answer_before_the_connection_is_claimed(
     *,
     is_answered_before: bool,
 ) -> None:
-    """Or whose outcome was sent before: the end is told after the commit, and before the answer."""
+    """Also if the outcome was sent before: an end may come between its commit and the answer."""
 
     def answer(_message: dict[str, Any], _incoming: Incoming) -> None:
         return None
