@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -33,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="changes with this in their guarantee or file")
     parser.add_argument("--unchanged", action="store_true", help="only the tests, without a change")
+    parser.add_argument("--at-once", type=int, default=3, help="most of them only wait")
     arguments = parser.parse_args()
     chosen = [one for one in MUTATIONS if arguments.only in f"{one.guarantee} {one.file}"]
     lost = [one for one in chosen if count_of(one) != 1]
@@ -49,14 +51,13 @@ def main() -> int:
     if arguments.unchanged:
         return 0
     missed = 0
-    for one in chosen:
-        begun = monotonic()
-        word, noticed = verdict(one)
-        missed += word != "noticed"
-        _print(f"{word:<11} {monotonic() - begun:>4.0f} s  {one.guarantee}")
-        _print(f"{'':<19}{one.file}: {_shown(one.text)}")
-        for name in noticed:
-            _print(f"{'':<21}{name}")
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        for one, (word, seconds, noticed) in zip(chosen, pool.map(verdict, chosen), strict=True):
+            missed += word != "noticed"
+            _print(f"{word:<11} {seconds:>4.0f} s  {one.guarantee}")
+            _print(f"{'':<19}{one.file}: {_shown(one.text)}")
+            for name in noticed:
+                _print(f"{'':<21}{name}")
     _print(f"{len(chosen) - missed} of {len(chosen)} changes were noticed")
     return int(missed > 0)
 
@@ -66,17 +67,19 @@ def count_of(mutation: Mutation) -> int:
     return (TOP / mutation.file).read_text(encoding="utf-8").count(mutation.text)
 
 
-def verdict(mutation: Mutation) -> tuple[str, list[str]]:
-    """Return what became of a change, and the tests that failed."""
+def verdict(mutation: Mutation) -> tuple[str, float, list[str]]:
+    """Return what became of a change, after how many seconds, and the tests that failed."""
+    begun = monotonic()
     with changed(mutation) as folder:
         variables = {"PYTHONPATH": str(folder)}
         if _origin(mutation.package, variables).is_relative_to(folder):
             failed = failures(mutation.tests, variables)
         else:
             failed = None
+    seconds = monotonic() - begun
     if failed is None:
-        return "NO RESULT", []
-    return ("noticed" if failed else "NOT NOTICED"), failed
+        return "NO RESULT", seconds, []
+    return ("noticed" if failed else "NOT NOTICED"), seconds, failed
 
 
 @contextmanager

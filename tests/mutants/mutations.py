@@ -134,7 +134,10 @@ _LOST = (
         f"{_ENGINE}/decide/finish.py",
         '    if state.ended:\n        text = f"Cannot cancel execution in {state.status} state"\n',
         '    if False:\n        text = f"Cannot cancel execution in {state.status} state"\n',
-        (_engine("properties/test_properties.py::test_there_is_one_end_and_nothing_after_it"),),
+        (
+            _engine("decide/test_ingest.py::test_a_finished_execution_can_not_be_cancelled"),
+            _engine("properties/test_properties.py::test_there_is_one_end_and_nothing_after_it"),
+        ),
     ),
     Mutation(
         "Every command ends",

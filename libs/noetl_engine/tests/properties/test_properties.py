@@ -3,7 +3,16 @@
 import random
 from typing import Any
 
-from engine_driver import EXECUTION_ID, NOW, Run, command_outcome, command_start, posted
+from engine_driver import (
+    EXECUTION_ID,
+    NOW,
+    Run,
+    cancel,
+    command_outcome,
+    command_start,
+    finalize,
+    posted,
+)
 from engine_graphs import RandomGraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +122,9 @@ def test_the_same_inputs_give_the_same_rows(seed: int) -> None:
 def test_there_is_one_end_and_nothing_after_it(seed: int) -> None:
     player = Player(seed, noise=True)
     run = player.play()
+    if run.ended:
+        for word in (cancel(), finalize("FAILED")):
+            assert not run.decide(word).events, "it has ended for good"
     ends = [index for index, row in enumerate(run.rows) if row.event_type.startswith("playbook.")]
 
     assert len(ends) <= 1
