@@ -156,9 +156,9 @@ _LOST = (
 _ONCE = (
     Mutation(
         "a start with `Idempotency-Key`",
-        f"{_ORCHESTRATOR}/turn/request_keys.py",
-        "        holder = holders.get((key.scope, key.key))\n",
-        '        holder = holders.get((key.scope, f"{key.key}?"))\n',
+        f"{_ORCHESTRATOR}/ingress/decode.py",
+        "        keys.append(RequestKey(scope, key, idempotency_seconds, _fingerprint(message)))\n",
+        "",
         (
             _orchestrator(
                 "turn/test_request_keys.py::test_w5_a_repeated_request_finds_the_first_execution"
@@ -233,8 +233,8 @@ _ONCE = (
         "    if attempts is not None and attempts != command.attempts:\n        return False\n",
         "",
         (
-            _engine(
-                "decide/test_leases.py::test_outcome_of_the_old_attempt_is_late_and_decides_nothing"
+            _orchestrator(
+                "leases/test_holds.py::test_l1_runs_of_one_worker_id_are_told_apart_by_attempts"
             ),
         ),
     ),
@@ -308,16 +308,15 @@ _TWICE = (
     ),
     Mutation(
         "and the first run had not yet said that it began",
-        f"{_WORKER}/transports/fast/over_bus.py",
-        "            # A repetition lets others have what comes from this moment on.\n"
-        "            message.wants_next = False\n",
-        "            pass\n",
+        f"{_WORKER}/transports/fast/transport.py",
+        "        run.following = following\n        message.settle()\n",
+        "        run.following = following\n",
         (
             _worker(
                 "transports/test_requests.py::"
                 "test_what_is_answered_as_the_time_is_up_is_not_sent_again"
             ),
-            _worker("transports/test_requests.py::test_a_command_that_comes_too_late_is_let_go"),
+            _worker("transports/test_requests.py::test_commands_follow_with_the_answers"),
         ),
     ),
     Mutation(
@@ -353,10 +352,7 @@ _CANCEL = (
         f"{_ENGINE}/decide/claim.py",
         "    if state.ended or command.parked is not None:\n",
         "    if command.parked is not None:\n",
-        (
-            _engine("decide/test_leases.py::test_a_finished_command_is_refused"),
-            _engine("decide/test_leases.py::test_a_command_of_a_cancelled_execution_is_refused"),
-        ),
+        (_engine("decide/test_leases.py::test_a_command_that_an_end_left_open_is_refused"),),
     ),
     Mutation(
         "no step is begun",

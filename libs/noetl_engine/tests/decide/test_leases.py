@@ -10,6 +10,7 @@ from engine_driver import (
     cancel,
     command_outcome,
     command_start,
+    finalize,
     make_playbook,
     make_step,
     posted,
@@ -129,6 +130,17 @@ def test_a_command_of_a_cancelled_execution_is_refused():
         "Execution has been cancelled",
         "execution_cancelled",
     )
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
+def test_a_command_that_an_end_left_open_is_refused(status: str):
+    run, command = at_a()
+    run.decide(finalize(status))
+
+    decision = run.claim(command, "w1")
+
+    assert decision.answer.detail["code"] == "already_terminal"
+    assert not decision.events
 
 
 def test_an_unknown_command_is_refused_like_a_finished_one():

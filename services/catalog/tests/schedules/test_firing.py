@@ -62,6 +62,7 @@ async def test_a_replica_that_ends_before_the_answer_is_taken_over_without_a_sec
 
     first, second = desk.shard.messages
     assert first == second
+    assert first.execution_id, "the decision has named it"
     assert desk.shard.times == ["2031-01-01T12:01:00+00:00"]
     assert await desk.states() == ["started"]
 
