@@ -1,7 +1,7 @@
 """Decisions of an owner: what its inputs lead to, as one commit.
 
 Stands for ``noetl_engine.decide.worker`` and ``.claim``, ``noetl_engine.lease`` and
-``noetl_orchestrator.turn.unit_of_work`` and ``.encode``.
+``noetl_orchestrator.turn.unit_of_work`` and ``.publishing.effects``.
 """
 
 from typing import NamedTuple
@@ -66,7 +66,7 @@ def decide(
 
 
 def _encoded(draft: _Draft, inputs: tuple[Input, ...], view: Log, *, rules: Rules) -> Turn:
-    """Return the commit: new commands go with an answer, or into the outbox (``turn.encode``)."""
+    """Return the commit: a new command goes with an answer, or into the outbox."""
     rows: list[tuple[int, Row]] = []
     wishes = list(draft.wishes)
     answers = dict(draft.answers)

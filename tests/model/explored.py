@@ -53,27 +53,9 @@ LARGE = (
     Case("a cancel, a killed worker", _two(1, cancels=True, faults=Faults(worker_crash=1))),
     Case("a cancel, two steps", _one(2, cancels=True, faults=Faults(cut=1))),
     Case("a killed owner, a lost message", _one(2, faults=Faults(owner_crash=1, drop=1))),
+    Case("a silent worker, two owners", Bounds(chain(1), faults=Faults(silence=1))),
     Case("a killed worker, two steps", _two(2, faults=Faults(worker_crash=1))),
     Case("a worker killed for good, two steps", _two(2, faults=Faults(worker_loss=1))),
-    Case("a killed worker, a silent one", _two(1, faults=Faults(worker_crash=1, silence=1))),
-    Case("two silences, two owners", Bounds(chain(1), faults=Faults(silence=2))),
-    Case("a killed broker, two steps", _two(2, faults=Faults(broker_crash=1))),
-    Case(
-        "commits between, two workers",
-        Bounds(chain(1), is_split=True, faults=Faults(owner_crash=1, silence=1)),
-    ),
-    Case(
-        "a slow owner beside another",
-        Bounds(chain(2), workers=1, owners=2, faults=Faults(redelivery=1)),
-    ),
-    Case(
-        "a commit without its answer, two owners",
-        Bounds(chain(2), workers=1, owners=2, faults=Faults(unknown_commit=1)),
-    ),
-    Case(
-        "a cancel, a broken connection, two owners",
-        Bounds(chain(2), workers=1, owners=2, cancels=True, faults=Faults(cut=1)),
-    ),
 )
 """Explored by the proof."""
 

@@ -21,7 +21,7 @@ class Rules(NamedTuple):
         ends_are_kept: a worker begins nothing of an execution that it was told has ended
             (``transports.runs.EndedExecutions``).
         wish_needs_effect: only an outcome that its turn has taken brings a command
-            (``turn.unit_of_work.UnitOfWork.wishes``).
+            (``turn.unit_of_work.UnitOfWork``).
         limit_ends_wish: with the limit of a request its answer brings no command any more
             (``transports.fast.over_bus``, ``on_late``).
         old_is_claimed: what was stored before the connection was made is claimed first

@@ -146,7 +146,7 @@ _LOST = (
         "                WHEN p.handed_for IS NOT NULL THEN 86400\n",
         (
             _orchestrator(
-                "turn/test_handed_commands.py::"
+                "publishing/test_handed_commands.py::"
                 "test_w25_what_was_handed_to_a_worker_that_died_is_published"
             ),
         ),
@@ -194,9 +194,9 @@ _ONCE = (
     ),
     Mutation(
         "`on_failure` and triggers",
-        f"{_ORCHESTRATOR}/turn/encode.py",
-        "            for one in unit.followups\n",
-        "            for one in [*unit.followups, *unit.followups]\n",
+        f"{_ORCHESTRATOR}/publishing/effects.py",
+        "                for one in effects.followups\n",
+        "                for one in [*effects.followups, *effects.followups]\n",
         (
             _orchestrator(
                 "turn/test_followups.py::test_a_failure_starts_its_handlers_in_the_commit_of_the_end"
@@ -241,11 +241,11 @@ _ONCE = (
     Mutation(
         "a step's outcome",
         f"{_ORCHESTRATOR}/turn/unit_of_work.py",
-        "                and turn_input in self.effective\n",
-        "",
+        "            if decision.events:\n                self._note_wish(",
+        "            if True:\n                self._note_wish(",
         (
             _orchestrator(
-                "turn/test_handed_commands.py::test_a_copy_without_effect_gets_no_command"
+                "publishing/test_handed_commands.py::test_a_copy_without_effect_gets_no_command"
             ),
         ),
     ),
@@ -368,7 +368,7 @@ _CANCEL = (
     Mutation(
         "`cascade` reaches",
         f"{_ORCHESTRATOR}/turn/unit_of_work.py",
-        "            self.cascades = True\n",
+        "            self.effects.cascades = True\n",
         "            pass\n",
         (
             _orchestrator(
@@ -380,8 +380,8 @@ _CANCEL = (
     Mutation(
         "Workers hear of it with the answer",
         f"{_ORCHESTRATOR}/turn/attempt.py",
-        "        await self._stop_runs(encoded.unit for encoded in kept)\n",
-        "",
+        "            await self._stop_runs(unit)\n        # First",
+        "        # First",
         (_orchestrator("leases/test_runs.py::test_of_an_execution_that_ends_nothing_is_begun"),),
     ),
     Mutation(
@@ -555,12 +555,12 @@ _NOT_PROMISED = (
     ),
     Mutation(
         "An execution keeps the version of the playbook that it began with",
-        f"{_ORCHESTRATOR}/memory/playbooks.py",
+        f"{_ORCHESTRATOR}/catalog/playbooks.py",
         "            self._kept.move_to_end(catalog_id)\n        return found\n",
         "            self._kept.move_to_end(catalog_id)\n        return None\n",
         (
             _orchestrator(
-                "memory/test_playbooks.py::"
+                "catalog/test_playbooks.py::"
                 "test_s5_the_pinned_version_is_used_whatever_the_catalog_says_later"
             ),
         ),
