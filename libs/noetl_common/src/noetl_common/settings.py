@@ -79,7 +79,8 @@ class NatsSettings(FastPathSettings):
     nats_ping_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="Interval of probes; the connection ends when three are missed.",
+        description="Interval of probes; the connection ends when three are missed, or within "
+        "seconds if new connections are answered meanwhile.",
     )
     nats_stream_replicas: int = Field(
         default=1, ge=1, le=5, description="Copies of each stream that we create."

@@ -20,7 +20,7 @@ from noetl_contract.hints import PubAck
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
-from noetl_common.bus import wire
+from noetl_common.bus import probe, wire
 from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import MESSAGE_ID_HEADER, Outgoing, Publisher
@@ -357,10 +357,17 @@ class Bus:
             await self.nc.close()
 
     async def watch(self) -> None:
-        """Detect a client that has lost its tasks: it looks connected and receives nothing."""
+        """Replace a connection that has died without a word, and a client without its tasks.
+
+        Both look connected and receive nothing.
+        """
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
             if not wire.has_lost_its_loops(self.nc):
+                if self.is_connected and (dead := await probe.find_dead(self.nc)) is not None:
+                    _log.warning("bus_connection_dead", bus=self.name)
+                    # Not closed: that would wait until the peer has taken what is still unsent.
+                    dead.abort()
                 continue
             _log.error("bus_client_broken", connected=self.nc.is_connected)
             if self.nc.is_connected:

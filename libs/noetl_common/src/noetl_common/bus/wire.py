@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 from noetl_common.errors import Invalid
 from noetl_common.logging import get_logger
@@ -99,12 +100,17 @@ async def ping(client: Client, *, seconds: float) -> bool:
     Unlike the client's own ``flush`` this never cancels the future it waits for: the client
     sets a result on it when the answer comes, and a cancelled one ends its read loop.
     """
+    done, _ = await asyncio.wait([await send_ping(client)], timeout=seconds)
+    return bool(done)
+
+
+async def send_ping(client: Client) -> asyncio.Future[bool]:
+    """Ask for an answer behind everything written so far; never cancel what is returned."""
     answered = asyncio.get_running_loop().create_future()
     # The client's own ping overtakes what waits to be written; this one waits in line.
     client._pongs.append(answered)  # noqa: SLF001
     await write(client, _PING)
-    done, _ = await asyncio.wait([answered], timeout=seconds)
-    return bool(done)
+    return answered
 
 
 def log_in_by_key(client: Client, public: str) -> None:
@@ -122,6 +128,13 @@ def forget_unsent(client: Client) -> None:
     """Drop messages written and not sent: the next connection may lead to another store."""
     client._pending.clear()  # noqa: SLF001
     client._pending_data_size = 0  # noqa: SLF001
+
+
+def transport(client: Client) -> asyncio.WriteTransport | None:
+    """Return the transport of a connection; None without one, or where it isn't TCP."""
+    found = client._transport  # noqa: SLF001
+    writer = found._io_writer if isinstance(found, TcpTransport) else None  # noqa: SLF001
+    return None if writer is None else writer.transport
 
 
 def has_lost_its_loops(client: Client) -> bool:

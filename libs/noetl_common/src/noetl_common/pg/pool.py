@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sized
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,10 +18,12 @@ from noetl_common.logins.login import Login, LoginSource, file_login
 from noetl_common.metrics import counter, gauge
 from noetl_common.pg.errors import translated
 from noetl_common.pg.tls import tls_of
+from noetl_common.pg.watch import Watch, WatchedConnection
 from noetl_common.settings import PostgresSettings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.Connection[asyncpg.Record]
+type _Connect = Callable[..., Coroutine[Any, Any, Any]]
 type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 _USED = gauge("noetl_db_connections_used", "Connections at work, by pool.", ("pool",))
@@ -83,7 +86,11 @@ async def open_pool(
         DatabaseRefused: wrong role or password.
     """
     _choose_array_classes(shortcuts=settings.shortcuts)
-    pool = await _waited_for(settings, name, login or file_login(settings))
+    login = login or file_login(settings)
+    connect = asyncpg.connect if login is None else _connecting(login, name)
+    watch = Watch(name, partial(connect, **_address(settings, name), statement_cache_size=0))
+    pool = await _waited_for(settings, name, connect, watch, is_renewed=login is not None)
+    watching = asyncio.create_task(watch.run(), name=f"{name}: pool watch")
     used = _USED.labels(name)
     used.set_function(lambda: pool.get_size() - pool.get_idle_size())
     _MOST.labels(name).set(pool.get_max_size())
@@ -91,6 +98,9 @@ async def open_pool(
         yield pool
     finally:
         used.set_function(lambda: 0)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await pool.close()
@@ -159,12 +169,14 @@ async def _reason_to_wait(pool: Pool, minimum: str) -> str | None:
     return None if found else _OLDER_SCHEMA
 
 
-async def _waited_for(settings: PostgresSettings, name: str, login: LoginSource | None) -> Pool:
+async def _waited_for(
+    settings: PostgresSettings, name: str, connect: _Connect, watch: Watch, *, is_renewed: bool
+) -> Pool:
     pause = _FIRST_PAUSE_SECONDS
-    until = monotonic() + (_REFUSED_SECONDS if login else 0.0)
+    until = monotonic() + (_REFUSED_SECONDS if is_renewed else 0.0)
     while True:
         try:
-            return await _opened(settings, name, login)
+            return await _opened(settings, name, connect, watch)
         except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
             if monotonic() >= until:
                 raise DatabaseRefused(user=settings.postgres_user, reason=str(e)) from e
@@ -185,28 +197,36 @@ def _choose_array_classes(*, shortcuts: bool) -> None:
             setattr(protocol, name, _ARRAYS if shortcuts else own)
 
 
-async def _opened(settings: PostgresSettings, name: str, login: LoginSource | None) -> Pool:
+async def _opened(settings: PostgresSettings, name: str, connect: _Connect, watch: Watch) -> Pool:
     return await asyncpg.create_pool(
-        connect=None if login is None else _connecting(login, name),
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        database=settings.postgres_db,
-        ssl=tls_of(settings, settings.postgres_host),
+        connect=connect,
+        **_address(settings, name),
         # One connection shows whether the server is there, even if none has to be kept.
         min_size=min(max(1, settings.postgres_pool_min), settings.postgres_pool_max),
         max_size=settings.postgres_pool_max,
         timeout=settings.postgres_connect_timeout_seconds,
         command_timeout=settings.postgres_command_timeout_seconds,
         statement_cache_size=settings.postgres_statement_cache,
-        server_settings={"application_name": name, "timezone": "UTC"},
-        init=_prepare,
+        connection_class=WatchedConnection,
+        init=partial(_prepare, watch),
         reset=_keep_session,
     )
 
 
-def _connecting(login: LoginSource, name: str) -> Callable[..., Coroutine[Any, Any, Connection]]:
+def _address(settings: PostgresSettings, name: str) -> dict[str, Any]:
+    """Return arguments of a connection: where it leads to, and as whom."""
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        "user": settings.postgres_user,
+        "password": settings.postgres_password.get_secret_value(),
+        "database": settings.postgres_db,
+        "ssl": tls_of(settings, settings.postgres_host),
+        "server_settings": {"application_name": name, "timezone": "UTC"},
+    }
+
+
+def _connecting(login: LoginSource, name: str) -> _Connect:
     """Return a connect function that tries the current login, then a renewed one if refused."""
 
     async def connect(*arguments: Any, **options: Any) -> Connection:
@@ -231,7 +251,8 @@ def _connecting(login: LoginSource, name: str) -> Callable[..., Coroutine[Any, A
     return connect
 
 
-async def _prepare(connection: Connection) -> None:
+async def _prepare(watch: Watch, connection: WatchedConnection) -> None:
+    watch.connections.add(connection)
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
     )

@@ -1,0 +1,61 @@
+"""Connections that have died without a word, such as in a NAT or a firewall that forgot them.
+
+Nothing is closed, nothing comes, and new connections pass. A broker that hangs or is overloaded
+answers those neither, and a slow network goes on to move bytes: then the connection is left alone.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from nats.aio.client import Client
+
+from noetl_common.bus import wire
+from noetl_common.traffic import is_moving, traffic_of
+
+_PING_SECONDS = 0.5
+"""Time for an answer, twice: nothing has moved in the second half either."""
+_GREETING_SECONDS = 1.0
+_LAST_SECONDS = 0.25
+
+
+async def find_dead(client: Client) -> asyncio.WriteTransport | None:
+    """Return the transport of a connection over which nothing moves, while new ones are answered.
+
+    None if it answers, or if nobody answers new connections. Takes up to two seconds.
+    """
+    transport = wire.transport(client)
+    if transport is None:
+        return None
+    answer = await wire.send_ping(client)
+    if await _is_done(answer, _PING_SECONDS):
+        return None
+    before = traffic_of(transport)
+    if await _is_done(answer, _PING_SECONDS) or not await _is_anybody_there(client):
+        return None
+    # A broker that has just come back to itself greets and answers in the same moment.
+    if await _is_done(answer, _LAST_SECONDS) or wire.transport(client) is not transport:
+        return None
+    return None if is_moving(transport, since=before) else transport
+
+
+async def _is_done(answer: asyncio.Future[bool], seconds: float) -> bool:
+    await asyncio.wait([answer], timeout=seconds)
+    return answer.done()
+
+
+async def _is_anybody_there(client: Client) -> bool:
+    """Return whether a server greets a new connection, as each does before any login."""
+    tried = (_greets(server.hostname, server.port) for server in client.servers)
+    return any(await asyncio.gather(*tried))
+
+
+async def _greets(host: str | None, port: int | None) -> bool:
+    # A ValueError is a line without an end.
+    with suppress(OSError, TimeoutError, ValueError):
+        async with asyncio.timeout(_GREETING_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                return (await reader.readline()).startswith(b"INFO ")
+            finally:
+                writer.transport.abort()
+    return False
