@@ -158,4 +158,5 @@ async def _keep_time(orchestrator: Orchestrator) -> None:
     metrics.CACHE_BYTES.set(cache.bytes)
     metrics.WAITING_INPUTS.set(len(orchestrator.dispatcher))
     if clock.age_seconds > _CLOCK_SECONDS:
-        clock.set(await orchestrator.store.read_clock())
+        asked_at = clock.reading()
+        clock.set(await orchestrator.store.read_clock(), asked_at=asked_at)

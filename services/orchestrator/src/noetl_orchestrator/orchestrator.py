@@ -122,6 +122,7 @@ class Orchestrator:
         self.turns = self._build_turns(rows, after_commit, starts)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
+        self.clock.leapt.append(self.liveness.interrupt)
         self.sweeper = Sweeper(
             store=self.store,
             repetitions=repetitions,
@@ -139,7 +140,8 @@ class Orchestrator:
         self.door, self.spill_readers = self._build_ways_in(bus)
 
     async def __aenter__(self) -> Self:
-        self.clock.set(await self.store.read_clock())
+        asked_at = self.clock.reading()
+        self.clock.set(await self.store.read_clock(), asked_at=asked_at)
         return self
 
     async def __aexit__(self, *_error: object) -> None:

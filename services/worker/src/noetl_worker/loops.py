@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from time import monotonic, time
+from time import time
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.jetstream import consumer_info
@@ -55,7 +55,7 @@ async def run_lag_watch(
     labels = (durable.stream, durable.name)
     is_off = False
     while True:
-        asked = monotonic()
+        asked = clock.reading()
         try:
             info = await consumer_info(bus, *labels)
         except NoetlError as error:
@@ -64,8 +64,8 @@ async def run_lag_watch(
         if info is not None:
             metrics.PENDING.labels(*labels).set(info.pending)
             metrics.ACK_PENDING.labels(*labels).set(info.unanswered)
-            if monotonic() - asked < _LONGEST_ROUND_TRIP_SECONDS:
-                clock.set(info.asked_at)
+            if clock.reading() - asked < _LONGEST_ROUND_TRIP_SECONDS:
+                clock.set(info.asked_at, asked_at=asked)
                 is_off = _compare_clocks(info.asked_at, was_off=is_off)
         await asyncio.sleep(seconds)
 

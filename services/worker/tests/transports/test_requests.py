@@ -361,7 +361,8 @@ async def test_the_age_of_a_command_is_told_by_the_clock_of_the_broker(
         listening(plane, lambda _message, _incoming: next(answers)) as listener,
         start_worker(timing=QUICK) as worker,
     ):
-        worker.hearing.clock.set(datetime.now(UTC) - timedelta(seconds=ahead))
+        clock = worker.hearing.clock
+        clock.set(datetime.now(UTC) - timedelta(seconds=ahead), asked_at=clock.reading())
         await plane.notify(seen_there(1, 30))
         await eventually(lambda: listener.commands == [1, 2], what="both have run")
         assert plane.claims == []

@@ -25,7 +25,8 @@ class WorkerLiveness:
     """The newest answer of the catalog; without one no worker is judged (L3).
 
     Silence means nothing while heartbeats cannot arrive. It counts from the return of their path:
-    the catalog for all workers, and an edge for those that send heartbeats through one.
+    the catalog for all workers, and an edge for those that send heartbeats through one. A leap of
+    the database's clock interrupts it too.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WorkerLiveness:
         self._workers: Mapping[str, WorkerSeen] | None = None
         self._heard_at = float("-inf")
         self._is_silent = False
+        self._interruptions = 0
         self._catalog_since: datetime | None = None
         self._edge_since: datetime | None = None
 
@@ -102,10 +104,22 @@ class WorkerLiveness:
         self._workers = None
         self._rests = False
 
+    def interrupt(self) -> None:
+        """Judge no worker by times from before a leap of the database's clock.
+
+        Silence counts anew from the next answer of the catalog, in the time of after the leap.
+        """
+        self._interruptions += 1
+        self._edge_since = None
+        self.not_heard()
+
     async def ask(self, rpc: RpcClient) -> None:
         """Ask the catalog; log the first of several failures."""
+        asked_after = self._interruptions
         try:
-            self.heard(await rpc.ask(RUNTIME_LIVENESS, Nothing(), seconds=_RPC_SECONDS))
+            answer = await rpc.ask(RUNTIME_LIVENESS, Nothing(), seconds=_RPC_SECONDS)
+            if asked_after == self._interruptions:
+                self.heard(answer)
             self._is_silent = False
         except NoetlError as error:
             self.not_heard()

@@ -61,13 +61,14 @@ class Agenda:
             before = self._new_timer, self._new_lease
             # Whatever is noted from here on may be missing in the answer.
             self._new_timer = self._new_lease = None
+            asked_at = self._clock.reading()
             try:
                 self._known = await self._read()
             except BaseException:
                 self._new_timer = _earliest(before[0], self._new_timer)
                 self._new_lease = _earliest(before[1], self._new_lease)
                 raise
-            self._clock.set(self._known.now)
+            self._clock.set(self._known.now, asked_at=asked_at)
             self._earlier.set()
 
     @property

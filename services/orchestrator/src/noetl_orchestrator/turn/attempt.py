@@ -111,7 +111,7 @@ class TurnAttempt:
         checks = [unit for unit in prepared.units if not unit.writes]
         stale = [s for s in checks if s.expected and (s.rows.timers_done or not s.is_fresh)]
         fresh = {s.execution_id for s in checks} - {s.execution_id for s in stale}
-        began = perf_counter()
+        began = self._parts.clock.reading()
         if commit.events:
             for unit in stale:
                 commit.checks.append({"execution_id": unit.execution_id, "expected": unit.expected})
@@ -124,8 +124,8 @@ class TurnAttempt:
             )
         else:
             return Committed(frozenset(), frozenset(fresh), {}, facts.now)
-        metrics.COMMIT_SECONDS.observe(perf_counter() - began)
-        self._parts.clock.set(done.now)
+        self._parts.clock.set(done.now, asked_at=began)
+        metrics.COMMIT_SECONDS.observe(self._parts.clock.reading() - began)
         return Committed(done.kept, done.checked | fresh, done.clashes, done.now)
 
     async def _after_commit(self, prepared: PreparedTurn, committed: Committed) -> None:
