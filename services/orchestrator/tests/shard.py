@@ -14,6 +14,7 @@ from noetl_common.bus.publish import MESSAGE_ID_HEADER
 from noetl_common.bus.topology import ensure_durable, ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
+from noetl_common.pg.watch import Reach
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -54,6 +55,7 @@ class Replica:
     rooms: Orchestrator
     bus: Bus
     settings: Settings
+    reach: Reach
 
 
 @dataclass
@@ -260,7 +262,8 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             values = {"liveness_seconds": PATIENCE_SECONDS, **overrides}
             settings = settings_for(nats_url, database, **values)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
-            turns = await stack.enter_async_context(open_pool(settings, name="turns"))
+            reach = Reach()
+            turns = await stack.enter_async_context(open_pool(settings, name="turns", reach=reach))
             rooms = await stack.enter_async_context(
                 Orchestrator(
                     settings,
@@ -271,9 +274,10 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                     catalog=Shelf(shard),
                     parse=parse_playbook,
                     executions=executions,
+                    reach=reach,
                 )
             )
-            replica = Replica(rooms, replica_bus, settings)
+            replica = Replica(rooms, replica_bus, settings, reach)
             shard.replicas.append(replica)
             if loops:
                 await stack.enter_async_context(running_loops(replica, with_siblings=with_siblings))

@@ -67,6 +67,8 @@ class ReplicaMoves(Struct):
         spare: whether its machine has cores to spare.
         active: the replicas that own executions; what the oldest tells counts.
         names: it reads commands that name their workload, which a release before did not.
+        away: its database does not answer it.
+        reaches: its database has just answered it.
     """
 
     sender: str = field(name="from")
@@ -77,6 +79,8 @@ class ReplicaMoves(Struct):
     active: list[str] | None = None
     names: bool = False
     buckets: bool = False
+    away: bool = False
+    reaches: bool = False
 
 
 class RunsOverHint(Struct):

@@ -11,6 +11,7 @@ from noetl_common.logins.stored import database_login
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
+from noetl_common.pg.watch import Reach
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_common.state import pool_states, queue_states, state_handler
 from noetl_contract.http.system.state import QueueState
@@ -58,9 +59,9 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings, name=NAME))
-        login = database_login(settings, bus)
+        login, reach = database_login(settings, bus), Reach()
         turn_pool = await stack.enter_async_context(
-            open_pool(_turn_settings(settings), name=NAME, login=login)
+            open_pool(_turn_settings(settings), name=NAME, login=login, reach=reach)
         )
         background_pool = await stack.enter_async_context(
             open_pool(_background_settings(settings), name=f"{NAME}-background", login=login)
@@ -82,6 +83,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 ids=ids,
                 catalog=Catalog(rpc),
                 parse=_parser(settings),
+                reach=reach,
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.is_reachable)
                 shard, count = settings.shard_index, settings.shard_count

@@ -10,6 +10,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_common.pg.watch import Reach
 from noetl_common.server_clock import ServerClock
 from noetl_common.service import Service
 from noetl_contract.streams import ingress_durables
@@ -80,6 +81,7 @@ class Orchestrator:
         catalog: Catalog,
         parse: Callable[[str], Playbook],
         executions: type[Execution] = Execution,
+        reach: Reach | None = None,
     ) -> None:
         # size: one line for each part, in the order in which they need each other
         self.triggers = Triggers()
@@ -113,6 +115,7 @@ class Orchestrator:
             self.cache,
             shard=settings.shard_index,
             fewest_active=settings.replicas_active_min,
+            reach=reach,
         )
         self._costs = Costs(self.cache, slow_seconds=settings.turn_seconds * _SLOW_PART)
         self.dispatcher = self._build_dispatcher()

@@ -18,7 +18,7 @@ from noetl_common.logins.login import Login, LoginSource, file_login
 from noetl_common.metrics import counter, gauge
 from noetl_common.pg.errors import translated
 from noetl_common.pg.tls import tls_of
-from noetl_common.pg.watch import Watch, WatchedConnection
+from noetl_common.pg.watch import Reach, Watch, WatchedConnection
 from noetl_common.settings import PostgresSettings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -68,7 +68,11 @@ class DatabaseRefused(Permanent):
 
 @asynccontextmanager
 async def open_pool(
-    settings: PostgresSettings, *, name: str, login: LoginSource | None = None
+    settings: PostgresSettings,
+    *,
+    name: str,
+    login: LoginSource | None = None,
+    reach: Reach | None = None,
 ) -> AsyncIterator[Pool]:
     """Open a pool, waiting until the server and the database are there.
 
@@ -81,14 +85,18 @@ async def open_pool(
         name: shown by the server, and in metrics.
         login: asked for each new connection, and again when one is refused; that of the settings
             unless given, whose file is read anew if the password is in one.
+        reach: is kept up to date while the pool is open.
 
     Raises:
         DatabaseRefused: wrong role or password.
     """
     _choose_array_classes(shortcuts=settings.shortcuts)
     login = login or file_login(settings)
+    reach = reach or Reach()
     connect = asyncpg.connect if login is None else _connecting(login, name)
-    watch = Watch(name, partial(connect, **_address(settings, name), statement_cache_size=0))
+    probing = partial(connect, **_address(settings, name), statement_cache_size=0)
+    watch = Watch(name, probing, reach)
+    connect = _doubting(connect, reach)
     pool = await _waited_for(settings, name, connect, watch, is_renewed=login is not None)
     watching = asyncio.create_task(watch.run(), name=f"{name}: pool watch")
     used = _USED.labels(name)
@@ -249,6 +257,20 @@ def _connecting(login: LoginSource, name: str) -> _Connect:
         return connection
 
     return connect
+
+
+def _doubting(connect: _Connect, reach: Reach) -> _Connect:
+    """Return a connect function whose failures have the database asked."""
+
+    async def connecting(*arguments: Any, **options: Any) -> Connection:
+        try:
+            connection: Connection = await connect(*arguments, **options)
+        except Exception:
+            reach.ask()
+            raise
+        return connection
+
+    return connecting
 
 
 async def _prepare(watch: Watch, connection: WatchedConnection) -> None:

@@ -122,6 +122,8 @@ class Door:
         """Subscribe to the buckets that are owned now, and in a moment to these alone."""
         if self._has_news:
             self._has_news, self._leave_at = False, monotonic() + _LEAVE_SECONDS
+        if self._handler.replicas.is_withdrawn:
+            self._leave_at = monotonic()  # whose write nobody hears spills it at once
         owned = self._handler.replicas.owned_buckets
         for bucket in owned - self._open.keys():
             subject = writes_of_bucket(self._shard, bucket)

@@ -20,6 +20,7 @@ from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.pg.watch import Reach
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.sharding import BUCKETS, bucket_of
 from noetl_contract.subjects import replica_moves_subject, replica_subject
@@ -27,6 +28,7 @@ from noetl_contract.subjects import replica_moves_subject, replica_subject
 from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.replicas.load import Load, LoadMeter
+from noetl_orchestrator.replicas.withdrawal import Withdrawal
 
 _log = get_logger()
 _ALONE_SECONDS = 1.0
@@ -54,6 +56,7 @@ class Replicas:
         fewest_active: replicas that own executions however little there is to do.
         monotonic: a clock in seconds.
         look: measures the load of this process and its machine.
+        reach: of the database; one that answers unless given.
 
     Attributes:
         name: of this process, new with each; names of older processes come first.
@@ -69,6 +72,7 @@ class Replicas:
         fewest_active: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
         look: Callable[[], Load] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.name = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
         self.changed: list[Callable[[], None]] = []
@@ -80,6 +84,7 @@ class Replicas:
         self._fewest_active = fewest_active
         self._hot_looks = self._cold_looks = 0
         self._has_left = False
+        self._withdrawal = Withdrawal(reach or Reach(monotonic), monotonic)
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
         self._namers: set[str] = set()
@@ -121,6 +126,11 @@ class Replicas:
         if not self._owners:
             return _ALL_BUCKETS
         return frozenset(n for n, owner in enumerate(self._owners) if owner == self.name)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Return whether siblings own all executions, as this process has lost the database."""
+        return self._withdrawal.is_on and bool(self._takers)
 
     @property
     def _has_looked(self) -> bool:
@@ -166,6 +176,8 @@ class Replicas:
     async def show(self) -> None:
         """Announce this process to siblings, and drop those not heard for long."""
         self._loads[self.name] = self._look()
+        if self._withdrawal.look(is_alone=not self._takers):
+            self._settle()
         self._choose()
         await self.send(())
         await self._knock()
@@ -214,6 +226,7 @@ class Replicas:
         if self._heard.pop(name, None) is None:
             return
         self._namers.discard(name)
+        self._withdrawal.lose(name)
         subject = self._unheard.pop(name, None)
         if subject is not None:
             self._bus.inbox().forget(subject)
@@ -231,17 +244,19 @@ class Replicas:
         own = ReplicaMoves(
             sender=self.name,
             moved=list(moved),
-            leaves=self._has_left,
+            leaves=self._has_left or self.is_withdrawn,
             names=True,
             buckets=True,
         )
-        if moved or self._has_left:
+        if moved or own.leaves:
             return own.to_json()
         load = self._loads.get(self.name)
         return own.but(
             active=self._active,
             wanted=None if load is None else round(load.wanted, 2),
             spare=load is None or load.has_spare,
+            away=self._withdrawal.is_away,
+            reaches=self._withdrawal.is_proven,
         ).to_json()
 
     def _take(self, incoming: Incoming) -> None:
@@ -249,6 +264,8 @@ class Replicas:
         name = message.sender
         if name == self.name:
             return
+        if message.active is not None:
+            self._withdrawal.hear(message)
         if message.leaves:
             self.lose(name)
         else:
@@ -303,7 +320,7 @@ class Replicas:
         return load is not None and load.has_spare
 
     def _names(self) -> list[str]:
-        return sorted([self.name, *self._takers])
+        return sorted(self._takers if self.is_withdrawn else [self.name, *self._takers])
 
     def _settle(self) -> None:
         """Recompute the owners, and drop copies of executions that others own now."""

@@ -136,7 +136,15 @@ class Turns:
         return postponed or []
 
     async def _still_wanted(self, groups: list[Group]) -> list[Group]:
-        """Return the groups without inputs whose result is no longer wanted (W4, W5)."""
+        """Return the groups without inputs whose result is no longer wanted (W4, W5).
+
+        A replica that has left its executions to siblings gives all of them back at once.
+        """
+        if self._parts.replicas.is_withdrawn:
+            for group in groups:
+                for turn_input in group.inputs:
+                    await turn_input.caller.given_back(0.0)
+            return []
         now = self._parts.clock.now()
         found = []
         for group in groups:
