@@ -13,7 +13,7 @@ from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.bus.pull import run_pull
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
-from noetl_testkit.bus import make_place, running
+from noetl_testkit.bus import flush, make_place, running
 from noetl_testkit.lines import Line, line_to
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually, unless_it_hangs
@@ -66,7 +66,7 @@ async def test_a_connection_that_only_listens_is_replaced_too(
     heard: list[bytes] = []
     async with bus_over_a_line(own_nats) as (bus, line):
         await bus.subscribe("news", lambda incoming: heard.append(incoming.data))
-        await bus.flush()
+        await flush(bus)
 
         line.cut()
         await eventually(lambda: bus.nc.stats["reconnects"] == 1)
@@ -81,7 +81,7 @@ async def test_a_request_on_its_way_when_the_connection_died_fails_when_that_is_
     """Not when its own, longer time is over."""
     async with bus_over_a_line(own_nats) as (bus, line):
         await own_bus.subscribe("asked", lambda _incoming: None)
-        await own_bus.flush()
+        await flush(own_bus)
 
         line.cut()
         async with unless_it_hangs():
@@ -98,9 +98,9 @@ async def test_a_broker_that_hangs_keeps_its_connections(own_nats: NatsServer) -
             await eventually(lambda: line.made >= 4)  # the third probe of it has begun
         finally:
             os.kill(own_nats.pid, signal.SIGCONT)
-        assert await bus.flush()
+        await flush(bus)
 
-        assert await probe.find_dead(bus.nc) is None
+        await probe.cut_dead(bus.nc, name="test")
         assert bus.nc.stats["reconnects"] == 0
 
 
@@ -110,7 +110,7 @@ async def test_a_connection_that_is_slow_to_take_what_we_write_is_left_alone(
     """New ones are answered at once meanwhile."""
     taken: list[int] = []
     await own_bus.subscribe("large", lambda incoming: taken.append(len(incoming.data)))
-    await own_bus.flush()
+    await flush(own_bus)
     async with bus_over_a_line(own_nats) as (bus, line):
         line.bytes_a_second = 1 << 20
         sent, probed = 0, line.made

@@ -67,7 +67,7 @@ async def test_l3_a_leap_makes_no_worker_silent(
 async def test_l3_a_leap_back_makes_none_silent_and_delays_no_judgement(
     shard: Shard, replica: Replica, held: Command, leap: Leap
 ) -> None:
-    """What was heard in the time that is gone doesn't count."""
+    """Heartbeats of the time that is gone don't count."""
     await leap(100.0)
     await replica.rooms.agenda.ask()
     await hear(shard, replica, heartbeat_age=0, heard_for=0)

@@ -1,5 +1,7 @@
 """The message bus: connection, publishing, requests, standing pulls, topology."""
 
+# size: each module is one part of a connection or of its use, found by its name
+
 import os
 import sys
 

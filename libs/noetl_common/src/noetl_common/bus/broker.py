@@ -357,17 +357,11 @@ class Bus:
             await self.nc.close()
 
     async def watch(self) -> None:
-        """Replace a connection that has died without a word, and a client without its tasks.
-
-        Both look connected and receive nothing.
-        """
+        """Replace a connection that has died without a word, and a client that lost its tasks."""
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
             if not wire.has_lost_its_loops(self.nc):
-                if self.is_connected and (dead := await probe.find_dead(self.nc)) is not None:
-                    _log.warning("bus_connection_dead", bus=self.name)
-                    # Not closed: that would wait until the peer has taken what is still unsent.
-                    dead.abort()
+                await probe.cut_dead(self.nc, name=self.name)
                 continue
             _log.error("bus_client_broken", connected=self.nc.is_connected)
             if self.nc.is_connected:
@@ -411,11 +405,10 @@ class Bus:
         if self._closed_reason is None:
             _log.warning("bus_disconnected", bus=self.name)
         self._publisher.on_disconnected()
+        lost = BusUnavailable(what="a request", reason="the connection was lost")
         for answer in self._asked:
             if not answer.done():
-                answer.set_exception(
-                    BusUnavailable(what="a request", reason="the connection was lost")
-                )
+                answer.set_exception(lost)
         for callback in list(self._on_disconnect):
             callback()
 

@@ -10,23 +10,30 @@ from contextlib import suppress
 from nats.aio.client import Client
 
 from noetl_common.bus import wire
+from noetl_common.logging import get_logger
 from noetl_common.traffic import is_moving, traffic_of
 
+_log = get_logger()
 _PING_SECONDS = 0.5
 """Time for an answer, twice: nothing has moved in the second half either."""
 _GREETING_SECONDS = 1.0
 _LAST_SECONDS = 0.25
 
 
-async def find_dead(client: Client) -> asyncio.WriteTransport | None:
-    """Return the transport of a connection over which nothing moves, while new ones are answered.
+async def cut_dead(client: Client, *, name: str) -> None:
+    """Cut a connection over which nothing moves, while new ones are answered: it is made anew."""
+    if client.is_connected and (dead := await _find_dead(client)) is not None:
+        _log.warning("bus_connection_dead", bus=name)
+        # Not closed: that would wait until the peer has taken what is still unsent.
+        dead.abort()
 
-    None if it answers, or if nobody answers new connections. Takes up to two seconds.
-    """
+
+async def _find_dead(client: Client) -> asyncio.WriteTransport | None:
+    """Return the transport of such a connection, after up to two and a half seconds."""
     transport = wire.transport(client)
     if transport is None:
         return None
-    answer = await wire.send_ping(client)
+    answer = wire.send_ping(client)
     if await _is_done(answer, _PING_SECONDS):
         return None
     before = traffic_of(transport)

@@ -100,16 +100,17 @@ async def ping(client: Client, *, seconds: float) -> bool:
     Unlike the client's own ``flush`` this never cancels the future it waits for: the client
     sets a result on it when the answer comes, and a cancelled one ends its read loop.
     """
-    done, _ = await asyncio.wait([await send_ping(client)], timeout=seconds)
+    done, _ = await asyncio.wait([send_ping(client)], timeout=seconds)
     return bool(done)
 
 
-async def send_ping(client: Client) -> asyncio.Future[bool]:
+def send_ping(client: Client) -> asyncio.Future[bool]:
     """Ask for an answer behind everything written so far; never cancel what is returned."""
     answered = asyncio.get_running_loop().create_future()
     # The client's own ping overtakes what waits to be written; this one waits in line.
     client._pongs.append(answered)  # noqa: SLF001
-    await write(client, _PING)
+    # Not to wait where the socket takes nothing more: that is to be found out.
+    write_nowait(client, _PING)
     return answered
 
 
