@@ -1,6 +1,7 @@
 """Cut-over and back while clients go on: `make moving`. Prints the figures of docs/moving-in.md."""
 
 import argparse
+import asyncio
 import secrets
 import sys
 import threading
@@ -18,10 +19,12 @@ from cut_over import (
     running_edges,
 )
 from noetl_testkit.legacy import running_legacy
+from noetl_testkit.oracles.judging import check_digests, judge
 from noetl_testkit.stack import running_stack
 from test_cut_over import command
 
 ROUTES = (EVERYTHING_THERE, STARTS_THERE, "GET /api/executions", NOTHING_THERE)
+_STALL_SECONDS = 10.0
 
 
 def main() -> int:
@@ -51,8 +54,12 @@ def main() -> int:
         print(f"{there} executions began there, {here} here; ends {dict(found.ends)}")
         print(f"lost {len(found.lost)}, doubled {len(found.doubled)}, unknown {len(found.unknown)}")
         print(f"troubles of clients: {len(troubles)} {troubles[:3]}")
+        accepted = {number for one in traffics for number in one.here}
+        findings = asyncio.run(judge(stack.dsn(), accepted=accepted, stall_limit=_STALL_SECONDS))
+        check_digests(findings, data=stack.data)
+        print(findings.line(), *findings.problems, sep="\n")
         is_whole = found.are_even and not troubles and set(found.ends) == {"COMPLETED"}
-        return 0 if is_whole and there and here else 1
+        return 0 if is_whole and there and here and not findings.problems else 1
 
 
 def _drive(urls: list[str], path: str, given: argparse.Namespace) -> list[Traffic]:

@@ -17,6 +17,7 @@ from noetl.stack.process import free_port
 from noetl.stack.servers.databases import Databases
 from noetl.stack.services import SHARDED
 from noetl_common.shards import DatabaseAddress
+from noetl_testkit.oracles.effects import Ledger
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import wait_until
 
@@ -92,12 +93,23 @@ class Fleet:
     )
 
     def __post_init__(self) -> None:
+        self.scratch.mkdir(exist_ok=True)
         self.replicas = [
             Replica(service, number, shard)
             for service in SERVICES
             for shard in range(len(self.shards) if service in SHARDED else 1)
             for number in range(1, REPLICAS + 1)
         ]
+
+    @property
+    def scratch(self) -> Path:
+        """A directory that scripts may change."""
+        return self.folder / "scratch"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The runs of their tools."""
+        return Ledger(self.scratch / "effects")
 
     @property
     def database(self) -> Database:
@@ -188,6 +200,7 @@ class Fleet:
             "WORKER_POOL_NAME": "default",
             # A pod's name, which its successor doesn't have.
             "WORKER_ID": f"{replica.name}-{secrets.token_hex(3)}",
+            "NOETL_WORKER_SCRIPT_WRITE_PATHS": str(self.scratch),
             **self.settings,
             **more,
         }

@@ -8,34 +8,43 @@ from dataclasses import dataclass, field
 
 import httpx
 import orjson
+from noetl_testkit.oracles.effects import Ledger
 
-PLAYBOOKS = {
-    "chain": """
+_PAUSE = "time.sleep(0.1)"
+NAMES = ("chain", "long", "timer")
+
+
+def playbooks(ledger: Ledger) -> dict[str, str]:
+    """Return the steps of the playbooks by name; their scripts note their runs."""
+    return {
+        "chain": f"""
   - step: start
-    tool: {kind: python, code: "import time; time.sleep(0.1); result = {'ok': True}"}
-    next: {arcs: [{step: fan}]}
+    tool: {ledger.script("start", work=_PAUSE)}
+    next: {{arcs: [{{step: fan}}]}}
   - step: fan
-    loop: {in: "{{ range(3) }}", iterator: n, spec: {mode: parallel}}
-    tool: {kind: python, code: "import time; time.sleep(0.1); result = {'ok': True}"}
-    next: {arcs: [{step: end}]}
+    loop: {{in: "{{{{ range(3) }}}}", iterator: n, spec: {{mode: parallel}}}}
+    tool: {ledger.script("fan", saw=["start"], work=_PAUSE)}
+    next: {{arcs: [{{step: end}}]}}
   - step: end
-    tool: {kind: noop}
+    tool: {ledger.script("end", saw=["fan"])}
 """,
-    "long": """
+        "long": f"""
   - step: start
-    tool: {kind: shell, command: sleep 4}
-    next: {arcs: [{step: end}]}
+    tool: {{kind: shell, command: sleep 4}}
+    next: {{arcs: [{{step: end}}]}}
   - step: end
-    tool: {kind: python, code: "result = {'ok': True}"}
+    tool: {ledger.script("end")}
 """,
-    "timer": """
+        "timer": """
   - step: start
     tool: {kind: sleep, duration: 2s}
     next: {arcs: [{step: end}]}
   - step: end
     tool: {kind: noop}
 """,
-}
+    }
+
+
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
 _MOST_CUTS = 50
 
@@ -79,7 +88,7 @@ class Load:
         ):
             group.create_task(self._read(client))
             while not self.stopping:
-                group.create_task(self._one(client, random.choice(list(PLAYBOOKS))))
+                group.create_task(self._one(client, random.choice(NAMES)))
                 await asyncio.sleep(random.expovariate(self.rate))
 
     async def ask(

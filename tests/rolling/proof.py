@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,20 +41,23 @@ import nats
 from absence import absence
 from balancer import Balancer
 from fleet import EDGE, SERVICES, Fleet
-from load import PLAYBOOKS, Load
+from load import NAMES, Load, playbooks
 from noetl.stack.process import free_port
 from noetl.stack.servers import binaries, migrations
 from noetl_contract.sharding import shard_for
 from noetl_testkit.nats import running_nats
+from noetl_testkit.oracles.findings import Findings
+from noetl_testkit.oracles.judging import check_digests, judge
 from noetl_testkit.postgres import Database, running_postgres
 from noetl_testkit.stack import command, execute, finish, register
 from noetl_testkit.waiting import wait_until
-from verify import Findings, check_executions, longest_gap
 
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST = 3
-_SETUP_SECONDS = 600
 """The release before is the state in front of so many of the newest migrations."""
+STALL_SECONDS = 10.0
+"""So long an execution may stand still while processes are replaced: others take over."""
+_SETUP_SECONDS = 600
 LEFT = """
 SELECT
     (SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING') AS running,
@@ -117,7 +120,24 @@ def roll(fleet: Fleet, load: Load, *, is_edge_abrupt: bool = False) -> None:
         print(f"  {service}: {time.monotonic() - began:.1f} s")
 
 
-def tell(load: Load, fleet: Fleet, began: float) -> Findings:
+def judged(fleet: Fleet, accepted: Iterable[int], *, stall_limit: float | None = None) -> Findings:
+    """Ask all oracles about everything in the databases; print what they found."""
+    findings = asyncio.run(
+        judge(
+            *(one.dsn for one in fleet.shards),
+            accepted=set(accepted),
+            effects=fleet.ledger.effects,
+            stall_limit=stall_limit,
+        )
+    )
+    check_digests(findings, environment=fleet.addresses.environment)
+    print(f"  {findings.line()}")
+    for one in findings.problems[:20]:
+        problem(one)
+    return findings
+
+
+def tell(load: Load, fleet: Fleet) -> Findings:
     """Print the figures, and look at every log; return the findings there."""
     print(f"  requests: {load.counts.total()} {dict(load.counts)}")
     slowest = {what: f"{seconds:.2f} s" for what, seconds in load.slowest.items()}
@@ -127,20 +147,10 @@ def tell(load: Load, fleet: Fleet, began: float) -> Findings:
         print(f"  met the closing port of an edge of the release before: {load.excused}")
     for one in load.failed[:20]:
         problem(one)
-    gap = asyncio.run(longest_gap(fleet.database.dsn, since=began, until=time.time()))
-    print(f"  longest time without a committed event: {gap:.2f} s")
-    # Timers issue no commands, which is what the check of logs counts.
-    counted = [one for one, name in load.accepted.items() if name != "timer"]
-    findings = asyncio.run(check_executions(fleet.database.dsn, counted))
-    print(
-        f"  {len(load.accepted)} executions ended {dict(load.statuses)}; of {findings.executions} "
-        f"with commands, {findings.commands}: "
-        f"{findings.reissued} handed out again, {findings.late_rows} late rows"
-    )
+    findings = judged(fleet, load.accepted, stall_limit=STALL_SECONDS)
+    print(f"  {len(load.accepted)} executions ended {dict(load.statuses)}")
     if findings.late_rows:
         print("  " + fleet.database.run(LATE).replace("\n", "\n  "))
-    for one in findings.problems[:20]:
-        problem(one)
     if load.statuses != {"COMPLETED": len(load.accepted)}:
         problem(f"{len(load.accepted)} executions ended {dict(load.statuses)}")
     wait_until(lambda: not any(left(fleet.database)[:2]), what="queues are empty")
@@ -163,9 +173,9 @@ async def messages(url: str, stream: str) -> int:
         await client.close()
 
 
-def fill_catalog(url: str) -> None:
-    with httpx.Client(base_url=url, timeout=40) as client:
-        for name, steps in PLAYBOOKS.items():
+def fill_catalog(fleet: Fleet) -> None:
+    with httpx.Client(base_url=fleet.url, timeout=40) as client:
+        for name, steps in playbooks(fleet.ledger).items():
             head = f"apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {{name: {name}, path: "
             register(client, f"{head}rolling/{name}}}\nworkflow:{steps}")
 
@@ -212,12 +222,12 @@ def migrate_with(database: Database, folder: Path) -> None:
 def restart(fleet: Fleet, balancer: Balancer, rate: float) -> None:
     migrations.migrate(fleet.database.dsn)
     start(fleet, balancer)
-    load, began = Load(fleet.url, rate), time.time()
+    load = Load(fleet.url, rate)
     with loaded(load):
         roll(fleet, load)
     if set(fleet.ends) != {0}:
         problem(f"exit codes after SIGTERM: {dict(fleet.ends)}")
-    findings = tell(load, fleet, began)
+    findings = tell(load, fleet)
     if findings.late_rows or findings.reissued:
         problem("commands were handed out again, or their outcomes came twice")
 
@@ -226,7 +236,7 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
     migrate_with(fleet.database, code / "migrations")
     fleet.code = code
     start(fleet, balancer)
-    load, began = Load(fleet.url, rate), time.time()
+    load = Load(fleet.url, rate)
     with loaded(load):
         watch = LockWatch(fleet.database.dsn)
         watch.start()
@@ -251,14 +261,14 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
         shell = code / "services/api-gateway/src/noetl_api_gateway/http/shell.py"
         roll(fleet, load, is_edge_abrupt="is_draining" not in shell.read_text())
     print(f"  exit codes of the release before: {dict(fleet.ends)}")
-    tell(load, fleet, began)
+    tell(load, fleet)
 
 
 def leave(fleet: Fleet, balancer: Balancer, seconds: float) -> None:
     migrations.migrate(fleet.database.dsn)
     start(fleet, balancer)
     with httpx.Client(base_url=fleet.url, timeout=60) as client:
-        for one in absence(fleet, client, fleet.folder / "scratch", seconds=seconds):
+        for one in absence(fleet, client, fleet.scratch, seconds=seconds):
             problem(one)
 
 
@@ -266,7 +276,7 @@ def divide(fleet: Fleet, balancer: Balancer) -> None:
     migrations.migrate(fleet.database.dsn)
     start(fleet, balancer)
     with httpx.Client(base_url=fleet.url, timeout=40) as client:
-        ids = {execute(client, f"rolling/{name}"): name for _ in range(20) for name in PLAYBOOKS}
+        ids = {execute(client, f"rolling/{name}"): name for _ in range(20) for name in NAMES}
     fleet.stop(EDGE, "worker-nats", "worker-http")
     wait_until(
         lambda: asyncio.run(messages(fleet.nats_url, "noetl_ingress")) == 0,
@@ -287,7 +297,7 @@ def divide(fleet: Fleet, balancer: Balancer) -> None:
         doubled.up()
         wait_until(lambda: _answers(fleet.url), what="the balancer has an edge")
         with httpx.Client(base_url=fleet.url, timeout=40) as client:
-            more = {execute(client, f"rolling/{name}"): name for name in PLAYBOOKS}
+            more = {execute(client, f"rolling/{name}"): name for name in NAMES}
             ended = Counter(finish(client, one, seconds=180) for one in ids | more)
         print(f"  they and {len(more)} new ones ended {dict(ended)}")
         if set(ended) != {"COMPLETED"}:
@@ -340,15 +350,8 @@ def check_shards(fleet: Fleet, ids: Mapping[int, str]) -> None:
         held = database.run("SELECT DISTINCT execution_id FROM noetl.event").splitlines()
         if wrong := set(map(int, held)) ^ set(here):
             problem(f"shard {shard} lacks, or holds of the other one: {sorted(wrong)}")
-        counted = [one for one in here if ids[one] != "timer"]
-        findings = asyncio.run(check_executions(database.dsn, counted))
-        print(
-            f"  shard {shard}: {len(here)} executions, {findings.commands} commands, "
-            f"{findings.reissued} handed out again, {findings.late_rows} late rows"
-        )
-        for one in findings.problems[:20]:
-            problem(one)
         wait_until(lambda of=database: not any(left(of)), what="queues are empty")
+    judged(fleet, ids)
     if dead := asyncio.run(messages(fleet.nats_url, "noetl_dead")):
         problem(f"{dead} dead letters")
 
@@ -357,7 +360,7 @@ def start(fleet: Fleet, balancer: Balancer) -> None:
     balancer.watch([one.port for one in fleet.of(EDGE)])
     fleet.up()
     wait_until(lambda: _answers(fleet.url), what="the balancer has an edge")
-    fill_catalog(fleet.url)
+    fill_catalog(fleet)
 
 
 def _answers(url: str) -> bool:
@@ -449,12 +452,7 @@ def main() -> None:
             for way in ("direct", "stream"):
                 print(f"no orchestrator, writes go {way}")
                 with fleet_at(folder, f"absence-{way}") as (fleet, balancer):
-                    scratch = fleet.folder / "scratch"
-                    scratch.mkdir()
-                    fleet.settings = {
-                        "NOETL_INGRESS": way,
-                        "NOETL_WORKER_SCRIPT_WRITE_PATHS": str(scratch),
-                    }
+                    fleet.settings = {"NOETL_INGRESS": way}
                     leave(fleet, balancer, chosen.seconds)
     except BaseException:
         print("left for a look:", folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from noetl_testkit.oracles.judging import judge
 from noetl_testkit.stack import Stack, finish, register, running_stack
 from standin import POOL, StandIn, run_and_kill
 
@@ -106,6 +107,9 @@ def main() -> None:
             found = kill_many(stack, runs, over_http=over_http, kills=kills)
             print(f"{name}: {found.line()}", flush=True)
             is_right = is_right and found.is_right
+        findings = asyncio.run(judge(stack.dsn()))
+        print(findings.line(), *findings.problems, sep="\n")
+        is_right = is_right and not findings.problems
     raise SystemExit(os.EX_OK if is_right else os.EX_SOFTWARE)
 
 

@@ -2,7 +2,7 @@
 
 Each tool does something that can be seen from outside of NoETL: a process, a statement of the
 database, an open connection. A run lets it begin, cancels its execution or lets its time come, and
-takes the time until it can't be seen any more.
+takes the time until it can't be seen any more. Then the oracles look at every log.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import itertools
 import math
 import random
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from noetl_testkit.oracles.judging import judge
 from noetl_testkit.stack import Stack, register, running_stack
 from noetl_testkit.waiting import eventually
 
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="ends of each tool")
     parser.add_argument("--endings", nargs="*", choices=ENDINGS, default=ENDINGS)
     options = parser.parse_args()
+    problems: list[str] = []
     for transport in ("nats", "http"):
         with running_stack(environment={"NOETL_WORKER_TRANSPORT": transport}) as stack:
             for ending in options.endings:
@@ -273,6 +276,11 @@ def main() -> None:
                 print(f"{transport}: seconds from the {ending} until the work is gone")
                 print("tool      runs      p50      p95  longest")
                 print("\n".join(times.line(tool) for tool, times in found.items()), flush=True)
+            findings = asyncio.run(judge(stack.dsn()))
+            print(findings.line())
+            problems += findings.problems
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ the chart's services, real PostgreSQL with their roles. Then a playbook runs, th
 playbooks cleans up, each trigger is asked as KEDA asks it, and all processes get SIGTERM.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -33,6 +34,7 @@ from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
 from noetl_contract.documents.broker_logins import Pool
 from noetl_contract.documents.broker_users import broker_users
+from noetl_testkit.oracles.judging import judge
 from noetl_testkit.postgres import Database, running_postgres
 from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_for, wait_until
@@ -387,6 +389,7 @@ def rehearse(cluster: Cluster) -> Iterator[str]:
     yield f"register again: {cluster.job('noetl-register').replace('\n', '; ')}"
     yield f"playbook: {_playbook(cluster)}"
     yield f"system/scheduled_cleanup: {_cleanup(cluster)}"
+    yield f"logs: {_judged(cluster)}"
     for scaler in cluster.manifests.of("ScaledObject"):
         for trigger in scaler["spec"]["triggers"]:
             # Processor time is counted by kubelets: no process of ours is asked for it.
@@ -399,6 +402,19 @@ def rehearse(cluster: Cluster) -> Iterator[str]:
         if code != 0:
             raise RuntimeError(f"{name} ended with {code}")
         yield f"{name} stopped: {seconds:.1f} s"
+
+
+def _judged(cluster: Cluster) -> str:
+    """Have the oracles look at both shards.
+
+    Raises:
+        RuntimeError: they found something.
+    """
+    dsns = [cluster.database_named(f"noetl_{index}").dsn for index in range(2)]
+    findings = asyncio.run(judge(*dsns))
+    if findings.problems:
+        raise RuntimeError("\n".join(findings.problems))
+    return findings.line()
 
 
 def _playbook(cluster: Cluster) -> str:

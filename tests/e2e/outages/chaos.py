@@ -1,190 +1,276 @@
-"""Kills under load: starts keep arriving while processes are SIGKILLed, then the log is checked.
+"""Chaos as a suite: seeded faults under load, then every oracle over what happened.
 
-Run by hand, some minutes long::
+Run by hand, or as ``make chaos``::
 
-    .venv/bin/python tests/e2e/outages/chaos.py                    # every process, five times each
-    .venv/bin/python tests/e2e/outages/chaos.py --orchestrators 2 --outboxes 2
-    .venv/bin/python tests/e2e/outages/chaos.py --targets wipe --rounds 3
-    .venv/bin/python tests/e2e/outages/chaos.py --targets stack --rounds 3
-    .venv/bin/python tests/e2e/outages/chaos.py --targets stop-orchestrator,pg-backends
+    .venv/bin/python tests/e2e/outages/chaos.py                          # the usual ones
+    .venv/bin/python tests/e2e/outages/chaos.py --scenario owners,once --seed 7 --seeds 3
+    .venv/bin/python tests/e2e/outages/chaos.py --scenario all --json chaos.json
 
-``stop-NAME`` freezes a process with SIGSTOP and lets it go on after ``--freeze`` seconds (a worker
-longer than its heartbeats may be silent); ``pg-backends`` ends database sessions in mid-statement,
-again and again for that time.
+Each scenario is a stack of its own with traffic of many kinds: chains, joins, loops, children,
+waits, sleeps, tries, failures, cancels, half of the starts with a key and sent until they are
+answered. Each tool notes its run and what it was given.
 
-It exits 0 when every accepted run reached exactly one terminal event, every command has one
-effective outcome and no position is missing; it prints the longest gap without a commit that
-followed each kill.
+`clock` and `db_leap` want Debian's libfaketime, `nats_full` and `pg_full` root; where one can't be
+had the line says `not proven`.
+
+It exits 1 when a promise broke: an accepted start without its log, or a refused one with it; a log
+with a gap, or with another number of starts and ends than one; a command with two outcomes; a tool
+that ran twice without a stated reason, never, or after the end; a value that was not the log's;
+an execution that stood still for longer than the fault and what is promised behind it; rows that
+are left; a read model that is not the log; a digest that is not its log's; a process that grew.
 """
 
 import argparse
 import asyncio
-import contextlib
+import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import asyncpg
-import httpx
-from noetl.stack.services import MODULES
+from harm import NotProvenError, SmallDisk, World, leaping_postgres
+from mixed_load import HEAD, Traffic, playbooks
+from noetl_testkit.oracles.effects import Ledger, counting
+from noetl_testkit.oracles.findings import Findings
+from noetl_testkit.oracles.judging import check_digests, judge
+from noetl_testkit.oracles.resources import Resources, grown, resources
+from noetl_testkit.oracles.stalls import longest_gap
 from noetl_testkit.stack import Stack, register
-from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
-from verify import check_executions, longest_gap
+from noetl_testkit.waiting import eventually
+from scenarios import SCENARIOS, STALE_SECONDS, USUAL, Scenario
 
-PLAYBOOK = """\
-apiVersion: noetl.io/v2
-kind: Playbook
-metadata: {name: chaos, path: chaos/linear}
-workflow:
-"""
-STEPS = 10
-PROCESSES = (*MODULES, "nats", "postgres")
-SETTLE_SECONDS = PATIENCE_SECONDS
 WARM = 10
-"""Starts accepted before the first kill, and after the last one."""
-
-
-def playbook() -> str:
-    """Return a ten-step playbook whose steps sleep 50 to 200 ms."""
-    steps = []
-    for index in range(STEPS):
-        name = "start" if index == 0 else f"step{index}"
-        arc = f"\n    next: {{arcs: [{{step: step{index + 1}}}]}}" if index + 1 < STEPS else ""
-        steps.append(
-            f"  - step: {name}\n    tool:\n      kind: python\n      code: |\n"
-            "        import random, time\n"
-            "        time.sleep(random.uniform(0.05, 0.2))\n"
-            f"        result = {{'step': {index}}}{arc}"
-        )
-    return PLAYBOOK + "\n".join(steps) + "\n"
+"""Starts accepted before the first fault, and after the last one."""
+_BIG = """  - step: start
+    loop: {in: "{{ range(2000) }}", iterator: n, spec: {mode: parallel, max_in_flight: 100}}
+    tool: {kind: noop, result: "{{ n }}"}
+    next: {arcs: [{step: last}]}
+  - step: last
+    tool: {kind: noop, result: "{{ start.stats.success }}"}
+"""
+_STATUSES = "SELECT execution_id, status FROM noetl.execution_state"
+_SHOWN = 30
 
 
 @dataclass
-class Load:
-    """Starts at a steady rate; the accepted ones and the refused ones."""
+class Row:
+    """A line of the table of results."""
 
-    url: str
-    rate: float
-    accepted: list[int] = field(default_factory=list)
-    refused: dict[str, int] = field(default_factory=dict)
-    stopping: bool = False
+    scenario: str
+    seed: int
+    executions: int = 0
+    events: int = 0
+    faults: int = 0
+    refused: int = 0
+    stuck: int = 0
+    wrong: int = 0
+    twice: int = 0
+    untold: int = 0
+    late_runs: int = 0
+    late_rows: int = 0
+    gap: float = 0.0
+    stall: float = 0.0
+    slowest: float = 0.0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    not_proven: str = ""
 
-    async def run(self) -> None:
-        """Start executions until stopped; every attempt has its own time limit."""
-        async with (
-            httpx.AsyncClient(
-                base_url=self.url, timeout=40, limits=httpx.Limits(max_connections=200)
-            ) as client,
-            asyncio.TaskGroup() as group,
-        ):
-            while not self.stopping:
-                group.create_task(self._start(client))
-                await asyncio.sleep(random.expovariate(self.rate))
+    @property
+    def result(self) -> str:
+        """Say how it went in a word or two."""
+        return "not proven" if self.not_proven else "BROKEN" if self.problems else "held"
 
-    async def _start(self, client: httpx.AsyncClient) -> None:
-        try:
-            answer = await client.post("/api/execute", json={"path": "chaos/linear"})
-        except httpx.HTTPError as error:
-            reason = type(error).__name__
-        else:
-            if answer.status_code == 200:
-                self.accepted.append(int(answer.json()["execution_id"]))
-                return
-            reason = str(answer.status_code)
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-
-
-def pids_of(stack: Stack, target: str) -> list[int]:
-    """Return the process ids of a service, of each of its copies."""
-    return [
-        service["pid"]
-        for name, service in stack.services().items()
-        if service["pid"] and (name == target or name.removeprefix(f"{target}-").isdigit())
-    ]
-
-
-def end_sessions(dsn: str, *, seconds: float) -> int:
-    """End a random active database session every few milliseconds; returns how many were hit."""
-
-    async def run() -> int:
-        connection = await asyncpg.connect(dsn)
-        hits = 0
-        until = time.monotonic() + seconds
-        try:
-            while time.monotonic() < until:
-                hits += await connection.fetchval(
-                    """
-                    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (
-                        SELECT pid FROM pg_stat_activity
-                        WHERE pid <> pg_backend_pid() AND datname = current_database()
-                        AND (state = 'active' OR random() < 0.02)
-                        ORDER BY random() LIMIT 1
-                    ) AS chosen
-                    """
-                )
-                await asyncio.sleep(random.uniform(0.005, 0.1))
-        finally:
-            await connection.close()
-        return hits
-
-    return asyncio.run(run())
-
-
-def freeze(pid: int, *, seconds: float) -> None:
-    """Stop a process for a while: it misses everything and then believes that no time passed."""
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGCONT)
-
-
-def strike(stack: Stack, target: str, *, freeze_seconds: float) -> str:
-    """Do the harm that the target names and return its description."""
-    if target == "pg-backends":
-        hits = end_sessions(stack.dsn(), seconds=freeze_seconds)
-        return f"ended {hits} database sessions"
-    if target.startswith("stop-"):
-        name = target.removeprefix("stop-")
-        freeze(random.choice(pids_of(stack, name)), seconds=freeze_seconds)
-        return f"froze {name} for {freeze_seconds:g} s"
-    if target == "wipe":
-        store = next(path for path in stack.data.rglob("jetstream") if path.is_dir())
-        store.rename(store.with_name(f"jetstream.wiped.{time.time_ns()}"))
-        os.kill(pids_of(stack, "nats")[0], signal.SIGKILL)
-        return "wiped the JetStream store"
-    if target == "stack":
-        stack.kill_everything()
-        stack.up()
-        return "SIGKILLed the whole stack, started it again"
-    pid = random.choice(pids_of(stack, target))
-    os.kill(pid, signal.SIGKILL)
-    return f"SIGKILLed {target}"
-
-
-async def unfinished(dsn: str) -> int | None:
-    """Return the number of executions without an end, None while the database is away."""
-    try:
-        connection = await asyncpg.connect(dsn, timeout=5)
-    except (OSError, asyncpg.PostgresError, TimeoutError):
-        return None
-    try:
-        return int(
-            await connection.fetchval(
-                "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
-            )
+    def line(self) -> str:
+        """Return the line of the table."""
+        return (
+            f"{self.scenario:<14}{self.seed:>5}{self.executions:>7}{self.faults:>7}"
+            f"{self.refused:>8}{self.stuck:>6}{self.wrong:>6}{self.twice:>6} ({self.untold})"
+            f"{self.late_runs:>6}{self.gap:>7.1f}{self.stall:>7.1f}{self.seconds:>6.0f}"
+            f"  {self.result}"
         )
+
+
+_TITLE = (
+    f"{'scenario':<14}{'seed':>5}{'runs':>7}{'faults':>7}{'refused':>8}{'stuck':>6}{'wrong':>6}"
+    f"{'twice':>10}{'late':>6}{'gap':>7}{'stall':>7}{'s':>6}"
+)
+
+
+async def run(name: str, seed: int, options: argparse.Namespace) -> Row:
+    """Go through one scenario with one seed, in a folder of its own."""
+    scenario, row = SCENARIOS[name], Row(name, seed)
+    begun = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix=f"noetl-chaos-{name}-"))
+    stack = Stack(
+        folder / "data",
+        arguments=scenario.arguments,
+        environment={
+            "NOETL_COMMAND_WORKER_HEARTBEAT_STALE_SECONDS": str(STALE_SECONDS),
+            "NOETL_COMMAND_CLAIM_LEASE_SECONDS": str(STALE_SECONDS),
+            "WORKER_HEARTBEAT_INTERVAL": str(int(STALE_SECONDS / 6)),
+            **scenario.environment,
+        },
+    )
+    stack.scratch.mkdir()
+    disk = None if scenario.disk is None else SmallDisk(stack.data / scenario.disk[0])
+    try:
+        if disk is not None and scenario.disk is not None:
+            stack.data.mkdir(mode=0o700)
+            disk.mount(scenario.disk[1])
+        with ExitStack() as held:
+            leap = None
+            if scenario.has_own_database:
+                database, leap = held.enter_context(leaping_postgres(folder))
+                stack.environment = {**stack.environment, **database.environment}
+            ledger = held.enter_context(counting(stack.scratch / "effects"))
+            try:
+                await _go_through(stack, ledger, scenario, row, options, leap=leap)
+            finally:
+                await asyncio.to_thread(stack.down)
+    except NotProvenError as error:
+        row.not_proven = str(error)
+        print(f"not proven: {name}: {error}")
+    finally:
+        if disk is not None:
+            disk.unmount()
+        row.seconds = time.monotonic() - begun
+        if options.keep or row.problems:
+            print(f"  kept {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+async def _go_through(
+    stack: Stack,
+    ledger: Ledger,
+    scenario: Scenario,
+    row: Row,
+    options: argparse.Namespace,
+    *,
+    leap: Callable[[float], None] | None,
+) -> None:
+    await asyncio.to_thread(stack.up)
+    more = "spec: {repeatable: false}" if scenario.is_once else ""
+    with stack.client() as client:
+        for name, text in (playbooks(ledger, more=more) | {"big": _BIG}).items():
+            register(client, HEAD.format(name) + text)
+    chance = random.Random(row.seed)
+    traffic = Traffic(
+        stack.url, options.rate or scenario.rate, random.Random(row.seed), scenario.weights
+    )
+    async with AsyncExitStack() as opened:
+        world = World(stack, traffic, chance, opened, row.seed, leap, options.rounds)
+        flowing = asyncio.create_task(traffic.run())
+        try:
+            await eventually(
+                lambda: flowing.done() or len(traffic.moments) >= WARM, what="the load runs"
+            )
+            before, since = await _resources(world), time.time()
+            await scenario.strike(world)
+            ended = time.time()
+            enough = len(traffic.moments) + WARM
+            await eventually(
+                lambda: flowing.done() or len(traffic.moments) >= enough,
+                what="starts are accepted again",
+                timeout_seconds=options.settle,
+            )
+        except TimeoutError as error:
+            row.problems.append(str(error))
+            ended = time.time()
+        finally:
+            traffic.is_over = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(options.settle):
+                    await flowing
+            await world.end()
+
+        await _judge(world, ledger, scenario, row, options, since=since, until=ended)
+        row.problems += list(grown(before, await _resources(world)))
+        _show(row, traffic)
+
+
+async def _judge(
+    world: World,
+    ledger: Ledger,
+    scenario: Scenario,
+    row: Row,
+    options: argparse.Namespace,
+    *,
+    since: float,
+    until: float,
+) -> None:
+    stack, traffic = world.stack, world.traffic
+    limit = world.longest + scenario.more_seconds + options.allowance
+    findings = await judge(
+        stack.dsn(),
+        starts=traffic.starts,
+        effects=ledger.effects,
+        cancelled=traffic.cancelled,
+        may_repeat=scenario.may_repeat and not scenario.is_once,
+        stall_limit=limit,
+        settle_seconds=options.settle,
+    )
+    await asyncio.to_thread(check_digests, findings, data=stack.data, environment=stack.environment)
+    connection = await asyncpg.connect(stack.dsn())
+    try:
+        statuses = {r["execution_id"]: r["status"] for r in await connection.fetch(_STATUSES)}
+        row.gap = await longest_gap(connection, since=since, until=until)
+    finally:
+        await connection.close()
+    wrong = traffic.wrong(statuses)
+    row.wrong, row.faults, row.refused = (
+        len(wrong),
+        len(world.faults),
+        traffic.starts.unknown.total(),
+    )
+    row.slowest = traffic.slowest
+    _enter(findings, row)
+    row.problems += [] if scenario.may_fail else wrong
+    print(f"  {findings.line()}")
+
+
+def _show(row: Row, traffic: Traffic) -> None:
+    refused = dict(traffic.starts.unknown)
+    print(f"  refused {refused}, slowest start {traffic.slowest:.2f} s")
+    for problem in row.problems[:_SHOWN]:
+        print(f"  PROBLEM {problem}")
+    if len(row.problems) > _SHOWN:
+        print(f"  and {len(row.problems) - _SHOWN} more")
+
+
+def _enter(findings: Findings, row: Row) -> None:
+    row.executions, row.events = findings.executions, findings.events
+    row.stuck, row.stall = findings.unfinished, findings.stall
+    row.twice, row.untold = findings.twice, findings.untold
+    row.late_runs, row.late_rows = findings.late_runs, findings.late_rows
+    row.problems += findings.problems
+
+
+async def _resources(world: World) -> Resources:
+    connection = await asyncpg.connect(world.stack.dsn())
+    try:
+        return await resources(connection, world.pids())
     finally:
         await connection.close()
 
 
+def _chosen(text: str) -> list[str]:
+    names = list(SCENARIOS) if text == "all" else text.split(",")
+    if unknown := [one for one in names if one not in SCENARIOS]:
+        raise SystemExit(f"no scenario is called {', '.join(unknown)}: {', '.join(SCENARIOS)}")
+    return names
+
+
 async def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the kills, print the findings, and return the exit code.
+    """Go through scenarios, print the table, and return the exit code.
 
     Args:
         arguments: of the command line; None for those of this process.
@@ -192,113 +278,36 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--targets", default=",".join(PROCESSES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pause", type=float, default=6.0, help="mean seconds between kills")
-    parser.add_argument("--rate", type=float, default=2.0, help="starts a second")
-    parser.add_argument("--freeze", type=float, default=12.0, help="seconds of a freeze")
     parser.add_argument(
-        "--stale", type=float, default=60.0, help="seconds of silence that cost a worker its work"
+        "--scenario", default=",".join(USUAL), help=f"names, or all: {', '.join(SCENARIOS)}"
     )
-    parser.add_argument("--transport", default="nats", choices=("nats", "http"))
-    parser.add_argument("--orchestrators", type=int, default=1)
-    parser.add_argument("--outboxes", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--keep", action="store_true", help="keep the data directory")
+    parser.add_argument("--seed", type=int, default=1, help="the first one")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
+    parser.add_argument("--rounds", type=int, help="faults of each; else as the scenario says")
+    parser.add_argument("--rate", type=float, help="starts a second; else as the scenario says")
+    parser.add_argument(
+        "--allowance", type=float, default=5.0, help="seconds more that a stall may have here"
+    )
+    parser.add_argument(
+        "--settle", type=float, default=180.0, help="seconds after which what runs is stuck"
+    )
+    parser.add_argument("--json", type=Path, help="file for the table")
+    parser.add_argument("--keep", action="store_true", help="keep the data directories")
     options = parser.parse_args(arguments)
-    random.seed(options.seed)
-    folder = Path(tempfile.mkdtemp(prefix="noetl-chaos-"))
-    stack = Stack(
-        folder / "data",
-        arguments=(
-            "--orchestrators",
-            str(options.orchestrators),
-            "--outboxes",
-            str(options.outboxes),
-            "--workers",
-            str(options.workers),
-        ),
-        environment={
-            "NOETL_WORKER_TRANSPORT": options.transport,
-            "NOETL_COMMAND_WORKER_HEARTBEAT_STALE_SECONDS": str(options.stale),
-            "NOETL_COMMAND_CLAIM_LEASE_SECONDS": str(options.stale),
-            "WORKER_HEARTBEAT_INTERVAL": str(max(1, int(options.stale / 6))),
-        },
-    )
-    is_kept = True
-    stack.up()
-    dsn = stack.dsn()
-    gaps: dict[str, list[float]] = {}
-    try:
-        with stack.client() as client:
-            register(client, playbook())
-        load = Load(stack.url, options.rate)
-        loading = asyncio.create_task(load.run())
-        await eventually(lambda: len(load.accepted) >= WARM, what="the load runs")
-        schedule = [target for target in options.targets.split(",") for _ in range(options.rounds)]
-        random.shuffle(schedule)
-        struck: list[tuple[str, float]] = []
-        for target in schedule:
-            moment = time.time()
-            said = await asyncio.to_thread(strike, stack, target, freeze_seconds=options.freeze)
-            struck.append((target, moment))
-            print(f"{time.strftime('%H:%M:%S')} {said}; accepted {len(load.accepted)}", flush=True)
-            await asyncio.sleep(options.pause * random.uniform(0.7, 1.3))
-        ends = time.time()
-        enough = len(load.accepted) + WARM
-        await eventually(lambda: len(load.accepted) >= enough, what="starts are accepted again")
-        load.stopping = True
-        await loading
-        left: int | None = None
-
-        async def is_settled() -> bool:
-            nonlocal left
-            left = await unfinished(dsn)
-            return left == 0
-
-        with contextlib.suppress(TimeoutError):
-            await eventually(is_settled, timeout_seconds=SETTLE_SECONDS, every_seconds=0.2)
-        print(f"settled {time.time() - ends:.1f} s after the last kill, {left} unfinished")
-        for (target, moment), until in zip(
-            struck, [moment for _, moment in struck[1:]] + [ends], strict=True
-        ):
-            gaps.setdefault(target, []).append(
-                await longest_gap(dsn, since=moment, until=max(until, moment + 1))
-            )
-        connection = await asyncpg.connect(dsn)
-        everything = [
-            row["execution_id"]
-            for row in await connection.fetch("SELECT execution_id FROM noetl.execution_state")
-        ]
-        await connection.close()
-        missing = set(load.accepted) - set(everything)
-        findings = await check_executions(dsn, sorted(set(everything) | set(load.accepted)))
-        print(
-            f"accepted {len(load.accepted)}, in the log {len(everything)}, refused {load.refused}"
-        )
-        print(
-            f"{findings.events} events, {findings.commands} commands, {findings.reissued} handed "
-            f"out again, {findings.late_rows} late rows, statuses {findings.statuses}"
-        )
-        for target, values in gaps.items():
-            listed = " ".join(f"{value:.2f}" for value in values)
-            print(f"longest gap after {target}: {max(values):.2f} s ({listed})")
-        for problem in findings.problems[:50]:
-            print(f"PROBLEM {problem}")
-        if missing:
-            print(f"PROBLEM accepted but unknown: {sorted(missing)[:20]}")
-        failed = sum(count for status, count in findings.statuses.items() if status != "COMPLETED")
-        wrong = len(findings.problems) + len(missing) + failed
-        print("OK" if wrong == 0 else f"FAILED: {wrong} problems")
-        is_kept = options.keep or wrong > 0
-        return 0 if wrong == 0 else 1
-    finally:
-        stack.down()
-        if is_kept:
-            print(f"kept {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    rows = []
+    for name in _chosen(options.scenario):
+        for seed in range(options.seed, options.seed + options.seeds):
+            print(f"{name}, seed {seed}, load {os.getloadavg()[0]:.1f}", flush=True)
+            rows.append(await run(name, seed, options))
+    print(_TITLE)
+    for row in rows:
+        print(row.line())
+    if options.json is not None:
+        told = [{**asdict(row), "result": row.result} for row in rows]
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    broken = sum(bool(row.problems) for row in rows)
+    print("OK" if not broken else f"FAILED: promises broke in {broken} of {len(rows)} runs")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -16,30 +16,31 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-import asyncpg
 import httpx
 from cluster import NODES, Cluster, Node, running_cluster
 from noetl_contract.streams import INGRESS
+from noetl_testkit.oracles.effects import Ledger, counting
+from noetl_testkit.oracles.judging import check_digests, judge
+from noetl_testkit.oracles.starts import Starts
 from noetl_testkit.stack import Stack, register
 from noetl_testkit.waiting import eventually, wait_for
-from verify import check_executions
+from scenarios import ACK_WAIT_SECONDS
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
 kind: Playbook
-metadata: {name: cluster, path: cluster/two}
-workload: {number: 0}
+metadata: {{name: cluster, path: cluster/two}}
+workload: {{token: ""}}
 workflow:
   - step: start
-    tool: {kind: noop}
-    next: {arcs: [{step: last}]}
+    tool: {{kind: noop}}
+    next: {{arcs: [{{step: last}}]}}
   - step: last
-    tool: {kind: noop}
+    tool: {last}
 """
 _SETTLE_SECONDS = 120
 _AROUND_SECONDS = 12.0
@@ -53,12 +54,10 @@ class Load:
 
     url: str
     rate: float
-    accepted: dict[int, int] = field(default_factory=dict)
-    """Execution by number."""
+    starts: Starts = field(default_factory=Starts)
     moments: list[float] = field(default_factory=list)
     """Times of the answers that a start was accepted."""
     slowest: float = 0.0
-    refused: Counter[str] = field(default_factory=Counter)
     is_over: bool = False
     sent: int = 0
 
@@ -71,22 +70,23 @@ class Load:
         ):
             while not self.is_over:
                 self.sent += 1
-                group.create_task(self._start(client, self.sent))
+                group.create_task(self._start(client, str(self.sent)))
                 await asyncio.sleep(1 / self.rate)
 
-    async def _start(self, client: httpx.AsyncClient, number: int) -> None:
-        body = {"path": "cluster/two", "workload": {"number": number}}
+    async def _start(self, client: httpx.AsyncClient, token: str) -> None:
+        body = {"path": "cluster/two", "workload": {"token": token}}
         begun = time.monotonic()
         try:
             answer = await client.post("/api/execute", json=body)
         except httpx.HTTPError as error:
-            self.refused[type(error).__name__] += 1
+            self.starts.refuse(token, type(error).__name__, may_have_begun=True)
             return
         if answer.status_code != 200:
-            self.refused[f"{answer.status_code} {answer.text[:_SHOWN]}"] += 1
+            reason = f"{answer.status_code} {answer.text[:_SHOWN]}"
+            self.starts.refuse(token, reason, may_have_begun=answer.status_code != 503)
             return
         now = time.monotonic()
-        self.accepted[number] = int(answer.json()["execution_id"])
+        self.starts.accept(token, int(answer.json()["execution_id"]))
         self.moments.append(now)
         self.slowest = max(self.slowest, now - begun)
 
@@ -141,9 +141,9 @@ async def strike(cluster: Cluster, load: Load, target: str) -> Round:
 
     await eventually(lambda: asyncio.to_thread(is_led), what="others lead", every_seconds=0.1)
     election = time.monotonic() - moment
-    enough = len(load.accepted) + _WARM
+    enough = len(load.moments) + _WARM
     await eventually(
-        lambda: len(load.accepted) >= enough and time.monotonic() > moment + _AROUND_SECONDS,
+        lambda: len(load.moments) >= enough and time.monotonic() > moment + _AROUND_SECONDS,
         what="starts are accepted again",
     )
     gap = load.gap(moment, time.monotonic())
@@ -164,57 +164,13 @@ def _has_caught_up(cluster: Cluster) -> bool:
         return False
 
 
-async def unfinished(dsn: str) -> int:
-    """Return the number of executions without an end."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        text = "SELECT count(*) FROM noetl.execution_state WHERE status = 'RUNNING'"
-        return int(await connection.fetchval(text))
-    finally:
-        await connection.close()
-
-
-async def problems_of(dsn: str, load: Load) -> tuple[list[str], str]:
-    """Return the problems of the log, and a line about its content."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch(
-            """
-            SELECT execution_id, (context -> 'workload' ->> 'number')::int AS number
-            FROM noetl.event WHERE event_type = 'playbook_started'
-            """
-        )
-    finally:
-        await connection.close()
-    by_number: dict[int, list[int]] = {}
-    for row in rows:
-        by_number.setdefault(row["number"], []).append(row["execution_id"])
-    problems = [
-        f"start {number} made {len(made)} executions"
-        for number, made in by_number.items()
-        if len(made) > 1
-    ]
-    for number, execution_id in load.accepted.items():
-        if by_number.get(number, []) != [execution_id]:
-            problems.append(
-                f"start {number} was accepted as {execution_id}: {by_number.get(number)}"
-            )
-    findings = await check_executions(dsn, [row["execution_id"] for row in rows])
-    failed = {name: n for name, n in findings.statuses.items() if name != "COMPLETED"}
-    problems += findings.problems + ([f"statuses {findings.statuses}"] if failed else [])
-    return problems, (
-        f"accepted {len(load.accepted)} of {load.sent}, refused {dict(load.refused)}, "
-        f"executions {len(rows)}, events {findings.events}, late rows {findings.late_rows}"
-    )
-
-
-async def prove(stack: Stack, cluster: Cluster, options: argparse.Namespace) -> int:
+async def prove(stack: Stack, cluster: Cluster, ledger: Ledger, options: argparse.Namespace) -> int:
     """Go through all rounds; return the exit code."""
     with stack.client() as client:
-        register(client, PLAYBOOK)
+        register(client, PLAYBOOK.format(last=ledger.script("last")))
     load = Load(stack.url, options.rate)
     loading = asyncio.create_task(load.run())
-    await eventually(lambda: len(load.accepted) >= _WARM, what="the load runs")
+    await eventually(lambda: len(load.moments) >= _WARM, what="the load runs")
     rounds: list[Round] = []
     for target in options.targets.split(",") * options.rounds:
         await eventually(
@@ -231,15 +187,24 @@ async def prove(stack: Stack, cluster: Cluster, options: argparse.Namespace) -> 
     load.is_over = True
     await loading
 
-    async def is_settled() -> bool:
-        return await unfinished(stack.dsn()) == 0
-
-    await eventually(
-        is_settled, what="all ended", timeout_seconds=_SETTLE_SECONDS, every_seconds=0.2
+    # An answer that a killed node had not passed on lets its worker's notification come again.
+    findings = await judge(
+        stack.dsn(),
+        starts=load.starts,
+        effects=ledger.effects,
+        may_repeat=True,
+        stall_limit=options.limit + ACK_WAIT_SECONDS,
+        settle_seconds=_SETTLE_SECONDS,
     )
-    problems, said = await problems_of(stack.dsn(), load)
+    check_digests(findings, data=stack.data)
+    problems = findings.problems
+    if set(findings.statuses) != {"COMPLETED"}:
+        problems.append(f"statuses {findings.statuses}")
     longest = max(one.gap for one in rounds)
-    print(f"{said}; slowest answer {load.slowest:.2f} s")
+    print(
+        f"accepted {len(load.moments)} of {load.sent}, refused {dict(load.starts.unknown)}; "
+        f"slowest answer {load.slowest:.2f} s; {findings.line()}"
+    )
     print(f"longest gap {longest:.2f} s, longest election {max(r.election for r in rounds):.2f} s")
     if longest > options.limit:
         problems.append(f"nothing was accepted for {longest:.2f} s, at most {options.limit:g}")
@@ -275,7 +240,8 @@ def main() -> int:
             stack.scratch.mkdir()
             stack.up()
             try:
-                return asyncio.run(prove(stack, cluster, options))
+                with counting(stack.scratch / "effects") as ledger:
+                    return asyncio.run(prove(stack, cluster, ledger, options))
             finally:
                 stack.down()
     finally:

@@ -31,9 +31,10 @@ import asyncpg
 import httpx
 import nats
 from noetl_contract.sharding import shard_for
+from noetl_testkit.oracles.findings import Findings
+from noetl_testkit.oracles.judging import check_digests, judge
 from noetl_testkit.stack import Stack, command, execute, finish, register
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
-from verify import check_executions
 
 SHARDS = 2
 SETTLE_SECONDS = 240
@@ -98,11 +99,6 @@ FAMILY = """workflow:
 LONG = """workflow:
   - step: start
     tool: {kind: sleep, duration: 60s}
-"""
-# Timers issue no commands and cancelled ones end none, which is what the check of logs counts.
-COUNTED = """
-SELECT execution_id FROM noetl.execution_state
-WHERE path NOT IN ('drill/timer', 'drill/long', 'drill/family')
 """
 
 
@@ -375,8 +371,7 @@ def check(
     asyncio.run(check_handlers(stack))
     check_cancelled(stack, cancelled)
     for index, dsn in enumerate(shards_of(stack)):
-        of_shard = asyncio.run(_executions(dsn))
-        findings = asyncio.run(check_executions(dsn, sorted(of_shard)))
+        findings = asyncio.run(judge(dsn))
         unknown = commands_of_the_lost_time(findings.problems)
         for one in findings.problems:
             if not one.startswith(unknown):
@@ -388,6 +383,10 @@ def check(
             f"  shard {index}: {findings.executions} executions {findings.statuses}, "
             f"{findings.reissued} commands issued again, {findings.late_rows} late rows"
         )
+    digests = Findings()
+    check_digests(digests, data=stack.data)
+    for one in digests.problems:
+        problem(one)
     letters = asyncio.run(dead_letters(stack, dead))
     print(f"  dead letters: {dict(letters)}")
     counted = warnings.count()
@@ -400,14 +399,6 @@ def check(
     if more := warnings.count() - counted:
         problem(f"it goes on warning when all has ended: {dict(more)}")
     stack.down()
-
-
-async def _executions(dsn: str) -> set[int]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return {row["execution_id"] for row in await connection.fetch(COUNTED)}
-    finally:
-        await connection.close()
 
 
 async def check_handlers(stack: Stack) -> None:

@@ -4,6 +4,7 @@ It prints the table of docs/triggers.md.
 """
 
 import argparse
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -27,6 +28,7 @@ import httpx
 from ledger import dead_letters, memory_of, open_ledger, started
 from noetl.stack.process import free_port
 from noetl_testkit.brokers.rabbitmq import has_rabbitmq
+from noetl_testkit.oracles.judging import judge
 from noetl_testkit.stack import Stack, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from sources import KINDS, Source, bodies, poison, running_source
@@ -313,7 +315,7 @@ def main() -> int:
     given = parser.parse_args()
     dispatch = {"playbook": "triggers/take", "batch_dispatch": True, "batch_max": 50}
     more = {"dispatch": dispatch, "limits": {"max_in_flight": 200}} if given.batch else {}
-    outcomes = []
+    outcomes, problems = [], list[str]()
     kinds = given.sources.split(",")
     absent = [kind for kind in kinds if kind == "rabbitmq" and not has_rabbitmq()]
     for kind in [kind for kind in kinds if kind not in absent]:
@@ -324,12 +326,15 @@ def main() -> int:
             else:
                 source = exits.enter_context(running_source(kind))
                 outcome = prove(stack, source, count=given.messages, rounds=given.rounds, **more)
+            findings = asyncio.run(judge(stack.dsn()))
+            problems += findings.problems
+        print(findings.line(), *findings.problems[:20], sep="\n")
         outcomes.append(outcome)
         print(f"lost {outcome.lost[:20]}, doubled {outcome.doubled[:20]}\n{HEAD}\n{outcome.row()}")
     print("\n".join([HEAD, *(one.row() for one in outcomes)]), flush=True)
     for kind in absent:
         print(f"not proven: {kind}, whose server is not on this machine; the others are above")
-    return 0 if all(one.is_good for one in outcomes) else 1
+    return 0 if all(one.is_good for one in outcomes) and not problems else 1
 
 
 if __name__ == "__main__":

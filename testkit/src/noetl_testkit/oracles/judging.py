@@ -1,5 +1,6 @@
 """All oracles over a run that is over."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -126,15 +127,15 @@ def check_digests(
 
     Args:
         findings: gets what it complains about.
-        data: directory of a local stack; else
-        environment: variables that name the databases.
+        data: directory of a local stack.
+        environment: more variables, that name databases which are not the stack's own.
     """
     where = () if data is None else ("--data", str(data))
     done = subprocess.run(
         [*command(), "verify", *where],
         capture_output=True,
         text=True,
-        env=None if environment is None else dict(environment),
+        env={**os.environ, **(environment or {})},
         timeout=PATIENCE_SECONDS,
         check=False,
     )
