@@ -199,6 +199,7 @@ class Orchestrator:
                 after_commit=after_commit,
                 refusals=Refusals(store, cache, rows, child_cancels, after_commit),
                 make_facts=self._make_facts,
+                replicas=self.replicas,
                 conflict_attempts=settings.conflict_attempts,
             )
         )

@@ -19,6 +19,7 @@ from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.agenda import Agenda
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.publishing.after_commit import AfterCommit
+from noetl_orchestrator.replicas.replicas import Replicas
 from noetl_orchestrator.traces import TurnSpans
 from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.decide import Decider
@@ -52,6 +53,7 @@ class TurnParts:
     after_commit: AfterCommit
     refusals: Refusals
     make_facts: Callable[[], Facts]
+    replicas: Replicas
     conflict_attempts: int
 
 
