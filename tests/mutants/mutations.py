@@ -142,8 +142,8 @@ _LOST = (
     Mutation(
         "Every command ends",
         f"{_ORCHESTRATOR}/log/queries.sql",
-        "                WHEN p.handed_for IS NOT NULL THEN 0\n",
-        "                WHEN p.handed_for IS NOT NULL THEN 86400\n",
+        "                WHEN p.handed_for IS NOT NULL THEN $5::DOUBLE PRECISION\n",
+        "                WHEN p.handed_for IS NOT NULL THEN $5::DOUBLE PRECISION + 86400\n",
         (
             _orchestrator(
                 "publishing/test_handed_commands.py::"
@@ -302,7 +302,7 @@ _TWICE = (
     Mutation(
         "and the first run had not yet said that it began",
         f"{_WORKER}/transports/fast/transport.py",
-        "            and delivery.num_delivered == 1\n",
+        "            and delivery.is_alone\n",
         "",
         (_worker("transports/test_nats.py::test_a_command_in_doubt_is_claimed"),),
     ),
@@ -405,8 +405,8 @@ _CANCEL = (
     Mutation(
         "A worker whose connection was broken meanwhile asks",
         f"{_WORKER}/transports/fast/transport.py",
-        "        following.breaks = run.breaks\n",
-        "        following.breaks = self._hearing.breaks\n",
+        "        following.breaks, following.asked_at = run.breaks, message.made_at\n",
+        "        following.breaks, following.asked_at = self._hearing.breaks, message.made_at\n",
         (
             _worker(
                 "transports/test_ends.py::"
@@ -520,6 +520,28 @@ _AWAY = (
         '                    _log.warning("outcome_not_stored", event_id=event_id, '
         "error=error.message)\n                    return\n",
         (_worker("transports/test_over_edge.py::test_an_outcome_is_posted_until_it_is_taken"),),
+    ),
+    Mutation(
+        "that one leaves its executions to the other within some six seconds",
+        f"{_ORCHESTRATOR}/replicas/withdrawal.py",
+        "        self.is_on = True\n",
+        "",
+        (
+            _orchestrator(
+                "replicas/test_withdrawal.py::"
+                "test_who_is_away_withdraws_for_one_that_has_just_reached_it"
+            ),
+        ),
+    ),
+    Mutation(
+        "so it is replaced within two or three seconds",
+        f"{_COMMON}/bus/probe.py",
+        "        dead.abort()\n",
+        "        pass\n",
+        (
+            "libs/noetl_common/tests/bus/test_dead_connections.py::"
+            "test_a_connection_that_died_is_replaced_and_a_pull_over_it_goes_on",
+        ),
     ),
     Mutation(
         "lists say 503 instead of being short",
