@@ -10,6 +10,11 @@ _CATALOG = "services/catalog/src/noetl_catalog"
 _EDGE = "services/api-gateway/src/noetl_api_gateway"
 _OUTBOX = "services/outbox/src/noetl_outbox"
 
+_DEAD_CONNECTION = (
+    "libs/noetl_common/tests/bus/test_dead_connections.py::"
+    "test_a_connection_that_died_is_replaced_and_a_pull_over_it_goes_on"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
@@ -538,10 +543,7 @@ _AWAY = (
         f"{_COMMON}/bus/probe.py",
         "        dead.abort()\n",
         "        pass\n",
-        (
-            "libs/noetl_common/tests/bus/test_dead_connections.py::"
-            "test_a_connection_that_died_is_replaced_and_a_pull_over_it_goes_on",
-        ),
+        (_DEAD_CONNECTION,),
     ),
     Mutation(
         "lists say 503 instead of being short",
