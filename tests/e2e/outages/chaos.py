@@ -10,8 +10,8 @@ Each scenario is a stack of its own with traffic of many kinds: chains, joins, l
 waits, sleeps, tries, failures, cancels, half of the starts with a key and sent until they are
 answered. Each tool notes its run and what it was given.
 
-`clock` and `db_leap` want Debian's libfaketime, `nats_full` and `pg_full` root; where one can't be
-had the line says `not proven`.
+`clock` and `db_leap` want Debian's libfaketime, `nats_full` root; where one can't be had the line
+says `not proven`.
 
 It exits 1 when a promise broke: an accepted start without its log, or a refused one with it; a log
 with a gap, or with another number of starts and ends than one; a command with two outcomes; a tool

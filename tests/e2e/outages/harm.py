@@ -17,7 +17,6 @@ from unittest.mock import patch
 
 import asyncpg
 import httpx
-import nats
 from mixed_load import Traffic
 from noetl.stack.services import MODULES
 from noetl_testkit.postgres import Database, running_postgres
@@ -166,10 +165,6 @@ class World:
                 what=f"{name} is ready, run anew",
                 every_seconds=0.1,
             )
-
-    async def connect_to_nats(self) -> "nats.NATS":
-        """Return a connection to the broker with the operator's login."""
-        return await nats.connect(self.stack.values()["NOETL_NATS_URL"])
 
     async def break_wire(self, what: str, wire: Wire, kind: Break, seconds: float) -> None:
         """Break a wire for a while."""

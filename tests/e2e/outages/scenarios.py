@@ -289,26 +289,6 @@ async def rolling(world: World) -> None:
                 await world.pause(4.0, 6.0)
 
 
-async def replay(world: World) -> None:
-    """Notifications of commands published again, in reverse, as others and as they were."""
-    await asyncio.sleep(8.0)
-    client = await world.connect_to_nats()
-    try:
-        stream = client.jetstream()
-        for _ in world.times(3):
-            state = (await stream.stream_info("NOETL_COMMANDS")).state
-            sent = 0
-            for sequence in range(state.last_seq, max(state.first_seq, state.last_seq - 300), -1):
-                with suppress(Exception):  # one that is gone by now
-                    message = await stream.get_msg("NOETL_COMMANDS", seq=sequence)
-                    await stream.publish(message.subject, message.data or b"", headers=None)
-                    sent += 1
-            world.note(f"{sent} notifications sent again")
-            await world.pause(4.0, 6.0)
-    finally:
-        await client.close()
-
-
 async def clock(world: World) -> None:
     """A process whose clock is wrong; the next one with each seed."""
     service, seconds = _CLOCKS[world.seed % len(_CLOCKS)]
@@ -378,7 +358,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "half_open": Scenario(half_open, ("--workers", "2"), may_repeat=True),
     "gray_owner": Scenario(gray_owner, (*_TWO, "--workers", "2"), _BOTH_OWN),
     "nats_full": Scenario(_filling("nats"), _WORKERS, disk=("nats", 96)),
-    "pg_full": Scenario(_filling("postgres"), _WORKERS, disk=("postgres", 512)),
     # Tools that are noted by a process with the right clock, and not by their own.
     "clock": Scenario(
         clock, ("--workers", "2", "--orchestrators", "2"), may_repeat=True, weights=_NOTED
@@ -386,7 +365,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "db_leap": Scenario(db_leap, _WORKERS, has_own_database=True),
     "pg_conns": Scenario(pg_conns, _WORKERS),
     "bigloop": Scenario(bigloop, _WORKERS, rate=0.5, more_seconds=15.0),
-    "replay": Scenario(replay, _WORKERS, may_repeat=True),
     "once": Scenario(
         once, _WORKERS, is_once=True, may_fail=True, may_repeat=True, more_seconds=_KILLED
     ),
