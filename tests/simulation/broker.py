@@ -103,7 +103,8 @@ class Broker:
         self.seen: dict[str, int] = {}
         self._clients: dict[Endpoint, _Client] = {}
         self._exact: dict[str, dict[tuple[Endpoint, str], str]] = {}
-        self._wild: dict[tuple[Endpoint, str], tuple[list[str], str]] = {}
+        self._wild: dict[str, dict[tuple[Endpoint, str], tuple[list[str], str]]] = {}
+        """By the first token, which is never a wildcard here, or the first two of an inbox."""
         self._kept: dict[str, _Stream] = {}
 
     # -- life ----------------------------------------------------------------------------
@@ -207,13 +208,13 @@ class Broker:
         client.subscriptions[sid] = (subject, queue)
         key = (client.end, sid)
         if "*" in subject or subject.endswith(">"):
-            self._wild[key] = (subject.split("."), queue)
+            self._wild.setdefault(_group(subject), {})[key] = (subject.split("."), queue)
         else:
             self._exact.setdefault(subject, {})[key] = queue
 
     def _unsubscribe(self, client: _Client, sid: str) -> None:
         subject, _ = client.subscriptions.pop(sid, ("", ""))
-        self._wild.pop((client.end, sid), None)
+        self._wild.get(_group(subject), {}).pop((client.end, sid), None)
         if subject in self._exact:
             self._exact[subject].pop((client.end, sid), None)
 
@@ -249,7 +250,7 @@ class Broker:
         for key, queue in self._exact.get(subject, {}).items():
             (queues.setdefault(queue, []) if queue else found).append(key)
         tokens = subject.split(".")
-        for key, (pattern, queue) in self._wild.items():
+        for key, (pattern, queue) in self._wild.get(_group(subject), {}).items():
             if _matches(pattern, tokens):
                 (queues.setdefault(queue, []) if queue else found).append(key)
         found += [self.universe.random.choice(group) for group in queues.values()]
@@ -260,7 +261,7 @@ class Broker:
     def _deliver_to(self, inbox: str, subject: str, reply: str, head: bytes, data: bytes) -> bool:
         """Deliver a message of a stream to who listens to an inbox."""
         tokens = inbox.split(".")
-        for (end, sid), (pattern, _) in self._wild.items():
+        for (end, sid), (pattern, _) in self._wild.get(_group(inbox), {}).items():
             if _matches(pattern, tokens):
                 end.send(_encoded(subject, sid, reply, head, data))
                 return True
@@ -584,6 +585,12 @@ def _encoded(subject: str, sid: str, reply: str, head: bytes, data: bytes) -> by
             named.encode(), len(head), len(head) + len(data), head, data,
         )  # fmt: skip
     return b"MSG %s%d\r\n%s\r\n" % (named.encode(), len(data), data)
+
+
+def _group(subject: str) -> str:
+    """Return the tokens that a pattern and what it matches have in common in any case."""
+    first, _, rest = subject.partition(".")
+    return f"{first}.{rest.partition('.')[0]}" if first.startswith("_INBOX") else first
 
 
 def _matches(pattern: list[str], tokens: list[str]) -> bool:

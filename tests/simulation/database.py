@@ -47,6 +47,7 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._set_at = ""
         self.universe: Universe = Universe(0)
+        self.on_commit: Callable[[], None] | None = None
         self.statements = 0
         self.reset()
         self._connection = self.now(self._connect(database))
@@ -104,9 +105,13 @@ class Server:
         await pools._prepare(connection)
         return connection
 
-    async def empty(self) -> None:
+    def keep_filled(self) -> None:
+        """Let all that tables have now be there at the begin of each world."""
+        self._kept = set(self.now(self._filled()))
+
+    async def empty(self, *but: str) -> None:
         """Empty all tables but those that a migrated database has rows in; restart sequences."""
-        filled = [name for name in await self._filled() if name not in self._kept]
+        filled = [name for name in await self._filled() if name not in self._kept | set(but)]
         if filled:
             await self._connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
         await self._connection.execute(
@@ -295,6 +300,8 @@ class Connection:
                     raise asyncpg.DiskFullError("could not extend file: No space left on device")
                 try:
                     found = server.ask(call, statement, *arguments)
+                    if server.on_commit is not None and "INSERT INTO noetl.event" in statement:
+                        server.on_commit()
                 except asyncpg.PostgresError as error:
                     await asyncio.sleep(self._way())
                     raise error from None

@@ -6,9 +6,11 @@ the watch that kills a real process.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import cache
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +36,8 @@ from noetl_catalog.settings import Settings as CatalogSettings
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology
-from noetl_common.ids import SnowflakeIds, lease_machine_id
+from noetl_common.pg.queries import Queries
+from noetl_common.ids import lease_machine_id
 from noetl_common.service import Service, supervise
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.rpc.catalog import REGISTER, RegisterDocument
@@ -81,6 +84,9 @@ def install(server: Server) -> None:
     worker.run_guard = _sleep_for_ever  # type: ignore[assignment]
     worker.run_lag_watch = _sleep_for_ever  # type: ignore[assignment]
     worker.load_tools = lambda _parts: _toolbox()  # type: ignore[assignment]
+    # Read once: nothing of it changes, and each world makes all processes anew.
+    Queries.load = cache(Queries.load)  # type: ignore[method-assign]
+    ssl.create_default_context = cache(ssl.create_default_context)
     run = Runner.run
 
     async def observed(self: Runner, command: Command, store: Any) -> Any:
@@ -173,6 +179,11 @@ async def _no_client(*_: object, **__: object) -> AsyncIterator[Any]:
 # -- processes -------------------------------------------------------------------------------
 
 
+@cache
+def _settings(kind: type[Any], **overrides: Any) -> Any:
+    return kind(**COMMON, **overrides)
+
+
 def _service(name: str, settings: Any, run: Callable[[Service], Any], started: Any) -> Main:
     async def main() -> None:
         service = Service(name, settings)
@@ -187,7 +198,7 @@ def _service(name: str, settings: Any, run: Callable[[Service], Any], started: A
 
 def orchestrator(started: Any, **overrides: Any) -> Main:
     """Return an orchestrator."""
-    settings = OrchestratorSettings(**COMMON, **overrides)
+    settings = _settings(OrchestratorSettings, **overrides)
     return _service(
         "orchestrator", settings, lambda s: noetl_orchestrator.app._running(s, settings), started
     )
@@ -195,13 +206,13 @@ def orchestrator(started: Any, **overrides: Any) -> Main:
 
 def outbox(started: Any, **overrides: Any) -> Main:
     """Return an outbox relay."""
-    settings = OutboxSettings(**COMMON, **overrides)
+    settings = _settings(OutboxSettings, **overrides)
     return _service("outbox", settings, lambda s: noetl_outbox.app.open_relay(s, settings), started)
 
 
 def projector(started: Any, **overrides: Any) -> Main:
     """Return a projector."""
-    settings = ProjectorSettings(**COMMON, **overrides)
+    settings = _settings(ProjectorSettings, **overrides)
     return _service(
         "projector", settings, lambda s: noetl_projector.app.open_parts(s, settings), started
     )
@@ -209,7 +220,7 @@ def projector(started: Any, **overrides: Any) -> Main:
 
 def catalog(started: Any, **overrides: Any) -> Main:
     """Return a catalog."""
-    settings = CatalogSettings(**COMMON, **overrides)
+    settings = _settings(CatalogSettings, **overrides)
     return _service(
         "catalog", settings, lambda s: noetl_catalog.app.open_parts(s, settings), started
     )
@@ -217,7 +228,7 @@ def catalog(started: Any, **overrides: Any) -> Main:
 
 def worker(started: Any, name: str, **overrides: Any) -> Main:
     """Return a worker."""
-    settings = WorkerSettings(**COMMON, worker_id=name, **overrides)
+    settings = _settings(WorkerSettings, worker_id=name, **overrides)
     return _service("worker", settings, lambda s: noetl_worker.app._worker(settings, s), started)
 
 
@@ -230,7 +241,7 @@ class Edge:
 
     def main(self, started: Any, **overrides: Any) -> Main:
         """Return the edge's process."""
-        settings = EdgeSettings(**COMMON, **overrides)
+        settings = _settings(EdgeSettings, **overrides)
 
         async def run() -> None:
             async with connect(settings, name="api-gateway") as bus:
@@ -289,6 +300,3 @@ class Edge:
         except Refusal as refusal:
             return refusal.status
         return 200
-
-
-__all__ = ["SnowflakeIds"]

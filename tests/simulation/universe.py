@@ -48,16 +48,19 @@ class Universe:
         while not is_done():
             while self._agenda and self._agenda[0][0] <= self.now:
                 heapq.heappop(self._agenda)[2]()
-            able = [one for one in self.processes if one.can_run()]
+            now, able = self.now, []
+            moment = self._agenda[0][0] if self._agenda else float("inf")
+            for one in self.processes:
+                wakes = one.wakes_at()
+                if wakes <= now:
+                    able.append(one)
+                elif wakes < moment:
+                    moment = wakes
             if able:
                 chosen = able[0] if len(able) == 1 else self.random.choice(able)
                 chosen.iterate()
                 self.steps += 1
                 continue
-            moments = [one.wakes_at() for one in self.processes]
-            if self._agenda:
-                moments.append(self._agenda[0][0])
-            moment = min(moments, default=float("inf"))
             if moment > until:
                 self.now = until
                 return is_done()
@@ -119,10 +122,6 @@ class Process(asyncio.BaseEventLoop):
         """Let something come in from outside, which the next iteration takes first."""
         if self.is_alive:
             self._incoming.append(act)
-
-    def can_run(self) -> bool:
-        """Return whether there is something to do now."""
-        return self.wakes_at() <= self.universe.now
 
     def wakes_at(self) -> float:
         """Return when it has something to do and may do it."""

@@ -20,6 +20,8 @@ _START_SECONDS = 30.0
 class World:
     """A running world."""
 
+    closed = 0
+
     def __init__(self, server: Server, seed: int) -> None:
         gc.disable()
         clocks.seed(seed)
@@ -35,6 +37,10 @@ class World:
         self.alive: dict[str, Process] = {}
         self.makers: dict[str, Callable[[Callable[[], None]], Any]] = {}
         self.started: dict[str, int] = {}
+        self.offsets: dict[str, float] = {}
+        self.slowness = 0.002
+        self.buried: list[Process] = []
+        self.crashes: list[tuple[float, str, BaseException | None]] = []
         self.begun: list[tuple[float, str, Command]] = []
         self.ended: list[tuple[float, str, Command]] = []
         self.tool_seconds: Callable[[Command], float] = lambda _command: 0.01
@@ -54,6 +60,9 @@ class World:
         """Start a process that is not there."""
         process = Process(self.universe, name)
         process.network = self.network
+        process.slowness = self.slowness
+        process.wall_offset = self.offsets.get(name, 0.0)
+        process.on_end = lambda error: self._ended(name, error)
         self.alive[name] = process
 
         def started() -> None:
@@ -72,24 +81,45 @@ class World:
         self.buried.append(process)
         self.universe.after(back_after, lambda: self.start(name))
 
-    buried: list[Process]
+    def _ended(self, name: str, error: BaseException | None) -> None:
+        """A process has ended by itself; its supervisor starts it again."""
+        self.crashes.append((self.universe.now, name, error))
+        process = self.alive[name]
+        self.database.release_dead()
+        self.universe.after(0.0, lambda: self._bury(process))
+        self.universe.after(1.0, lambda: self.start(name))
+
+    def _bury(self, process: Process) -> None:
+        self.universe.processes.remove(process)
+        self.buried.append(process)
 
     def all_started(self) -> bool:
         """Return whether all processes have started."""
         return self.started.keys() >= self.makers.keys()
 
-    def begin(self, *, orchestrators: int = 1, workers: int = 1, projector: bool = False) -> bool:
+    def all_alive(self) -> bool:
+        """Return whether every process is there."""
+        return all(process.is_alive for process in self.alive.values())
+
+    def begin(
+        self, *, orchestrators: int = 1, workers: int = 1, slots: int = 4, projector: bool = True
+    ) -> bool:
         """Start the processes; return whether all have started."""
-        self.buried = []
         for name, maker in (("catalog", parts.catalog), ("outbox", parts.outbox)):
             self.add(name, maker)
         if projector:
             self.add("projector", parts.projector)
         for number in range(orchestrators):
-            self.add(f"orchestrator-{number}", parts.orchestrator)
+            self.add(
+                f"orchestrator-{number}",
+                lambda started: parts.orchestrator(started, replicas_active_min=orchestrators),
+            )
         for number in range(workers):
             name = f"worker-{number}"
-            self.add(name, lambda started, name=name: parts.worker(started, name))
+            self.add(
+                name,
+                lambda started, name=name: parts.worker(started, name, worker_max_concurrent=slots),
+            )
         self.add("edge", self.edge.main)
         return self.universe.run(_START_SECONDS, self.all_started)
 
@@ -122,4 +152,6 @@ class World:
         for process in self.buried:
             process.bury()
         self.universe.close()
-        gc.collect()
+        World.closed += 1
+        if World.closed % 8 == 0:
+            gc.collect()

@@ -1,0 +1,182 @@
+"""What one seed does: how many processes, which executions, which troubles and when."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.simulation import playbooks
+
+NEAR = (0.5, 0.5, 1.0, 1.5, 2.0, 5.0)
+"""Times that the system itself waits for, near which troubles end more often than by chance."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """An execution that is started."""
+
+    at: float
+    playbook: str
+    key: str | None
+    cancelled_after: float | None
+    """Seconds after the answer; None if it runs to its end."""
+
+    def __str__(self) -> str:
+        words = [f"{self.at:6.3f} s  start {self.playbook}"]
+        if self.key:
+            words.append(f"under the key {self.key}")
+        if self.cancelled_after is not None:
+            words.append(f"cancelled {self.cancelled_after:.3f} s later")
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A fault: of a kind, at a part, for a while."""
+
+    at: float
+    kind: str
+    where: str
+    seconds: float
+    amount: float = 0.0
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        more = f" {self.amount:g}" if self.amount else ""
+        return f"{self.at:6.3f} s  {self.kind} {self.where}{more} for {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A seed's world before it runs."""
+
+    seed: int
+    profile: str
+    orchestrators: int
+    workers: int
+    slots: int
+    starts: tuple[Start, ...]
+    troubles: tuple[Trouble, ...] = ()
+    tool_seconds: tuple[float, float] = (0.0, 0.0)
+    slowness: float = 0.002
+    left_out: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def acting(self) -> list[Trouble]:
+        """Return the troubles that are not left out."""
+        return [one for number, one in enumerate(self.troubles) if number not in self.left_out]
+
+    def __str__(self) -> str:
+        lines = [
+            f"seed {self.seed}, {self.profile}: {self.orchestrators} orchestrators, "
+            f"{self.workers} workers of {self.slots} slots, tools of "
+            f"{self.tool_seconds[0]:g} to {self.tool_seconds[1]:g} s, "
+            f"iterations of up to {self.slowness:g} s"
+        ]
+        lines += [f"  {start}" for start in self.starts]
+        lines += [
+            f"  {number}: {trouble}"
+            for number, trouble in enumerate(self.troubles)
+            if number not in self.left_out
+        ]
+        return "\n".join(lines)
+
+
+# For each profile the kinds of its troubles; a seed takes the profile of its number.
+PROFILES: dict[str, tuple[str, ...]] = {
+    "calm": (),
+    "owners": ("freeze owner",),
+    "queue": (),
+    "workers": ("kill worker", "freeze worker", "cut worker", "hole worker"),
+    "broker": ("restart broker", "restart broker", "cut worker", "cut owner", "lose", "double"),
+    "database": ("restart database", "hole database", "slow database", "full database"),
+    "owners and more": ("kill owner", "freeze owner", "hole owner", "cut owner", "hole database"),
+    "relay": ("kill outbox", "freeze outbox", "wipe broker", "restart broker", "kill owner"),
+    "clock": ("clock worker", "clock worker", "clock owner"),
+    "disk": ("full broker", "full database"),
+    "mixed": (
+        "kill owner", "kill worker", "kill outbox", "kill catalog", "freeze owner",
+        "freeze worker", "restart broker", "wipe broker", "cut worker", "cut owner", "cut edge",
+        "hole worker", "hole owner", "hole edge", "hole database", "restart database",
+        "slow database", "lose", "double", "kill projector",
+    ),
+}  # fmt: skip
+
+
+def plan_of(seed: int, *, profile: str | None = None) -> Plan:
+    """Make the plan of a seed."""
+    chance = Random(f"plan of {seed}")
+    names = list(PROFILES)
+    profile = profile or names[seed % len(names)]
+    orchestrators = 2 if profile in {"owners", "owners and more"} else chance.choice((1, 1, 2))
+    workers = chance.choice((1, 2, 2, 3))
+    slots = chance.choice((1, 2, 4, 16))
+    low, high = chance.choice(((0.001, 0.008), (0.001, 0.3), (0.05, 2.0), (0.0, 0.0)))
+    slowness = chance.choice((0.0005, 0.002, 0.02))
+    if profile == "queue":
+        workers, slots, low, high = 1, chance.choice((1, 2)), 0.2, 1.5
+    starts = tuple(_start(chance, profile, number) for number in range(chance.randint(2, 7)))
+    kinds = PROFILES[profile]
+    count = chance.randint(1, 5) if kinds else 0
+    workers_names = [f"worker-{number}" for number in range(workers)]
+    owners = [f"orchestrator-{number}" for number in range(orchestrators)]
+    troubles = sorted(
+        (_trouble(chance, chance.choice(kinds), owners, workers_names) for _ in range(count)),
+        key=lambda one: one.at,
+    )
+    return Plan(
+        seed, profile, orchestrators, workers, slots, starts, tuple(troubles), (low, high), slowness
+    )
+
+
+def _start(chance: Random, profile: str, number: int) -> Start:
+    cancels = 0.6 if profile == "queue" else 0.15
+    return Start(
+        at=chance.random() * chance.choice((0.05, 1.0, 4.0)),
+        playbook=chance.choice(list(playbooks.ALL)),
+        key=f"key-{number}" if chance.random() < 0.4 else None,
+        cancelled_after=(
+            chance.random() * chance.choice((0.05, 1.0, 4.0)) if chance.random() < cancels else None
+        ),
+    )
+
+
+def _seconds(chance: Random, longest: float) -> float:
+    if chance.random() < 0.4:
+        return max(0.01, chance.choice(NEAR) + chance.uniform(-0.02, 0.02))
+    return 0.05 + (longest - 0.05) * chance.random() ** 2
+
+
+def _trouble(chance: Random, kind: str, owners: list[str], workers: list[str]) -> Trouble:
+    at = chance.random() * chance.choice((0.3, 1.5, 6.0))
+    word, part = kind.partition(" ")[::2]
+    where = {
+        "owner": lambda: chance.choice(owners),
+        "worker": lambda: chance.choice(workers),
+        "database": lambda: chance.choice(owners) if word == "hole" else "database",
+    }.get(part, lambda: part)()
+    if kind == "hole database":
+        return Trouble(at, "cut off from the database", where, _seconds(chance, 8.0))
+    match word:
+        case "kill":
+            return Trouble(at, word, where, 0.2 + 2.0 * chance.random())
+        case "freeze":
+            return Trouble(at, word, where, _seconds(chance, 4.0))
+        case "hole":
+            return Trouble(at, word, where, _seconds(chance, 12.0))
+        case "cut":
+            return Trouble(at, word, where, 0.0)
+        case "restart":
+            return Trouble(at, word, where, 0.1 + 3.0 * chance.random() ** 2, chance.random() * 2.0)
+        case "wipe":
+            return Trouble(at, word, where, 0.1 + 2.0 * chance.random())
+        case "slow":
+            return Trouble(at, word, where, _seconds(chance, 5.0), 0.01 + chance.random() ** 2)
+        case "full":
+            return Trouble(at, word, where, _seconds(chance, 5.0))
+        case "lose" | "double":
+            return Trouble(at, word, "broker", _seconds(chance, 5.0), 0.05 + 0.4 * chance.random())
+        case _:
+            return Trouble(at, word, where, 600.0, chance.choice((-40.0, -20.0, 4.0, 20.0, 40.0)))
