@@ -65,11 +65,12 @@ _QUIET = """
 SELECT
     (SELECT count(*) FROM noetl.execution_state WHERE ended_at IS NULL)
     + (SELECT count(*) FROM noetl.outbox WHERE status IN ('PENDING', 'IN_FLIGHT', 'FAILED'))
-    + (
-        SELECT count(*) FROM noetl.execution_state AS s
-        LEFT JOIN noetl.execution AS x ON s.execution_id = x.execution_id
-        WHERE x.position IS DISTINCT FROM s.position
-    )
+"""
+_BEHIND = """
+SELECT s.execution_id FROM noetl.execution_state AS s
+LEFT JOIN noetl.execution AS x ON s.execution_id = x.execution_id
+WHERE x.position IS DISTINCT FROM s.position
+    OR lower(x.status) IS DISTINCT FROM lower(s.status)
 """
 _LEFT = """
 SELECT 'timer' AS kind, execution_id FROM noetl.timer
@@ -79,16 +80,17 @@ UNION ALL
 SELECT 'outbox row', execution_id FROM noetl.outbox
 WHERE status IN ('PENDING', 'IN_FLIGHT', 'FAILED')
 UNION ALL
-SELECT 'read model', s.execution_id FROM noetl.execution_state AS s
-LEFT JOIN noetl.execution AS x ON s.execution_id = x.execution_id
-WHERE x.position IS DISTINCT FROM s.position
-    OR lower(x.status) IS DISTINCT FROM lower(s.status)
+SELECT 'open command', c.execution_id FROM noetl.command AS c
+INNER JOIN noetl.execution_state AS s ON c.execution_id = s.execution_id
+WHERE s.ended_at IS NOT NULL AND c.completed_at IS NULL
 """
 
 
-def is_quiet(world: World) -> bool:
+def is_quiet(world: World, *, projector: bool) -> bool:
     """Return whether all executions have ended, and all is published and shown."""
-    return bool(world.database.ask("fetchrow", _QUIET)[0] == 0)
+    if world.database.ask("fetchrow", _QUIET)[0]:
+        return False
+    return not projector or not world.database.ask("fetch", _BEHIND)
 
 
 class Watch:
@@ -141,6 +143,9 @@ def at_the_end(
             )
     for row in world.database.ask("fetch", _LEFT):
         found.append(f"left: a {row['kind']} of execution {row['execution_id']}")
+    if plan.projector:
+        for row in world.database.ask("fetch", _BEHIND):
+            found.append(f"read model: execution {row['execution_id']} is shown otherwise")
     commands = {
         (row["execution_id"], row["command_id"]): row
         for row in world.database.ask("fetch", _COMMANDS)

@@ -26,6 +26,7 @@ import noetl_outbox.app
 import noetl_projector.app
 import noetl_worker.app
 import structlog
+from faststream._internal.utils import path as paths
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.settings import Settings as EdgeSettings
 from noetl_api_gateway.upstream.ingress_stream import Backlog
@@ -87,6 +88,7 @@ def install(server: Server) -> None:
     # Read once: nothing of it changes, and each world makes all processes anew.
     Queries.load = cache(Queries.load)  # type: ignore[method-assign]
     ssl.create_default_context = cache(ssl.create_default_context)
+    paths._escape_literal_braces = cache(paths._escape_literal_braces)
     run = Runner.run
 
     async def observed(self: Runner, command: Command, store: Any) -> Any:

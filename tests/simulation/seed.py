@@ -84,7 +84,10 @@ def run(server: Server, plan: Plan, registered: dict[str, tuple[int, str]]) -> R
     findings: list[str] = []
     try:
         is_there = world.begin(
-            orchestrators=plan.orchestrators, workers=plan.workers, slots=plan.slots
+            orchestrators=plan.orchestrators,
+            workers=plan.workers,
+            slots=plan.slots,
+            projector=plan.projector,
         )
         if not is_there:
             findings.append("the processes did not start")
@@ -123,7 +126,7 @@ def _until_quiet(
             universe.now >= last
             and all(one.is_done for one in answered)
             and world.all_alive()
-            and invariants.is_quiet(world)
+            and invariants.is_quiet(world, projector=plan.projector)
         ):
             # What is delivered again comes after half a minute.
             late = 36.0 if plan.seed % 3 == 0 and plan.troubles else 1.0

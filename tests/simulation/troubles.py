@@ -4,6 +4,17 @@ from tests.simulation.plan import Trouble
 from tests.simulation.world import World
 
 
+OPERATOR_SECONDS = 15.0
+
+
+def _restarted(world: World) -> None:
+    broker = world.broker
+    if broker.is_up and any(stream.has_failed for stream in broker.streams.values()):
+        world.universe.note("the operator restarts the broker")
+        broker.kill(keeps=True)
+        world.universe.after(0.5, broker.start)
+
+
 def bring(world: World, trouble: Trouble) -> None:
     """Let a trouble begin now, and end when it should."""
     universe, broker, database = world.universe, world.broker, world.database
@@ -41,6 +52,8 @@ def bring(world: World, trouble: Trouble) -> None:
         case "full" if trouble.where == "broker":
             broker.is_full = True
             universe.after(trouble.seconds, lambda: setattr(broker, "is_full", False))
+            # Its streams have failed for good: readiness says so, and the operator restarts it.
+            universe.after(trouble.seconds + OPERATOR_SECONDS, lambda: _restarted(world))
         case "full":
             database.is_full = True
             universe.after(trouble.seconds, lambda: setattr(database, "is_full", False))

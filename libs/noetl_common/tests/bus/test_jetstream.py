@@ -49,6 +49,19 @@ async def test_a_message_is_found_by_its_number(bus: Bus, bus_prefix: str) -> No
     assert await jetstream.get_message(bus, place.stream.name, 99) is None
 
 
+async def test_a_message_that_is_gone_is_deleted_no_second_time(
+    bus: Bus, bus_prefix: str
+) -> None:
+    place = make_place(bus_prefix)
+    await ensure_topology(bus, [place.stream], ())
+    for number in range(3):
+        await bus.publish(place.subject(), b"{}", message_id=f"{number}")
+    name = place.stream.name
+    found = [await jetstream.delete_message(bus, name, number) for number in (2, 2, 99)]
+
+    assert found == [True, False, False]
+
+
 async def test_missing_things_are_none(bus: Bus, bus_prefix: str) -> None:
     assert await jetstream.stream_info(bus, bus_prefix) is None
     assert await jetstream.consumer_info(bus, bus_prefix, "nobody") is None

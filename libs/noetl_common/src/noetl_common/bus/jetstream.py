@@ -18,7 +18,7 @@ from noetl_common.bus.errors import TopologyRefused
 SECONDS = 5.0
 """Default timeout of the broker's answers."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
-_NO_MESSAGE = 10057  # the answer to the deletion of a missing message
+_NO_MESSAGE = (10043, 10057)  # the answers to the deletion of a missing message
 _MOST_PAGES = 100
 
 
@@ -192,7 +192,7 @@ async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float
     """
     wanted: JsonObject = {"seq": sequence, "no_erase": True}
     answer = await call(
-        bus, f"STREAM.MSG.DELETE.{stream}", wanted, allow=(_NO_MESSAGE,), seconds=seconds
+        bus, f"STREAM.MSG.DELETE.{stream}", wanted, allow=_NO_MESSAGE, seconds=seconds
     )
     return answer is not None and "error" not in answer
 
