@@ -1,15 +1,23 @@
 """The relay when its servers die, and when the broker's store is lost (O5)."""
 
 import pytest
+from noetl_common.bus.broker import connect
+from noetl_common.bus.inbox import Incoming
+from noetl_common.pg.database import Database as OpenDatabase
 from noetl_common.pg.identity import WrongDatabase
+from noetl_common.pg.pool import open_pool
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
-from noetl_contract.subjects import ingress_subject
+from noetl_contract.subjects import ingress_subject, published_subject
+from noetl_outbox.relay import Relay
+from noetl_outbox.store import Store
+from noetl_testkit.bus import running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
 
-from services.outbox.tests.rows import Rows, opened_rows, relaying
+from services.outbox.tests.rows import Rows, make_settings, opened_rows, relaying
 
+_TOO_MANY = 5000
 QUICK = {"outbox_grace_seconds": 0.05, "outbox_poll_seconds": 0.1}
 
 
@@ -109,6 +117,35 @@ async def test_s4_a_relay_with_another_shard_map_refuses_the_database(
     with pytest.raises(WrongDatabase, match="shard 0 of 2"):
         async with relaying(database, nats_url):
             pass
+
+
+async def test_a_look_that_is_due_while_the_broker_is_away_holds_nobody_up(
+    database: Database, own_nats: NatsServer
+) -> None:
+    """It was due because of an acknowledgement; without an await in it the loop never ended."""
+    settings = make_settings(database, nats_url=own_nats.url, **QUICK)
+    seen: list[bool] = []
+
+    def on_progress() -> None:
+        seen.append(bus.is_connected)
+        if len(seen) > _TOO_MANY:
+            raise RuntimeError("the loop goes round and lets no other run")
+
+    async with connect(settings, name="test") as bus, open_pool(settings, name="test") as pool:
+        relay = Relay(
+            bus, Store(OpenDatabase(pool), settings), creation_times={}, settings=settings
+        )
+        own_nats.kill()
+        await eventually(lambda: not bus.is_connected)
+        row = published_subject(0, outbox_id=1, message_id="c:1:0")
+        relay.take_ack(Incoming(row, b'{"stream":"noetl_commits","seq":1}', {}))
+        async with running(relay.run_sweep(on_progress)):
+            # The look is due after two of these pauses.
+            await eventually(lambda: len(seen) > 6)
+            assert len(seen) <= _TOO_MANY
+            assert not any(seen)
+            own_nats.start()
+            await eventually(lambda: seen[-1])
 
 
 async def _holds(rows: Rows, stream: str, wanted: int) -> bool:

@@ -103,11 +103,12 @@ class Relay:
         settings = self._settings
         while True:
             on_progress()
+            # Also without a connection: with a look that is due this loop would let no other run.
+            self._look_by = float("inf")
             if not self._bus.is_connected:
                 # Short waits: a loop that waits for the broker still reports progress.
                 await self._wait_for_more(settings.outbox_poll_seconds)
                 continue
-            self._look_by = float("inf")
             try:
                 rows = await self._store.claim_due_rows(
                     lease_seconds=settings.outbox_lease_seconds, limit=settings.outbox_batch
