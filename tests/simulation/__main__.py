@@ -6,6 +6,7 @@ from tests.simulation import clocks
 clocks.install()
 
 import argparse  # noqa: E402
+import faulthandler  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -13,8 +14,11 @@ from dataclasses import replace  # noqa: E402
 
 from tests.simulation import home, parts, seed  # noqa: E402
 from tests.simulation.database import Server  # noqa: E402
+from tests.simulation.mutations import MUTATIONS  # noqa: E402
 from tests.simulation.plan import PROFILES, Plan, plan_of  # noqa: E402
 
+_HANGS_SECONDS = 60.0
+"""Of the machine's clock, for one seed: then its process ends and says where it stands."""
 _REPLAY = "PYTHONHASHSEED=0 .venv/bin/python -m tests.simulation --seeds {seed} --trace"
 
 
@@ -27,6 +31,9 @@ def main() -> int:
     parser.add_argument("--without", default="", help="numbers of troubles to leave out: 0,2")
     parser.add_argument("--trace", action="store_true", help="print all that happened")
     parser.add_argument("--twice", action="store_true", help="run each seed twice and compare")
+    parser.add_argument("--mutation", choices=list(MUTATIONS), help="change the code so, first")
+    parser.add_argument("--quick", action="store_true", help="a failing seed is not made smaller")
+    parser.add_argument("--verbose", action="store_true", help="print each seed")
     parser.add_argument("--most", type=int, default=1, help="stop after so many failing seeds")
     chosen = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -37,6 +44,10 @@ def main() -> int:
     numbers = range(int(first), int(last or first) + 1)
     with home.opened() as server:
         parts.install(server)
+        if chosen.mutation:
+            mutation = MUTATIONS[chosen.mutation]
+            mutation.change()
+            chosen.profile = chosen.profile or mutation.profile
         return _run_all(server, numbers, chosen)
 
 
@@ -48,7 +59,10 @@ def _run_all(server: Server, numbers: range, chosen: argparse.Namespace) -> int:
     for number in numbers:
         if chosen.seconds and clocks.real_seconds() - began > chosen.seconds:
             break
+        faulthandler.dump_traceback_later(_HANGS_SECONDS, exit=True)
         plan = replace(plan_of(number, profile=chosen.profile), left_out=left_out)
+        if chosen.verbose:
+            print(number, plan.profile, flush=True)
         result = seed.run(server, plan, registered)
         done += 1
         simulated += result.seconds
@@ -90,12 +104,14 @@ def _report(
     registered: dict[str, tuple[int, str]],
     chosen: argparse.Namespace,
 ) -> None:
-    smallest = minimised(server, result, registered)
+    smallest = result if chosen.quick else minimised(server, result, registered)
     print(smallest.plan)
     for finding in smallest.findings:
         print(f"  ! {finding}")
     command = _REPLAY.format(seed=result.plan.seed)
-    if chosen.profile:
+    if chosen.mutation:
+        command += f" --mutation '{chosen.mutation}'"
+    elif chosen.profile:
         command += f" --profile '{chosen.profile}'"
     if smallest.plan.left_out:
         command += " --without " + ",".join(map(str, sorted(smallest.plan.left_out)))

@@ -23,7 +23,7 @@ LOST_SECONDS = 42.0
 command that came with an answer may start unclaimed (30 s), and the looks behind it."""
 
 _LOSES_DELIVERIES = frozenset(
-    {"kill", "freeze", "hole", "cut", "restart", "wipe", "lose", "full", "clock"}
+    {"kill", "freeze", "hole", "cut", "restart", "wipe", "lose", "full"}
 )
 _ENDS = (
     "playbook.completed", "playbook.failed", "playbook_completed", "playbook_failed",

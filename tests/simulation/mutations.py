@@ -1,0 +1,159 @@
+"""Defects that once were, or could be: the shipped code changed as it runs, to see them found.
+
+A mutation names the profile of troubles in which it shows. `test_found.py` and `make simulate`
+run seeds with each until it is found; what no seed finds makes the simulation worthless.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from noetl_common.writes.write import Write
+from noetl_orchestrator.leases.sweeper import Sweeper
+from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.turn import turns
+from noetl_orchestrator.turn.unit_of_work import UnitOfWork
+from noetl_outbox.recovery import Recovery
+from noetl_outbox.relay import Relay
+from noetl_worker.transports import runs
+from noetl_worker.transports.hearing import Hearing
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change of the shipped code.
+
+    Attributes:
+        what: is wrong with it.
+        profile: of the seeds that find it.
+        kinds: of the findings that it leads to.
+        change: makes it.
+    """
+
+    what: str
+    profile: str
+    kinds: frozenset[str]
+    change: Callable[[], None]
+
+
+class _All:
+    def __contains__(self, _one: object) -> bool:
+        return True
+
+
+def _forgets_ends() -> None:
+    runs.EndedExecutions.__contains__ = lambda _self, _one: False  # type: ignore[method-assign]
+
+
+def _wishes_without_effect() -> None:
+    original = UnitOfWork.wishes
+
+    def wishes(self: UnitOfWork) -> Any:
+        kept, self.effective = self.effective, _All()  # type: ignore[assignment]
+        try:
+            return original(self)
+        finally:
+            self.effective = kept
+
+    UnitOfWork.wishes = wishes  # type: ignore[method-assign]
+
+
+def _takes_next_after_the_limit() -> None:
+    original = Write._give_up
+
+    def give_up(self: Write) -> None:
+        self.on_late = None
+        original(self)
+
+    Write._give_up = give_up  # type: ignore[method-assign]
+
+
+def _never_in_doubt() -> None:
+    Hearing.covers = lambda _self, _sequence: True  # type: ignore[method-assign]
+
+
+def _marks_nothing_as_repeated() -> None:
+    def doubt(self: Write) -> None:
+        self.is_doubtful = True
+
+    Write.doubt = doubt  # type: ignore[method-assign]
+    turns._mark_repeated = lambda _groups: None
+
+
+def _keeps_ghosts() -> None:
+    ExecutionCache.forget = lambda _self, _execution_id: None  # type: ignore[method-assign]
+
+
+async def _for_ever(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
+
+
+async def _nothing(*_: object, **__: object) -> None:
+    pass
+
+
+def _sweeps_no_rows() -> None:
+    Relay.run_sweep = _for_ever  # type: ignore[method-assign]
+
+
+def _recovers_nothing() -> None:
+    Recovery.run = _for_ever  # type: ignore[method-assign]
+    Recovery.on_stream_recreated = _nothing  # type: ignore[method-assign]
+
+
+def _looks_for_no_unclaimed() -> None:
+    Sweeper.sweep_unclaimed = _nothing  # type: ignore[method-assign]
+    Sweeper._release_handed = _nothing  # type: ignore[method-assign]
+
+
+def _sends_once() -> None:
+    """A worker's outcome is sent once, and forgotten."""
+    from noetl_worker.transports.fast.messages import Messages  # noqa: PLC0415
+
+    Messages.look = _nothing  # type: ignore[method-assign]
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "begun after the end": Mutation(
+        "workers forget which executions have ended, so what is queued begins",
+        "queue", frozenset({"after the end"}), _forgets_ends,
+    ),
+    "stale copy": Mutation(
+        "a copy of an outcome without effect gets the next command",
+        "owners", frozenset({"stall"}), _wishes_without_effect,
+    ),
+    "answer at the limit": Mutation(
+        "an answer in the moment of the timeout is taken, and the outcome sent again",
+        "owners", frozenset({"twice"}), _takes_next_after_the_limit,
+    ),
+    "first delivery twice": Mutation(
+        "what a broker delivers again as if for the first time is not doubted",
+        "broker", frozenset({"twice", "after the end"}), _never_in_doubt,
+    ),
+    "unmarked repetition": Mutation(
+        "a repetition is not marked, so a command that went with a lost answer waits",
+        "broker", frozenset({"stall", "twice"}), _marks_nothing_as_repeated,
+    ),
+    "ghosts": Mutation(
+        "a failed commit leaves its state in memory",
+        "database", frozenset({"stuck", "stall", "lost", "refused", "positions", "outcomes"}),
+        _keeps_ghosts,
+    ),
+    "no sweep": Mutation(
+        "the relay publishes nothing that its orchestrator did not",
+        "relay", frozenset({"stuck", "left"}), _sweeps_no_rows,
+    ),
+    "no recovery": Mutation(
+        "what a wiped broker has lost is not published again",
+        "relay", frozenset({"stuck", "left", "stall"}), _recovers_nothing,
+    ),
+    "outcomes sent once": Mutation(
+        "an outcome without an answer is not sent again",
+        "broker", frozenset({"stuck", "stall"}), _sends_once,
+    ),
+    "unclaimed forgotten": Mutation(
+        "nobody looks for commands that no worker has told of",
+        "workers", frozenset({"stuck", "stall"}), _looks_for_no_unclaimed,
+    ),
+}  # fmt: skip
