@@ -7,6 +7,7 @@ clocks.install()
 
 import argparse  # noqa: E402
 import faulthandler  # noqa: E402
+import itertools  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -14,10 +15,12 @@ from dataclasses import replace  # noqa: E402
 
 from tests.simulation import home, parts, seed  # noqa: E402
 from tests.simulation.database import Server  # noqa: E402
+from tests.simulation.found import FOUND  # noqa: E402
 from tests.simulation.mutations import MUTATIONS  # noqa: E402
-from tests.simulation.plan import PROFILES, Plan, plan_of  # noqa: E402
+from tests.simulation.plan import Plan, plan_of  # noqa: E402
+from tests.simulation.profiles import PROFILES  # noqa: E402
 
-_HANGS_SECONDS = 60.0
+_HANGS_SECONDS = 1800.0
 """Of the machine's clock, for one seed: then its process ends and says where it stands."""
 _REPLAY = "PYTHONHASHSEED=0 .venv/bin/python -m tests.simulation --seeds {seed} --trace"
 
@@ -25,23 +28,32 @@ _REPLAY = "PYTHONHASHSEED=0 .venv/bin/python -m tests.simulation --seeds {seed} 
 def main() -> int:
     """Run what the command line says; 1 if something is wrong."""
     parser = argparse.ArgumentParser(prog="simulate", description=__doc__)
-    parser.add_argument("--seeds", default="0-200", help="a number, or a range as 0-1000")
+    parser.add_argument("--seeds", default="0-200", help="numbers and ranges: 7,0-1000")
+    parser.add_argument("--found", action="store_true", help="the kept plans before the seeds")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after so many seconds")
     parser.add_argument("--profile", choices=list(PROFILES), help="only this kind of troubles")
     parser.add_argument("--without", default="", help="numbers of troubles to leave out: 0,2")
     parser.add_argument("--trace", action="store_true", help="print all that happened")
     parser.add_argument("--twice", action="store_true", help="run each seed twice and compare")
     parser.add_argument("--mutation", choices=list(MUTATIONS), help="change the code so, first")
+    parser.add_argument("--mutations", action="store_true", help="list them")
+    parser.add_argument("--expected", action="store_true", help="count only what it leads to")
+    parser.add_argument("--keep", action="store_true", help="print the plan as found.py has it")
     parser.add_argument("--quick", action="store_true", help="a failing seed is not made smaller")
     parser.add_argument("--verbose", action="store_true", help="print each seed")
     parser.add_argument("--most", type=int, default=1, help="stop after so many failing seeds")
     chosen = parser.parse_args()
+    if chosen.mutations:
+        print("\n".join(MUTATIONS))
+        return 0
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         arguments = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execv(sys.executable, arguments)  # the order of sets is part of a seed
-    first, _, last = chosen.seeds.partition("-")
-    numbers = range(int(first), int(last or first) + 1)
+    numbers: list[int] = []
+    for one in filter(None, chosen.seeds.split(",")):
+        first, _, last = one.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
     with home.opened() as server:
         parts.install(server)
         if chosen.mutation:
@@ -51,18 +63,20 @@ def main() -> int:
         return _run_all(server, numbers, chosen)
 
 
-def _run_all(server: Server, numbers: range, chosen: argparse.Namespace) -> int:
+def _run_all(server: Server, numbers: list[int], chosen: argparse.Namespace) -> int:
     registered = seed.prepare(server)
     used = time.thread_time()
     began, failed, done, simulated = clocks.real_seconds(), 0, 0, 0.0
     left_out = frozenset(int(one) for one in chosen.without.split(",") if one)
-    for number in numbers:
+    kept = list(FOUND.values()) if chosen.found else []
+    for plan in itertools.chain(kept, (plan_of(one, profile=chosen.profile) for one in numbers)):
         if chosen.seconds and clocks.real_seconds() - began > chosen.seconds:
             break
         faulthandler.dump_traceback_later(_HANGS_SECONDS, exit=True)
-        plan = replace(plan_of(number, profile=chosen.profile), left_out=left_out)
+        if left_out:
+            plan = replace(plan, left_out=left_out)
         if chosen.verbose:
-            print(number, plan.profile, flush=True)
+            print(plan.seed, plan.profile, flush=True)
         result = seed.run(server, plan, registered)
         done += 1
         simulated += result.seconds
@@ -72,6 +86,8 @@ def _run_all(server: Server, numbers: range, chosen: argparse.Namespace) -> int:
                 result.findings.append(f"not the same twice: {_difference(result, again)}")
         if chosen.trace:
             _print_trace(result)
+        if chosen.expected and not _kinds(result) & MUTATIONS[chosen.mutation].kinds:
+            continue
         if result.findings:
             failed += 1
             _report(server, result, registered, chosen)
@@ -106,6 +122,9 @@ def _report(
 ) -> None:
     smallest = result if chosen.quick else minimised(server, result, registered)
     print(smallest.plan)
+    if chosen.keep:
+        acting = tuple(smallest.plan.acting)
+        print(repr(replace(smallest.plan, troubles=acting, left_out=frozenset())))
     for finding in smallest.findings:
         print(f"  ! {finding}")
     command = _REPLAY.format(seed=result.plan.seed)

@@ -17,6 +17,16 @@ _PATCHED_AT_IMPORT = ("noetl_orchestrator", "noetl_common", "noetl_worker", "noe
 _RANDOM = random.Random(0)
 
 
+_MOST_READS = 100_000
+
+
+class Livelock(KeyboardInterrupt):
+    """An iteration of a loop reads the clock again and again, and does not end.
+
+    Of a class that asyncio lets through.
+    """
+
+
 def real_seconds() -> float:
     """Return the clock of the machine."""
     return float(_REAL["monotonic"]())
@@ -32,7 +42,12 @@ def install() -> None:
     def asked(of_loop: Callable[[Any], float], real: Callable[[], float]) -> Callable[[], float]:
         def read() -> float:
             loop = asyncio._get_running_loop()
-            return of_loop(loop) if hasattr(loop, "wall_clock") else real()
+            if not hasattr(loop, "wall_clock"):
+                return real()
+            loop.reads += 1
+            if loop.reads > _MOST_READS:
+                raise Livelock(f"{loop.name} goes round and lets nothing else run")
+            return of_loop(loop)
 
         return read
 

@@ -162,7 +162,7 @@ def at_the_end(
     found += [
         f"ended by itself: {name} at {at:.3f}: {error!r}"
         for at, name, error in world.crashes
-        if not _near(troubles, at - 60.0, at)
+        if isinstance(error, clocks.Livelock) or not _near(troubles, at - 60.0, at)
     ]
     return found
 
@@ -212,6 +212,10 @@ def _tools(
                 f"after the end: {command.step} of {command.execution_id} began on {process} at "
                 f"{at:.3f}, {at - over:.3f} s after the end at {over:.3f}"
             )
+    # Only these leave anybody in doubt whether a tool began: what else goes wrong costs time.
+    doubts = [
+        one for one in troubles if one.where.startswith("worker") or one.where == "broker"
+    ]
     for key, known in runs.items():
         row = commands.get(key)
         recorded = _since(row["recorded_at"]) if row and row["recorded_at"] else float("inf")
@@ -221,7 +225,7 @@ def _tools(
             )
             if at > recorded and not _clocks(troubles):
                 found.append(f"twice: {what}, though its outcome is in the log since {recorded:.3f}")
-            elif not _near(troubles, before - 1.0, at):
+            elif not _near(doubts, before - 1.0, at):
                 found.append(f"twice: {what} (attempt {attempts}), and nothing was lost")
     for key, row in commands.items():
         if row["outcomes"] and key not in runs and (key[1] or "").count("rest") == 0:
@@ -244,6 +248,7 @@ def _stalls(
             busy[command.execution_id].append((at, at))
         elif key in running:
             busy[command.execution_id].append((running.pop(key), at))
+    full = _Full([span for spans in busy.values() for span in spans], plan.slots)
     rests = {c[0] for c in _sleeping(world)}
     for execution_id, rows in events.items():
         spans = busy[execution_id] + [(_since(row["at"]), _since(row["at"])) for row in rows]
@@ -254,7 +259,7 @@ def _stalls(
             if begin > end:
                 break
             allowed = STALL_SECONDS + (3.5 if execution_id in rests else 0.0)
-            allowed += _queue_seconds(plan)
+            allowed += full.seconds(reached, begin)
             allowed += sum(
                 min(one.until, begin) - max(one.at, reached - 1.0)
                 for one in troubles
@@ -284,10 +289,26 @@ def _sleeping(world: World) -> list[Any]:
     return [(row["execution_id"],) for row in rows]
 
 
-def _queue_seconds(plan: Plan) -> float:
-    """Return how long a command may wait behind others for a slot."""
-    commands = sum(9 for _ in plan.starts)
-    return commands * plan.tool_seconds[1] / max(1, min(plan.slots * plan.workers, 4))
+class _Full:
+    """The time in which as many tools were at work as one worker has slots.
+
+    What comes then may have to wait behind others.
+    """
+
+    def __init__(self, spans: Sequence[tuple[float, float]], slots: int) -> None:
+        changes = sorted([(a, 1) for a, _ in spans] + [(b, -1) for _, b in spans])
+        self._spans: list[tuple[float, float]] = []
+        running, since = 0, 0.0
+        for at, change in changes:
+            if running < slots <= running + change:
+                since = at
+            elif running + change < slots <= running:
+                self._spans.append((since, at))
+            running += change
+
+    def seconds(self, since: float, until: float) -> float:
+        """Return how much of it lies between two moments."""
+        return sum(max(0.0, min(b, until) - max(a, since)) for a, b in self._spans)
 
 
 def _moved(troubles: Sequence[Trouble], by: float) -> list[Trouble]:

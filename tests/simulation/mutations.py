@@ -60,13 +60,23 @@ def _wishes_without_effect() -> None:
 
 
 def _takes_next_after_the_limit() -> None:
-    original = Write._give_up
+    late: set[int] = set()
+    give_up, close = Write._give_up, Write.close
 
-    def give_up(self: Write) -> None:
+    def given_up(self: Write) -> None:
         self.on_late = None
-        original(self)
+        late.add(id(self))
+        give_up(self)
 
-    Write._give_up = give_up  # type: ignore[method-assign]
+    def closed(self: Write) -> None:
+        late.discard(id(self))
+        close(self)
+
+    Write._give_up = given_up  # type: ignore[method-assign]
+    Write.close = closed  # type: ignore[method-assign]
+    Write.is_settled = property(  # type: ignore[assignment]
+        lambda self: self._is_settled and id(self) not in late
+    )
 
 
 def _never_in_doubt() -> None:
@@ -107,6 +117,25 @@ def _looks_for_no_unclaimed() -> None:
     Sweeper._release_handed = _nothing  # type: ignore[method-assign]
 
 
+def _looks_for_ever() -> None:
+    wait, take_ack = Relay._wait_for_more, Relay.take_ack
+
+    async def waiting(self: Relay, seconds: float) -> None:
+        if self._bus.is_connected:
+            self.brought_forward = float("inf")
+        else:
+            self._look_by = self.brought_forward
+        await wait(self, seconds)
+
+    def taking(self: Relay, incoming: Any) -> None:
+        take_ack(self, incoming)
+        self.brought_forward = self._look_by
+
+    Relay.brought_forward = float("inf")
+    Relay._wait_for_more = waiting  # type: ignore[method-assign]
+    Relay.take_ack = taking  # type: ignore[method-assign]
+
+
 def _sends_once() -> None:
     """A worker's outcome is sent once, and forgotten."""
     from noetl_worker.transports.fast.messages import Messages  # noqa: PLC0415
@@ -143,6 +172,10 @@ MUTATIONS: dict[str, Mutation] = {
     "no sweep": Mutation(
         "the relay publishes nothing that its orchestrator did not",
         "relay", frozenset({"stuck", "left"}), _sweeps_no_rows,
+    ),
+    "outbox goes round": Mutation(
+        "a look that is due is tried again and again while the broker is away",
+        "broker", frozenset({"ended by itself"}), _looks_for_ever,
     ),
     "no recovery": Mutation(
         "what a wiped broker has lost is not published again",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.simulation import playbooks
+from tests.simulation.profiles import PROFILES
 
 NEAR = (0.5, 0.5, 1.0, 1.5, 2.0, 5.0)
 """Times that the system itself waits for, near which troubles end more often than by chance."""
@@ -87,27 +88,6 @@ class Plan:
         return "\n".join(lines)
 
 
-# For each profile the kinds of its troubles; a seed takes the profile of its number.
-PROFILES: dict[str, tuple[str, ...]] = {
-    "calm": (),
-    "owners": ("freeze owner",),
-    "queue": (),
-    "workers": ("kill worker", "freeze worker", "cut worker", "hole worker"),
-    "broker": ("restart broker", "restart broker", "cut worker", "cut owner", "lose", "double"),
-    "database": ("restart database", "hole database", "slow database", "full database"),
-    "owners and more": ("kill owner", "freeze owner", "hole owner", "cut owner", "hole database"),
-    "relay": ("kill outbox", "freeze outbox", "wipe broker", "restart broker", "kill owner"),
-    "clock": ("clock worker", "clock worker", "clock owner"),
-    "disk": ("full broker", "full database"),
-    "mixed": (
-        "kill owner", "kill worker", "kill outbox", "kill catalog", "freeze owner",
-        "freeze worker", "restart broker", "wipe broker", "cut worker", "cut owner", "cut edge",
-        "hole worker", "hole owner", "hole edge", "hole database", "restart database",
-        "slow database", "lose", "double", "kill projector",
-    ),
-}  # fmt: skip
-
-
 def plan_of(seed: int, *, profile: str | None = None) -> Plan:
     """Make the plan of a seed."""
     chance = Random(f"plan of {seed}")
@@ -118,15 +98,26 @@ def plan_of(seed: int, *, profile: str | None = None) -> Plan:
     slots = chance.choice((1, 2, 4, 16))
     low, high = chance.choice(((0.001, 0.008), (0.001, 0.3), (0.05, 2.0), (0.0, 0.0)))
     slowness = chance.choice((0.0005, 0.002, 0.02))
+    if profile == "owners":
+        workers, slots, low, high = chance.choice((2, 3)), chance.choice((2, 4, 16)), 0.02, 0.6
+        slowness = chance.choice((0.002, 0.02, 0.05))
     if profile == "queue":
         workers, slots, low, high = 1, chance.choice((1, 2)), 0.2, 1.5
-    starts = tuple(_start(chance, profile, number) for number in range(chance.randint(2, 7)))
+    # A world costs as much as its start: where it takes chance, much happens in each.
+    is_dense = profile in {"owners", "broker"}
+    many = chance.randint(6, 10) if is_dense else chance.randint(2, 7)
+    starts = tuple(_start(chance, profile, number, is_dense=is_dense) for number in range(many))
     kinds = PROFILES[profile]
     count = chance.randint(1, 5) if kinds else 0
+    if is_dense:
+        count = chance.randint(5, 10)
     workers_names = [f"worker-{number}" for number in range(workers)]
     owners = [f"orchestrator-{number}" for number in range(orchestrators)]
     troubles = sorted(
-        (_trouble(chance, chance.choice(kinds), owners, workers_names) for _ in range(count)),
+        (
+            _trouble(chance, chance.choice(kinds), owners, workers_names, is_dense=is_dense)
+            for _ in range(count)
+        ),
         key=lambda one: one.at,
     )
     return Plan(
@@ -143,11 +134,13 @@ def plan_of(seed: int, *, profile: str | None = None) -> Plan:
     )
 
 
-def _start(chance: Random, profile: str, number: int) -> Start:
+def _start(chance: Random, profile: str, number: int, *, is_dense: bool) -> Start:
     cancels = 0.6 if profile == "queue" else 0.15
     return Start(
-        at=chance.random() * chance.choice((0.05, 1.0, 4.0)),
-        playbook=chance.choice(list(playbooks.ALL)),
+        at=chance.random() * (8.0 if is_dense else chance.choice((0.05, 1.0, 4.0))),
+        playbook=chance.choice(
+            ["wide", "wide", "loop", "join", "rounds"] if profile == "owners" else list(playbooks.ALL)
+        ),
         key=f"key-{number}" if chance.random() < 0.4 else None,
         cancelled_after=(
             chance.random() * chance.choice((0.05, 1.0, 4.0)) if chance.random() < cancels else None
@@ -161,8 +154,10 @@ def _seconds(chance: Random, longest: float) -> float:
     return 0.05 + (longest - 0.05) * chance.random() ** 2
 
 
-def _trouble(chance: Random, kind: str, owners: list[str], workers: list[str]) -> Trouble:
-    at = chance.random() * chance.choice((0.3, 1.5, 6.0))
+def _trouble(
+    chance: Random, kind: str, owners: list[str], workers: list[str], *, is_dense: bool
+) -> Trouble:
+    at = chance.random() * (10.0 if is_dense else chance.choice((0.3, 1.5, 6.0)))
     word, part = kind.partition(" ")[::2]
     where = {
         "owner": lambda: chance.choice(owners),
@@ -173,7 +168,16 @@ def _trouble(chance: Random, kind: str, owners: list[str], workers: list[str]) -
         return Trouble(at, "cut off from the database", where, _seconds(chance, 8.0))
     match word:
         case "kill":
-            return Trouble(at, word, where, 0.2 + 2.0 * chance.random())
+            away = 0.2 + 2.0 * chance.random()
+            if part == "worker" and chance.random() < 0.2:
+                away = 60.0 + 80.0 * chance.random()
+            return Trouble(at, word, where, away)
+        case "freeze" if part == "owner":
+            # Two waits of half a second: of a sender, and of who asks the owner on its behalf.
+            both = 1.0 + chance.random() ** 2 if chance.random() < 0.5 else 0.0
+            return Trouble(at, word, where, both or _seconds(chance, 2.5))
+        case "freeze" if part == "worker" and chance.random() < 0.2:
+            return Trouble(at, word, where, 31.0 + 60.0 * chance.random())
         case "freeze":
             return Trouble(at, word, where, _seconds(chance, 4.0))
         case "hole":

@@ -35,18 +35,28 @@ JOIN = (
     tool: {_TOOL}
 """
 )
-LOOP = (
-    _HEAD % ("loop", "loop")
-    + f"""workload: {{items: [1, 2, 3, 4, 5]}}
+
+
+def _loop(name: str, items: int, at_once: int) -> str:
+    return (
+        _HEAD % (name, name)
+        + f"""workload: {{items: {list(range(items))}}}
 workflow:
   - step: start
-    loop: {{in: "{{{{ workload.items }}}}", iterator: item, spec: {{mode: parallel, max_in_flight: 3}}}}
+    loop:
+      in: "{{{{ workload.items }}}}"
+      iterator: item
+      spec: {{mode: parallel, max_in_flight: {at_once}}}
     tool: {_TOOL}
     next: {{arcs: [{{step: last}}]}}
   - step: last
     tool: {_TOOL}
 """
-)
+    )
+
+
+LOOP = _loop("loop", 5, 3)
+WIDE = _loop("wide", 18, 5)
 ROUNDS = (
     _HEAD % ("rounds", "rounds")
     + f"""workload: {{items: [1, 2, 3]}}
@@ -74,5 +84,5 @@ SLEEP = (
 )
 ALL = {
     "chain": CHAIN, "long_chain": LONG_CHAIN, "join": JOIN, "loop": LOOP, "rounds": ROUNDS,
-    "sleep": SLEEP,
+    "sleep": SLEEP, "wide": WIDE,
 }  # fmt: skip

@@ -119,7 +119,7 @@ def _until_quiet(
 ) -> None:
     universe = world.universe
     last = max([began, *(began + t.until for t in plan.acting if t.kind != "clock")])
-    bound = max(last, began + 6.0) + QUIET_SECONDS
+    bound = max(last, began + 10.0) + QUIET_SECONDS
     while universe.now < bound and not watch.findings:
         universe.run(universe.now + _LOOK_SECONDS)
         if (

@@ -92,6 +92,7 @@ class Process(asyncio.BaseEventLoop):
         self.name = name
         self.is_alive = True
         self.frozen_until = self.wall_offset = self.used_seconds = self._busy_until = 0.0
+        self.reads = 0
         self.slowness = _LONGEST_ITERATION
         self.network: Any = None
         self.endpoints: dict[Any, None] = {}
@@ -140,6 +141,7 @@ class Process(asyncio.BaseEventLoop):
     def iterate(self) -> None:
         """Run one iteration: what came in, what is due, what is ready."""
         asyncio._set_running_loop(self)
+        self.reads = 0
         try:
             while self._incoming:
                 self.call_soon(self._incoming.popleft())
@@ -151,7 +153,10 @@ class Process(asyncio.BaseEventLoop):
             for _ in range(len(self._ready)):
                 handle = self._ready.popleft()
                 if not handle._cancelled:
-                    handle._run()
+                    try:
+                        handle._run()
+                    except clocks.Livelock as error:
+                        self._stand_still(error)
                 if not self.is_alive:
                     return
         finally:
@@ -160,6 +165,12 @@ class Process(asyncio.BaseEventLoop):
             seconds = self.universe.random.random() ** 4 * self.slowness
             self.used_seconds += seconds
             self._busy_until = self.universe.now + seconds
+
+    def _stand_still(self, error: clocks.Livelock) -> None:
+        """End what would have hung for good."""
+        self.universe.note(str(error))
+        self.kill()
+        self.on_end(error)
 
     def kill(self) -> None:
         """End it as SIGKILL does: nothing of it runs any more, and its connections are reset."""

@@ -68,6 +68,7 @@ PROOFS = (
     Proof("triggers", program="rabbitmq-server"),
     Proof("drill"),
     Proof("rolling"),
+    Proof("simulate"),
     Proof("chaos"),
     Proof("waits"),
     Proof("chart-scale"),
