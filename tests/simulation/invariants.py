@@ -22,6 +22,10 @@ LOST_SECONDS = 42.0
 """After the loss of a worker or of deliveries: the acknowledgement wait or the time for which a
 command that came with an answer may start unclaimed (30 s), and the looks behind it."""
 
+POWER_CUT_SECONDS = 75.0
+"""After a broker forgot messages that it had acknowledged, which only a power cut makes it do: a
+command is looked for after NOETL_PENDING_RETRY_SECONDS (60 s)."""
+
 _LOSES_DELIVERIES = frozenset(
     {"kill", "freeze", "hole", "cut", "restart", "wipe", "lose", "full"}
 )
@@ -272,7 +276,8 @@ def _stalls(
                 and one.until > reached - LOST_SECONDS
                 for one in troubles
             ):
-                allowed += LOST_SECONDS
+                is_cut = any(one.kind == "restart" and one.amount > 1.0 for one in troubles)
+                allowed += POWER_CUT_SECONDS if is_cut else LOST_SECONDS
             if begin - reached > allowed:
                 found.append(
                     f"stall: execution {execution_id} stood still for {begin - reached:.3f} s "

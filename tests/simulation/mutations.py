@@ -17,6 +17,7 @@ from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_worker.transports import runs
+from noetl_worker.transports.fast import transport
 from noetl_worker.transports.hearing import Hearing
 
 
@@ -81,6 +82,19 @@ def _takes_next_after_the_limit() -> None:
 
 def _never_in_doubt() -> None:
     Hearing.covers = lambda _self, _sequence: True  # type: ignore[method-assign]
+
+
+def _drops_what_is_overdue() -> None:
+    original = transport.FastTransport._takes_next
+
+    def takes(self: Any, *given: Any) -> bool:
+        kept, transport.is_timely = transport.is_timely, lambda _note: True
+        try:
+            return original(self, *given)
+        finally:
+            transport.is_timely = kept
+
+    transport.FastTransport._takes_next = takes  # type: ignore[method-assign]
 
 
 def _marks_nothing_as_repeated() -> None:
@@ -159,6 +173,10 @@ MUTATIONS: dict[str, Mutation] = {
     "first delivery twice": Mutation(
         "what a broker delivers again as if for the first time is not doubted",
         "broker", frozenset({"twice", "after the end"}), _never_in_doubt,
+    ),
+    "wrong clock": Mutation(
+        "a command that is too old by the worker's clock is dropped without a word",
+        "clock", frozenset({"stall"}), _drops_what_is_overdue,
     ),
     "unmarked repetition": Mutation(
         "a repetition is not marked, so a command that went with a lost answer waits",
