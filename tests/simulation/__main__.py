@@ -49,7 +49,8 @@ def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         arguments = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
-        os.execv(sys.executable, arguments)  # the order of sets is part of a seed
+        # The order of sets is part of a seed.
+        os.execv(sys.executable, arguments)  # noqa: S606 -- ourselves
     numbers: list[int] = []
     for one in filter(None, chosen.seeds.split(",")):
         first, _, last = one.partition("-")
@@ -69,12 +70,12 @@ def _run_all(server: Server, numbers: list[int], chosen: argparse.Namespace) -> 
     began, failed, done, simulated = clocks.real_seconds(), 0, 0, 0.0
     left_out = frozenset(int(one) for one in chosen.without.split(",") if one)
     kept = list(FOUND.values()) if chosen.found else []
-    for plan in itertools.chain(kept, (plan_of(one, profile=chosen.profile) for one in numbers)):
+    made = (plan_of(one, profile=chosen.profile) for one in numbers)
+    for whole in itertools.chain(kept, made):
         if chosen.seconds and clocks.real_seconds() - began > chosen.seconds:
             break
         faulthandler.dump_traceback_later(_HANGS_SECONDS, exit=True)
-        if left_out:
-            plan = replace(plan, left_out=left_out)
+        plan = replace(whole, left_out=left_out) if left_out else whole
         if chosen.verbose:
             print(plan.seed, plan.profile, flush=True)
         result = seed.run(server, plan, registered)

@@ -282,9 +282,7 @@ class Broker:
                 return stream
         return None
 
-    def _store(
-        self, stream: _Stream, subject: str, reply: str, head: bytes, data: bytes
-    ) -> bool:
+    def _store(self, stream: _Stream, subject: str, reply: str, head: bytes, data: bytes) -> bool:
         """Store a message and acknowledge it; return whether it is one to be delivered."""
         name = stream.config["name"]
         if self.is_full:
@@ -481,7 +479,7 @@ class Broker:
             return
         self._answer(reply, self._about(stream, words, body))
 
-    def _about(self, stream: _Stream, words: list[str], body: Any) -> Any:
+    def _about(self, stream: _Stream, words: list[str], body: Any) -> Any:  # noqa: PLR0911
         match words[:2]:
             case ["STREAM", "INFO"]:
                 return self._stream_info(stream)

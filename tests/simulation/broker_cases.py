@@ -16,12 +16,12 @@ if __name__ == "__main__":
 
     clocks.install()
 
-from noetl_common.bus import jetstream  # noqa: E402
-from noetl_common.bus.broker import Bus  # noqa: E402
-from noetl_common.bus.errors import BusUnavailable, StreamFull  # noqa: E402
-from noetl_common.bus.standing import StandingPull  # noqa: E402
-from noetl_common.bus.topology import ensure_durable, ensure_stream  # noqa: E402
-from noetl_testkit.bus import Place, make_place  # noqa: E402
+from noetl_common.bus import jetstream
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusUnavailable, StreamFull
+from noetl_common.bus.standing import StandingPull
+from noetl_common.bus.topology import ensure_durable, ensure_stream
+from noetl_testkit.bus import Place, make_place
 
 if TYPE_CHECKING:
     from noetl_common.bus.delivery import Delivery
@@ -236,7 +236,9 @@ async def expired_request(bus: Bus, _other: Bus) -> Any:
         ended = asyncio.Event()
 
         def take(message: Any) -> None:
-            got.append([message.headers.get("Status"), message.headers.get("Nats-Pending-Messages")])
+            got.append(
+                [message.headers.get("Status"), message.headers.get("Nats-Pending-Messages")]
+            )
             if message.headers.get("Status") != "100":
                 ended.set()
 

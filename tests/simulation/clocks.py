@@ -1,7 +1,7 @@
 """One source of time, chance and ids for everything in the process; installed before all else."""
 
 import asyncio
-import datetime as datetimes
+import datetime as dt
 import os
 import random
 import sys
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-BEGAN = datetimes.datetime(2026, 1, 15, 12, tzinfo=datetimes.UTC).timestamp()
+BEGAN = dt.datetime(2026, 1, 15, 12, tzinfo=dt.UTC).timestamp()
 """Moment at which each simulated world begins, in Unix seconds."""
 
 _REAL = {name: getattr(time, name) for name in ("monotonic", "time", "process_time")}
@@ -65,7 +65,7 @@ def install_dates() -> None:
     """Let `datetime.now` of loaded modules of ours follow the simulated loop."""
     for name, module in list(sys.modules.items()):
         if name.startswith(_PATCHED_AT_IMPORT) and (
-            getattr(module, "datetime", None) is datetimes.datetime
+            getattr(module, "datetime", None) is dt.datetime
         ):
             module.datetime = _Datetime  # type: ignore[attr-defined]
 
@@ -78,16 +78,16 @@ def seed(number: int) -> None:
 
 class _Kind(type):
     def __instancecheck__(cls, one: object) -> bool:
-        return isinstance(one, datetimes.datetime)
+        return isinstance(one, dt.datetime)
 
 
-class _Datetime(datetimes.datetime, metaclass=_Kind):
+class _Datetime(dt.datetime, metaclass=_Kind):
     """A class of times whose ``now`` is the simulated one; it makes ordinary ones."""
 
     def __new__(cls, *fields: Any, **options: Any) -> Any:
-        return datetimes.datetime(*fields, **options)
+        return dt.datetime(*fields, **options)  # noqa: DTZ001 -- its caller names the zone
 
     @classmethod
-    def now(cls, tz: datetimes.tzinfo | None = None) -> datetimes.datetime:
+    def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
         """Return the time of the running loop's process."""
-        return datetimes.datetime.fromtimestamp(time.time(), tz)
+        return dt.datetime.fromtimestamp(time.time(), tz)

@@ -43,6 +43,8 @@ class Server:
         holes: by the name of a process, until when nothing of it passes.
     """
 
+    usual_latency = (0.0002, 0.003)
+
     def __init__(self, database: Database) -> None:
         self._loop = asyncio.new_event_loop()
         self._set_at = ""
@@ -57,7 +59,7 @@ class Server:
         """Be as new for the next world."""
         self.is_up, self.is_full = True, False
         self.offset = 0.0
-        self.latency = (0.0002, 0.003)
+        self.latency = self.usual_latency
         self.holes: dict[str, float] = {}
         self.epoch = 0
         self.busy: asyncio.Future[None] | None = None
@@ -89,9 +91,7 @@ class Server:
     async def _ask(self, moment: str, call: str, statement: str, arguments: Any) -> Any:
         if moment != self._set_at:
             self._set_at = moment
-            await self._connection.execute(
-                "SELECT set_config('simulated.now', $1, FALSE)", moment
-            )
+            await self._connection.execute("SELECT set_config('simulated.now', $1, FALSE)", moment)
         return await getattr(self._connection, call)(statement, *arguments)
 
     async def _connect(self, database: Database) -> Any:
@@ -214,18 +214,18 @@ class Connection:
     def is_closed(self) -> bool:
         return self._is_broken or self._epoch != self._server.epoch
 
-    async def fetch(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:
+    async def fetch(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         return await self._run("fetch", statement, arguments, timeout)
 
-    async def fetchrow(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:
+    async def fetchrow(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         return await self._run("fetchrow", statement, arguments, timeout)
 
-    async def execute(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:
+    async def execute(self, statement: str, *arguments: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         if statement.startswith(_IGNORED):
             return ""
         return await self._run("execute", statement, arguments, timeout)
 
-    async def reset(self, *, timeout: float | None = None) -> None:
+    async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
         del timeout
         self.leave()
         if self._is_broken or not self._server.is_up:
@@ -288,12 +288,10 @@ class Connection:
             async with asyncio.timeout(1.0):
                 await waiter
 
-    async def _run(
-        self, call: str, statement: str, arguments: Any, timeout: float | None
-    ) -> Any:
+    async def _run(self, call: str, statement: str, arguments: Any, seconds: float | None) -> Any:
         server = self._server
         try:
-            async with asyncio.timeout(timeout or 30.0):
+            async with asyncio.timeout(seconds or 30.0):
                 await self._pass()
                 await self._wait_turn()
                 if server.is_full and _writes(statement):

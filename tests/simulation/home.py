@@ -33,7 +33,9 @@ def _used(database: Database) -> Iterator[Server]:
     began = datetime.fromtimestamp(clocks.BEGAN, UTC).isoformat()
     database.run(f"ALTER DATABASE \"{database.name}\" SET simulated.now = '{began}'")
     database.run(CLOCKS)
-    database.run(f'ALTER DATABASE "{database.name}" SET search_path = simulated, pg_catalog, public')
+    database.run(
+        f'ALTER DATABASE "{database.name}" SET search_path = simulated, pg_catalog, public'
+    )
     migrations.migrate(database.dsn)
     database.run("ALTER SYSTEM SET autovacuum = off; ")
     server = Server(database)

@@ -5,6 +5,7 @@ What the guarantees except is excepted here by name, each with its reason.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import clocks
@@ -26,9 +27,7 @@ POWER_CUT_SECONDS = 75.0
 """After a broker forgot messages that it had acknowledged, which only a power cut makes it do: a
 command is looked for after NOETL_PENDING_RETRY_SECONDS (60 s)."""
 
-_LOSES_DELIVERIES = frozenset(
-    {"kill", "freeze", "hole", "cut", "restart", "wipe", "lose", "full"}
-)
+_LOSES_DELIVERIES = frozenset({"kill", "freeze", "hole", "cut", "restart", "wipe", "lose", "full"})
 _ENDS = (
     "playbook.completed", "playbook.failed", "playbook_completed", "playbook_failed",
     "playbook_cancelled", "playbook.cancelled",
@@ -100,9 +99,7 @@ def is_quiet(world: World, *, projector: bool) -> bool:
 class Watch:
     """Looks at the logs after each commit of a turn."""
 
-    def __init__(
-        self, world: World, plan: Plan, answered: "Sequence[Answered]", began: float
-    ) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self.findings: list[str] = []
 
@@ -128,9 +125,7 @@ def _logs(world: World) -> list[str]:
     return found
 
 
-def at_the_end(
-    world: World, plan: Plan, answered: "Sequence[Answered]", began: float
-) -> list[str]:
+def at_the_end(world: World, plan: Plan, answered: "Sequence[Answered]", began: float) -> list[str]:
     """Return what is wrong when everything should be over."""
     found = _logs(world)
     logs = {r["execution_id"]: r for r in world.database.ask("fetch", _LOGS, list(_ENDS))}
@@ -178,11 +173,15 @@ def _starts(answered: "Sequence[Answered]", logs: dict[int, Any]) -> list[str]:
         known.update(one.accepted)
         if len(one.accepted) > 1:
             found.append(f"keys: {one.wanted.key} has the executions {sorted(one.accepted)}")
-        for execution_id in one.accepted - logs.keys():
-            found.append(f"lost: execution {execution_id} was accepted and has no log")
-        for execution_id in one.refused:
-            if execution_id in logs and execution_id not in one.accepted:
-                found.append(f"refused: {execution_id} was answered with 503 and has started")
+        found += [
+            f"lost: execution {execution_id} was accepted and has no log"
+            for execution_id in one.accepted - logs.keys()
+        ]
+        found += [
+            f"refused: {execution_id} was answered with 503 and has started"
+            for execution_id in one.refused
+            if execution_id in logs and execution_id not in one.accepted
+        ]
         made = [one for one in one.execution_ids if one in logs]
         if one.wanted.key and len(made) > 1:
             found.append(f"keys: {one.wanted.key} has the executions {made}")
@@ -217,18 +216,18 @@ def _tools(
                 f"{at:.3f}, {at - over:.3f} s after the end at {over:.3f}"
             )
     # Only these leave anybody in doubt whether a tool began: what else goes wrong costs time.
-    doubts = [
-        one for one in troubles if one.where.startswith("worker") or one.where == "broker"
-    ]
+    doubts = [one for one in troubles if one.where.startswith("worker") or one.where == "broker"]
     for key, known in runs.items():
         row = commands.get(key)
         recorded = _since(row["recorded_at"]) if row and row["recorded_at"] else float("inf")
-        for (before, first, _), (at, second, attempts) in zip(known, known[1:], strict=False):
+        for (before, first, _), (at, second, attempts) in pairwise(known):
             what = (
                 f"{key[1]} of {key[0]} ran on {first} at {before:.3f} and on {second} at {at:.3f}"
             )
             if at > recorded and not _clocks(troubles):
-                found.append(f"twice: {what}, though its outcome is in the log since {recorded:.3f}")
+                found.append(
+                    f"twice: {what}, though its outcome is in the log since {recorded:.3f}"
+                )
             elif not _near(doubts, before - 1.0, at):
                 found.append(f"twice: {what} (attempt {attempts}), and nothing was lost")
     for key, row in commands.items():
@@ -317,9 +316,7 @@ class _Full:
 
 
 def _moved(troubles: Sequence[Trouble], by: float) -> list[Trouble]:
-    return [
-        Trouble(one.at + by, one.kind, one.where, one.seconds, one.amount) for one in troubles
-    ]
+    return [Trouble(one.at + by, one.kind, one.where, one.seconds, one.amount) for one in troubles]
 
 
 def _near(troubles: Sequence[Trouble], since: float, until: float) -> bool:

@@ -94,6 +94,7 @@ class Endpoint(asyncio.Transport):
         return self._closing or not self.is_open
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        del name
         return default
 
     def get_write_buffer_size(self) -> int:

@@ -18,7 +18,6 @@ from typing import Any
 import noetl_api_gateway.routes.executions.start as edge_start
 import noetl_api_gateway.routes.executions.termination as edge_termination
 import noetl_catalog.app
-import noetl_common.writes.exchange as exchange
 import noetl_orchestrator.app
 import noetl_orchestrator.loops
 import noetl_orchestrator.memory.load
@@ -37,9 +36,10 @@ from noetl_catalog.settings import Settings as CatalogSettings
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology
-from noetl_common.pg.queries import Queries
 from noetl_common.ids import lease_machine_id
+from noetl_common.pg.queries import Queries
 from noetl_common.service import Service, supervise
+from noetl_common.writes import exchange
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.rpc.catalog import REGISTER, RegisterDocument
 from noetl_contract.streams import STREAMS
@@ -111,7 +111,7 @@ def _into_trace(_logger: Any, _level: str, event: Any) -> Any:
         word = event.pop("event")
         error = event.pop("exc_info", None)
         said = " ".join(f"{name}={value}" for name, value in event.items())
-        loop.universe.note(f"{loop.name}: {word} {said} {error if error else ''}".rstrip())
+        loop.universe.note(f"{loop.name}: {word} {said} {error or ''}".rstrip())
     raise structlog.DropEvent
 
 
@@ -141,6 +141,7 @@ TOOLS = Tools()
 
 class _SimulatedTool:
     async def run(self, config: Any, context: ToolContext) -> ToolResult:
+        del config
         command = _RUNNING.get()
         assert command is not None
         name = asyncio.get_running_loop().name  # type: ignore[attr-defined]

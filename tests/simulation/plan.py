@@ -1,5 +1,6 @@
 """What one seed does: how many processes, which executions, which troubles and when."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -72,13 +73,14 @@ class Plan:
         return [one for number, one in enumerate(self.troubles) if number not in self.left_out]
 
     def __str__(self) -> str:
-        lines = [
+        head = (
             f"seed {self.seed}, {self.profile}: {self.orchestrators} orchestrators, "
             f"{'' if self.projector else 'no projector, '}"
             f"{self.workers} workers of {self.slots} slots, tools of "
             f"{self.tool_seconds[0]:g} to {self.tool_seconds[1]:g} s, "
             f"iterations of up to {self.slowness:g} s"
-        ]
+        )
+        lines = [head]
         lines += [f"  {start}" for start in self.starts]
         lines += [
             f"  {number}: {trouble}"
@@ -139,7 +141,9 @@ def _start(chance: Random, profile: str, number: int, *, is_dense: bool) -> Star
     return Start(
         at=chance.random() * (8.0 if is_dense else chance.choice((0.05, 1.0, 4.0))),
         playbook=chance.choice(
-            ["wide", "wide", "loop", "join", "rounds"] if profile == "owners" else list(playbooks.ALL)
+            ["wide", "wide", "loop", "join", "rounds"]
+            if profile == "owners"
+            else list(playbooks.ALL)
         ),
         key=f"key-{number}" if chance.random() < 0.4 else None,
         cancelled_after=(
@@ -163,36 +167,48 @@ def _trouble(
         "owner": lambda: chance.choice(owners),
         "worker": lambda: chance.choice(workers),
         "database": lambda: chance.choice(owners) if word == "hole" else "database",
+        "": lambda: "broker",
     }.get(part, lambda: part)()
-    if kind == "hole database":
-        return Trouble(at, "cut off from the database", where, _seconds(chance, 8.0))
-    match word:
-        case "kill":
-            away = 0.2 + 2.0 * chance.random()
-            if part == "worker" and chance.random() < 0.2:
-                away = 60.0 + 80.0 * chance.random()
-            return Trouble(at, word, where, away)
-        case "freeze" if part == "owner":
-            # Two waits of half a second: of a sender, and of who asks the owner on its behalf.
-            both = 1.0 + chance.random() ** 2 if chance.random() < 0.5 else 0.0
-            return Trouble(at, word, where, both or _seconds(chance, 2.5))
-        case "freeze" if part == "worker" and chance.random() < 0.2:
-            return Trouble(at, word, where, 31.0 + 60.0 * chance.random())
-        case "freeze":
-            return Trouble(at, word, where, _seconds(chance, 4.0))
-        case "hole":
-            return Trouble(at, word, where, _seconds(chance, 12.0))
-        case "cut":
-            return Trouble(at, word, where, 0.0)
-        case "restart":
-            return Trouble(at, word, where, 0.1 + 3.0 * chance.random() ** 2, chance.random() * 2.0)
-        case "wipe":
-            return Trouble(at, word, where, 0.1 + 2.0 * chance.random())
-        case "slow":
-            return Trouble(at, word, where, _seconds(chance, 5.0), 0.01 + chance.random() ** 2)
-        case "full":
-            return Trouble(at, word, where, _seconds(chance, 5.0))
-        case "lose" | "double":
-            return Trouble(at, word, "broker", _seconds(chance, 5.0), 0.05 + 0.4 * chance.random())
-        case _:
-            return Trouble(at, word, where, 600.0, chance.choice((-40.0, -20.0, 4.0, 20.0, 40.0)))
+    seconds, amount = _LENGTHS.get(kind, _LENGTHS[word])(chance)
+    return Trouble(at, _NAMES.get(kind, word), where, seconds, amount)
+
+
+type _Length = tuple[float, float]
+
+
+def _worker_away(chance: Random) -> _Length:
+    away = 0.2 + 2.0 * chance.random()
+    return (60.0 + 80.0 * chance.random() if chance.random() < 0.2 else away), 0.0
+
+
+def _owner_frozen(chance: Random) -> _Length:
+    # Two waits of half a second: of a sender, and of who asks the owner on its behalf.
+    both = 1.0 + chance.random() ** 2 if chance.random() < 0.5 else 0.0
+    return both or _seconds(chance, 2.5), 0.0
+
+
+def _worker_frozen(chance: Random) -> _Length:
+    if chance.random() < 0.2:
+        return 31.0 + 60.0 * chance.random(), 0.0
+    return _seconds(chance, 4.0), 0.0
+
+
+_NAMES = {"hole database": "cut off from the database"}
+_LENGTHS: dict[str, Callable[[Random], _Length]] = {
+    "kill": lambda chance: (0.2 + 2.0 * chance.random(), 0.0),
+    "kill worker": _worker_away,
+    "freeze": lambda chance: (_seconds(chance, 4.0), 0.0),
+    "freeze owner": _owner_frozen,
+    "freeze worker": _worker_frozen,
+    "hole": lambda chance: (_seconds(chance, 12.0), 0.0),
+    "hole database": lambda chance: (_seconds(chance, 8.0), 0.0),
+    "cut": lambda _chance: (0.0, 0.0),
+    "restart": lambda chance: (0.1 + 3.0 * chance.random() ** 2, chance.random() * 2.0),
+    "wipe": lambda chance: (0.1 + 2.0 * chance.random(), 0.0),
+    "slow": lambda chance: (_seconds(chance, 5.0), 0.01 + chance.random() ** 2),
+    "full": lambda chance: (_seconds(chance, 5.0), 0.0),
+    "lose": lambda chance: (_seconds(chance, 5.0), 0.05 + 0.4 * chance.random()),
+    "double": lambda chance: (_seconds(chance, 5.0), 0.05 + 0.4 * chance.random()),
+    "clock": lambda chance: (600.0, chance.choice((-40.0, -20.0, 4.0, 20.0, 40.0))),
+}
+"""By kind, or by its first word: the seconds of a trouble, and its amount."""

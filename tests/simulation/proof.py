@@ -1,4 +1,4 @@
-"""Many seeds of the shipped code, and seeds of each planted defect until it is found: ``make simulate``.
+"""Many seeds of the shipped code, and of each planted defect until it is found: ``make simulate``.
 
 Ends with 1 when a seed fails, or a defect is not found within so many seeds.
 """
@@ -46,7 +46,10 @@ def _is_found(name: str, seconds: int) -> bool:
         return False
     finding = next(line for line in done.stdout.splitlines() if line.startswith("  ! "))
     again = next(line for line in done.stdout.splitlines() if line.startswith("  again"))
-    print(f"found by seed {tried} in {monotonic() - began:.0f} s: {name}\n{finding}\n{again}", flush=True)
+    print(
+        f"found by seed {tried} in {monotonic() - began:.0f} s: {name}\n{finding}\n{again}",
+        flush=True,
+    )
     return True
 
 
@@ -55,7 +58,7 @@ def _names() -> list[str]:
 
 
 def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 -- our own program
+    return subprocess.run(
         [sys.executable, "-m", "tests.simulation", *arguments],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,

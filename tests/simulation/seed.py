@@ -93,12 +93,10 @@ def run(server: Server, plan: Plan, registered: dict[str, tuple[int, str]]) -> R
             findings.append("the processes did not start")
         began = world.universe.now
         for one in answered:
-            world.universe.at(
-                began + one.wanted.at, lambda one=one: _start(world, one, registered)
-            )
+            world.universe.at(began + one.wanted.at, lambda one=one: _start(world, one, registered))
         for trouble in plan.acting:
             foretell(world, trouble, began + trouble.at)
-        watch = invariants.Watch(world, plan, answered, began)
+        watch = invariants.Watch(world)
         server.on_commit = watch.after_commit
         if is_there:
             _until_quiet(world, plan, answered, began, watch)

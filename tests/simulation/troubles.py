@@ -1,8 +1,9 @@
 """Brings the troubles of a plan about."""
 
+from collections.abc import Callable
+
 from tests.simulation.plan import Trouble
 from tests.simulation.world import World
-
 
 OPERATOR_SECONDS = 15.0
 
@@ -17,57 +18,104 @@ def _restarted(world: World) -> None:
 
 def bring(world: World, trouble: Trouble) -> None:
     """Let a trouble begin now, and end when it should."""
-    universe, broker, database = world.universe, world.broker, world.database
-    universe.note(f"trouble: {trouble.kind} {trouble.where} {trouble.seconds:.3f} s")
-    now, until = universe.now, universe.now + trouble.seconds
+    world.universe.note(f"trouble: {trouble.kind} {trouble.where} {trouble.seconds:.3f} s")
+    act = _ACTS.get(f"{trouble.kind} {trouble.where}") or _ACTS[trouble.kind]
+    act(world, trouble)
+
+
+def _slow_database(world: World, trouble: Trouble) -> None:
+    world.database.latency = (0.001, trouble.amount)
+    world.universe.after(
+        trouble.seconds, lambda: setattr(world.database, "latency", world.database.usual_latency)
+    )
+
+
+def _lose(world: World, trouble: Trouble) -> None:
+    world.broker.loss = trouble.amount
+    world.universe.after(trouble.seconds, lambda: setattr(world.broker, "loss", 0.0))
+
+
+def _double(world: World, trouble: Trouble) -> None:
+    world.broker.doubling = trouble.amount
+    world.universe.after(trouble.seconds, lambda: setattr(world.broker, "doubling", 0.0))
+
+
+def _kill(world: World, trouble: Trouble) -> None:
     process = world.alive.get(trouble.where)
-    match trouble.kind:
-        case "kill":
-            if process is not None and process.is_alive:
-                world.kill(trouble.where, back_after=trouble.seconds)
-        case "freeze":
-            if process is not None:
-                process.frozen_until = max(process.frozen_until, until)
-        case "hole":
-            world.network.holes[trouble.where] = until
-        case "cut":
-            world.network.cut(trouble.where)
-        case "cut off from the database":
-            database.holes[trouble.where] = until
-        case "restart" if trouble.where == "broker":
-            if broker.is_up:
-                broker.kill(keeps=True, loses_messages=trouble.amount > 1.0)
-                universe.after(trouble.seconds, broker.start)
-        case "restart":
-            database.kill()
-            database.is_up = False
-            universe.after(trouble.seconds, lambda: setattr(database, "is_up", True))
-        case "wipe":
-            if broker.is_up:
-                broker.kill(keeps=False)
-                universe.after(trouble.seconds, broker.start)
-        case "slow":
-            usual, database.latency = database.latency, (0.001, trouble.amount)
-            universe.after(trouble.seconds, lambda: setattr(database, "latency", usual))
-        case "full" if trouble.where == "broker":
-            broker.is_full = True
-            universe.after(trouble.seconds, lambda: setattr(broker, "is_full", False))
-            # Its streams have failed for good: readiness says so, and the operator restarts it.
-            universe.after(trouble.seconds + OPERATOR_SECONDS, lambda: _restarted(world))
-        case "full":
-            database.is_full = True
-            universe.after(trouble.seconds, lambda: setattr(database, "is_full", False))
-        case "lose" | "double":
-            name = "loss" if trouble.kind == "lose" else "doubling"
-            setattr(broker, name, trouble.amount)
-            universe.after(trouble.seconds, lambda: setattr(broker, name, 0.0))
-        case "clock":
-            if process is not None:
-                world.offsets[trouble.where] = trouble.amount
-                process.wall_offset = trouble.amount
-        case _:
-            raise ValueError(f"an unknown trouble: {trouble.kind}")
-    del now
+    if process is not None and process.is_alive:
+        world.kill(trouble.where, back_after=trouble.seconds)
+
+
+def _freeze(world: World, trouble: Trouble) -> None:
+    process = world.alive.get(trouble.where)
+    if process is not None:
+        until = world.universe.now + trouble.seconds
+        process.frozen_until = max(process.frozen_until, until)
+
+
+def _set_clock(world: World, trouble: Trouble) -> None:
+    world.offsets[trouble.where] = trouble.amount
+    process = world.alive.get(trouble.where)
+    if process is not None:
+        process.wall_offset = trouble.amount
+
+
+def _hole(world: World, trouble: Trouble) -> None:
+    world.network.holes[trouble.where] = world.universe.now + trouble.seconds
+
+
+def _hole_to_database(world: World, trouble: Trouble) -> None:
+    world.database.holes[trouble.where] = world.universe.now + trouble.seconds
+
+
+def _restart_broker(world: World, trouble: Trouble) -> None:
+    if world.broker.is_up:
+        world.broker.kill(keeps=True, loses_messages=trouble.amount > 1.0)
+        world.universe.after(trouble.seconds, world.broker.start)
+
+
+def _wipe_broker(world: World, trouble: Trouble) -> None:
+    if world.broker.is_up:
+        world.broker.kill(keeps=False)
+        world.universe.after(trouble.seconds, world.broker.start)
+
+
+def _fill_broker(world: World, trouble: Trouble) -> None:
+    world.broker.is_full = True
+    world.universe.after(trouble.seconds, lambda: setattr(world.broker, "is_full", False))
+    # Its streams have failed for good: readiness says so, and the operator restarts it.
+    world.universe.after(trouble.seconds + OPERATOR_SECONDS, lambda: _restarted(world))
+
+
+def _restart_database(world: World, trouble: Trouble) -> None:
+    database = world.database
+    database.kill()
+    database.is_up = False
+    world.universe.after(trouble.seconds, lambda: setattr(database, "is_up", True))
+
+
+def _fill_database(world: World, trouble: Trouble) -> None:
+    world.database.is_full = True
+    world.universe.after(trouble.seconds, lambda: setattr(world.database, "is_full", False))
+
+
+_ACTS: dict[str, Callable[[World, Trouble], None]] = {
+    "kill": _kill,
+    "freeze": _freeze,
+    "clock": _set_clock,
+    "hole": _hole,
+    "cut off from the database": _hole_to_database,
+    "cut": lambda world, one: world.network.cut(one.where),
+    "restart broker": _restart_broker,
+    "wipe broker": _wipe_broker,
+    "full broker": _fill_broker,
+    "restart database": _restart_database,
+    "full database": _fill_database,
+    "slow database": _slow_database,
+    "lose": _lose,
+    "double": _double,
+}
+"""By kind and place, or by kind alone."""
 
 
 def foretell(world: World, trouble: Trouble, at: float) -> None:

@@ -209,7 +209,7 @@ class Process(asyncio.BaseEventLoop):
         error: BaseException | None = None
         try:
             await main()
-        except BaseException as raised:  # the process ends with whatever it is
+        except BaseException as raised:  # noqa: BLE001 -- the process ends with whatever it is
             error = raised
         self.universe.note(f"{self.name} ended: {error!r}")
         self.kill()
@@ -235,6 +235,7 @@ class Process(asyncio.BaseEventLoop):
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         """Run a function of a thread pool here; there are no threads."""
+        del executor
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -246,8 +247,9 @@ class Process(asyncio.BaseEventLoop):
         error = context.get("exception")
         self.universe.note(f"{self.name}: {context.get('message')}: {error!r}")
 
-    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None,
-                                **_options: Any) -> Any:
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **_options: Any
+    ) -> Any:
         protocol = protocol_factory()
         transport = await self.network.connect(self, protocol, host, port)
         return transport, protocol

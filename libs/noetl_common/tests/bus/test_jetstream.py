@@ -49,9 +49,7 @@ async def test_a_message_is_found_by_its_number(bus: Bus, bus_prefix: str) -> No
     assert await jetstream.get_message(bus, place.stream.name, 99) is None
 
 
-async def test_a_message_that_is_gone_is_deleted_no_second_time(
-    bus: Bus, bus_prefix: str
-) -> None:
+async def test_a_message_that_is_gone_is_deleted_no_second_time(bus: Bus, bus_prefix: str) -> None:
     place = make_place(bus_prefix)
     await ensure_topology(bus, [place.stream], ())
     for number in range(3):
