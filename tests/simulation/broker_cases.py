@@ -21,7 +21,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, StreamFull
 from noetl_common.bus.standing import StandingPull
 from noetl_common.bus.topology import ensure_durable, ensure_stream
-from noetl_testkit.bus import Place, make_place
+from noetl_testkit.bus import Place, flush, make_place
 
 if TYPE_CHECKING:
     from noetl_common.bus.delivery import Delivery
@@ -33,19 +33,19 @@ _WAIT = timedelta(seconds=1.0)
 
 
 async def core_subjects(bus: Bus, other: Bus) -> Any:
-    """Wildcards, queues, and what nobody hears."""
+    """Wildcards, queues, and requests that nobody hears."""
     heard: list[str] = []
     for pattern, queue in (("a.*.c", ""), ("a.>", ""), ("a.b.c", ""), ("a.b.*", "q")):
         await bus.subscribe(
             pattern, lambda m, p=pattern: heard.append(f"{p}:{m.data.decode()}"), queue=queue
         )
     await other.subscribe("a.b.*", lambda m: heard.append("a.b.*:" + m.data.decode()), queue="q")
-    await bus.flush(SECONDS)
-    await other.flush(SECONDS)
+    await flush(bus)
+    await flush(other)
     for subject in ("a.b.c", "a.b", "a", "a.x.c", "b"):
         await bus.send(subject, subject.encode())
-    await bus.flush(SECONDS)
-    await other.flush(SECONDS)
+    await flush(bus)
+    await flush(other)
     try:
         await bus.request("nobody.there", b"", seconds=SECONDS)
         reason = "answered"
@@ -63,7 +63,7 @@ async def requests_and_headers(bus: Bus, other: Bus) -> Any:
         other.send_nowait(message.reply, b"answer")
 
     await other.subscribe("ask.me", answer)
-    await other.flush(SECONDS)
+    await flush(other)
     reply = await bus.request("ask.me", b"body", headers={"A": "1", "B": "x y"}, seconds=SECONDS)
     return [got, reply.data.decode()]
 
@@ -147,7 +147,7 @@ async def _filled(bus: Bus, place: Place, *bodies: str) -> None:
 
 
 async def work_queue(bus: Bus, _other: Bus) -> Any:
-    """What is acknowledged leaves a work queue; what is given back comes again."""
+    """Acknowledged messages leave a work queue; others come again."""
     place = make_place("queue", retention="workqueue")
     await _filled(bus, place, "one", "two", "three")
     seen = []
@@ -161,14 +161,14 @@ async def work_queue(bus: Bus, _other: Bus) -> Any:
                 await delivery.term()
             else:
                 await delivery.ack()
-        await bus.flush(SECONDS)
+        await flush(bus)
         info = await jetstream.stream_info(bus, place.stream.name)
     # Whether what was given back or what is new comes first is a race at a real one.
     return [sorted(one[:2] for one in seen), info.messages if info else None]
 
 
 async def delayed_return(bus: Bus, _other: Bus) -> Any:
-    """What is given back with a delay comes after it, others before."""
+    """A message that is given back with a delay comes after it, others before."""
     place = make_place("delayed")
     await _filled(bus, place, "one", "two")
     async with StandingPull(bus, place.durable, window=1) as pull:
@@ -185,7 +185,7 @@ async def delayed_return(bus: Bus, _other: Bus) -> Any:
 
 
 async def unanswered(bus: Bus, other: Bus) -> Any:
-    """What is not answered in time is delivered again, to whoever asks."""
+    """An unanswered message is delivered again in time, to whoever asks."""
     place = make_place("unanswered").with_durable(ack_wait=_WAIT)
     await _filled(bus, place, "one")
     operation = f"CONSUMER.MSG.NEXT.{place.stream.name}.{place.durable.name}"
@@ -198,7 +198,7 @@ async def unanswered(bus: Bus, other: Bus) -> Any:
     async with StandingPull(other, place.durable, window=4) as pull:
         (again,) = await _taken(pull)
         await again.ack()
-        await other.flush(SECONDS)
+        await flush(other)
     after = await jetstream.consumer_info(bus, place.stream.name, place.durable.name)
     return [
         first.data.decode(),
@@ -259,7 +259,7 @@ async def acknowledged_elsewhere(bus: Bus, other: Bus) -> Any:
     await ensure_stream(bus, place.stream)
     told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     await other.subscribe("hint.*", lambda m: told.set_result([m.subject, json.loads(m.data)]))
-    await other.flush(SECONDS)
+    await flush(other)
     from noetl_common.bus.publish import Outgoing  # noqa: PLC0415
 
     await bus.hand_over(Outgoing(place.subject(), b"x", "id"), acknowledge_to="hint.row")

@@ -148,7 +148,7 @@ class Server:
 
 
 class Pool:
-    """What our code uses of a pool of asyncpg."""
+    """A pool of asyncpg, as far as our code uses it."""
 
     def __init__(self, server: Server, name: str, most: int) -> None:
         self._server = server
@@ -203,7 +203,7 @@ class Pool:
 
 
 class Connection:
-    """What our code uses of a connection of asyncpg."""
+    """A connection of asyncpg, as far as our code uses it."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""What has to hold in every world (docs/guarantees.md), read from the log and from the tools.
+"""Checks of what docs/guarantees.md promises, by the log and by what tools did.
 
 What the guarantees except is excepted here by name, each with its reason.
 """

@@ -12,7 +12,6 @@ from typing import Any
 from noetl_common.writes.write import Write
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.turn import turns
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
@@ -97,14 +96,6 @@ def _drops_what_is_overdue() -> None:
     transport.FastTransport._takes_next = takes  # type: ignore[method-assign]
 
 
-def _marks_nothing_as_repeated() -> None:
-    def doubt(self: Write) -> None:
-        self.is_doubtful = True
-
-    Write.doubt = doubt  # type: ignore[method-assign]
-    turns._mark_repeated = lambda _groups: None
-
-
 def _keeps_ghosts() -> None:
     ExecutionCache.forget = lambda _self, _execution_id: None  # type: ignore[method-assign]
 
@@ -150,13 +141,6 @@ def _looks_for_ever() -> None:
     Relay.take_ack = taking  # type: ignore[method-assign]
 
 
-def _sends_once() -> None:
-    """A worker's outcome is sent once, and forgotten."""
-    from noetl_worker.transports.fast.messages import Messages  # noqa: PLC0415
-
-    Messages.look = _nothing  # type: ignore[method-assign]
-
-
 MUTATIONS: dict[str, Mutation] = {
     "begun after the end": Mutation(
         "workers forget which executions have ended, so what is queued begins",
@@ -178,10 +162,6 @@ MUTATIONS: dict[str, Mutation] = {
         "a command that is too old by the worker's clock is dropped without a word",
         "clock", frozenset({"stall"}), _drops_what_is_overdue,
     ),
-    "unmarked repetition": Mutation(
-        "a repetition is not marked, so a command that went with a lost answer waits",
-        "broker", frozenset({"stall", "twice"}), _marks_nothing_as_repeated,
-    ),
     "ghosts": Mutation(
         "a failed commit leaves its state in memory",
         "database", frozenset({"stuck", "stall", "lost", "refused", "positions", "outcomes"}),
@@ -198,10 +178,6 @@ MUTATIONS: dict[str, Mutation] = {
     "no recovery": Mutation(
         "what a wiped broker has lost is not published again",
         "relay", frozenset({"stuck", "left", "stall"}), _recovers_nothing,
-    ),
-    "outcomes sent once": Mutation(
-        "an outcome without an answer is not sent again",
-        "broker", frozenset({"stuck", "stall"}), _sends_once,
     ),
     "unclaimed forgotten": Mutation(
         "nobody looks for commands that no worker has told of",

@@ -8,7 +8,7 @@ from tests.simulation.universe import Process, Universe
 
 
 class Server(Protocol):
-    """What accepts connections."""
+    """The other side of connections."""
 
     def accept(self, end: "Endpoint") -> bool:
         """Take a new connection; False if nobody listens."""

@@ -125,7 +125,7 @@ def reset() -> None:
 
 
 class Tools:
-    """What the tools of a world do; the running world sets its own.
+    """Behaviour of the tools of a world; the running world sets its own.
 
     Attributes:
         begin: is told of the begin of each run and returns its seconds.

@@ -1,4 +1,4 @@
-"""What one seed does: how many processes, which executions, which troubles and when."""
+"""Plans of seeds: how many processes, which executions, which troubles and when."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

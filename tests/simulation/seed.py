@@ -37,7 +37,7 @@ class Answered:
 
 @dataclass
 class Result:
-    """What became of a seed."""
+    """Outcome of a seed."""
 
     plan: Plan
     findings: list[str]

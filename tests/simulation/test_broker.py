@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def simulated() -> Any:
-    """What the simulated broker does, in a process whose clocks are virtual."""
+    """Results of the simulated broker, in a process whose clocks are virtual."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.simulation.broker_cases"],
         cwd=_ROOT,
