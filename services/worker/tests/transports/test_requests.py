@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from message_worker import REPEATING, StartWorker, Worker
+from message_worker import QUICK, REPEATING, StartWorker, Worker
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
 from noetl_common.writes.write import Write
