@@ -193,19 +193,17 @@ class Sweeper:
     async def sweep_unclaimed(self) -> None:
         """Publish commands that are unclaimed for too long, or were dispatched and not reported.
 
-        The latter have more time while their start or outcome may be among the waiting messages;
-        for ever it has not, as they may be those of another shard.
+        Not while their start or outcome may be among the waiting messages.
         """
-        handed_seconds, late_seconds = self._settings.handed_seconds(), 0.0
+        handed_seconds = self._settings.handed_seconds()
         age = await self._broker.oldest_ingress_seconds()
         if age is None or age > handed_seconds / 2:
-            late_seconds = self._settings.fast_path_seconds
+            return
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
             limit=self._settings.lease_sweep_limit,
             handed_seconds=handed_seconds,
-            late_seconds=late_seconds,
         )
         stranded = [one for one in stranded if not self._is_withheld(one)]
         if not stranded:

@@ -818,8 +818,7 @@ RETURNING
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
 -- the sweep does not multiply a long queue (O3). And those that were dispatched with an answer to a
 -- worker that has not reported them, once it may no longer start them (W25).
--- $1 first pause, $2 longest pause in seconds, $3 most rows, $4 for how long a worker may start,
--- $5 for how long after that its report may still be on its way.
+-- $1 first pause, $2 longest pause in seconds, $3 most rows, $4 for how long a worker may start.
 UPDATE noetl.command AS c
 SET
     notified_at = clock_timestamp(),
@@ -835,7 +834,7 @@ FROM (
         )
         AND p.notified_at < clock_timestamp() - make_interval(
             secs => CASE
-                WHEN p.handed_for IS NOT NULL THEN $5::DOUBLE PRECISION
+                WHEN p.handed_for IS NOT NULL THEN 0
                 ELSE least(
                         $1::DOUBLE PRECISION
                         * power(2, least(greatest(p.notifications, 1) - 1, 20)),

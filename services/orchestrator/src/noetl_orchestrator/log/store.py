@@ -274,19 +274,13 @@ class Store:
         longest_pause_seconds: float,
         limit: int,
         handed_seconds: float,
-        late_seconds: float,
     ) -> list[HeldCommand]:
         """Lease commands that were not claimed for too long, or not started by who was given them.
 
         The latter are no longer taken for handed over then.
         """
         rows = await self._background.fetch(
-            "take_unclaimed",
-            pause_seconds,
-            longest_pause_seconds,
-            limit,
-            handed_seconds,
-            late_seconds,
+            "take_unclaimed", pause_seconds, longest_pause_seconds, limit, handed_seconds
         )
         return [HeldCommand(**row) for row in rows]
 
