@@ -1,7 +1,6 @@
 """One delivered message of a stream, to be answered exactly once."""
 
 from collections.abc import Iterable
-from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -21,6 +20,9 @@ class DeliveryOwner(Protocol):
     async def bury(self, delivery: "Delivery", reason: str) -> bool:
         """Copy a delivery to the dead letters; return whether that worked."""
 
+    def holds(self, delivery: "Delivery") -> bool:
+        """Return whether the broker knows that a delivery is still in progress here."""
+
 
 class Delivery:
     """A message as delivered to a durable.
@@ -33,7 +35,6 @@ class Delivery:
         touched: when it came, or was last reported as in progress, by the monotonic clock.
         is_sure: False once there was trouble in which the broker may have given it to another
             consumer too.
-        sure_seconds: for how long after that it is safe from being given to another consumer.
     """
 
     __slots__ = (
@@ -46,7 +47,6 @@ class Delivery:
         "reply",
         "store",
         "subject",
-        "sure_seconds",
         "touched",
     )
 
@@ -61,7 +61,6 @@ class Delivery:
         self.store = store
         self.touched = monotonic()
         self.is_sure = True
-        self.sure_seconds = inf
 
     @property
     def is_answered(self) -> bool:
@@ -76,12 +75,7 @@ class Delivery:
     @property
     def is_alone(self) -> bool:
         """Whether nobody else has or had the message, as far as the broker counts deliveries."""
-        return self.num_delivered == 1 and self.is_held
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the broker knows that it is still in progress here."""
-        return self.is_sure and monotonic() - self.touched < self.sure_seconds
+        return self.num_delivered == 1 and self._owner.holds(self)
 
     @property
     def stream_sequence(self) -> int:

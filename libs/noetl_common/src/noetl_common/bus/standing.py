@@ -164,6 +164,10 @@ class StandingPull:
         elif final:
             self._late.append((delivery.store, delivery.reply, word))
 
+    def holds(self, delivery: Delivery) -> bool:
+        """Return whether the broker knows that a delivery is still in progress here."""
+        return delivery.is_sure and monotonic() - delivery.touched < self._sure_seconds
+
     async def bury(self, delivery: Delivery, reason: str) -> bool:
         """Copy a delivery to the dead letters; return whether that worked."""
         return await bury(self.bus, self.spec, delivery, reason)
@@ -225,7 +229,7 @@ class StandingPull:
             Incoming(message.subject, message.data, message.headers or {}, message.reply),
             store=self._store,
         )
-        delivery.is_sure, delivery.sure_seconds = self._verified, self._sure_seconds
+        delivery.is_sure = self._verified
         self._queue.append(delivery)
         self._held.add(delivery)
         self._received.inc()
@@ -345,7 +349,7 @@ class StandingPull:
         now = monotonic()
         for delivery in self._held:
             if now - delivery.touched >= third:
-                delivery.is_sure = delivery.is_held
+                delivery.is_sure = self.holds(delivery)
                 delivery.touched = now
                 self.answer(delivery, _PROGRESS, final=False)
 
