@@ -30,8 +30,7 @@ class FastPath(Struct):
 
     ``command`` or ``named``, and ``until`` (RFC 3339) are there only in the first publication. The
     context of ``named`` is short and names its workload: a worker that doesn't know that one claims
-    the command. ``seconds`` is there if the command comes with the answer to an outcome: so long
-    after that was sent it is everybody's, whatever the clocks say.
+    the command.
     """
 
     v: Literal[1]
@@ -40,7 +39,6 @@ class FastPath(Struct):
     until: str | None = None
     command: FastCommand | None = None
     named: FastCommand | None = None
-    seconds: float | None = None
 
 
 class CommandNotification(Struct):
@@ -75,14 +73,12 @@ class _FastParts(Struct):
     until: Raw | UnsetType = UNSET
     command: Raw | UnsetType = UNSET
     named: Raw | UnsetType = UNSET
-    seconds: Raw | UnsetType = UNSET
 
 
 _NOTIFICATION = Decoder(CommandNotification)
 _PARTS, _FAST_PARTS = Decoder(_Parts), Decoder(_FastParts)
 _ENCODER = Encoder()
 _TEXT, _OBJECT, _COMMAND = Decoder(str), Decoder(JsonObject), Decoder(FastCommand)
-_NUMBER = Decoder(float)
 
 
 def decode_notification(data: bytes) -> CommandNotification:
@@ -122,7 +118,6 @@ def _fast_of(found: Raw | UnsetType) -> FastPath | None:
         until=_readable(parts.until, _TEXT),
         command=_readable(parts.command, _COMMAND),
         named=_readable(parts.named, _COMMAND),
-        seconds=_readable(parts.seconds, _NUMBER),
     )
 
 

@@ -17,8 +17,6 @@ from noetl_engine.playbook.defaults import Defaults
 from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
 
-_HANDED_SECONDS = 4.0
-
 
 class Settings(
     NatsSettings,
@@ -348,13 +346,6 @@ class Settings(
         if shard_for(execution_id, shard_count=self.shard_count) == self.shard_index:
             return None
         return Refusal(503, f"Execution {execution_id} is not of this shard")
-
-    def handed_seconds(self) -> float:
-        """Return how long a command that came with an answer is left to its worker alone.
-
-        It is begun within a moment; what waits longer was lost with its worker.
-        """
-        return min(self.fast_path_seconds, _HANDED_SECONDS)
 
     def edge_stale_seconds(self) -> float:
         """Return the limit for edges: a silent one must be noticed before workers are judged."""

@@ -11,7 +11,7 @@ from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.inbox import Incoming
 from noetl_common.writes.write import Write
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER
-from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
+from noetl_testkit.waiting import eventually
 from noetl_worker.transports.fast.timing import Timing
 from request_listener import Answer, Listener, deliver, listening, unacked, until_unacked
 from worker_control_plane import (
@@ -323,27 +323,6 @@ async def test_a_command_that_others_may_have_by_now_is_claimed(
 
     assert listener.commands == [1, 2][: 1 + is_granted]
     assert [one["event_id"] for one in plane.claims] == [2]
-
-
-@pytest.mark.usefixtures("patient_requests")
-@pytest.mark.parametrize(("seconds", "is_late"), [(PATIENCE_SECONDS, False), (1e-6, True)])
-async def test_the_age_of_a_command_with_an_answer_is_told_by_no_clock(
-    plane: ControlPlane, start_worker: StartWorker, *, seconds: float, is_late: bool
-) -> None:
-    """It is younger than the outcome that it follows."""
-    # By all clocks it is overdue, or will never be.
-    given = make_notification(2, command=make_command(), seconds=3600 if is_late else -3600)
-    given["fast"]["seconds"] = seconds
-    answers = iter([{"status": "ok", "next": given}, {"status": "ok"}])
-    plane.claim_answer = lambda _request, _count: granted(given, make_command())
-    async with (
-        listening(plane, lambda _message, _incoming: next(answers)) as listener,
-        start_worker(timing=QUICK),
-    ):
-        await plane.notify(note(1))
-        await eventually(lambda: listener.commands == [1, 2], what="both have run")
-
-    assert [one["event_id"] for one in plane.claims] == [2] * is_late
 
 
 @pytest.mark.usefixtures("patient_requests")

@@ -191,19 +191,12 @@ class Sweeper:
         return True
 
     async def sweep_unclaimed(self) -> None:
-        """Publish commands that are unclaimed for too long, or were dispatched and not reported.
-
-        Not while their start or outcome may be among the waiting messages.
-        """
-        handed_seconds = self._settings.handed_seconds()
-        age = await self._broker.oldest_ingress_seconds()
-        if age is None or age > handed_seconds / 2:
-            return
+        """Publish commands that are unclaimed for too long, or were dispatched and not reported."""
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
             limit=self._settings.lease_sweep_limit,
-            handed_seconds=handed_seconds,
+            handed_seconds=self._settings.fast_path_seconds,
         )
         stranded = [one for one in stranded if not self._is_withheld(one)]
         if not stranded:

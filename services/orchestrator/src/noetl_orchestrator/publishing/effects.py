@@ -115,7 +115,6 @@ class Choice:
                 pool=pool,
                 now=now,
                 trace=None if spans is None else spans.of_command(command),
-                may_be_handed=bool(wishes),
             )
             is_read = bool(wishes) and (not found.is_named or wishes[0][1].takes_named)
             if is_read and found.inlined is not None and change is None:

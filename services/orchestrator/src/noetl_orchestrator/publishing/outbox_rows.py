@@ -135,12 +135,10 @@ class OutboxRows:
         pool: str,
         now: datetime,
         trace: Json = None,
-        may_be_handed: bool = False,
     ) -> Notification:
         """Return the notification of a new command; a small one holds the command itself.
 
-        ``trace`` is the context of the span that issued it, else its execution's goes on. If it
-        may go with an answer it says how long its worker has it alone.
+        ``trace`` is the context of the span that issued it, else its execution's goes on.
         """
         plain = self._notification(
             execution_id,
@@ -152,16 +150,13 @@ class OutboxRows:
         if not self.settings.fast_path_enabled or command.meta.get("repeatable") is False:
             # What may run once only is claimed first: its hold is stored before it runs.
             return Notification(plain, pool)
-        handed = self.settings.handed_seconds() if may_be_handed else None
         short = command.short
         # A whole context has its workload twice at least.
         if short is None or 2 * short.workload_bytes <= self.settings.fast_path_max_bytes:
-            inlined = self._inlined(
-                plain, command, command.context, key="command", now=now, handed=handed
-            )
+            inlined = self._inlined(plain, command, command.context, key="command", now=now)
             if inlined is not None or short is None:
                 return Notification(plain, pool, inlined)
-        inlined = self._inlined(plain, command, short.context, key="named", now=now, handed=handed)
+        inlined = self._inlined(plain, command, short.context, key="named", now=now)
         return Notification(plain, pool, inlined, is_named=True)
 
     def _inlined(
@@ -172,7 +167,6 @@ class OutboxRows:
         *,
         key: Literal["command", "named"],
         now: datetime,
-        handed: float | None,
     ) -> bytes | None:
         carried = FastCommand(
             action=command.tool_kind, context=Raw(encode(context)), meta=Raw(encode(command.meta))
@@ -182,7 +176,6 @@ class OutboxRows:
             shard=self.settings.shard_index,
             attempts=0,
             until=format_time(now + timedelta(seconds=self.settings.fast_path_seconds)),
-            seconds=handed,
             **{key: carried},
         )
         body = encode_notification(plain.but(fast=fast))

@@ -51,7 +51,7 @@ class Encoder:
             "catalog_id": unit.entry.catalog_id,
             "parent_execution_id": unit.entry.parent_execution_id,
         }
-        seconds = self.settings.handed_seconds()
+        seconds = self.settings.fast_path_seconds
         handed: dict[int, JsonObject] = {
             one.event_id: {"handed_for": one.reported, "handed_seconds": seconds}
             for one in effects.handed.values()

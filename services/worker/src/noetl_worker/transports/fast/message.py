@@ -1,6 +1,5 @@
 """A start or an outcome on its way."""
 
-from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from noetl_worker.commands import Command
@@ -16,7 +15,6 @@ class Message:
 
     Attributes:
         command: the one whose run it reports on.
-        made_at: when it was made, by the monotonic clock: it was sent after that.
         reply: name of its answers.
         write: carries it, if it goes over the broker.
         wants_next: its answer may bring another command.
@@ -27,7 +25,6 @@ class Message:
         "command",
         "due",
         "kind",
-        "made_at",
         "pause",
         "reply",
         "tries",
@@ -39,7 +36,6 @@ class Message:
         self.kind: Kind = kind
         self.command = command
         self.body = body
-        self.made_at = monotonic()
         self.reply = ""
         self.write: Write | None = None
         self.tries = 0

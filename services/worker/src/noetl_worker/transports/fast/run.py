@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from time import monotonic
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
@@ -21,8 +20,6 @@ from noetl_worker.transports.fast.message import Message
 from noetl_worker.workloads import Workloads
 
 _log = get_logger()
-_OWN_SHARE = 0.75
-"""Part of the time for which a command is this worker's alone; later it is about to be others'."""
 
 
 class RunState(StrEnum):
@@ -74,7 +71,6 @@ class Run:
             once more, or of the one that came with the answer.
         breaks: how often the connection was lost before the outcome was sent: its own, then that
             whose answer it came with.
-        asked_at: when the outcome was sent whose answer it came with, by the monotonic clock.
     """
 
     command: Command
@@ -85,7 +81,6 @@ class Run:
     started: WireEvent | None = None
     following: "Run | None" = None
     breaks: int = 0
-    asked_at: float = 0.0
 
     def become(self, state: RunState) -> None:
         """Go on to a state.
@@ -96,16 +91,6 @@ class Run:
         if state not in _MAY_BECOME[self.state]:
             raise IllegalTransition(f"{self.command.command_id}: from {self.state} to {state}")
         self.state = state
-
-    def is_timely(self, now: datetime) -> bool:
-        """Return whether it may begin without a claim by its time, having come with an answer.
-
-        It was decided after the outcome was sent, so it isn't older; no clocks are compared.
-        """
-        seconds = None if self.note.fast is None else self.note.fast.seconds
-        if seconds is None:
-            return is_timely(self.note, now)
-        return monotonic() - self.asked_at < seconds * _OWN_SHARE
 
     async def acknowledge(self) -> None:
         """Acknowledge the notification: this run is stored, or another worker's."""

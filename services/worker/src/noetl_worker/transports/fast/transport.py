@@ -146,7 +146,7 @@ class FastTransport:
         """
         if run.state is not RunState.FRESH:
             return run
-        is_overdue = not run.is_timely(self._hearing.clock.now())
+        is_overdue = not is_timely(run.note, self._hearing.clock.now())
         if is_overdue:
             metrics.FAST_PATH.labels("overdue").inc()
         elif run.breaks == self._hearing.breaks:
@@ -354,7 +354,7 @@ class FastTransport:
         if following.command.event_id in self._known:
             return True
         # The end may have come while the answer was on its way.
-        following.breaks, following.asked_at = run.breaks, message.made_at
+        following.breaks = run.breaks
         run.following = following
         message.settle()
         return False
