@@ -60,7 +60,6 @@ class Notified:
         self.note = note
         self.data = orjson.dumps(note)
         self.num_delivered = number
-        self.is_alone = number == 1
         self.answers: list[str] = []
 
     async def ack(self) -> None:

@@ -66,7 +66,7 @@ async def test_what_a_real_worker_made_first_is_updated(bus: Bus) -> None:
     assert stream.config.duplicate_window == 120
     assert stream.state.messages == 1
     durable = (await bus.js.consumer_info(COMMANDS.name, declared.name)).config
-    assert durable.ack_wait == 9
+    assert durable.ack_wait == 30
     assert durable.max_deliver == 1000
     assert durable.max_ack_pending == 10_000
     assert durable.filter_subject == declared.filter_subject

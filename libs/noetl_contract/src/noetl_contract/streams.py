@@ -138,16 +138,11 @@ def projector_durable(shard: int) -> DurableSpec:
 
 
 def pool_durable(pool: str) -> DurableSpec:
-    """Return the workers' durable of one pool, under the name real deployments use.
-
-    What a killed worker had and told nobody of is another's after the ack wait. Living ones say
-    every three seconds that they are still at it.
-    """
+    """Return the workers' durable of one pool, under the name real deployments use."""
     return DurableSpec(
         stream=COMMANDS.name,
         name=f"noetl_worker_pool_{pool}",
         filter_subject=subjects.commands_filter(pool),
-        ack_wait=timedelta(seconds=9),
         max_ack_pending=10_000,
         # A worker of ours has up to five open, and a pool may have some thousand workers.
         max_waiting=20_000,

@@ -20,9 +20,6 @@ class DeliveryOwner(Protocol):
     async def bury(self, delivery: "Delivery", reason: str) -> bool:
         """Copy a delivery to the dead letters; return whether that worked."""
 
-    def holds(self, delivery: "Delivery") -> bool:
-        """Return whether the broker knows that a delivery is still in progress here."""
-
 
 class Delivery:
     """A message as delivered to a durable.
@@ -30,11 +27,6 @@ class Delivery:
     ``ack``, ``nak``, ``term`` and ``dead_letter`` are final: the first answer counts, later
     ones do nothing. Answers are sent without waiting for the broker: a lost answer means another
     delivery, which every handler has to expect anyway.
-
-    Attributes:
-        touched: when it came, or was last reported as in progress, by the monotonic clock.
-        is_sure: False once there was trouble in which the broker may have given it to another
-            consumer too.
     """
 
     __slots__ = (
@@ -43,7 +35,6 @@ class Delivery:
         "_owner",
         "data",
         "headers",
-        "is_sure",
         "reply",
         "store",
         "subject",
@@ -60,7 +51,6 @@ class Delivery:
         self.reply = incoming.reply
         self.store = store
         self.touched = monotonic()
-        self.is_sure = True
 
     @property
     def is_answered(self) -> bool:
@@ -71,11 +61,6 @@ class Delivery:
     def num_delivered(self) -> int:
         """Number of deliveries of the message, this one included."""
         return self._metadata()[0]
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody else has or had the message, as far as the broker counts deliveries."""
-        return self.num_delivered == 1 and self._owner.holds(self)
 
     @property
     def stream_sequence(self) -> int:

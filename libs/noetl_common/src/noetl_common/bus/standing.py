@@ -71,8 +71,6 @@ class StandingPull:
         self.bus = bus
         self.spec = spec
         self._window = window
-        # What comes, and what is reported, may be as late as that without a repair.
-        self._sure_seconds = spec.ack_wait.total_seconds() - _SILENCE_SECONDS
         self._in_use = in_use or self._unanswered
         self._gathers = gathers
         self._has_taken = False
@@ -164,10 +162,6 @@ class StandingPull:
         elif final:
             self._late.append((delivery.store, delivery.reply, word))
 
-    def holds(self, delivery: Delivery) -> bool:
-        """Return whether the broker knows that a delivery is still in progress here."""
-        return delivery.is_sure and monotonic() - delivery.touched < self._sure_seconds
-
     async def bury(self, delivery: Delivery, reason: str) -> bool:
         """Copy a delivery to the dead letters; return whether that worked."""
         return await bury(self.bus, self.spec, delivery, reason)
@@ -214,10 +208,7 @@ class StandingPull:
 
     def _take(self, message: Msg) -> None:
         """Take a message or a status; called from the read loop."""
-        heard, self._heard = self._heard, monotonic()
-        if self._credit > 0 and self._heard - heard > _SILENCE_SECONDS:
-            # What comes now was sent long ago: while this process or the network stood still.
-            self._repair("late")
+        self._heard = monotonic()
         if message.subject.startswith(self._prefix):
             self._take_status(message)
             return
@@ -229,7 +220,6 @@ class StandingPull:
             Incoming(message.subject, message.data, message.headers or {}, message.reply),
             store=self._store,
         )
-        delivery.is_sure = self._verified
         self._queue.append(delivery)
         self._held.add(delivery)
         self._received.inc()
@@ -256,8 +246,6 @@ class StandingPull:
     def _pull(
         self, count: int, *, seconds: float = _EXPIRES_SECONDS, heartbeats: bool = True
     ) -> None:
-        if self._credit == 0:
-            self._heard = monotonic()  # without a request there is nothing to hear
         self._credit += count
         body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d,"max_bytes":%d}' % (
             count,
@@ -271,7 +259,8 @@ class StandingPull:
 
     def _lost(self) -> None:
         self._losses += 1
-        self._doubt()
+        self._verified = False
+        self._credit = 0
 
     async def _back(self) -> None:
         self._poke.set()
@@ -279,15 +268,9 @@ class StandingPull:
     def _repair(self, reason: str) -> None:
         _log.info("pull_repaired", durable=self.spec.name, reason=reason)
         self._repaired.inc()
-        self._doubt()
-        self._poke.set()
-
-    def _doubt(self) -> None:
-        """Trust neither request nor deliveries: the broker may have given these to others."""
         self._verified = False
         self._credit = 0
-        for delivery in self._held:
-            delivery.is_sure = False
+        self._poke.set()
 
     # -- the loop beside the loops -------------------------------------------------------
 
@@ -349,7 +332,6 @@ class StandingPull:
         now = monotonic()
         for delivery in self._held:
             if now - delivery.touched >= third:
-                delivery.is_sure = self.holds(delivery)
                 delivery.touched = now
                 self.answer(delivery, _PROGRESS, final=False)
 

@@ -127,7 +127,7 @@ class FastTransport:
         if (
             command is not None
             and self._fast_path
-            and delivery.is_alone
+            and delivery.num_delivered == 1
             and self._hearing.covers(delivery.stream_sequence)
             and is_timely(note, self._hearing.clock.now())
         ):
