@@ -67,7 +67,7 @@ async def test_claims_and_outcomes_are_sent_again_when_the_broker_is_back(
     plane: ControlPlane, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timing = replace(WAITING, outcome_pause_seconds=LONG, outcome_longest_pause_seconds=LONG)
-    plane.claim_answer = lambda request, number: (
+    plane.claim_answer = lambda _request, number: (
         {"status": "retry"} if number == 1 else granted(in_doubt(1), make_command("gate"))
     )
     async with start_worker(timing=timing) as worker:
