@@ -67,7 +67,7 @@ ENV PATH=/venv/bin:$PATH \
     NOETL_WORKER_SCRIPT_DIRECTORY=/var/lib/noetl/scripts
 EXPOSE 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-m", "noetl_common.healthcheck"]
+    CMD ["python", "-m", "noetl_service.healthcheck"]
 CMD ["start"]
 # Last, because they differ in every build.
 ARG SERVICE=api-gateway

@@ -14,12 +14,12 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import uvloop
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.delivery import Delivery, ack_all
-from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.pull import run_pull, run_pull_each
-from noetl_common.bus.rpc import Encoded, RpcClient, encoded, handle, serve_rpc
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.delivery import Delivery, ack_all
+from noetl_bus.consumers.pull import run_pull, run_pull_each
+from noetl_bus.publish import Outgoing
+from noetl_bus.rpc import Encoded, RpcClient, encoded, handle, serve_rpc
+from noetl_bus.topology import ensure_topology
 from noetl_contract.hints import PubAck
 from noetl_contract.rpc.orchestrator import DEMAND, DemandQuery, PoolDemands
 from noetl_testkit.bus import Place, make_place, nats_settings, running

@@ -23,7 +23,6 @@ import asyncpg
 import uvloop
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import configure
-from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import (
     CommandOutcomeMessage,
     CommandStartMessage,
@@ -36,6 +35,7 @@ from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_pg.pool import open_pool
 from noetl_testkit.postgres import Database, running_postgres
 
 

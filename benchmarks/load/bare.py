@@ -14,8 +14,8 @@ import uvicorn
 from litestar import Litestar, Request, Response, post
 from nats.js.api import StorageType, StreamConfig
 from noetl.stack.process import free_port
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import Bus, connect
+from noetl_bus.settings import NatsSettings
 from noetl_testkit.waiting import wait_until
 
 

@@ -10,7 +10,7 @@ import yaml
 from noetl.commands.logins import password_variable
 from noetl.main import app
 from noetl.stack.servers.roles import ROLES
-from noetl_common.settings import EventRelaySettings
+from noetl_bus.settings import EventRelaySettings
 from noetl_contract.access.keys import API_KEY
 from noetl_contract.documents.broker_logins import worker_user
 from noetl_contract.json import JsonObject

@@ -11,7 +11,7 @@ _EDGE = "services/api-gateway/src/noetl_api_gateway"
 _OUTBOX = "services/outbox/src/noetl_outbox"
 
 _DEAD_CONNECTION = (
-    "libs/noetl_common/tests/bus/test_dead_connections.py::"
+    "libs/noetl_bus/tests/test_dead_connections.py::"
     "test_a_connection_that_died_is_replaced_and_a_pull_over_it_goes_on"
 )
 

@@ -28,13 +28,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+from noetl_bus.broker import connect
+from noetl_bus.rpc import RpcClient
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.settings import Settings
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient
-from noetl_common.ids import lease_machine_id
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import open_pool
+from noetl_pg.database import Database
+from noetl_pg.pool import open_pool
+from noetl_service.machine_ids import lease_machine_id
 from noetl_testkit.stack import Stack, command, register, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 from pydantic import SecretStr

@@ -16,15 +16,15 @@ if __name__ == "__main__":
 
     clocks.install()
 
-from noetl_common.bus import jetstream
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusUnavailable, StreamFull
-from noetl_common.bus.standing import StandingPull
-from noetl_common.bus.topology import ensure_durable, ensure_stream
+from noetl_bus import jetstream
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.errors import BusUnavailable, StreamFull
+from noetl_bus.topology import ensure_durable, ensure_stream
 from noetl_testkit.bus import Place, flush, make_place
 
 if TYPE_CHECKING:
-    from noetl_common.bus.delivery import Delivery
+    from noetl_bus.consumers.delivery import Delivery
 
 type Case = Callable[[Bus, Bus], Awaitable[Any]]
 
@@ -260,7 +260,7 @@ async def acknowledged_elsewhere(bus: Bus, other: Bus) -> Any:
     told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     await other.subscribe("hint.*", lambda m: told.set_result([m.subject, json.loads(m.data)]))
     await flush(other)
-    from noetl_common.bus.publish import Outgoing  # noqa: PLC0415
+    from noetl_bus.publish import Outgoing  # noqa: PLC0415
 
     await bus.hand_over(Outgoing(place.subject(), b"x", "id"), acknowledge_to="hint.row")
     async with asyncio.timeout(SECONDS):
@@ -295,7 +295,7 @@ CASES: dict[str, Case] = {
 
 def simulated() -> dict[str, Any]:
     """Return what the simulated broker does with all cases."""
-    from noetl_common.bus.broker import connect  # noqa: PLC0415 -- after the clocks
+    from noetl_bus.broker import connect  # noqa: PLC0415 -- after the clocks
     from noetl_testkit.bus import nats_settings  # noqa: PLC0415
 
     from tests.simulation.broker import Broker  # noqa: PLC0415

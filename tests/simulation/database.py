@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-from noetl_common.pg import pool as pools
+from noetl_pg import pool as pools
 from noetl_testkit.postgres import Database
 
 from tests.simulation import clocks
@@ -337,7 +337,7 @@ def _writes(statement: str) -> bool:
 
 
 def pool_opener(server: Server) -> Callable[..., Any]:
-    """Return what stands in for `noetl_common.pg.pool.open_pool`."""
+    """Return what stands in for `noetl_pg.pool.open_pool`."""
 
     @asynccontextmanager
     async def open_pool(settings: Any, *, name: str, login: Any = None) -> AsyncIterator[Pool]:

@@ -15,8 +15,8 @@ if __name__ == "__main__":
     clocks.install()
 
 from noetl_common.errors import NoetlError
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 
 type Case = Callable[[Pool], Awaitable[Any]]
 

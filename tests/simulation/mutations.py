@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from noetl_common.writes.write import Write
+from noetl_bus.writes.write import Write
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork

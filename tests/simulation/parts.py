@@ -32,20 +32,20 @@ from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import IngressWriter
+from noetl_bus.broker import connect
+from noetl_bus.rpc import RpcClient
+from noetl_bus.topology import ensure_topology
+from noetl_bus.writes import exchange
 from noetl_catalog.settings import Settings as CatalogSettings
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.ids import lease_machine_id
-from noetl_common.pg.queries import Queries
-from noetl_common.service import Service, supervise
-from noetl_common.writes import exchange
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.rpc.catalog import REGISTER, RegisterDocument
 from noetl_contract.streams import STREAMS
 from noetl_orchestrator.settings import Settings as OrchestratorSettings
 from noetl_outbox.settings import Settings as OutboxSettings
+from noetl_pg.sql.queries import Queries
 from noetl_projector.settings import Settings as ProjectorSettings
+from noetl_service.machine_ids import lease_machine_id
+from noetl_service.service import Service, supervise
 from noetl_worker.commands import Command
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings as WorkerSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noetl_common.bus.broker import connect
+from noetl_bus.broker import connect
 from noetl_testkit.bus import nats_settings
 
 from tests.simulation.broker_cases import CASES

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noetl_common.pg.pool import open_pool
-from noetl_common.settings import PostgresSettings
+from noetl_pg.pool import open_pool
+from noetl_pg.settings import PostgresSettings
 from noetl_testkit.postgres import Database
 
 from tests.simulation.database_cases import CASES

@@ -25,6 +25,7 @@ _PACKAGES = {
     "catalog": ("noetl-keychain-providers",),
     "worker": ("noetl-tool-wasm",),
 }
+_WITHOUT = {"api-gateway": ("faststream", "typer"), "worker": ("faststream",)}
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -56,7 +57,8 @@ def images() -> list[Image]:
             start=f"python -m noetl_{name.replace('-', '_')}",
             packages=_PACKAGES.get(name, ()),
             # The commands of noetl-migrate are in the image of commands.
-            without=("typer",) if name == "api-gateway" else (),
+            # Serving requests is an extra of noetl-bus that those who only ask don't want.
+            without=_WITHOUT.get(name, ()),
             # Litestar makes examples for documents with it, which ours has none of.
             unused=("faker", "polyfactory") if name == "api-gateway" else (),
         )
@@ -66,9 +68,11 @@ def images() -> list[Image]:
         name=SERVER,
         start="noetl-server",
         packages=("noetl-maintenance", "noetl-migrate"),
-        # Commands are not traced, archives are written where `noetl-maintenance[archive]` is, and
-        # the edge's part of noetl-migrate is in the image of the edge.
+        # Commands are not traced and serve nothing, archives are written where
+        # `noetl-maintenance[archive]` is, and the edge's part of noetl-migrate is in the image of
+        # the edge.
         without=(
+            "faststream",
             "litestar",
             "duckdb",
             "obstore",
@@ -78,8 +82,6 @@ def images() -> list[Image]:
             "opentelemetry-sdk",
             "opentelemetry-exporter-otlp-proto-http",
         ),
-        # Answers requests of services; the commands only ask.
-        unused=("faststream", "fast-depends", "uvicorn", "uvloop", "httptools"),
     )
     return [*services, server]
 

@@ -21,7 +21,7 @@ from noetl.stack.errors import StackError
 from noetl.stack.process import birth
 from noetl.stack.servers import binaries
 from noetl.stack.servers.databases import Databases
-from noetl_common.pg.pool import wait_for_schema
+from noetl_pg.pool import wait_for_schema
 from noetl_testkit.bus import running
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.stack import command

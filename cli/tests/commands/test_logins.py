@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from noetl.main import app
 from noetl.stack.servers import binaries
-from noetl_common.crypto.nkeys import from_seed, new_seed
+from noetl_bus.nkeys import from_seed, new_seed
 from noetl_contract.documents.broker_users import broker_users
 from typer.testing import CliRunner
 

@@ -4,10 +4,10 @@ import pytest
 from noetl.doctor.broker import look_at_broker
 from noetl.doctor.services import look_at_services
 from noetl.stack.servers.topology import BrokerUnreachable, connected
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import consumer_info
-from noetl_common.bus.rpc import serve_rpc
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import consumer_info
+from noetl_bus.rpc import serve_rpc
+from noetl_bus.topology import ensure_topology
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import ServiceName

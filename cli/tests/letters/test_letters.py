@@ -6,9 +6,9 @@ from noetl.letters.parked import drop_row, list_rows, read_row, replay_row
 from noetl.letters.stream import drop_letter, list_letters, read_letter, replay_letter
 from noetl.stack.errors import StackError
 from noetl.stack.servers.topology import connected
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import get_message, stream_info
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import get_message, stream_info
+from noetl_bus.topology import ensure_topology
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import DEAD, INGRESS, STREAMS
 from noetl_testkit.postgres import Database

@@ -5,7 +5,7 @@ import logging
 import orjson
 import pytest
 from noetl_common.logging import MASK, configure, get_logger, masked
-from noetl_common.settings import ServiceSettings
+from noetl_common.settings import LogSettings
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 
@@ -15,7 +15,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 
 def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json"), "outbox")
+    configure(LogSettings(log_format="json"), "outbox")
     get_logger().info("batch_published", count=3, when=object)
     logging.getLogger("uvicorn.error").info("started %s", "now")
     ours, theirs = lines(capsys)
@@ -29,7 +29,7 @@ def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixtur
 def test_a_pool_that_can_not_reconnect_says_so_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configure(ServiceSettings(log_format="json"), "orchestrator")
+    configure(LogSettings(log_format="json"), "orchestrator")
     pool = logging.getLogger("asyncpg.pool")
     refusal = ConnectionRefusedError(111, "refused")
     pool.warning("retrying %s", "soon", exc_info=refusal)
@@ -42,7 +42,7 @@ def test_a_pool_that_can_not_reconnect_says_so_in_one_line(
 
 
 def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json", log_level="warning"), "x")
+    configure(LogSettings(log_format="json", log_level="warning"), "x")
     get_logger().info("quiet")
     logging.getLogger("some").info("quiet")
     get_logger().warning("loud")
@@ -51,7 +51,7 @@ def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json"), "x")
+    configure(LogSettings(log_format="json"), "x")
     secret = "hunter2hunter2"
     try:
         int(f"postgres://u:{secret}@h/db")
@@ -75,7 +75,7 @@ def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_no_json_of_the_encoder_is_logged_all_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configure(ServiceSettings(log_format="json"), "x")
+    configure(LogSettings(log_format="json"), "x")
     get_logger().info("odd", path="caf\udce9", count=1 << 80, keys={(1, 2): 3})
 
     (line,) = lines(capsys)
@@ -84,7 +84,7 @@ def test_what_is_no_json_of_the_encoder_is_logged_all_the_same(
 
 
 def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="pretty"), "x")
+    configure(LogSettings(log_format="pretty"), "x")
     get_logger().info("hello", who="you", token="hunter2")
     text = capsys.readouterr().out
 
@@ -96,7 +96,7 @@ def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_traceback_shows_no_values_of_variables(
     capsys: pytest.CaptureFixture[str], log_format: str
 ) -> None:
-    configure(ServiceSettings.model_validate({"log_format": log_format}), "x")
+    configure(LogSettings.model_validate({"log_format": log_format}), "x")
     secret = "hunter" + str(2)
     try:
         int(secret[:0])

@@ -18,13 +18,13 @@ from msgspec.structs import asdict
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.http.shell import Shell
 from noetl_api_gateway.settings import Settings
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.rpc import Handler, serve_rpc
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.rpc import Handler, serve_rpc
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_common.clock import unix_ms
-from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import (
     REPLY_HEADER,
     STORED_HEADER,

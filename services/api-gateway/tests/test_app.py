@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from noetl.stack.process import free_port
-from noetl_common.bus.broker import connect
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import connect
+from noetl_bus.settings import NatsSettings
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 from pydantic import SecretStr
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from noetl_common.bus.delivery import Delivery
-from noetl_common.settings import ServiceSettings
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.telemetry.tracing import start_tracing, stop_tracing
 from noetl_contract.rpc import RpcReply
+from noetl_service.settings import ServiceSettings
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from otlp_receiver import Receiver, receiving
 
@@ -49,7 +49,7 @@ async def test_without_a_context_no_message_has_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else it would be a repetition, which its headers show.
-    monkeypatch.setattr("noetl_common.writes.exchange.ANSWER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("noetl_bus.writes.exchange.ANSWER_SECONDS", PATIENCE_SECONDS)
     heard = Heard(world)
 
     good(await world.post("/api/execute", START))

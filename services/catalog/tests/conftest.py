@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from noetl_catalog.entries.store import EntryStore
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool, open_pool
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool, open_pool
 from noetl_testkit.postgres import Database as TestDatabase
 
 from services.catalog.tests.world import Ask, World, make_settings, open_world

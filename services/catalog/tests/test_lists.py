@@ -1,7 +1,7 @@
 """Long lists of the catalog service are read from indexes."""
 
-from noetl_common.pg.pool import Pool
-from noetl_common.pg.queries import Queries
+from noetl_pg.pool import Pool
+from noetl_pg.sql.queries import Queries
 
 _AUDIT = "'p', 'r', 'o', 'x', NULL, now(), 100"
 PLANS = [

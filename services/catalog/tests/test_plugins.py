@@ -6,6 +6,7 @@ import hashlib
 
 import orjson
 import pytest
+from noetl_bus.rpc import Encoded
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.settings import EntrySettings
@@ -14,11 +15,8 @@ from noetl_catalog.libraries.resolver import Resolver
 from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.plugins import PluginHandlers
 from noetl_catalog.schedules.store import ScheduleStore
-from noetl_common.bus.rpc import Encoded
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.plugins.requests import PluginNames, PluginRequest
 from noetl_contract.rpc import Refusal
@@ -27,6 +25,8 @@ from noetl_contract.rpc.catalog import (
     EntryName,
     RegisterDocument,
 )
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 
 SETTINGS = EntrySettings(plugin_module_max_bytes=100_000)
 PLAYBOOK = """

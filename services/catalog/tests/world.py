@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from noetl_bus.broker import connect
+from noetl_bus.rpc import RpcClient, handle, serve_rpc
 from noetl_catalog.app import open_parts
 from noetl_catalog.settings import Settings
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
-from noetl_common.pg.pool import Pool, open_pool
-from noetl_common.service import Service, supervise
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName, ExecutionOrigin
 from noetl_contract.subjects import rpc_subject
+from noetl_pg.pool import Pool, open_pool
+from noetl_service.service import Service, supervise
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from pydantic import SecretStr

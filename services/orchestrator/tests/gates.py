@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import convert
-from noetl_common.pg.database import Row
 from noetl_contract.ingress import EventsMessage
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
@@ -11,6 +10,7 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.cache import CachedExecution
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
+from noetl_pg.database import Row
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard

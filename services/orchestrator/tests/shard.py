@@ -8,13 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import orjson
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import MESSAGE_ID_HEADER
-from noetl_common.bus.topology import ensure_durable, ensure_topology
+from noetl_bus.broker import Bus, connect
+from noetl_bus.inbox import Incoming
+from noetl_bus.publish import MESSAGE_ID_HEADER
+from noetl_bus.topology import ensure_durable, ensure_topology
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.pool import open_pool
-from noetl_common.pg.watch import Reach
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -40,6 +38,8 @@ from noetl_orchestrator.catalog.lookups import Catalog, PlaybookNotUsable
 from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.replicas.replicas import run_presence
 from noetl_orchestrator.settings import Settings
+from noetl_pg.pool import open_pool
+from noetl_pg.watch import Reach
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 

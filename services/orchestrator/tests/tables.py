@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import asyncpg
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 
 from services.orchestrator.tests.messages import Command
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import asyncpg
 import orjson
 import pytest
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_common.clock import unix_ms
-from noetl_common.pg.identity import WrongDatabase
-from noetl_common.pg.pool import open_pool
-from noetl_common.service import ServiceApp, supervise
 from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json
@@ -34,6 +31,9 @@ from noetl_contract.rpc.models import Nothing
 from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import claims_before, ingress_subject
 from noetl_orchestrator.app import create_app
+from noetl_pg.identity import WrongDatabase
+from noetl_pg.pool import open_pool
+from noetl_service.service import ServiceApp, supervise
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 

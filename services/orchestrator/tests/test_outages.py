@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.errors import BusUnavailable
+from noetl_bus.topology import ensure_topology
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from noetl_common.bus.rpc import handle, serve_rpc
-from noetl_common.pg.database import Database
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.result_store import ReadResults, ResultReader, ResultStore
+from noetl_pg.database import Database
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 

@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from time import time
 
 import orjson
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus, connect
+from noetl_bus.publish import Outgoing
+from noetl_bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.pool import Pool, open_pool
-from noetl_common.service import Service, supervise
 from noetl_contract import message_ids
 from noetl_contract.events import EventMessage, EventRow, event_message
 from noetl_contract.json import Json
@@ -25,6 +23,8 @@ from noetl_contract.subjects import (
 )
 from noetl_outbox.app import open_relay
 from noetl_outbox.settings import Settings
+from noetl_pg.pool import Pool, open_pool
+from noetl_service.service import Service, supervise
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 

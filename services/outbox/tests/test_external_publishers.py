@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from noetl_common.bus.rpc import RpcClient
+from noetl_bus.rpc import RpcClient
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import event_subject, rpc_subject

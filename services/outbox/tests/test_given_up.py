@@ -1,6 +1,6 @@
 """Given-up messages are listed, newest first, with the way to put them back."""
 
-from noetl_common.bus.rpc import RpcClient
+from noetl_bus.rpc import RpcClient
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.states import GIVEN_UP, OUTBOX_STATE, GivenUpQuery
 from noetl_contract.streams import DEAD

@@ -1,15 +1,15 @@
 """The relay when its servers die, and when the broker's store is lost (O5)."""
 
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.inbox import Incoming
-from noetl_common.pg.database import Database as OpenDatabase
-from noetl_common.pg.identity import WrongDatabase
-from noetl_common.pg.pool import open_pool
+from noetl_bus.broker import connect
+from noetl_bus.inbox import Incoming
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
 from noetl_contract.subjects import ingress_subject, published_subject
 from noetl_outbox.relay import Relay
 from noetl_outbox.store import Store
+from noetl_pg.database import Database as OpenDatabase
+from noetl_pg.identity import WrongDatabase
+from noetl_pg.pool import open_pool
 from noetl_testkit.bus import running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import asyncpg
 import pytest
-from noetl_common.bus.rpc import Handler
-from noetl_common.bus.rpc.replies import reply_to_error
+from noetl_bus.rpc import Handler
+from noetl_bus.rpc.replies import reply_to_error
 from noetl_common.errors import NoetlError
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import open_pool
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Shape
 from noetl_contract.rpc import RpcReply, decode_reply, encode_reply
 from noetl_contract.rpc.operation import Operation, encode_value
+from noetl_pg.database import Database
+from noetl_pg.pool import open_pool
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers

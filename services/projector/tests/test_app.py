@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import RpcClient, handle, serve_rpc
 from noetl_common.clock import unix_ms
-from noetl_common.pg.identity import WrongDatabase
-from noetl_common.service import Service, supervise
 from noetl_contract.rpc.catalog import (
     MACHINE_LEASE,
     MACHINE_RENEW,
@@ -16,8 +14,10 @@ from noetl_contract.rpc.catalog import (
     MachineLeaseRequest,
 )
 from noetl_contract.rpc.registry import all_operations
+from noetl_pg.identity import WrongDatabase
 from noetl_projector.app import open_parts
 from noetl_projector.settings import Settings
+from noetl_service.service import Service, supervise
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 

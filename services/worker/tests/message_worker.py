@@ -8,9 +8,9 @@ from itertools import count
 from typing import Any
 
 import httpx
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.settings import NatsSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import WATCH_HINT, control_subject
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually

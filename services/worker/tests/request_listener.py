@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from message_worker import Worker
 from nats.aio.msg import Msg
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.ingress import NEXT_HEADER, REPLY_HEADER
 from noetl_testkit.bus import flush, writes_of_shard
 from noetl_testkit.waiting import eventually

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import orjson
-from noetl_common.bus.permits import Permits
+from noetl_bus.consumers.permits import Permits
 from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_contract.commands import CommandNotification
 from noetl_worker.commands import Command

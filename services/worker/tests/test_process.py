@@ -14,9 +14,9 @@ import orjson
 import psutil
 import pytest
 from noetl.stack.process import free_port
-from noetl_common.bus.broker import connect
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import connect
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_contract.subjects import command_subject

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.pull import run_pull
-from noetl_common.bus.rpc import serve_rpc
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.pull import run_pull
+from noetl_bus.rpc import serve_rpc
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER, decode_message
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable, pool_durable

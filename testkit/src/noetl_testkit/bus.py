@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from nats.aio.client import Client
-from noetl_common.bus import wire
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.topology import ensure_durable
-from noetl_common.settings import NatsSettings
+from noetl_bus import wire
+from noetl_bus.broker import Bus
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_durable
 from noetl_contract.streams import DurableSpec, StreamSpec
 from noetl_contract.subjects import WRITES_ROOT
 from pydantic import SecretStr

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.rpc import Handler, handle
+from noetl_bus.broker import Bus
+from noetl_bus.inbox import Incoming
+from noetl_bus.rpc import Handler, handle
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal, RpcReply, encode_reply

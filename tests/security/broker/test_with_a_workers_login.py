@@ -13,9 +13,9 @@ import pytest
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.servers.nats import nats_address
 from noetl.stack.servers.nats_probe import NatsProbe, NatsProbeError
-from noetl_common.bus import jetstream
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.errors import BusForbidden, TopologyRefused
+from noetl_bus import jetstream
+from noetl_bus.broker import Bus, connect
+from noetl_bus.errors import BusForbidden, TopologyRefused
 from noetl_contract.streams import COMMANDS, INGRESS, STREAMS, ingress_durable, pool_durable
 from noetl_testkit.bus import nats_settings
 from noetl_testkit.stack import Stack

@@ -49,4 +49,4 @@ def test_images_say_what_they_are() -> None:
         assert f"org.opencontainers.image.{label}=" in STAGES[-1]
     assert "NOETL_BUILD_REVISION=${REVISION}" in STAGES[-1]
     assert "python:3.13-slim" in STAGES[0]
-    assert '["python", "-m", "noetl_common.healthcheck"]' in STAGES[-1]
+    assert '["python", "-m", "noetl_service.healthcheck"]' in STAGES[-1]

@@ -55,10 +55,13 @@ def test_there_is_an_image_for_each_service_and_one_for_operators() -> None:
 def test_an_image_has_what_its_package_requires_of_ours(wheels: Path) -> None:
     known = by_package(wheels.glob("*.whl"))
 
-    assert ours(known, "noetl-outbox") == {"noetl-outbox", "noetl-contract", "noetl-common"}
+    assert ours(known, "noetl-outbox") == {
+        *("noetl-outbox", "noetl-contract", "noetl-common", "noetl-bus"),
+        *("noetl-pg", "noetl-service"),
+    }
     assert ours(known, "noetl-server") == {
         *("noetl-server", "noetl-client", "noetl-contract", "noetl-common"),
-        *("noetl-engine", "noetl-template"),
+        *("noetl-engine", "noetl-template", "noetl-bus", "noetl-pg"),
     }
 
 
@@ -98,8 +101,30 @@ def test_an_image_has_nothing_of_the_other_host_of_a_package(wheels: Path, tmp_p
         for one in ("api-gateway", SERVER)
     )
 
-    assert not edge & {"typer", "shellingham"}
+    assert not edge & {"typer", "shellingham", "asyncpg"}
     assert not commands & {"litestar", "litestar-htmx", "duckdb", "obstore"}
+
+
+def test_an_image_has_only_what_its_service_uses_of_broker_database_and_port(
+    wheels: Path, tmp_path: Path
+) -> None:
+    main(wheels, LOCK, tmp_path)
+    has = {
+        image.name: {
+            name for name, _, _ in entries((tmp_path / image.name / "requirements.txt").read_text())
+        }
+        & {"asyncpg", "faststream", "fast-depends", "uvicorn", "httptools", "uvloop"}
+        for image in images()
+    }
+
+    serving = {"faststream", "fast-depends"}
+    port = {"uvicorn", "httptools", "uvloop"}
+    assert has == {
+        **{name: {"asyncpg", *serving, *port} for name in SERVICES},
+        "api-gateway": port,
+        "worker": {"asyncpg", *port},
+        SERVER: {"asyncpg"},
+    }
 
 
 def test_workers_images_have_the_packages_of_the_kinds_that_say_so() -> None:
@@ -111,10 +136,12 @@ def test_workers_images_have_the_packages_of_the_kinds_that_say_so() -> None:
 # What runs in an image that things are taken out of.
 IMPORTS = {
     "api-gateway": (
+        "sys.modules.update(dict.fromkeys(['noetl_pg', 'asyncpg'])); "
         "import noetl_api_gateway.__main__, noetl_api_gateway.app, noetl_migrate.front.front"
     ),
+    "worker": "import noetl_worker.__main__, noetl_worker.app",
     "server": (
-        "import noetl, pkgutil, noetl_common.pg.administer, noetl_common.pg.tls; "
+        "import noetl, pkgutil, noetl_pg.administer, noetl_pg.tls; "
         # Archives are an extra; `verify` is everybody's.
         "import noetl_maintenance, noetl_maintenance.archive.chains; "
         "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]; "
@@ -129,7 +156,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize(
-    "image", [image for image in images() if image.unused], ids=lambda i: i.name
+    "image", [image for image in images() if image.unused or image.without], ids=lambda i: i.name
 )
 def test_nothing_imports_what_is_taken_out(image: Image) -> None:
     gone = {name.replace("-", "_"): None for name in (*image.unused, *image.without)}

@@ -14,7 +14,10 @@ from tools.image.requirements_of import entries, needed
 
 TOP = Path(__file__).parents[3]
 LOCK = (TOP / "requirements.txt").read_text()
-LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common", "noetl-console"}
+LIBRARIES = {
+    *("noetl-contract", "noetl-template", "noetl-engine", "noetl-console"),
+    *("noetl-common", "noetl-bus", "noetl-pg", "noetl-service"),
+}
 PACKAGES = {package for image in images() for package in image.packages}
 WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
 

@@ -58,5 +58,5 @@ def test_the_lock_is_read_for_this_platform() -> None:
     found = {package.name: package for package in pinned((TOP / "requirements.txt").read_text())}
 
     assert found["uvicorn"].version
-    assert "noetl-common" in found["uvicorn"].users
+    assert "noetl-service" in found["uvicorn"].users
     assert "tzdata" not in found  # of Windows

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from noetl_common.pg.single import hold_snapshot
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.single import hold_snapshot
 
 from noetl.backup.manifest import NAME, Dump, Manifest, digest
 from noetl.backup.parts import open_part, parts_of, told

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 
 from noetl_common.errors import NoetlError
-from noetl_common.pg.database import Database
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.database import Database
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.databases import Databases

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl_common.pg.administer import administer
-from noetl_common.pg.database import Statements
-from noetl_common.pg.single import is_there
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.administer import administer
+from noetl_pg.database import Statements
+from noetl_pg.single import is_there
 
 from noetl.backup import swap
 from noetl.backup.manifest import Dump, Manifest, compare_files, read_manifest

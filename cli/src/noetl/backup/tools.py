@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from noetl_common.pg.tls import ssl_mode
-from noetl_common.settings import PostgresTls
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.settings import PostgresTls
+from noetl_pg.tls import ssl_mode
 
 from noetl.stack.errors import BinaryMissingError, StackError
 from noetl.stack.process import with_parent_death

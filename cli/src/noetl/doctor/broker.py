@@ -3,15 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusForbidden, TopologyRefused
-from noetl_common.bus.jetstream import (
-    ConsumerInfo,
-    consumer_info,
-    get_message,
-    has_failed,
-    stream_info,
-)
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusForbidden, TopologyRefused
+from noetl_bus.jetstream import ConsumerInfo, consumer_info, get_message, has_failed, stream_info
 from noetl_contract.streams import (
     DEAD,
     STREAMS,

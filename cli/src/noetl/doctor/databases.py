@@ -5,17 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from noetl_common.pg.database import Row, Statements
-from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import (
-    DatabaseSlow,
-    DatabaseUnreadable,
-    SchemaLacking,
-    open_single,
-)
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.subjects import pool_of_workers
+from noetl_pg.database import Row, Statements
+from noetl_pg.errors import DatabaseUnavailable
+from noetl_pg.single import DatabaseSlow, DatabaseUnreadable, SchemaLacking, open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl.doctor.finding import Finding
 from noetl.doctor.words import ages, counted

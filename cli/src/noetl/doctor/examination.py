@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from noetl_common.errors import NoetlError
-from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_common.pg.single import DatabaseUnreadable
+from noetl_pg.errors import DatabaseUnavailable
+from noetl_pg.single import DatabaseUnreadable
 
 from noetl.doctor.broker import look_at_broker
 from noetl.doctor.databases import (

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_contract.json import Json
 from noetl_contract.model import Shape
 from noetl_contract.rpc.catalog import RUNTIME_LIVENESS, WALLET_KEY

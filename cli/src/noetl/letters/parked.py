@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from noetl_common.logging import masked
-from noetl_common.pg.database import Database, Row
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.json import Json
+from noetl_pg.database import Database, Row
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl.letters.letter import Letter, Page
 from noetl.stack.errors import StackError

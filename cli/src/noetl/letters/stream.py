@@ -3,9 +3,9 @@
 import json
 from datetime import UTC, datetime
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.dead_letters import OURS, headers_of, read_dead_letter
-from noetl_common.bus.jetstream import StoredMessage, delete_message, get_message
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.dead_letters import OURS, headers_of, read_dead_letter
+from noetl_bus.jetstream import StoredMessage, delete_message, get_message
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json
 from noetl_contract.message_ids import replay_id

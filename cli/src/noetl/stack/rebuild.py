@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_contract.rpc.projector import PROJECTION_REBUILD, RebuildPage
 
 from noetl.stack.errors import StackError

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlsplit
 
 from dotenv import load_dotenv
 from noetl_common.environment.secret_files import take_secrets
-from noetl_common.settings import NatsSettings
 from noetl_common.shards import DatabaseAddress, is_host
 from noetl_contract.documents.broker_logins import DEFAULT_POOLS, Pool, worker_user
 from pydantic import SecretStr
@@ -281,6 +280,9 @@ def _nats_url(env: Mapping[str, str]) -> str | None:
 
 def _names_brokers(url: str) -> bool:
     """Return whether all addresses of a list can be those of brokers; the first needs a scheme."""
+    # With the client of NATS, which most commands don't need.
+    from noetl_bus.settings import NatsSettings  # noqa: PLC0415 -- see above
+
     try:
         servers = [urlsplit(one) for one in NatsSettings(nats_url=SecretStr(url)).nats_servers()]
         has_scheme = url.partition("://")[0] in _BROKER_SCHEMES

@@ -8,9 +8,9 @@ import pytest
 from noetl.doctor.broker import look_at_broker
 from noetl.stack.child import Ailment
 from noetl.stack.servers.topology import connected
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusUnavailable
+from noetl_bus.topology import ensure_topology
 from noetl_contract.streams import DEAD, STREAMS, audit_durable, ingress_durable, projector_durable
 from noetl_testkit.nats import NatsServer, running_nats
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually

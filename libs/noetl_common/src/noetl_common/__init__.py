@@ -1,3 +1,4 @@
-"""Shared parts of NoETL services: bus, database pool, settings, logging."""
+"""Parts of every process and command: errors, ids, settings, logs, metrics, traces, keys.
 
-# size: each module is a part of its own of a service; what belongs together has a folder
+It has no client of a broker or a database, and no server.
+"""

@@ -11,7 +11,7 @@ import structlog
 from noetl_contract.json import Json
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from noetl_common.settings import ServiceSettings
+from noetl_common.settings import LogSettings
 from noetl_common.telemetry.work import add_work
 
 MASK = "***"
@@ -24,7 +24,7 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}")
 _DEEPEST = 6
 
 
-def configure(settings: ServiceSettings, service: str) -> None:
+def configure(settings: LogSettings, service: str) -> None:
     """Set up logging for the process; called once, before anything is built."""
     pretty = settings.log_format == "pretty" or (
         settings.log_format == "auto" and sys.stdout.isatty()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 import pytest
 from noetl_common.logging import configure, get_logger
-from noetl_common.settings import ServiceSettings
+from noetl_common.settings import LogSettings
 from noetl_common.telemetry.carrier import trace_id_of
 from noetl_common.telemetry.work import done_with, working_on
 
@@ -31,7 +31,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 
 def test_a_line_has_the_names_of_its_unit_of_work(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json"), "worker")
+    configure(LogSettings(log_format="json"), "worker")
     work = working_on(Command(7 << 56, "load", "7:load:1", {"traceparent": PARENT}))
     get_logger().warning("tool_slow")
     logging.getLogger("a_library").warning("said so")
@@ -51,7 +51,7 @@ def test_a_line_has_the_names_of_its_unit_of_work(capsys: pytest.CaptureFixture[
 
 
 def test_a_line_s_own_names_win(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json"), "orchestrator")
+    configure(LogSettings(log_format="json"), "orchestrator")
     work = working_on(Command(1, "a", "1:a:2"))
     get_logger().warning("child_lost", execution_id=2, step="b")
     done_with(work)
@@ -61,7 +61,7 @@ def test_a_line_s_own_names_win(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_text_format_appends_them(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="pretty"), "worker")
+    configure(LogSettings(log_format="pretty"), "worker")
     work = working_on(Command(12, "load", "12:load:1"))
     get_logger().warning("tool_slow")
     done_with(work)
@@ -71,7 +71,7 @@ def test_the_text_format_appends_them(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 async def test_tasks_have_units_of_work_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(ServiceSettings(log_format="json"), "worker")
+    configure(LogSettings(log_format="json"), "worker")
 
     async def run(number: int) -> None:
         working_on(Command(number, "s", f"{number}:s:1"))

@@ -13,8 +13,6 @@ import pytest
 from noetl.stack.errors import StackError
 from noetl.stack.servers import sessions
 from noetl_common.crypto.chain import Chain
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.events import EventRow
 from noetl_maintenance.archive import reading
@@ -23,6 +21,8 @@ from noetl_maintenance.archive.manifest import volumes
 from noetl_maintenance.archive.place import Place
 from noetl_maintenance.archive.tables import ARCHIVED
 from noetl_maintenance.archive.writing import PROGRAM, Written, write
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 

@@ -10,8 +10,8 @@ from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, single_database
 from noetl.stack.servers.topology import connected
-from noetl_common.bus.jetstream import stream_info
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.jetstream import stream_info
+from noetl_bus.topology import ensure_topology
 from noetl_contract.sharding import shard_for
 from noetl_contract.streams import COMMANDS, STREAMS
 from noetl_maintenance.reshard import doubling, tables

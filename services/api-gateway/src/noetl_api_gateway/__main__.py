@@ -8,8 +8,8 @@ import uvloop
 from noetl_common.logging import configure
 from noetl_common.process.ending import ending_at_once
 from noetl_common.process.hiding import hide_from_scripts
-from noetl_common.server import allow_connections, serve, server_config
 from noetl_common.telemetry.tracing import traced_process
+from noetl_service.server import allow_connections, serve, server_config
 
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings

@@ -18,15 +18,15 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 from litestar.types import ExceptionHandlersMap, Scope
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
-from noetl_common.ids import lease_machine_id
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import RpcClient
+from noetl_bus.topology import ensure_topology, run_topology_watch
 from noetl_common.logging import get_logger
-from noetl_common.service import supervise
 from noetl_contract.access.rights import Right
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import ACCESS_HINT
+from noetl_service.machine_ids import lease_machine_id
+from noetl_service.service import supervise
 
 from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper

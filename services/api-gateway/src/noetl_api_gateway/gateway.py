@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from litestar.di import NamedDependency
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
-from noetl_common.service import Service
 from noetl_contract.http.catalog.entries import UiSchema
+from noetl_service.service import Service
 
 from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import Gatekeeper

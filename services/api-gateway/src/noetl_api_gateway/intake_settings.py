@@ -6,7 +6,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from noetl_common.environment.pieces import SettingsPiece
-from noetl_common.intake.limits import IntakeLimits
+from noetl_service.intake.limits import IntakeLimits
 from pydantic import Field, model_validator
 
 from noetl_api_gateway.rates import Rate, parsed_rates

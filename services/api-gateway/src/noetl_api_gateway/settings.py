@@ -4,13 +4,10 @@ from importlib.metadata import entry_points
 from typing import Final, Literal, Self
 
 import orjson
-from noetl_common.settings import (
-    CommandKeySettings,
-    NatsSettings,
-    ServiceSettings,
-    ShardSettings,
-)
-from noetl_common.writes.settings import WriteSettings
+from noetl_bus.settings import NatsSettings
+from noetl_bus.writes.settings import WriteSettings
+from noetl_common.settings import ShardSettings
+from noetl_service.settings import CommandKeySettings, ServiceSettings
 from pydantic import Field, model_validator
 
 from noetl_api_gateway.access_settings import AccessSettings, is_auth_on

@@ -9,8 +9,8 @@ from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.peers import Proxies
 from noetl_api_gateway.rates import FailedLogins, Rate
-from noetl_common.service import Service
-from noetl_common.settings import ServiceSettings
+from noetl_service.service import Service
+from noetl_service.settings import ServiceSettings
 
 GOOD = b"Bearer good"
 PLACE = "/api/executions"

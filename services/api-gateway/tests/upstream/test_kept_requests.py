@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.pages.requests import NoRightError, PageRequests
-from noetl_common.bus import jetstream
-from noetl_common.bus.broker import connect
+from noetl_bus import jetstream
+from noetl_bus.broker import connect
 from noetl_contract.pages import PageRequest, PageResult
 from noetl_contract.streams import PAGES
 from noetl_testkit.bus import nats_settings

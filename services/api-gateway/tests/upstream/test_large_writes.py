@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_contract.rpc import RpcReply
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually

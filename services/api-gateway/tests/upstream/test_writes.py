@@ -9,12 +9,12 @@ from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.writes import IngressWriter
-from noetl_common.bus.broker import connect
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import connect
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.inbox import Incoming
+from noetl_bus.writes import breaker, exchange
+from noetl_bus.writes.sender import Sender
 from noetl_common.clock import unix_ms
-from noetl_common.writes import breaker, exchange
-from noetl_common.writes.sender import Sender
 from noetl_contract.hints import PubAck
 from noetl_contract.ingress import (
     AGAIN_HEADER,

@@ -1,6 +1,6 @@
 """Run the catalog service: `python -m noetl_catalog`."""
 
-from noetl_common.service import run_service
+from noetl_service.service import run_service
 
 from noetl_catalog.app import create_app
 from noetl_catalog.settings import Settings

@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
-from noetl_common.ids import SnowflakeIds, lease_machine_id
+from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_common.pg.database import Database
-from noetl_common.pg.identity import check_identity
-from noetl_common.pg.pool import open_pool, wait_for_schema
-from noetl_common.pg.rights import check_rights
-from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_common.state import queue_states, state_handler
 from noetl_contract.hints import ChangeHint
 from noetl_contract.rpc.states import CATALOG_STATE
 from noetl_contract.streams import audit_durable
 from noetl_contract.subjects import TRIGGER_HINT
+from noetl_pg.database import Database
+from noetl_pg.identity import check_identity
+from noetl_pg.pool import open_pool, wait_for_schema
+from noetl_pg.rights import check_rights
+from noetl_service.machine_ids import lease_machine_id
+from noetl_service.service import Service, ServiceApp, create_service_app
+from noetl_service.state import queue_states, state_handler
 
 from noetl_catalog.access.parts import Access, open_access
 from noetl_catalog.entries.parsers import Parsers

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from noetl_common.bus.rpc import Encoded, Handlers, answers
+from noetl_bus.rpc import Encoded, Handlers, answers
 from noetl_contract.access.principal import is_below
 from noetl_contract.plugins.document import BadPlugin, PluginBody, read_plugin
 from noetl_contract.plugins.names import BadName, PluginReference, read_reference

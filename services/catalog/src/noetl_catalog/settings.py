@@ -1,6 +1,8 @@
 """Settings of the catalog service."""
 
-from noetl_common.settings import ClusterDatabaseSettings, NatsSettings, ServiceSettings
+from noetl_bus.settings import NatsSettings
+from noetl_pg.settings import ClusterDatabaseSettings
+from noetl_service.settings import ServiceSettings
 from pydantic import Field
 
 from noetl_catalog.access.settings import AccessSettings

@@ -6,9 +6,9 @@ import re
 
 import orjson
 import pytest
+from noetl_bus.broker import connect
+from noetl_bus.topology import ensure_topology
 from noetl_catalog.access.keys import BadAccessKey, configured_keys, new_key
-from noetl_common.bus.broker import connect
-from noetl_common.bus.topology import ensure_topology
 from noetl_contract.access.audit import AccessRecord, AccessRecords
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role

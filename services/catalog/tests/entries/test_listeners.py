@@ -4,10 +4,10 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import ListenerRequest, ListenerSubscription
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 
 DOCUMENT = """
 kind: Subscription

@@ -12,14 +12,14 @@ from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.libraries.requirements import Requirements
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CheckDocument, EntryName, RegisterDocument
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 from noetl_testkit.wheels import make_wheel
 from pydantic import SecretStr
 

@@ -12,8 +12,6 @@ from noetl_catalog.libraries.settings import ResolveSettings
 from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.failures.ended import WEBHOOK_CATALOG_ID, WEBHOOK_PATH
@@ -30,6 +28,8 @@ from noetl_contract.rpc.catalog import (
 from noetl_contract.rpc.models import Nothing
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.lint import Severity, lint
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 
 HEAD = "apiVersion: noetl.io/v2\nkind: Trigger\nmetadata: {name: t, path: team/alerts/t}\n"
 GOOD = HEAD + (

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 from noetl_catalog.runtimes.store import RuntimeStore
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.http.scalars import parse_moment
 from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.json import Json
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import RpcClient
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
@@ -14,11 +16,7 @@ from noetl_catalog.schedules import starts
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.schedules.rows import ScheduleRow
 from noetl_catalog.settings import Settings
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
 from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.http.catalog.schedules import FiringBody
@@ -26,6 +24,8 @@ from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import RegisterDocument
 from noetl_contract.rpc.schedules import HistoryRequest
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
 from noetl_testkit.postgres import Database as TestDatabase
 from noetl_testkit.waiting import PATIENCE_SECONDS
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.rpc import handle, serve_rpc
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.rpc import handle, serve_rpc
+from noetl_bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER, CancelMessage, ExecuteMessage, decode_message
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal, RpcReply, encode_reply

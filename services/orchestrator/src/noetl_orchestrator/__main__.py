@@ -1,6 +1,6 @@
 """``python -m noetl_orchestrator``."""
 
-from noetl_common.service import run_service
+from noetl_service.service import run_service
 
 from noetl_orchestrator.app import NAME, create_app
 from noetl_orchestrator.settings import Settings

@@ -3,17 +3,10 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import Handler, RpcClient, handle, serve_rpc
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.ids import SnowflakeIds, lease_machine_id
-from noetl_common.logins.stored import database_login
-from noetl_common.pg.identity import check_identity
-from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
-from noetl_common.pg.rights import check_rights
-from noetl_common.pg.watch import Reach
-from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_common.state import pool_states, queue_states, state_handler
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import Handler, RpcClient, handle, serve_rpc
+from noetl_bus.topology import ensure_topology
+from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.system.state import QueueState
 from noetl_contract.rpc.orchestrator import (
     CHILD,
@@ -29,6 +22,14 @@ from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
 from noetl_engine.playbook.defaults import with_defaults
+from noetl_pg.identity import check_identity
+from noetl_pg.pool import Pool, open_pool, wait_for_schema
+from noetl_pg.rights import check_rights
+from noetl_pg.watch import Reach
+from noetl_service.logins import database_login
+from noetl_service.machine_ids import lease_machine_id
+from noetl_service.service import Service, ServiceApp, create_service_app
+from noetl_service.state import pool_states, queue_states, state_handler
 
 from noetl_orchestrator.catalog.lookups import Catalog
 from noetl_orchestrator.leases.children import completed_elsewhere

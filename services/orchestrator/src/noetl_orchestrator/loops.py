@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient
-from noetl_common.bus.topology import run_topology_watch
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient
+from noetl_bus.topology import run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.service import Service, every
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
+from noetl_service.service import Service, every
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.hang_watch import run_hang_watch

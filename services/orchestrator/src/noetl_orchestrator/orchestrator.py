@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool
-from noetl_common.pg.watch import Reach
 from noetl_common.server_clock import ServerClock
-from noetl_common.service import Service
 from noetl_contract.streams import ingress_durables
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool
+from noetl_pg.watch import Reach
+from noetl_service.service import Service
 
 from noetl_orchestrator.catalog.lookups import Catalog, Triggers
 from noetl_orchestrator.catalog.pauses import Pauses

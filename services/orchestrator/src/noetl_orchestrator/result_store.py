@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.json import Json, encode

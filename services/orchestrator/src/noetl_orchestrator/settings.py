@@ -2,19 +2,15 @@
 
 from typing import Literal
 
-from noetl_common.settings import (
-    CommandKeySettings,
-    EventRelaySettings,
-    NatsSettings,
-    PlaybookSettings,
-    ServiceSettings,
-    ShardDatabaseSettings,
-)
+from noetl_bus.settings import EventRelaySettings, NatsSettings
+from noetl_common.settings import PlaybookSettings
 from noetl_contract.rpc import Refusal
 from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Limits
 from noetl_engine.playbook.defaults import Defaults
 from noetl_engine.playbook.model import LONGEST_SECONDS
+from noetl_pg.settings import ShardDatabaseSettings
+from noetl_service.settings import CommandKeySettings, ServiceSettings
 from pydantic import AliasChoices, Field
 
 

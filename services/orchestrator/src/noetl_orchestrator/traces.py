@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import time_ns
 from typing import Self
 
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.telemetry.carrier import Context, read_context, trace_id_of
 from noetl_common.telemetry.span import Attributes, Span, Tracing
 from noetl_common.telemetry.tracing import record, tracing

@@ -5,15 +5,15 @@ from time import time_ns
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from noetl_common.bus.inbox import Incoming
-from noetl_common.settings import ServiceSettings
+from noetl_bus.inbox import Incoming
 from noetl_common.telemetry.tracing import start_tracing, stop_tracing
 from noetl_orchestrator.ingress.door import Requested
 from noetl_orchestrator.traces import arrival_of
+from noetl_service.settings import ServiceSettings
 from otlp_receiver import receiving
 
 if TYPE_CHECKING:
-    from noetl_common.bus.delivery import DeliveryOwner
+    from noetl_bus.consumers.delivery import DeliveryOwner
 
 CONTEXT = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 NOBODY = cast("DeliveryOwner", None)

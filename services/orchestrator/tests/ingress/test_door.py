@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.ingress import (
     FORWARDED_HEADER,
     REPLY_HEADER,

@@ -7,10 +7,10 @@ from functools import partial
 
 import orjson
 import pytest
-from noetl_common.bus.inbox import Incoming
-from noetl_common.writes.exchange import Exchange, WriteTimeout
-from noetl_common.writes.sender import Sender
-from noetl_common.writes.write import Write
+from noetl_bus.inbox import Incoming
+from noetl_bus.writes.exchange import Exchange, WriteTimeout
+from noetl_bus.writes.sender import Sender
+from noetl_bus.writes.write import Write
 from noetl_contract.ingress import REPLY_HEADER, ClaimMessage, encode_message, place_of
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import BUCKETS

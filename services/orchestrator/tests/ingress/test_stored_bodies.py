@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 import pytest
-from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER, StoredMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal

@@ -9,7 +9,6 @@ import orjson
 import pytest
 from msgspec import convert
 from noetl_common.errors import Unavailable
-from noetl_common.pg.database import Database
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
@@ -23,6 +22,7 @@ from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.publishing.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import Group, TurnInput
+from noetl_pg.database import Database
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command

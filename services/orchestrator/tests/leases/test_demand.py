@@ -1,9 +1,9 @@
 """The demand for workers, counted in the table of commands."""
 
 import asyncpg
-from noetl_common.pg.queries import Queries
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.rpc.orchestrator import DemandQuery
+from noetl_pg.sql.queries import Queries
 from noetl_testkit.postgres import Database
 
 from services.orchestrator.tests.messages import Command

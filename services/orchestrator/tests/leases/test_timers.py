@@ -1,12 +1,12 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
 from msgspec import convert
-from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
 from noetl_engine.inputs import Continued
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
+from noetl_pg.database import Row
 from noetl_testkit.waiting import eventually, unless_it_hangs
 
 from services.orchestrator.tests.shard import Replica, Shard

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import orjson
 import pytest
-from noetl_common.bus.topology import ensure_durable
+from noetl_bus.topology import ensure_durable
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.streams import pool_durable
 from noetl_testkit.nats import NatsServer

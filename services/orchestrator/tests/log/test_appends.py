@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.pg.database import Database
+from noetl_bus.rpc import RpcClient, serve_rpc
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.appends import Appends
+from noetl_pg.database import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
 from services.orchestrator.tests.shard import Shard

@@ -1,9 +1,9 @@
 """The state row holds the digest of the log, by any of its writers."""
 
 from noetl_common.crypto.chain import Chain
-from noetl_common.pg.queries import Queries
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
+from noetl_pg.sql.queries import Queries
 
 from services.orchestrator.tests.gates import finish
 from services.orchestrator.tests.playbooks import LOOP

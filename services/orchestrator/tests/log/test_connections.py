@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import Handler, RpcClient
-from noetl_common.pg.pool import open_pool
+from noetl_bus.broker import connect
+from noetl_bus.rpc import Handler, RpcClient
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
 from noetl_orchestrator.app import create_app
 from noetl_orchestrator.log.connections import TurnConnections, pool_status_handler
+from noetl_pg.pool import open_pool
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from noetl_common.ids import SnowflakeIds, time_of_id_ms
-from noetl_common.pg.database import Database
-from noetl_common.pg.pool import Pool, open_pool
 from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
 from noetl_orchestrator.log.retention import Retention, first_id_of, next_halves
+from noetl_pg.database import Database
+from noetl_pg.pool import Pool, open_pool
 from noetl_testkit import postgres
 from prometheus_client import REGISTRY
 

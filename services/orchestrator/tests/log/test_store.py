@@ -2,9 +2,9 @@
 
 import asyncpg
 import pytest
-from noetl_common.pg.queries import Queries
 from noetl_orchestrator.log.commit_parameters import SHORTER_FORMS
 from noetl_orchestrator.log.store import Store
+from noetl_pg.sql.queries import Queries
 from noetl_testkit.postgres import Database
 
 from services.orchestrator.tests.shard import Shard

@@ -3,9 +3,9 @@
 import asyncio
 
 import orjson
-from noetl_common.bus.broker import connect
-from noetl_common.bus.inbox import Incoming
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import connect
+from noetl_bus.inbox import Incoming
+from noetl_bus.settings import NatsSettings
 from noetl_contract.subjects import COMMITS_ROOT, commits_filter
 from noetl_orchestrator.publishing.commit_news import CommitNews
 from noetl_testkit.nats import NatsServer

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 from msgspec import convert
-from noetl_common.bus.publish import read_ack
-from noetl_common.bus.topology import ensure_durable
+from noetl_bus.publish import read_ack
+from noetl_bus.topology import ensure_durable
 from noetl_contract.commands import CommandNotification
 from noetl_contract.hints import CommittedEvents, PubAck
 from noetl_contract.json import JsonObject

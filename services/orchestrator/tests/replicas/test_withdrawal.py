@@ -1,8 +1,8 @@
 """When a replica leaves its executions to siblings, and when it takes part again."""
 
-from noetl_common.pg.watch import Reach
 from noetl_contract.hints import ReplicaMoves
 from noetl_orchestrator.replicas.withdrawal import Withdrawal
+from noetl_pg.watch import Reach
 
 
 class World:

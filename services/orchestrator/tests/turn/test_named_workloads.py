@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 from msgspec import convert
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.commands import NAMED, CommandNotification, named_position, whole_context
 from noetl_contract.ingress import NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject

@@ -3,8 +3,8 @@
 import asyncio
 
 import orjson
-from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_orchestrator.log.stored_rows import UnfoldedEnd
+from noetl_pg.errors import DatabaseUnavailable
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (

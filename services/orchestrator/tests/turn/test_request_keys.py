@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 from msgspec import convert
-from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_contract.ingress import ExecuteMessage
 from noetl_orchestrator.turn.inputs import Group, TurnInput
+from noetl_pg.errors import DatabaseUnavailable
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.gates import (

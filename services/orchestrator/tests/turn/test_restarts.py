@@ -1,11 +1,11 @@
 """A restarted execution takes over, from the database, what its origin has done."""
 
 import pytest
-from noetl_common.pg.database import Database
-from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
 from noetl_engine.restart.origin import ORIGIN_TYPES
 from noetl_orchestrator.log.origins import Origins
+from noetl_pg.database import Database
+from noetl_pg.sql.queries import Queries
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
-from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_contract.json import Json, encode
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef

@@ -1,6 +1,6 @@
 """W8: commits whose result is unknown."""
 
-from noetl_common.pg.errors import DatabaseUnavailable
+from noetl_pg.errors import DatabaseUnavailable
 
 from services.orchestrator.tests.gates import Gate, finish
 from services.orchestrator.tests.shard import Shard

@@ -3,11 +3,11 @@
 import asyncio
 
 from msgspec import convert
-from noetl_common.pg.database import Row
 from noetl_contract.ingress import IngressMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
+from noetl_pg.database import Row
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard

@@ -1,6 +1,6 @@
 """Run the outbox relay: `python -m noetl_outbox`."""
 
-from noetl_common.service import run_service
+from noetl_service.service import run_service
 
 from noetl_outbox.app import create_app
 from noetl_outbox.settings import Settings

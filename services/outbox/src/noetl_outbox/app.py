@@ -4,22 +4,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.rpc import Handler, serve_rpc
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_bus.broker import Bus, connect
+from noetl_bus.inbox import Incoming
+from noetl_bus.rpc import Handler, serve_rpc
+from noetl_bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.logins.stored import database_login
-from noetl_common.pg.database import Database
-from noetl_common.pg.identity import check_identity
-from noetl_common.pg.pool import open_pool, wait_for_schema
-from noetl_common.pg.rights import check_rights
-from noetl_common.service import Service, ServiceApp, create_service_app, every
-from noetl_common.state import state_handler
 from noetl_contract.rpc.states import OUTBOX_STATE
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import published_filter
+from noetl_pg.database import Database
+from noetl_pg.identity import check_identity
+from noetl_pg.pool import open_pool, wait_for_schema
+from noetl_pg.rights import check_rights
+from noetl_service.logins import database_login
+from noetl_service.service import Service, ServiceApp, create_service_app, every
+from noetl_service.state import state_handler
 
 from noetl_outbox.external_publishers import ExternalPublishers
 from noetl_outbox.given_up import GivenUpHandlers

@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 import orjson
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
-from noetl_common.pg.database import Database, Row
+from noetl_bus.rpc import Encoded, Handler, encoded, handle
 from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.models import Nothing
@@ -17,6 +16,7 @@ from noetl_contract.rpc.outbox import (
     PublishedRows,
     RowsRequest,
 )
+from noetl_pg.database import Database, Row
 
 from noetl_outbox.rows import stored_row
 from noetl_outbox.settings import Settings

@@ -2,15 +2,15 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.dead_letters import read_dead_letter
-from noetl_common.bus.jetstream import StoredMessage, get_message, stream_info
-from noetl_common.bus.rpc import Handlers, answers
-from noetl_common.pg.database import Database, Row
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.dead_letters import read_dead_letter
+from noetl_bus.jetstream import StoredMessage, get_message, stream_info
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.system.state import GivenUp, GivenUpList
 from noetl_contract.rpc.states import GIVEN_UP, GivenUpQuery
 from noetl_contract.streams import DEAD
+from noetl_pg.database import Database, Row
 
 _SECONDS = 1.0
 _MOST_LOOKUPS = 200

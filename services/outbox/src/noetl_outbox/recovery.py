@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
 
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import StreamInfo, stream_info
 from noetl_common import metrics
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import StreamInfo, stream_info
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, STREAMS

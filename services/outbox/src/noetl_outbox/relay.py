@@ -7,11 +7,11 @@ from itertools import batched, islice
 from time import monotonic
 
 import orjson
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import Outgoing, read_ack
-from noetl_common.commit_messages import CommitMessages, largest_body
+from noetl_bus.broker import Bus
+from noetl_bus.commit_messages import CommitMessages, largest_body
+from noetl_bus.errors import BusUnavailable
+from noetl_bus.inbox import Incoming
+from noetl_bus.publish import Outgoing, read_ack
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.ids import time_of_id_ms
 from noetl_common.logging import get_logger

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from noetl_common.pg.database import Row as Record
 from noetl_contract import message_ids
 from noetl_contract.events import EventMessage, EventRow, event_message
 from noetl_contract.hints import OutboxKind
@@ -11,6 +10,7 @@ from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, ingress_subject
+from noetl_pg.database import Row as Record
 
 # The column `note` is private to the engine's fold.
 _EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")

@@ -1,11 +1,8 @@
 """Settings of the outbox relay."""
 
-from noetl_common.settings import (
-    EventRelaySettings,
-    NatsSettings,
-    ServiceSettings,
-    ShardDatabaseSettings,
-)
+from noetl_bus.settings import EventRelaySettings, NatsSettings
+from noetl_pg.settings import ShardDatabaseSettings
+from noetl_service.settings import ServiceSettings
 from pydantic import Field
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from noetl_common.pg.database import Database
-from noetl_common.pg.database import Row as Record
+from noetl_pg.database import Database
+from noetl_pg.database import Row as Record
 
 from noetl_outbox.rows import FailureMessage, Row, logged_event, stored_row
 from noetl_outbox.settings import Settings

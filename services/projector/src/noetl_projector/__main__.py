@@ -1,6 +1,6 @@
 """Runs the projector service: `python -m noetl_projector`."""
 
-from noetl_common.service import run_service
+from noetl_service.service import run_service
 
 from noetl_projector.app import create_app
 from noetl_projector.settings import Settings

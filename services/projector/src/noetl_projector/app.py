@@ -4,20 +4,20 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull
-from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
-from noetl_common.ids import lease_machine_id
-from noetl_common.logins.stored import database_login
-from noetl_common.pg.database import Database
-from noetl_common.pg.identity import check_identity
-from noetl_common.pg.pool import open_pool, wait_for_schema
-from noetl_common.pg.rights import check_rights
-from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_common.state import queue_states, state_handler
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull
+from noetl_bus.rpc import Handler, RpcClient, serve_rpc
+from noetl_bus.topology import ensure_topology, run_topology_watch
 from noetl_contract.rpc.states import PROJECTOR_STATE
 from noetl_contract.streams import COMMITS, projector_durable
+from noetl_pg.database import Database
+from noetl_pg.identity import check_identity
+from noetl_pg.pool import open_pool, wait_for_schema
+from noetl_pg.rights import check_rights
+from noetl_service.logins import database_login
+from noetl_service.machine_ids import lease_machine_id
+from noetl_service.service import Service, ServiceApp, create_service_app
+from noetl_service.state import queue_states, state_handler
 
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.measures import EXECUTIONS, measure

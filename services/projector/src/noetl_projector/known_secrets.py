@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from noetl_common.pg.database import Database
 from noetl_contract.http.secret_values import secret_values
+from noetl_pg.database import Database
 
 if TYPE_CHECKING:
     from noetl_contract.json import Json

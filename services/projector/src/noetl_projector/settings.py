@@ -3,8 +3,10 @@
 import json
 from typing import Final, Literal
 
+from noetl_bus.settings import NatsSettings
 from noetl_common.egress.rules import EgressSettings
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
+from noetl_pg.settings import ShardDatabaseSettings
+from noetl_service.settings import ServiceSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 ACCOUNT_FIELDS: Final = frozenset({"client_email", "private_key"})

@@ -2,7 +2,6 @@
 
 import orjson
 import pytest
-from noetl_common.pg.queries import Queries
 from noetl_contract.json import Json
 from noetl_contract.model import Shape
 from noetl_contract.rpc.operation import Operation
@@ -16,6 +15,7 @@ from noetl_contract.rpc.projector import (
     StuckRequest,
     SubscriptionName,
 )
+from noetl_pg.sql.queries import Queries
 
 from services.projector.tests.conftest import AddLog, Ask, Pool
 

@@ -5,8 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from noetl_common.bus.rpc import Handler
-from noetl_common.pg.database import Database
+from noetl_bus.rpc import Handler
 from noetl_contract.rpc import encode_reply
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import (
@@ -15,6 +14,7 @@ from noetl_contract.rpc.projector import (
     DetailRequest,
     EventsPage,
 )
+from noetl_pg.database import Database
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
 from noetl_projector.known_secrets import KnownSecrets

@@ -1,7 +1,7 @@
 """Pages of executions and events are read from indexes."""
 
 import pytest
-from noetl_common.pg.queries import Queries
+from noetl_pg.sql.queries import Queries
 
 from services.projector.tests.conftest import Pool
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.pg.database import Database
-from noetl_common.pg.errors import DatabaseUnavailable
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull
+from noetl_bus.topology import ensure_topology
 from noetl_contract.streams import COMMITS, projector_durable
 from noetl_contract.subjects import commit_subject
+from noetl_pg.database import Database
+from noetl_pg.errors import DatabaseUnavailable
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import run_sweep

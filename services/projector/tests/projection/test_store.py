@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from noetl_common.pg.database import Database
-from noetl_common.pg.queries import Queries
+from noetl_pg.database import Database
+from noetl_pg.sql.queries import Queries
 from noetl_projector.projection.follower import execution_of_subject
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import sweep

@@ -16,10 +16,9 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_bus.broker import Bus, connect
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.catalog import CREDENTIAL_PLATFORM, CredentialName
@@ -31,6 +30,7 @@ from noetl_contract.rpc.projector import (
     ResultPut,
     ResultRef,
 )
+from noetl_pg.database import Database
 from noetl_projector.results.bodies.bucket import BucketPlace
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 from noetl_projector.results.bodies.places import Places, open_places

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import connect
+from noetl_bus.inbox import Incoming
+from noetl_bus.settings import NatsSettings
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.settings import NatsSettings
 from noetl_contract.rpc.projector import (
     RESULT_GET,
     RESULT_PUT,
@@ -18,6 +17,7 @@ from noetl_contract.rpc.projector import (
     ResultPut,
     ResultRef,
 )
+from noetl_pg.database import Database
 from noetl_projector.results.bodies.places import open_places
 from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.results.store import ResultStore

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import orjson
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_bus.broker import connect
+from noetl_bus.rpc import handle, serve_rpc
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRead
 from noetl_contract.http.system.database import SessionRequest
 from noetl_contract.json import Json, JsonObject

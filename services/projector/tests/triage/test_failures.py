@@ -1,7 +1,6 @@
 """Failures are grouped, kept when dismissed, and gone from the open ones when restarted."""
 
 import pytest
-from noetl_common.pg.database import Database
 from noetl_contract.http.executions.failures import FailureDismissAnswer, FailureList
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.triage import (
@@ -12,6 +11,7 @@ from noetl_contract.rpc.triage import (
     FailuresOf,
     FailuresPage,
 )
+from noetl_pg.database import Database
 from noetl_projector.known_secrets import KnownSecrets
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.triage.failures import FailureStore

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from noetl_common.pg.database import Database
-from noetl_common.pg.queries import Queries
+from noetl_pg.database import Database
+from noetl_pg.sql.queries import Queries
 from noetl_projector.triage.failures import FailureStore
 
 from services.projector.tests.conftest import Pool

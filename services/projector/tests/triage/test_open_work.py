@@ -1,7 +1,7 @@
 """The open work of an execution comes from its rows."""
 
-from noetl_common.pg.database import Database
 from noetl_contract.http.executions.why import OpenWork
+from noetl_pg.database import Database
 from noetl_projector.triage.open_work import OpenWorkStore
 
 from services.projector.tests.conftest import AddLog, Pool

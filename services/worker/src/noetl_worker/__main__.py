@@ -1,7 +1,7 @@
 """``python -m noetl_worker``."""
 
 from noetl_common.process.hiding import hide_from_scripts
-from noetl_common.service import run_service
+from noetl_service.service import run_service
 
 from noetl_worker.app import create_app
 from noetl_worker.settings import Settings

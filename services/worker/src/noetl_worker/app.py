@@ -8,18 +8,18 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
 from noetl_common.egress.rules import Egress
 from noetl_common.environment.secret_files import secret_of
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_common.server import allow_connections
-from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import WATCH_HINT, control_subject
+from noetl_service.server import allow_connections
+from noetl_service.service import Service, ServiceApp, create_service_app
 from noetl_template import Limits, use_limits
 
 from noetl_worker.bounded_http import open_tool_client

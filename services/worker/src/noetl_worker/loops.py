@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from time import time
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import consumer_info
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import consumer_info
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff

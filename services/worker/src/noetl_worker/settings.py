@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
 
+from noetl_bus.settings import NatsSettings
+from noetl_bus.writes.settings import WriteSettings
 from noetl_common.egress.rules import EgressSettings
-from noetl_common.settings import NatsSettings, Port, ServiceSettings, ShortcutSettings
-from noetl_common.writes.settings import WriteSettings
+from noetl_common.settings import Port, ShortcutSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers
+from noetl_service.settings import ServiceSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.tool_settings.containers import ContainerSettings

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from time import time_ns
 
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.telemetry.carrier import carry, read_context
 from noetl_common.telemetry.span import Span
 from noetl_common.telemetry.tracing import record, tracing

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.http.workers.output import LONGEST_LINE, OutputBatch
 from noetl_contract.subjects import WATCH_HINT
 from noetl_testkit.waiting import eventually

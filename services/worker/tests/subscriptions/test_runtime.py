@@ -12,8 +12,8 @@ from threading import Lock
 from typing import Any, cast
 
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import connect
+from noetl_bus.topology import ensure_topology
 from noetl_common.egress.rules import Egress
 from noetl_contract.streams import STREAMS
 from noetl_contract.subscriptions.document import SpoolSpec

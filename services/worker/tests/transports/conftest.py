@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 from message_worker import StartWorker, worker_starter
-from noetl_common.writes import breaker
-from noetl_common.writes.sender import ANSWER_SECONDS
+from noetl_bus.writes import breaker
+from noetl_bus.writes.sender import ANSWER_SECONDS
 from noetl_testkit.waiting import PATIENCE_SECONDS
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.transports.fast import over_bus

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 from message_worker import StartWorker, Worker
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.inbox import Incoming
+from noetl_bus.topology import ensure_topology
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_contract.subjects import control_subject

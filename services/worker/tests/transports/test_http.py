@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_testkit.waiting import eventually
 from noetl_worker.control_plane.edge import open_edge

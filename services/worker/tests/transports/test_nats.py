@@ -9,7 +9,7 @@ import orjson
 import psutil
 import pytest
 from message_worker import QUICK, REPEATING, StartWorker
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.topology import ensure_topology
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, DurableSpec, ingress_durable, pool_durable

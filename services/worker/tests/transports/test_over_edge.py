@@ -13,10 +13,10 @@ import orjson
 import pytest
 from message_worker import REPEATING, Gate, hear_of_ends
 from msgspec import convert
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.topology import ensure_topology
-from noetl_common.settings import NatsSettings
+from noetl_bus.broker import Bus, connect
+from noetl_bus.consumers.pull import run_pull_each
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_contract.ingress import IngressMessage
 from noetl_contract.streams import STREAMS, pool_durable
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually

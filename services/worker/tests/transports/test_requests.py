@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from message_worker import QUICK, REPEATING, StartWorker, Worker
-from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.inbox import Incoming
-from noetl_common.writes.write import Write
+from noetl_bus.errors import BusUnavailable
+from noetl_bus.inbox import Incoming
+from noetl_bus.writes.write import Write
 from noetl_contract.ingress import AGAIN_HEADER, NEXT_HEADER
 from noetl_testkit.waiting import eventually
 from noetl_worker.transports.fast.timing import Timing

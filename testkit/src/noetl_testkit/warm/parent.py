@@ -21,7 +21,7 @@ from noetl_testkit.warm.measured import Loading
 
 _COMMANDS = ("noetl.main", "noetl.follow.job", "noetl.stack.supervisor", "noetl.worker")
 _LATER = {
-    "noetl_common.bus.rpc.faststream": "noetl_common.bus.rpc.server",
+    "noetl_bus.rpc.faststream": "noetl_bus.rpc.server",
     "noetl_client": "noetl.main",
     "httpcore": "httpx",
     "uvicorn.lifespan.on": "uvicorn",

@@ -15,7 +15,7 @@ from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
 
 if TYPE_CHECKING:
-    from noetl_common.bus.broker import Bus
+    from noetl_bus.broker import Bus
     from noetl_common.shards import DatabaseAddress
 
     from noetl.letters.letter import Letter

@@ -105,8 +105,8 @@ def start(
 def with_tls(dsn: str) -> str:
     """Return an address with the runner's options for TLS, as the services have them."""
     # Here, because it reads the environment with a library that the supervisor can spare.
-    from noetl_common.pg.tls import ssl_mode  # noqa: PLC0415 -- see above
-    from noetl_common.settings import PostgresTls  # noqa: PLC0415 -- see above
+    from noetl_pg.settings import PostgresTls  # noqa: PLC0415 -- see above
+    from noetl_pg.tls import ssl_mode  # noqa: PLC0415 -- see above
 
     settings = PostgresTls()
     mode = ssl_mode(urlsplit(dsn).hostname or "", settings.postgres_sslmode)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from noetl_common.pg.database import Statements
+from noetl_pg.database import Statements
 
 LEAVING_SECONDS = 15.0
 """Longest time until sessions end whose clients have ended: a server sees that a moment later,

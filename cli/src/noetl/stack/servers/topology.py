@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.topology import ensure_topology
+from noetl_bus.broker import Bus, connect
+from noetl_bus.settings import NatsSettings
+from noetl_bus.topology import ensure_topology
 from noetl_common.errors import NoetlError
-from noetl_common.settings import NatsSettings
 from noetl_contract.streams import (
     STREAMS,
     ingress_durables,

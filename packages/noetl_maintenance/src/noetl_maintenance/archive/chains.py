@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import orjson
 from noetl_common.crypto.chain import Chain
-from noetl_common.pg.database import Session
 from noetl_contract.events import EventRow
+from noetl_pg.database import Session
 
 _EVENTS_AT_ONCE = 500
 _JSON = ("context", "result", "meta", "note")

@@ -1,6 +1,6 @@
 """The tables that an archive has the rows of, and their columns."""
 
-from noetl_common.pg.database import Session
+from noetl_pg.database import Session
 
 ARCHIVED = (
     "event",

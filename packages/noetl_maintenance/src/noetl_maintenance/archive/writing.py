@@ -17,10 +17,10 @@ from noetl.backup.manifest import digest
 from noetl.stack.errors import StackError
 from noetl.stack.servers.sessions import last_answer
 from noetl_common.ids import time_of_id_ms
-from noetl_common.pg.database import Session
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.database import Session
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl_maintenance.archive import parquet, tables
 from noetl_maintenance.archive.bodies import Body, Buckets, Copied, copy

@@ -157,8 +157,8 @@ async def _verify(
     counts: dict[str, int],
     broken: list[int],
 ) -> None:
-    from noetl_common.pg.queries import Queries  # noqa: PLC0415 -- as above
-    from noetl_common.pg.single import open_single  # noqa: PLC0415 -- as above
+    from noetl_pg.single import open_single  # noqa: PLC0415 -- as above
+    from noetl_pg.sql.queries import Queries  # noqa: PLC0415 -- as above
 
     from noetl_maintenance.archive.chains import Verdict, checked_pages  # noqa: PLC0415 -- as above
 

@@ -2,7 +2,7 @@
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.topology import connected
-from noetl_common.bus.jetstream import call, stream_info
+from noetl_bus.jetstream import call, stream_info
 from noetl_common.errors import NoetlError
 from noetl_contract.streams import COMMANDS, INGRESS
 

@@ -17,13 +17,13 @@ from noetl.stack.servers.databases import Databases
 from noetl.stack.servers.sessions import sessions_left
 from noetl_common.errors import NoetlError
 from noetl_common.ids import shard_of_name
-from noetl_common.pg.administer import administer
-from noetl_common.pg.database import Session
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import is_there, open_single
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import INGRESS_ROOT
+from noetl_pg.administer import administer
+from noetl_pg.database import Session
+from noetl_pg.single import is_there, open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl_maintenance.reshard import progress, tables
 from noetl_maintenance.reshard.broker import clear_broker

@@ -3,7 +3,7 @@
 In the schema that closes the database, which goes when it is opened; no other statement knows it.
 """
 
-from noetl_common.pg.database import Session
+from noetl_pg.database import Session
 
 _LOWEST = -(1 << 63)
 

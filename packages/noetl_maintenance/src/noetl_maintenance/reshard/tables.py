@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from noetl_common.pg.database import Session
+from noetl_pg.database import Session
 
 # By the expression that names a row's execution. Results come before the removals of their bodies:
 # to delete a result notes its body for removal, which the next line takes back.

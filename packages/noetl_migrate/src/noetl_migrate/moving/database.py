@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import orjson
-from noetl_common.pg.database import Row, Session
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_contract.json import Json
+from noetl_pg.database import Row, Session
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl_migrate.moving.keys import Keys
 from noetl_migrate.moving.rows import OldCredential, OldEntry, OldKeychainEntry, OldWorker

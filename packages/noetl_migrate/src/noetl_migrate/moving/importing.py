@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from noetl_common.pg.queries import Queries
-from noetl_common.pg.single import open_single
 from noetl_common.settings import PlaybookSettings
 from noetl_common.shards import DatabaseAddress
+from noetl_pg.single import open_single
+from noetl_pg.sql.queries import Queries
 
 from noetl_migrate.moving import database, server
 from noetl_migrate.moving.keys import Keys

@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 
 import orjson
 from noetl_common.crypto.envelope import encode_secret
-from noetl_common.pg.database import Database
-from noetl_common.pg.errors import DataRejected
 from noetl_contract.json import Json
 from noetl_engine.documents import language_of, lint_document
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Severity
 from noetl_engine.playbook.yaml import compose, to_json
+from noetl_pg.database import Database
+from noetl_pg.errors import DataRejected
 
 from noetl_migrate.moving.keys import Keys
 from noetl_migrate.moving.report import Section

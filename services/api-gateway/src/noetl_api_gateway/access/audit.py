@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.access.audit import AccessRecord, AccessRecords, Decision

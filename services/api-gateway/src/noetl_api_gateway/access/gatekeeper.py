@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_contract.access.audit import Decision
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right

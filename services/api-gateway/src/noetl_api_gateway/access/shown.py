@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noetl_common.intake.protocol import PEER_NAMES
 from noetl_contract.access.capability import basic_login
+from noetl_service.intake.protocol import PEER_NAMES
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.intake.peers import CLIENT, peer_of

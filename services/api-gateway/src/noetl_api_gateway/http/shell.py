@@ -18,10 +18,10 @@ from urllib.parse import unquote
 
 import orjson
 from noetl_common.logging import get_logger
-from noetl_common.process.health import HealthRoutes
-from noetl_common.service import Service
 from noetl_common.telemetry.work import working_on
 from noetl_contract.access.capability import basic_login, named_command
+from noetl_service.health import HealthRoutes
+from noetl_service.service import Service
 
 from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames

@@ -5,8 +5,8 @@ import time
 from importlib.metadata import version
 from typing import Literal
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_contract.http.system.health import HealthAnswer, PoolStatusAnswer
 from noetl_contract.rpc.catalog import RUNTIME_LIVENESS
 from noetl_contract.rpc.models import Nothing

@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
-from noetl_common.bus.jetstream import stream_info
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusClosed, BusUnavailable, TopologyRefused
+from noetl_bus.jetstream import stream_info
 from noetl_common.logging import get_logger
 from noetl_common.process.measures import not_measured
 from noetl_contract.streams import DEAD, INGRESS

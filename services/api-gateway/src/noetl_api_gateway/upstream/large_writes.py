@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from msgspec import Raw
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_contract.ingress import StoredMessage, encode_message
 from noetl_contract.rpc.projector import RESULT_PUT, ResultPut
 

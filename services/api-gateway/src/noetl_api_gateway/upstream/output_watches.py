@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from noetl_common.bus.broker import Bus, Subscription
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import Bus, Subscription
+from noetl_bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.hints import WatchHint
 from noetl_contract.http.workers.output import OutputBatch

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
-from noetl_common.bus.rpc.rounds import Rounds
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient, RpcUnavailable
+from noetl_bus.rpc.rounds import Rounds
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.model import Shape
 from noetl_contract.rpc import RpcReply
@@ -20,7 +20,7 @@ from noetl_api_gateway.http.caller import caller
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 
 if TYPE_CHECKING:
-    from noetl_common.bus.inbox import Incoming
+    from noetl_bus.inbox import Incoming
 
     from noetl_api_gateway.settings import Settings
 

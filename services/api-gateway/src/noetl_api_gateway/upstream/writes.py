@@ -2,14 +2,14 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusForbidden
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusForbidden
+from noetl_bus.writes.exchange import Exchange, NoAnswer, NotSent, WriteTimeout
+from noetl_bus.writes.sender import Sender
+from noetl_bus.writes.write import Write
 from noetl_common.telemetry.carrier import carried, carried_headers
 from noetl_common.telemetry.tracing import inside
 from noetl_common.telemetry.work import working_on
-from noetl_common.writes.exchange import Exchange, NoAnswer, NotSent, WriteTimeout
-from noetl_common.writes.sender import Sender
-from noetl_common.writes.write import Write
 from noetl_contract.ingress import (
     STORED_HEADER,
     WriteMessage,

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from noetl_api_gateway.routes.executions.output_lines import MOST_WAITING_BYTES, OutputLines
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.http.workers.output import OutputBatch
 from noetl_contract.json import Json
 from noetl_contract.subjects import WATCH_HINT, commit_subject, output_subject

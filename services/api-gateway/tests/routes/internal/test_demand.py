@@ -3,7 +3,7 @@
 import pytest
 from noetl_api_gateway.upstream import demand
 from noetl_api_gateway.upstream.demand import measure_demand
-from noetl_common.bus.rpc import serve_rpc
+from noetl_bus.rpc import serve_rpc
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_testkit.rpc import fake_handler

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.pull import run_pull
+from noetl_bus.topology import ensure_topology, run_topology_watch
 from noetl_common import metrics
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.pull import run_pull
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import Transient
 from noetl_common.logging import get_logger
 from noetl_contract.access.audit import AccessRecord, AccessRecords

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from hmac import compare_digest
 
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import Handlers, answers
 from noetl_common import metrics
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.access.audit import AccessAudit, AccessAuditQuery, AccessRecord
 from noetl_contract.access.grants import (

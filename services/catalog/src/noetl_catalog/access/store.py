@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from noetl_common.pg.database import Row, Store
 from noetl_contract.access.audit import AccessAuditQuery, AccessRecord
 from noetl_contract.access.grants import GrantBody, GrantPut
 from noetl_contract.access.keys import GrantsRequest, KeyBody, KeyCreate
 from noetl_contract.access.rights import Right, Role
 from noetl_contract.json import Json
+from noetl_pg.database import Row, Store
 
 from noetl_catalog.access.keys import ApiKey
 

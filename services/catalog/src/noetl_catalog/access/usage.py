@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from noetl_common.service import every
+from noetl_service.service import every
 
 from noetl_catalog.access.store import AccessStore
 

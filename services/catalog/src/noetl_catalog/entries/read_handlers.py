@@ -5,7 +5,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 
 import orjson
-from noetl_common.bus.rpc import Encoded, Handlers, answers
+from noetl_bus.rpc import Encoded, Handlers, answers
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,

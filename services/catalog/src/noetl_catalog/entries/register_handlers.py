@@ -2,10 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Session
 from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -34,6 +33,7 @@ from noetl_engine.documents import kind_of
 from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.plugins import NamedPlugin, in_order, plugins_in, unknown_plugins
 from noetl_engine.triggers.starts import StartedPlaybook, started_in, unknown_playbooks
+from noetl_pg.database import Session
 
 from noetl_catalog.entries.documents import (
     Document,

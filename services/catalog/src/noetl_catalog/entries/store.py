@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from noetl_common.pg.database import Session, Store
 from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.plugins.names import PluginPin, PluginReference
 from noetl_contract.rpc.catalog import CatalogCounts
+from noetl_pg.database import Session, Store
 
 from noetl_catalog.entries.documents import Document
 from noetl_catalog.entries.triggers.listed import TriggerDocument

@@ -2,12 +2,12 @@
 
 import re
 
-from noetl_common.bus.rpc import Handlers, answers
-from noetl_common.pg.database import Store
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.suites import SuiteBody, SuiteDeleted
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.suites import SUITE_DELETE, SUITE_GET, SUITE_PUT, SuiteName, SuitePut
+from noetl_pg.database import Store
 
 from noetl_catalog.entries.reach import change_refused, hides
 

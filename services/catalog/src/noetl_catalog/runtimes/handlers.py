@@ -1,6 +1,6 @@
 """Runtimes and leases of machine ids, one function per operation."""
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,

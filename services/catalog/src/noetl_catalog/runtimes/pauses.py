@@ -1,8 +1,7 @@
 """Pauses of paths and pools: rows, and a hint to the orchestrators when they change."""
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Handlers, answers
-from noetl_common.pg.database import Store
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.hints import ChangeHint
 from noetl_contract.http.workers.pauses import (
     Pause,
@@ -15,6 +14,7 @@ from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import PAUSE_LIFT, PAUSE_LIST, PAUSE_PUT
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.subjects import PAUSE_HINT, pool_segment
+from noetl_pg.database import Store
 
 _MOST = 1000
 

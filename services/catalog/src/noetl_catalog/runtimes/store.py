@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from noetl_common.pg.database import Store
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.http.workers.pauses import PauseTarget
 from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.rpc.catalog import EdgeSeen, Liveness, MachineLease, WorkerSeen
+from noetl_pg.database import Store
 
 _PAUSE = "pause "
 

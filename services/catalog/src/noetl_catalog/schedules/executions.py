@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import Unavailable
 from noetl_contract.rpc.projector import EXECUTIONS_STATES, ExecutionNames
 from noetl_contract.sharding import shard_for

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_common.errors import Unavailable
 from noetl_contract.access.principal import OnBehalf, Principal
 from noetl_contract.http.catalog.schedules import (

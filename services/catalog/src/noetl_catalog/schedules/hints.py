@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_contract.hints import ChangeHint
 from noetl_contract.subjects import SCHEDULE_HINT
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Handler, RpcClient
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import Handler, RpcClient
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.service import Service
+from noetl_pg.database import Database
+from noetl_service.service import Service
 
 from noetl_catalog.schedules.backfill import Backfills
 from noetl_catalog.schedules.executions import ExecutionStates

@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from noetl_common.pg.database import Row
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.schedule.model import Overlap, Schedule
 from noetl_engine.schedule.times import Times, jitter_of
+from noetl_pg.database import Row
 
 
 class State(StrEnum):

@@ -1,6 +1,6 @@
 """Settings of schedules."""
 
-from noetl_common.writes.settings import WriteSettings
+from noetl_bus.writes.settings import WriteSettings
 from pydantic import Field
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusUnavailable
+from noetl_bus.writes.exchange import Exchange, NoAnswer, WriteTimeout
+from noetl_bus.writes.sender import Sender
+from noetl_bus.writes.write import Write
 from noetl_common.logging import get_logger
-from noetl_common.writes.exchange import Exchange, NoAnswer, WriteTimeout
-from noetl_common.writes.sender import Sender
-from noetl_common.writes.write import Write
 from noetl_contract.ingress import CancelMessage, ExecuteMessage, encode_message, kind_of
 from noetl_contract.rpc import RpcReply, decode_reply
 from noetl_contract.sharding import shard_for

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Database, Session, Statements, Store
 from noetl_engine.schedule.model import Schedule
+from noetl_pg.database import Database, Session, Statements, Store
 
 from noetl_catalog.schedules.rows import Firing, Origin, ScheduleRow, State, firing_of, stored
 

@@ -1,6 +1,6 @@
 """Keys and the audit as operators see them, one function per operation."""
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_contract.http.secrets.keychain import (
     AuditQuery,

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from noetl_common.bus.rpc import Handler
+from noetl_bus.rpc import Handler
 from noetl_common.ids import SnowflakeIds
-from noetl_common.pg.database import Database
-from noetl_common.service import Service
+from noetl_pg.database import Database
+from noetl_service.service import Service
 
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.providers.settings import ProviderSettings

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Literal, TypedDict, Unpack
 
-from noetl_common.pg.database import Row, Session, Store
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialCreate
 from noetl_contract.http.secrets.keychain import (
@@ -17,6 +16,7 @@ from noetl_contract.http.secrets.keychain import (
     KeyStatus,
 )
 from noetl_contract.json import JsonObject
+from noetl_pg.database import Row, Session, Store
 
 from noetl_catalog.secrets.rows import AuditRow, Credential, KeychainRow, Renewal
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from noetl_common.bus.rpc import RpcClient, RpcRefused
+from noetl_bus.rpc import RpcClient, RpcRefused
 from noetl_common.errors import NoetlError, Permanent, Transient
 from noetl_common.logging import get_logger
 from noetl_contract.failures.ended import EndedTrigger

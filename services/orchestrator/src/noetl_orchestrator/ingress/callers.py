@@ -6,8 +6,8 @@ from functools import partial
 
 import orjson
 from msgspec import Raw
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import (

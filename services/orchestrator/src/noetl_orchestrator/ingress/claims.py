@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import REPLY_HEADER, ClaimMessage, decode_claim, encode_message
 from noetl_contract.subjects import family, write_subject

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 from msgspec.structs import asdict
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     AGAIN_HEADER,

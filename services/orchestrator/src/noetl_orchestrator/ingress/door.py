@@ -11,10 +11,10 @@ from contextlib import suppress
 from time import monotonic, time_ns
 
 import orjson
-from noetl_common.bus.broker import Bus, Subscription
-from noetl_common.bus.dead_letters import bury
-from noetl_common.bus.delivery import Delivery, DeliveryOwner
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import Bus, Subscription
+from noetl_bus.consumers.dead_letters import bury
+from noetl_bus.consumers.delivery import Delivery, DeliveryOwner
+from noetl_bus.inbox import Incoming
 from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER, decode_claim, place_of
 from noetl_contract.streams import ingress_durable
 from noetl_contract.subjects import (

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import STORED_HEADER, CommandOutcomeMessage, CommandStartMessage

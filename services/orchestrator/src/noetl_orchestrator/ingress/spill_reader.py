@@ -11,12 +11,12 @@ from time import monotonic
 from typing import get_args
 
 import orjson
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.standing import StandingPull
+from noetl_bus.broker import Bus
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.writes.sender import Sender
+from noetl_bus.writes.write import Write
 from noetl_common.logging import get_logger
-from noetl_common.writes.sender import Sender
-from noetl_common.writes.write import Write
 from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
 from noetl_contract.streams import DurableSpec
 from noetl_contract.subjects import IngressKind

@@ -1,7 +1,7 @@
 """Bodies that were too large for the broker, fetched from the result store (W13)."""
 
 from msgspec.json import Decoder
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import StoredMessage
 from noetl_contract.json import encode

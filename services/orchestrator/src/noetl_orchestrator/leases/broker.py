@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import consumer_info, stream_info
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import consumer_info, stream_info
 from noetl_common.errors import NoetlError
 from noetl_contract.streams import COMMANDS, INGRESS, pool_durable
 

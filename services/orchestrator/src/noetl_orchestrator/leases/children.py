@@ -3,15 +3,15 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import Unavailable
 from noetl_common.logging import get_logger
-from noetl_common.pg.database import Database
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
 from noetl_contract.rpc.projector import EXECUTIONS_STATES, ExecutionNames
 from noetl_contract.sharding import shard_for
+from noetl_pg.database import Database
 
 from noetl_orchestrator.settings import Settings
 

@@ -1,8 +1,8 @@
 """The demand for workers: the numbers of waiting and running commands of each pool."""
 
-from noetl_common.pg.database import Database
 from noetl_contract.http.system.state import WorkerLoad
 from noetl_contract.rpc.orchestrator import DemandQuery, PoolDemand, PoolDemands
+from noetl_pg.database import Database
 
 from noetl_orchestrator.catalog.pauses import Pauses
 

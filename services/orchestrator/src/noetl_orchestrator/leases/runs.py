@@ -1,8 +1,8 @@
 """Runs of commands: answers to workers that ask which of their runs are over."""
 
-from noetl_common.pg.database import Database
 from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.rpc.orchestrator import RunsOver, RunsQuery
+from noetl_pg.database import Database
 
 
 class Runs:

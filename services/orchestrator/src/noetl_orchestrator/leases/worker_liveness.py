@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from noetl_common.bus.rpc import RpcClient
+from noetl_bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.rpc.catalog import RUNTIME_LIVENESS, EdgeSeen, Liveness

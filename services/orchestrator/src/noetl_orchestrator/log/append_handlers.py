@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from msgspec.structs import asdict
-from noetl_common.bus.rpc import Handler, handle
-from noetl_common.pg.database import Row
+from noetl_bus.rpc import Handler, handle
 from noetl_contract.events import status_from_type
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
@@ -24,6 +23,7 @@ from noetl_contract.rpc.orchestrator import (
 )
 from noetl_contract.subjects import event_subject
 from noetl_engine.decide.rows import meta_of, result_of
+from noetl_pg.database import Row
 
 from noetl_orchestrator.log.appends import Appends, LogRow
 from noetl_orchestrator.settings import Settings

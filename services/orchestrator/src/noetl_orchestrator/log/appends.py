@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 
 from msgspec.structs import asdict
-from noetl_common.pg.database import Database, Row, Session
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.rpc.orchestrator import LogEnvelope
+from noetl_pg.database import Database, Row, Session
 
 
 class LogRow(LogEnvelope):

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
-from noetl_common.bus.rpc import Handler, handle
-from noetl_common.pg.database import Connection
-from noetl_common.pg.pool import Pool, give_back_unsure
+from noetl_bus.rpc import Handler, handle
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
+from noetl_pg.database import Connection
+from noetl_pg.pool import Pool, give_back_unsure
 
 _FIRST_PLANS_SECONDS = 1.0
 _LONGEST_PLANS_SECONDS = 60.0

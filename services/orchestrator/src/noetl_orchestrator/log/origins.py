@@ -1,7 +1,7 @@
 """Read the logs that restarted executions go on from."""
 
-from noetl_common.pg.database import Database
 from noetl_contract.events import EventRow
+from noetl_pg.database import Database
 
 # What came too late stands behind the end.
 _END_ROWS = 500

@@ -9,9 +9,9 @@ from noetl_common.errors import Conflict, NoetlError
 from noetl_common.ids import EPOCH_MS
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
-from noetl_common.pg.database import Database, Row, Session
 from noetl_common.process.measures import measured_by, not_measured
 from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
+from noetl_pg.database import Database, Row, Session
 
 _log = get_logger()
 PARENTS = ("event", "command")

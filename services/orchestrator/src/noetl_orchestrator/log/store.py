@@ -5,11 +5,11 @@ from datetime import datetime
 
 from noetl_common.errors import Conflict
 from noetl_common.logging import get_logger
-from noetl_common.pg.database import Database, Row
-from noetl_common.pg.pool import Pool
 from noetl_contract.events import EventRow
 from noetl_contract.ingress import Lineage
 from noetl_contract.json import Json
+from noetl_pg.database import Database, Row
+from noetl_pg.pool import Pool
 
 from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
 from noetl_orchestrator.log.connections import TurnConnections

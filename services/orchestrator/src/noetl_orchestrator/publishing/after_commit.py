@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import batched
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.hints import RunsOverHint

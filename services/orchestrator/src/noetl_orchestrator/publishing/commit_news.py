@@ -2,7 +2,7 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_contract.events import CommitMessage
 from noetl_contract.subjects import COMMITS_ROOT, commit_subject
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import read_ack
+from noetl_bus.broker import Bus
+from noetl_bus.inbox import Incoming
+from noetl_bus.publish import read_ack
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.hints import PubAck

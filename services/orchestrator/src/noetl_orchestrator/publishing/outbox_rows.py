@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Self
 
 from msgspec import Raw
-from noetl_common.commit_messages import CommitMessages
+from noetl_bus.commit_messages import CommitMessages
 from noetl_contract import message_ids
 from noetl_contract.commands import CommandNotification, FastCommand, FastPath, encode_notification
 from noetl_contract.events import EventRow, event_message, format_time

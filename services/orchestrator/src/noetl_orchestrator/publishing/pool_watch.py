@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import list_consumers
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import list_consumers
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.publish import Outgoing
-from noetl_common.commit_messages import CommitMessages, largest_body
+from noetl_bus.broker import Bus
+from noetl_bus.commit_messages import CommitMessages, largest_body
+from noetl_bus.publish import Outgoing
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.carrier import read_context

@@ -16,14 +16,14 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from noetl_common.bus.broker import Bus, Subscription
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import Bus, Subscription
+from noetl_bus.inbox import Incoming
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.pg.watch import Reach
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.sharding import BUCKETS, bucket_of
 from noetl_contract.subjects import replica_moves_subject, replica_subject
+from noetl_pg.watch import Reach
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from noetl_common.logging import get_logger
-from noetl_common.pg.watch import Reach
 from noetl_contract.hints import ReplicaMoves
+from noetl_pg.watch import Reach
 
 _log = get_logger()
 _AWAY_SECONDS = 2.0

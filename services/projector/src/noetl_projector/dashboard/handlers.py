@@ -3,7 +3,7 @@
 Nothing here counts executions: the projection keeps the counters.
 """
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
     DASHBOARD_COUNTERS,

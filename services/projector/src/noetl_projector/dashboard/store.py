@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from noetl_common.pg.database import Store
 from noetl_contract.rpc.projector import RecentExecution
+from noetl_pg.database import Store
 
 
 class DashboardStore(Store):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from noetl_common.bus.rpc import Encoded, Handlers, answers, encoded
+from noetl_bus.rpc import Encoded, Handlers, answers, encoded
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.http.executions.reads import (

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from noetl_common.ids import time_of_id_ms
-from noetl_common.pg.database import Store
-from noetl_common.pg.patterns import patterns_below
 from noetl_contract.commands import named_position, whole_context
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
 from noetl_contract.rpc.projector import CommandStanding
+from noetl_pg.database import Store
+from noetl_pg.sql.patterns import patterns_below
 
 
 @dataclass(frozen=True, slots=True)

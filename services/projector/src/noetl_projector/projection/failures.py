@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from noetl_common.pg.database import Session
 from noetl_contract.json import Json
+from noetl_pg.database import Session
 
 from noetl_projector.projection.fingerprint import fingerprint_of
 

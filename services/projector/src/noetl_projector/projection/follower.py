@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from time import time_ns
 
-from noetl_common.bus.delivery import Delivery, ack_all
+from noetl_bus.consumers.delivery import Delivery, ack_all
 from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter, histogram

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.rpc.projector import (
     PROJECTION_ADVANCE,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from noetl_common.pg.database import Database, Session, Store
 from noetl_contract.http.system.internal import RebuildAnswer
+from noetl_pg.database import Database, Session, Store
 
 from noetl_projector.projection.failures import note_failures
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from noetl_common.bus.rpc import Encoded, Handlers, answers, encoded
+from noetl_bus.rpc import Encoded, Handlers, answers, encoded
 from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.masking import masked
 from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest

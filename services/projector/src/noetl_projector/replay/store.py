@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 
-from noetl_common.pg.database import Row, Store
+from noetl_pg.database import Row, Store
 
 from noetl_projector.replay.fold import ReplayRow
 

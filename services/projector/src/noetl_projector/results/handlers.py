@@ -6,8 +6,8 @@ import hashlib
 import msgspec
 import orjson
 from msgspec import UNSET
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handlers, answers
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import Encoded, Handlers, answers
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.executions.results import (
     DeletedResults,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, fields
 
-from noetl_common.pg.database import Store
 from noetl_contract.http.executions.results import ListedResult, StoredResult, StoreSize
 from noetl_contract.rpc.projector import ResultPut
+from noetl_pg.database import Store
 
 from noetl_projector.results.uri import ResultUri
 

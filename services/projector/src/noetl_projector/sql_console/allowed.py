@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from noetl_common.errors import Invalid
-from noetl_common.pg.sql_text import tokens
+from noetl_pg.sql.text import tokens
 
 # One call is one transaction that we begin and end.
 _OUR_BUSINESS = frozenset(

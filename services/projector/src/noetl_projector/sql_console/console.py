@@ -10,9 +10,9 @@ import asyncpg
 import orjson
 from noetl_common.egress.rules import Egress, EgressRefused
 from noetl_common.errors import NoetlError
-from noetl_common.pg.errors import DatabaseUnavailable, translated
-from noetl_common.pg.tls import tls_of
 from noetl_contract.json import Json
+from noetl_pg.errors import DatabaseUnavailable, translated
+from noetl_pg.tls import tls_of
 
 from noetl_projector.settings import Settings
 from noetl_projector.sql_console.allowed import StatementRefused

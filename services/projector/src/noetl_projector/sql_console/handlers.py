@@ -3,8 +3,8 @@
 import asyncio
 
 import orjson
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handlers, RpcClient, RpcRefused, answers, encoded
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import Encoded, Handlers, RpcClient, RpcRefused, answers, encoded
 from noetl_common.errors import NoetlError
 from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest

@@ -1,6 +1,6 @@
 """Names of tables that readers find as views without secrets (`noetl_shown`)."""
 
-from noetl_common.pg.sql_text import tokens
+from noetl_pg.sql.text import tokens
 
 SCHEMA = "noetl_shown"
 _HIDDEN = "noetl"

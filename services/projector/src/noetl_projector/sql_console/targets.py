@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from noetl_common.pg.address import AddressInvalid, SslMode, is_ssl_mode, port_of, read_address
 from noetl_contract.json import Json
+from noetl_pg.address import AddressInvalid, SslMode, is_ssl_mode, port_of, read_address
 
 from noetl_projector.sql_console.allowed import StatementRefused
 

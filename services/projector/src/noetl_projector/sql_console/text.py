@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from noetl_common.pg.sql_text import code_and_quotes
 from noetl_contract.json import Json
+from noetl_pg.sql.text import code_and_quotes
 
 from noetl_projector.sql_console.allowed import StatementRefused, check_statement
 from noetl_projector.sql_console.shown import shown_names

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.executions.steps import Iterations, StepEntry, StepList, StepState
 from noetl_contract.http.moments import duration_seconds, rfc3339_or_none
 from noetl_contract.http.secret_values import without

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Store
 from noetl_contract.http.executions.steps import StepState
+from noetl_pg.database import Store
 
 
 @dataclass(frozen=True, slots=True)

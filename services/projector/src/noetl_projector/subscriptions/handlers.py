@@ -1,6 +1,6 @@
 """Reads of subscriptions, one function per operation."""
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.models import Nothing

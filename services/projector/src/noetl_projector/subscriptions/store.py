@@ -1,7 +1,7 @@
 """Rows of subscriptions, which the orchestrator writes."""
 
-from noetl_common.pg.database import Row, Store
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody
+from noetl_pg.database import Row, Store
 
 
 class SubscriptionStore(Store):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Database
-from noetl_common.pg.patterns import patterns_below
 from noetl_contract.http.executions.failures import FailureState
+from noetl_pg.database import Database
+from noetl_pg.sql.patterns import patterns_below
 
 _LOOKED_AT = 10_000
 

@@ -1,6 +1,6 @@
 """Answers for operators of executions, one function per operation."""
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.executions.failures import (
     FailureDismissAnswer,
     FailureGroup,

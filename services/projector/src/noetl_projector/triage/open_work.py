@@ -1,6 +1,5 @@
 """Open work of an execution, read from its rows."""
 
-from noetl_common.pg.database import Database
 from noetl_contract.http.executions.why import (
     OpenChild,
     OpenCommand,
@@ -9,6 +8,7 @@ from noetl_contract.http.executions.why import (
     OpenWork,
     PoolLoad,
 )
+from noetl_pg.database import Database
 
 _MOST_COMMANDS = 50
 _MOST_TIMERS = 20

@@ -1,6 +1,6 @@
 """Variables of executions, one function per operation."""
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.executions.variables import (
     VAR_TYPES,
     VarDeletedAnswer,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import orjson
-from noetl_common.pg.database import Row, Store
 from noetl_contract.http.executions.variables import NewVar, VarEntry
 from noetl_contract.json import encode
+from noetl_pg.database import Row, Store
 
 
 class VariableStore(Store):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC
 
-from noetl_common.bus.rpc import Handlers, answers
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.executions.waits import WaitEntry, WaitList
 from noetl_contract.http.masking import masked
 from noetl_contract.http.moments import rfc3339

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Store
-from noetl_common.pg.patterns import patterns_below
 from noetl_contract.json import Json
+from noetl_pg.database import Store
+from noetl_pg.sql.patterns import patterns_below
 
 _WAIT, _SLEEP = "wait", "sleep"
 # Running executions whose waits are looked for one by one.

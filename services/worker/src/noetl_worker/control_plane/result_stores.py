@@ -7,8 +7,8 @@ from typing import Protocol
 
 import orjson
 from msgspec import Raw
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.json import Json, JsonObject

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.subjects import output_subject

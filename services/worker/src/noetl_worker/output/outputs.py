@@ -3,7 +3,7 @@
 from time import monotonic
 
 import orjson
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_contract.hints import WatchHint
 from noetl_contract.json import JsonObject
 

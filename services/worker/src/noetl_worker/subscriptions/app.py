@@ -10,8 +10,8 @@ from noetl_common.crypto.opening import SealingKey
 from noetl_common.egress.rules import Egress
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.json import JsonObject
+from noetl_service.service import Service, ServiceApp, create_service_app
 
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import Edge, open_edge

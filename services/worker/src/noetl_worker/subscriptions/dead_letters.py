@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import orjson
-from noetl_common.bus.broker import Bus, connect
+from noetl_bus.broker import Bus, connect
+from noetl_bus.settings import NatsSettings
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_common.settings import NatsSettings
 from noetl_contract.subjects import dead_letter_subject
 from noetl_contract.subscriptions.messages import Message
 

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Self
 
 import orjson
-from noetl_common.bus.permits import permit_lent
+from noetl_bus.consumers.permits import permit_lent
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.tools import merge_labels
 

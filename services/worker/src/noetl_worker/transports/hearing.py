@@ -2,8 +2,8 @@
 
 import asyncio
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.jetstream import stream_info
+from noetl_bus.broker import Bus
+from noetl_bus.jetstream import stream_info
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.hints import RunsOverHint
 from noetl_contract.http.workers.runtimes import RunningCommand

@@ -4,8 +4,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.permits import tell_of_lending
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.permits import tell_of_lending
 
 from noetl_worker import metrics
 

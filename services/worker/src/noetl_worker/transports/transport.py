@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 
 
 class Control(Protocol):

@@ -9,7 +9,7 @@ slow client.
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
 from noetl_contract.events import CommitMessage, status_of_terminal

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import orjson
 from litestar import Response
+from noetl_bus.writes.exchange import NoAnswer, WriteTimeout
 from noetl_common.ids import mint_beside, mint_on_shard_of
 from noetl_common.logging import get_logger
-from noetl_common.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage, Restart, with_lineage

@@ -4,7 +4,7 @@ import asyncio
 
 from litestar import Response
 from litestar.params import FromPath
-from noetl_common.writes.exchange import NoAnswer, WriteTimeout
+from noetl_bus.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import (
     CancelAnswer,

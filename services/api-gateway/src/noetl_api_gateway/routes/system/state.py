@@ -4,7 +4,6 @@ import asyncio
 
 from litestar import Response
 from msgspec.structs import asdict
-from noetl_common.state import state_of
 from noetl_contract.access.rights import Right
 from noetl_contract.http.system.state import (
     GivenUpList,
@@ -23,6 +22,7 @@ from noetl_contract.rpc.states import (
     PROJECTOR_STATE,
     GivenUpQuery,
 )
+from noetl_service.state import state_of
 
 from noetl_api_gateway.gateway import OpenGateway, TheProcess
 from noetl_api_gateway.http.answers import json_answer

@@ -4,7 +4,7 @@ import secrets
 
 from litestar import Response
 from litestar.params import FromPath
-from noetl_common.writes.exchange import NoAnswer, WriteTimeout
+from noetl_bus.writes.exchange import NoAnswer, WriteTimeout
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.waits import SignalAnswer, SignalRequest, WaitList
 from noetl_contract.http.scalars import parse_i64

@@ -7,10 +7,10 @@ until they are too old. So an edge that dies in between, and a page that is away
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from noetl_common.bus import jetstream
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusForbidden, BusUnavailable, StreamFull
-from noetl_common.bus.topology import ensure_stream
+from noetl_bus import jetstream
+from noetl_bus.broker import Bus
+from noetl_bus.errors import BusForbidden, BusUnavailable, StreamFull
+from noetl_bus.topology import ensure_stream
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_contract.json import JsonObject
 from noetl_contract.pages import PageHint, PageRequest, PageResult

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import orjson
-from noetl_common.bus.broker import Bus, Subscription
-from noetl_common.bus.inbox import Incoming
+from noetl_bus.broker import Bus, Subscription
+from noetl_bus.inbox import Incoming
 from noetl_contract.events import EventType, status_of_terminal
 from noetl_contract.json import JsonObject
 from noetl_contract.pages import PageHint

@@ -1,7 +1,7 @@
 """Stored credentials, one function per operation."""
 
+from noetl_bus.rpc import Handlers, answers
 from noetl_common import metrics
-from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError

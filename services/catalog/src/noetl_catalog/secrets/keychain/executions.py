@@ -5,7 +5,7 @@ from functools import partial
 from time import monotonic
 
 import orjson
-from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import Unavailable
 from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName, ExecutionOrigin
 from noetl_contract.sharding import shard_for

@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from noetl_common.bus.rpc import Handlers, answers
-from noetl_common.pg.errors import DataRejected
+from noetl_bus.rpc import Handlers, answers
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.secrets.keychain import (
     KeychainEntryList,
@@ -15,6 +14,7 @@ from noetl_contract.http.secrets.keychain import (
 )
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_LIST, KEYCHAIN_PUT
+from noetl_pg.errors import DataRejected
 
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.keychain.definition import SCOPES

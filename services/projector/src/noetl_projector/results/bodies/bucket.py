@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import obstore
 import orjson
-from noetl_common.logins.login import LoginUnreadable
-from noetl_common.logins.stored import StoredCredential
+from noetl_common.logins import LoginUnreadable
 from noetl_contract.json import JsonObject
+from noetl_service.logins import StoredCredential
 from obstore.exceptions import (
     BaseError,
     NotFoundError,

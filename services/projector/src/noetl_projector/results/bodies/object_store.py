@@ -12,7 +12,7 @@ from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundErr
 from nats.js.errors import DigestMismatchError as NatsDigestMismatch
 from nats.js.errors import Error as JetStreamError
 from nats.js.object_store import ObjectStore
-from noetl_common.bus.broker import Bus
+from noetl_bus.broker import Bus
 
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 from noetl_projector.settings import Settings

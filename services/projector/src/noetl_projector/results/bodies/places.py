@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from time import monotonic
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient
+from noetl_bus.broker import Bus
+from noetl_bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
-from noetl_common.logins.stored import StoredCredential
+from noetl_service.logins import StoredCredential
 
 from noetl_projector.results.bodies.bucket import GCS, S3, open_buckets
 from noetl_projector.results.bodies.object_store import ObjectStorePlace

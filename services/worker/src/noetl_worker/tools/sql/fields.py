@@ -1,7 +1,7 @@
 """Fields common to the configurations of the database tools."""
 
-from noetl_common.pg.sql_text import numbered
 from noetl_contract.json import Json
+from noetl_pg.sql.text import numbered
 
 from noetl_worker.tools.fields import Fields
 

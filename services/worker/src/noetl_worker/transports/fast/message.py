@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from noetl_worker.commands import Command
 
 if TYPE_CHECKING:
-    from noetl_common.writes.write import Write
+    from noetl_bus.writes.write import Write
 
 type Kind = Literal["start", "outcome"]
 

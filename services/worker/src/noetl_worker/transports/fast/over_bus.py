@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from noetl_common.bus.broker import Bus
-from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_bus.broker import Bus
+from noetl_bus.publish import Outgoing
+from noetl_bus.rpc import RpcClient, RpcUnavailable
+from noetl_bus.writes.sender import ANSWER_SECONDS, Sender
+from noetl_bus.writes.write import Write
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.carrier import carried_headers
 from noetl_common.telemetry.tracing import inside, tracing
-from noetl_common.writes.sender import ANSWER_SECONDS, Sender
-from noetl_common.writes.write import Write
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import (
     AGAIN_HEADER,

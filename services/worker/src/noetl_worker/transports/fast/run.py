@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from noetl_common.bus.delivery import Delivery
+from noetl_bus.consumers.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import WireEvent

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from functools import partial
 from time import monotonic, perf_counter
 
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.permits import Permits, current_permits, permit_lent
+from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.consumers.permits import Permits, current_permits, permit_lent
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import tracing

@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from noetl_common.pg.address import (
-    SSL_MODES,
-    AddressInvalid,
-    is_ssl_mode,
-    port_of,
-    read_address,
-)
+from noetl_pg.address import SSL_MODES, AddressInvalid, is_ssl_mode, port_of, read_address
 
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.tool import ToolError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
-from noetl_common.pg.sql_text import placeholders
+from noetl_pg.sql.text import placeholders
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.names import quoted

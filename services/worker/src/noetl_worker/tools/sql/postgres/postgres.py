@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from noetl_common.pg.sql_text import is_row_query, needs_input, split_statements
 from noetl_contract.json import JsonObject
+from noetl_pg.sql.text import is_row_query, needs_input, split_statements
 
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import address_of

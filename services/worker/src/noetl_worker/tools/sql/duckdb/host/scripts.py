@@ -3,8 +3,8 @@
 from typing import Any
 
 import duckdb
-from noetl_common.pg.sql_text import is_row_query, split_statements
 from noetl_contract.json import JsonObject
+from noetl_pg.sql.text import is_row_query, split_statements
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.duckdb.host.errors import duckdb_error, duckdb_errors

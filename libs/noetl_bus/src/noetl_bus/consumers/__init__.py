@@ -1,0 +1,1 @@
+"""Consumers of streams: pulls, deliveries, permits, dead letters."""

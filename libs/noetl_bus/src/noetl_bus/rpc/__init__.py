@@ -1,0 +1,21 @@
+"""Request/reply between services: for answers that may be asked for again."""
+
+from noetl_bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
+from noetl_bus.rpc.handlers import Encoded, Handler, Handlers, answers, encoded, handle
+from noetl_bus.rpc.listener import Listener, RawRequest
+from noetl_bus.rpc.server import serve_rpc
+
+__all__ = [
+    "Encoded",
+    "Handler",
+    "Handlers",
+    "Listener",
+    "RawRequest",
+    "RpcClient",
+    "RpcRefused",
+    "RpcUnavailable",
+    "answers",
+    "encoded",
+    "handle",
+    "serve_rpc",
+]

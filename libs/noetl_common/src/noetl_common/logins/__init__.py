@@ -1,1 +1,0 @@
-"""Logins that may change while a process runs."""

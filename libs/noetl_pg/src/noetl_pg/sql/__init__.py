@@ -1,0 +1,1 @@
+"""SQL text: named statements, tokens, patterns."""

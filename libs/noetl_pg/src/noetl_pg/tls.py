@@ -1,0 +1,73 @@
+"""TLS to PostgreSQL: the server's name is verified, except on this machine."""
+
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, Literal
+
+from noetl_common.errors import Permanent
+
+from noetl_pg.address import SslMode
+
+if TYPE_CHECKING:
+    from noetl_pg.settings import PostgresTls
+
+_CHECKED = frozenset({"verify-ca", "verify-full"})
+
+
+class TlsMisconfigured(Permanent):
+    """A file with certificates or keys can't be used; waiting doesn't help."""
+
+    template = "TLS to the database: {variable}: {reason}"
+
+
+def ssl_mode(host: str, chosen: SslMode | None) -> SslMode:
+    """Return the mode for a host: the chosen one, else ``verify-full`` outside of this machine."""
+    return chosen or ("prefer" if is_loopback(host) else "verify-full")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: a loopback name or address, or a socket's folder."""
+    if host in {"", "localhost"} or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Literal[False]:
+    """Return the driver's TLS argument for a connection to a host.
+
+    Raises:
+        TlsMisconfigured: a file can't be read, or is no certificate.
+    """
+    mode = ssl_mode(host, settings.postgres_sslmode)
+    if mode == "disable":
+        return False
+    root = settings.postgres_sslrootcert
+    if mode not in _CHECKED and not root and not settings.postgres_sslcert:
+        return mode
+    context = ssl.create_default_context()
+    context.check_hostname = mode == "verify-full"
+    if mode not in _CHECKED:
+        context.verify_mode = ssl.CERT_NONE
+    if root:
+        # Only the named authority: the machine's own list is for hosts of the internet.
+        context = _with_root(context, root)
+    if settings.postgres_sslcert:
+        try:
+            context.load_cert_chain(settings.postgres_sslcert, settings.postgres_sslkey or None)
+        except (OSError, ssl.SSLError) as error:
+            raise TlsMisconfigured(variable="POSTGRES_SSLCERT", reason=str(error)) from error
+    return context
+
+
+def _with_root(known: ssl.SSLContext, root: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = known.check_hostname
+    context.verify_mode = known.verify_mode
+    try:
+        context.load_verify_locations(root)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsMisconfigured(variable="POSTGRES_SSLROOTCERT", reason=str(error)) from error
+    return context

@@ -1,0 +1,1 @@
+"""The life of a service: its settings, port, machine id, loops, readiness and end."""
