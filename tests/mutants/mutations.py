@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _ENGINE = "libs/noetl_engine/src/noetl_engine"
-_COMMON = "libs/noetl_common/src/noetl_common"
+_BUS = "libs/noetl_bus/src/noetl_bus"
 _ORCHESTRATOR = "services/orchestrator/src/noetl_orchestrator"
 _WORKER = "services/worker/src/noetl_worker"
 _CATALOG = "services/catalog/src/noetl_catalog"
@@ -72,7 +72,7 @@ def _worker(name: str) -> str:
 _LOST = (
     Mutation(
         "Accepted means committed",
-        f"{_COMMON}/writes/exchange.py",
+        f"{_BUS}/writes/exchange.py",
         '        self._ack, self._message_id = None, ""\n\n    async def _last_answer',
         "\n    async def _last_answer",
         (_edge("upstream/test_writes.py::test_event_survives_a_wiped_store"),),
@@ -495,7 +495,7 @@ _AWAY = (
     ),
     Mutation(
         "starts and posted events go to the orchestrators directly",
-        f"{_COMMON}/writes/exchange.py",
+        f"{_BUS}/writes/exchange.py",
         "            self._is_requested = not self._sender.stores\n",
         "            self._is_requested = False\n",
         (
@@ -540,7 +540,7 @@ _AWAY = (
     ),
     Mutation(
         "so it is replaced within two or three seconds",
-        f"{_COMMON}/bus/probe.py",
+        f"{_BUS}/probe.py",
         "        dead.abort()\n",
         "        pass\n",
         (_DEAD_CONNECTION,),

@@ -13,7 +13,15 @@ BEGAN = dt.datetime(2026, 1, 15, 12, tzinfo=dt.UTC).timestamp()
 """Moment at which each simulated world begins, in Unix seconds."""
 
 _REAL = {name: getattr(time, name) for name in ("monotonic", "time", "process_time")}
-_PATCHED_AT_IMPORT = ("noetl_orchestrator", "noetl_common", "noetl_worker", "noetl_outbox")
+_PATCHED_AT_IMPORT = (
+    "noetl_orchestrator",
+    "noetl_common",
+    "noetl_bus",
+    "noetl_pg",
+    "noetl_service",
+    "noetl_worker",
+    "noetl_outbox",
+)
 _RANDOM = random.Random(0)
 
 
