@@ -15,7 +15,9 @@ from functools import partial
 from typing import Any
 
 import asyncpg
+import orjson
 from noetl_pg import pool as pools
+from noetl_pg.watch import Reach
 from noetl_testkit.postgres import Database
 
 from tests.simulation import clocks
@@ -28,6 +30,7 @@ $$ SELECT pg_catalog.current_setting('simulated.now')::pg_catalog.timestamptz $$
 CREATE OR REPLACE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
 $$ SELECT pg_catalog.current_setting('simulated.now')::pg_catalog.timestamptz $$;
 """
+_PROBE_SECONDS = 2.0
 _PATH = "simulated, pg_catalog, public"
 _IGNORED = ("SET enable_seqscan", "DISCARD PLANS")
 
@@ -102,7 +105,13 @@ class Server:
             server_settings={"search_path": _PATH, "timezone": "UTC", "jit": "off",
                              "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"},
         )  # fmt: skip
-        await pools._prepare(connection)
+        for name, encode, decode in (
+            ("jsonb", pools._encode_jsonb, pools._decode_jsonb),
+            ("json", pools._dump, orjson.loads),
+        ):
+            await connection.set_type_codec(
+                name, schema="pg_catalog", encoder=encode, decoder=decode, format="binary"
+            )
         return connection
 
     def keep_filled(self) -> None:
@@ -340,10 +349,31 @@ def pool_opener(server: Server) -> Callable[..., Any]:
     """Return what stands in for `noetl_pg.pool.open_pool`."""
 
     @asynccontextmanager
-    async def open_pool(settings: Any, *, name: str, login: Any = None) -> AsyncIterator[Pool]:
+    async def open_pool(
+        settings: Any, *, name: str, login: Any = None, reach: Reach | None = None
+    ) -> AsyncIterator[Pool]:
         del login
         while not server.is_up:
             await asyncio.sleep(0.1)
-        yield Pool(server, name, settings.postgres_pool_max)
+        watch = asyncio.create_task(_watch(server, reach or Reach()))
+        try:
+            yield Pool(server, name, settings.postgres_pool_max)
+        finally:
+            watch.cancel()
 
     return open_pool
+
+
+async def _watch(server: Server, reach: Reach) -> None:
+    """Ask on a new connection whether the database answers, when somebody wants to know."""
+    while True:
+        if not await reach.rest():
+            continue
+        reach.begin()
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await Connection(server).execute("SELECT 1")
+        except (asyncpg.PostgresError, TimeoutError):
+            reach.note(is_answered=False)
+        else:
+            reach.note(is_answered=True)

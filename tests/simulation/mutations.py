@@ -5,8 +5,10 @@ run seeds with each until it is found; what no seed finds makes the simulation w
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from noetl_bus.writes.write import Write
@@ -16,7 +18,8 @@ from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_worker.transports import runs
-from noetl_worker.transports.fast import transport
+from noetl_worker.transports.fast.run import Run, RunState, is_timely
+from noetl_worker.transports.fast.transport import FastTransport
 from noetl_worker.transports.hearing import Hearing
 
 
@@ -84,16 +87,15 @@ def _never_in_doubt() -> None:
 
 
 def _drops_what_is_overdue() -> None:
-    original = transport.FastTransport._takes_next
+    original = FastTransport._still_ours
 
-    def takes(self: Any, *given: Any) -> bool:
-        kept, transport.is_timely = transport.is_timely, lambda _note: True
-        try:
-            return original(self, *given)
-        finally:
-            transport.is_timely = kept
+    async def still_ours(self: FastTransport, run: Run) -> Run | None:
+        now = datetime.fromtimestamp(time.time(), UTC)  # its own clock
+        if run.state is RunState.FRESH and not is_timely(run.note, now):
+            return None
+        return await original(self, run)
 
-    transport.FastTransport._takes_next = takes  # type: ignore[method-assign]
+    FastTransport._still_ours = still_ours  # type: ignore[method-assign]
 
 
 def _keeps_ghosts() -> None:

@@ -70,15 +70,18 @@ class Endpoint(asyncio.Transport):
         self.is_open = True
         self._closing = False
         self._last_there = self._last_back = 0.0
+        self.acknowledged = self.received = 0
 
     # -- the process writes --------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         if self.is_open and not self._closing and self.process.is_alive and data:
             sent = bytes(data)
-            self._last_there = self._deliver(
-                self._last_there, lambda: self.network.server.receive(self, sent)
-            )
+            self._last_there = self._deliver(self._last_there, lambda: self._has_arrived(sent))
+
+    def _has_arrived(self, sent: bytes) -> None:
+        self.acknowledged += len(sent)
+        self.network.server.receive(self, sent)
 
     def writelines(self, parts: Any) -> None:
         self.write(b"".join(parts))
@@ -129,6 +132,7 @@ class Endpoint(asyncio.Transport):
 
     def _received(self, data: bytes) -> None:
         if self.is_open and not self._closing:
+            self.received += len(data)
             self.protocol.data_received(data)
 
     def _end(self) -> None:

@@ -20,7 +20,7 @@ import noetl_api_gateway.routes.executions.termination as edge_termination
 import noetl_catalog.app
 import noetl_orchestrator.app
 import noetl_orchestrator.loops
-import noetl_orchestrator.memory.load
+import noetl_orchestrator.replicas.load
 import noetl_outbox.app
 import noetl_projector.app
 import noetl_worker.app
@@ -32,11 +32,13 @@ from noetl_api_gateway.upstream.ingress_stream import Backlog
 from noetl_api_gateway.upstream.large_writes import LargeWrites
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import IngressWriter
+from noetl_bus import probe
 from noetl_bus.broker import connect
 from noetl_bus.rpc import RpcClient
 from noetl_bus.topology import ensure_topology
 from noetl_bus.writes import exchange
 from noetl_catalog.settings import Settings as CatalogSettings
+from noetl_common.traffic import Traffic
 from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.rpc.catalog import REGISTER, RegisterDocument
 from noetl_contract.streams import STREAMS
@@ -76,7 +78,7 @@ def install(server: Server) -> None:
         app.open_pool = opener  # type: ignore[attr-defined]
     noetl_orchestrator.loops.run_hang_watch = _sleep_for_ever  # type: ignore[attr-defined]
     for name, value in (("_waited_seconds", 0.0), ("_others_running", 0), ("_allowed_cores", 1.0)):
-        setattr(noetl_orchestrator.memory.load, name, lambda value=value: value)
+        setattr(noetl_orchestrator.replicas.load, name, lambda value=value: value)
     worker = noetl_worker.app
     worker._interpreters = _no_interpreters  # type: ignore[assignment]
     worker.library_pools = lambda *_a, **_k: SimpleNamespace(close=_nothing)  # type: ignore[assignment]
@@ -85,6 +87,8 @@ def install(server: Server) -> None:
     worker.run_guard = _sleep_for_ever  # type: ignore[assignment]
     worker.run_lag_watch = _sleep_for_ever  # type: ignore[assignment]
     worker.load_tools = lambda _parts: _toolbox()  # type: ignore[assignment]
+    probe.traffic_of = lambda one: Traffic(one.acknowledged, one.received)  # type: ignore[attr-defined]
+    probe.is_moving = lambda one, since: probe.traffic_of(one) != since  # type: ignore[assignment]
     # Read once: nothing of it changes, and each world makes all processes anew.
     Queries.load = cache(Queries.load)  # type: ignore[method-assign]
     ssl.create_default_context = cache(ssl.create_default_context)
