@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from noetl_bus.writes.write import Write
+from noetl_engine.inputs import Facts
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
@@ -40,26 +42,20 @@ class Mutation:
     change: Callable[[], None]
 
 
-class _All:
-    def __contains__(self, _one: object) -> bool:
-        return True
-
-
 def _forgets_ends() -> None:
     runs.EndedExecutions.__contains__ = lambda _self, _one: False  # type: ignore[method-assign]
 
 
 def _wishes_without_effect() -> None:
-    original = UnitOfWork.wishes
+    original = UnitOfWork._decide
 
-    def wishes(self: UnitOfWork) -> Any:
-        kept, self.effective = self.effective, _All()  # type: ignore[assignment]
-        try:
-            return original(self)
-        finally:
-            self.effective = kept
+    def decide(self: UnitOfWork, turn_input: TurnInput, facts: Facts) -> None:
+        original(self, turn_input, facts)
+        for decided, answer in self.answers[-1:]:
+            if decided is turn_input:
+                self._note_wish(turn_input, turn_input.message, answer)  # type: ignore[arg-type]
 
-    UnitOfWork.wishes = wishes  # type: ignore[method-assign]
+    UnitOfWork._decide = decide  # type: ignore[method-assign]
 
 
 def _takes_next_after_the_limit() -> None:
