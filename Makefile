@@ -119,7 +119,7 @@ chaos: setup
 	.venv/bin/python tests/e2e/outages/chaos.py $(args)
 
 # The shipped processes on virtual time under seeded troubles, and planted defects until they are
-# found; args="--seconds 3600 --first 100000" for other seeds, args="--only ghosts" for one defect.
+# found; args="--seconds 3600 --first 100000" for other seeds, args="--only 'stale copy'" for one defect.
 .PHONY: simulate
 simulate: setup
 	.venv/bin/python -m tests.simulation.proof $(args)

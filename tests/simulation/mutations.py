@@ -13,11 +13,8 @@ from typing import Any
 
 from noetl_bus.writes.write import Write
 from noetl_engine.inputs import Facts
-from noetl_orchestrator.leases.sweeper import Sweeper
-from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
-from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_worker.transports import runs
 from noetl_worker.transports.fast.run import Run, RunState, is_timely
@@ -94,30 +91,12 @@ def _drops_what_is_overdue() -> None:
     FastTransport._still_ours = still_ours  # type: ignore[method-assign]
 
 
-def _keeps_ghosts() -> None:
-    ExecutionCache.forget = lambda _self, _execution_id: None  # type: ignore[method-assign]
-
-
 async def _for_ever(*_: object, **__: object) -> None:
     await asyncio.Event().wait()
 
 
-async def _nothing(*_: object, **__: object) -> None:
-    pass
-
-
 def _sweeps_no_rows() -> None:
     Relay.run_sweep = _for_ever  # type: ignore[method-assign]
-
-
-def _recovers_nothing() -> None:
-    Recovery.run = _for_ever  # type: ignore[method-assign]
-    Recovery.on_stream_recreated = _nothing  # type: ignore[method-assign]
-
-
-def _looks_for_no_unclaimed() -> None:
-    Sweeper.sweep_unclaimed = _nothing  # type: ignore[method-assign]
-    Sweeper._release_handed = _nothing  # type: ignore[method-assign]
 
 
 def _looks_for_ever() -> None:
@@ -160,11 +139,6 @@ MUTATIONS: dict[str, Mutation] = {
         "a command that is too old by the worker's clock is dropped without a word",
         "clock", frozenset({"stall"}), _drops_what_is_overdue,
     ),
-    "ghosts": Mutation(
-        "a failed commit leaves its state in memory",
-        "database", frozenset({"stuck", "stall", "lost", "refused", "positions", "outcomes"}),
-        _keeps_ghosts,
-    ),
     "no sweep": Mutation(
         "the relay publishes nothing that its orchestrator did not",
         "relay", frozenset({"stuck", "left"}), _sweeps_no_rows,
@@ -172,13 +146,5 @@ MUTATIONS: dict[str, Mutation] = {
     "outbox goes round": Mutation(
         "a look that is due is tried again and again while the broker is away",
         "broker", frozenset({"ended by itself"}), _looks_for_ever,
-    ),
-    "no recovery": Mutation(
-        "what a wiped broker has lost is not published again",
-        "relay", frozenset({"stuck", "left", "stall"}), _recovers_nothing,
-    ),
-    "unclaimed forgotten": Mutation(
-        "nobody looks for commands that no worker has told of",
-        "workers", frozenset({"stuck", "stall"}), _looks_for_no_unclaimed,
     ),
 }  # fmt: skip
