@@ -15,56 +15,36 @@ from noetl_bus.nkeys import BadKey, KeyLogin, from_creds, from_seed
 class NatsSettings(FastPathSettings):
     """The broker and the connection to it."""
 
-    nats_url: SecretStr = Field(
-        default=SecretStr("nats://localhost:4222"),
-        description="Addresses of the brokers, separated by commas; user and password "
-        "percent-encoded in the first one.",
-    )
-    nats_user: str = Field(
-        default="", validation_alias="NATS_USER", description="Wins over the address, with…"
-    )
-    nats_password: SecretStr = Field(
-        default=SecretStr(""), validation_alias="NATS_PASSWORD", description="…this password."
-    )
-    nats_nkey_seed: SecretStr = Field(
-        default=SecretStr(""),
-        description="Seed (`SU…`) of the nkey to log in with, in place of a password; `NATS_USER` "
-        "then only names the inbox.",
-    )
-    nats_creds: str = Field(
-        default="",
-        description="Credentials file (`.creds`) with token and seed to log in with; read at each "
-        "connection.",
-    )
-    nats_inbox_prefix: str = Field(
-        default="",
-        description="Beginning of the subjects on which answers come; empty for "
-        "`_INBOX_noetl.<user>`.",
-    )
-    nats_ca: str = Field(
-        default="",
-        description="Certificates (PEM file) that the broker's is checked against; empty: those of "
-        "the machine, where the address begins with `tls://`.",
-    )
-    nats_cert: str = Field(
-        default="", description="Certificate (PEM file) that we show the broker."
-    )
-    nats_key: str = Field(default="", description="Its key (PEM file).")
-    nats_connect_timeout_seconds: float = Field(
-        default=2.0, gt=0, description="Timeout of one attempt to connect."
-    )
-    nats_reconnect_max_seconds: float = Field(
-        default=2.0, gt=0, description="Longest pause between two attempts to reconnect."
-    )
-    nats_ping_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        description="Interval of probes; the connection ends when three are missed, or within "
-        "seconds if new connections are answered meanwhile.",
-    )
-    nats_stream_replicas: int = Field(
-        default=1, ge=1, le=5, description="Copies of each stream that we create."
-    )
+    nats_url: SecretStr = SecretStr("nats://localhost:4222")
+    """Addresses of the brokers, separated by commas; user and password percent-encoded in the first
+    one."""
+    nats_user: str = Field(default="", validation_alias="NATS_USER")
+    """Wins over the address, with…"""
+    nats_password: SecretStr = Field(default=SecretStr(""), validation_alias="NATS_PASSWORD")
+    """…this password."""
+    nats_nkey_seed: SecretStr = SecretStr("")
+    """Seed (`SU…`) of the nkey to log in with, in place of a password; `NATS_USER` then only names
+    the inbox."""
+    nats_creds: str = ""
+    """Credentials file (`.creds`) with token and seed to log in with; read at each connection."""
+    nats_inbox_prefix: str = ""
+    """Beginning of the subjects on which answers come; empty for `_INBOX_noetl.<user>`."""
+    nats_ca: str = ""
+    """Certificates (PEM file) that the broker's is checked against; empty: those of the machine,
+    where the address begins with `tls://`."""
+    nats_cert: str = ""
+    """Certificate (PEM file) that we show the broker."""
+    nats_key: str = ""
+    """Its key (PEM file)."""
+    nats_connect_timeout_seconds: float = Field(default=2.0, gt=0)
+    """Timeout of one attempt to connect."""
+    nats_reconnect_max_seconds: float = Field(default=2.0, gt=0)
+    """Longest pause between two attempts to reconnect."""
+    nats_ping_seconds: float = Field(default=10.0, gt=0)
+    """Interval of probes; the connection ends when three are missed, or within seconds if new
+    connections are answered meanwhile."""
+    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of each stream that we create."""
 
     def in_effect(self) -> dict[str, str]:
         """Return the settings, with the addresses of the brokers without their login."""
@@ -130,20 +110,15 @@ class NatsSettings(FastPathSettings):
 class EventRelaySettings(SettingsPiece):
     """Events for outside readers; orchestrator and outbox need the same settings."""
 
-    outbox_relay_events: bool = Field(
-        default=True,
-        description="Whether our services publish events; otherwise they wait for outside "
-        "publishers (system/outbox_publisher), and only commands and messages go out.",
-    )
-    outbox_event_types: str = Field(
-        default="",
-        description="Types of events published on noetl.events, by commas; `all`: every one. "
-        "Empty: ends of executions, step.exit, call.error and command.failed.",
-    )
+    outbox_relay_events: bool = True
+    """Whether our services publish events; otherwise they wait for outside publishers
+    (system/outbox_publisher), and only commands and messages go out."""
+    outbox_event_types: str = ""
+    """Types of events published on noetl.events, by commas; `all`: every one. Empty: ends of
+    executions, step.exit, call.error and command.failed."""
 
-    outbox_event_max_bytes: int = Field(
-        default=1 << 20, gt=0, description="Larger events travel without their payload."
-    )
+    outbox_event_max_bytes: int = Field(default=1 << 20, gt=0)
+    """Larger events travel without their payload."""
 
     def relayed_types(self) -> frozenset[str] | None:
         """Return the types of the events that are published one by one; None means all."""

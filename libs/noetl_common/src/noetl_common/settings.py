@@ -30,30 +30,25 @@ type Port = Annotated[int, BeforeValidator(_no_service_link), Field(ge=0, le=655
 class LogSettings(SettingsPiece):
     """Settings of the logs."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level that is logged."
-    )
-    log_format: Literal["json", "pretty", "auto"] = Field(
-        default="auto", description="`auto` is pretty on a terminal, JSON elsewhere."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+    log_format: Literal["json", "pretty", "auto"] = "auto"
+    """`auto` is pretty on a terminal, JSON elsewhere."""
 
 
 class ShortcutSettings(SettingsPiece):
     """Use of undocumented internals of libraries, for speed."""
 
-    shortcuts: bool = Field(
-        default=True,
-        description="Save time by internals of CPython and asyncpg, of releases of them that this "
-        "was tried with; false: only by what they promise.",
-    )
+    shortcuts: bool = True
+    """Save time by internals of CPython and asyncpg, of releases of them that this was tried with;
+    false: only by what they promise."""
 
 
 class PlaybookSettings(SettingsPiece):
     """Additions to playbooks."""
 
-    extra_tool_kinds: str = Field(
-        default="", description="Kinds, by commas, of tools that workers have from other packages."
-    )
+    extra_tool_kinds: str = ""
+    """Kinds, by commas, of tools that workers have from other packages."""
 
     def more_kinds(self) -> frozenset[str]:
         """Return kinds of tools that the parser accepts in addition to ours."""
@@ -67,21 +62,18 @@ class ShardSettings(SettingsPiece):
     number alone.
     """
 
-    shard_index: int = Field(default=0, ge=0, description="Index of the shard served.")
-    shard_count: int = Field(default=1, ge=1, description="How many shards there are.")
-    shards: SecretStr = Field(
-        default=SecretStr(""),
-        description="The shards' databases in order: `host=…;port=…;user=…;password=…;"
-        "database=…`, the next after a comma; `password_file=…` names a file with the password, "
-        "`credential=…` a stored credential.",
-    )
-    cluster_dsn: SecretStr = Field(
-        default=SecretStr(""),
-        description="The database of the cluster's own tables, written like a shard.",
-    )
-    cluster_id: str = Field(
-        default="noetl", description="Name of the cluster; its databases remember it (S4)."
-    )
+    shard_index: int = Field(default=0, ge=0)
+    """Index of the shard served."""
+    shard_count: int = Field(default=1, ge=1)
+    """How many shards there are."""
+    shards: SecretStr = SecretStr("")
+    """The shards' databases in order: `host=…;port=…;user=…;password=…;database=…`, the next
+    after a comma; `password_file=…` names a file with the password, `credential=…` a stored
+    credential."""
+    cluster_dsn: SecretStr = SecretStr("")
+    """The database of the cluster's own tables, written like a shard."""
+    cluster_id: str = "noetl"
+    """Name of the cluster; its databases remember it (S4)."""
 
     @model_validator(mode="before")
     @classmethod

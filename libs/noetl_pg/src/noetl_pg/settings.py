@@ -13,84 +13,67 @@ class PostgresTls(SettingsPiece):
 
     postgres_sslmode: (
         Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None
-    ) = Field(
-        default=None,
-        validation_alias=AliasChoices("POSTGRES_SSLMODE", "PGSSLMODE"),
-        description="`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`; not "
-        "set: `prefer` on this machine, `verify-full` elsewhere.",
-    )
+    ) = Field(default=None, validation_alias=AliasChoices("POSTGRES_SSLMODE", "PGSSLMODE"))
+    """`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`; not set: `prefer` on
+    this machine, `verify-full` elsewhere."""
     postgres_sslrootcert: str = Field(
-        default="",
-        validation_alias=AliasChoices("POSTGRES_SSLROOTCERT", "PGSSLROOTCERT"),
-        description="Certificates (PEM file) that the database's is checked against; empty: those "
-        "of the machine.",
+        default="", validation_alias=AliasChoices("POSTGRES_SSLROOTCERT", "PGSSLROOTCERT")
     )
+    """Certificates (PEM file) that the database's is checked against; empty: those of the
+    machine."""
     postgres_sslcert: str = Field(
-        default="",
-        validation_alias=AliasChoices("POSTGRES_SSLCERT", "PGSSLCERT"),
-        description="Certificate (PEM file) that we show the database.",
+        default="", validation_alias=AliasChoices("POSTGRES_SSLCERT", "PGSSLCERT")
     )
+    """Certificate (PEM file) that we show the database."""
     postgres_sslkey: str = Field(
-        default="",
-        validation_alias=AliasChoices("POSTGRES_SSLKEY", "PGSSLKEY"),
-        description="Its key (PEM file).",
+        default="", validation_alias=AliasChoices("POSTGRES_SSLKEY", "PGSSLKEY")
     )
+    """Its key (PEM file)."""
 
 
 class PostgresSettings(PostgresTls, ShortcutSettings):
     """The database and the pool of connections to it."""
 
-    postgres_host: str = Field(
-        default="localhost", validation_alias="POSTGRES_HOST", description="Host of the database."
-    )
-    postgres_port: Port = Field(
-        default=5432, validation_alias="POSTGRES_PORT", description="Port of the database."
-    )
-    postgres_user: str = Field(
-        default="noetl", validation_alias="POSTGRES_USER", description="Role we log in with."
-    )
+    postgres_host: str = Field(default="localhost", validation_alias="POSTGRES_HOST")
+    """Host of the database."""
+    postgres_port: Port = Field(default=5432, validation_alias="POSTGRES_PORT")
+    """Port of the database."""
+    postgres_user: str = Field(default="noetl", validation_alias="POSTGRES_USER")
+    """Role we log in with."""
     postgres_password: SecretStr = Field(
-        default=SecretStr(""), validation_alias="POSTGRES_PASSWORD", description="Its password."
+        default=SecretStr(""), validation_alias="POSTGRES_PASSWORD"
     )
-    postgres_password_path: str = Field(
-        default="",
-        description="File that the password is read from anew for each connection; that of "
-        "`POSTGRES_PASSWORD_FILE` or of the shard map's `password_file` unless given.",
-    )
-    postgres_credential: str = Field(
-        default="",
-        description="Stored credential that the password of a shard's database comes from once "
-        "`POSTGRES_PASSWORD` is refused, or from the start without one; not for the catalog.",
-    )
+    """Its password."""
+    postgres_password_path: str = ""
+    """File that the password is read from anew for each connection; that of
+    `POSTGRES_PASSWORD_FILE` or of the shard map's `password_file` unless given."""
+    postgres_credential: str = ""
+    """Stored credential that the password of a shard's database comes from once `POSTGRES_PASSWORD`
+    is refused, or from the start without one; not for the catalog."""
     postgres_db: str = Field(
-        default="noetl",
-        validation_alias=AliasChoices("POSTGRES_DB", "POSTGRES_DATABASE"),
-        description="Name of the database.",
+        default="noetl", validation_alias=AliasChoices("POSTGRES_DB", "POSTGRES_DATABASE")
     )
+    """Name of the database."""
     postgres_pool_min: int = Field(
         default=1,
         ge=0,
         validation_alias=AliasChoices("NOETL_POSTGRES_POOL_MIN", "POSTGRES_MIN_CONNECTIONS"),
-        description="Connections kept open.",
     )
+    """Connections kept open."""
     postgres_pool_max: int = Field(
         default=10,
         ge=1,
         validation_alias=AliasChoices("NOETL_POSTGRES_POOL_MAX", "POSTGRES_MAX_CONNECTIONS"),
-        description="Connections at most.",
     )
+    """Connections at most."""
     postgres_statement_cache: int = Field(
-        default=100,
-        ge=0,
-        validation_alias="NOETL_PG_STATEMENT_CACHE_CAPACITY",
-        description="Prepared statements kept per connection; 0 behind a transaction pooler.",
+        default=100, ge=0, validation_alias="NOETL_PG_STATEMENT_CACHE_CAPACITY"
     )
-    postgres_command_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Timeout of one statement."
-    )
-    postgres_connect_timeout_seconds: float = Field(
-        default=5.0, gt=0, description="Timeout of one attempt to connect."
-    )
+    """Prepared statements kept per connection; 0 behind a transaction pooler."""
+    postgres_command_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Timeout of one statement."""
+    postgres_connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    """Timeout of one attempt to connect."""
 
 
 class ShardDatabaseSettings(PostgresSettings, ShardSettings):

@@ -11,37 +11,26 @@ from noetl_common.environment.pieces import SettingsPiece
 class LibrarySettings(SettingsPiece):
     """Index and cache of libraries."""
 
-    libraries_index_url: SecretStr = Field(
-        default=SecretStr(""),
-        description="Index of packages, with user and password if it wants them; empty: PyPI; "
-        "`none`: no index, only `NOETL_LIBRARIES_FIND_LINKS`.",
-    )
-    libraries_extra_index_urls: SecretStr = Field(
-        default=SecretStr(""),
-        description="More indexes, by spaces; a package comes from the first that has it, these "
-        "before the other one.",
-    )
+    libraries_index_url: SecretStr = SecretStr("")
+    """Index of packages, with user and password if it wants them; empty: PyPI; `none`: no index,
+    only `NOETL_LIBRARIES_FIND_LINKS`."""
+    libraries_extra_index_urls: SecretStr = SecretStr("")
+    """More indexes, by spaces; a package comes from the first that has it, these before the other
+    one."""
     libraries_find_links: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Folders with wheels, or addresses of pages that list them, by"
         " commas.",
     )  # fmt: skip
-    libraries_cache_directory: str = Field(
-        default="",
-        description="Folder in which uv keeps what it has fetched; nobody bounds it. Empty: "
-        "nothing is kept but the environments.",
-    )
-    libraries_offline: bool = Field(
-        default=False, description="Whether only the cache and `NOETL_LIBRARIES_FIND_LINKS` count."
-    )
-    libraries_source_builds: bool = Field(
-        default=False,
-        description="Whether packages without a wheel are built, which runs their code outside of "
-        "the isolation of scripts.",
-    )
-    libraries_uv: str = Field(
-        default="",
-        description="The program uv; empty: the one beside our interpreter, or in `PATH`.",
-    )
+    libraries_cache_directory: str = ""
+    """Folder in which uv keeps what it has fetched; nobody bounds it. Empty: nothing is kept but
+    the environments."""
+    libraries_offline: bool = False
+    """Whether only the cache and `NOETL_LIBRARIES_FIND_LINKS` count."""
+    libraries_source_builds: bool = False
+    """Whether packages without a wheel are built, which runs their code outside of the isolation of
+    scripts."""
+    libraries_uv: str = ""
+    """The program uv; empty: the one beside our interpreter, or in `PATH`."""
 
     @field_validator("libraries_find_links", mode="before")
     @classmethod
