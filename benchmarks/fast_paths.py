@@ -13,7 +13,7 @@ _SWITCH = re.compile(r"`(NOETL_\w+)=([^`]*)`")
 
 
 def switches(page: str) -> dict[str, dict[str, str]]:
-    """Return by the name of each fast path the settings that switch it off; {} where none does."""
+    """Return by the name of each fast path the settings that switch it off."""
     return {
         name: dict(_SWITCH.findall(cells.split("|")[_SWITCH_CELL]))
         for name, cells in _ROW.findall(page)
@@ -28,15 +28,12 @@ def without(names: Iterable[str], known: Mapping[str, Mapping[str, str]]) -> dic
         known: all of them with their settings, as `switches` returns them.
 
     Raises:
-        SystemExit: a name is unknown, or nothing switches its fast path off.
+        SystemExit: a name is unknown.
     """
-    able = ", ".join(name for name, settings in known.items() if settings)
     environment: dict[str, str] = {}
     for name in names:
         if name not in known:
             raise SystemExit(f"no fast path is called {name}; there are {', '.join(known)}")
-        if not known[name]:
-            raise SystemExit(f"{name} has no switch yet; these have one: {able}")
         for variable, value in known[name].items():
             so_far = environment.get(variable) if variable == _LIST else None
             environment[variable] = f"{so_far},{value}" if so_far else value

@@ -14,14 +14,14 @@ ROWS = """\
 | name | what it does | where | figure | switch | fast | slow |
 |---|---|---|---|---|---|---|
 | `a-way` | It is quick. | `m` | 5 % | `NOETL_A=false`, `NOETL_B=0` | `t` | `t` |
-| `other` | It is quick too. | `m` | 5 % | no switch yet | `t` | `t` |
+| `other` | It is quick too. | `m` | 5 % | `NOETL_C=0` | `t` | `t` |
 """
 
 
 def test_switches_are_those_of_the_page() -> None:
     assert fast_paths.switches(ROWS) == {
         "a-way": {"NOETL_A": "false", "NOETL_B": "0"},
-        "other": {},
+        "other": {"NOETL_C": "0"},
     }
     ours = fast_paths.switches(fast_paths.PAGE.read_text())
     assert ours["inlined-commands"] == {"NOETL_FAST_PATH_ENABLED": "false"}
@@ -31,10 +31,6 @@ def test_switches_are_those_of_the_page() -> None:
     ("arguments", "told"),
     [
         (("--without", "no-such-way"), "no fast path is called no-such-way; there are requests, "),
-        (
-            ("--without", "unread-answers"),
-            "unread-answers has no switch yet; these have one: requests, ",
-        ),
         (("--without", "kept-details", "--cases", "loops"), "--without runs the case steps alone"),
         (("--without", "kept-details", "--write-docs"), "--without runs the case steps alone"),
     ],
