@@ -248,13 +248,19 @@ def orchestrator(_commands: int, _seconds: int) -> Consumer:
 
 
 def outbox(_commands: int, _seconds: int) -> Consumer:
-    """The relay of a shard; its number is its own, so there is one at least."""
+    """The relay of a shard; its number is its own, so there is one at least.
+
+    Orchestrators publish what they commit, so what relays have to do is what one of them left.
+    """
     scaling = {"minReplicas": 1, "maxReplicas": 2, "pendingThreshold": 3}
     # Rows are kept for the judgement.
     kept = {"NOETL_OUTBOX_RETENTION_SECONDS": "3600"}
     return Consumer(
         "noetl-outbox-s0",
-        {"outboxPublisher": {"autoscaling": scaling, "env": kept}},
+        {
+            "outboxPublisher": {"autoscaling": scaling, "env": kept},
+            "orchestrator": {"env": {"NOETL_FAST_PATHS_OFF": "published-rows"}},
+        },
         partial(_starts, kind=Published),
     )
 
