@@ -270,7 +270,16 @@ async def test_a_worker_waits_for_the_catalog_before_it_pulls(
     assert before == []
 
 
-async def test_the_http_transport_needs_no_orchestrator(nats_url: str) -> None:
+@pytest.mark.parametrize(
+    ("fast_path", "reported"),
+    [("true", ["/api/commands/1/reports"]), ("false", ["/api/events"] * 3)],
+)
+async def test_the_http_transport_needs_no_orchestrator(
+    nats_url: str, fast_path: str, reported: list[str]
+) -> None:
+    def reports() -> list[str]:
+        return [path for _, path, _ in list(edge.calls) if path.endswith(("/reports", "/events"))]
+
     with scripted_edge() as edge:
         note = make_notification(1, server_url=edge.url)
         command = make_command("noop")
@@ -283,14 +292,19 @@ async def test_the_http_transport_needs_no_orchestrator(nats_url: str) -> None:
         async with connect(NatsSettings(nats_url=nats_url), name="test") as bus:
             await ensure_topology(bus, STREAMS, (pool_durable("shared"),))
             async with running_worker(
-                nats_url, NOETL_WORKER_TRANSPORT="http", NOETL_SERVER_URL=edge.url
+                nats_url,
+                NOETL_WORKER_TRANSPORT="http",
+                NOETL_SERVER_URL=edge.url,
+                NOETL_FAST_PATH_ENABLED=fast_path,
             ) as worker:
                 subject = command_subject("shared", execution_id=7)
                 await bus.publish(subject, orjson.dumps(note), message_id=None)
-                await eventually(lambda: len(edge.events) == 3, what="three events")
+                await eventually(lambda: len(reports()) >= len(reported), what="its reports")
                 code = await worker.end(signal.SIGTERM)
 
     assert code == 0
+    assert reports() == reported
     paths = [path for _, path, _ in edge.calls]
     assert paths[0] == "/api/worker/pool/register"
+    assert "/api/commands/1/claim" in paths
     assert paths[-1] == "/api/worker/pool/deregister"
