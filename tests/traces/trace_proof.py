@@ -65,7 +65,8 @@ type Edge = tuple[str, str, str]
 
 EVERYWHERE: set[Edge] = {
     ("POST /api/execute", "", "api-gateway"),
-    ("POST /api/execute", "run playbook", "api-gateway"),
+    ("start child", "run playbook", "worker"),
+    ("POST /api/execute", "start child", "api-gateway"),
     ("catalog resolve", "POST /api/execute", "catalog"),
     ("sql find_version", "catalog resolve", "catalog"),
     ("ingress execute", "POST /api/execute", "api-gateway"),
