@@ -1,23 +1,31 @@
 """Connections to the database that die without a word, and statements that only take long."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any, NoReturn, cast
 
+import asyncpg
 import pytest
+import uvloop
+from noetl_common.logins import Login, LoginUnreadable
+from noetl_common.traffic import Traffic
 from noetl_pg.database import Database as Statements
 from noetl_pg.errors import DatabaseUnavailable
 from noetl_pg.pool import Pool, lent, open_pool
 from noetl_pg.settings import PostgresSettings
+from noetl_pg.watch import Reach, Watch
 from noetl_testkit.lines import Line, line_to
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually, unless_it_hangs
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
 
 _NEVER = 3600.0
 
 
 @asynccontextmanager
-async def pool_over_a_line(database: Database, most: int = 3) -> AsyncIterator[tuple[Pool, Line]]:
+async def pool_over_a_line(
+    database: Database, most: int = 3, reach: Reach | None = None
+) -> AsyncIterator[tuple[Pool, Line]]:
     """Open a pool over a line; its own timeout of statements is of no help."""
     async with line_to(database.address.port) as line:
         settings = PostgresSettings.model_validate(
@@ -28,7 +36,7 @@ async def pool_over_a_line(database: Database, most: int = 3) -> AsyncIterator[t
                 "postgres_command_timeout_seconds": _NEVER,
             }
         )
-        async with open_pool(settings, name="dead") as pool:
+        async with open_pool(settings, name="dead", reach=reach) as pool:
             yield pool, line
 
 
@@ -107,3 +115,174 @@ async def test_a_statement_that_is_still_sent_is_left_alone(empty_database: Data
         sent = asyncio.create_task(connection.fetchval("SELECT length($1::text)", "x" * (6 << 20)))
         async with unless_it_hangs():
             assert await sent == 6 << 20
+
+
+async def test_a_connection_that_is_held_up_for_a_while_is_left_alone(
+    empty_database: Database,
+) -> None:
+    """As in a gap of the network: new ones pass before TCP has sent anew what was lost."""
+    reach = Reach(last_seconds=PATIENCE_SECONDS)
+    async with (
+        pool_over_a_line(empty_database, reach=reach) as (pool, line),
+        lent(pool) as connection,
+    ):
+        made = line.made
+        line.hold()
+        waiting = asyncio.create_task(connection.fetchval("SELECT 7"))
+        await eventually(lambda: line.made > made)
+        await asyncio.sleep(1.0)
+        line.hold(is_held=False)
+        async with unless_it_hangs():
+            assert await waiting == 7
+
+
+class Unreadable:
+    """A login whose source is away, such as the catalog."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def current(self) -> Login:
+        self.asked += 1
+        raise LoginUnreadable("the catalog does not answer")
+
+    async def after_refusal(self, refused: Login) -> NoReturn:
+        raise AssertionError(refused)
+
+
+class Waiting:
+    """A connection whose statement waits."""
+
+    begun = 1
+    is_waiting = True
+    traffic = Traffic(1, 1)
+
+
+async def asked_thrice(watch: Watch, reach: Reach, asked: Callable[[], int]) -> None:
+    """Have a watch ask until two questions at least have ended."""
+
+    def are_enough() -> bool:
+        reach.ask()
+        return asked() >= 3
+
+    running = asyncio.create_task(watch.run())
+    await eventually(are_enough)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_login_that_cannot_be_read_says_nothing_about_the_database() -> None:
+    reach, login = Reach(), Unreadable()
+
+    async def connect(**_login: str) -> NoReturn:
+        raise AssertionError
+
+    await asked_thrice(Watch("login", connect, reach, login), reach, lambda: login.asked)
+
+    assert not reach.is_doubtful
+    assert not reach.failed_since(float("-inf"))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_outage"),
+    [
+        (asyncpg.TooManyConnectionsError("too many clients"), False),
+        (asyncpg.PostgresSystemError("disk"), False),
+        (asyncpg.InvalidPasswordError("wrong"), False),
+        (asyncpg.CannotConnectNowError("the database system is starting up"), True),
+        (asyncpg.ConnectionDoesNotExistError("closed"), True),
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (RuntimeError("as no one expects it"), False),
+    ],
+)
+async def test_what_a_server_that_works_says_is_no_outage(
+    error: Exception, *, is_outage: bool
+) -> None:
+    reach = Reach()
+    questions = 0
+
+    async def connect() -> NoReturn:
+        nonlocal questions
+        questions += 1
+        raise error
+
+    await asked_thrice(Watch("said", connect, reach), reach, lambda: questions)
+
+    assert reach.failed_since(float("-inf")) == is_outage
+    assert reach.is_doubtful == is_outage
+
+
+async def test_a_database_that_is_not_there_is_no_outage(empty_database: Database) -> None:
+    reach = Reach(answer_seconds=PATIENCE_SECONDS)
+    settings = {**empty_database.settings}
+    questions = 0
+
+    async def connect() -> Any:
+        nonlocal questions
+        questions += 1
+        return await asyncpg.connect(
+            host=str(settings["postgres_host"]),
+            port=empty_database.address.port,
+            user=str(settings["postgres_user"]),
+            password=str(settings["postgres_password"]),
+            database="nobody_made_it",
+        )
+
+    await asked_thrice(Watch("none", connect, reach), reach, lambda: questions)
+
+    assert not reach.failed_since(float("-inf"))
+
+
+async def test_one_look_that_fails_is_not_the_last() -> None:
+    class Broken:
+        looks = 0
+
+        @property
+        def is_waiting(self) -> bool:
+            Broken.looks += 1
+            raise RuntimeError("as no one expects it")
+
+    async def connect() -> NoReturn:
+        raise AssertionError
+
+    reach, broken = Reach(), cast("Any", Broken())
+    watch = Watch("broken", cast("Callable[..., Awaitable[Any]]", connect), reach)
+    watch.connections.add(broken)
+
+    await asked_thrice(watch, reach, lambda: Broken.looks)
+
+
+async def test_a_statement_is_no_suspect_before_its_time_though_somebody_asks() -> None:
+    async def connect() -> NoReturn:
+        raise AssertionError
+
+    now = 1000.0
+    reach, waiting = Reach(lambda: now), cast("Any", Waiting())
+    watch = Watch("asked", connect, reach)
+    watch.connections.add(waiting)
+    assert watch._find_suspects() == {}
+    now += 0.25
+    assert watch._find_suspects() == {}
+    now += 0.75
+    assert set(watch._find_suspects()) == {waiting}
+
+
+def test_on_the_loop_of_the_services_one_after_the_other_is_closed(
+    empty_database: Database,
+) -> None:
+    """Of a closed connection it says other things than the loop of the tests."""
+
+    async def lose_two() -> None:
+        async with pool_over_a_line(empty_database) as (pool, line):
+            statements = Statements(pool)
+            for _ in range(2):
+                await fill(pool, 3)
+                line.cut()
+                async with unless_it_hangs():
+                    with pytest.raises(DatabaseUnavailable):
+                        await statements.execute_text("SELECT 1")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lose_two())

@@ -16,6 +16,7 @@ class _Half:
 
     has_answers: bool
     is_dead: bool = False
+    goes: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -43,14 +44,24 @@ class Line:
         for half in self._halves:
             half.is_dead = half.is_dead or half.has_answers or not only_answers
 
+    def hold(self, *, is_held: bool = True) -> None:
+        """Hold up what passes over the connections that are there, or let it go."""
+        for half in self._halves:
+            if is_held:
+                half.goes.clear()
+            else:
+                half.goes.set()
+
     async def carry(
         self, half: _Half, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Pass on one direction until it ends."""
         self._halves.add(half)
         half.is_dead = not self.is_open
+        half.goes.set()
         try:
             while data := await reader.read(_CHUNK):
+                await half.goes.wait()
                 if not half.is_dead:
                     writer.write(data)
                     await writer.drain()

@@ -22,9 +22,10 @@ from noetl_common.logging import get_logger
 from noetl_contract.hints import PubAck
 from noetl_contract.subjects import family
 
-from noetl_bus import probe, wire
+from noetl_bus import wire
 from noetl_bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_bus.inbox import Inbox, Incoming, Sink, Waiter, split
+from noetl_bus.probe import Probe
 from noetl_bus.publish import MESSAGE_ID_HEADER, Outgoing, Publisher
 from noetl_bus.settings import NatsSettings
 from noetl_bus.tls import broker_tls
@@ -69,6 +70,7 @@ class Bus:
     Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
     method here. ``run_topology_watch`` keeps ``topology_ok``. ``forbidden`` are operations of the
     JetStream API that our login may not use, and families of subjects that it may not publish on.
+    ``probe`` finds out whether the connection is dead.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -76,6 +78,7 @@ class Bus:
         self.name = name
         self.nc = Client()
         self.js: JetStreamContext = self.nc.jetstream()
+        self.probe = Probe(self.nc, name)
         self.topology_ok = True
         self.forbidden: set[str] = set()
         self.answers = Inbox(prefix="")
@@ -360,14 +363,20 @@ class Bus:
         """Replace a connection that has died without a word, and a client that lost its tasks."""
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
-            if not wire.has_lost_its_loops(self.nc):
-                await probe.cut_dead(self.nc, name=self.name)
-                continue
-            _log.error("bus_client_broken", connected=self.nc.is_connected)
-            if self.nc.is_connected:
-                await self.nc.force_reconnect()
-            else:
-                await self.nc.close()
+            try:
+                await self._look_after()
+            except Exception as error:  # noqa: BLE001 -- who watches goes on
+                _log.error("bus_watch_failed", bus=self.name, exc_info=error)
+
+    async def _look_after(self) -> None:
+        if not wire.has_lost_its_loops(self.nc):
+            await self.probe.cut_dead()
+            return
+        _log.error("bus_client_broken", connected=self.nc.is_connected)
+        if self.nc.is_connected:
+            await self.nc.force_reconnect()
+        else:
+            await self.nc.close()
 
     def _next_server(
         self, servers: list[Server], _info: dict[str, Any]

@@ -50,6 +50,7 @@ _OUTAGES = (
     OSError,
     TimeoutError,
 )
+_NOT_AT_WORK = ("08", "57P")
 
 
 def translated(error: BaseException) -> NoetlError | None:
@@ -67,6 +68,15 @@ def translated(error: BaseException) -> NoetlError | None:
     if isinstance(error, asyncpg.InterfaceError) and _is_about_the_connection(error):
         return DatabaseUnavailable(reason=reason)
     return None
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether an error is the word of a server that works, such as one that refuses the login.
+
+    None is one that starts or stops, nor one about the connection.
+    """
+    state = getattr(error, "sqlstate", None) or ""
+    return isinstance(error, asyncpg.PostgresError) and not state.startswith(_NOT_AT_WORK)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from weakref import WeakSet
 
 import asyncpg
 from noetl_common.logging import get_logger
+from noetl_common.logins import LoginSource, LoginUnreadable
 from noetl_common.metrics import counter
 from noetl_common.traffic import Traffic, traffic_of
 
-from noetl_pg.errors import translated
+from noetl_pg.errors import is_answer, translated
 
 _DEAD = counter(
     "noetl_db_connections_dead_total",
@@ -25,8 +26,9 @@ _DEAD = counter(
 )
 _log = get_logger()
 _LOOK_SECONDS = 1.0
-_ANSWER_SECONDS = 2.0
-_SHORTEST_SECONDS = 0.05
+_SUSPECT_SECONDS = 0.9
+_PAUSE_SECONDS = 0.25
+_LOGIN_SECONDS = 10.0
 _DOUBT_SECONDS = 0.5
 _QUICK_SECONDS = 1.0
 _PROVEN_SECONDS = 2.0
@@ -49,7 +51,7 @@ class _Seen(NamedTuple):
     """A statement that waited at a look."""
 
     begun: int
-    traffic: Traffic
+    traffic: Traffic | None
 
 
 class WatchedConnection(asyncpg.Connection):
@@ -91,14 +93,15 @@ class WatchedConnection(asyncpg.Connection):
         return bool(is_running) and not self.is_closed()
 
     @property
-    def traffic(self) -> Traffic:
-        """Bytes that it has moved."""
+    def traffic(self) -> Traffic | None:
+        """Bytes that it has moved; None if that isn't known."""
         transport: asyncio.WriteTransport = self._transport  # type: ignore[attr-defined]
         return traffic_of(transport)
 
     def still_waits(self, seen: _Seen) -> bool:
         """Return whether the statement of then waits, and not a byte has moved since."""
-        return self.is_waiting and _Seen(self.begun, self.traffic) == seen
+        is_known = seen.traffic is not None
+        return is_known and self.is_waiting and _Seen(self.begun, self.traffic) == seen
 
 
 class Reach:
@@ -108,12 +111,24 @@ class Reach:
     answer, for some time after that, and when somebody wants to know.
 
     Attributes:
+        clock: in seconds.
         give_up: closes the connections whose statements wait.
+        answer_seconds: time for the answer to a question.
+        last_seconds: time for a statement to be answered after all, once a new connection passes:
+            TCP sends what a gap of up to three seconds has lost again by then.
     """
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = monotonic,
+        *,
+        answer_seconds: float = 2.0,
+        last_seconds: float = 2.0,
+    ) -> None:
         self.give_up: Callable[[], None] = lambda: None
-        self._clock = clock
+        self.answer_seconds = answer_seconds
+        self.last_seconds = last_seconds
+        self.clock = clock
         self._away_since: float | None = None
         self._asked_at: float | None = None
         self._looked_at = self._failed_at = float("-inf")
@@ -123,13 +138,13 @@ class Reach:
     @property
     def away_seconds(self) -> float:
         """Time since the first question in a row that was not answered; 0 while it answers."""
-        return 0.0 if self._away_since is None else self._clock() - self._away_since
+        return 0.0 if self._away_since is None else self.clock() - self._away_since
 
     @property
     def is_doubtful(self) -> bool:
         """Whether it does not answer, or takes its time with the present question."""
-        asked_at = self._clock() if self._asked_at is None else self._asked_at
-        return self._away_since is not None or self._clock() - asked_at > _DOUBT_SECONDS
+        asked_at = self.clock() if self._asked_at is None else self._asked_at
+        return self._away_since is not None or self.clock() - asked_at > _DOUBT_SECONDS
 
     def failed_since(self, moment: float) -> bool:
         """Return whether a question got no answer that was asked after a moment."""
@@ -138,12 +153,12 @@ class Reach:
     @property
     def back_seconds(self) -> float:
         """Time since it answers again; 0 while it does not."""
-        return 0.0 if self._away_since is not None else self._clock() - self._back_since
+        return 0.0 if self._away_since is not None else self.clock() - self._back_since
 
     @property
     def is_proven(self) -> bool:
         """Whether it has answered a question quickly just now."""
-        return self._clock() - self._proven_at < _PROVEN_SECONDS
+        return self.clock() - self._proven_at < _PROVEN_SECONDS
 
     def ask(self) -> None:
         """Have it asked now."""
@@ -151,27 +166,32 @@ class Reach:
 
     async def rest(self) -> bool:
         """Wait until the next look; return whether it is to be asked in any case."""
-        left = self._looked_at + _LOOK_SECONDS - self._clock()
+        await asyncio.sleep(_PAUSE_SECONDS)
+        left = self._looked_at + _LOOK_SECONDS - self.clock()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(left, _SHORTEST_SECONDS)):
+            async with asyncio.timeout(left):
                 await self._wanted.wait()
-        self._looked_at = self._clock()
+        self._looked_at = self.clock()
         is_wanted = self._wanted.is_set() or self.away_seconds > 0
         self._wanted.clear()
         return is_wanted or self.back_seconds < _AGAIN_SECONDS
 
     def begin(self) -> None:
         """Note that a question is asked now."""
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
+
+    def forget(self) -> None:
+        """Note that the question is over, whether or not something became of it."""
+        self._asked_at = None
 
     def note(self, *, is_answered: bool) -> None:
         """Note what became of the question."""
-        asked_at, self._asked_at = self._asked_at or self._clock(), None
+        asked_at, self._asked_at = self._asked_at or self.clock(), None
         if not is_answered:
             self._failed_at = asked_at
             self._away_since = asked_at if self._away_since is None else self._away_since
             return
-        now = self._clock()
+        now = self.clock()
         if self._away_since is not None:
             self._away_since, self._back_since = None, now
         if now - asked_at < _QUICK_SECONDS:
@@ -186,34 +206,56 @@ class Watch:
 
     Args:
         name: of the pool.
-        connect: makes a new connection to the same server.
+        connect: makes a new connection to the same server; takes `user` and `password` as the
+            driver does.
         reach: is kept up to date.
+        login: of those connections; that of `connect` unless given.
 
     Attributes:
         connections: of the pool.
     """
 
-    def __init__(self, name: str, connect: Callable[[], Awaitable[Any]], reach: Reach) -> None:
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[..., Awaitable[Any]],
+        reach: Reach,
+        login: LoginSource | None = None,
+    ) -> None:
         self.connections: WeakSet[WatchedConnection] = WeakSet()
         self._name = name
         self._connect = connect
         self._reach = reach
+        self._login = login
+        self._before: dict[WatchedConnection, _Seen] = {}
+        self._before_at = float("-inf")
         reach.give_up = self._give_up
 
     async def run(self) -> None:
         """Look at the connections until cancelled."""
-        before: dict[WatchedConnection, _Seen] = {}
         while True:
             is_wanted = await self._reach.rest()
-            now = {one: _Seen(one.begun, one.traffic) for one in self.connections if one.is_waiting}
-            suspects = {
-                one: before[one]
-                for one, seen in now.items()
-                if one in before and before[one].begun == seen.begun
-            }
-            before = now
-            if suspects or is_wanted:
-                await self._judge(suspects)
+            try:
+                suspects = self._find_suspects()
+                if suspects or is_wanted:
+                    await self._judge(suspects)
+            except Exception as error:  # noqa: BLE001 -- who watches goes on
+                _log.error("pool_watch_failed", pool=self._name, exc_info=error)
+
+    def _find_suspects(self) -> dict[WatchedConnection, _Seen]:
+        """Return connections whose statement has waited for a look's time, as seen before it."""
+        moment = self._reach.clock()
+        if moment - self._before_at < _SUSPECT_SECONDS:
+            return {}  # somebody had it look in between
+        before, self._before_at = self._before, moment
+        self._before = {
+            one: _Seen(one.begun, one.traffic) for one in self.connections if one.is_waiting
+        }
+        return {
+            one: before[one]
+            for one, seen in self._before.items()
+            if one in before and before[one].begun == seen.begun
+        }
 
     def _give_up(self) -> None:
         """Close the connections whose statements wait."""
@@ -226,11 +268,15 @@ class Watch:
         at_work = await self._find_at_work(list(processes.values()))
         if at_work is None:
             return
-        dead = [
-            one
+        silent = {
+            one: seen
             for one, seen in suspects.items()
             if processes[one] not in at_work and one.still_waits(seen)
-        ]
+        }
+        if not silent:
+            return
+        await asyncio.sleep(self._reach.last_seconds)
+        dead = [one for one, seen in silent.items() if one.still_waits(seen)]
         if not dead:
             return
         at_rest = [
@@ -245,20 +291,47 @@ class Watch:
 
     async def _find_at_work(self, processes: list[int]) -> frozenset[int] | None:
         """Return which of these processes of the server are at work; None if that isn't known."""
+        source = self._login
+        if source is None:
+            with suppress(asyncpg.InvalidAuthorizationSpecificationError):
+                return await self._ask(processes)
+            return None
+        # Where a login can't be read, that says nothing about the database.
+        with suppress(LoginUnreadable, TimeoutError):
+            async with asyncio.timeout(_LOGIN_SECONDS):
+                login = await source.current()
+            try:
+                return await self._ask(processes, user=login.user, password=login.password)
+            except asyncpg.InvalidAuthorizationSpecificationError:
+                async with asyncio.timeout(_LOGIN_SECONDS):
+                    await source.after_refusal(login)  # the next look has another, if there is one
+        return None
+
+    async def _ask(self, processes: list[int], **login: str) -> frozenset[int] | None:
+        """Ask which processes are at work, and note whether that was answered.
+
+        Raises:
+            InvalidAuthorizationSpecificationError: the login is refused.
+        """
         self._reach.begin()
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                connection = await self._connect()
+            async with asyncio.timeout(self._reach.answer_seconds):
+                connection = await self._connect(**login)
                 try:
                     row = await connection.fetchrow(_FIND_AT_WORK, processes)
                     is_direct = row["own"] == connection.get_server_pid()
                 finally:
                     connection.terminate()
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            raise
         except Exception as error:  # noqa: BLE001 -- who watches goes on
             if translated(error) is None:
                 _log.error("database_not_asked", pool=self._name, exc_info=error)
-                return None
-            self._reach.note(is_answered=False)
+            elif not is_answer(error):
+                self._reach.note(is_answered=False)
             return None
-        self._reach.note(is_answered=True)
-        return frozenset(row["at_work"]) if is_direct else None
+        else:
+            self._reach.note(is_answered=True)
+            return frozenset(row["at_work"]) if is_direct else None
+        finally:
+            self._reach.forget()

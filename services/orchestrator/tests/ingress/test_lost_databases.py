@@ -7,7 +7,7 @@ import pytest
 from noetl_contract.sharding import BUCKETS
 from noetl_testkit.lines import Line, line_to
 from noetl_testkit.postgres import Database
-from noetl_testkit.waiting import eventually
+from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
 
@@ -47,6 +47,12 @@ def lose(line: Line) -> None:
     """Let nothing pass, over no connection."""
     line.cut()
     line.is_open = False
+
+
+def be_patient(replicas: tuple[Replica, Replica]) -> None:
+    """Have an answer of the database count however busy the machine is."""
+    for replica in replicas:
+        replica.reach.answer_seconds = PATIENCE_SECONDS
 
 
 def owned_by(replica: Replica, execution_id: int) -> bool:
@@ -93,6 +99,7 @@ async def test_w34_where_nobody_reaches_the_database_everything_stays_as_it_is(
     await eventually(lambda: all(replica.reach.away_seconds > 4 for replica in replicas))
 
     assert [owned(replica) for replica in replicas] == before
+    be_patient(replicas)
     for line in lines:
         line.is_open = True
     for execution_id in await asyncio.gather(*begun):
@@ -119,6 +126,7 @@ async def test_w34_a_statement_that_takes_long_is_no_reason(
 ) -> None:
     """The database answers new connections."""
     (line, _), (first, _) = lines, replicas
+    be_patient(replicas)
     before = [owned(replica) for replica in replicas]
     made = line.made
     async with shard.pool.acquire() as holder:

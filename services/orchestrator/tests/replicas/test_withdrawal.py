@@ -33,7 +33,7 @@ class World:
     def lose(self) -> None:
         """Lose the database for long enough."""
         self.ask(is_answered=False)
-        self.now += 2.0
+        self.now += 3.0
 
     def hear_and_fail(self, **said: bool) -> None:
         """Hear the sibling, and get no answer once more."""
@@ -58,6 +58,38 @@ def test_a_word_from_before_is_none() -> None:
     world.lose()
 
     assert not world.look()
+
+
+def test_an_outage_of_both_within_seconds_of_a_recovery_is_none() -> None:
+    """A sibling that was asked a moment ago says for a while that it reaches the database."""
+    world = World()
+    for _ in range(5):
+        world.hear(reaches=True)
+        world.now += 0.5
+    for _ in range(4):
+        world.ask(is_answered=False, seconds=0.0)
+        world.hear(reaches=True)
+        world.now += 0.5
+        assert not world.look()
+    world.hear()
+    world.now += 2.0
+    world.ask(is_answered=False)
+
+    assert not world.look()
+
+
+def test_one_that_is_away_alone_within_seconds_of_a_recovery_withdraws() -> None:
+    """The sibling has said all the time that it reaches the database, and goes on."""
+    world = World()
+    for _ in range(5):
+        world.hear(reaches=True)
+        world.now += 0.5
+    for _ in range(9):
+        world.ask(is_answered=False, seconds=0.0)
+        world.hear(reaches=True)
+        world.now += 0.5
+
+    assert world.look()
 
 
 def test_who_has_not_asked_since_the_word_waits_for_that() -> None:

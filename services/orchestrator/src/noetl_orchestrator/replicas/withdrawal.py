@@ -2,8 +2,8 @@
 
 Deciding needs no agreement (the commit is fenced), so this is for speed alone, and rests on what
 each says of itself: who gets no answer says so, siblings that hear it ask for themselves at once,
-and only one that got a quick answer is a reason to withdraw, for who asks once more after that word
-and gets none. Where the database itself is away or slow, everything stays as it is.
+and only one that got a quick answer meanwhile is a reason to withdraw, for who asks once more after
+that word and gets none. Where the database itself is away or slow, everything stays as it is.
 """
 
 import time
@@ -17,6 +17,8 @@ _log = get_logger()
 _AWAY_SECONDS = 2.0
 _BACK_SECONDS = 5.0
 _WORD_SECONDS = 2.0
+_PROOF_SECONDS = 3.0
+"""A word that a sibling reaches it is of a question that it has asked within this time."""
 
 
 class Withdrawal:
@@ -41,11 +43,17 @@ class Withdrawal:
         if message.away:
             self._reach.ask()
         if message.reaches:
-            now = self._monotonic()
+            now, away_since = self._monotonic(), self._away_since
             first, _ = self._reaching.get(message.sender, (now, now))
+            if first <= away_since < now - _PROOF_SECONDS:
+                first = now  # what it said before may have been of an answer before the outage
             self._reaching[message.sender] = first, now
         else:
             self._reaching.pop(message.sender, None)
+
+    @property
+    def _away_since(self) -> float:
+        return self._monotonic() - self._reach.away_seconds
 
     def lose(self, name: str) -> None:
         """Forget what a sibling has said that is gone."""
@@ -72,9 +80,9 @@ class Withdrawal:
             self.is_on = False
             _log.info("replica_came_back", is_alone=is_alone)
             return True
-        late = self._monotonic() - _WORD_SECONDS
+        late = max(self._monotonic() - _WORD_SECONDS, self._away_since + _PROOF_SECONDS)
         if self._reach.away_seconds < _AWAY_SECONDS or not any(
-            last > late and self._reach.failed_since(first)
+            last > late and first > self._away_since and self._reach.failed_since(first)
             for first, last in self._reaching.values()
         ):
             return False
