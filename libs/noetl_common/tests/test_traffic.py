@@ -38,18 +38,21 @@ def test_a_connection_counts_until_it_is_closed(
 
         server = await asyncio.start_server(echo, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"one")
-        await reader.readexactly(3)
-        before = traffic_of(writer.transport)
-        assert before is not None
-        assert before.received == 3
-        assert not is_moving(writer.transport, since=before)
+        try:
+            writer.write(b"one")
+            await reader.readexactly(3)
+            before = traffic_of(writer.transport)
+            assert before is not None
+            assert before.received == 3
+            assert not is_moving(writer.transport, since=before)
 
-        writer.transport.abort()
-        await eventually(lambda: writer.transport.get_extra_info("socket").fileno() < 0)
-        assert traffic_of(writer.transport) is None
-        assert is_moving(writer.transport, since=before)
-        server.close()
+            writer.transport.abort()
+            await eventually(lambda: writer.transport.get_extra_info("socket").fileno() < 0)
+            assert traffic_of(writer.transport) is None
+            assert is_moving(writer.transport, since=before)
+        finally:
+            writer.transport.abort()
+            server.close()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(look())
