@@ -173,7 +173,7 @@ class EngineBackend:
                 sighting.name, most=self._log_bytes, lines=_MOST_LINES
             )
         return replace(
-            ended(sighting.name, state, labels, origin),
+            ended(sighting.name, state, labels, origin, created=shown.get("Created")),
             uid=str(shown.get("Id", "")) or None,
             logs=masked(text, hidden_values(shown, labels)),
             logs_truncated=is_cut,

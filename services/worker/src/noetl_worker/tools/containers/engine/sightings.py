@@ -28,7 +28,10 @@ def sighting_in(event: JsonObject) -> Sighting | None:
     attributes = actor.get("Attributes") if isinstance(actor, dict) else None
     if not isinstance(attributes, dict):
         return None
-    at = event.get("time")
+    # `time` has whole seconds: a deadline that counts from it may be a second early.
+    precise, at = event.get("timeNano"), event.get("time")
+    if isinstance(precise, int):
+        at = precise / 1e9
     at = float(at) if isinstance(at, int | float) else time()
     match event.get("Action") or event.get("status"):
         case "start":
@@ -45,7 +48,8 @@ def sighting_in(event: JsonObject) -> Sighting | None:
 def listed(one: JsonObject) -> Sighting:
     """Return the sighting of a container in a list."""
     name, created = name_in(one), one.get("Created")
-    at = float(created) if isinstance(created, int | float) else 0.0
+    # In whole seconds, and here rather late than early.
+    at = float(created) + 1 if isinstance(created, int | float) else 0.0
     condition = Condition.RUNNING
     if name.endswith(REPORTED):
         condition = Condition.REPORTED
@@ -73,13 +77,19 @@ def _sighting(name: str, labels: JsonObject, condition: Condition, at: float) ->
     )
 
 
-def ended(name: str, state: JsonObject, labels: JsonObject, origin: Origin) -> Ending:
-    """Return how a container ended, as far as its state shows."""
+def ended(
+    name: str, state: JsonObject, labels: JsonObject, origin: Origin, *, created: Json = None
+) -> Ending:
+    """Return how a container ended, as far as its state shows.
+
+    Its deadline counts from its creation where it was found in a list.
+    """
     code = state.get("ExitCode")
     code = code if isinstance(code, int) else None
     began, over = _moment(state.get("StartedAt")), _moment(state.get("FinishedAt"))
     seconds = number_in(labels.get(DEADLINE_LABEL), 0)
-    took = 0.0 if began is None or over is None else (over - began).total_seconds()
+    since = _moment(created) or began
+    took = 0.0 if since is None or over is None else (over - since).total_seconds()
     state_word, reason = _judged(
         state, code, is_late=bool(seconds) and took >= seconds - _LITTLE_SECONDS
     )
