@@ -1,4 +1,4 @@
-"""What an engine shows of a container: its deadline, and whether that ended it."""
+"""Sightings of containers of an engine: their deadlines, and whether these ended them."""
 
 from typing import Any
 
