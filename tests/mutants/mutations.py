@@ -539,7 +539,7 @@ _AWAY = (
         ),
     ),
     Mutation(
-        "so it is replaced within two or three seconds",
+        "so it is replaced within some five seconds",
         f"{_BUS}/probe.py",
         "        dead.abort()\n",
         "        pass\n",
