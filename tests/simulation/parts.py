@@ -79,14 +79,18 @@ def install(server: Server) -> None:
     noetl_orchestrator.loops.run_hang_watch = _sleep_for_ever  # type: ignore[attr-defined]
     for name, value in (("_waited_seconds", 0.0), ("_others_running", 0), ("_allowed_cores", 1.0)):
         setattr(noetl_orchestrator.replicas.load, name, lambda value=value: value)
-    worker = noetl_worker.app
-    worker._interpreters = _no_interpreters  # type: ignore[assignment]
-    worker.library_pools = lambda *_a, **_k: SimpleNamespace(close=_nothing)  # type: ignore[assignment]
-    worker.open_edge = _no_client  # type: ignore[assignment]
-    worker.open_tool_client = _no_client  # type: ignore[assignment]
-    worker.run_guard = _sleep_for_ever  # type: ignore[assignment]
-    worker.run_lag_watch = _sleep_for_ever  # type: ignore[assignment]
-    worker.load_tools = lambda _parts: _toolbox()  # type: ignore[assignment]
+    stand_ins = {
+        "_interpreters": _no_interpreters,
+        "library_pools": lambda *_a, **_k: SimpleNamespace(close=_nothing),
+        "open_edge": _no_client,
+        "open_tool_client": _no_client,
+        "run_guard": _sleep_for_ever,
+        "run_lag_watch": _sleep_for_ever,
+        "load_tools": lambda _parts: _toolbox(),
+    }
+    for name, stand_in in stand_ins.items():
+        assert hasattr(noetl_worker.app, name), name
+        setattr(noetl_worker.app, name, stand_in)
     probe.traffic_of = lambda one: Traffic(one.acknowledged, one.received)  # type: ignore[attr-defined]
     probe.is_moving = lambda one, since: probe.traffic_of(one) != since  # type: ignore[assignment]
     # Read once: nothing of it changes, and each world makes all processes anew.
