@@ -75,3 +75,9 @@ def test_a_variable_that_tools_may_use_can_be_in_a_file(
     found = _secrets(Settings(keychain_env_vars="NOETL_INTERNAL_API_TOKEN,OTHER"))
 
     assert found["NOETL_INTERNAL_API_TOKEN"][0] == "of the pool"
+
+
+@pytest.mark.parametrize("address", ["", "edge:8082", "ftp://edge", "http:///path"])
+def test_an_address_that_is_none_is_refused_by_name(address: str) -> None:
+    with pytest.raises(ValidationError, match="server_url"):
+        Settings(server_url=address)

@@ -61,7 +61,7 @@ class Settings(
     worker_start_after_seconds: float = Field(default=0.01, le=1)
     """How long a tool is at work before its start is reported, above 0: a quicker one costs one
     message or call."""
-    server_url: str = "http://localhost:8082"
+    server_url: str = Field(default="http://localhost:8082", pattern=r"(?i)^https?://[^/]")
     """Edge for registration, and for commands that name none."""
     internal_api_token: SecretStr = SecretStr("")
     """Bearer token of calls to the control plane."""
