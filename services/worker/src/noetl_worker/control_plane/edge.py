@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import aiohttp
 from noetl_common.telemetry.carrier import carried_headers
-from noetl_common.telemetry.tracing import inside, tracing
+from noetl_common.telemetry.tracing import inside
 from noetl_contract.json import Json, parse
 from yarl import URL
 
@@ -84,9 +84,6 @@ class Edge:
                 url = url.update_query(params)
         except ValueError as error:
             raise EdgeAddressRefused(f"{type(error).__name__}: {error}") from error
-        if tracing() is None:
-            sent = {**self._login(place), **(headers or {})}
-            return await _answer(self._request(method, url, body, sent, seconds), most, seconds)
         with inside(_name_of(method, path), kind="client"):
             sent = {**self._login(place), **carried_headers(), **(headers or {})}
             return await _answer(self._request(method, url, body, sent, seconds), most, seconds)
