@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from noetl.stack.process import birth, processes_in
 from noetl.stack.servers.nats_probe import NatsProbe
+from noetl_testkit.users import as_user, user_can_import
 from noetl_testkit.waiting import wait_until
 from placeholder_harness import PlaceholderStack
+
+_NOBODY = 65534
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 
@@ -194,14 +197,13 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(lasting_stack: PlaceholderS
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_an_ordinary_user_can_do_the_same() -> None:
     """Kills of everything at once, as `nobody` and without a home."""
-    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    if subprocess.run([*as_nobody, sys.executable, "-c", ""], check=False).returncode != 0:
-        pytest.skip("this interpreter is out of reach for other users")
+    if not user_can_import(_NOBODY, "pytest"):
+        pytest.skip("this checkout is out of reach for other users")
     case = f"{__file__}::{test_everything_killed_at_once_starts_again.__name__}"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         done = subprocess.run(
-            [*as_nobody, sys.executable, "-m", "pytest", case, "-p", "no:cacheprovider"],
+            [*as_user(_NOBODY), sys.executable, "-m", "pytest", case, "-p", "no:cacheprovider"],
             cwd=Path(__file__).parents[3],
             env={
                 **os.environ,

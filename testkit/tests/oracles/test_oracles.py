@@ -481,7 +481,8 @@ async def test_growth_of_processes_and_sessions_is_seen(database: Connection) ->
                 held.enter_context(end)
         after = await resources(database, {"it": os.getpid()})
 
-    fat = Resources({"it": replace(after.processes["it"], megabytes=1000.0)}, 1000)
+    used = after.processes["it"]
+    fat = Resources({"it": replace(used, megabytes=used.megabytes + 1000)}, 1000)
     assert list(grown(before, before)) == []
     assert any("descriptors became" in one for one in grown(before, after))
     assert len(list(grown(before, fat))) == 3
