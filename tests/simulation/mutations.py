@@ -100,22 +100,22 @@ def _sweeps_no_rows() -> None:
 
 
 def _looks_for_ever() -> None:
-    wait, take_ack = Relay._wait_for_more, Relay.take_ack
+    wait, on_ack = Relay._wait_for_more, Relay.on_ack
 
     async def waiting(self: Relay, seconds: float) -> None:
         if self._bus.is_connected:
             self.brought_forward = float("inf")
         else:
-            self._look_by = self.brought_forward
+            self._sweep_by = self.brought_forward
         await wait(self, seconds)
 
     def taking(self: Relay, incoming: Any) -> None:
-        take_ack(self, incoming)
-        self.brought_forward = self._look_by
+        on_ack(self, incoming)
+        self.brought_forward = self._sweep_by
 
     Relay.brought_forward = float("inf")
     Relay._wait_for_more = waiting  # type: ignore[method-assign]
-    Relay.take_ack = taking  # type: ignore[method-assign]
+    Relay.on_ack = taking  # type: ignore[method-assign]
 
 
 MUTATIONS: dict[str, Mutation] = {

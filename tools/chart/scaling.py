@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from manifests import Document, Manifests, name_of, place_of, scaler_targets
 from noetl_contract.http.system.internal import PoolDemandAnswer
 from noetl_contract.streams import DurableSpec, ingress_durable, pool_durable, projector_durable
-from noetl_outbox.upkeep import KINDS
+from noetl_outbox.app import KINDS
 
 # What a ScaledObject of ours may say; KEDA drops other keys without a word.
 _SPEC = frozenset(

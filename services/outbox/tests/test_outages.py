@@ -119,10 +119,10 @@ async def test_s4_a_relay_with_another_shard_map_refuses_the_database(
             pass
 
 
-async def test_a_look_that_is_due_while_the_broker_is_away_holds_nobody_up(
+async def test_a_sweep_that_is_due_while_the_broker_is_away_blocks_no_other_task(
     database: Database, own_nats: NatsServer
 ) -> None:
-    """It was due because of an acknowledgement; without an await in it the loop never ended."""
+    """An acknowledgement made the sweep due; the loop then has to await before it goes on."""
     settings = make_settings(database, nats_url=own_nats.url, **QUICK)
     seen: list[bool] = []
 
@@ -138,9 +138,9 @@ async def test_a_look_that_is_due_while_the_broker_is_away_holds_nobody_up(
         own_nats.kill()
         await eventually(lambda: not bus.is_connected)
         row = published_subject(0, outbox_id=1, message_id="c:1:0")
-        relay.take_ack(Incoming(row, b'{"stream":"noetl_commits","seq":1}', {}))
+        relay.on_ack(Incoming(row, b'{"stream":"noetl_commits","seq":1}', {}))
         async with running(relay.run_sweep(on_progress)):
-            # The look is due after two of these pauses.
+            # The sweep is due after two of these pauses.
             await eventually(lambda: len(seen) > 6)
             assert len(seen) <= _TOO_MANY
             assert not any(seen)

@@ -276,7 +276,7 @@ async def test_a_commit_without_positions_is_parked_and_others_go_on(
         await eventually(lambda: _is(rows, PARKED=1))
 
     row = await rows.row(broken["outbox_id"])
-    assert row["last_error"] == "the payload of the commit lacks what its message is made of"
+    assert row["last_error"] == "the payload of the commit lacks fields that its message needs"
     assert await rows.count(COMMITS.name) == 1
 
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from noetl_contract.json import Json
+from noetl_outbox.app import measure
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Published, Store, StreamState
-from noetl_outbox.upkeep import measure
 from noetl_pg.database import Database
 from noetl_pg.sql.queries import Queries
 from prometheus_client import REGISTRY

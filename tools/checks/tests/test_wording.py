@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import findings
 import pytest
 import wording
 
@@ -100,6 +101,51 @@ def test_words_of_the_project_alone_are_found_in_first_lines(
     (found,) = wording.find(tmp_path)
     assert found.startswith(f"{PLACE}:2: `{word}` in a first line: say ")
     assert proposal in found
+
+
+READ = "services/outbox/src/noetl_outbox"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"""Limits.\n\n    They were told.\n    """\n', "a.py:1: `told`: say reported"),
+        ('"""It is closed."""\n', "a.py:1: a text begins with `It`"),
+        ("# Those that\n# nobody reads.\n", "a.py:1: a text begins with `Those`"),
+        ("a = 1  # For\n# nobody.\n", "a.py:2: `nobody`: say no caller"),
+        (f"# {'word ' * 41}\n", "a.py:1: a sentence of 41 words"),
+        ("def take_row():\n    pass\n", "a.py:1: `take_row`: name the act"),
+        ("def read(told):\n    pass\n", "a.py:1: `told`: a name without"),
+        ("class WriteDoor:\n    pass\n", "a.py:1: `WriteDoor`: a name without `door`"),
+        ("-- name: one\n-- What is\n-- kept.\nSELECT 1;\n", "a.sql:2: a text begins with `What`"),
+    ],
+)
+def test_of_delivered_packages_comments_names_and_whole_docstrings_are_read(
+    text: str, expected: str, plant: Plant, tmp_path: Path
+) -> None:
+    for package in (READ, PLACE.rpartition("/")[0]):
+        plant(f"{package}/__init__.py", "")
+        plant(f"{package}/{expected.partition(':')[0]}", text)
+
+    found = [one for one in wording.find(tmp_path) if "docstring begins" not in one]
+    assert found[0].startswith(f"{READ}/{expected}")
+    assert all(one.startswith(READ) for one in found), "the worker is in the list of the unread"
+
+
+def test_texts_that_name_their_subject_are_good(plant: Plant, tmp_path: Path) -> None:
+    plant(f"{READ}/__init__.py", "")
+    plant(f"{READ}/queries.sql", "-- name: read_one\n-- The row of an id. $1 id\nSELECT $1;\n")
+    plant(
+        f"{READ}/rows.py",
+        '"""Rows, as `told`. The value is None."""\n\n# A row that is None.\n'
+        f"# {'word ' * 30}. {'word ' * 30}.\nnotes = 5\n\n\ndef retake(): ...\n",
+    )
+
+    assert list(wording.find(tmp_path)) == []
+
+
+def test_every_folder_that_is_not_read_yet_is_there() -> None:
+    assert [folder for folder in wording.UNREAD if not (findings.ROOT / folder).is_dir()] == []
 
 
 def test_all_folders_are_read(plant: Plant, tmp_path: Path) -> None:

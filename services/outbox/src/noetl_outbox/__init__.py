@@ -1,1 +1,1 @@
-"""Publish committed rows."""
+"""The outbox relay, which publishes committed rows."""

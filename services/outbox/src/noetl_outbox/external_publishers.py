@@ -29,8 +29,8 @@ _LARGEST_EXPONENT = 8
 class ExternalPublishers:
     """Lease event rows to external publishers, and record their results.
 
-    While the relay publishes events too, it gets fresh rows first (O2). A row that both publish
-    goes out twice under one message id, and the stream keeps one.
+    While the relay publishes events too, fresh rows are reserved for the relay (O2). If both
+    publish a row, both messages have the same id, and the stream keeps only the first.
     """
 
     def __init__(self, database: Database, *, settings: Settings) -> None:
@@ -52,12 +52,12 @@ class ExternalPublishers:
     async def on_claim(self, request: RowsRequest) -> Encoded[ClaimedRows]:
         """Lease rows; fewer than requested if they are large."""
         limit = max(1, min(request.limit, _MOST_ROWS))
-        left = self._settings.outbox_outside_max_bytes
+        bytes_left = self._settings.outbox_outside_max_bytes
         rows: list[bytes] = []
-        while left > 0 and len(rows) < limit:
+        while bytes_left > 0 and len(rows) < limit:
             page = await self._claim(min(_PAGE, limit - len(rows)))
             rows += page
-            left -= sum(map(len, page))
+            bytes_left -= sum(map(len, page))
             if len(page) < _PAGE:
                 break
         return encoded(CLAIM, {"rows": list(map(orjson.Fragment, rows)), "claimed": len(rows)})
@@ -73,7 +73,7 @@ class ExternalPublishers:
         return MarkedRows(marked=marked)
 
     async def on_failed(self, request: FailedRow) -> MarkedRow:
-        """Put a row back; the answer is the same for a row that does not exist."""
+        """Return a row to the queue; the answer is the same for a row that does not exist."""
         pause = pause_seconds(request.attempts, longest=request.max_delay_seconds)
         await self._db.execute(
             "mark_event_failed", request.outbox_id, request.error, timedelta(seconds=pause)
@@ -81,12 +81,12 @@ class ExternalPublishers:
         return MarkedRow(marked=True, available_at_in=pause)
 
     async def on_pending(self, _request: Nothing) -> PendingRows:
-        """Count the rows that wait for their publication."""
+        """Count the rows that are due to be published."""
         return PendingRows(pending=await self._db.fetchval("count_pending_events"))
 
 
 def pause_seconds(attempts: int, *, longest: int) -> int:
-    """Return the pause before the next try: doubled with each, 256 s at most."""
+    """Return the pause before the next attempt: doubled with each, at most 256 s."""
     exponent = max(0, min(attempts - 1, _LARGEST_EXPONENT))
     return max(0, min(longest, 1 << exponent))
 

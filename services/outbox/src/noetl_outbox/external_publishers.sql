@@ -1,8 +1,8 @@
 -- Statements for external publishers, which see event rows only (O4).
 
 -- name: claim_events
--- Takes event rows whose time has come, lowest id first; they come back when the lease is over.
--- $1 grace while the relay publishes them too, $2 lease, $3 most rows
+-- Claims due event rows, lowest id first. When its lease ends, a row becomes due again.
+-- $1 grace while the relay publishes events too, $2 lease, $3 maximum number of rows
 WITH due AS (
     SELECT o.outbox_id
     FROM noetl.outbox AS o
@@ -42,8 +42,8 @@ LEFT JOIN noetl.event AS e
 ORDER BY c.outbox_id;
 
 -- name: mark_events_published
--- Marks event rows, whatever state they are in; how many there are. Where in the stream they are
--- is known only of those that the relay published. $1 ids
+-- Marks event rows in any state as published, and counts them. The stream sequence of a row is
+-- known only if the relay published it. $1 ids
 WITH marked AS (
     UPDATE noetl.outbox
     SET
@@ -60,7 +60,8 @@ WITH marked AS (
 SELECT count(*) FROM marked;
 
 -- name: mark_event_failed
--- Puts an event row back with a pause; a published row stays so. $1 id, $2 error, $3 pause
+-- Makes an event row due again after a pause; a published row stays published.
+-- $1 id, $2 error, $3 pause
 UPDATE noetl.outbox
 SET
     status = 'FAILED',
@@ -70,7 +71,7 @@ SET
 WHERE outbox_id = $1 AND kind = 'event' AND status != 'PUBLISHED';
 
 -- name: count_pending_events
--- The number of event rows that wait for their publication.
+-- The number of event rows that are due to be published.
 SELECT count(*)
 FROM noetl.outbox
 WHERE status IN ('PENDING', 'FAILED') AND kind = 'event' AND available_at <= now();

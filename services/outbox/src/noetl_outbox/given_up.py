@@ -1,4 +1,4 @@
-"""Lists of given-up messages for operators: the broker's dead letters, the shard's parked rows."""
+"""Messages that were given up, for operators: dead letters and parked rows of the shard."""
 
 import asyncio
 
@@ -12,19 +12,17 @@ from noetl_contract.rpc.states import GIVEN_UP, GivenUpQuery
 from noetl_contract.streams import DEAD
 from noetl_pg.database import Database, Row
 
-_SECONDS = 1.0
+_TIMEOUT_SECONDS = 1.0
 _MOST_LOOKUPS = 200
-"""Most sequences that one page looks up: those of dropped letters are empty."""
+"""Maximum number of sequences that one page reads; dropped dead letters leave gaps."""
 _COMMAND = "noetl-server dead-letters replay"
 
 
 class GivenUpHandlers(Handlers):
-    """Answers from the stream of dead letters and the table of rows.
+    """Lists the dead-letter stream and the parked rows of one shard.
 
     Args:
-        bus: the connection.
-        database: of the shard.
-        shard: its number, by which rows are named.
+        shard: number of the shard; it is part of a parked row's name.
     """
 
     def __init__(self, bus: Bus, database: Database, *, shard: int) -> None:
@@ -34,17 +32,17 @@ class GivenUpHandlers(Handlers):
 
     @answers(GIVEN_UP)
     async def on_given_up(self, query: GivenUpQuery) -> GivenUpList:
-        """List the newest dead letters, if asked for, and the newest parked rows."""
+        """List the newest parked rows and, if requested, the newest dead letters."""
         rows = await self._db.fetch("list_parked_rows", query.limit)
-        parked = [_of_row(row, shard=self._shard) for row in rows]
+        parked = [_listed_row(row, shard=self._shard) for row in rows]
         if not query.with_letters:
             return GivenUpList(letters=[], total=0, before=None, rows=parked)
         letters, total, before = await self._letters(query)
         return GivenUpList(letters=letters, total=total, before=before, rows=parked)
 
     async def _letters(self, query: GivenUpQuery) -> tuple[list[GivenUp], int, int | None]:
-        """Return dead letters, their total, and the sequence below which older ones may follow."""
-        info = await stream_info(self._bus, DEAD.name, seconds=_SECONDS)
+        """Return a page of dead letters, their total, and the sequence below which to go on."""
+        info = await stream_info(self._bus, DEAD.name, seconds=_TIMEOUT_SECONDS)
         if info is None or info.messages == 0:
             return [], 0, None
         number = info.last_sequence
@@ -56,16 +54,16 @@ class GivenUpHandlers(Handlers):
             count = min(query.limit - len(found), number - last + 1)
             messages = await asyncio.gather(
                 *(
-                    get_message(self._bus, DEAD.name, number - place, seconds=_SECONDS)
+                    get_message(self._bus, DEAD.name, number - place, seconds=_TIMEOUT_SECONDS)
                     for place in range(count)
                 )
             )
-            found += [_of_letter(message) for message in messages if message is not None]
+            found += [_listed_letter(message) for message in messages if message is not None]
             number -= count
         return found, info.messages, number + 1 if number >= info.first_sequence else None
 
 
-def _of_letter(message: StoredMessage) -> GivenUp:
+def _listed_letter(message: StoredMessage) -> GivenUp:
     letter = read_dead_letter(message)
     return GivenUp(
         name=str(letter.number),
@@ -79,7 +77,7 @@ def _of_letter(message: StoredMessage) -> GivenUp:
     )
 
 
-def _of_row(row: Row, *, shard: int) -> GivenUp:
+def _listed_row(row: Row, *, shard: int) -> GivenUp:
     name = f"{shard}/{row['outbox_id']}"
     return GivenUp(
         name=name,

@@ -4,10 +4,10 @@
 SELECT clock_timestamp();
 
 -- name: claim_due_rows
--- Due rows, oldest first, skipping those another relay holds. Fresh rows are left to the
--- orchestrator that committed them for a while; rows in flight come back when their lease is over
--- (their available_at). Events are read from the log.
--- $1 grace, $2 lease, $3 most rows, $4 kinds of rows
+-- Claims due rows, oldest first, and skips rows that another relay is claiming. During the grace
+-- only the orchestrator that committed a row publishes it. A row in flight becomes due again when
+-- its lease ends, at its available_at. Events are read from the log.
+-- $1 grace, $2 lease, $3 maximum number of rows, $4 kinds of rows
 WITH due AS (
     SELECT outbox_id
     FROM noetl.outbox
@@ -46,7 +46,7 @@ LEFT JOIN noetl.event AS e
 ORDER BY c.outbox_id;
 
 -- name: load_relayed
--- Events of commits that outside readers get, in the order of the commits.
+-- Events that are relayed to outside readers, in the order of their commits.
 -- $1 execution ids, $2 first and $3 last positions, $4 types of events, null for all
 SELECT
     w.number, e.execution_id, e.event_id,
@@ -61,11 +61,11 @@ WHERE $4::TEXT[] IS NULL OR e.event_type = ANY($4)
 ORDER BY w.number, e.position;
 
 -- name: mark_published
--- Marks many rows at once, except those that were put back under another message id meanwhile.
--- Rows without a sequence need not be published again (O5): they go at once, which costs half of a
--- mark and spares the purge.
--- The commit doesn't wait for the disk: rows whose mark a crash of the server undoes are published
--- once more under their ids, and commits of steps need not wait behind it.
+-- Marks rows as published, except rows that were put back under another message id meanwhile.
+-- Rows without a sequence need not be published again (O5): they are deleted immediately, which
+-- costs half of an update and leaves nothing to purge.
+-- The commit doesn't wait for the disk, so that commits of steps don't queue behind it. If a crash
+-- of the server undoes a mark, its row is published again under the same message id.
 -- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
 WITH published AS (
     SELECT stored.outbox_id, ack.stream_created_at, ack.sequence
@@ -101,7 +101,7 @@ WHERE stored.outbox_id = published.outbox_id
     AND published.sequence IS NOT NULL;
 
 -- name: mark_failed
--- $1 outbox ids, $2 reasons, $3 pauses before the next try
+-- $1 outbox ids, $2 reasons, $3 pauses before the next attempt
 UPDATE noetl.outbox AS stored
 SET
     status = 'FAILED',
@@ -113,9 +113,9 @@ WHERE stored.outbox_id = failure.outbox_id
     AND stored.status = 'IN_FLIGHT';
 
 -- name: park_row
--- Gives up a row for good and, unless it is an event's, inserts a message that fails its
--- execution. The negative event id keeps the message apart from the row itself; its number is the
--- row's, negative too, as the service may not use the sequence.
+-- Parks a row for good and, if a message is given, inserts the message that fails its execution.
+-- The negative event id distinguishes the message from the row. Its outbox id is the negative id
+-- of the row, because the service has no right to use the sequence.
 -- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
 WITH parked AS (
     UPDATE noetl.outbox
@@ -138,10 +138,11 @@ WHERE $3::TEXT IS NOT NULL
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
 
 -- name: return_lost_commands
--- Puts back notifications of unclaimed commands that a stream no longer holds (O5). A younger
--- stream does not know their message id; the same stream may remember it, so the id changes.
--- $1 creation time of the stream, $2 its first and $3 its last sequence, $4 when these were asked
--- for, $5 grace of the sweep
+-- Puts back notifications of unclaimed commands that the stream no longer holds (O5). The same
+-- stream may still discard the old message id as a duplicate, so the notification gets a new id; a
+-- recreated stream has never seen the old id.
+-- $1 creation time of the stream, $2 its first and $3 its last sequence, $4 the time when these
+-- were read, $5 grace of the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -168,9 +169,9 @@ WHERE command.status = 'PENDING'
     );
 
 -- name: return_lost_events
--- Puts back recent events that a stream no longer holds, for its subscribers.
--- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 how
--- recent, $5 grace of the sweep, $6 most rows
+-- Puts back recent events that the stream no longer holds, for its subscribers.
+-- $1 creation time of the stream, $2 its last sequence, $3 the time when these were read, $4 oldest
+-- age of an event, $5 grace of the sweep, $6 maximum number of rows
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -193,10 +194,10 @@ WHERE
     );
 
 -- name: return_lost_messages
--- Puts back messages to executions that a lost ingress may not have delivered; repeated ones
--- change nothing.
--- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 grace of
--- the sweep
+-- Puts back messages to executions that a lost ingress stream may not have delivered. A message
+-- that is delivered twice has no second effect.
+-- $1 creation time of the stream, $2 its last sequence, $3 the time when these were read, $4 grace
+-- of the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -210,9 +211,10 @@ WHERE stored.status = 'PUBLISHED'
     AND (stored.stream_created_at < $1 OR stored.stream_sequence > $2);
 
 -- name: purge_published
--- Looks at one page of old published rows and removes those not needed: unfinished commands keep
--- their rows (O5), messages are kept for longer.
--- $1 age, $2 age of messages, $3 rows in a page, $4 and $5 where the page before ended
+-- Reads one page of old published rows and deletes the rows that are no longer needed. Unfinished
+-- commands keep their rows (O5); messages have a longer retention.
+-- $1 retention, $2 retention of messages, $3 rows of a page, $4 and $5 position at which the
+-- previous page ended
 WITH page AS (
     SELECT outbox_id, kind, execution_id, event_id, published_at
     FROM noetl.outbox
@@ -261,8 +263,8 @@ SELECT
     ) AS last_outbox_id;
 
 -- name: measure
--- Rows to be published, those of each kind and all whose time has come, counted up to a bound; the
--- age of the oldest, which no failure makes younger; the number of parked rows.
+-- The numbers of unpublished rows by kind and of due rows, both up to a bound; the age of the
+-- oldest row since its commit, failed attempts included; the number of parked rows.
 SELECT
     count(*) FILTER (WHERE o.available_at <= now()) AS waiting,
     greatest(coalesce(extract(EPOCH FROM now() - min(o.created_at)), 0), 0)::FLOAT8
@@ -276,7 +278,7 @@ FROM (
     SELECT kind, available_at, created_at
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
-        -- A command sent with an answer is published only if its worker doesn't report it.
+        -- A command that was sent with an answer is published only if its worker never reports.
         AND (handed_for IS NULL OR available_at <= now())
     ORDER BY available_at
     LIMIT 100000

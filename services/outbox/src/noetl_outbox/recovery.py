@@ -23,7 +23,8 @@ class Recovery:
     """Compare streams with the rows that were published to them.
 
     Args:
-        creation_times: creation time of each stream as of the last look, for the relay.
+        creation_times: filled with each stream's creation time as last read; the relay reads it.
+        wake_sweep: is called after rows were put back.
     """
 
     def __init__(
@@ -40,9 +41,9 @@ class Recovery:
         self._creation_times = creation_times
         self._wake_sweep = wake_sweep
         self._settings = settings
-        self._known: dict[str, StreamInfo] = {}
-        self._compared_at = 0.0
-        self._wanted = asyncio.Event()
+        self._compared: dict[str, StreamInfo] = {}
+        self._expiry_checked_at = 0.0
+        self._is_requested = asyncio.Event()
         self._returned = metrics.counter(
             "noetl_outbox_returned_total",
             "Published rows that their stream had lost.",
@@ -51,56 +52,57 @@ class Recovery:
         )
 
     async def on_stream_recreated(self, name: str) -> None:
-        """Schedule a check soon, as the topology watch has recreated a stream."""
-        _log.info("stream_to_compare", stream=name)
-        self._wanted.set()
+        """Request a comparison, because the topology watch has recreated a stream."""
+        _log.info("stream_recreated", stream=name)
+        self._is_requested.set()
 
     async def run(self) -> None:
-        """Check every interval, after a reconnect and when a stream was recreated."""
+        """Compare every interval, after a reconnect and when a stream was recreated."""
         stop = self._bus.on_reconnect(self._on_reconnect)
         try:
             while True:
                 await self._bus.wait_connected()
                 try:
-                    await self.look()
+                    await self.compare_streams()
                 except NoetlError as error:
                     _log.warning("recovery_failed", error=error.message)
                 try:
                     async with asyncio.timeout(self._settings.outbox_recovery_interval_seconds):
-                        await self._wanted.wait()
+                        await self._is_requested.wait()
                 except TimeoutError:
                     continue
-                self._wanted.clear()
+                self._is_requested.clear()
         finally:
             stop()
 
-    async def look(self) -> None:
-        """Compare each stream once; lost rows are put back and the sweep is woken."""
+    async def compare_streams(self) -> None:
+        """Compare each stream once, put lost rows back, and wake the sweep if there were any."""
         now = monotonic()
-        is_due = now - self._compared_at >= self._settings.outbox_expiry_interval_seconds
+        is_due = now - self._expiry_checked_at >= self._settings.outbox_expiry_interval_seconds
         returned = 0
         for name in (COMMANDS.name, INGRESS.name, EVENTS.name):
-            returned += await self._compare(name, is_due=is_due)
+            returned += await self._compare(name, checks_expiry=is_due)
         if is_due:
-            self._compared_at = now
+            self._expiry_checked_at = now
         if returned:
             self._wake_sweep()
 
-    async def _compare(self, name: str, *, is_due: bool) -> int:
+    async def _compare(self, name: str, *, checks_expiry: bool) -> int:
+        """Return the number of rows that were put back because the stream has lost them."""
         stream = await stream_info(self._bus, name)
         if stream is None:
             return 0
         self._creation_times[name] = stream.created_at
-        before = self._known.get(name)
+        before = self._compared.get(name)
         has_lost = (
             before is None
             or stream.created_at != before.created_at
             or stream.last_sequence < before.last_sequence
         )
         returned = 0
-        if has_lost or (is_due and name == COMMANDS.name):
-            # The clock before the look that counts: rows published after it may have a higher
-            # sequence.
+        if has_lost or (checks_expiry and name == COMMANDS.name):
+            # The clock is read before the stream: a row that is published in between may have a
+            # sequence beyond the stream's last one without being lost.
             asked_at = await self._store.now()
             stream = await stream_info(self._bus, name)
             if stream is None:
@@ -110,8 +112,8 @@ class Recovery:
                 stream.created_at, stream.first_sequence, stream.last_sequence, asked_at
             )
             returned = await self._return_lost(name, state)
-        # Only now: after a failure the next look has to compare again.
-        self._known[name] = stream
+        # Recorded only now, so that after a failure the next comparison covers the same loss.
+        self._compared[name] = stream
         if returned:
             self._returned.labels(name).inc(returned)
             _log.warning("lost_rows_returned", stream=name, count=returned)
@@ -129,4 +131,4 @@ class Recovery:
         )
 
     async def _on_reconnect(self) -> None:
-        self._wanted.set()
+        self._is_requested.set()

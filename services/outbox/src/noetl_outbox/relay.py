@@ -1,4 +1,4 @@
-"""Mark rows that orchestrators have published, and publish the others (O2)."""
+"""Mark the rows that orchestrators have published, and publish all other rows (O2)."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from noetl_bus.publish import Outgoing, read_ack
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.ids import time_of_id_ms
 from noetl_common.logging import get_logger
+from noetl_common.metrics import counter
 from noetl_common.retry import Pace
 from noetl_common.telemetry.carrier import Context
 from noetl_contract.hints import PubAck
@@ -25,19 +26,30 @@ from noetl_outbox.rows import Row, failure_message, why_unpublishable, without_c
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Failure, Published, Store
 from noetl_outbox.traces import end_spans, headers_of, open_spans
-from noetl_outbox.upkeep import ROWS
 
 _log = get_logger()
 _LAST_MARK_SECONDS = 3.0
 _OUTAGE_PAUSE_SECONDS = 5.0
 _COMMITS_READ = 20
 _MOST_NAMED = 20
-# Between the clocks of an orchestrator and the broker.
+# Largest tolerated difference between the clocks of an orchestrator and the broker.
 _CLOCK_DIFFERENCE_MS = 5000
+_ROWS = counter(
+    "noetl_outbox_rows_total",
+    "Rows by publisher (the orchestrator, or the sweep for unconfirmed rows) and result.",
+    ("by", "end"),
+    zeros=(
+        ("orchestrator", "ok"),
+        ("orchestrator", "failed"),
+        ("sweep", "ok"),
+        ("sweep", "failed"),
+        ("sweep", "parked"),
+    ),
+)
 
 
 class Relay:
-    """Mark rows whose messages are stored, and sweep the table for the others (O2)."""
+    """Marks rows whose messages are stored, and sweeps the table for unpublished rows (O2)."""
 
     def __init__(
         self,
@@ -54,59 +66,60 @@ class Relay:
         self._commits = CommitMessages.of(settings, shard=settings.shard_index)
         self._due = asyncio.Event()
         self._pace = Pace(settings.outbox_poll_seconds, settings.outbox_idle_poll_seconds)
-        self._look_by = float("inf")
+        self._sweep_by = float("inf")
         self._acks: list[Published] = []
         self._acked = asyncio.Event()
 
-    def take_ack(self, incoming: Incoming) -> None:
-        """Note that a message is stored that an orchestrator published; called by the read loop.
+    def on_ack(self, incoming: Incoming) -> None:
+        """Record the broker's acknowledgement of a message that an orchestrator published.
 
-        Without a note the sweep publishes it once more, under the same id.
+        The connection's read loop calls this. If an acknowledgement is lost, the sweep publishes
+        the message again under the same id.
         """
-        # Rows that were committed with it may be lost: the sweep looks soon.
+        # Other rows of the same commit may be unpublished, so the sweep runs soon.
         self._pace.reset()
         due = monotonic() + self._settings.outbox_grace_seconds
-        self._look_by = min(self._look_by, due + self._settings.outbox_poll_seconds)
+        self._sweep_by = min(self._sweep_by, due + self._settings.outbox_poll_seconds)
         outbox_id, message_id = published_row(incoming.subject)
         try:
             ack = read_ack(incoming, incoming.subject)
         except NoetlError as error:
-            _log.info("published_row_left_to_the_sweep", outbox_id=outbox_id, error=error.message)
-            ROWS.labels("orchestrator", "failed").inc()
+            _log.info("publish_rejected", outbox_id=outbox_id, error=error.message)
+            _ROWS.labels("orchestrator", "failed").inc()
             return
         if ack is None:
             return
         published = _published(outbox_id, message_id, ack, self._creation_times)
         created_at = published.stream_created_at
         if published.sequence is not None and (
-            # The stream must not be younger than the message: what one of before stored is lost
-            # (O5).
+            # A stream that is younger than the message was recreated: messages of the stream's
+            # previous incarnation are lost (O5).
             created_at is None
             or time_of_id_ms(outbox_id) - created_at.timestamp() * 1000 <= _CLOCK_DIFFERENCE_MS
         ):
             return
-        self._note(published)
-        ROWS.labels("orchestrator", "ok").inc()
+        self._record_ack(published)
+        _ROWS.labels("orchestrator", "ok").inc()
 
     def wake(self) -> None:
-        """Start the next sweep now."""
+        """Start the next sweep immediately."""
         self._pace.reset()
         self._due.set()
 
     async def run_sweep(self, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Publish rows that are not known to be published, until cancelled.
+        """Publish rows without an acknowledgement, until cancelled.
 
-        While neither acknowledgements nor rows come, the pause between two looks grows; a row that
-        its orchestrator could not publish waits as long as it was quiet before, and for the longest
-        pause at most.
+        While neither acknowledgements nor rows arrive, the pause between two sweeps grows up to
+        the idle interval. A row that its orchestrator could not publish waits at most that long.
         """
         settings = self._settings
         while True:
             on_progress()
-            # Also without a connection: with a look that is due this loop would let no other run.
-            self._look_by = float("inf")
+            # Reset even while disconnected: a sweep that stays due would make this loop spin
+            # without yielding to other tasks.
+            self._sweep_by = float("inf")
             if not self._bus.is_connected:
-                # Short waits: a loop that waits for the broker still reports progress.
+                # The waits are short so that this loop keeps reporting progress.
                 await self._wait_for_more(settings.outbox_poll_seconds)
                 continue
             try:
@@ -128,7 +141,7 @@ class Relay:
                 await asyncio.sleep(self._settings.outbox_mark_interval_seconds)
                 await self._mark()
         finally:
-            # Unmarked rows are only published once more, so this may fail.
+            # A failure is harmless: unmarked rows are published again under the same ids.
             await asyncio.shield(self._last_mark())
 
     async def _publish_claimed(self, rows: list[Row]) -> None:
@@ -146,15 +159,15 @@ class Relay:
         publishable = await self._with_events(publishable)
         for row, result in zip(publishable, await self._publish(publishable), strict=True):
             if isinstance(result, Published):
-                self._note(result)
+                self._record_ack(result)
             elif isinstance(result, Permanent):
                 unpublishable.append((row, result.message))
             else:
                 failures.append(self._failure(row, result))
         done = len(rows) - len(failures) - len(unpublishable)
-        ROWS.labels("sweep", "ok").inc(done)
+        _ROWS.labels("sweep", "ok").inc(done)
         if failures:
-            ROWS.labels("sweep", "failed").inc(len(failures))
+            _ROWS.labels("sweep", "failed").inc(len(failures))
             failed = {failure.outbox_id for failure in failures}
             named = _named([row for row in rows if row.outbox_id in failed])
             _log.warning(
@@ -166,26 +179,26 @@ class Relay:
             await self._park(row, reason)
 
     async def _with_events(self, rows: list[Row]) -> list[Row]:
-        """Load the events of commits that outside readers get, a few commits at a time."""
+        """Load the relayed events of commits, a few commits at a time."""
         commits = [row for row in rows if row.kind == "commit"]
-        whole: dict[int, Row] = {}
-        for some in batched(commits, _COMMITS_READ, strict=False):
-            for row in await self._store.load_relayed(some):
-                whole[row.outbox_id] = row
-        return [whole.get(row.outbox_id, row) for row in rows]
+        loaded: dict[int, Row] = {}
+        for batch in batched(commits, _COMMITS_READ, strict=False):
+            for row in await self._store.load_relayed(batch):
+                loaded[row.outbox_id] = row
+        return [loaded.get(row.outbox_id, row) for row in rows]
 
     async def _publish(self, rows: Sequence[Row]) -> list[Published | NoetlError]:
-        """Publish rows side by side; return the result of each, in order."""
-        # Read before publishing: a stream that is replaced in between is younger than the row then
-        # says, so the row looks lost and is published once more; no message is missed (O5).
+        """Publish rows concurrently; return the result of each, in order."""
+        # The creation times are read before publishing. If a stream is recreated in between, the
+        # row records the older time, counts as lost and is published again (O5).
         created_at = dict(self._creation_times)
         messages: list[Outgoing] = []
         counts: list[int] = []
         spans = open_spans(rows)
         for row in rows:
-            own = self._messages(row, headers_of(row, spans))
-            messages += own
-            counts.append(len(own))
+            row_messages = self._messages(row, headers_of(row, spans))
+            messages += row_messages
+            counts.append(len(row_messages))
         acks = iter(
             await self._bus.publish_many(
                 messages, seconds=self._settings.outbox_publish_timeout_seconds
@@ -199,9 +212,9 @@ class Relay:
         return results
 
     def _messages(self, row: Row, headers: Context | None) -> list[Outgoing]:
-        """Return the messages of a row; the last one's acknowledgement counts for the row.
+        """Return the messages of a row; the acknowledgement of the last one stands for the row.
 
-        A row of a single event is always published, whatever outside readers get.
+        A row of a single event is always published, even if its type is not relayed.
         """
         payload, largest = row.payload, largest_body(self._bus)
         match row.kind:
@@ -234,22 +247,22 @@ class Relay:
                 payload = without_command(payload)
         return [Outgoing(row.subject or "", orjson.dumps(payload), row.message_id, headers)]
 
-    def _note(self, published: Published) -> None:
-        """Keep an acknowledgement for marking."""
+    def _record_ack(self, published: Published) -> None:
+        """Queue an acknowledgement for the next mark."""
         self._acks.append(published)
         self._acked.set()
 
     def _failure(self, row: Row, error: NoetlError) -> Failure:
         longest = self._settings.outbox_failure_max_seconds
         if isinstance(error, BusUnavailable):
-            # Rows should not wait for long once the outage is over.
+            # After the outage, rows should be published soon.
             longest = min(longest, _OUTAGE_PAUSE_SECONDS)
         pause = min(2.0 ** min(max(row.attempts - 1, 0), 8), longest)
         return Failure(row.outbox_id, error.message, pause)
 
     async def _park(self, row: Row, reason: str) -> None:
-        """Park a row that can't be published, and raise an alarm; it never blocks others (O4)."""
-        ROWS.labels("sweep", "parked").inc()
+        """Park a row that can't be published, so that it never blocks other rows (O4)."""
+        _ROWS.labels("sweep", "parked").inc()
         _log.error(
             "row_parked",
             outbox_id=row.outbox_id,
@@ -269,7 +282,8 @@ class Relay:
             await self._store.mark_published(acks)
         except NoetlError as error:
             _log.warning("rows_not_marked", count=len(acks), error=error.message)
-            # Marked again until it works; the sweep publishes them again under the same ids.
+            # Retried until it succeeds. Acknowledgements beyond the bound are dropped; the sweep
+            # publishes their rows again under the same ids.
             self._acks = (acks + self._acks)[-self._settings.outbox_batch * 100 :]
             await asyncio.sleep(self._settings.outbox_poll_seconds)
             self._acked.set()
@@ -283,11 +297,11 @@ class Relay:
             _log.info("rows_left_unmarked", count=len(self._acks))
 
     async def _wait_for_more(self, seconds: float) -> None:
-        """Wait until the next look is due, or until it is woken."""
+        """Wait until the next sweep is due, or until `wake` is called."""
         end = monotonic() + seconds
-        while (left := min(end, self._look_by) - monotonic()) > 0:
+        while (left := min(end, self._sweep_by) - monotonic()) > 0:
             try:
-                # An acknowledgement meanwhile brings the look forward.
+                # An acknowledgement that arrives meanwhile brings the sweep forward.
                 async with asyncio.timeout(min(left, self._settings.outbox_poll_seconds)):
                     await self._due.wait()
             except TimeoutError:
@@ -297,16 +311,16 @@ class Relay:
 
 
 def _named(rows: Sequence[Row]) -> dict[str, list[int]]:
-    """Return the executions of rows for a log line, some of many."""
+    """Return the execution ids of rows for a log line, up to a bound."""
     return {"execution_ids": sorted({row.execution_id for row in rows})[:_MOST_NAMED]}
 
 
 def _result(
     row: Row, acks: Sequence[PubAck | NoetlError], created_at: Mapping[str, datetime]
 ) -> Published | NoetlError:
-    """Return the result of a row: an error of any of its messages, or the last acknowledgement."""
-    *others, last = acks
-    for ack in others:
+    """Return the result of a row: the first error of its messages, or the last acknowledgement."""
+    *earlier, last = acks
+    for ack in earlier:
         if not isinstance(ack, PubAck):
             return ack
     if not isinstance(last, PubAck):
@@ -319,6 +333,6 @@ def _published(
 ) -> Published:
     """Return the part of an acknowledgement that is stored with a row."""
     if ack.stream == COMMITS.name:
-        # Its messages need not be published again if that stream is lost: readers read the log.
+        # If this stream is lost, nothing is published again: readers read the log instead.
         return Published(outbox_id, message_id, None, None)
     return Published(outbox_id, message_id, created_at.get(ack.stream), ack.sequence)

@@ -21,8 +21,8 @@ class Row:
     """One row to publish.
 
     Attributes:
-        payload: the body as JSON, for an event its envelope, for a commit its positions and,
-            once they are read, its events; None for an event that is not in the log.
+        payload: the message's body as JSON. For an event, its envelope, or None if the event is
+            not in the log. For a commit, its positions and, once loaded, its events.
     """
 
     outbox_id: int
@@ -65,12 +65,12 @@ def why_unpublishable(row: Row) -> str | None:
         return "the row has no subject"
     if row.payload is None:
         return "the row has no payload and its event is not in the log"
-    if not _is_whole(row):
-        return f"the payload of the {row.kind} lacks what its message is made of"
+    if not _has_needed_fields(row):
+        return f"the payload of the {row.kind} lacks fields that its message needs"
     return None
 
 
-def _is_whole(row: Row) -> bool:
+def _has_needed_fields(row: Row) -> bool:
     """Return whether a payload has the fields that the relay reads."""
     match row.kind, row.payload:
         case "commit", payload:
@@ -96,10 +96,10 @@ class FailureMessage(NamedTuple):
 
 
 def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessage | None:
-    """Return the message that fails the row's execution.
+    """Return the message that fails the row's execution, or None if the execution goes on.
 
-    None for events, which are in the log even unpublished, and for a message that is such a
-    failure itself.
+    An execution doesn't depend on the publication of its events, which are in its log. The failure
+    message itself, whose event id is negative, causes no second one.
     """
     if row.kind in {"event", "commit"} or row.event_id < 0:
         return None
@@ -117,7 +117,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
 
 
 def without_command(payload: Json) -> Json:
-    """Return a notification without its inlined command, as repetitions are sent."""
+    """Return a notification without its inlined command; the sweep never sends the command."""
     if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
         return payload
     fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "named", "until"}}
@@ -125,7 +125,7 @@ def without_command(payload: Json) -> Json:
 
 
 def _message_id(record: Record) -> str:
-    """Return a message id for a row without one, so that repetitions share it."""
+    """Return the message id of a row that stores none; it is the same for each repetition."""
     execution_id = record["execution_id"]
     if record["kind"] == "commit":
         return message_ids.commit_id(execution_id, position=record["payload"]["last"])

@@ -7,40 +7,41 @@ from pydantic import Field
 
 
 class Settings(NatsSettings, ShardDatabaseSettings, EventRelaySettings, ServiceSettings):
-    """Everything the relay reads from its environment."""
+    """Settings of the relay."""
 
     outbox_grace_seconds: float = Field(default=1.5, gt=0)
-    """Age from which the sweep takes a row, which its orchestrator publishes."""
+    """Age from which the sweep publishes a row; until then its orchestrator does."""
     outbox_poll_seconds: float = Field(default=1.0, gt=0)
-    """How often the sweep looks for rows while some come."""
+    """Interval of the sweep while rows or acknowledgements arrive."""
     outbox_idle_poll_seconds: float = Field(default=5.0, gt=0)
-    """Longest pause between two looks while neither rows nor acknowledgements come; rows of a
-    process that ended before it has published them wait so long at most."""
+    """Longest interval of the sweep while neither rows nor acknowledgements arrive. Rows of an
+    orchestrator that died before it published them wait at most this long."""
     outbox_lease_seconds: float = Field(default=30.0, gt=0, lt=120)
-    """A row in flight for longer is taken back; below the dedupe window."""
+    """Lease of a row in flight; it has to be shorter than the stream's deduplication window."""
     outbox_outside_lease_seconds: float = Field(default=60.0, gt=0, lt=120)
-    """A row that an outside publisher claimed comes back after this."""
+    """Lease of a row that an external publisher has claimed."""
     outbox_batch: int = Field(default=200, gt=0, le=1000)
-    """Rows the sweep takes at once."""
+    """Maximum number of rows that the sweep claims at once."""
     outbox_publish_timeout_seconds: float = Field(default=5.0, gt=0, lt=30)
-    """Timeout of one batch of acknowledgements."""
+    """Timeout for the acknowledgements of one batch."""
     outbox_mark_interval_seconds: float = Field(default=0.02, ge=0, lt=1)
-    """Acknowledgements gathered into one statement."""
+    """Time for which acknowledgements are collected before one statement records them."""
     outbox_outside_max_bytes: int = Field(default=16 << 20, gt=0)
-    """Bytes that others borrow at once; the last page of 50 rows may go beyond."""
+    """Maximum size of one claim by an external publisher; the last page of 50 rows may exceed
+    it."""
     outbox_failure_max_seconds: float = Field(default=300.0, gt=0)
-    """Longest pause before a failed row is tried again."""
+    """Longest pause before a failed row is published again."""
     outbox_retention_seconds: float = Field(default=120.0, gt=0)
-    """Published events and commands are kept for so long."""
+    """Retention of published events and commands."""
     outbox_message_retention_seconds: float = Field(default=3600.0, gt=0)
-    """Published messages to executions are kept for so long."""
+    """Retention of published messages to executions."""
     outbox_purge_interval_seconds: float = Field(default=10.0, gt=0)
-    """How often published rows are removed; up to six times as rarely while there are none."""
+    """Interval of the purge of published rows; up to six times longer while there are none."""
     outbox_purge_batch: int = Field(default=2000, gt=0)
-    """Published rows removed by one statement."""
+    """Number of published rows that one statement of the purge examines."""
     outbox_recovery_interval_seconds: float = Field(default=5.0, gt=0)
-    """How often streams are compared with what was published."""
+    """Interval at which streams are compared with the published rows."""
     outbox_expiry_interval_seconds: float = Field(default=60.0, gt=0)
-    """How often expired notifications are looked for."""
+    """Interval at which the relay searches for notifications that expired in their stream."""
     outbox_event_republish_seconds: float = Field(default=60.0, ge=0)
-    """Events this young are sent again to a lost stream."""
+    """Age up to which events are published again after their stream was lost."""

@@ -21,8 +21,10 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 class Published:
     """An acknowledgement of a row.
 
-    The creation time of its stream is None if unknown; the sequence is None if the row need not be
-    published again when its stream is lost.
+    Attributes:
+        stream_created_at: creation time of the stream, or None if unknown.
+        sequence: sequence in the stream, or None if the row need not be published again when its
+            stream is lost.
     """
 
     outbox_id: int
@@ -42,7 +44,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Bounds of a stream, and the database's time just before they were read."""
+    """Bounds of a stream, and the database's time just before the bounds were read."""
 
     created_at: datetime
     first: int
@@ -52,7 +54,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Progress of a purge: rows seen and removed, and the place where the page ended."""
+    """Progress of a purge: rows seen and removed, and the position at which the page ended."""
 
     seen: int = 0
     removed: int = 0
@@ -61,7 +63,7 @@ class Page:
 
 
 class Store:
-    """One method per statement; errors as those of `Database`."""
+    """Statements of the relay, one method each; they raise the errors of `Database`."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._db = database.with_statements(__package__)
@@ -78,7 +80,7 @@ class Store:
         return moment
 
     async def claim_due_rows(self, *, lease_seconds: float, limit: int) -> list[Row]:
-        """Claim due rows; no other relay gets them until the lease ends."""
+        """Claim due rows; no other relay can claim them until the lease ends."""
         records = await self._db.fetch(
             "claim_due_rows",
             self._grace,
@@ -89,7 +91,7 @@ class Store:
         return [stored_row(record, shard=self._shard) for record in records]
 
     async def load_relayed(self, rows: Sequence[Row]) -> list[Row]:
-        """Return rows of commits with the events that outside readers get, from the log."""
+        """Return rows of commits with the events that are relayed to outside readers."""
         if self._relayed == []:
             return list(rows)
         records = await self._db.fetch(
@@ -108,9 +110,9 @@ class Store:
         ]
 
     async def mark_published(self, acks: Sequence[Published]) -> None:
-        """Record acknowledgements; skip rows that were marked or put back meanwhile.
+        """Record acknowledgements, except of rows that were marked or put back meanwhile.
 
-        A row that need not be published again is removed at once.
+        A row that need not be published again is deleted immediately.
         """
         await self._db.execute(
             "mark_published",
@@ -121,7 +123,7 @@ class Store:
         )
 
     async def mark_failed(self, failures: Sequence[Failure]) -> None:
-        """Put rows back, due after their pause."""
+        """Put rows back; each is due again after its pause."""
         await self._db.execute(
             "mark_failed",
             [failure.outbox_id for failure in failures],
@@ -132,7 +134,7 @@ class Store:
     async def park_row(
         self, outbox_id: int, *, reason: str, message: FailureMessage | None
     ) -> None:
-        """Give up a row, and insert the message that fails its execution, if any."""
+        """Park a row, and insert the message that fails its execution, if any."""
         subject, message_id, body = message or (None, None, None)
         await self._db.execute("park_row", outbox_id, reason, subject, message_id, body)
 
@@ -192,7 +194,7 @@ class Store:
         )
 
     async def measure(self) -> Record:
-        """Return numbers and age of rows to be published, and the number of parked ones."""
+        """Return the numbers of unpublished rows by kind, the oldest one's age, and parked rows."""
         return await self._db.fetchone("measure")
 
     async def _update(self, name: str, *values: object) -> int:

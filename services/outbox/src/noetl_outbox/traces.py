@@ -12,9 +12,9 @@ from noetl_outbox.rows import Row
 
 
 def open_spans(rows: Sequence[Row]) -> Mapping[int, Span]:
-    """Begin the span of each row that is traced, at the time when it was written.
+    """Begin a span for each traced row, at the time when the row was written.
 
-    Returns the spans by the ids of their rows; while tracing is off there are none.
+    Returns the spans by row id; the mapping is empty while tracing is off.
     """
     recorder = tracing()
     if recorder is None:
@@ -34,13 +34,13 @@ def open_spans(rows: Sequence[Row]) -> Mapping[int, Span]:
 
 
 def headers_of(row: Row, spans: Mapping[int, Span]) -> Context | None:
-    """Return the headers of a row's messages; without a context they have none."""
+    """Return the trace headers of a row's messages, or None if the row has no trace context."""
     span = spans.get(row.outbox_id)
     return _context_of(row) if span is None else span.context
 
 
 def end_spans(rows: Sequence[Row], results: Sequence[object], spans: Mapping[int, Span]) -> None:
-    """End the spans of rows with their results."""
+    """End the span of each row, with the error if the row could not be published."""
     if not spans:
         return
     for row, result in zip(rows, results, strict=True):
@@ -51,5 +51,5 @@ def end_spans(rows: Sequence[Row], results: Sequence[object], spans: Mapping[int
 
 def _context_of(row: Row) -> Context | None:
     payload = row.payload
-    said = payload.get("trace") if isinstance(payload, dict) else None
-    return None if said is None else read_context(said)
+    trace = payload.get("trace") if isinstance(payload, dict) else None
+    return None if trace is None else read_context(trace)
