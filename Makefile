@@ -39,11 +39,19 @@ docs-serve: setup
 # fourth has to collect all tests and start servers too, and was no faster. One where all would have
 # to share servers that somebody named.
 processes = 3
+pytest = .venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) --durations=30 --durations-min=5
+
+# All tests but those marked `slow`; of a path all.
 test: setup
-	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n $(processes) --dist loadgroup) $(path)
+	$(pytest) $(or $(path),-m "not slow")
+
+# The tests marked `slow`, which `make test` leaves out: they wait for real time.
+.PHONY: slow-tests
+slow-tests: setup
+	$(pytest) -m slow $(args)
 
 # Every proof below, one after the other, and a table of results and seconds; args=--short for
-# those of up to two minutes, args="--only traces,chaos" for some.
+# those that every change has to pass, args="--only traces,chaos" for some.
 .PHONY: proofs
 proofs: setup
 	.venv/bin/python tools/ci/prove_all.py $(args)

@@ -133,6 +133,7 @@ def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDi
     assert json.loads(rebuilt.stdout) == {"rewritten": 1, "removed": 0}
 
 
+@pytest.mark.slow
 def test_an_execution_outlives_a_kill_of_the_whole_stack(
     file: Path, data: DataDirectory, gate: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: 
     assert not data.is_held()
 
 
+@pytest.mark.slow
 def test_server_and_worker_start_as_modules(file: Path, data: DataDirectory) -> None:
     """Start the modules that the NoETL command line runs for `server start` and `worker start`.
 

@@ -28,6 +28,7 @@ def simulated(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_nothing_that_is_promised_is_broken() -> None:
     """One seed of each profile, and each plan that has found something before."""
     done = simulated("--found", "--seeds", f"0-{len(PROFILES) - 1}")
@@ -35,6 +36,7 @@ def test_nothing_that_is_promised_is_broken() -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_each_time() -> None:
     mixed = next(seed for seed in range(len(PROFILES)) if plan_of(seed).profile == "mixed")
 
@@ -43,6 +45,7 @@ def test_a_seed_is_the_same_each_time() -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mutation", "chosen", "finding"),
     [

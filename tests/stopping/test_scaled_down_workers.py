@@ -108,6 +108,7 @@ def test_a_stopped_worker_ends_what_its_grace_allows(nats_stack: Stack, tmp_path
         assert [begun(mark) for mark in marks] == [1] * 6
 
 
+@pytest.mark.slow
 def test_a_command_outlives_more_stopped_workers_than_it_has_attempts(
     nats_stack: Stack, tmp_path: Path
 ) -> None:

@@ -117,6 +117,7 @@ def start(client: httpx.Client, kind: str, mark: Path) -> int:
     return int(answer.json()["execution_id"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "transport"), [("python", "nats"), ("shell", "http"), ("pipeline", "nats")]
 )
@@ -156,6 +157,7 @@ def given_back(client: httpx.Client, execution_id: int, unable: Popen[bytes]) ->
     return True
 
 
+@pytest.mark.slow
 def test_where_no_worker_can_begin_it_the_step_fails_with_the_reason(
     nats_stack: Stack, tmp_path: Path
 ) -> None:

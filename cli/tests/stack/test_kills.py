@@ -129,6 +129,7 @@ def test_a_killed_service_is_started_again(lasting_stack: PlaceholderStack) -> N
     assert after["worker-2"]["restarts"] == before["worker-2"]["restarts"]
 
 
+@pytest.mark.slow
 def test_a_killed_stack_leaves_nobody_and_starts_again(lasting_stack: PlaceholderStack) -> None:
     stack = lasting_stack
     make_stream(stack.nats_url, "stack_kept")
@@ -147,6 +148,7 @@ def test_a_killed_stack_leaves_nobody_and_starts_again(lasting_stack: Placeholde
     assert stack.database.run("SELECT count(*) FROM stack_kept") == str(ROUNDS)
 
 
+@pytest.mark.slow
 def test_everything_killed_at_once_starts_again(lasting_stack: PlaceholderStack) -> None:
     stack = lasting_stack
     stack.database.run("CREATE TABLE everything_kept AS SELECT 1 AS n")
@@ -194,6 +196,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(lasting_stack: PlaceholderS
     assert stack.database.run("SELECT n FROM port_kept") == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_an_ordinary_user_can_do_the_same() -> None:
     """Kills of everything at once, as `nobody` and without a home."""

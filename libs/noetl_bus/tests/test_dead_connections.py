@@ -98,6 +98,7 @@ async def test_a_request_on_its_way_when_the_connection_died_fails_when_that_is_
         assert "the connection was lost" in str(asked.exception())
 
 
+@pytest.mark.slow
 async def test_a_broker_that_hangs_keeps_its_connections(own_nats: NatsServer) -> None:
     async with bus_over_a_line(own_nats) as (bus, line):
         bus.probe.last_seconds = PATIENCE_SECONDS  # however busy the machine is
@@ -128,6 +129,7 @@ async def test_a_connection_that_is_held_up_for_a_while_is_left_alone(
         assert bus.nc.stats["reconnects"] == 0
 
 
+@pytest.mark.slow
 async def test_the_word_of_another_broker_counts_after_a_long_silence_alone(
     own_nats: NatsServer,
 ) -> None:
@@ -179,6 +181,7 @@ async def test_one_look_that_fails_is_not_the_last(
         await eventually(lambda: bus.nc.stats["reconnects"] == 1)
 
 
+@pytest.mark.slow
 async def test_a_connection_that_is_slow_to_take_what_we_write_is_left_alone(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
@@ -199,6 +202,7 @@ async def test_a_connection_that_is_slow_to_take_what_we_write_is_left_alone(
         assert bus.nc.stats["reconnects"] == 0
 
 
+@pytest.mark.slow
 def test_on_the_loop_of_the_services_one_after_the_other_is_replaced(own_nats: NatsServer) -> None:
     """Of a closed connection it says other things than the loop of the tests."""
 

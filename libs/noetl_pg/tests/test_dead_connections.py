@@ -107,6 +107,7 @@ async def test_a_server_that_nobody_reaches_keeps_its_connections(
             assert await waiting == 7
 
 
+@pytest.mark.slow
 async def test_a_statement_that_is_still_sent_is_left_alone(empty_database: Database) -> None:
     """The server is at rest meanwhile, as it has not read all of it."""
     async with pool_over_a_line(empty_database) as (pool, line), lent(pool) as connection:
@@ -269,6 +270,7 @@ async def test_a_statement_is_no_suspect_before_its_time_though_somebody_asks() 
     assert set(watch._find_suspects()) == {waiting}
 
 
+@pytest.mark.slow
 def test_on_the_loop_of_the_services_one_after_the_other_is_closed(
     empty_database: Database,
 ) -> None:

@@ -105,6 +105,7 @@ async def on_own_nats(
         yield shard, own_nats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store_is_lost", [False, True])
 async def test_the_broker_is_killed_under_load(
     on_own_nats: tuple[Shard, NatsServer], *, store_is_lost: bool

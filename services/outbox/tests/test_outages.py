@@ -21,6 +21,7 @@ _TOO_MANY = 5000
 QUICK = {"outbox_grace_seconds": 0.05, "outbox_poll_seconds": 0.1}
 
 
+@pytest.mark.slow
 async def test_wiped_store_gets_pending_commands_recent_events_and_messages_again(
     database: Database, own_nats: NatsServer
 ) -> None:

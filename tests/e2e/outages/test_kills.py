@@ -12,6 +12,7 @@ pytestmark = pytest.mark.e2e
 _LONG = "600"
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_when_every_process_is_killed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -20,6 +21,7 @@ async def test_nothing_is_lost_when_every_process_is_killed_once(
     assert code == 0, capsys.readouterr().out[-4000:]
 
 
+@pytest.mark.slow
 async def test_a_broken_promise_ends_with_1_and_is_in_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

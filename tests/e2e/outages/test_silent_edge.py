@@ -93,6 +93,7 @@ async def is_silent(dsn: str) -> bool:
         await connection.close()
 
 
+@pytest.mark.slow
 def test_worker_behind_a_frozen_edge_keeps_its_command(stack: Stack, tmp_path: Path) -> None:
     before = taken_away(stack)
 
@@ -103,6 +104,7 @@ def test_worker_behind_a_frozen_edge_keeps_its_command(stack: Stack, tmp_path: P
     assert (ended, taken_away(stack)) == ("COMPLETED", before)
 
 
+@pytest.mark.slow
 def test_frozen_worker_loses_its_command(stack: Stack, tmp_path: Path) -> None:
     """The same silence, but the edge would have heard a heartbeat."""
     before = taken_away(stack)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 import httpx
+import pytest
 from noetl_contract.access.rights import Role
 from noetl_testkit.stack import Stack, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_for, wait_until
@@ -72,6 +73,7 @@ def until_limited(statuses: Iterable[int]) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_an_edge_that_begins_within_the_guesses_lets_everybody_in() -> None:
     """It has seen no client before; guesses of one client of the proxy are that client's alone."""
     settings = {**ASKING, "NOETL_TRUSTED_PROXIES": f"{PROXY},127.0.0.60/30"}

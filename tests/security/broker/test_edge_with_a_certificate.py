@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 import httpx
+import pytest
 from noetl_testkit.stack import execute, finish, register, running_stack
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
@@ -27,6 +28,7 @@ workflow:
 """
 
 
+@pytest.mark.slow
 def test_a_stack_with_certificates_is_ready_and_works(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     edge, worker = authority.issue("edge"), authority.issue("worker.example")

@@ -51,7 +51,7 @@ def login(stack: Stack) -> bytes:
 
 @pytest.mark.parametrize("has_login", [False, True], ids=["nobody", "somebody"])
 @pytest.mark.parametrize("piece", [BYTES, EXTENSIONS], ids=["bytes", "extensions"])
-@pytest.mark.parametrize("connections", [1, 20])
+@pytest.mark.parametrize("connections", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_others_are_served_within_a_flood_of_small_chunks(
     asking_stack: Stack, connections: int, piece: bytes, *, has_login: bool
 ) -> None:

@@ -28,6 +28,7 @@ def test_half_a_body_is_not_waited_for(edge_stack: Stack, sent: bytes) -> None:
     assert b"No byte of the body came for 3 s" in answer
 
 
+@pytest.mark.slow
 def test_a_body_in_drops_is_not_waited_for(edge_stack: Stack) -> None:
     with connect(edge_stack) as client:
         client.sendall(head(UPLOAD, 5000))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from noetl_engine.execution import Execution
 from noetl_testkit.stack import execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
@@ -60,6 +61,7 @@ async def test_a_decision_that_takes_too_much_time_fails_its_execution_alone(sha
     assert len(await shard.dead_letters()) == 1
 
 
+@pytest.mark.slow
 def test_a_message_that_hangs_every_process_is_put_aside() -> None:
     """The hang is in a call that nothing interrupts, so it costs the process each time."""
     environment = {"PYTHONPATH": str(_PLANTED), "NOETL_HANG_EXIT_SECONDS": "2"}

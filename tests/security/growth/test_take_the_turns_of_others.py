@@ -105,6 +105,7 @@ def rounds_beside(stack: Stack, runs: list[int], other: int) -> int:
     return int(rows[0]["rounds"])
 
 
+@pytest.mark.slow
 def test_people_and_others_are_served_while_many_runs_go_round(stack: Stack) -> None:
     with stack.client() as client:
         runs = [execute(client, "growth/round") for _ in range(_RUNS)]

@@ -16,6 +16,7 @@ from noetl_testkit.waiting import wait_until
 _USER = 10001
 
 
+@pytest.mark.slow
 def test_the_edge_hides_what_it_was_told(nats_stack: Stack, tmp_path: Path) -> None:
     # What hides belongs to root then, which says nothing of root's own processes.
     is_root = os.geteuid() == 0

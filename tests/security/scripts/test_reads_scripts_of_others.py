@@ -197,6 +197,7 @@ def _workers(
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_in_a_container_they_reach_none_either(
     nats_stack: Stack, tmp_path: Path, count: int
@@ -220,6 +221,7 @@ def test_in_a_container_they_reach_none_either(
                 assert [others.script(_ATTACK) for _ in range(2 * count)] == [[]] * 2 * count
 
 
+@pytest.mark.slow
 def test_a_container_without_a_place_for_them_does_not_start(
     nats_stack: Stack, tmp_path: Path
 ) -> None:

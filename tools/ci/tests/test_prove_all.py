@@ -30,6 +30,11 @@ def test_each_target_is_a_proof_or_is_known_to_be_none() -> None:
     assert recipes().keys() >= OTHERS
 
 
+def test_make_test_and_make_slow_tests_leave_no_test_out() -> None:
+    assert '$(pytest) $(or $(path),-m "not slow")' in recipes()["test"]
+    assert "$(pytest) -m slow " in recipes()["slow-tests"]
+
+
 def test_each_recipe_names_programs_that_are_there() -> None:
     programs = {
         (target, word)

@@ -64,6 +64,7 @@ def begin(shard: Shard) -> list[asyncio.Task[int]]:
     return [asyncio.create_task(shard.start()) for _ in range(_STARTS)]
 
 
+@pytest.mark.slow
 async def test_w34_who_alone_has_lost_the_database_leaves_all_to_the_other_and_comes_back(
     lines: tuple[Line, Line], shard: Shard, replicas: tuple[Replica, Replica]
 ) -> None:
@@ -89,6 +90,7 @@ async def test_w34_who_alone_has_lost_the_database_leaves_all_to_the_other_and_c
         assert types.count("command.completed") <= 1
 
 
+@pytest.mark.slow
 async def test_w34_where_nobody_reaches_the_database_everything_stays_as_it_is(
     lines: tuple[Line, Line], shard: Shard, replicas: tuple[Replica, Replica]
 ) -> None:
@@ -108,6 +110,7 @@ async def test_w34_where_nobody_reaches_the_database_everything_stays_as_it_is(
     assert [owned(replica) for replica in replicas] == before
 
 
+@pytest.mark.slow
 async def test_w34_who_has_withdrawn_and_is_alone_then_does_what_it_can(
     lines: tuple[Line, Line], shard: Shard, replicas: tuple[Replica, Replica]
 ) -> None:
@@ -121,6 +124,7 @@ async def test_w34_who_has_withdrawn_and_is_alone_then_does_what_it_can(
     await eventually(lambda: owned(first) == BUCKETS)
 
 
+@pytest.mark.slow
 async def test_w34_a_statement_that_takes_long_is_no_reason(
     lines: tuple[Line, Line], shard: Shard, replicas: tuple[Replica, Replica]
 ) -> None:
