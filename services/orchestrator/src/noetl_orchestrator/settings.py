@@ -37,7 +37,8 @@ class Settings(
     turns_in_flight: int = Field(default=2, ge=1)
     """Turns of disjoint executions that may run side by side."""
     ingress_window: int = Field(default=1024, ge=1)
-    """Ingress messages held at once by this process, and as many claims."""
+    """Writes held at once by this process; besides them as many claims, as many cancels and other
+    writes of operators, and four times as many writes that siblings forward."""
     replicas_active_min: int = Field(default=1, ge=1)
     """Replicas that own executions however little there is to do; more do when these keep their
     cores busy."""

@@ -1,7 +1,5 @@
 """W21: writes that are requested of the owners of their buckets."""
 
-from typing import TYPE_CHECKING
-
 import orjson
 import pytest
 from noetl_bus.inbox import Incoming
@@ -9,18 +7,18 @@ from noetl_contract.ingress import (
     FORWARDED_HEADER,
     REPLY_HEADER,
     ClaimMessage,
+    ExecuteMessage,
     encode_message,
 )
 from noetl_contract.json import JsonObject
 from noetl_contract.subjects import IngressKind, write_subject
+from noetl_orchestrator import metrics
 from noetl_orchestrator.ingress.door import GIVEN_BACK, TAKEN, Door
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.bus import flush, has_listener, running
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
-
-if TYPE_CHECKING:
-    from noetl_orchestrator.turn.inputs import TurnInput
 
 
 def door_of(replica: Replica, *, window: int = 100) -> Door:
@@ -85,10 +83,10 @@ async def test_w21_a_claim_is_told_that_the_window_is_full(shard: Shard) -> None
     """It can't be left to the stream."""
     replica = await shard.open_replica()
     door, intake = door_of(replica, window=1), replica.rooms.intake
-    intake.claims.under_way.begin()
+    intake.under_way.begin("claims")
 
     answer = await claimed_at(shard, door, b"{}")
-    intake.claims.under_way.end()
+    intake.under_way.end("claims")
 
     assert (answer["status"], answer["body"]) == (503, None)
 
@@ -98,17 +96,17 @@ async def test_w21_what_waits_in_the_stream_keeps_nobody_from_claims(shard: Shar
     command = await shard.command(await shard.start())
     door, intake = door_of(replica, window=1), replica.rooms.intake
     for _ in range(100):
-        intake.messages.begin()
+        intake.under_way.begin("ordinary")
     claim = ClaimMessage(
         execution_id=command.execution_id, event_id=command.event_id, worker_id="w1"
     )
 
     answer = await claimed_at(shard, door, encode_message(claim))
     for _ in range(100):
-        intake.messages.end()
+        intake.under_way.end("ordinary")
 
     assert (answer["status"], answer["body"]["event_id"]) == (200, command.event_id)
-    assert intake.claims.under_way.count == intake.messages.count == 0
+    assert intake.under_way.idle.is_set()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,7 @@ async def test_a_claim_that_can_t_be_read_is_answered_and_kept_by_nobody(
     answer = await claimed_at(shard, door_of(replica, window=1), claim)
 
     assert answer["status"] == status
-    assert replica.rooms.intake.claims.under_way.count == 0
+    assert replica.rooms.intake.under_way.idle.is_set()
     assert await shard.dead_letters() == []
 
 
@@ -155,28 +153,46 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
             await flush(shard.bus)
             await flush(replica.bus)
             assert not waiter.answer.done()
-        assert replica.rooms.intake.messages.count == 0
+        assert replica.rooms.intake.under_way.idle.is_set()
     assert await shard.types(message["execution_id"]) == []
 
 
-async def test_w27_people_are_heard_when_the_window_is_full(shard: Shard) -> None:
+FORWARDED = {FORWARDED_HEADER: "3.17.1700000000000000000"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "room"), [({}, 1), (FORWARDED, 4)], ids=["requested", "forwarded"]
+)
+async def test_w27_people_are_heard_when_the_window_is_full(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], room: int
+) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
-    handler = replica.rooms.intake
-    command = await shard.command(execution_id)
-    message = {"type": "cancel", "execution_id": execution_id}
-    handler.messages.begin()  # one message of the stream waits for its turn: no others are taken
+    dispatcher = replica.rooms.dispatcher
+    submit, held = dispatcher.submit, list[TurnInput]()
+
+    def hold_starts(turn_input: TurnInput) -> None:
+        is_start = isinstance(turn_input.message, ExecuteMessage)
+        (held.append if is_start else submit)(turn_input)
+
+    monkeypatch.setattr(dispatcher, "submit", hold_starts)
+    dropped = metrics.DROPPED._value.get()
+
+    async def is_full() -> bool:
+        message = shard.start_message()
+        subject = write_subject(0, execution_id=message["execution_id"], kind="execute")
+        await shard.bus.send(subject, orjson.dumps(message), headers)
+        return len(held) == room and metrics.DROPPED._value.get() > dropped
 
     async with running(door_of(replica, window=1).run()):
-        await eventually(lambda: is_open(shard), what="it listens")
-        dropped = shard.fast(command)
-        subject = write_subject(0, execution_id=execution_id, kind="outcome")
-        await shard.bus.send(subject, orjson.dumps(dropped))
-        answer = await ask(shard, message, kind="cancel")
-    handler.messages.end()
+        await eventually(is_full, what="the window is full")
+        cancel = {"type": "cancel", "execution_id": execution_id}
+        answer = await ask(shard, cancel, kind="cancel")
+        for turn_input in held:
+            submit(turn_input)
 
     assert answer["body"]["status"] == "cancelled"
-    assert "call.done" not in await shard.types(execution_id)
+    assert len(held) == room
 
 
 async def test_w23_two_that_own_the_same_buckets_commit_each_write_once(shard: Shard) -> None:
@@ -214,7 +230,7 @@ async def test_w23_what_is_forwarded_is_confirmed_at_once_and_may_be_given_back(
 
     async with running(door_of(replica).run()):
         await eventually(lambda: is_open(shard), what="it listens")
-        headers = {REPLY_HEADER: reply, FORWARDED_HEADER: "3.17.1700000000000000000"}
+        headers = {REPLY_HEADER: reply, **FORWARDED}
         await shard.bus.send(subject, orjson.dumps(message), headers)
         await eventually(lambda: inputs, what="it is to be decided")
         assert inputs[0].watch, "it was delivered often, so it is decided alone"

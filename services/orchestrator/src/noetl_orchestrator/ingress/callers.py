@@ -1,22 +1,27 @@
 """Senders of ingress messages: each gets its answer when the turn of its message is over."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from typing import Literal
 
 import orjson
 from msgspec import Raw
 from noetl_bus.broker import Bus
 from noetl_bus.consumers.delivery import Delivery
+from noetl_bus.inbox import Incoming
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import (
+    FORWARDED_HEADER,
     REPLY_HEADER,
     CommandOutcomeMessage,
     CommandStartMessage,
 )
 from noetl_contract.json import encode
 from noetl_contract.rpc import RpcReply, encode_reply
+from noetl_contract.subjects import UNSTORED_KINDS, URGENT_KINDS
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.turn.inputs import Caller
@@ -26,36 +31,50 @@ _log = get_logger()
 type EncodeReply = Callable[[Answer], bytes]
 
 
+type Lane = Literal["ordinary", "urgent", "forwarded", "claims"]
+"""Messages that are counted together, so that no other messages can use up their window."""
+
+
+def lane_of(message: Incoming | Delivery) -> Lane:
+    """Return the lane of a message: by its kind, then by whether a sibling has read it."""
+    kind = message.subject.rpartition(".")[2]
+    if kind in UNSTORED_KINDS:
+        return "claims"
+    if kind in URGENT_KINDS:
+        return "urgent"
+    return "forwarded" if FORWARDED_HEADER in message.headers else "ordinary"
+
+
 class UnderWay:
     """Messages that wait for their answers.
 
     Attributes:
-        count: how many there are.
+        counts: how many there are in each lane.
         idle: set while there are none.
-        settled: each is called when one was answered, to request more.
+        settled: each is called when a message was answered, to request more from the stream.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.counts: Counter[Lane] = Counter()
         self.idle = asyncio.Event()
         self.idle.set()
         self.settled: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self) -> None:
-        """Note that one waits."""
-        self.count += 1
+    def begin(self, lane: Lane) -> None:
+        """Count a message that waits from now on."""
+        self.counts[lane] += 1
         self.idle.clear()
 
-    def end(self) -> None:
-        """Note that one was answered."""
-        self.count -= 1
-        if not self.count:
+    def end(self, lane: Lane) -> None:
+        """Count a message as answered."""
+        self.counts[lane] -= 1
+        if not any(self.counts.values()):
             self.idle.set()
         self.request_more()
 
     def request_more(self) -> None:
-        """Have more messages requested, as far as there is room."""
+        """Have more messages requested from the stream, as far as the window allows."""
         for request in self.settled:
             request()
 
@@ -76,25 +95,29 @@ class MessageCaller(Caller):
         self._bus = bus
         self._under_way = under_way
         self._delivery = delivery
+        self._lane = lane_of(delivery)
         self.encode_reply: EncodeReply = encode_envelope
-        under_way.begin()
+        under_way.begin(self._lane)
 
     async def answered(self, answer: Answer) -> None:
         """Reply and acknowledge; if either is lost, the message comes again."""
         await self._reply(answer)
         self._delivery.ack_nowait()
-        self._under_way.end()
+        self._end_wait()
 
     async def refused(self, reason: str, answer: Answer) -> None:
         """Keep the message as a dead letter, and reply; one that can't be kept comes again."""
         if await self._delivery.dead_letter(reason):
             await self._reply(answer)
-        self._under_way.end()
+        self._end_wait()
 
     async def given_back(self, delay_seconds: float) -> None:
         """Return the message to the broker, for another delivery to any replica."""
         await self._delivery.nak(delay_seconds)
-        self._under_way.end()
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        self._under_way.end(self._lane)
 
     async def _reply(self, answer: Answer) -> None:
         subject = self._delivery.headers.get(REPLY_HEADER)

@@ -34,11 +34,18 @@ class ClaimHandler:
     """Turn claims into inputs.
 
     Attributes:
-        under_way: those that wait for their answers.
+        under_way: messages that wait for their answers, claims among them.
     """
 
     def __init__(
-        self, bus: Bus, store: Store, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
+        self,
+        bus: Bus,
+        store: Store,
+        dispatcher: Dispatcher,
+        replicas: Replicas,
+        settings: Settings,
+        *,
+        under_way: UnderWay,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -46,7 +53,7 @@ class ClaimHandler:
         self._replicas = replicas
         self._settings = settings
         self._fences = Fences(settings)
-        self.under_way = UnderWay()
+        self.under_way = under_way
 
     async def take(self, delivery: Delivery) -> None:
         """Submit a claim to turns without waiting for its answer."""
@@ -184,7 +191,7 @@ class ClaimCaller(MessageCaller):
                 await self._bus.send(subject, body, headers, reply=reply)
             finally:
                 self._delivery.ack_nowait()
-                self._under_way.end()
+                self._end_wait()
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         if self._timer is not None:

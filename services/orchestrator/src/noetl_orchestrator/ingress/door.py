@@ -6,7 +6,8 @@ dropped here is late and never lost; the copy in the stream is a repetition (W6)
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic, time_ns
 
@@ -18,8 +19,6 @@ from noetl_bus.inbox import Incoming
 from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER, decode_claim, place_of
 from noetl_contract.streams import ingress_durable
 from noetl_contract.subjects import (
-    UNSTORED_KINDS,
-    URGENT_KINDS,
     claims_before,
     ingress_of_write,
     write_subject,
@@ -28,7 +27,7 @@ from noetl_contract.subjects import (
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.callers import encode_envelope
+from noetl_orchestrator.ingress.callers import Lane, encode_envelope, lane_of
 from noetl_orchestrator.ingress.claims import BUSY
 from noetl_orchestrator.ingress.handlers import IngressHandler
 
@@ -37,8 +36,9 @@ _DRAIN_SECONDS = 10.0
 # Of a bucket that another replica owns now: who owns it next may not have subscribed yet.
 _LEAVE_SECONDS = 1.0
 _QUEUE, _QUEUE_BEFORE = "owners", "orchestrator"
-# What was read from the stream is bounded there, at each replica.
-_FORWARDED_ROOM = 4
+# Windows of each lane. Siblings bound the messages that they forward, each for itself. The urgent
+# lane comes first here and has only its own messages, so no load can drop a cancel (W27).
+_WINDOWS: Mapping[Lane, int] = {"urgent": 1, "claims": 1, "forwarded": 4, "ordinary": 1}
 TAKEN = b'{"status":102}'
 """Said at once to who has forwarded a message: it was taken, and the answer follows."""
 GIVEN_BACK = b'{"status":103,"delay":'
@@ -67,9 +67,9 @@ class Door:
         bus: the connection.
         handler: takes them, as it takes those of the stream.
         shard: of the replica.
-        window: most that wait for their answers, those of the stream counted in; more are dropped,
-            and go to the stream. Urgent ones have as much room once more, and forwarded ones more.
-            Claims have a window of their own, and more of them are answered 503.
+        window: how many writes may wait for their answers in each lane, those that this replica
+            reads from the stream included; four times as many in that of forwarded writes. More
+            are dropped, so their senders put them into the stream; claims are answered 503.
     """
 
     def __init__(self, bus: Bus, handler: IngressHandler, *, shard: int, window: int) -> None:
@@ -78,7 +78,7 @@ class Door:
         self._shard = shard
         self._window = window
         self._durable = ingress_durable(shard)
-        self._waiting: list[Delivery] = []
+        self._waiting: defaultdict[Lane, list[Delivery]] = defaultdict(list)
         self._open: dict[int, Subscription] = {}
         self._has_news = True
         self._leave_at = float("inf")
@@ -114,9 +114,9 @@ class Door:
         self._wake.set()
 
     async def _hand_in(self) -> None:
-        if self._waiting:
-            taken, self._waiting = self._waiting, []
-            await self._handler.take_here(taken)
+        for lane in _WINDOWS:
+            if taken := self._waiting.pop(lane, None):
+                await self._handler.take_here(taken)
 
     async def _follow_owners(self) -> None:
         """Subscribe to the buckets that are owned now, and in a moment to these alone."""
@@ -162,26 +162,20 @@ class Door:
         self._take(Incoming(subject, incoming.data, headers))
 
     def _take(self, incoming: Incoming) -> None:
-        kind = incoming.subject.rpartition(".")[2]
-        room = self._window * (1 + (kind in URGENT_KINDS))
-        is_forwarded = FORWARDED_HEADER in incoming.headers
+        lane = lane_of(incoming)
         reply = incoming.headers.get(REPLY_HEADER, "")
-        under_way = self._handler.messages
-        if is_forwarded:
-            room = self._window * _FORWARDED_ROOM
-        elif kind in UNSTORED_KINDS:
-            # What waits in the stream must not keep workers from their commands.
-            under_way = self._handler.claims.under_way
-        if under_way.count + len(self._waiting) >= room:
+        waiting = self._waiting[lane]
+        room = self._window * _WINDOWS[lane]
+        if self._handler.under_way.counts[lane] + len(waiting) >= room:
             metrics.DROPPED.inc()
-            if kind in UNSTORED_KINDS:
+            if lane == "claims":
                 self._bus.send_nowait(reply, encode_envelope(BUSY))
             return
-        if is_forwarded:
+        if FORWARDED_HEADER in incoming.headers:
             self._bus.send_nowait(reply, TAKEN)
         # Its reply subject is the broker's, for when nobody listens.
         told = Incoming(ingress_of_write(incoming.subject), incoming.data, incoming.headers)
-        self._waiting.append(Requested(self, told))
+        waiting.append(Requested(self, told))
         self._wake.set()
 
     def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:  # noqa: ARG002 -- as others have it

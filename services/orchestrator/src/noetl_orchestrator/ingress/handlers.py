@@ -36,16 +36,18 @@ class IngressHandler:
     """Turn ingress messages into inputs; each is answered when its turn is over.
 
     Attributes:
-        messages: those that wait for their answers, claims apart.
-        claims: takes claims, and has those that wait.
+        under_way: messages that wait for their answers, by lane.
+        claims: takes claims.
         replicas: say whether this process takes part.
     """
 
     def __init__(
         self, bus: Bus, store: Store, dispatcher: Dispatcher, replicas: Replicas, settings: Settings
     ) -> None:
-        self.messages = UnderWay()
-        self.claims = ClaimHandler(bus, store, dispatcher, replicas, settings)
+        self.under_way = UnderWay()
+        self.claims = ClaimHandler(
+            bus, store, dispatcher, replicas, settings, under_way=self.under_way
+        )
         self.replicas = replicas
         self._bus = bus
         self._dispatcher = dispatcher
@@ -60,17 +62,16 @@ class IngressHandler:
             if delivery.subject.endswith(".claim"):
                 await self.claims.take(delivery)
                 continue
-            caller = MessageCaller(self._bus, self.messages, delivery)
+            caller = MessageCaller(self._bus, self.under_way, delivery)
             if STORED_HEADER in delivery.headers:
                 # Other messages don't wait for it; the window of the consumer limits the number.
-                self.messages.spawn(self._take_stored(delivery, caller))
+                self.under_way.spawn(self._take_stored(delivery, caller))
                 continue
             await self._take(delivery, delivery.data, caller)
 
     async def idle(self) -> None:
         """Wait until no message waits for its answer."""
-        await self.claims.under_way.idle.wait()
-        await self.messages.idle.wait()
+        await self.under_way.idle.wait()
 
     async def _take(self, delivery: Delivery, data: bytes, caller: MessageCaller) -> None:
         try:

@@ -73,7 +73,7 @@ class SpillReader:
         async with StandingPull(
             self._bus, self._durable, window=self._window, is_wanted=lambda: replicas.is_active
         ) as pull:
-            handler.messages.settled.append(pull.top_up)
+            handler.under_way.settled.append(pull.top_up)
             replicas.changed.append(pull.top_up)
             try:
                 while True:
@@ -86,7 +86,7 @@ class SpillReader:
                     await self._take(deliveries)
             finally:
                 await asyncio.shield(self._drain(pull, drain_seconds))
-                handler.messages.settled.remove(pull.top_up)
+                handler.under_way.settled.remove(pull.top_up)
                 replicas.changed.remove(pull.top_up)
 
     async def _drain(self, pull: StandingPull, seconds: float) -> None:
@@ -134,7 +134,7 @@ class SpillReader:
             _log.error("message_not_forwarded", exc_info=error)
             await delivery.nak(_NAK_SECONDS)
         finally:
-            self._handler.messages.request_more()
+            self._handler.under_way.request_more()
 
     async def _asked(
         self, delivery: Delivery, execution_id: int, kind: IngressKind, owner: str
