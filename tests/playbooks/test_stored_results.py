@@ -310,10 +310,78 @@ def test_a_result_above_the_limit_fails_the_step_that_names_it(nats_stack: Stack
 
         assert status == "FAILED"
         error = error_of(client, execution)
-        assert "step 'each', loop.in: the result of step 'start' is kept" in error
+        assert "step 'each', loop.in: 'rows' in the result of step 'start' is kept" in error
         assert "it has 90" in error
         assert "a decision reads 8388608 at most (NOETL_DECISION_RESULT_BYTES)" in error
         assert str(data_of(client, execution, "some")).startswith("9000 of noetl://")
+
+
+FIELDS = """
+spec: {errors: fail}
+workload: {megabytes: 1}
+workflow:
+- step: start
+  tool:
+    kind: python
+    input: {megabytes: "{{ workload.megabytes }}"}
+    code: |
+      row = {'id': 0, 'name': 'x' * 980}
+      rows = [{**row, 'id': i} for i in range(1000 * megabytes)]
+      result = {'before': 3, 'none': None, 'rows': rows, 'text': 'y' * 70000}
+      result['zone'] = {'behind': 1.5}
+  next: {arcs: [{step: load}]}
+- step: load
+  tool: {kind: artifact, action: get, input: {result_ref: "{{ start._ref }}"}}
+  set: {ctx.last: "{{ output.data.rows[-1].id }}"}
+  next:
+    spec: {mode: exclusive}
+    arcs:
+    - {step: use, when: "{{ load.data.zone.behind == 1.5 and load.data.rows | length > 999 }}"}
+- step: use
+  tool:
+    kind: python
+    input:
+      count: "{{ load.count | default(0) }}"
+      none: "{{ start.none | default('no') }}"
+      before: "{{ start.before }}"
+      loaded: "{{ load.data.before + start.data.before }}"
+      behind: "{{ start.zone.behind }}"
+      absent: "{{ start.absent is defined or load.data.rows[0].absent is defined }}"
+      row: "{{ start.rows[7].id }}"
+      text: "{{ start.text }}"
+      length: "{{ start.rows | length }}"
+      last: "{{ last }}"
+    code: "result = {**args, 'text': len(text)}"
+  next: {arcs: [{step: piped}]}
+- step: piped
+  tool:
+  - first: {kind: python, code: "result = {'n': 1}"}
+  - second:
+      kind: python
+      input: {n: "{{ first.n + start.before }}", behind: "{{ start.zone.behind }}"}
+      code: "result = {'n': n, 'behind': behind}"
+"""
+
+
+@pytest.mark.parametrize("megabytes", [1, pytest.param(15, marks=pytest.mark.slow)])
+def test_a_field_costs_what_it_is_whatever_is_beside_it(nats_stack: Stack, megabytes: int) -> None:
+    with nats_stack.client() as client:
+        execution, status = played(client, "fields", FIELDS, megabytes=megabytes)
+
+        assert status == "COMPLETED", error_of(client, execution)
+        assert data_of(client, execution, "use") == {
+            "count": 0,
+            "none": "no",
+            "before": 3,
+            "loaded": 6,
+            "behind": 1.5,
+            "absent": False,
+            "row": 7,
+            "text": 70_000,
+            "length": 1000 * megabytes,
+            "last": 1000 * megabytes - 1,
+        }
+        assert data_of(client, execution, "piped")["second"] == {"n": 4, "behind": 1.5}
 
 
 RESTARTED = """

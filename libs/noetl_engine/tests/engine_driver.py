@@ -17,6 +17,8 @@ from noetl_contract.ingress import (
     Restart,
     WireEvent,
 )
+from noetl_contract.json import encode
+from noetl_contract.tools.results import Part, part_of
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Claimed, Continued, Facts, Input, Limits
 from noetl_engine.outputs import Decision, NeedResults, NeedRows, NewCommand, OriginNeed
@@ -125,7 +127,7 @@ class Run:
         self.continues = 0
         self.more_work = 0
         self.ended: list[str] = []
-        self.asked: list[dict[str, int]] = []
+        self.asked: list[dict[Any, bool]] = []
 
     def new_id(self) -> int:
         self.next_id += 1
@@ -164,12 +166,19 @@ class Run:
 
     def answer_with_results(self, need: NeedResults) -> None:
         self.asked.append(need.results)
-        read = {ref for asked in self.asked for ref in asked}
+        read = {name: is_whole for asked in self.asked for name, is_whole in asked.items()}
         self.execution = self.restore()
         self.execution.provide_results(
-            {ref: self.documents[ref] for ref in read if ref in self.documents},
-            {ref: self.withheld[ref] for ref in read if ref in self.withheld},
+            {name: self.part(name, read[name]) for name in read if name[0] in self.documents},
+            {name: self.withheld[name[0]] for name in read if name[0] in self.withheld},
         )
+
+    def part(self, name: Any, is_whole: bool) -> Part:  # noqa: FBT001 - as it was asked for
+        """Return a part of a document as the result store answers for it."""
+        ref, path = name
+        most = 1 << 30 if is_whole else 64
+        found = part_of(encode(self.documents[ref]), path, most=most)
+        return Part.from_json(found.to_json())
 
     def keep(
         self,

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from noetl_bus.rpc import handle, serve_rpc
-from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
+from noetl_contract.rpc.projector import RESULT_PART, PartOfResult
+from noetl_contract.tools.results import Part
 from noetl_orchestrator.log.origins import Origins
-from noetl_orchestrator.result_store import ReadResults, ResultReader, ResultStore
+from noetl_orchestrator.result_store import PartName, ReadResults, ResultReader, ResultStore
 from noetl_pg.database import Database
 from noetl_testkit.bus import flush
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
@@ -24,15 +24,15 @@ AT_ONCE = 4
 class SlowStore:
     """Keeps every request until the test has it answer one."""
 
-    waiting: list[tuple[str, asyncio.Future[Json | Refusal]]] = field(default_factory=list)
+    waiting: list[tuple[str, asyncio.Future[Part | Refusal]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     most: int = 0
     is_closed: bool = False
 
-    async def resolve(self, request: ResultRef) -> Json | Refusal:
+    async def resolve(self, request: PartOfResult) -> Part | Refusal:
         if self.is_closed:
             return Refusal(404, "closed")
-        answer: asyncio.Future[Json | Refusal] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Part | Refusal] = asyncio.get_running_loop().create_future()
         self.asked.append(request.ref)
         self.waiting.append((request.ref, answer))
         self.most = max(self.most, len(self.waiting))
@@ -41,7 +41,7 @@ class SlowStore:
     def answer(self, refusal: Refusal | None = None) -> None:
         """Answer the request that waits longest: with its reference, or refuse it."""
         ref, answer = self.waiting.pop(0)
-        answer.set_result(refusal or {"of": ref})
+        answer.set_result(refusal or Part(depth=0, value={"of": ref}))
 
     def close(self) -> None:
         """Refuse waiting and later requests, so that a failed test ends."""
@@ -53,7 +53,7 @@ class SlowStore:
 @asynccontextmanager
 async def slow_store(shard: Shard) -> AsyncIterator[SlowStore]:
     store = SlowStore()
-    handlers = [handle(RESULT_RESOLVE, store.resolve)]
+    handlers = [handle(RESULT_PART, store.resolve)]
     async with serve_rpc(shard.bus, handlers, queue="t", shard=0):
         try:
             yield store
@@ -66,15 +66,16 @@ def reader_of(shard: Shard) -> ResultReader:
     return ResultReader(results, Origins(Database(shard.pool)), most_bytes=1 << 20)
 
 
-def refs_of(execution_id: int, count: int = 1) -> dict[str, int]:
-    return {f"noetl://execution/{execution_id}/result/r/{one}": 10 for one in range(count)}
+def parts_of(execution_id: int, count: int = 1) -> dict[PartName, bool]:
+    return {(f"noetl://execution/{execution_id}/result/r/{one}", ()): True for one in range(count)}
 
 
 async def test_many_executions_read_a_few_results_at_a_time(shard: Shard) -> None:
     reader, found = reader_of(shard), {one: ReadResults() for one in range(1, 13)}
     async with slow_store(shard) as store, unless_it_hangs():
         reads = [
-            asyncio.create_task(reader.read(one, refs_of(one), read)) for one, read in found.items()
+            asyncio.create_task(reader.read(one, parts_of(one), read))
+            for one, read in found.items()
         ]
         for answered in range(len(found)):
             wanted = min(answered + AT_ONCE, len(found))
@@ -86,9 +87,7 @@ async def test_many_executions_read_a_few_results_at_a_time(shard: Shard) -> Non
         await asyncio.gather(*reads)
 
     assert store.most == AT_ONCE
-    assert [list(read.documents) for read in found.values()] == [
-        list(refs_of(one)) for one in found
-    ]
+    assert [list(read.parts) for read in found.values()] == [list(parts_of(one)) for one in found]
 
 
 async def test_one_execution_has_one_place_for_all_that_it_reads(shard: Shard) -> None:
@@ -96,20 +95,20 @@ async def test_one_execution_has_one_place_for_all_that_it_reads(shard: Shard) -
     reader, found = reader_of(shard), [ReadResults() for _ in range(6)]
     async with slow_store(shard) as store, unless_it_hangs():
         reads = [
-            asyncio.create_task(reader.read(one, refs_of(one, 3), read))
+            asyncio.create_task(reader.read(one, parts_of(one, 3), read))
             for one, read in enumerate(found)
         ]
         for _ in range(3 * len(found)):
             await eventually(lambda: store.waiting, what="somebody asks")
             await flush(shard.bus)
-            begun = [read for read in found if read.documents]
-            unfinished = [read for read in begun if len(read.documents) < 3]
+            begun = [read for read in found if read.parts]
+            unfinished = [read for read in begun if len(read.parts) < 3]
             assert len(unfinished) <= AT_ONCE
             assert len({ref.split("/")[3] for ref, _ in store.waiting}) == len(store.waiting)
             store.answer()
         await asyncio.gather(*reads)
 
-    assert [len(read.documents) for read in found] == [3] * len(found)
+    assert [len(read.parts) for read in found] == [3] * len(found)
     assert store.most == AT_ONCE
 
 
@@ -117,7 +116,7 @@ async def test_a_store_that_refuses_for_now_keeps_no_place(shard: Shard) -> None
     reader, found = reader_of(shard), [ReadResults() for _ in range(2 * AT_ONCE)]
     async with slow_store(shard) as store, unless_it_hangs():
         reads = [
-            asyncio.create_task(reader.read(one, refs_of(one), read))
+            asyncio.create_task(reader.read(one, parts_of(one), read))
             for one, read in enumerate(found)
         ]
         for _ in range(AT_ONCE):
@@ -128,4 +127,4 @@ async def test_a_store_that_refuses_for_now_keeps_no_place(shard: Shard) -> None
             store.answer()
         await asyncio.gather(*reads)
 
-    assert sum(len(read.documents) for read in found) == AT_ONCE
+    assert sum(len(read.parts) for read in found) == AT_ONCE

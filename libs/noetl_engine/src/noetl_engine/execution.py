@@ -15,7 +15,7 @@ from noetl_contract.ingress import (
     ResumeMessage,
     SignalMessage,
 )
-from noetl_contract.json import Json
+from noetl_contract.tools.results import Part, PartPath
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -213,14 +213,18 @@ class Execution:
                 values.end_loop(ref)
                 values.updates.pop(first, None)
 
-    def provide_results(self, documents: Mapping[str, Json], withheld: Mapping[str, str]) -> None:
+    def provide_results(
+        self,
+        parts: Mapping[tuple[str, PartPath], Part],
+        withheld: Mapping[tuple[str, PartPath], str],
+    ) -> None:
         """Take the results that a :class:`~noetl_engine.outputs.NeedResults` asked for.
 
         Args:
-            documents: documents of the result store by their references.
+            parts: parts of results by their references and paths.
             withheld: of the others, why they can't be had.
         """
-        self._memory.values.stored.take(documents, withheld)
+        self._memory.values.stored.take(parts, withheld)
 
     def snapshot(self) -> bytes:
         """Return the state, without results: with the rows after it as good as the whole log."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools.results import PartPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +175,12 @@ class NeedResults(Exception):
     drop it, read it again, provide the results, and decide again.
 
     Attributes:
-        results: references of what to read, with the bytes of their documents; 0 for unknown.
+        results: references and paths of the parts to read, each with whether the whole part is
+            needed, or its outline will do.
     """
 
-    def __init__(self, results: Mapping[str, int]) -> None:
-        super().__init__(f"results are needed: {', '.join(results)}")
+    def __init__(self, results: Mapping[tuple[str, PartPath], bool]) -> None:
+        super().__init__(f"results are needed: {', '.join(ref for ref, _ in results)}")
         self.results = dict(results)
 
 

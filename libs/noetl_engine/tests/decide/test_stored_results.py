@@ -90,13 +90,13 @@ def test_what_names_the_reference_asks_for_nothing() -> None:
 
 def test_a_result_that_can_not_be_had_fails_the_step_that_names_it() -> None:
     run = begin(make_step("use", tool=using(rows="{{ start.rows }}")))
-    run.keep("start", {}, withheld="it has 99 bytes")
+    run.keep("start", {}, size=15_000_000, withheld="it has 99 bytes")
 
     assert run.ended == ["FAILED"]
     assert run.execution.state.error == (
-        "Orchestrator evaluate failed: step 'use', tool: the result of step 'start' is kept in the "
-        "result store and can't be had here: it has 99 bytes. Fields of up to 8 KiB stay with "
-        "their names in 'output_select', and tasks behind a 'result_fetch' in the same pipeline "
+        "Orchestrator evaluate failed: step 'use', tool: 'rows' in the result of step 'start' is "
+        "kept in the result store and can't be had here: it has 99 bytes. A template that names a "
+        "smaller part reads that alone, and tasks behind a 'result_fetch' in the same pipeline "
         "work on all of it"
     )
 
@@ -106,7 +106,10 @@ def test_a_set_is_no_null_where_a_result_can_not_be_had() -> None:
     run.keep("start", {}, withheld="it is gone")
 
     assert run.ended == ["FAILED"]
-    assert "step 'start', set: the result of step 'start'" in run.execution.state.error
+    assert (
+        "step 'start', set: 'rows' in the result of step 'start' is kept"
+        in run.execution.state.error
+    )
 
 
 def test_the_result_of_a_loop_holds_references_that_are_read_where_they_are_named() -> None:
@@ -327,9 +330,9 @@ class _Reading(Run):
 
     def answer_with_results(self, need: Any) -> None:
         self.asked.append(need.results)
-        for ref in need.results:
+        for name, is_whole in need.results.items():
             if len(self.read) < 3:
-                self.read[ref] = self.documents[ref]
+                self.read[name] = self.part(name, is_whole)
         self.execution = self.restore()
         self.execution.provide_results(self.read, {})
 

@@ -5,6 +5,7 @@ share one :class:`Renderer` with default limits.
 """
 
 from noetl_template.errors import (
+    NotAtHand,
     SecretMissing,
     TemplateError,
     TemplateLimitError,
@@ -29,15 +30,21 @@ from noetl_template.render import (
     render_worker,
     use_limits,
 )
-from noetl_template.stored import Stored, with_fetched
+from noetl_template.stored import MISSING, UNKNOWN, Outline, Parts, Stored, with_fetched
 from noetl_template.syntax.literals import has_worker_syntax, literal, templates_in
 from noetl_template.syntax.look_ups import Reference
-from noetl_template.values import KEYCHAIN, Json, Secrets
+from noetl_template.values import KEYCHAIN, Json, Kind, Secrets
 
 __all__ = [
     "KEYCHAIN",
+    "MISSING",
+    "UNKNOWN",
     "Json",
+    "Kind",
     "Limits",
+    "NotAtHand",
+    "Outline",
+    "Parts",
     "Reference",
     "Renderer",
     "Scope",

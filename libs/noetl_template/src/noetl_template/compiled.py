@@ -78,14 +78,20 @@ class PathTemplate:
             if head == KEYCHAIN:
                 raise failed(self.source, _no_secret(self.path)) from None
             return dialect.undefined
+        done = 0
         try:
             for name in rest:
                 if dialect.proxies_result and name == "result" and isinstance(value, Mapping):
                     value = value.get("result", value)
                 else:
                     value = getitem(value, name)
-        except (NoSecret, NotAtHand) as error:
+                done += 1
+        except NoSecret as error:
             raise failed(self.source, error) from error
+        except NotAtHand as error:
+            # The rest of the path names all that is needed: no level of it has to be looked at.
+            stored = error.stored if error.is_whole else error.stored.below(rest[done:])
+            raise failed(self.source, NotAtHand(stored, is_whole=True)) from error
         return value
 
 
@@ -183,7 +189,7 @@ def failed(source: str, error: Exception) -> TemplateError:
             problem = f"invalid operation: {error}"
     if isinstance(error, NotAtHand):
         missing = ValueNotAtHand(problem, template=source, line=line)
-        missing.stored = error.stored
+        missing.stored, missing.is_whole = error.stored, error.is_whole
         return missing
     kind: type[TemplateError] = TemplateError
     if isinstance(error, LimitReached | NoSecret):

@@ -40,9 +40,11 @@ class ValueNotAtHand(TemplateError):
 
     Attributes:
         stored: what stands for the value, a :class:`~noetl_template.stored.Stored`.
+        is_whole: whether the template needs all of the value, not its outline or a part.
     """
 
     stored: Any = None
+    is_whole: bool = True
 
 
 class EvaluationError(Exception):
@@ -60,9 +62,10 @@ class LimitReached(EvaluationError):
 class NotAtHand(EvaluationError):
     """A value is kept elsewhere and has not been fetched; becomes a ValueNotAtHand."""
 
-    def __init__(self, stored: object) -> None:
+    def __init__(self, stored: Any, *, is_whole: bool) -> None:
         super().__init__("the value is kept elsewhere")
         self.stored = stored
+        self.is_whole = is_whole
 
 
 class NoSecret(EvaluationError):

@@ -350,7 +350,7 @@ def _whole[T](
     try:
         return work(text, scope, budget)
     except ValueNotAtHand as error:
-        if error.stored.ref not in error.stored.fetched:
+        if not error.stored.is_fetched:
             raise
     return work(text, with_fetched(scope), budget)
 

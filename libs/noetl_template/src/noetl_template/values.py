@@ -5,6 +5,8 @@ null means: undefined on the server, a real none on the worker. So Python's ``No
 the dialect's null, and the other of the two words gets an object of its own.
 """
 
+# size: kinds, printing and order of values need each other's types
+
 import math
 import re
 import unicodedata
@@ -12,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from noetl_template.errors import EvaluationError, NoSecret
+from noetl_template.errors import EvaluationError, NoSecret, NotAtHand
 from noetl_template.limits import Budget
 
 type Value = Any
@@ -65,6 +67,25 @@ class BuiltMap(dict[Value, Value]):
 
     __slots__ = ("size",)
     size: int
+
+
+class Placeholder(dict[str, Value]):
+    """Stands for a value that is kept elsewhere; its kind is unknown until it is fetched."""
+
+    __slots__ = ()
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the value is undefined or none."""
+        return False
+
+    def refuse(self, *_arguments: Value) -> NoReturn:
+        """Ask for the whole value.
+
+        Raises:
+            NotAtHand: Always.
+        """
+        raise NotAtHand(self, is_whole=True)
 
 
 class Secrets(dict[str, Value]):
@@ -179,6 +200,8 @@ class Dialect:
             return Kind.UNDEFINED
         if value is self.none:
             return Kind.NONE
+        if isinstance(value, Placeholder):
+            value.refuse()
         if isinstance(value, Mapping):
             return Kind.MAP
         if isinstance(value, list | tuple):
@@ -370,6 +393,8 @@ WORKER: Final = Dialect(
 
 def size_of(value: object) -> int:
     """Return the number of characters or elements that an operation has to be paid for."""
+    if isinstance(value, Placeholder):
+        return 0
     return len(value) if isinstance(value, str | list | Mapping) else 0
 
 

@@ -4,9 +4,8 @@ import math
 import re
 from typing import Final
 
-from noetl_template.errors import EvaluationError, NotAtHand
+from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
-from noetl_template.stored import Stored
 from noetl_template.values import (
     INT64_MAX,
     INT64_MIN,
@@ -17,6 +16,7 @@ from noetl_template.values import (
     BuiltList,
     BuiltMap,
     Group,
+    Placeholder,
     Value,
     distinct_chars,
     is_hidden,
@@ -86,8 +86,8 @@ def equal(left: Value, right: Value, budget: Budget) -> bool:
         if type(left) is str and len(left) > SHORT:
             budget.spend(len(left))
         for one in (left, right):
-            if isinstance(one, Stored):
-                raise NotAtHand(one)
+            if isinstance(one, Placeholder):
+                one.refuse()
         return bool(left == right)
     if isinstance(left, dict) is not isinstance(right, dict) or len(left) != len(right):
         return False

@@ -180,8 +180,8 @@ class Settings(
     """Bytes of the commands of one decision at most, roughly: each carries the whole context
     (W9)."""
     decision_result_bytes: int = Field(default=8 << 20, ge=0)
-    """Bytes of the results above the inline limit that are read for the templates of one decision;
-    a step that needs more fails."""
+    """Bytes of the parts that the templates of one decision name in results above the inline
+    limit; a step that needs more fails."""
     iterations_in_flight: int = Field(default=10_000, ge=1)
     """Iterations of a loop of waits that are open at once, even without max_in_flight."""
     loop_window: int = Field(default=256, ge=1)

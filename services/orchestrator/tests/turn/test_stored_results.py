@@ -7,7 +7,8 @@ import pytest
 from noetl_bus.rpc import handle, serve_rpc
 from noetl_contract.json import Json, encode
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
+from noetl_contract.rpc.projector import RESULT_PART, PartOfResult
+from noetl_contract.tools.results import Part, part_of
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually
 
 from services.orchestrator.tests.shard import Shard
@@ -32,11 +33,13 @@ async def store(shard: Shard, documents: Mapping[str, Json]) -> AsyncIterator[li
     """Answer for stored results; yield the references that were asked for."""
     asked: list[str] = []
 
-    async def resolve(request: ResultRef) -> Json | Refusal:
+    async def read(request: PartOfResult) -> Part | Refusal:
         asked.append(request.ref)
-        return documents.get(request.ref, Refusal(404, "result not found"))
+        if request.ref not in documents:
+            return Refusal(404, "result not found")
+        return part_of(encode(documents[request.ref]), tuple(request.path), most=request.most)
 
-    async with serve_rpc(shard.bus, [handle(RESULT_RESOLVE, resolve)], queue="t", shard=0):
+    async with serve_rpc(shard.bus, [handle(RESULT_PART, read)], queue="t", shard=0):
         yield asked
 
 
@@ -87,7 +90,7 @@ async def test_a_result_that_is_gone_fails_the_step_by_name(shard: Shard) -> Non
         await report(shard, execution_id, ref=ref)
 
     error = await error_of(shard, execution_id)
-    assert "step 'each', loop.in: the result of step 'start' is kept in the result store" in error
+    assert "step 'each', loop.in: 'rows' in the result of step 'start' is kept" in error
     assert f"{ref} is not in the result store" in error
 
 
@@ -95,12 +98,12 @@ async def test_a_result_above_the_limit_fails_the_step_with_its_size(shard: Shar
     await shard.open_replica(decision_result_bytes=50)
     execution_id = await shard.start(OVER_ROWS)
     ref = ref_of(execution_id)
-    document = {"status": "success", "data": {"rows": ["x" * 100]}}
+    document: Json = {"status": "success", "data": {"rows": ["x" * 100]}}
 
     async with store(shard, {ref: document}):
         await report(shard, execution_id, ref=ref)
 
-    size = len(encode(document))
+    size = len(encode(document["data"]["rows"]))
     assert f"it has {size} bytes, and a decision reads 50 at most" in await error_of(
         shard, execution_id
     )

@@ -52,6 +52,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         catalog.TRIGGERS,
         catalog.RUNTIME_LIVENESS,
         projector.RESULT_RESOLVE,
+        projector.RESULT_PART,
         projector.EXECUTIONS_STATES,
         catalog.CREDENTIAL_PLATFORM,
     ),

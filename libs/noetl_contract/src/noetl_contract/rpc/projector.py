@@ -1,5 +1,7 @@
 """Operations of the projector: reads of executions, results, variables, upkeep, SQL."""
 
+# size: the operations of one service, each with its messages, in the order of their page
+
 from typing import Annotated
 
 from msgspec import UNSET, Meta, field
@@ -41,6 +43,7 @@ from noetl_contract.json import Json
 from noetl_contract.model import Model, SecretModel, Struct, example
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
+from noetl_contract.tools.results import Part
 
 
 class ExecutionName(OnBehalf):
@@ -348,6 +351,14 @@ class ResultRef(Struct):
     ref: str
 
 
+class PartOfResult(Struct):
+    """A part of a stored result, by its path, and how many bytes of it are wanted at most."""
+
+    ref: str
+    path: list[str | int | None] = field(default_factory=list)
+    most: int
+
+
 class NamedResult(Struct):
     """The name of a result of an execution."""
 
@@ -373,6 +384,8 @@ RESULT_PUT = Operation("projector", "result.put", ResultPut, ResultPutAnswer)
 """Store a result."""
 RESULT_RESOLVE = Operation("projector", "result.resolve", ResultRef, _JSON)
 """Return the stored value itself."""
+RESULT_PART = Operation("projector", "result.part", PartOfResult, Part)
+"""Return a part of a stored result, or its outline if it is too large."""
 RESULT_GET = Operation("projector", "result.get", NamedResult, StoredResult)
 """Return the newest result of a name with its data."""
 RESULT_LIST = Operation("projector", "result.list", ResultFilter, ResultList)

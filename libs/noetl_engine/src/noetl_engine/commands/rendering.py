@@ -45,22 +45,22 @@ def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
         try:
             return rendered(value, lambda: work(value, scope))
         except ValueNotAtHand as error:
-            raise question(error.stored) from error
+            raise question(error.stored, is_whole=error.is_whole) from error
         except TemplateError as error:
             raise EvaluateError(str(error)) from error
 
     return evaluate
 
 
-def question(stored: StoredResult) -> EvaluateError | NeedResults:
-    """Return the question for a result, or why there is no answer to it."""
-    why = stored.kept.withheld.get(stored.ref)
+def question(stored: StoredResult, *, is_whole: bool) -> EvaluateError | NeedResults:
+    """Return the question for a stored result or its part, or why there is no answer to it."""
+    why = stored.withheld
     if why is None:
-        return NeedResults(stored.wanted())
+        return NeedResults(stored.wanted(is_whole=is_whole))
     return EvaluateError(
-        f"the result of step '{stored.step}' is kept in the result store and can't be had here: "
-        f"{why}. Fields of up to 8 KiB stay with their names in 'output_select', and tasks behind "
-        "a 'result_fetch' in the same pipeline work on all of it"
+        f"{stored.name} is kept in the result store and can't be had here: {why}. A template that "
+        "names a smaller part reads that alone, and tasks behind a 'result_fetch' in the same "
+        "pipeline work on all of it"
     )
 
 
@@ -150,7 +150,7 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
             try:
                 values[name] = rendered(value, partial(render_expression, value, scope))
             except ValueNotAtHand as error:
-                raise question(error.stored) from error
+                raise question(error.stored, is_whole=error.is_whole) from error
             except (TemplateLimitError, SecretMissing) as error:
                 raise EvaluateError(str(error)) from error
             except TemplateError:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from noetl_contract.json import Json
-from noetl_template import Stored, TemplateError, look_ups, with_fetched
+from noetl_template import MISSING, NotAtHand, Stored, TemplateError, look_ups, with_fetched
 
 from noetl_engine.commands.needed_results import templates_of
 from noetl_engine.commands.rendering import question
@@ -30,17 +30,71 @@ def with_results_for_worker(
         EvaluateError: They can't be had.
     """
     parts = {key: value for key, value in context.items() if key != "render_context"}
-    named: set[str] = set()
+    whole: set[str] = set()
+    pieces: dict[str, list[_Piece]] = {}
     for text in templates_of(parts):
         for path in _paths(text):
             head, *rest = path[1:] if path[0] in _ALIASES and path[1:] else path
             if head not in flat:
                 continue
-            for stored in _asked_for(flat[head], rest):
-                if stored.ref not in stored.fetched:
-                    raise question(stored)
-                named.add(head)
-    return {**flat, **with_fetched({name: flat[name] for name in named})} if named else flat
+            value = flat[head]
+            if isinstance(value, StoredResult) and not value.is_fetched:
+                pieces.setdefault(head, []).append(_piece_of(value, rest))
+                continue
+            for stored in _asked_for(value, rest):
+                if not stored.is_fetched:
+                    raise question(stored, is_whole=True)
+                whole.add(head)
+    if not whole and not pieces:
+        return flat
+    filled = with_fetched({name: flat[name] for name in whole})
+    return {**flat, **filled, **{name: _put_together(flat[name], pieces[name]) for name in pieces}}
+
+
+type _Piece = tuple[list[str], Json]
+
+
+def _piece_of(stored: StoredResult, path: list[str]) -> _Piece:
+    """Return the part of a result that a path names, and the path to it.
+
+    Raises:
+        NeedResults: The part has to be read first.
+        EvaluateError: It can't be had.
+    """
+    value: Json = stored
+    depth = 0
+    try:
+        for depth, name in enumerate(path):
+            # Paths leave out the indexes of lists: all elements may be meant.
+            if not isinstance(value, Stored) or value.is_list:
+                return path[:depth], _of_worker(value)
+            value = value.get(name, MISSING)
+    except NotAtHand as error:
+        raise question(error.stored.below(path[depth:]), is_whole=True) from error
+    return path, _of_worker(value)
+
+
+def _of_worker(value: Json) -> Json:
+    if isinstance(value, StoredResult):
+        raise question(value, is_whole=True)
+    return value
+
+
+def _put_together(stored: StoredResult, pieces: list[_Piece]) -> dict[str, Json]:
+    """Return what is at hand of a result, with parts of it in their places."""
+    made = stored.entries()
+    for path, value in pieces:
+        if value is MISSING or not path:
+            continue
+        inner = made
+        for name in path[:-1]:
+            below = inner.get(name)
+            if isinstance(below, Stored):
+                below = below.entries()
+            inner[name] = dict(below) if isinstance(below, dict) else {}
+            inner = inner[name]
+        inner[path[-1]] = value
+    return made
 
 
 def own_bytes(context: Mapping[str, Json], known: Mapping[str, Json]) -> int:
@@ -72,7 +126,7 @@ def _paths(text: str) -> frozenset[tuple[str, ...]]:
 def _asked_for(value: Json, path: list[str]) -> Iterator[StoredResult]:
     for index, name in enumerate(path):
         if isinstance(value, Stored):
-            if not value.is_at_hand(name):
+            if name not in value.entries():
                 break
             value = value.get(name)
         elif isinstance(value, dict):

@@ -387,7 +387,7 @@ class Draft:
         if self.has_worked_enough:
             return True
         newest = built[-1]
-        if self.memory.values.stored.fetched and newest is not self._weighed and newest.context:
+        if self.memory.values.stored.parts and newest is not self._weighed and newest.context:
             self._weighed = newest
             self._built_bytes += own_bytes(newest.context, self.memory.contexts.flat())
         return self._built_bytes > self.facts.limits.command_bytes_per_decision

@@ -1,17 +1,22 @@
 """Data of stored results as templates see it, and the variables that results set.
 
-For one above the inline limit something stands, until it is read for a template.
+For one above the inline limit a placeholder stands, until what a template names of it is read.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, override
 
 from noetl_contract.json import Json
 from noetl_contract.tools import merge_labels
-from noetl_template import Stored
+from noetl_contract.tools.results import Part, PartPath
+from noetl_template import MISSING, UNKNOWN, Kind, Outline, Parts, Stored
 
 _SCHEME = "noetl://execution/"
 _SCOPE_WORDS = ("ctx.", "iter.", "step.")
+_SMALL_BYTES: Final = 256 << 10
+"""Results of up to this size together are read as a whole, for whatever a template names."""
+_KINDS: Final = {"map": Kind.MAP, "list": Kind.SEQUENCE, "text": Kind.STRING}
 
 
 def bare_name(key: str) -> str:
@@ -60,8 +65,12 @@ def context_updates(result: Json) -> Mapping[str, Json]:
     return updates if isinstance(updates, dict) else {}
 
 
+type PartName = tuple[str, PartPath]
+"""The reference of a stored result, and the path to a part of it."""
+
+
 class StoredResult(Stored):
-    """A result that is kept in the result store, as templates see it.
+    """A result that is kept in the result store, or a part of it, as templates see it.
 
     Attributes:
         kept: all that is known of the results of its execution.
@@ -75,18 +84,43 @@ class StoredResult(Stored):
     family: "list[StoredResult]"
 
     @property
-    def step(self) -> str:
-        """Name of the step that the result is of."""
-        return self.ref.removeprefix(_SCHEME).partition("/result/")[2].rpartition("/")[0]
+    def name(self) -> str:
+        """The result as errors name it, with the path to the part."""
+        step = self.ref.removeprefix(_SCHEME).partition("/result/")[2].rpartition("/")[0]
+        path = ".".join("data" if one is None else str(one) for one in self.path)
+        result = f"the result of step '{step}'"
+        return f"'{path}' in {result}" if path else result
 
-    def wanted(self) -> dict[str, int]:
-        """Return the results to read, with sizes: this one, or the rest of its loop's results too.
+    def wanted(self, *, is_whole: bool) -> dict[PartName, bool]:
+        """Return the parts to read, each with whether an outline of it is not enough.
 
         Whoever has read one of a loop's results and asks for a second one goes through all.
         """
-        left = [one for one in self.family if not one.kept.is_known(one.ref)]
-        own = {self.ref: self.size}
-        return own | {one.ref: one.size for one in left} if len(left) < len(self.family) else own
+        left = [one for one in self.family if not one.is_known(self.path, is_whole=is_whole)]
+        asked = left if len(left) < len(self.family) else [self]
+        sizes = [one.size for one in asked]
+        if all(sizes) and sum(sizes) <= _SMALL_BYTES:
+            return {(one.ref, ()): True for one in asked}  # one request for all their parts
+        return {(one.ref, self.path): is_whole for one in asked}
+
+    def is_known(self, path: PartPath, *, is_whole: bool) -> bool:
+        """Return whether a part of this result was read, or is withheld."""
+        part = self._part(path)
+        if part.is_fetched or part.withheld is not None:
+            return True
+        return not is_whole and self.parts.find(self.ref, path) is not UNKNOWN
+
+    @property
+    def withheld(self) -> str | None:
+        """Why this can't be had; None if nothing speaks against it."""
+        withheld = self.kept.withheld
+        return withheld.get((self.ref, self.path)) or withheld.get((self.ref, ()))
+
+    @override
+    def _part(self, path: PartPath) -> "StoredResult":
+        part = super()._part(path)
+        part.kept, part.size, part.family = self.kept, self.size, self.family
+        return part
 
 
 @dataclass(slots=True)
@@ -94,23 +128,27 @@ class StoredResults:
     """The results of one execution that were read from the result store, by their references."""
 
     execution_id: int = 0
-    fetched: dict[str, Json] = field(default_factory=dict)
+    parts: Parts = field(default_factory=Parts)
     """As templates see them, but for the self copy."""
-    withheld: dict[str, str] = field(default_factory=dict)
+    withheld: dict[PartName, str] = field(default_factory=dict)
     """Why others are not: too large, or gone."""
     refs: set[str] = field(default_factory=set)
     """Of the results seen so far: those of an origin name another execution."""
     are_seen: bool = False
     """Whether any result of the execution stands as a reference."""
 
-    def take(self, documents: Mapping[str, Json], withheld: Mapping[str, str]) -> None:
-        """Take documents of the result store, or why they can't be had."""
-        self.fetched.update({ref: _data_of(document) for ref, document in documents.items()})
+    def take(self, parts: Mapping[PartName, Part], withheld: Mapping[PartName, str]) -> None:
+        """Take parts of results, or why they can't be had."""
+        for (ref, path), part in parts.items():
+            outline = part.outline
+            if outline is not None:
+                keys = None if outline.keys is None else frozenset(outline.keys)
+                kind = _KINDS[outline.kind]
+                shown = Outline(kind, outline.length, outline.entries, keys)
+                self.parts.put(ref, path[: part.depth], shown)
+            else:
+                self.parts.put(ref, path, MISSING if part.is_missing else part.value)
         self.withheld = dict(withheld)
-
-    def is_known(self, ref: str) -> bool:
-        """Return whether a result was asked for already."""
-        return ref in self.fetched or ref in self.withheld
 
     def data_of(self, result: Json) -> Json:
         """Return the data of a stored ``call.done`` result, with its self copy."""
@@ -159,13 +197,19 @@ class StoredResults:
             return with_self_copy(data) if copies_itself else data
         made = self._stored(data, ref, said, copies_itself=copies_itself)
         if copies_itself and "data" not in data:
-            made["data"] = self._stored(data, ref, said)
+            made["data"] = self._stored(data, ref, said, path=(None,))
         return made
 
     def _stored(
-        self, data: Json, ref: str, said: Mapping[str, Json], *, copies_itself: bool = False
+        self,
+        data: Json,
+        ref: str,
+        said: Mapping[str, Json],
+        *,
+        path: PartPath = (),
+        copies_itself: bool = False,
     ) -> StoredResult:
-        made = StoredResult(data, ref=ref, fetched=self.fetched, copies_itself=copies_itself)
+        made = StoredResult(data, ref=ref, path=path, parts=self.parts, copies_itself=copies_itself)
         meta = said.get("meta")
         size = meta.get("bytes") if isinstance(meta, dict) else None
         self.are_seen = True
@@ -186,8 +230,3 @@ def _said_of(result: Json) -> Mapping[str, Json]:
     reported = context.get("result") if isinstance(context, dict) else None
     said = reported.get("reference") if isinstance(reported, dict) else None
     return said if isinstance(said, dict) else {}
-
-
-def _data_of(document: Json) -> Json:
-    """Return the data of a stored document as that of a result which travels in its event."""
-    return unwrap({"context": {"result": {"context": document}}})

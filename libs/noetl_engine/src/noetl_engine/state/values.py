@@ -231,7 +231,7 @@ class Values:
     def memory_size(self) -> int:
         """Roughly how many bytes all this takes."""
         kept = self._bytes + sum(self._iteration_bytes.values()) + _ENTRY_BYTES * len(self.rows)
-        return kept + sum(map(rough_bytes, self.stored.fetched.values()))
+        return kept + sum(map(rough_bytes, self.stored.parts))
 
 
 def context_positions(state: State) -> set[int]:

@@ -13,10 +13,11 @@ from jinja2.utils import Namespace
 from noetl_template import operators
 from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
 from noetl_template.environment.functions import FUNCTIONS
-from noetl_template.environment.loops import OF_LOOPS, of_loop
+from noetl_template.environment.loops import of_loop
 from noetl_template.environment.predicates import PREDICATES
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
+from noetl_template.stored import OF_LOOPS
 from noetl_template.syntax.codegen import TextGenerator, ValueGenerator
 from noetl_template.syntax.lexer import ReferenceLexer
 from noetl_template.values import Dialect, Group, Kind, Value

@@ -4,7 +4,6 @@ from typing import Final
 
 from noetl_template.values import Value
 
-OF_LOOPS: Final = frozenset({"results", "stats"})
 _ENTRY: Final = frozenset({"status", "context", "data"})
 
 

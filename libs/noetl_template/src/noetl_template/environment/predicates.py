@@ -7,7 +7,7 @@ from jinja2 import pass_context
 
 from noetl_template import operators
 from noetl_template.context import Operation, Registry, RenderContext
-from noetl_template.errors import EvaluationError, NotAtHand
+from noetl_template.errors import EvaluationError
 from noetl_template.stored import Stored
 from noetl_template.values import Kind, Value
 from noetl_template.walks import equal
@@ -17,8 +17,10 @@ def _of_kind(*kinds: Kind) -> Operation:
     wanted = frozenset(kinds)
 
     def has_kind(context: RenderContext, value: Value) -> bool:
-        if isinstance(value, Stored) and Kind.UNDEFINED not in kinds:
-            raise NotAtHand(value)
+        if isinstance(value, Stored):
+            if kinds == (Kind.UNDEFINED,):
+                return value.is_absent
+            return value.kind in wanted
         return context.dialect.kind(value) in wanted
 
     return has_kind
@@ -72,6 +74,7 @@ def _is_same(context: RenderContext, value: Value, other: Value) -> bool:
     return type(value) is type(other) and equal(value, other, context.budget)
 
 
+_IS_UNDEFINED: Final = _of_kind(Kind.UNDEFINED)
 _ITERABLE: Final = (Kind.UNDEFINED, Kind.NONE, Kind.STRING, Kind.SEQUENCE, Kind.MAP)
 _COMPARISONS: Final = {
     "eq": ("eq", "equalto", "=="),
@@ -83,8 +86,8 @@ _COMPARISONS: Final = {
     "in": ("in",),
 }
 _PREDICATES: Final[dict[str, Operation]] = {
-    "undefined": _of_kind(Kind.UNDEFINED),
-    "defined": lambda context, value: value is not context.dialect.undefined,
+    "undefined": _IS_UNDEFINED,
+    "defined": lambda context, value: not _IS_UNDEFINED(context, value),
     "none": _of_kind(Kind.NONE),
     "string": _of_kind(Kind.STRING),
     "number": _of_kind(Kind.NUMBER),

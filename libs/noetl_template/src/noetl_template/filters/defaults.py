@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from noetl_template.context import Operation, RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.text import join_elements
-from noetl_template.values import Kind, Value
+from noetl_template.values import Kind, Placeholder, Value
 
 
 def default(context: RenderContext, value: Value, other: Value = "") -> Value:
     """Replace undefined and none; an empty string is a value."""
-    return other if context.dialect.kind(value) in {Kind.UNDEFINED, Kind.NONE} else value
+    return other if _is_absent(context, value, Kind.UNDEFINED, Kind.NONE) else value
 
 
 def builtin_default(
@@ -20,8 +20,14 @@ def builtin_default(
     lax: Value = False,  # noqa: FBT002 - positional in templates
 ) -> Value:
     """Replace undefined; with ``lax`` everything falsy."""
-    absent = context.dialect.kind(value) is Kind.UNDEFINED
+    absent = _is_absent(context, value, Kind.UNDEFINED)
     return other if absent or (lax and not value) else value
+
+
+def _is_absent(context: RenderContext, value: Value, *kinds: Kind) -> bool:
+    if isinstance(value, Placeholder):
+        return value.is_absent
+    return context.dialect.kind(value) in kinds
 
 
 def strict_end(position: int) -> Operation:

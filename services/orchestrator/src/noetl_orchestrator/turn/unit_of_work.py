@@ -189,7 +189,7 @@ class UnitOfWork:
             facts = replace(facts, renders=turn_input.renders)
         execution, read = self.entry.execution, turn_input.results
         if read is not None:
-            execution.provide_results(read.documents, read.withheld)
+            execution.provide_results(read.parts, read.withheld)
         decision = execution.decide(self.playbook, message, facts)
         if read is not None and read.withheld:
             execution.provide_results({}, {})  # another input may get them

@@ -22,15 +22,18 @@ from noetl_contract.rpc.projector import (
     RESULT_DELETE,
     RESULT_GET,
     RESULT_LIST,
+    RESULT_PART,
     RESULT_PUT,
     RESULT_RESOLVE,
     RESULT_STATS,
     NamedResult,
+    PartOfResult,
     ResultFilter,
     ResultPut,
     ResultRef,
     StoreSizes,
 )
+from noetl_contract.tools.results import Part, PartPath, part_of
 from pydantic import TypeAdapter
 
 from noetl_projector.results.bodies.places import Places
@@ -128,17 +131,30 @@ class ResultHandlers(Handlers):
     @answers(RESULT_RESOLVE)
     async def on_resolve(self, request: ResultRef) -> Encoded[Json] | Refusal:
         """Return the stored value itself."""
+        async with self._transfers:
+            body = await self._resolve(request.ref)
+            return Encoded(body) if isinstance(body, bytes) else body
+
+    @answers(RESULT_PART)
+    async def on_part(self, request: PartOfResult) -> Encoded[Part] | Refusal:
+        """Return a part of a stored value."""
+        async with self._transfers:
+            body = await self._resolve(request.ref)
+            if not isinstance(body, bytes):
+                return body
+            # A scan of 60 MiB takes a tenth of a second.
+            part = await asyncio.to_thread(_part, body, tuple(request.path), request.most)
+            return Encoded(part)
+
+    async def _resolve(self, ref: str) -> bytes | Refusal:
         try:
-            uri = ResultUri.parse(request.ref)
+            uri = ResultUri.parse(ref)
         except InvalidUri as error:
             return Refusal(400, str(error))
-        async with self._transfers:
-            found = await self._store.find_result(
-                uri.execution_id, name=uri.name, result_id=uri.result_id
-            )
-            if found is None:
-                return Refusal(404, "result not found")
-            return Encoded(await self._read_body(found))
+        found = await self._store.find_result(
+            uri.execution_id, name=uri.name, result_id=uri.result_id
+        )
+        return Refusal(404, "result not found") if found is None else await self._read_body(found)
 
     @answers(RESULT_GET)
     async def on_get(self, request: NamedResult) -> StoredResult | Refusal:
@@ -180,6 +196,10 @@ class ResultListHandlers(Handlers):
     async def on_stats(self, _request: Nothing) -> StoreSizes:
         """Return number and size of the stored results by store."""
         return StoreSizes(stores=await self._store.measure_results())
+
+
+def _part(body: bytes, path: PartPath, most: int) -> bytes:
+    return part_of(body, path, most=most).to_json()
 
 
 _FREE: TypeAdapter[Json] = TypeAdapter(Json)
