@@ -21,7 +21,6 @@ UNREAD = (
     "cli/src",
     "libs/noetl_bus/src",
     "libs/noetl_client/src",
-    "libs/noetl_common/src",
     "libs/noetl_console/src",
     "libs/noetl_contract/src",
     "libs/noetl_engine/src",

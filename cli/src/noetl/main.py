@@ -1,7 +1,7 @@
 """The command `noetl-server`."""
 
 import typer
-from noetl_common.process.ending import ending_at_once
+from noetl_common.process.program import ending_at_once
 
 from noetl.commands import doctor, logins, operate, up
 from noetl.commands.completion import answer_shells, completion

@@ -9,7 +9,7 @@ import os
 from typing import Annotated
 
 import typer
-from noetl_common.process.ending import ending_at_once
+from noetl_common.process.program import ending_at_once
 
 from noetl.commands.options import DataOption
 from noetl.commands.up import serve

@@ -6,7 +6,7 @@ from noetl_testkit.waiting import PATIENCE_SECONDS
 
 _PROGRAM = """
 import sys, threading
-from noetl_common.process.ending import ending_at_once
+from noetl_common.process.program import ending_at_once
 
 threading.Thread(target=threading.Event().wait).start()
 with ending_at_once():

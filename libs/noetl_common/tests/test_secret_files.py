@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from noetl_common.environment.secret_files import secret_of, take_secrets
+from noetl_common.environment.secret_files import load_secrets, secret_of
 from noetl_common.shards import BadShardMap, parse_shards
 
 
@@ -28,7 +28,7 @@ def test_a_password_of_the_map_that_cannot_be_had_is_an_error(entry: str, proble
 
 def test_commands_take_them_into_the_environment(file: Path) -> None:
     environment = {"A_FILE": str(file), "B": "b", "C_FILE": str(file), "D_FILE": ""}
-    take_secrets(environment, ("A", "B", "D"))
+    load_secrets(environment, ("A", "B", "D"))
 
     assert environment == {"A": "pass word", "B": "b", "C_FILE": str(file), "D_FILE": ""}
     assert secret_of(environment, "X", "B") == "b"

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from noetl_common.server_clock import ServerClock
+from noetl_common.clock import ServerClock
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ class Read:
         self.leap = 0.0
         self.leaps = 0
         self.clock = ServerClock(lambda: self.own)
-        self.clock.leapt.append(self.count)
+        self.clock.on_leap.append(self.count)
         self.read()
 
     def count(self) -> None:

@@ -92,7 +92,7 @@ async def test_no_id_is_above_what_was_reserved_with_the_lease(bus: Bus) -> None
     async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
         reserved = catalog.renewals[0].high_water_ms
         made = ids.next()
-        ids.take_machine(7, above_ms=reserved)
+        ids.use_machine(7, above_ms=reserved)
         with pytest.raises(NotMinting, match="reserved"):
             ids.next()
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from time import time_ns
 
 import pytest
-from noetl_common.telemetry.carrier import carried, carry, carry_no_more, is_sampled, trace_id_of
+from noetl_common.telemetry.carrier import (
+    carried,
+    carry,
+    is_sampled,
+    reset_trace_context,
+    trace_id_of,
+)
 from noetl_common.telemetry.tracing import (
     inside,
     record,
@@ -52,7 +58,7 @@ def test_spans_have_their_parents_and_their_service(receiver: Receiver) -> None:
             here = carried()
             assert here is not None
             assert trace_id_of(here.context) == trace_id_of(root.context)
-        carry_no_more(token)
+        reset_trace_context(token)
         now = time_ns()
         record(
             recorder,
@@ -112,7 +118,7 @@ def test_an_error_of_a_block_is_one_of_its_span(receiver: Receiver) -> None:
         token = carry({"traceparent": PARENT})
         with pytest.raises(KeyError), inside("broken"):
             raise KeyError
-        carry_no_more(token)
+        reset_trace_context(token)
 
     assert [span.failed for span in receiver.spans.values()] == [True]
 
@@ -122,7 +128,7 @@ def test_what_is_cancelled_has_not_failed(receiver: Receiver) -> None:
         token = carry({"traceparent": PARENT})
         with pytest.raises(asyncio.CancelledError), inside("broken off"):
             raise asyncio.CancelledError
-        carry_no_more(token)
+        reset_trace_context(token)
 
     (span,) = receiver.spans.values()
     assert not span.failed

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_contract.json import JsonObject
 from noetl_contract.plugins.document import Form, PluginBody
 from noetl_contract.plugins.names import PluginPin
@@ -193,7 +193,7 @@ async def world(interpreters: InterpreterPool, **settings: Any) -> AsyncIterator
     with tool_server(partial(_said, known)) as server:
         async with (
             open_tool_client(
-                seconds=PATIENCE_SECONDS, trust_env=False, egress=Egress.of(chosen)
+                seconds=PATIENCE_SECONDS, trust_env=False, egress=Egress.from_settings(chosen)
             ) as http,
             open_edge(chosen) as edge,
         ):

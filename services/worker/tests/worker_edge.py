@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
-from noetl_common.crypto.opening import SealingKey
+from noetl_common.crypto.sealed import SealingKey
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials

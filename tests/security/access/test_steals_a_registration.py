@@ -4,7 +4,7 @@ Where callers are known, a living registration stays with the caller that has ma
 """
 
 import orjson
-from noetl_common.crypto.opening import SealingKey
+from noetl_common.crypto.sealed import SealingKey
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.json import Json, JsonObject

@@ -6,7 +6,7 @@ import time
 from typing import Annotated
 
 import typer
-from noetl_common.process.hiding import hide_from_scripts
+from noetl_common.process.program import hide_from_scripts
 
 from noetl.commands.options import DataOption
 from noetl.stack.child import Child, ChildState

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from dotenv import load_dotenv
-from noetl_common.environment.secret_files import take_secrets
+from noetl_common.environment.secret_files import load_secrets
 from noetl_common.shards import DatabaseAddress, is_host
 from noetl_contract.documents.broker_logins import DEFAULT_POOLS, Pool, worker_user
 from pydantic import SecretStr
@@ -103,7 +103,7 @@ def take_secret_files() -> None:
         BadSecretFile: one can't be read, or is given twice.
     """
     roles = (f"POSTGRES_{service.upper()}_PASSWORD" for service in ROLES)
-    take_secrets(os.environ, (*_IN_FILES, *roles))
+    load_secrets(os.environ, (*_IN_FILES, *roles))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from noetl_bus.broker import Bus, connect
 from noetl_bus.rpc import RpcClient, RpcRefused, RpcUnavailable, handle, serve_rpc
-from noetl_common.crypto.opening import SealingKey
+from noetl_common.crypto.sealed import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRead
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CREDENTIAL_GET

@@ -1,4 +1,4 @@
-"""The root of all our errors, its two marks, and the errors that every service shares."""
+"""The base class of all errors, its subclasses for permanent and transient errors, and others."""
 
 import re
 from typing import Any, ClassVar
@@ -12,10 +12,10 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 class NoetlError(Exception):
     """An error with a message template, its context, a stable code and an HTTP status.
 
-    Subclasses set ``template``; a template given to the constructor wins. Values are put into
-    the message cut to a sane length; ``context`` keeps them whole, for logs.
+    Subclasses set ``template``; a template that is passed to the constructor takes precedence. The
+    message contains long values in a shortened form; ``context`` keeps whole values for logs.
 
-    An error that is marked neither `Permanent` nor `Transient` counts as transient.
+    An error that is neither `Permanent` nor `Transient` is treated as transient.
     """
 
     template: ClassVar[str] = "something went wrong"
@@ -40,14 +40,14 @@ class NoetlError(Exception):
 
 
 class Permanent(NoetlError):
-    """Trying again can't help."""
+    """An error that a retry can't fix."""
 
     template = "this can't succeed"
     http_status = 422
 
 
 class Transient(NoetlError):
-    """Trying again later may help."""
+    """An error after which a later retry may succeed."""
 
     template = "this may succeed later"
     http_status = 503
@@ -60,9 +60,9 @@ class Unavailable(Transient):
 
 
 class Conflict(NoetlError):
-    """Another writer was first: read the new state and decide again."""
+    """Another writer was faster: read the new state and decide again."""
 
-    template = "{what} was changed by somebody else"
+    template = "{what} was changed by another writer"
     http_status = 409
 
 
@@ -80,20 +80,20 @@ class Invalid(Permanent):
 
 
 class TooLarge(Permanent):
-    """A body is over its limit."""
+    """A body exceeds its size limit."""
 
     template = "{what} has {size} bytes, the limit is {limit}"
     http_status = 413
 
 
 class NotMinting(Transient):
-    """No id can be made now: the lease of the machine id or the clock is in doubt."""
+    """No id can be generated, because the lease of the machine id or the clock is in doubt."""
 
     template = "no ids are made now: {reason}"
 
 
 def _filled(template: str, context: dict[str, Any]) -> str:
-    """Fill a template; a template that doesn't fit its context must not hide the error."""
+    """Fill a template; if the template doesn't fit its context, the error is still shown."""
     try:
         return template.format_map({name: _cut(value) for name, value in context.items()})
     except (KeyError, IndexError, ValueError):

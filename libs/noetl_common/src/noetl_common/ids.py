@@ -9,21 +9,21 @@ from noetl_common.clock import Clock, unix_ms
 from noetl_common.errors import NotMinting
 
 EPOCH_MS = 1_704_067_200_000
-"""2024-01-01T00:00:00Z, where the milliseconds in ids begin."""
+"""2024-01-01T00:00:00Z, from which the milliseconds in ids are counted."""
 _MACHINE_BITS = 10
 _SEQUENCE_BITS = 12
 _LAST_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
 
 
 class SnowflakeIds:
-    """Ids that only grow within a process, whatever the clock does.
+    """Generates ids that only grow within a process, whatever the clock does.
 
-    Above the sequence's end and while the clock stands or goes back, the generator moves its
-    own millisecond on instead of waiting.
+    If the sequence of a millisecond is used up, or the clock stands still or goes back, the
+    generator advances its own millisecond instead of waiting.
     """
 
     def __init__(self, machine_id: int, clock: Clock = unix_ms, *, above_ms: int = 0) -> None:
-        """Make ids above the Unix millisecond ``above_ms``, the last holder's high water."""
+        """Create a generator of ids above the Unix millisecond ``above_ms``."""
         self._clock = clock
         self._machine = 0
         self._last = -1
@@ -31,21 +31,21 @@ class SnowflakeIds:
         self._forbidden: str | None = None
         self._until: float | None = None
         self._most_ms: int | None = None
-        self.take_machine(machine_id, above_ms=above_ms)
+        self.use_machine(machine_id, above_ms=above_ms)
 
     @property
     def machine_id(self) -> int:
-        """The machine id in the ids made now."""
+        """The machine id that new ids contain."""
         return self._machine >> _SEQUENCE_BITS
 
     @property
     def high_water_ms(self) -> int:
-        """The Unix millisecond of the newest id; no other holder may use it or one below."""
+        """The Unix millisecond of the newest id; the next holder of the machine id starts above."""
         return self._last + EPOCH_MS
 
     @property
     def is_minting(self) -> bool:
-        """Whether ids can be made now."""
+        """Whether ids can be generated now."""
         return self._obstacle() is None
 
     async def is_ready(self) -> bool:
@@ -53,7 +53,7 @@ class SnowflakeIds:
         return self.is_minting
 
     def next(self) -> int:
-        """Return a new id, larger than every one before.
+        """Return a new id, larger than every id before it.
 
         Raises:
             NotMinting: the lease or the clock is in doubt.
@@ -75,25 +75,25 @@ class SnowflakeIds:
             raise NotMinting(reason="the time reserved with the lease is used up")
         return (self._last << (_MACHINE_BITS + _SEQUENCE_BITS)) | self._machine | self._sequence
 
-    def take_machine(self, machine_id: int, *, above_ms: int) -> None:
-        """Go on under a machine id, above its last holder's high water and all ids so far."""
+    def use_machine(self, machine_id: int, *, above_ms: int) -> None:
+        """Continue with a machine id, above its last holder's high water and all earlier ids."""
         if not 0 <= machine_id < 1 << _MACHINE_BITS:
             raise ValueError(f"a machine id is 0 to 1023, not {machine_id}")
         self._machine = machine_id << _SEQUENCE_BITS
         last = max(self._last, above_ms - EPOCH_MS)
         if last > self._last:
-            # As if that millisecond were used up: the next id is in a later one.
+            # The sequence counts as used up, so that the next id is in a later millisecond.
             self._last = last
             self._sequence = _LAST_SEQUENCE
 
     def allow(self, *, until: float, up_to_ms: int) -> None:
-        """Make ids until ``monotonic()`` reaches ``until``, in milliseconds up to ``up_to_ms``."""
+        """Allow ids until ``monotonic()`` reaches ``until``, in milliseconds up to ``up_to_ms``."""
         self._forbidden = None
         self._until = until
         self._most_ms = up_to_ms - EPOCH_MS
 
     def forbid(self, reason: str) -> None:
-        """Stop making ids until allowed again."""
+        """Generate no ids until `allow` is called."""
         self._forbidden = reason
 
     def _obstacle(self) -> str | None:
@@ -121,16 +121,18 @@ def shard_of_name(name: str, *, shard_count: int) -> int:
 
 
 def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
-    """Mint an id on the shard of a name."""
-    shard = shard_of_name(name, shard_count=shard_count)
-    while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
-        pass  # the next one falls elsewhere; after a few one falls here
-    return identifier
+    """Generate an id on the shard of a name."""
+    return _mint_on(ids, shard_of_name(name, shard_count=shard_count), shard_count=shard_count)
 
 
 def mint_beside(ids: SnowflakeIds, execution_id: int, *, shard_count: int) -> int:
-    """Mint an id on the shard of an execution."""
+    """Generate an id on the shard of an execution."""
     shard = shard_for(execution_id, shard_count=shard_count)
+    return _mint_on(ids, shard, shard_count=shard_count)
+
+
+def _mint_on(ids: SnowflakeIds, shard: int, *, shard_count: int) -> int:
+    # An id belongs to a shard by its hash, so a few attempts find one on each shard.
     while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
         pass
     return identifier

@@ -1,4 +1,4 @@
-"""Logs: JSON lines on stdout, or pretty on a terminal; ours and the libraries' alike."""
+"""Logs of this process and its libraries: JSON lines, or a readable form on a terminal."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ _DEEPEST = 6
 
 
 def configure(settings: LogSettings, service: str) -> None:
-    """Set up logging for the process; called once, before anything is built."""
+    """Set up logging for the process; call this once, before any other part is created."""
     pretty = settings.log_format == "pretty" or (
         settings.log_format == "auto" and sys.stdout.isatty()
     )
@@ -60,19 +60,19 @@ def configure(settings: LogSettings, service: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # One line per health probe says nothing.
+    # One line per request would mostly be health probes.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    # One line per call has its whole address, and with it what playbooks put into queries.
+    # One line per call would contain the whole address, with values that playbooks put into it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def get_logger(**context: Any) -> FilteringBoundLogger:
-    """Return a logger; event names are short constants, values are fields."""
+    """Return a logger; pass a short constant as the event, and values as fields."""
     return cast("FilteringBoundLogger", structlog.get_logger(**context))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask secrets by the name of their key, and logins and bearer tokens inside texts."""
+    """Mask values by the names of their keys, and logins and bearer tokens inside texts."""
     return cast("EventDict", masked(event))
 
 
@@ -95,7 +95,7 @@ def masked(value: Json, *, depth: int = 0) -> Json:
 
 
 def _outage_in_one_line(record: logging.LogRecord) -> bool:
-    """Shorten the traces of the pool's attempts to reconnect to their error."""
+    """Replace the traceback of a failed reconnect of the database pool by its error."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and record.name.startswith("asyncpg") and record.levelno < logging.ERROR:
         record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
@@ -112,7 +112,7 @@ def _service_adder(service: str) -> Processor:
 
 
 def _pretty_renderers() -> list[Processor]:
-    # The default draws each frame with its variables: slow, and some of them are secrets.
+    # The default renderer shows the variables of each frame: it is slow and shows secrets.
     return [
         structlog.dev.ConsoleRenderer(
             event_key="event",
@@ -126,6 +126,6 @@ def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     event["msg"] = event.pop("event", "")
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: the caller must go on
+    except orjson.JSONEncodeError:  # integers beyond 64 bits, or text that is not valid UTF-8
         line = json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
         return line.encode(errors="replace").decode()

@@ -1,11 +1,11 @@
-"""A login that may change while a process runs: its source, and its renewal."""
+"""Logins that may change while a process runs."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 
 class LoginUnreadable(ConnectionError):
-    """The source of a login can't be read now; the text names it and holds no secret."""
+    """The source of a login can't be read now; the text names the source and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,14 @@ class LoginSource(Protocol):
     """Source of the login of each new connection."""
 
     async def current(self) -> Login:
-        """Return the login to try; raises `LoginUnreadable`."""
+        """Return the login for the next connection.
+
+        Raises:
+            LoginUnreadable: the source can't be read now.
+        """
 
     async def after_refusal(self, refused: Login) -> Login:
-        """Return the login after one was refused: the same if there is no other.
+        """Return the next login after the server refused one; the same if there is no other.
 
         Raises:
             LoginUnreadable: the source can't be read now.

@@ -1,7 +1,7 @@
-"""Prometheus metrics that may be created twice.
+"""Prometheus metrics that several parts of a process share.
 
-The client library refuses to register a name again. Parts of a process (two pull loops, two
-apps in one test run) share their families instead, so these functions get or create.
+The client library refuses to register a name twice. Two pull loops of a process, or two apps of a
+test run, use the same metric, so these functions return a metric that exists or create it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 DURATION_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bucket set B1 of the contract's durations."""
 
-# When each series began is of no use to readers of the text format, and half of the page.
+# The creation times of series would double the page, and no reader of the text format uses them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -34,11 +34,11 @@ def counter(
     """Get or create a counter.
 
     Args:
-        name: as the contract writes it, with ``_total``.
+        name: name with the suffix ``_total``.
         documentation: one sentence.
-        labels: their names.
-        zeros: the values of the labels that are there from the start, at 0: a rate misses the
-            first event of a series that begins with it.
+        labels: names of the labels.
+        zeros: label values of series that start at 0. A rate misses the first event of a series
+            that only begins with this event.
     """
     made = _registered(Counter, name) or Counter(name, documentation, labels)
     for values in zeros:
@@ -68,6 +68,6 @@ def render() -> bytes:
 
 
 def _registered[M](kind: type[M], name: str) -> M | None:
-    # The library has no public look-up; this mapping has been there for ten years.
+    # The library has no public look-up. The mapping has been in the library for ten years.
     found = REGISTRY._names_to_collectors.get(name)  # noqa: SLF001
     return found if isinstance(found, kind) else None

@@ -1,4 +1,4 @@
-"""Retries and pauses: a decorator for calls, an iterator for loops, a pace for polling."""
+"""Retries: a decorator for calls, an iterator for loops, and pauses between polls."""
 
 import asyncio
 import random
@@ -21,10 +21,10 @@ def retry[**P, R](
     wait_initial_seconds: float = 0.1,
     wait_max_seconds: float = 5.0,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Call a function again while it fails with ``on``, with exponential, jittered pauses.
+    """Retry a function while it raises ``on``, with exponential, jittered pauses.
 
-    The last error is raised when attempts or time are used up. For functions that are safe to
-    repeat. Retries are logged and counted (``stamina_retries_total``).
+    The function has to be safe to repeat. After the last attempt, or the timeout, its error is
+    raised. Retries are logged and counted (``stamina_retries_total``).
     """
     return stamina.retry(
         on=on,
@@ -44,22 +44,22 @@ def backoff(
     jitter: float = 0.0,
     wake: "Wake | None" = None,
 ) -> AsyncIterator[int]:
-    """Yield the numbers of attempts, from 0, with a pause before each but the first.
+    """Yield the numbers of attempts, from 0, with a pause before each attempt but the first.
 
-    The pause doubles from ``first_seconds`` to ``longest_seconds``. The loop ends when the next
-    pause would end after ``total_seconds``; leave it by ``return`` or ``break`` on success::
+    The pause doubles from ``first_seconds`` to ``longest_seconds``. The loop ends if the next pause
+    would end after ``total_seconds``; on success, leave it by ``return`` or ``break``::
 
         async for _ in backoff(first_seconds=0.1, longest_seconds=2.0, total_seconds=30):
             if await is_there():
                 return
-        raise Unavailable(what="it")
+        raise Unavailable(what="the server")
 
     Args:
         first_seconds: the first pause.
         longest_seconds: the longest pause.
-        total_seconds: for how long to try; for ever if None.
-        jitter: the part of each pause, from 0 to 1, that is left to chance.
-        wake: ends the pauses early, after which they are short again.
+        total_seconds: time after which the loop ends; None for an endless loop.
+        jitter: random part of each pause, from 0 to 1.
+        wake: ends a pause early, after which pauses are short again.
     """
     end = None if total_seconds is None else monotonic() + total_seconds
     return _Attempts(first_seconds, longest_seconds, end, jitter, wake)
@@ -68,8 +68,8 @@ def backoff(
 class _Attempts:
     """The iterator of `backoff`.
 
-    No generator: each request would leave a suspended one behind, which the loop then closes in
-    a task of its own.
+    A generator would stay suspended after each ``break``, and the event loop would have to close it
+    in a task of its own.
     """
 
     __slots__ = ("_attempt", "_end", "_first", "_jitter", "_longest", "_pause", "_wake")
@@ -108,24 +108,24 @@ class _Attempts:
 
 
 class Wake:
-    """Ends the pauses of all who wait for the other side, once one of them has heard of it.
+    """Ends the pauses of all retry loops of one server, once the server answers one of them.
 
-    A pause lasts for half a second nevertheless: what goes on failing while others are answered
-    must not be tried each time.
+    A pause lasts at least half a second: a request that keeps failing while others succeed must not
+    be retried after every success.
     """
 
     def __init__(self) -> None:
         self._asleep: set[asyncio.Future[None]] = set()
 
     def __call__(self) -> None:
-        """End the pauses of now."""
+        """End the current pauses."""
         if self._asleep:
             for one in self._asleep:
                 if not one.done():
                     one.set_result(None)
 
     async def sleep(self, seconds: float) -> bool:
-        """Sleep for a time, or until it is ended; return whether it was."""
+        """Sleep for a time, or until woken; return whether it was woken."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asleep.add(woken)
         try:
@@ -143,12 +143,12 @@ class Wake:
 class Pace:
     """Pauses between polls: short while there is work, doubling while there is none.
 
-    Each look that finds nothing doubles the pause, so what a lost announcement leaves behind waits
-    for about as long as it was quiet before, and for the longest pause at most.
+    Each empty poll doubles the pause. If a notification is lost, its work waits about as long as
+    the source was quiet before, and at most for the longest pause.
 
     Args:
-        shortest: seconds after a look that found something, or after ``reset``.
-        longest: seconds at most.
+        shortest: seconds after a poll that found work, or after ``reset``.
+        longest: maximum of seconds.
     """
 
     def __init__(self, shortest: float, longest: float) -> None:
@@ -165,5 +165,5 @@ class Pace:
         return pause
 
     def reset(self) -> None:
-        """Begin with the shortest pause again: there is work."""
+        """Use the shortest pause next, because there is work."""
         self._next = self._shortest

@@ -1,9 +1,9 @@
-"""Pieces of settings that services and commands compose by inheritance.
+"""Groups of settings, from which services and commands inherit.
 
-Those of the broker, the database and services are in their packages.
+Settings of the broker, the database and the services are in their packages.
 
-Only ``Settings()`` reads the environment. Variables of existing deployments keep their names; ours
-have the prefix ``NOETL_``. A bad value is an error that names the variable.
+Only ``Settings()`` reads the environment. Variables have the prefix ``NOETL_``, unless existing
+deployments use another name. An invalid value is an error that names the variable.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from noetl_common.shards import BadShardMap, DatabaseAddress, parse_shards
 
 
 def _no_service_link(value: Any) -> Any:
-    """Take the default where Kubernetes put the address of a Service into a port variable."""
+    """Use the default if Kubernetes has set a port variable to the address of a Service."""
     if isinstance(value, str) and value.startswith("tcp://"):
         warnings.warn(f"ignored a port that is a service link: {value}", stacklevel=2)
         raise PydanticUseDefault
@@ -33,47 +33,47 @@ class LogSettings(SettingsPiece):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
     log_format: Literal["json", "pretty", "auto"] = "auto"
-    """`auto` is pretty on a terminal, JSON elsewhere."""
+    """Format of log lines; `auto` means pretty on a terminal and JSON elsewhere."""
 
 
 class ShortcutSettings(SettingsPiece):
     """Use of undocumented internals of libraries, for speed."""
 
     shortcuts: bool = True
-    """Save time by internals of CPython and asyncpg, of releases of them that this was tried with;
-    false: only by what they promise."""
+    """Use undocumented internals of CPython and asyncpg, in the releases for which this is tested,
+    to save time; false: only their documented interfaces."""
 
 
 class PlaybookSettings(SettingsPiece):
-    """Additions to playbooks."""
+    """Additions to the language of playbooks."""
 
     extra_tool_kinds: str = ""
-    """Kinds, by commas, of tools that workers have from other packages."""
+    """Tool kinds that workers load from other packages, separated by commas."""
 
     def more_kinds(self) -> frozenset[str]:
-        """Return kinds of tools that the parser accepts in addition to ours."""
+        """Return the tool kinds that the parser accepts in addition to the built-in ones."""
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 
 class ShardSettings(SettingsPiece):
     """The number of shards, and the shard that this process serves.
 
-    ``NOETL_SHARDS`` gives the number too; the edge, which uses no database, may be given the
-    number alone.
+    ``NOETL_SHARDS`` also determines the number. The gateway, which uses no database, needs only the
+    number.
     """
 
     shard_index: int = Field(default=0, ge=0)
-    """Index of the shard served."""
+    """Index of the shard that this process serves."""
     shard_count: int = Field(default=1, ge=1)
-    """How many shards there are."""
+    """Number of shards."""
     shards: SecretStr = SecretStr("")
-    """The shards' databases in order: `host=…;port=…;user=…;password=…;database=…`, the next
-    after a comma; `password_file=…` names a file with the password, `credential=…` a stored
-    credential."""
+    """Databases of the shards in order, separated by commas. Each has the form
+    `host=…;port=…;user=…;password=…;database=…`. `password_file=…` names a file with the password,
+    `credential=…` a stored credential."""
     cluster_dsn: SecretStr = SecretStr("")
-    """The database of the cluster's own tables, written like a shard."""
+    """Database of the cluster's own tables, in the form of an entry of `NOETL_SHARDS`."""
     cluster_id: str = "noetl"
-    """Name of the cluster; its databases remember it (S4)."""
+    """Name of the cluster; each database stores it and refuses processes of another one (S4)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +103,6 @@ def _shards_of(values: dict[str, Any]) -> tuple[DatabaseAddress, ...]:
 
 
 def text_in(values: dict[str, Any], name: str) -> str:
-    """Return a value of settings as text: that of a secret, too."""
+    """Return the text of a value in settings, including the text of a secret."""
     value = values.get(name, "")
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,9 +1,9 @@
 """The shard map: the database of each shard.
 
-``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
-is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for
-the cluster's own tables. ``password_file`` names a file with the password, ``credential`` a stored
-credential that has it.
+``NOETL_SHARDS`` is a comma-separated list, with one entry per shard in the order of the shards. An
+entry consists of ``key=value`` pairs, separated by semicolons. ``NOETL_CLUSTER_DSN`` is one such
+entry, for the cluster's own tables. ``password_file`` names a file with the password,
+``credential`` a stored credential with the password.
 """
 
 import re
@@ -24,9 +24,10 @@ _PORT = re.compile(r"\+?[0-9]{1,5}")
 
 
 class BadShardMap(Permanent):
-    """The shard map can't be used; starting without it would begin logs in the wrong place.
+    """The shard map is invalid; with a wrong map, logs would begin in the wrong database.
 
-    Never a ``ValueError``: the settings library would print the input, passwords included.
+    This is not a ``ValueError``, because the settings library would print the input with its
+    passwords.
     """
 
     template = "{variable}: {problem}"
@@ -34,16 +35,16 @@ class BadShardMap(Permanent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseAddress:
-    """Place and login of a database.
+    """Address and login of a database.
 
     Attributes:
-        host: name or address, or a folder of sockets.
-        port: its port.
+        host: name or address of the server, or a folder of sockets.
+        port: port of the server.
         user: role that logs in.
-        password: its password; with a credential the one to begin with.
+        password: password of the role; with a credential, the password of the first attempt.
         database: name of the database.
-        password_file: file that the password comes from, read anew for each connection.
-        credential: stored credential that it comes from once the first one is refused.
+        password_file: file of the password, which is read again for each connection.
+        credential: stored credential that has the password once the first one is refused.
     """
 
     host: str
@@ -61,7 +62,7 @@ class DatabaseAddress:
 
     @property
     def dsn(self) -> str:
-        """The address as one line, for clients of the database."""
+        """The address as a URL, for clients of the database."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         database = quote(self.database, safe="")
         if self.host.startswith("/"):
@@ -72,7 +73,7 @@ class DatabaseAddress:
 
     @property
     def entry(self) -> str:
-        """The address as the shard map writes it."""
+        """The address as an entry of the shard map."""
         login = f"password={self.password}"
         if self.password_file:
             login = f"password_file={self.password_file}"
@@ -110,7 +111,7 @@ def is_host(text: str) -> bool:
 
 
 def parse_shards(text: str, *, variable: str = "NOETL_SHARDS") -> tuple[DatabaseAddress, ...]:
-    """Return the databases of the shards in order; none where the list is empty.
+    """Return the databases of the shards in order; an empty tuple for an empty list.
 
     Raises:
         BadShardMap: an entry is malformed, or two shards share a database.
@@ -129,10 +130,10 @@ def parse_shards(text: str, *, variable: str = "NOETL_SHARDS") -> tuple[Database
 
 
 def parse_address(text: str, *, variable: str = "NOETL_CLUSTER_DSN") -> DatabaseAddress | None:
-    """Return the database that a setting names; None where it is empty.
+    """Return the database that a setting names, or None if the setting is empty.
 
     Raises:
-        BadShardMap: it is malformed.
+        BadShardMap: the setting is malformed.
     """
     return _parse(text.strip(), variable=variable, entry=None) if text.strip() else None
 
@@ -148,7 +149,7 @@ def _parse(text: str, *, variable: str, entry: int | None) -> DatabaseAddress:
             continue
         key, equals, value = pair.partition("=")
         if not equals:
-            # Not the pair itself: it may be the rest of a password with a semicolon.
+            # The message doesn't quote the pair, which may be part of a password with a semicolon.
             raise bad(f"malformed key=value pair: number {number} has no '='")
         key = key.strip()
         if key not in _KEYS:

@@ -1,4 +1,4 @@
-"""Bytes that a connection moves, as the kernel counts them."""
+"""Counters of the kernel for the bytes of a TCP connection."""
 
 import fcntl
 import socket
@@ -9,21 +9,22 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _COUNTS = struct.Struct("=120xQQ")
-# Of closed sockets the loops raise different ones; not every system has the option.
+# Event loops raise different errors for a closed socket, and not every system has the option.
 _UNKNOWN = (OSError, ValueError, AttributeError, struct.error)
 
 
 class Traffic(NamedTuple):
-    """Bytes of a TCP connection so far: those that the peer has acknowledged, and received ones."""
+    """Bytes of a TCP connection so far: sent and acknowledged by the peer, and received."""
 
     acknowledged: int
     received: int
 
 
 def traffic_of(transport: WriteTransport) -> Traffic | None:
-    """Return what a connection has moved, on which both sides have said something.
+    """Return the counters of a connection on which both sides have sent bytes.
 
-    None if that isn't known: it is closed, isn't TCP, or the kernel doesn't count.
+    Return None if the counters are unknown: the connection is closed or isn't TCP, or the kernel
+    doesn't count.
     """
     with suppress(*_UNKNOWN):
         if (found := _socket(transport)) is not None:
@@ -34,9 +35,9 @@ def traffic_of(transport: WriteTransport) -> Traffic | None:
 
 
 def is_moving(transport: WriteTransport, *, since: Traffic) -> bool:
-    """Return whether something came since then, or some of what still waits to be sent has left.
+    """Return whether bytes were received, or queued bytes were acknowledged, since then.
 
-    True also if that isn't known.
+    Return True as well if the counters are unknown.
     """
     now = traffic_of(transport)
     if now is None or now.received != since.received:
@@ -45,7 +46,7 @@ def is_moving(transport: WriteTransport, *, since: Traffic) -> bool:
 
 
 def _unsent(transport: WriteTransport) -> int:
-    """Return the bytes that the peer has not acknowledged, here and in the kernel."""
+    """Return the number of bytes that are queued here or unacknowledged in the kernel."""
     waiting = bytearray(4)
     with suppress(*_UNKNOWN):
         if (found := _socket(transport)) is not None:

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from noetl_common.egress.rules import Egress, EgressRefused, EgressSettings
+from noetl_common.egress import Egress, EgressRefused, EgressSettings
 
-USUAL = Egress.of(EgressSettings())
+USUAL = Egress.from_settings(EgressSettings())
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from noetl_common.telemetry.carrier import (
     carried,
     carried_headers,
     carry,
-    carry_no_more,
     is_sampled,
     read_context,
+    reset_trace_context,
     trace_id_of,
 )
 
@@ -57,7 +57,7 @@ def test_without_a_context_nothing_goes_on() -> None:
 def test_a_context_goes_on_until_it_is_put_away() -> None:
     token = carry({"traceparent": PARENT})
     assert dict(carried_headers()) == {"traceparent": PARENT}
-    carry_no_more(token)
+    reset_trace_context(token)
     assert carried() is None
 
 

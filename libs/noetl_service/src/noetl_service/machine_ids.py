@@ -126,7 +126,7 @@ class _Lease:
         if lease is None:
             return False
         _log.warning("machine_lease_replaced", old=ids.machine_id, new=lease.machine_id)
-        ids.take_machine(lease.machine_id, above_ms=lease.high_water_ms)
+        ids.use_machine(lease.machine_id, above_ms=lease.high_water_ms)
         return False
 
     async def _lease(self) -> MachineLease | None:

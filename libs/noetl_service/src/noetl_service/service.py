@@ -11,9 +11,8 @@ import uvloop
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import configure, get_logger
-from noetl_common.process.ending import ending_at_once
-from noetl_common.process.hiding import hide_from_scripts
 from noetl_common.process.measures import Measure, Measures
+from noetl_common.process.program import ending_at_once, hide_from_scripts
 from noetl_common.retry import Pace
 from noetl_common.telemetry.tracing import traced_process
 from prometheus_client import Gauge

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_common.logging import get_logger
 from noetl_contract.json import Json
 from noetl_worker.tools.errors import Failure, ToolError
@@ -151,7 +151,7 @@ def shared_sessions(parts: ToolParts) -> Sessions:
     # The tool and the kind of place keep them.
     found = _SHARED.get(id(parts.settings))
     if found is None:
-        found = Sessions(SnowflakeSettings(), Egress.of(parts.settings))
+        found = Sessions(SnowflakeSettings(), Egress.from_settings(parts.settings))
         _SHARED[id(parts.settings)] = found
     return found
 

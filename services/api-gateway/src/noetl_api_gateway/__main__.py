@@ -6,8 +6,7 @@ import sys
 
 import uvloop
 from noetl_common.logging import configure
-from noetl_common.process.ending import ending_at_once
-from noetl_common.process.hiding import hide_from_scripts
+from noetl_common.process.program import ending_at_once, hide_from_scripts
 from noetl_common.telemetry.tracing import traced_process
 from noetl_service.server import allow_connections, serve, server_config
 

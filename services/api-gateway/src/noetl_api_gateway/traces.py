@@ -47,7 +47,7 @@ def request_span(scope: Mapping[str, Any]) -> Span | None:
 def end_request_span(span: Span, method: str, route: str, status: int) -> None:
     """End the span of a request, with its route for a name."""
     span.rename(f"{method} {route}")
-    span.note(
+    span.add_attributes(
         {"http.request.method": method, "http.route": route, "http.response.status_code": status}
     )
     span.end(error=str(status) if status >= 500 or not status else None)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from noetl_bus.broker import Bus
+from noetl_common.clock import ServerClock
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_common.server_clock import ServerClock
 from noetl_contract.streams import ingress_durables
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
@@ -125,7 +125,7 @@ class Orchestrator:
         self.turns = self._build_turns(rows, after_commit, starts)
 
         self.liveness = WorkerLiveness(settings, pauses=self.pauses)
-        self.clock.leapt.append(self.liveness.interrupt)
+        self.clock.on_leap.append(self.liveness.interrupt)
         self.sweeper = Sweeper(
             store=self.store,
             repetitions=repetitions,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from noetl_common.server_clock import ServerClock
+from noetl_common.clock import ServerClock
 from noetl_orchestrator.log.stored_rows import NextLooks
 from noetl_orchestrator.loops import run_timers
 from noetl_orchestrator.memory.agenda import Agenda

@@ -4,7 +4,7 @@ import json
 from typing import Final, Literal
 
 from noetl_bus.settings import NatsSettings
-from noetl_common.egress.rules import EgressSettings
+from noetl_common.egress import EgressSettings
 from noetl_pg.settings import ShardDatabaseSettings
 from noetl_service.settings import ServiceSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator

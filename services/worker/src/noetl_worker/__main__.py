@@ -1,6 +1,6 @@
 """``python -m noetl_worker``."""
 
-from noetl_common.process.hiding import hide_from_scripts
+from noetl_common.process.program import hide_from_scripts
 from noetl_service.service import run_service
 
 from noetl_worker.app import create_app

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from noetl_bus.broker import Bus, connect
 from noetl_bus.consumers.pull import run_pull_each
 from noetl_bus.topology import ensure_topology, run_topology_watch
-from noetl_common.crypto.opening import SealingKey
-from noetl_common.egress.rules import Egress
+from noetl_common.crypto.sealed import SealingKey
+from noetl_common.egress import Egress
 from noetl_common.environment.secret_files import secret_of
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
@@ -89,7 +89,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         edge = await stack.enter_async_context(open_edge(settings))
         http = await stack.enter_async_context(
             open_tool_client(
-                seconds=settings.worker_http_timeout_seconds, egress=Egress.of(settings)
+                seconds=settings.worker_http_timeout_seconds, egress=Egress.from_settings(settings)
             )
         )
         own_http = await stack.enter_async_context(

@@ -7,7 +7,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
-from noetl_common.egress.rules import Egress, EgressRefused
+from noetl_common.egress import Egress, EgressRefused
 
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _MOST_REDIRECTS = 10

@@ -7,10 +7,10 @@ from time import time
 
 from noetl_bus.broker import Bus
 from noetl_bus.jetstream import consumer_info
+from noetl_common.clock import ServerClock
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_common.server_clock import ServerClock
 from noetl_contract.streams import DurableSpec
 
 from noetl_worker import metrics

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from noetl_bus.settings import NatsSettings
 from noetl_bus.writes.settings import WriteSettings
-from noetl_common.egress.rules import EgressSettings
+from noetl_common.egress import EgressSettings
 from noetl_common.settings import Port, ShortcutSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_of_workers

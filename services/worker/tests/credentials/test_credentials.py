@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from noetl_common.crypto.opening import SealingKey, Unsealable
+from noetl_common.crypto.sealed import SealingKey, Unsealable
 from noetl_template import literal, render_worker
 from noetl_worker import jsonb
 from noetl_worker.commands import Command

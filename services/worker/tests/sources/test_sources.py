@@ -15,7 +15,7 @@ import nats
 import pytest
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_testkit.brokers.kafka import KafkaServer
 from noetl_testkit.brokers.pubsub import running_pubsub
 from noetl_testkit.brokers.rabbitmq import RabbitServer, has_rabbitmq

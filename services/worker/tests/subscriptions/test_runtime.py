@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from noetl_bus.broker import connect
 from noetl_bus.topology import ensure_topology
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_contract.streams import STREAMS
 from noetl_contract.subscriptions.document import SpoolSpec
 from noetl_contract.subscriptions.messages import Message

@@ -18,7 +18,7 @@ from noetl_bus.errors import BusUnavailable
 from noetl_bus.rpc.headers import SEAL_HEADER, headers_of
 
 if TYPE_CHECKING:
-    from noetl_common.crypto.opening import SealingKey
+    from noetl_common.crypto.sealed import SealingKey
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
@@ -166,7 +166,7 @@ class RpcClient:
 
 
 def _new_key() -> "SealingKey":
-    from noetl_common.crypto.opening import SealingKey  # noqa: PLC0415 -- see above
+    from noetl_common.crypto.sealed import SealingKey  # noqa: PLC0415 -- see above
 
     return SealingKey()
 

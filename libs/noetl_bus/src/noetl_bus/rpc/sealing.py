@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 from noetl_common.crypto.errors import BadKey, SealingFailed
-from noetl_common.crypto.opening import SealingKey, Unsealable
-from noetl_common.crypto.sealed import decode_public_key, seal
+from noetl_common.crypto.sealed import SealingKey, Unsealable, decode_public_key, seal
 from noetl_common.errors import Unavailable
 from noetl_contract.rpc import RpcReply, encode_reply
 

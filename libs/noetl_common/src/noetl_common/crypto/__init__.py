@@ -1,1 +1,1 @@
-"""Secrets at rest and on their way to one worker; no I/O, and randomness is a parameter."""
+"""Encryption of stored secrets and of answers to one worker, without I/O."""

@@ -1,4 +1,4 @@
-"""The one cipher of stored secrets: AES-256-GCM with the nonce in front."""
+"""The cipher of stored secrets: AES-256-GCM, with the nonce before the ciphertext."""
 
 import secrets
 from collections.abc import Callable
@@ -23,19 +23,20 @@ def encrypt(
     associated: bytes | None = None,
     random: RandomBytes = random_bytes,
 ) -> bytes:
-    """Return nonce, ciphertext and tag in one piece.
+    """Return nonce, ciphertext and tag as one text.
 
-    ``associated`` data is not in the result: it is needed for decrypting.
+    The result doesn't contain the ``associated`` data; decryption needs the same data.
     """
     nonce = random(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
 
 
 def decrypt(key: bytes, blob: bytes, *, associated: bytes | None = None) -> bytes:
-    """Return the plaintext that `encrypt` was given.
+    """Return the plaintext of a text that `encrypt` has returned.
 
     Raises:
-        DecryptionFailed: another key, other associated data, or a damaged text.
+        DecryptionFailed: the text is damaged, or was encrypted with another key or other
+            associated data.
     """
     if len(blob) < NONCE_BYTES:
         raise DecryptionFailed("Ciphertext too short (missing nonce)")

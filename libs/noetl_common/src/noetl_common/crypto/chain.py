@@ -1,4 +1,4 @@
-"""The chain of a log: a digest over every event of an execution, each with the one before it."""
+"""The hash chain of a log: each digest covers an event and the digest before it."""
 
 import hashlib
 import json
@@ -19,7 +19,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _EXACT_UNTIL = 1e16
 _odd_number = re.compile(rb"[\[:,]-?(?:\d+(?:\.\d+)?e|0\.0)").search
-# With the delimiters of numbers alike, and without the rest of each, an exponent stands alone.
+# All delimiters become commas and all other characters of numbers go, so that only `,e,` is left of
+# a number with an exponent.
 _DELIMITERS = bytes.maketrans(b"[]{}:", b",,,,,")
 _IN_NUMBERS = b"0123456789.+-"
 
@@ -28,13 +29,13 @@ _IN_NUMBERS = b"0123456789.+-"
 class Chain:
     """The digest of a log from its first event on.
 
-    ``digest`` after an event is SHA-256 over the 32 bytes before it (none before the first) and the
-    event's `canonical` bytes. It can be computed again from the log, so a row that was changed,
-    lost, added or moved is found; it is no signature, since a writer of the log and its digest can
-    compute a new one. Keep digests elsewhere to be safe from that.
+    The digest after an event is SHA-256 over the digest before it (empty before the first event)
+    and the event's `canonical` bytes. Recomputing it from the log shows whether a row was changed,
+    lost, added or moved. The digest is not a signature: whoever can write both the log and the
+    digest can recompute it. To detect that too, keep digests elsewhere.
 
     Attributes:
-        position: of the last event in it; 0 for an empty log.
+        position: position of the last event in the chain; 0 for an empty log.
         digest: 32 bytes; empty for an empty log.
     """
 
@@ -42,9 +43,9 @@ class Chain:
     digest: bytes = b""
 
     def extend(self, rows: Iterable[EventRow]) -> bool:
-        """Add the rows behind the last one, in their order; return False at a gap.
+        """Append rows in the order of their positions; stop and return False at a gap.
 
-        Rows that are in the chain already are passed over.
+        Rows that the chain already contains are skipped.
         """
         last, is_gapless = self.position, True
         following: list[EventRow] = []
@@ -64,11 +65,11 @@ class Chain:
 
 
 def canonical(row: EventRow) -> bytes:
-    """Return the bytes of an event that its digest covers: the same before and after it is stored.
+    """Return the bytes of an event that its digest covers; storing the event doesn't change them.
 
-    They are a JSON array of the columns in the order of `EventRow`, without blanks, keys sorted,
-    the moment in microseconds since 1970. Floats from 10^16 on, and whole numbers beyond 64 bits,
-    are the whole number that the shortest text of their double is.
+    The bytes are a JSON array of the columns in the order of `EventRow`: without blanks, with
+    sorted keys, and with the time in microseconds since 1970. Floats from 10^16 on and integers
+    beyond 64 bits are written as the integer that equals the shortest text of their double.
 
     Raises:
         TypeError, ValueError: a value is not JSON.
@@ -77,7 +78,7 @@ def canonical(row: EventRow) -> bytes:
     try:
         text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        # Keys may be numbers, which are texts once they are stored, in another order.
+        # Keys may be numbers. They become strings when they are stored, which changes their order.
         return _as_stored(json.loads(json.dumps(fields)))
     return _as_stored(fields) if _may_be_rewritten(text) else text
 
@@ -115,40 +116,42 @@ def _fields(row: EventRow) -> list[Json]:
 
 
 def _may_be_rewritten(text: bytes) -> bool:
-    """Return whether another writer of JSON may spell a number otherwise.
+    """Return whether another JSON encoder may write one of the numbers differently.
 
-    PostgreSQL writes no exponents and no negative zero, and each library begins with exponents of
-    its own choice.
+    PostgreSQL writes no exponents and no negative zero, and libraries differ in the size from which
+    they write an exponent.
     """
-    # Nearly all texts pass the cheap looks, whatever digits and letters are in them.
+    # The cheap tests rule out nearly all texts; the expression is evaluated for the rest.
     exponents = text.translate(_DELIMITERS, _IN_NUMBERS)
     return (b",e," in exponents or b"0.0000" in text or b"-0.0" in text) and bool(_odd_number(text))
 
 
 def _as_stored(fields: Json) -> bytes:
-    # The standard library's: floats are written as `repr` does, for ever.
-    text = json.dumps(_settled(fields), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    # The encoder of the standard library writes floats as `repr` does, which will not change.
+    text = json.dumps(
+        _canonical_value(fields), separators=(",", ":"), sort_keys=True, ensure_ascii=False
+    )
     return text.encode()
 
 
-def _settled(value: Json) -> Json:
+def _canonical_value(value: Json) -> Json:
     match value:
         case dict():
-            return {key: _settled(inner) for key, inner in value.items()}
+            return {key: _canonical_value(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_settled(inner) for inner in value]
+            return [_canonical_value(inner) for inner in value]
         case float():
-            return _settled_float(value)
+            return _canonical_float(value)
         case int() if not _SMALLEST <= value <= _LARGEST:
-            # Readers take such a number for a double, if it is not too large even for that.
+            # Readers convert such an integer to a double, unless it is too large for a double.
             with suppress(OverflowError):
-                return _settled_float(float(value))
+                return _canonical_float(float(value))
             return value
         case _:
             return value
 
 
-def _settled_float(value: float) -> Json:
+def _canonical_float(value: float) -> Json:
     if not isfinite(value):
         return None
     if value == 0:

@@ -1,9 +1,9 @@
 """The record that encrypted columns hold.
 
-Each record has a data key of its own, which is stored beside it, wrapped by the key manager.
-Only the wrapped key changes when the master key is rotated.
+Each record is encrypted with a data key of its own. The key manager wraps the data key, and the
+record stores the wrapped key; rotating the master key changes only that.
 Records of version 2 are bound to their row: its identity is associated data of the encryption,
-so that a record copied into another row can't be read there. Version 1 had no such binding.
+so that a record that was copied into another row can't be read there. Version 1 has no binding.
 """
 
 import base64
@@ -27,9 +27,9 @@ class WrappedKey:
     """A data key that only its key manager can unwrap.
 
     Attributes:
-        provider: the manager.
-        key_id: the key that wraps.
-        version: the version of that key.
+        provider: name of the key manager.
+        key_id: id of the wrapping key.
+        version: version of the wrapping key.
         ciphertext: the wrapped data key.
     """
 
@@ -63,14 +63,14 @@ class Envelope:
         row: str | None = None,
         random: RandomBytes = random_bytes,
     ) -> Self:
-        """Encrypt under a fresh data key, given plain and wrapped, bound to a row if one is named.
+        """Encrypt a text with its own data key, and bind the record to a row if one is named.
 
         Args:
-            plaintext: what to encrypt.
-            data_key: the key, used for this record alone.
+            plaintext: the text.
+            data_key: a fresh key, which encrypts this record only.
             dek: the same key, wrapped.
-            row: identity of the row, as ``credential:pg``; None makes an unbound record.
-            random: makes the nonce.
+            row: identity of the row, such as ``credential:pg``; None for an unbound record.
+            random: source of the nonce.
         """
         version = UNBOUND if row is None else BOUND
         associated = _associated(version, row or "")
@@ -81,8 +81,8 @@ class Envelope:
         """Return the plaintext of the record that a row holds.
 
         Raises:
-            WrongRow: it is bound to another row, was damaged, or the key is another record's.
-            DecryptionFailed: an unbound record was damaged, or the key is another record's.
+            WrongRow: the record is damaged, or bound to another row, or the key doesn't fit.
+            DecryptionFailed: the record is unbound, and is damaged or the key doesn't fit.
         """
         associated = _associated(self.version, row)
         try:
@@ -93,7 +93,7 @@ class Envelope:
             raise WrongRow(row=repr(row)) from None
 
     def rewrapped(self, dek: WrappedKey) -> Self:
-        """Return the same data with its key wrapped anew."""
+        """Return the same record with another wrapping of its data key."""
         return replace(self, dek=dek)
 
     def encode(self) -> str:
@@ -114,7 +114,7 @@ class Envelope:
 
 
 def encode_secret(value: Json) -> bytes:
-    """Encode a value to be encrypted as the original server does: compact, keys sorted."""
+    """Encode a value for encryption like the reference server: compact, keys sorted."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits
@@ -123,16 +123,16 @@ def encode_secret(value: Json) -> bytes:
 
 
 def new_data_key(random: RandomBytes = random_bytes) -> bytes:
-    """Return a fresh data key."""
+    """Return a new data key."""
     return random(KEY_BYTES)
 
 
 def decode_envelope(text: str) -> Envelope:
-    """Read a stored text.
+    """Decode a stored record.
 
     Raises:
-        NotAnEnvelope: it is something else, or of an unknown version or algorithm; the message
-            doesn't quote it.
+        NotAnEnvelope: the text is not a record, or its version or algorithm is unknown. The message
+            doesn't quote the text.
     """
     try:
         record = orjson.loads(text.strip())

@@ -1,4 +1,4 @@
-"""Errors of keys and encrypted texts; no message quotes either."""
+"""Errors of keys and ciphertexts; the messages quote neither."""
 
 from noetl_common.errors import Permanent
 
@@ -11,14 +11,14 @@ class BadKey(Permanent):
 
 
 class NotAnEnvelope(Permanent):
-    """A stored text is no envelope record."""
+    """A stored text is not a valid envelope record."""
 
     template = "not a wallet envelope record: {reason}"
     http_status = 500
 
 
 class DecryptionFailed(Permanent):
-    """No known key opens a ciphertext, or it was damaged."""
+    """No known key decrypts a ciphertext, or the ciphertext is damaged."""
 
     template = "Decryption failed: {reason}"
     http_status = 500
@@ -31,14 +31,14 @@ class WrongRow(DecryptionFailed):
 
 
 class WrongProvider(Permanent):
-    """A record's key was wrapped by another key manager than the active one."""
+    """The data key of a record was wrapped by a key manager other than the active one."""
 
     template = "{manager} cannot unwrap a DEK from provider '{provider}'"
     http_status = 500
 
 
 class SealingFailed(Permanent):
-    """A public key can't be used for sealing."""
+    """A public key is not usable for sealing."""
 
     template = "Encryption failed: {reason}"
     http_status = 500

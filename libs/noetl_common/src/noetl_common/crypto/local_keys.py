@@ -1,4 +1,4 @@
-"""Master keys that the operator configures: the current one, and earlier ones for reading."""
+"""Master keys that the operator configures: the current key, and earlier keys for reading."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ _MANAGER = "LocalDevKms"
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """32 bytes and their version."""
+    """A key of 32 bytes and its version."""
 
     version: str
     material: bytes = field(repr=False)
@@ -26,7 +26,7 @@ def decode_key(text: str) -> bytes:
     """Return the key that a setting holds as base64.
 
     Raises:
-        BadKey: it is none; the message doesn't quote it.
+        BadKey: the text is not a valid key; the message doesn't quote it.
     """
     try:
         key = base64.b64decode(text.strip(), validate=True)
@@ -41,7 +41,7 @@ def decode_keys(text: str) -> tuple[MasterKey, ...]:
     """Return the keys of a list ``version=base64, …``.
 
     Raises:
-        BadKey: an entry has no version, or no key.
+        BadKey: an entry lacks a version or a valid key.
     """
     keys = []
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
@@ -57,15 +57,15 @@ def decode_keys(text: str) -> tuple[MasterKey, ...]:
 
 
 class LocalKeys:
-    """Wraps with the current key, unwraps with every key.
+    """Wraps data keys with the current master key, and unwraps them with every master key.
 
     Args:
-        current: the key that wraps new records.
-        earlier: keys of records that were not rotated yet.
-        random: makes nonces.
+        current: the key that wraps data keys of new records.
+        earlier: keys of records that are not rotated yet.
+        random: source of nonces.
 
     Raises:
-        BadKey: two keys have the same version, so the key in use is unknown.
+        BadKey: two keys have the same version, so a version names no single key.
     """
 
     def __init__(
@@ -99,18 +99,18 @@ class LocalKeys:
         )
 
     def unwrap(self, dek: WrappedKey) -> bytes:
-        """Return a data key.
+        """Unwrap a data key.
 
         Raises:
             WrongProvider: another key manager wrapped it.
-            DecryptionFailed: no configured key did.
+            DecryptionFailed: no configured key unwraps it.
         """
         if dek.provider != LOCAL:
             raise WrongProvider(manager=_MANAGER, provider=dek.provider)
         return self._open(dek.ciphertext, first=dek.version)
 
     def is_current(self, dek: WrappedKey) -> bool:
-        """Return whether the current key wraps a data key, checked by unwrapping it."""
+        """Return whether a data key is wrapped with the current key; tested by unwrapping it."""
         if dek.provider != LOCAL or dek.version != self._current.version:
             return False
         try:
@@ -120,15 +120,15 @@ class LocalKeys:
         return True
 
     def open_bare(self, blob: bytes) -> bytes:
-        """Decrypt a record that a version without data keys stored.
+        """Decrypt a record of the reference server that has no data key.
 
         Raises:
-            DecryptionFailed: no configured key does.
+            DecryptionFailed: no configured key decrypts it.
         """
         return self._open(blob, first=self._current.version)
 
     def _open(self, blob: bytes, *, first: str) -> bytes:
-        # A key may have been changed without giving it a new version: all are tried.
+        # An operator may have changed a key without changing its version, so all keys are tried.
         keys = sorted(self._keys.values(), key=lambda key: key.version != first)
         for key in keys[:-1]:
             try:

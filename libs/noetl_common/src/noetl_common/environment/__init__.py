@@ -1,1 +1,1 @@
-"""Settings of a process from its environment."""
+"""Reads settings of a process from its environment and from files of secrets."""

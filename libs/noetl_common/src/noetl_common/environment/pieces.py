@@ -1,4 +1,4 @@
-"""Sources of settings: the process's environment variables, and files for secrets."""
+"""Base class of settings, with their sources: environment variables and files of secrets."""
 
 import os
 import re
@@ -11,21 +11,21 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from noetl_common.environment.secret_files import secret_of
 
-# User and password in an address, up to its last "@": passwords are not always encoded.
+# User and password in an address, up to its last "@", because a password may contain "@" unencoded.
 _LOGIN = re.compile(r"//(?:(?!://)\S)*@")
-# Half of a login that cloud libraries want as plain text.
+# The id of an access key, which cloud libraries require as plain text, is half of a login.
 _SECRET_NAMES = frozenset({"aws_access_key_id"})
 
 
 def is_in_files(name: str, fields: dict[str, FieldInfo]) -> bool:
-    """Return whether a setting may be in a file: it is a secret without a setting `…_file`."""
+    """Return whether a file may hold a setting: a secret that has no setting `…_file`."""
     kind = fields[name].annotation
     is_secret = kind is SecretStr or SecretStr in get_args(kind) or name in _SECRET_NAMES
     return is_secret and f"{name}_file" not in fields
 
 
 def variables_of(name: str, field: FieldInfo, prefix: str) -> tuple[str, ...]:
-    """Return the variables that a setting is read from, the first one first."""
+    """Return the variables that a setting is read from, in order of precedence."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(choice) for choice in alias.choices)
@@ -33,10 +33,10 @@ def variables_of(name: str, field: FieldInfo, prefix: str) -> tuple[str, ...]:
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Secrets from the files that ``<VARIABLE>_FILE`` names."""
+    """Source of the secrets in files that ``<VARIABLE>_FILE`` names."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return text, key and whether the text is JSON, for a secret in a file."""
+        """Return the text of a secret in a file, its key, and whether the text is JSON."""
         variables = variables_of(field_name, field, str(self.config.get("env_prefix", "")))
         if not any(os.environ.get(f"{variable}_FILE") for variable in variables):
             return None, field_name, False
@@ -54,7 +54,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return texts | self._paths(names)
 
     def _paths(self, names: list[str]) -> dict[str, str]:
-        """Return the files of secrets that are reread, which have a setting for their path."""
+        """Return the paths of secret files for the settings `…_path`, which reread them."""
         fields, prefix = self.settings_cls.model_fields, str(self.config.get("env_prefix", ""))
         return {
             f"{name}_path": path
@@ -66,7 +66,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
 
 class SettingsPiece(BaseSettings):
-    """Settings that belong together; services inherit from several."""
+    """Base class of groups of settings; the settings of a service inherit from several groups."""
 
     model_config = SettingsConfigDict(
         env_prefix="NOETL_",
@@ -85,11 +85,11 @@ class SettingsPiece(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the library's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read values given in code, then secrets in files, then the environment."""
+        """Return the sources: arguments take precedence, then secrets in files, then variables."""
         return init_settings, _SecretFiles(settings_cls), env_settings
 
     def in_effect(self) -> dict[str, str]:
-        """Return the settings without secrets and logins, for the log and the metrics (F29)."""
+        """Return the settings without secrets and logins, for logs and metrics (F29)."""
         return {
             # Logs and metrics are UTF-8; the environment may hold other bytes.
             name: _LOGIN.sub("//", str(value)).encode(errors="backslashreplace").decode()
@@ -100,9 +100,9 @@ class SettingsPiece(BaseSettings):
         }
 
     def with_sources(self) -> list[SettingInEffect]:
-        """Return all settings and where each comes from; those that are secrets have no value.
+        """Return all settings with their sources.
 
-        A secret that is not set has an empty value.
+        The value of a secret is None, or empty if the secret is not set.
         """
         prefix = str(self.model_config.get("env_prefix", ""))
         shown = self.in_effect()

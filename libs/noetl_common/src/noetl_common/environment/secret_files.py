@@ -1,7 +1,6 @@
 """Secrets in files, as Kubernetes and Docker mount them: ``<VARIABLE>_FILE`` names the file.
 
-A variable is visible to all users that may inspect the process or its container; a file only to
-those that may read it.
+Whoever may inspect a process or its container sees its variables, but not the files that it reads.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -16,7 +15,7 @@ _SUFFIX = "_FILE"
 class BadSecretFile(Permanent):
     """A secret can't be read from its file.
 
-    Never a ``ValueError``: the settings library would print the input.
+    This is not a ``ValueError``, because the settings library would print the input.
     """
 
     template = "{variable}: {problem}"
@@ -26,16 +25,16 @@ def secret_of(environment: Mapping[str, str], *variables: str) -> str | None:
     """Return a secret: the value of one of its variables, or the content of its file.
 
     Args:
-        environment: where the variables are looked up.
-        variables: names of the same secret, the first one first.
+        environment: the variables of the process.
+        variables: names of the variables that may hold the secret, in order of precedence.
 
     Returns:
-        the file's text without line breaks at its end; None where neither is set. Empty
-        variables count as not set.
+        The text of the file without line breaks at its end, or None if neither a variable nor a
+        file is set. An empty variable counts as not set.
 
     Raises:
-        BadSecretFile: a variable and a file are given, or the file can't be read, is empty, larger
-            than 1 MiB or no UTF-8.
+        BadSecretFile: both a variable and a file are set, or the file is not readable, empty,
+            larger than 1 MiB or not UTF-8.
     """
     given = [name for name in variables if environment.get(name)]
     files = [f"{name}{_SUFFIX}" for name in variables if environment.get(f"{name}{_SUFFIX}")]
@@ -50,15 +49,15 @@ def secret_of(environment: Mapping[str, str], *variables: str) -> str | None:
         raise BadSecretFile(variable=files[0], problem=str(error)) from None
 
 
-def take_secrets(environment: MutableMapping[str, str], variables: Iterable[str]) -> None:
+def load_secrets(environment: MutableMapping[str, str], variables: Iterable[str]) -> None:
     """Copy secrets from files into their variables, for programs that read the environment.
 
     Args:
-        environment: is changed: a variable of a file is replaced by the secret's own.
-        variables: of the secrets.
+        environment: is changed: each variable `…_FILE` is replaced by the variable of the secret.
+        variables: the variables of the secrets.
 
     Raises:
-        BadSecretFile: as `secret_of`.
+        BadSecretFile: see `secret_of`.
     """
     for variable in variables:
         if environment.get(f"{variable}{_SUFFIX}"):
@@ -70,7 +69,7 @@ def text_of(path: Path) -> str:
     """Return the secret in a file, without line breaks at its end.
 
     Raises:
-        ValueError: it can't be read, or holds none; the text begins with the path.
+        ValueError: the file can't be read or holds no valid secret; the text begins with the path.
     """
     try:
         with path.open("rb") as file:

@@ -1,1 +1,1 @@
-"""A process's health, metrics, extensions and protection."""
+"""A process: its end and protection, its extensions, and measurements for its metrics."""

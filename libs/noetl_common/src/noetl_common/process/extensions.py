@@ -1,4 +1,4 @@
-"""Extensions from other packages by entry points: found, named and loaded in one way."""
+"""Extensions of other packages, which are registered as entry points."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Extension:
     """One entry point.
 
     Attributes:
-        what: it is, as messages name it, such as ``tool``.
-        name: of the entry point.
-        package: the distribution with its version; without one where its value points to.
+        what: kind of the extension in messages, such as ``tool``.
+        name: name of the entry point.
+        package: distribution with its version, or the value of an entry point without one.
     """
 
     what: str
@@ -30,10 +30,10 @@ class Extension:
     entry: EntryPoint
 
     def load(self) -> Any:
-        """Import the object that it points to.
+        """Import the object of the entry point.
 
         Raises:
-            BadExtension: that can't be imported, as beside another release.
+            BadExtension: the import fails, for example because of an incompatible release.
         """
         try:
             return self.entry.load()
@@ -52,16 +52,16 @@ def extensions(
     taken: Iterable[str] = (),
     found: Iterable[EntryPoint] | None = None,
 ) -> Iterator[Extension]:
-    """Return the entry points of a group; nothing is imported.
+    """Return the entry points of a group, without importing them.
 
     Args:
-        group: of the entry points.
-        what: each is, as messages name it.
-        taken: names that none may have.
-        found: entry points instead of those of the installed packages.
+        group: group of the entry points.
+        what: kind of the extensions in messages.
+        taken: names that are already in use.
+        found: entry points to use instead of those of the installed packages.
 
     Raises:
-        BadExtension: two have the same name.
+        BadExtension: two extensions have the same name.
     """
     names = set(taken)
     for entry in entry_points(group=group) if found is None else found:

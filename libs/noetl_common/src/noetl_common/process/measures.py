@@ -1,4 +1,4 @@
-"""Measurements that cost a query or request, made when the metrics are read."""
+"""Measurements that cost a query or a request, and run when the metrics are read."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
 
 type Measure = Callable[[], Awaitable[object]]
-"""Sets metrics; it may raise a `NoetlError`."""
+"""A function that sets metrics; it may raise a `NoetlError`."""
 
 _log = get_logger()
 _LONGEST_SECONDS = 2.0
@@ -21,32 +21,32 @@ _REMEMBER_SECONDS = 1.0
 
 
 def measured_by(name: str) -> Counter:
-    """Return the counter of failed measurements, with that of this name at 0."""
+    """Return the counter of failed measurements, with the series of a measurement at 0."""
     return counter(
         "noetl_measurements_failed_total",
-        "Measurements that failed; what they measure is not shown until one succeeds.",
+        "Failed measurements; the measured metrics are hidden until a measurement succeeds.",
         ("measurement",),
         zeros=(name,),
     )
 
 
 def not_measured(name: str, *gauges: Gauge) -> None:
-    """Count a failed measurement, and clear its gauges, which would look up to date.
+    """Count a failed measurement, and clear its gauges, so that no outdated value is shown.
 
-    Series with labels go; a gauge without labels can't, and is no number (NaN), which no
-    comparison of an alert is true for.
+    Series with labels are removed. A gauge without labels can't be removed and becomes NaN, for
+    which each comparison of an alert is false.
     """
     measured_by(name).labels(name).inc()
     for one in gauges:
-        forget(one)
+        clear(one)
 
 
-def forget(one: Gauge) -> None:
-    """Show no number of a gauge until it is set again."""
-    if one._labelnames:  # noqa: SLF001 -- the library has no public way to ask
-        one.clear()
+def clear(gauge: Gauge) -> None:
+    """Show no value of a gauge until the gauge is set again."""
+    if gauge._labelnames:  # noqa: SLF001 -- the library has no public look-up
+        gauge.clear()
     else:
-        one.set(math.nan)
+        gauge.set(math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Measurement:
 
 
 class Measures:
-    """Run measurements side by side; readers within one second share a round."""
+    """Runs measurements concurrently; all reads within one second share one round."""
 
     def __init__(self) -> None:
         self._measurements: list[_Measurement] = []
@@ -65,12 +65,12 @@ class Measures:
         self._ran_at = float("-inf")
 
     def add(self, name: str, measure: Measure, *gauges: Gauge) -> None:
-        """Add a measurement, with the gauges that it sets, for all later rounds."""
+        """Add a measurement and the gauges that it sets."""
         measured_by(name)
         self._measurements.append(_Measurement(name, measure, gauges))
 
     async def run(self) -> None:
-        """Measure, for two seconds at most; gauges of what fails are not shown."""
+        """Run all measurements, for at most two seconds; a failed one clears its gauges."""
         async with self._lock:
             if monotonic() - self._ran_at < _REMEMBER_SECONDS:
                 return

@@ -1,1 +1,1 @@
-"""Telemetry of a process: the unit of work in log lines, and spans."""
+"""Telemetry of a process: spans, and the unit of work that log lines name."""

@@ -1,7 +1,7 @@
-"""W3C trace contexts: received from callers, and passed on to others.
+"""W3C trace contexts, which are received from callers and propagated to callees.
 
-A context is a mapping with ``traceparent`` and perhaps ``tracestate``, as headers and as JSON. It
-is carried on whether this process traces or not; without one nothing is added anywhere.
+A context is a mapping with ``traceparent`` and perhaps ``tracestate``, in headers and in JSON. The
+context is propagated even if this process records no spans. Without one, no header is added.
 """
 
 import re
@@ -21,11 +21,11 @@ type Context = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The context of the unit of work that runs.
+    """The trace context of the current unit of work.
 
     Attributes:
-        context: that of the caller, or of the span that is open here.
-        is_continued: it began outside of this unit of work.
+        context: the context of the caller, or of the open span.
+        is_continued: whether the trace began outside of this unit of work.
     """
 
     context: Context
@@ -35,22 +35,22 @@ class Carried:
 _carried: ContextVar[Carried | None] = ContextVar("carried", default=None)
 
 
-def read_context(said: object) -> dict[str, str] | None:
-    """Return the context in headers or JSON; None if there is none or it is malformed."""
-    if not isinstance(said, Mapping):
+def read_context(source: object) -> dict[str, str] | None:
+    """Return the context in headers or JSON, or None if it is missing or malformed."""
+    if not isinstance(source, Mapping):
         return None
-    parent = said.get(TRACE_PARENT)
+    parent = source.get(TRACE_PARENT)
     if not isinstance(parent, str) or _PARENT.fullmatch(parent) is None:
         return None
-    state = said.get(TRACE_STATE)
+    state = source.get(TRACE_STATE)
     if isinstance(state, str) and state and len(state) <= _LONGEST_STATE and state.isascii():
         return {TRACE_PARENT: parent, TRACE_STATE: state}
     return {TRACE_PARENT: parent}
 
 
-def trace_id_of(said: Any) -> str | None:
-    """Return the trace id of a context; None if there is none."""
-    parent = said.get(TRACE_PARENT) if isinstance(said, Mapping) else None
+def trace_id_of(source: Any) -> str | None:
+    """Return the trace id of the context in headers or JSON, or None without a context."""
+    parent = source.get(TRACE_PARENT) if isinstance(source, Mapping) else None
     match = _PARENT.fullmatch(parent) if isinstance(parent, str) else None
     return match[1] if match else None
 
@@ -61,21 +61,21 @@ def is_sampled(context: Context) -> bool:
 
 
 def carry(context: Context, *, is_continued: bool = True) -> Token[Carried | None]:
-    """Set the context of this task; pass the token to `carry_no_more`."""
+    """Set the trace context of this task; pass the token to `reset_trace_context`."""
     return _carried.set(Carried(context, is_continued))
 
 
-def carry_no_more(token: Token[Carried | None]) -> None:
-    """Restore the context of before."""
+def reset_trace_context(token: Token[Carried | None]) -> None:
+    """Restore the trace context that `carry` replaced."""
     _carried.reset(token)
 
 
 def carried() -> Carried | None:
-    """Return the context of the unit of work that runs, if it has one."""
+    """Return the trace context of the current unit of work, if it has one."""
     return _carried.get()
 
 
 def carried_headers() -> Context:
-    """Return the trace headers for messages of this unit of work; often empty."""
+    """Return the trace headers for messages of this unit of work; empty without a context."""
     found = _carried.get()
     return _NOTHING if found is None else found.context

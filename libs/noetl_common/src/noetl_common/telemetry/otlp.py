@@ -1,6 +1,6 @@
-"""Spans by the OpenTelemetry SDK, sent as OTLP over HTTP; imported only where tracing is on.
+"""Spans of the OpenTelemetry SDK, sent as OTLP over HTTP; imported only if tracing is on.
 
-The SDK reads its own variables: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_…,
+The SDK itself reads OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_…,
 OTEL_EXPORTER_OTLP_HEADERS, …_TIMEOUT, …_COMPRESSION, …_CERTIFICATE and the limits of spans.
 """
 
@@ -58,26 +58,26 @@ class OtlpSpan:
         self.context: Context = _written(span.get_span_context())
 
     def rename(self, name: str) -> None:
-        """Give it another name."""
+        """Change the name."""
         self._span.update_name(name)
 
-    def note(self, attributes: Attributes) -> None:
+    def add_attributes(self, attributes: Attributes) -> None:
         """Add attributes."""
         self._span.set_attributes(attributes)
 
     def fail(self, error: str) -> None:
-        """Mark it as failed."""
+        """Mark the span as failed."""
         self._span.set_status(Status(StatusCode.ERROR, error))
 
     def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
-        """End it."""
+        """End the span."""
         if error is not None:
             self.fail(error)
         self._span.end(at_ns)
 
 
 class Unrecorded:
-    """A span of a trace that its first service has not sampled: its children aren't either."""
+    """A span of a trace that its first service did not sample, so that no span is recorded."""
 
     __slots__ = ("context",)
 
@@ -87,7 +87,7 @@ class Unrecorded:
     def rename(self, name: str) -> None:
         """Do nothing."""
 
-    def note(self, attributes: Attributes) -> None:
+    def add_attributes(self, attributes: Attributes) -> None:
         """Do nothing."""
 
     def fail(self, error: str) -> None:
@@ -100,12 +100,12 @@ class Unrecorded:
 class OtlpTracing:
     """Records spans and sends them in batches, from a thread of its own.
 
-    Without a receiver the newest `OTEL_BSP_MAX_QUEUE_SIZE` (2048) are kept, others dropped.
+    While the receiver is away, the newest `OTEL_BSP_MAX_QUEUE_SIZE` (2048) spans are kept.
     """
 
     def __init__(self, settings: TracingFields, service: str, *, revision: str) -> None:
         sampler = _sampler(settings)
-        self._follows = settings.otel_traces_sampler.startswith("parentbased_")
+        self._is_parent_based = settings.otel_traces_sampler.startswith("parentbased_")
         self._provider = TracerProvider(
             sampler=sampler,
             resource=_resource(service, revision),
@@ -143,23 +143,23 @@ class OtlpTracing:
         return OtlpSpan(span)
 
     def ignores(self, parent: Context) -> bool:
-        """Return whether the sender of a context doesn't record and the sampler goes by that."""
-        return self._follows and not is_sampled(parent)
+        """Return whether the sampler depends on the parent and the parent is not sampled."""
+        return self._is_parent_based and not is_sampled(parent)
 
     def close(self) -> None:
-        """Send the remaining spans, for a few seconds at most."""
+        """Send the remaining spans, for at most a few seconds."""
         self._provider.force_flush(timeout_millis=_LAST_MS)
         self._provider.shutdown()
 
 
-class _Counted(SpanExporter):  # type: ignore[misc]  # its package is not looked into
-    """Counts spans that an exporter sends, and those that it gives up."""
+class _Counted(SpanExporter):  # type: ignore[misc]  # mypy skips the package of the base class
+    """Counts the spans that an exporter sends and loses."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._spans = metrics.counter(
             "noetl_spans_total",
-            "Spans by whether the receiver took them; there while tracing is on.",
+            "Spans that the receiver accepted, or that were lost; only while tracing is on.",
             ("outcome",),
             zeros=("sent", "lost"),
         )
@@ -202,14 +202,14 @@ def _resource(service: str, revision: str) -> Resource:
         release = version("noetl-common")
     except PackageNotFoundError:
         release = "unknown"
-    ours = {
+    own = {
         "service.name": f"noetl-{service}",
         "service.namespace": "noetl",
         "service.version": f"{release}+{revision}" if revision else release,
         "host.name": gethostname(),
     }
-    # The variables of the SDK win.
-    return get_aggregated_resources([OTELResourceDetector()], Resource.create(ours))
+    # Variables of the SDK take precedence.
+    return get_aggregated_resources([OTELResourceDetector()], Resource.create(own))
 
 
 def _written(context: SpanContext) -> Context:

@@ -1,4 +1,4 @@
-"""Interfaces of spans and of their recorder."""
+"""Interfaces of a span and of the recorder of spans."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol
@@ -10,23 +10,23 @@ type Attributes = Mapping[str, str | int | float | bool]
 
 
 class Span(Protocol):
-    """A span that is open."""
+    """An open span."""
 
     @property
     def context(self) -> Context:
-        """Its context, for its children."""
+        """The trace context for children of the span."""
 
     def rename(self, name: str) -> None:
-        """Give it a name that is known only now."""
+        """Change the name, which is sometimes known only later."""
 
-    def note(self, attributes: Attributes) -> None:
+    def add_attributes(self, attributes: Attributes) -> None:
         """Add attributes."""
 
     def fail(self, error: str) -> None:
-        """Mark it as failed."""
+        """Mark the span as failed."""
 
     def end(self, *, at_ns: int | None = None, error: str | None = None) -> None:
-        """End it, now or at a time; a span that is never ended is never sent."""
+        """End the span, now or at a given time; a span that is never ended is never sent."""
 
 
 class Tracing(Protocol):
@@ -42,10 +42,10 @@ class Tracing(Protocol):
         links: Iterable[Context] = (),
         attributes: Attributes | None = None,
     ) -> Span:
-        """Begin a span; without a parent it is the first of a trace."""
+        """Begin a span; without a parent, the span begins a new trace."""
 
     def ignores(self, parent: Context) -> bool:
-        """Return whether no span below a context is recorded, so that callers can skip it."""
+        """Return whether spans below a context are not recorded, so that callers can skip them."""
 
     def close(self) -> None:
         """Send the remaining spans."""

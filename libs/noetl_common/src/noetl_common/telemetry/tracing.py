@@ -1,8 +1,7 @@
-"""Spans of this process; one variable turns them on.
+"""The recorder of spans of this process.
 
-Code that could record a span asks for `tracing` first, which is None while nothing is recorded:
-then neither the SDK is imported nor anything sent. Parents are W3C contexts, because they arrive
-in headers, in rows and in the fields of messages.
+`tracing` returns None while tracing is off, and then the SDK isn't even imported. The parent of a
+span is a W3C context, because parents arrive in headers, in rows and in fields of messages.
 """
 
 from asyncio import CancelledError
@@ -11,13 +10,13 @@ from contextlib import contextmanager
 from time import time_ns
 
 from noetl_common.errors import NoetlError
-from noetl_common.telemetry.carrier import Context, carried, carry, carry_no_more
+from noetl_common.telemetry.carrier import Context, carried, carry, reset_trace_context
 from noetl_common.telemetry.settings import TracingFields
 from noetl_common.telemetry.span import Attributes, Kind, Span, Tracing
 
 
 class TracingUnavailable(NoetlError):
-    """Tracing is configured, but can't be started."""
+    """Tracing is configured, but its packages are not installed."""
 
     template = "{variable}: {problem}"
 
@@ -29,7 +28,7 @@ class _Process:
 
 
 def tracing() -> Tracing | None:
-    """Return the recorder of spans; None while tracing is off."""
+    """Return the recorder of spans, or None while tracing is off."""
     return _Process.tracing
 
 
@@ -44,7 +43,7 @@ def record(
     attributes: Attributes | None = None,
     links: Iterable[Context] = (),
 ) -> None:
-    """Record a span that has already ended."""
+    """Record a span of the past."""
     span = recorder.begin(
         name, parent, kind=kind, at_ns=from_ns, links=links, attributes=attributes
     )
@@ -55,9 +54,10 @@ def record(
 def inside(
     name: str, *, kind: Kind = "internal", attributes: Attributes | None = None
 ) -> Iterator[Span | None]:
-    """Record a span around a block, below the open one; nothing where none is open.
+    """Record a span around a block, as a child of the open span; without one, record nothing.
 
-    A block that raises has failed; a cancelled block has not, and its span notes the cancellation.
+    If the block raises, the span is marked as failed. If the block is cancelled, the span has an
+    attribute that says so.
     """
     recorder, outer = _Process.tracing, carried()
     if recorder is None or outer is None or recorder.ignores(outer.context):
@@ -68,8 +68,8 @@ def inside(
     try:
         yield span
     except CancelledError:
-        # The result is no longer needed, such as a start's report when its tool has ended.
-        span.note({"noetl.cancelled": True})
+        # A cancelled block has not failed: its result is no longer needed.
+        span.add_attributes({"noetl.cancelled": True})
         span.end()
         raise
     except BaseException as error:
@@ -78,12 +78,12 @@ def inside(
     else:
         span.end()
     finally:
-        carry_no_more(token)
+        reset_trace_context(token)
 
 
 @contextmanager
 def traced_process(settings: TracingFields, service: str, *, revision: str = "") -> Iterator[None]:
-    """Trace until the block ends, if the settings ask for it.
+    """Record spans until the block ends, if the settings turn tracing on.
 
     Raises:
         TracingUnavailable: the packages are not installed.
@@ -96,7 +96,7 @@ def traced_process(settings: TracingFields, service: str, *, revision: str = "")
 
 
 def start_tracing(settings: TracingFields, service: str, *, revision: str = "") -> None:
-    """Record spans from now on, if the settings ask for it.
+    """Record spans from now on, if the settings turn tracing on.
 
     Raises:
         TracingUnavailable: the packages are not installed.
@@ -104,7 +104,7 @@ def start_tracing(settings: TracingFields, service: str, *, revision: str = "") 
     if not settings.has_tracing():
         return
     try:
-        # Loaded here: it takes a quarter of a second, which most processes can spare.
+        # Imported only now, because the import takes a quarter of a second.
         from noetl_common.telemetry.otlp import OtlpTracing  # noqa: PLC0415
     except ImportError as error:
         raise TracingUnavailable(
@@ -115,7 +115,7 @@ def start_tracing(settings: TracingFields, service: str, *, revision: str = "") 
 
 
 def stop_tracing() -> None:
-    """Send the remaining spans, and record no more."""
+    """Send the remaining spans, and stop recording."""
     recorder, _Process.tracing = _Process.tracing, None
     if recorder is not None:
         recorder.close()

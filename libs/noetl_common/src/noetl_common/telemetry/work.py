@@ -1,7 +1,7 @@
-"""The current unit of work: a request, a message, a command; its names are in every log line.
+"""The current unit of work (a request, a message, a command), which every log line names.
 
-The code that begins a unit of work calls `working_on`. The object is asked for its names only
-when something is logged, so work that logs nothing costs one assignment.
+The code that begins a unit of work calls `working_on`. The attributes of the object are read only
+when a line is logged, so a unit of work that logs nothing costs one assignment.
 """
 
 from contextvars import ContextVar, Token
@@ -16,11 +16,11 @@ _work: ContextVar[object] = ContextVar("work", default=None)
 
 
 def working_on(work: object) -> Token[object]:
-    """Begin a unit of work in this task; pass the token to `done_with` where the task goes on.
+    """Begin a unit of work in this task; if the task goes on, pass the token to `done_with`.
 
     Args:
-        work: has some of the attributes ``execution_id``, ``step``, ``command_id``, and ``trace``,
-            the mapping with a W3C ``traceparent``. It is read when a line is written.
+        work: an object with some of the attributes ``execution_id``, ``step``, ``command_id`` and
+            ``trace``, a mapping with a W3C ``traceparent``. They are read when a line is logged.
     """
     return _work.set(work)
 
@@ -31,7 +31,7 @@ def done_with(token: Token[object]) -> None:
 
 
 def add_work(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the names of the unit of work to a log line, without replacing its own fields."""
+    """Add the attributes of the unit of work to a log line, without replacing its own fields."""
     work = _work.get()
     if work is not None:
         for name in _NAMES:
@@ -39,7 +39,7 @@ def add_work(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
                 event[name] = value
     if "trace_id" not in event and (found := _trace_id(work)):
         event["trace_id"] = found
-    # A number of 64 bits is rounded by readers of JSON that know floats only.
+    # Readers of JSON whose numbers are floats would round an integer of 64 bits.
     if isinstance(event.get("execution_id"), int):
         event["execution_id"] = str(event["execution_id"])
     return event

@@ -3,7 +3,7 @@
 import sys
 from typing import Literal
 
-from noetl_common.libraries.settings import LibrarySettings
+from noetl_common.libraries import LibrarySettings
 from noetl_contract.libraries.requirements import package_of
 from pydantic import Field
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import httpx
-from noetl_common.egress.hosts import is_among
+from noetl_common.egress import is_among
 from noetl_contract.access.principal import OnBehalf, Principal, is_below
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import Refusal

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_common.crypto.aead import encrypt
-from noetl_common.crypto.opening import SealingKey
+from noetl_common.crypto.sealed import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.http.secrets.keychain import KeychainEntryBody
 from noetl_contract.rpc import encode_reply

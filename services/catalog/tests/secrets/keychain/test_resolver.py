@@ -11,7 +11,7 @@ from noetl_catalog.secrets.keychain.cache import cache_seconds
 from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.residency import decide_residency
 from noetl_catalog.secrets.settings import SecretSettings
-from noetl_common.crypto.opening import SealingKey
+from noetl_common.crypto.sealed import SealingKey
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database

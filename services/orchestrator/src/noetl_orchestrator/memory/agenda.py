@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
-from noetl_common.server_clock import ServerClock
+from noetl_common.clock import ServerClock
 from noetl_engine.outputs import CommandChange, NewTimer
 
 from noetl_orchestrator.log.stored_rows import NextLooks

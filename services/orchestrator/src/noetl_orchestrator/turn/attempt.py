@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+from noetl_common.clock import ServerClock
 from noetl_common.logging import get_logger
-from noetl_common.server_clock import ServerClock
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer

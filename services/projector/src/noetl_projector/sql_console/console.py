@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
-from noetl_common.egress.rules import Egress, EgressRefused
+from noetl_common.egress import Egress, EgressRefused
 from noetl_common.errors import NoetlError
 from noetl_contract.json import Json
 from noetl_pg.errors import DatabaseUnavailable, translated
@@ -121,7 +121,7 @@ class SqlConsole:
         self._pool = pool
         self._login = login
         self._settings = settings
-        self._egress = Egress.of(settings)
+        self._egress = Egress.from_settings(settings)
         self._slots = asyncio.Semaphore(settings.sql_console_connections)
         self._waiting = 0
 

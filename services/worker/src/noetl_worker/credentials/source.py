@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import orjson
-from noetl_common.crypto.opening import SealingKey, Unsealable
+from noetl_common.crypto.sealed import SealingKey, Unsealable
 from noetl_common.logging import get_logger
 from noetl_common.retry import retry
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from noetl_common.libraries.uv import Uv, UvFailed, UvLimits
+from noetl_common.libraries import Uv, UvFailed, UvLimits
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.libraries.lock import LibraryLock

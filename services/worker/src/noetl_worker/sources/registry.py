@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import httpx
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_contract.json import Json
 
 from noetl_worker.sources.kafka import KafkaSource

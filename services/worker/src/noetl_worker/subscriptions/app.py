@@ -6,8 +6,8 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from noetl_common.crypto.opening import SealingKey
-from noetl_common.egress.rules import Egress
+from noetl_common.crypto.sealed import SealingKey
+from noetl_common.egress import Egress
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.json import JsonObject
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 
 async def _sources(settings: Settings, stack: AsyncExitStack) -> Sources:
     seconds = settings.worker_http_timeout_seconds
-    egress = Egress.of(settings)
+    egress = Egress.from_settings(settings)
     client = await stack.enter_async_context(open_tool_client(seconds=seconds, egress=egress))
     own = await stack.enter_async_context(open_tool_client(seconds=seconds))
     tokens = GoogleTokens(own, settings)

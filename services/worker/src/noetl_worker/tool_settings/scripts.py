@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from noetl_common.environment.pieces import SettingsPiece
-from noetl_common.libraries.settings import LibrarySettings
+from noetl_common.libraries import LibrarySettings
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 

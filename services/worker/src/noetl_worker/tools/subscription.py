@@ -4,7 +4,7 @@ import asyncio
 from time import perf_counter
 from typing import Literal
 
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.sources.registry import Sources
@@ -140,7 +140,7 @@ def create(parts: ToolParts) -> Tool:
     settings = parts.settings
     tokens = GoogleTokens(parts.own_http or parts.http, settings)
     sources = Sources(
-        egress=Egress.of(settings),
+        egress=Egress.from_settings(settings),
         client=parts.http,
         tokens=tokens.token,
         consumer=settings.worker_id,

@@ -4,10 +4,10 @@ import asyncio
 
 from noetl_bus.broker import Bus
 from noetl_bus.jetstream import stream_info
+from noetl_common.clock import ServerClock
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-from noetl_common.server_clock import ServerClock
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1

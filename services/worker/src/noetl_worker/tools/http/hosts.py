@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import httpx
-from noetl_common.egress.hosts import is_among
+from noetl_common.egress import is_among
 
 
 def may_be_sent(url: str, allowed: Iterable[str] | None) -> bool:

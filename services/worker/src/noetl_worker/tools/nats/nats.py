@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
@@ -180,5 +180,5 @@ def create(parts: ToolParts) -> Tool:
     return Nats(
         seconds=settings.worker_nats_tool_seconds,
         most=settings.worker_nats_tool_bytes,
-        egress=Egress.of(settings),
+        egress=Egress.from_settings(settings),
     )

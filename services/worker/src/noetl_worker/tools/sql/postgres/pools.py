@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 import asyncpg
-from noetl_common.egress.rules import Egress
+from noetl_common.egress import Egress
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
@@ -48,7 +48,7 @@ class PgLimits:
             pool_size=settings.worker_sql_pool_size,
             pools=settings.worker_sql_pools,
             idle_seconds=settings.worker_sql_pool_idle_seconds,
-            egress=Egress.of(settings),
+            egress=Egress.from_settings(settings),
         )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from noetl_common.process.hiding import hide_from_scripts
+from noetl_common.process.program import hide_from_scripts
 
 from noetl_worker.hosting.host import limits
 from noetl_worker.hosting.host.box import Box, give_up_privileges

@@ -1,7 +1,7 @@
-"""Rules for outgoing connections: addresses and hosts that are allowed or denied.
+"""Rules for outgoing connections to targets that clients and playbooks choose.
 
-A name is resolved once, its addresses are checked, and the connection goes to a checked address: a
-name that resolves to another address a moment later can't redirect it.
+A host name is resolved once, its addresses are checked, and the connection is made to a checked
+address. If the name resolves to another address a moment later, that has no effect.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -29,19 +30,19 @@ class EgressSettings(SettingsPiece):
     egress_allow: str = Field(
         default="",
         description="Networks (`10.0.0.0/8`) and host names (`*.example.com`), separated by "
-        "commas, that playbooks' tools and the SQL route may connect to; empty for all that is "
-        "not denied.",
+        "commas, to which tools and the SQL route may connect. If empty, all targets that are not "
+        "denied.",
     )
     egress_deny: str = Field(
         default="169.254.0.0/16,fe80::/10,fd00:ec2::254/128,100.100.100.200/32,"
         "metadata.google.internal",
-        description="The same for what they may not connect to: link-local addresses and the "
-        "metadata of clouds, unless it says otherwise.",
+        description="Networks and host names to which tools and the SQL route may not connect; by "
+        "default link-local addresses and the metadata services of clouds.",
     )
 
 
 class EgressRefused(OSError):
-    """The connection may not be made; the text names the host and the setting."""
+    """The rules forbid a connection; the text names the host and the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class _Rules:
     patterns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, entries: Iterable[str]) -> Self:
+    def parse(cls, entries: Iterable[str]) -> Self:
         networks: list[_Network] = []
         patterns: list[str] = []
         for entry in entries:
@@ -72,27 +73,27 @@ class _Rules:
 class Egress:
     """The rules of one process.
 
-    Denied targets are refused. With an allow list, all other targets are refused too: a connection
-    needs its host's name or its address on the list.
+    A connection to a denied target is refused. If there is an allow list, a connection is also
+    refused unless the list contains the name or the address of its host.
     """
 
     def __init__(self, *, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
-        self._allow = _Rules.of(allow)
-        self._deny = _Rules.of(deny)
+        self._allow = _Rules.parse(allow)
+        self._deny = _Rules.parse(deny)
         self._has_allowed = self._allow != _Rules()
 
     @classmethod
-    def of(cls, settings: EgressSettings) -> Self:
+    def from_settings(cls, settings: EgressSettings) -> Self:
         """Return the rules of the settings."""
         return cls(allow=_entries(settings.egress_allow), deny=_entries(settings.egress_deny))
 
     def check_host(self, host: str) -> None:
-        """Raise for a name or a literal address that may not be connected to.
+        """Check a host name or a literal address.
 
-        For connections whose name another party resolves, such as a proxy.
+        This is the check for a connection whose name another process resolves, such as a proxy.
 
         Raises:
-            EgressRefused: it may not.
+            EgressRefused: a connection to the host is forbidden.
         """
         name = host.strip("[]").rstrip(".").lower()
         address = _literal(name)
@@ -105,7 +106,7 @@ class Egress:
         """Resolve a host; return the addresses to connect to, best first.
 
         Raises:
-            EgressRefused: one of them may not be connected to.
+            EgressRefused: a connection to the host, or to one of its addresses, is forbidden.
             OSError: the name does not resolve.
         """
         self.check_host(host)
@@ -121,23 +122,23 @@ class Egress:
         return addresses
 
     def check_peer(self, host: str, address: str) -> None:
-        """Raise unless an established connection to a host may be used.
+        """Check the peer of an established connection to a host.
 
         Raises:
-            EgressRefused: the address at its other end may not be connected to.
+            EgressRefused: a connection to the peer's address is forbidden.
         """
         found = _literal(address)
         if found is not None:
             self._check(host.strip("[]").rstrip(".").lower(), found)
 
     def _check(self, name: str, address: _Address) -> None:
-        for one in _faces(address):
+        for one in _embedded(address):
             if self._deny.holds(one):
                 raise _refused(name)
         if self._deny.names(name) or (
             self._has_allowed
             and not self._allow.names(name)
-            and not any(self._allow.holds(one) for one in _faces(address))
+            and not any(self._allow.holds(one) for one in _embedded(address))
         ):
             raise _refused(name)
 
@@ -152,14 +153,14 @@ def _literal(text: str) -> _Address | None:
     except ValueError:
         pass
     try:
-        # Spellings that only resolvers know: 0xa9fea9fe, 169.254.43518.
+        # Resolvers accept more forms of an address than `ipaddress`: 0xa9fea9fe, 169.254.43518.
         return ipaddress.IPv4Address(socket.inet_aton(text))
     except (OSError, ValueError):
         return None
 
 
-def _faces(address: _Address) -> list[_Address]:
-    """Return an address and the addresses embedded in it."""
+def _embedded(address: _Address) -> list[_Address]:
+    """Return an address and the IPv4 addresses that are embedded in it."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     inner = [address.ipv4_mapped, address.sixtofour]
@@ -170,3 +171,29 @@ def _faces(address: _Address) -> list[_Address]:
 
 def _refused(host: str) -> EgressRefused:
     return EgressRefused(f"{host} may not be connected to (NOETL_EGRESS_ALLOW, NOETL_EGRESS_DENY)")
+
+
+def is_among(scheme: str, host: str, port: int | None, *, allowed: Iterable[str]) -> bool:
+    """Return whether a list of hosts, to which a secret may be sent, contains a target.
+
+    Args:
+        scheme: scheme of the target's URL.
+        host: host of the URL.
+        port: port of the URL; None for the default port of the scheme.
+        allowed: hosts; ``host:port`` allows one port only, ``*.example.com`` all hosts below a
+            domain.
+    """
+    host = host.lower().rstrip(".")
+    port = port or {"http": 80, "https": 443}.get(scheme)
+    return any(_matches(host, port, entry.strip().lower()) for entry in allowed)
+
+
+def _matches(host: str, port: int | None, entry: str) -> bool:
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    parts = urlsplit(f"//{entry}")
+    try:
+        wanted = parts.port
+    except ValueError:
+        return False
+    return host == parts.hostname and wanted in {None, port}

@@ -1,1 +1,0 @@
-"""Rules for outgoing connections to targets that clients and playbooks choose."""

@@ -1,1 +1,0 @@
-"""The program uv: it resolves requirements and installs locks."""
