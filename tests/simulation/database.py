@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 import orjson
 from noetl_pg import pool as pools
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 from noetl_testkit.postgres import Database
 
 from tests.simulation import clocks
@@ -350,12 +350,12 @@ def pool_opener(server: Server) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def open_pool(
-        settings: Any, *, name: str, login: Any = None, reach: Reach | None = None
+        settings: Any, *, name: str, login: Any = None, reach: Reachability | None = None
     ) -> AsyncIterator[Pool]:
         del login
         while not server.is_up:
             await asyncio.sleep(0.1)
-        watch = asyncio.create_task(_watch(server, reach or Reach()))
+        watch = asyncio.create_task(_watch(server, reach or Reachability()))
         try:
             yield Pool(server, name, settings.postgres_pool_max)
         finally:
@@ -364,16 +364,16 @@ def pool_opener(server: Server) -> Callable[..., Any]:
     return open_pool
 
 
-async def _watch(server: Server, reach: Reach) -> None:
+async def _watch(server: Server, reach: Reachability) -> None:
     """Ask on a new connection whether the database answers, when somebody wants to know."""
     while True:
-        if not await reach.rest():
+        if not await reach.wait_for_probe():
             continue
-        reach.begin()
+        reach.begin_probe()
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await Connection(server).execute("SELECT 1")
         except (asyncpg.PostgresError, TimeoutError):
-            reach.note(is_answered=False)
+            reach.record_probe(is_answered=False)
         else:
-            reach.note(is_answered=True)
+            reach.record_probe(is_answered=True)

@@ -12,9 +12,9 @@ from noetl_common.logins import Login, LoginUnreadable
 from noetl_common.traffic import Traffic
 from noetl_pg.database import Database as Statements
 from noetl_pg.errors import DatabaseUnavailable
-from noetl_pg.pool import Pool, lent, open_pool
+from noetl_pg.pool import Pool, borrowed, open_pool
 from noetl_pg.settings import PostgresSettings
-from noetl_pg.watch import Reach, Watch
+from noetl_pg.watch import Reachability, Watch
 from noetl_testkit.lines import Line, line_to
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs
@@ -24,7 +24,7 @@ _NEVER = 3600.0
 
 @asynccontextmanager
 async def pool_over_a_line(
-    database: Database, most: int = 3, reach: Reach | None = None
+    database: Database, most: int = 3, reach: Reachability | None = None
 ) -> AsyncIterator[tuple[Pool, Line]]:
     """Open a pool over a line; its own timeout of statements is of no help."""
     async with line_to(database.address.port) as line:
@@ -69,7 +69,7 @@ async def test_a_lost_answer_is_noticed_as_a_lost_statement_is(
     empty_database: Database, script: str
 ) -> None:
     """The server has ended the statement; in a transaction and outside."""
-    async with pool_over_a_line(empty_database) as (pool, line), lent(pool) as connection:
+    async with pool_over_a_line(empty_database) as (pool, line), borrowed(pool) as connection:
         line.cut(only_answers=True)
         arguments = [1] if "$1" in script else []
         async with unless_it_hangs():
@@ -78,7 +78,7 @@ async def test_a_lost_answer_is_noticed_as_a_lost_statement_is(
 
 
 async def test_a_statement_that_takes_long_is_left_alone(empty_database: Database) -> None:
-    async with pool_over_a_line(empty_database) as (pool, line), lent(pool) as holder:
+    async with pool_over_a_line(empty_database) as (pool, line), borrowed(pool) as holder:
         await holder.execute("SELECT pg_advisory_lock(1)")
         long = asyncio.create_task(pool.fetchval("SELECT 7 FROM pg_advisory_lock($1)", 1))
         await eventually(lambda: pool.get_size() == 2)
@@ -94,7 +94,7 @@ async def test_a_server_that_nobody_reaches_keeps_its_connections(
     empty_database: Database,
 ) -> None:
     """Whether a statement is lost is not known then."""
-    async with pool_over_a_line(empty_database) as (pool, line), lent(pool) as holder:
+    async with pool_over_a_line(empty_database) as (pool, line), borrowed(pool) as holder:
         await holder.execute("SELECT pg_advisory_lock(1)")
         waiting = asyncio.create_task(pool.fetchval("SELECT 7 FROM pg_advisory_lock($1)", 1))
         await eventually(lambda: pool.get_size() == 2)
@@ -110,7 +110,7 @@ async def test_a_server_that_nobody_reaches_keeps_its_connections(
 @pytest.mark.slow
 async def test_a_statement_that_is_still_sent_is_left_alone(empty_database: Database) -> None:
     """The server is at rest meanwhile, as it has not read all of it."""
-    async with pool_over_a_line(empty_database) as (pool, line), lent(pool) as connection:
+    async with pool_over_a_line(empty_database) as (pool, line), borrowed(pool) as connection:
         await connection.fetchval("SELECT length($1::text)", "")
         line.bytes_a_second = 1 << 20
         sent = asyncio.create_task(connection.fetchval("SELECT length($1::text)", "x" * (6 << 20)))
@@ -122,10 +122,10 @@ async def test_a_connection_that_is_held_up_for_a_while_is_left_alone(
     empty_database: Database,
 ) -> None:
     """As in a gap of the network: new ones pass before TCP has sent anew what was lost."""
-    reach = Reach(last_seconds=PATIENCE_SECONDS)
+    reach = Reachability(last_seconds=PATIENCE_SECONDS)
     async with (
         pool_over_a_line(empty_database, reach=reach) as (pool, line),
-        lent(pool) as connection,
+        borrowed(pool) as connection,
     ):
         made = line.made
         line.hold()
@@ -159,11 +159,11 @@ class Waiting:
     traffic = Traffic(1, 1)
 
 
-async def asked_thrice(watch: Watch, reach: Reach, asked: Callable[[], int]) -> None:
+async def asked_thrice(watch: Watch, reach: Reachability, asked: Callable[[], int]) -> None:
     """Have a watch ask until two questions at least have ended."""
 
     def are_enough() -> bool:
-        reach.ask()
+        reach.probe_now()
         return asked() >= 3
 
     running = asyncio.create_task(watch.run())
@@ -174,7 +174,7 @@ async def asked_thrice(watch: Watch, reach: Reach, asked: Callable[[], int]) -> 
 
 
 async def test_a_login_that_cannot_be_read_says_nothing_about_the_database() -> None:
-    reach, login = Reach(), Unreadable()
+    reach, login = Reachability(), Unreadable()
 
     async def connect(**_login: str) -> NoReturn:
         raise AssertionError
@@ -201,7 +201,7 @@ async def test_a_login_that_cannot_be_read_says_nothing_about_the_database() -> 
 async def test_what_a_server_that_works_says_is_no_outage(
     error: Exception, *, is_outage: bool
 ) -> None:
-    reach = Reach()
+    reach = Reachability()
     questions = 0
 
     async def connect() -> NoReturn:
@@ -216,7 +216,7 @@ async def test_what_a_server_that_works_says_is_no_outage(
 
 
 async def test_a_database_that_is_not_there_is_no_outage(empty_database: Database) -> None:
-    reach = Reach(answer_seconds=PATIENCE_SECONDS)
+    reach = Reachability(answer_seconds=PATIENCE_SECONDS)
     settings = {**empty_database.settings}
     questions = 0
 
@@ -248,7 +248,7 @@ async def test_one_look_that_fails_is_not_the_last() -> None:
     async def connect() -> NoReturn:
         raise AssertionError
 
-    reach, broken = Reach(), cast("Any", Broken())
+    reach, broken = Reachability(), cast("Any", Broken())
     watch = Watch("broken", cast("Callable[..., Awaitable[Any]]", connect), reach)
     watch.connections.add(broken)
 
@@ -260,7 +260,7 @@ async def test_a_statement_is_no_suspect_before_its_time_though_somebody_asks() 
         raise AssertionError
 
     now = 1000.0
-    reach, waiting = Reach(lambda: now), cast("Any", Waiting())
+    reach, waiting = Reachability(lambda: now), cast("Any", Waiting())
     watch = Watch("asked", connect, reach)
     watch.connections.add(waiting)
     assert watch._find_suspects() == {}

@@ -10,7 +10,14 @@ import noetl_pg.pool
 import pytest
 from asyncpg.protocol import protocol
 from noetl_pg.errors import DatabaseUnavailable, translate
-from noetl_pg.pool import DatabaseRefused, Pool, PooledConnection, lent, open_pool, wait_for_schema
+from noetl_pg.pool import (
+    DatabaseRefused,
+    Pool,
+    PooledConnection,
+    borrowed,
+    open_pool,
+    wait_for_schema,
+)
 from noetl_pg.settings import PostgresSettings
 from noetl_testkit.ports import turning_away
 from noetl_testkit.postgres import Database, OwnPostgresServer
@@ -39,7 +46,7 @@ async def test_connections_at_work_are_counted(database: Database) -> None:
 
     async with open_pool(settings_of(database), name="counted") as pool:
         assert (shown("used"), shown("max")) == (0, 2)
-        async with lent(pool):
+        async with borrowed(pool):
             assert shown("used") == 1
     assert shown("used") == 0
 
@@ -74,7 +81,7 @@ async def test_a_connection_whose_statement_failed_is_good_again(database: Datab
     async with open_pool(settings_of(database, postgres_pool_max=1), name="one") as pool:
         for fail in (time_out, leave_a_transaction, end):
             with pytest.raises((TimeoutError, asyncpg.PostgresError, ConnectionError)):
-                async with lent(pool) as connection:
+                async with borrowed(pool) as connection:
                     await fail(connection)
 
             name = await pool.fetchval("SELECT current_setting('application_name')")

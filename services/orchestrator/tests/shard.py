@@ -39,7 +39,7 @@ from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.replicas.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 from noetl_pg.pool import open_pool
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import PATIENCE_SECONDS
 
@@ -55,7 +55,7 @@ class Replica:
     rooms: Orchestrator
     bus: Bus
     settings: Settings
-    reach: Reach
+    reach: Reachability
 
 
 @dataclass
@@ -262,7 +262,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             values = {"liveness_seconds": PATIENCE_SECONDS, **overrides}
             settings = settings_for(nats_url, database, **values)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
-            reach = Reach()
+            reach = Reachability()
             turns = await stack.enter_async_context(open_pool(settings, name="turns", reach=reach))
             rooms = await stack.enter_async_context(
                 Orchestrator(

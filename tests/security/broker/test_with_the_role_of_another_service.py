@@ -9,10 +9,9 @@ import pytest
 from noetl.stack.servers import migrations
 from noetl.stack.servers.roles import ROLES, statements
 from noetl_orchestrator.log.retention import Retention
-from noetl_pg.administer import RoleNotMade, administer
 from noetl_pg.database import Database as Statements
 from noetl_pg.errors import DatabaseUnavailable
-from noetl_pg.rights import WrongRole, check_rights
+from noetl_pg.rights import RoleNotMade, WrongRole, administer, check_rights
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.waiting import unless_it_hangs
 

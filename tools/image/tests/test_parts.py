@@ -141,7 +141,7 @@ IMPORTS = {
     ),
     "worker": "import noetl_worker.__main__, noetl_worker.app",
     "server": (
-        "import noetl, pkgutil, noetl_pg.administer, noetl_pg.tls; "
+        "import noetl, pkgutil, noetl_pg.rights, noetl_pg.tls; "
         # Archives are an extra; `verify` is everybody's.
         "import noetl_maintenance, noetl_maintenance.archive.chains; "
         "[__import__(m.name) for m in pkgutil.walk_packages(noetl.__path__, 'noetl.')]; "

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_common.shards import DatabaseAddress
-from noetl_pg.administer import administer
 from noetl_pg.database import Statements
+from noetl_pg.rights import administer
 from noetl_pg.single import is_there
 
 from noetl.backup import swap
@@ -178,7 +178,7 @@ async def _fill(
         seconds=seconds,
     )
     with told(name, address):
-        await administer(address.dsn, name=PROGRAM, is_ours=True)
+        await administer(address.dsn, name=PROGRAM, is_closed_by_caller=True)
 
 
 async def _make_roles(address: DatabaseAddress) -> None:
@@ -186,7 +186,9 @@ async def _make_roles(address: DatabaseAddress) -> None:
     async with open_part(address, name=PROGRAM, seconds=_SECONDS) as database:
         missing = await database.fetch("find_missing_roles", [*ROLES.values(), CONSOLE])
     roles = [(f"CREATE ROLE {row['name']}", f"ALTER ROLE {row['name']} NOLOGIN") for row in missing]
-    await administer(address.dsn, name=PROGRAM, roles=roles, with_grants=False, is_ours=True)
+    await administer(
+        address.dsn, name=PROGRAM, roles=roles, with_grants=False, is_closed_by_caller=True
+    )
 
 
 async def _send_all_again(parts: Parts, *, is_open: bool = True) -> Restored:

@@ -69,7 +69,7 @@ def db_roles(
     and, unless it is a superuser, the right to create roles.
     """
     # Loaded here: other commands need no database.
-    from noetl_pg.administer import GRANT, administer  # noqa: PLC0415 -- see above
+    from noetl_pg.rights import GRANT, administer  # noqa: PLC0415 -- see above
 
     if only_print:
         passwords = dict.fromkeys([*ROLES.values(), CONSOLE], "…")

@@ -234,7 +234,7 @@ def _show_logs(service: str | None, *, follow: bool, lines: int, data: Path | No
 
 def migrate(*, data: DataOption = None) -> None:
     """Bring the schema up to date; safe to repeat."""
-    from noetl_pg.administer import administer  # noqa: PLC0415 -- loaded late, as below
+    from noetl_pg.rights import administer  # noqa: PLC0415 -- loaded late, as below
 
     said = []
     for address in databases_of(locate(data), living=True).all:

@@ -356,7 +356,7 @@ async def _migrate(dsn: str) -> None:
 
 async def _grant(dsn: str) -> None:
     # Here, because the driver takes a tenth of a second that services start in meanwhile.
-    from noetl_pg.administer import administer  # noqa: PLC0415 -- see above
+    from noetl_pg.rights import administer  # noqa: PLC0415 -- see above
 
     try:
         await administer(dsn)

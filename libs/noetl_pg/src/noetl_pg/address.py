@@ -17,7 +17,7 @@ _PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))\
 
 
 class AddressInvalid(Invalid):
-    """A connection string that can't be read; its text, which holds a password, is left out."""
+    """A malformed connection string; the message doesn't quote it, as it may hold a password."""
 
     template = "{reason}"
 
@@ -31,8 +31,8 @@ class ConnectionString:
     """Parts of a connection string, as text and without defaults.
 
     Attributes:
-        login: of host, port, user, password and dbname those that are there.
-        options: everything else: the query of a URL, other pairs.
+        login: host, port, user, password and dbname, as far as the string has them.
+        options: the query of a URL, or all other pairs.
     """
 
     login: dict[str, str] = field(repr=False)
@@ -40,20 +40,20 @@ class ConnectionString:
 
 
 def read_address(text: str) -> ConnectionString:
-    """Read a URL (``postgres://…``) or pairs (``host=… user=…``), as libpq does.
+    """Parse a URL (``postgres://…``) or pairs (``host=… user=…``), like libpq.
 
     Raises:
-        AddressInvalid: it is neither.
+        AddressInvalid: the text is neither.
     """
     text = text.strip()
-    return _of_url(text) if "://" in text else _of_pairs(text)
+    return _parse_url(text) if "://" in text else _parse_pairs(text)
 
 
 def port_of(text: str) -> int:
-    """Read a port number.
+    """Parse a port number.
 
     Raises:
-        AddressInvalid: it is none.
+        AddressInvalid: the text is not a port number.
     """
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MOST_PORT):
         raise AddressInvalid("its port is no port number")
@@ -65,7 +65,7 @@ def is_ssl_mode(text: str) -> TypeIs[SslMode]:
     return text in SSL_MODES
 
 
-def _of_url(text: str) -> ConnectionString:
+def _parse_url(text: str) -> ConnectionString:
     try:
         url = urlsplit(text)
     except ValueError:
@@ -98,7 +98,7 @@ def _host_and_port(place: str) -> tuple[str, str]:
     return host, port
 
 
-def _of_pairs(text: str) -> ConnectionString:
+def _parse_pairs(text: str) -> ConnectionString:
     parts: dict[str, str] = {}
     position = 0
     while position < len(text):

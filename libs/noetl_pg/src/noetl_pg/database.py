@@ -1,4 +1,4 @@
-"""Access to a service's database: statements by name, with our own errors."""
+"""Access to a database by named statements, with translated errors."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
@@ -19,7 +19,7 @@ import asyncpg
 from noetl_common.telemetry.tracing import inside, tracing
 
 from noetl_pg.errors import translate
-from noetl_pg.pool import Pool, PooledConnection, lent
+from noetl_pg.pool import Pool, PooledConnection, borrowed
 from noetl_pg.sql.queries import Queries
 
 type Row = asyncpg.Record
@@ -30,31 +30,31 @@ type Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
 _PROVEN_SECONDS = 10.0
 
 
-class Proof:
-    """Time of the database's last answer."""
+class LastAnswer:
+    """Time of the database's last answer; stores on one pool share it."""
 
-    __slots__ = ("answered_at",)
+    __slots__ = ("at",)
 
     def __init__(self) -> None:
-        self.answered_at = float("-inf")
+        self.at = float("-inf")
 
 
 class Statements:
-    """Run statements by their names.
+    """Runs statements by their names.
 
-    ``timeout_seconds`` of a call replaces the command timeout of the pool. A name without a
-    statement is a `KeyError`.
+    ``timeout_seconds`` of a call replaces the command timeout of the pool. For an unknown name, a
+    `KeyError` is raised.
 
     Raises:
-        DataConflict: a key is taken, or another transaction was first.
+        DataConflict: a key exists already, or another transaction was faster.
         DatabaseUnavailable: the outcome is unknown.
-        DataRejected: the database will never take these values.
+        DataRejected: the database will never accept these values.
     """
 
-    def __init__(self, borrow: Borrow, queries: Queries, proof: Proof) -> None:
+    def __init__(self, borrow: Borrow, queries: Queries, last_answer: LastAnswer) -> None:
         self._borrow = borrow
         self._queries = queries
-        self._proof = proof
+        self._last_answer = last_answer
 
     async def fetch(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -64,7 +64,7 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 rows = await connection.fetch(statement, *arguments, timeout=timeout_seconds)
-        self._proof.answered_at = monotonic()
+        self._last_answer.at = monotonic()
         return rows
 
     async def fetchrow(
@@ -75,7 +75,7 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 row = await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
-        self._proof.answered_at = monotonic()
+        self._last_answer.at = monotonic()
         return row
 
     async def fetchone(
@@ -90,7 +90,7 @@ class Statements:
     async def fetchval(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> Any:
-        """Return the first column of the first row; None also when there is no row."""
+        """Return the first column of the first row, or None if there is no row."""
         row = await self.fetchrow(name, *arguments, timeout_seconds=timeout_seconds)
         return None if row is None else row[0]
 
@@ -102,28 +102,28 @@ class Statements:
         with _running(name):
             async with self._borrow() as connection:
                 tag = await connection.execute(statement, *arguments, timeout=timeout_seconds)
-        self._proof.answered_at = monotonic()
+        self._last_answer.at = monotonic()
         return tag
 
     async def fetch_text(self, statement: str, *arguments: object) -> list[Row]:
-        """Return the rows of a statement that names what no parameter can, such as a table."""
+        """Return the rows of a statement that a parameter can't express, such as with a table."""
         with translate():
             async with self._borrow() as connection:
                 rows = await connection.fetch(statement, *arguments)
-        self._proof.answered_at = monotonic()
+        self._last_answer.at = monotonic()
         return rows
 
     async def execute_text(self, statement: str) -> str:
-        """Run a statement that the server itself has composed, such as DDL with a table's name."""
+        """Run a statement that a parameter can't express, such as DDL with the name of a table."""
         with translate():
             async with self._borrow() as connection:
                 tag = await connection.execute(statement)
-        self._proof.answered_at = monotonic()
+        self._last_answer.at = monotonic()
         return tag
 
 
 def _running(name: str) -> AbstractContextManager[None]:
-    """Translate errors of a statement; where its unit of work is traced, record it, by name."""
+    """Translate errors of a statement; if the unit of work is traced, record a span."""
     return translate() if tracing() is None else _traced(name)
 
 
@@ -137,15 +137,15 @@ def _traced(name: str) -> Iterator[None]:
 class Session(Statements):
     """Statements on one connection."""
 
-    def __init__(self, connection: Connection, queries: Queries, proof: Proof) -> None:
-        lent = nullcontext(connection)
-        super().__init__(lambda: lent, queries, proof)
+    def __init__(self, connection: Connection, queries: Queries, last_answer: LastAnswer) -> None:
+        borrowed_already = nullcontext(connection)
+        super().__init__(lambda: borrowed_already, queries, last_answer)
         self._connection = connection
 
     async def copy_to(
         self, other: "Session", query: str, *arguments: object, table: str, columns: Sequence[str]
     ) -> None:
-        """Add the rows of a query here to a table of the schema `noetl` of another database."""
+        """Copy the rows of a query to a table of the schema `noetl` in another database."""
         with translate(), TemporaryFile() as file:
             await self._connection.copy_from_query(query, *arguments, output=file, format="binary")
             file.seek(0)
@@ -154,14 +154,14 @@ class Session(Statements):
             )
 
     async def copy_to_csv(self, query: str, *arguments: object, file: Path) -> None:
-        """Write the rows of a query into a file, with a header; NULL is nothing, a text quoted."""
+        """Write the rows of a query to a file with a header; NULL is empty, texts are quoted."""
         with translate():
             await self._connection.copy_from_query(
                 query, *arguments, output=file, format="csv", header=True, encoding="utf8"
             )
 
     async def copy_from_csv(self, table: str, columns: Sequence[str], *, file: Path) -> None:
-        """Add the rows of a file without a header to a table of the schema `noetl`."""
+        """Copy the rows of a file without a header to a table of the schema `noetl`."""
         with translate():
             await self._connection.copy_to_table(
                 table,
@@ -174,7 +174,7 @@ class Session(Statements):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:
-        """Commit all that the block does, or nothing; a savepoint inside of a transaction."""
+        """Commit all statements of the block, or none; inside a transaction, use a savepoint."""
         with translate():
             async with self._connection.transaction():
                 yield self
@@ -183,13 +183,13 @@ class Session(Statements):
 class Database(Statements):
     """A pool of connections and the statements of one store.
 
-    Each call may run on another connection; `transaction` and `acquire` keep to one.
+    Each call may run on another connection; `transaction` and `acquire` use one connection.
 
     Args:
-        pool: where connections come from.
+        pool: the pool of connections.
         queries: the statements; see `with_statements`.
-        proof: shared by the stores on one pool.
-        borrow: gives connections in place of the pool, for callers that keep them between
+        last_answer: is shared by the stores on one pool.
+        borrow: borrows a connection instead of the pool, for callers that keep connections between
             statements.
     """
 
@@ -199,58 +199,60 @@ class Database(Statements):
         queries: Queries | None = None,
         *,
         borrow: Borrow | None = None,
-        proof: Proof | None = None,
+        last_answer: LastAnswer | None = None,
     ) -> None:
-        super().__init__(borrow or partial(lent, pool), queries or Queries({}), proof or Proof())
+        super().__init__(
+            borrow or partial(borrowed, pool), queries or Queries({}), last_answer or LastAnswer()
+        )
         self._pool = pool
 
     async def is_reachable(self) -> bool:
-        """Readiness check; it asks only if no statement was answered lately.
+        """Check whether the database answers, unless a statement was answered lately.
 
-        A server that ends closes the connections, which is noticed at once; a hanging server is
-        noticed after ten seconds.
+        A server that stops closes its connections, which is detected immediately; a hanging server
+        is detected after ten seconds.
 
         Raises:
-            DatabaseUnavailable: no answer.
+            DatabaseUnavailable: the database doesn't answer.
         """
-        is_proven = monotonic() - self._proof.answered_at < _PROVEN_SECONDS
+        is_proven = monotonic() - self._last_answer.at < _PROVEN_SECONDS
         if not (is_proven and self._pool.get_size()):
             await self.execute_text("SELECT 1 /* probe */")
         return True
 
     def with_statements(self, package: str | ModuleType, *files: str) -> Self:
-        """Return the same database with the statements of a package's files (queries.sql).
+        """Return the same database with the statements of a package's files (`queries.sql`).
 
         Raises:
-            FileNotFoundError: the package lacks one of them.
+            FileNotFoundError: a file is missing in the package.
             ValueError: two statements have the same name.
         """
         queries = Queries.load(package, *files)
-        return type(self)(self._pool, queries, borrow=self._borrow, proof=self._proof)
+        return type(self)(self._pool, queries, borrow=self._borrow, last_answer=self._last_answer)
 
     def on(self, session: Session) -> Session:
-        """Return the connection of another store's session, with the statements of this one.
+        """Return the connection of another store's session with the statements of this store.
 
-        So two stores write in one transaction.
+        With this, two stores write in one transaction.
         """
-        return Session(session._connection, self._queries, self._proof)  # noqa: SLF001 -- of the same module
+        return Session(session._connection, self._queries, self._last_answer)  # noqa: SLF001 -- of the same module
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
         """Borrow one connection, without a transaction."""
         with translate():
             async with self._borrow() as connection:
-                yield Session(connection, self._queries, self._proof)
+                yield Session(connection, self._queries, self._last_answer)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Borrow one connection; commit all that the block does on it, or nothing."""
+        """Borrow one connection; commit all statements of the block, or none."""
         async with self.acquire() as session, session.transaction():
             yield session
 
 
 class Store:
-    """Reads and writes by the ``queries.sql`` beside the class that extends this one."""
+    """Base class of stores, with the statements in ``queries.sql`` beside the subclass."""
 
     def __init__(self, database: Database) -> None:
         home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)

@@ -1,4 +1,4 @@
-"""Translation of the driver's errors to ours: nothing above a store imports asyncpg."""
+"""Translation of the driver's errors, so that no code above a store imports asyncpg."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from noetl_common.errors import Conflict, NoetlError, Permanent, Transient
 
 
 class DataConflict(Conflict):
-    """A key is taken, or another transaction was first: reload and decide again."""
+    """A key exists already, or another transaction was faster: reload and decide again."""
 
-    template = "the data was changed by somebody else: {reason}"
+    template = "the data was changed by another transaction: {reason}"
 
 
 class DatabaseUnavailable(Transient):
-    """No answer from the database; whether the work was committed is unknown."""
+    """The database doesn't answer; the work may or may not be committed."""
 
     template = "the database is not available: {reason}"
 
@@ -54,13 +54,13 @@ _NOT_AT_WORK = ("08", "57P")
 
 
 def translated(error: BaseException) -> NoetlError | None:
-    """Return our error for a driver's error, or ``None`` when it is a mistake in our code."""
+    """Return the translation of a driver's error, or ``None`` for a bug of the caller."""
     reason = _reason(error)
     if isinstance(error, _CONFLICTS):
         constraint = getattr(error, "constraint_name", None)
         return DataConflict(reason=reason, constraint=constraint)
-    # Values the driver can't encode, and values the server refuses. The driver's own class is
-    # also an InterfaceError, so this comes before the outages.
+    # The driver's own DataError, for values that it can't encode, is also an InterfaceError, so it
+    # is tested before the outages.
     if isinstance(error, (*_REJECTIONS, asyncpg.exceptions.DataError)):
         return DataRejected(reason=reason)
     if isinstance(error, _OUTAGES):
@@ -71,9 +71,9 @@ def translated(error: BaseException) -> NoetlError | None:
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether an error is the word of a server that works, such as one that refuses the login.
+    """Return whether an error is the answer of a working server, such as a refused login.
 
-    None is one that starts or stops, nor one about the connection.
+    Errors of a server that starts or stops, and errors of the connection, are not.
     """
     state = getattr(error, "sqlstate", None) or ""
     return isinstance(error, asyncpg.PostgresError) and not state.startswith(_NOT_AT_WORK)
@@ -81,29 +81,29 @@ def is_answer(error: BaseException) -> bool:
 
 @contextmanager
 def translate() -> Iterator[None]:
-    """Raise our error instead of the driver's.
+    """Raise the translation of each error of the driver.
 
     Raises:
-        DataConflict: a key is taken or another transaction was first.
+        DataConflict: a key exists already, or another transaction was faster.
         DatabaseUnavailable: the outcome is unknown.
-        DataRejected: the values are bad.
+        DataRejected: the values are invalid.
     """
     try:
         yield
     except Exception as error:
-        if (ours := translated(error)) is not None:
-            raise ours from error
+        if (translation := translated(error)) is not None:
+            raise translation from error
         raise
 
 
 def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:
-    # The class covers misuse too; only its text distinguishes them.
+    # Misuse of the driver raises the same class, with another text.
     text = str(error).lower()
     return "closed" in text or "closing" in text or "released" in text
 
 
 def _reason(error: BaseException) -> str:
-    """Describe without values: the server's detail line quotes rows."""
+    """Describe an error without its detail line, in which the server quotes values of rows."""
     if isinstance(error, asyncpg.PostgresError):
         constraint = getattr(error, "constraint_name", None)
         text = str(error).splitlines()[0] if str(error) else type(error).__name__

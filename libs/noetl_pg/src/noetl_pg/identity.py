@@ -1,4 +1,4 @@
-"""The shard and cluster recorded in a database; processes of others refuse to serve it (S4)."""
+"""The shard and cluster that a database records; other processes refuse to serve it (S4)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CLUSTER_WIDE = -1
 """The index of the database for data of the whole cluster, which belongs to no shard."""
 
-# Recorded once; later processes read the row.
+# The first process records the identity, and later processes read it.
 _CLAIM = """
 WITH made AS (
     INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)
@@ -52,12 +52,12 @@ class DatabaseIdentity:
 async def check_identity(
     pool: "asyncpg.Pool[asyncpg.Record]", settings: ShardSettings, *, shard: int | None
 ) -> None:
-    """Record the identity of a database, or compare it with the recorded one.
+    """Record the identity of a database, or compare it with the recorded identity.
 
     Args:
-        pool: connections to the database, which has its schema.
+        pool: connections to the migrated database.
         settings: cluster and number of shards.
-        shard: its shard; None for the database of the whole cluster.
+        shard: shard of the database; None for the database of the whole cluster.
 
     Raises:
         WrongDatabase: the database belongs to another shard or cluster.
@@ -66,7 +66,7 @@ async def check_identity(
     place = CLUSTER_WIDE if shard is None else shard
     wanted = DatabaseIdentity(settings.cluster_id, place, settings.shard_count)
     row = None
-    while row is None:  # another process has just recorded it; its row is not visible yet
+    while row is None:  # another process has just recorded a row, which is not visible yet
         with translate():
             row = await pool.fetchrow(
                 _CLAIM, wanted.cluster_id, wanted.shard_index, wanted.shard_count

@@ -1,4 +1,4 @@
-"""The connection pool, waited for; JSON and times as Python values."""
+"""The connection pool: waits for the database, and converts JSON and times to Python values."""
 
 import asyncio
 from collections import deque
@@ -20,49 +20,49 @@ from noetl_pg.errors import translated
 from noetl_pg.login import file_login
 from noetl_pg.settings import PostgresSettings
 from noetl_pg.tls import tls_of
-from noetl_pg.watch import Reach, Watch, WatchedConnection
+from noetl_pg.watch import Reachability, Watch, WatchedConnection
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.Connection[asyncpg.Record]
 type _Connect = Callable[..., Coroutine[Any, Any, Any]]
 type PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
-_USED = gauge("noetl_db_connections_used", "Connections at work, by pool.", ("pool",))
-_MOST = gauge("noetl_db_connections_max", "Most connections that a pool may have.", ("pool",))
+_USED = gauge("noetl_db_connections_used", "Connections in use, by pool.", ("pool",))
+_MOST = gauge("noetl_db_connections_max", "Maximum size of the pool.", ("pool",))
 _LOGINS = counter(
-    "noetl_db_logins_renewed_total", "Logins read anew after the database refused one."
+    "noetl_db_logins_renewed_total", "Logins that were renewed after the database refused one."
 )
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
-# A password is changed at the database and in its source one after the other.
+# An operator changes a password first in the database and then in its source, or in reverse order.
 _REFUSED_SECONDS = 60.0
 _SCHEMA_PAUSE_SECONDS = 0.25
 _JSONB_VERSION = b"\x01"
 _NO_SCHEMA = "there is none yet"
 _OLDER_SCHEMA = "there is an older one"
 
-# The driver asks of every element of every array whether it is an array in its turn, and asks an
-# abstract class, which is dear: of all that a commit of the orchestrator costs in Python this was a
-# tenth. Concrete classes answer the same for whatever we pass.
-_TRIED = frozenset({"0.32.0"})
+# For every element of an array, the driver checks whether it is an array itself, with abstract
+# classes. This check took a tenth of the Python time of an orchestrator's commit. Concrete classes
+# give the same result for all types that services pass.
+_TESTED_VERSIONS = frozenset({"0.32.0"})
 _ARRAYS: tuple[type, ...] = (
     *(list, tuple, set, frozenset, deque, range),
     *map(type, ({}.keys(), {}.values())),
 )
-_ASKED = {"IterableABC": Iterable, "SizedABC": Sized}
+_ABSTRACT = {"IterableABC": Iterable, "SizedABC": Sized}
 
 READ_CLOSED = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), 'no reason is given') /* read_closed */
 FROM pg_namespace AS n WHERE n.nspname = 'noetl_closed'
 """
-"""Query of the reason for which the database is closed to services; no row when it is open. Any
-login may run it."""
+"""Query of the reason why the database is closed to services; no row if it is open. Any login may
+run it."""
 
 
 class DatabaseRefused(Permanent):
-    """The database refuses the login; waiting doesn't help."""
+    """The database refuses the login, which a retry doesn't fix."""
 
     template = "the database refuses the login of {user}: {reason}"
 
@@ -73,31 +73,31 @@ async def open_pool(
     *,
     name: str,
     login: LoginSource | None = None,
-    reach: Reach | None = None,
+    reach: Reachability | None = None,
 ) -> AsyncIterator[Pool]:
-    """Open a pool, waiting until the server and the database are there.
+    """Wait for the database and open a pool.
 
-    ``jsonb`` and ``json`` are Python values both ways: pass values that ``orjson`` can dump. For
-    JSON that is text already pass ``text[]`` and cast in SQL, or select ``column::text``.
-    Timestamps with time zone are aware UTC.
+    ``jsonb`` and ``json`` are converted from and to Python values; pass values that ``orjson`` can
+    encode. For JSON text, pass ``text[]`` and cast it in SQL, or select ``column::text``.
+    Timestamps with time zone are aware, in UTC.
 
     Args:
         settings: the database.
-        name: shown by the server, and in metrics.
-        login: asked for each new connection, and again when one is refused; that of the settings
-            unless given, whose file is read anew if the password is in one.
-        reach: is kept up to date while the pool is open.
+        name: name of the client, shown by the server and in metrics.
+        login: source of the login of each new connection, by default the settings. A password file
+            is read again for each connection.
+        reach: is updated while the pool is open.
 
     Raises:
         DatabaseRefused: wrong role or password.
     """
     _choose_array_classes(shortcuts=settings.shortcuts)
     login = login or file_login(settings)
-    reach = reach or Reach()
-    asking = partial(asyncpg.connect, **_address(settings, name), statement_cache_size=0)
-    watch = Watch(name, asking, reach, login)
-    connect = asyncpg.connect if login is None else _connecting(login, name)
-    connect = _doubting(connect, reach)
+    reach = reach or Reachability()
+    probing = partial(asyncpg.connect, **_address(settings, name), statement_cache_size=0)
+    watch = Watch(name, probing, reach, login)
+    connect = asyncpg.connect if login is None else _with_login(login, name)
+    connect = _with_probe(connect, reach)
     pool = await _waited_for(settings, name, connect, watch, is_renewed=login is not None)
     watching = asyncio.create_task(watch.run(), name=f"{name}: pool watch")
     used = _USED.labels(name)
@@ -119,22 +119,22 @@ async def open_pool(
 
 
 @asynccontextmanager
-async def lent(pool: Pool) -> AsyncIterator[PooledConnection]:
-    """Borrow a connection for the block; after an error it is checked before others get it."""
+async def borrowed(pool: Pool) -> AsyncIterator[PooledConnection]:
+    """Borrow a connection for the block; after an error, check it before the next use."""
     connection = await pool.acquire()
     try:
         yield connection
     except BaseException:
-        await give_back_unsure(pool, connection)
+        await release_checked(pool, connection)
         raise
     await pool.release(connection)
 
 
-async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
+async def release_checked(pool: Pool, connection: PooledConnection) -> None:
     """Release a connection whose statement failed, and close it if it no longer answers."""
     try:
         await connection.reset(timeout=_CLOSE_SECONDS)
-    except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, it is of no use
+    except Exception as error:  # noqa: BLE001 -- after any error, the connection is unusable
         _log.info("connection_dropped", error=f"{type(error).__name__}: {error}")
         with suppress(asyncpg.InterfaceError):
             connection.terminate()
@@ -143,10 +143,10 @@ async def give_back_unsure(pool: Pool, connection: PooledConnection) -> None:
 
 
 async def wait_for_schema(pool: Pool, minimum: str) -> None:
-    """Wait until the migration ``minimum`` (``"0002"``) or a later one was applied.
+    """Wait until the migration ``minimum`` (``"0002"``) or a later one is applied.
 
-    Wait also while the database is closed: an operator's command closes it while it replaces or
-    moves the content, and leaves it closed when it is killed (O8).
+    Also wait while the database is closed: an operator's command closes it to replace or move its
+    content. If the command is killed, the database stays closed (O8).
     """
     waited: str | None = None
     while (reason := await _reason_to_wait(pool, minimum)) is not None:
@@ -170,7 +170,7 @@ async def _reason_to_wait(pool: Pool, minimum: str) -> str | None:
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return _NO_SCHEMA
     except Exception as error:
-        # The rights come with the migrations.
+        # A denied query is no error yet: the migrations grant the rights.
         is_denied = isinstance(error, asyncpg.InsufficientPrivilegeError)
         if not is_denied and translated(error) is None:
             raise
@@ -191,26 +191,26 @@ async def _waited_for(
                 raise DatabaseRefused(user=settings.postgres_user, reason=str(e)) from e
             _log.warning("waiting_for_login", error=str(e))
         except Exception as error:
-            ours = translated(error)
-            if ours is None:
+            cause = translated(error)
+            if cause is None:
                 raise
-            _log.warning("waiting_for_database", error=ours.message)
+            _log.warning("waiting_for_database", error=cause.message)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 def _choose_array_classes(*, shortcuts: bool) -> None:
-    """Set the classes that the driver checks arrays against, if its release was tried with that."""
-    if asyncpg.__version__ in _TRIED:
-        for name, own in _ASKED.items():
-            setattr(protocol, name, _ARRAYS if shortcuts else own)
+    """Set the classes with which the driver recognises arrays, in releases tested with this."""
+    if asyncpg.__version__ in _TESTED_VERSIONS:
+        for name, original in _ABSTRACT.items():
+            setattr(protocol, name, _ARRAYS if shortcuts else original)
 
 
 async def _opened(settings: PostgresSettings, name: str, connect: _Connect, watch: Watch) -> Pool:
     return await asyncpg.create_pool(
         connect=connect,
         **_address(settings, name),
-        # One connection shows whether the server is there, even if none has to be kept.
+        # At least one connection is opened, to wait for the server.
         min_size=min(max(1, settings.postgres_pool_min), settings.postgres_pool_max),
         max_size=settings.postgres_pool_max,
         timeout=settings.postgres_connect_timeout_seconds,
@@ -223,7 +223,7 @@ async def _opened(settings: PostgresSettings, name: str, connect: _Connect, watc
 
 
 def _address(settings: PostgresSettings, name: str) -> dict[str, Any]:
-    """Return arguments of a connection: where it leads to, and as whom."""
+    """Return the arguments of a connection: its address, login and session settings."""
     return {
         "host": settings.postgres_host,
         "port": settings.postgres_port,
@@ -235,24 +235,24 @@ def _address(settings: PostgresSettings, name: str) -> dict[str, Any]:
     }
 
 
-def _connecting(login: LoginSource, name: str) -> _Connect:
-    """Return a connect function that tries the current login, then a renewed one if refused."""
+def _with_login(source: LoginSource, name: str) -> _Connect:
+    """Return a connect function that renews the login if the database refuses it."""
 
     async def connect(*arguments: Any, **options: Any) -> Connection:
-        async def with_login(one: Login) -> Connection:
+        async def connect_as(login: Login) -> Connection:
             return await asyncpg.connect(
-                *arguments, **{**options, "user": one.user, "password": one.password}
+                *arguments, **{**options, "user": login.user, "password": login.password}
             )
 
-        tried = await login.current()
+        current = await source.current()
         try:
-            return await with_login(tried)
+            return await connect_as(current)
         except asyncpg.InvalidAuthorizationSpecificationError:
-            # The class of wrong passwords, too.
-            other = await login.after_refusal(tried)
-            if other == tried:
+            # This is also the base class of the error for a wrong password.
+            renewed = await source.after_refusal(current)
+            if renewed == current:
                 raise
-            connection = await with_login(other)
+            connection = await connect_as(renewed)
         _LOGINS.inc()
         _log.info("database_login_renewed", pool=name)
         return connection
@@ -260,14 +260,14 @@ def _connecting(login: LoginSource, name: str) -> _Connect:
     return connect
 
 
-def _doubting(connect: _Connect, reach: Reach) -> _Connect:
-    """Return a connect function whose failures have the database asked."""
+def _with_probe(connect: _Connect, reach: Reachability) -> _Connect:
+    """Return a connect function that requests a probe of the database after a failure."""
 
     async def connecting(*arguments: Any, **options: Any) -> Connection:
         try:
             connection: Connection = await connect(*arguments, **options)
         except Exception:
-            reach.ask()
+            reach.probe_now()
             raise
         return connection
 
@@ -285,11 +285,11 @@ async def _prepare(watch: Watch, connection: WatchedConnection) -> None:
 
 
 async def _keep_session(_connection: Connection) -> None:
-    """Spare the round trip that resets a session after each statement.
+    """Do nothing, in place of the round trip that resets a session after each use.
 
-    No service changes its session: settings are local to a transaction, and locks of the session
-    and LISTEN are not used. An open transaction has been rolled back before this is called. A
-    connection whose statement failed is reset by `give_back_unsure`.
+    No service changes its session: settings are local to a transaction, and services use neither
+    session locks nor LISTEN. Open transactions are rolled back before this call. `release_checked`
+    resets a connection after an error.
     """
 
 

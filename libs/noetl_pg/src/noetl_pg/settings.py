@@ -1,4 +1,4 @@
-"""Settings of the database: of one of a shard, and of the cluster's."""
+"""Settings of the databases of a shard and of the cluster."""
 
 from typing import Any, Literal
 
@@ -9,26 +9,26 @@ from pydantic import AliasChoices, Field, SecretStr
 
 
 class PostgresTls(SettingsPiece):
-    """Encryption of the connections to the database."""
+    """TLS of connections to the database."""
 
     postgres_sslmode: (
         Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None
     ) = Field(default=None, validation_alias=AliasChoices("POSTGRES_SSLMODE", "PGSSLMODE"))
-    """`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`; not set: `prefer` on
-    this machine, `verify-full` elsewhere."""
+    """TLS mode: `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`. By default
+    `prefer` for a server on this machine, and `verify-full` for others."""
     postgres_sslrootcert: str = Field(
         default="", validation_alias=AliasChoices("POSTGRES_SSLROOTCERT", "PGSSLROOTCERT")
     )
-    """Certificates (PEM file) that the database's is checked against; empty: those of the
-    machine."""
+    """PEM file of certificate authorities for the server's certificate; empty: the authorities of
+    the machine."""
     postgres_sslcert: str = Field(
         default="", validation_alias=AliasChoices("POSTGRES_SSLCERT", "PGSSLCERT")
     )
-    """Certificate (PEM file) that we show the database."""
+    """PEM file of the client certificate."""
     postgres_sslkey: str = Field(
         default="", validation_alias=AliasChoices("POSTGRES_SSLKEY", "PGSSLKEY")
     )
-    """Its key (PEM file)."""
+    """PEM file of the client certificate's key."""
 
 
 class PostgresSettings(PostgresTls, ShortcutSettings):
@@ -39,17 +39,17 @@ class PostgresSettings(PostgresTls, ShortcutSettings):
     postgres_port: Port = Field(default=5432, validation_alias="POSTGRES_PORT")
     """Port of the database."""
     postgres_user: str = Field(default="noetl", validation_alias="POSTGRES_USER")
-    """Role we log in with."""
+    """Role of the login."""
     postgres_password: SecretStr = Field(
         default=SecretStr(""), validation_alias="POSTGRES_PASSWORD"
     )
-    """Its password."""
+    """Password of the role."""
     postgres_password_path: str = ""
-    """File that the password is read from anew for each connection; that of
-    `POSTGRES_PASSWORD_FILE` or of the shard map's `password_file` unless given."""
+    """File of the password, which is read again for each connection. By default the file of
+    `POSTGRES_PASSWORD_FILE` or of `password_file` in the shard map."""
     postgres_credential: str = ""
-    """Stored credential that the password of a shard's database comes from once `POSTGRES_PASSWORD`
-    is refused, or from the start without one; not for the catalog."""
+    """Stored credential with the password of a shard's database. It is used after
+    `POSTGRES_PASSWORD` was refused, or from the start if that is empty; not for the catalog."""
     postgres_db: str = Field(
         default="noetl", validation_alias=AliasChoices("POSTGRES_DB", "POSTGRES_DATABASE")
     )
@@ -59,17 +59,17 @@ class PostgresSettings(PostgresTls, ShortcutSettings):
         ge=0,
         validation_alias=AliasChoices("NOETL_POSTGRES_POOL_MIN", "POSTGRES_MIN_CONNECTIONS"),
     )
-    """Connections kept open."""
+    """Minimum number of open connections."""
     postgres_pool_max: int = Field(
         default=10,
         ge=1,
         validation_alias=AliasChoices("NOETL_POSTGRES_POOL_MAX", "POSTGRES_MAX_CONNECTIONS"),
     )
-    """Connections at most."""
+    """Maximum number of connections."""
     postgres_statement_cache: int = Field(
         default=100, ge=0, validation_alias="NOETL_PG_STATEMENT_CACHE_CAPACITY"
     )
-    """Prepared statements kept per connection; 0 behind a transaction pooler."""
+    """Prepared statements that are cached per connection; use 0 behind a transaction pooler."""
     postgres_command_timeout_seconds: float = Field(default=30.0, gt=0)
     """Timeout of one statement."""
     postgres_connect_timeout_seconds: float = Field(default=5.0, gt=0)
@@ -89,7 +89,7 @@ class ShardDatabaseSettings(PostgresSettings, ShardSettings):
 
 
 class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
-    """Settings of a service of the cluster: ``NOETL_CLUSTER_DSN``, else the first shard's."""
+    """Settings of a service of the cluster: ``NOETL_CLUSTER_DSN``, or else the first shard."""
 
     @classmethod
     def _choose_database(
@@ -99,8 +99,8 @@ class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
         chosen = cluster or (shards[0] if shards else None)
         if chosen is not None and chosen.credential:
             problem = (
-                f"the database of the catalog can't have its password from the credential "
-                f"'{chosen.credential}', which lies in it"
+                f"the password of the catalog's database can't come from the credential "
+                f"'{chosen.credential}', which is stored in that database"
             )
             raise BadShardMap(variable="NOETL_CLUSTER_DSN", problem=problem)
         if chosen is not None:
@@ -108,17 +108,17 @@ class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
         return {**values, "postgres_credential": ""}
 
     def shard_of_database(self) -> int | None:
-        """Return the shard that lives in the cluster's database too; None if none does."""
+        """Return the shard that shares the cluster's database, or None if no shard does."""
         shards = parse_shards(self.shards.get_secret_value())
         mine = (self.postgres_host, self.postgres_port, self.postgres_db)
         if not shards:
-            # Without a map there is one database for everything, unless the cluster has its own.
+            # Without a shard map, all tables are in one database, unless the cluster has its own.
             return None if self.cluster_dsn.get_secret_value().strip() else self.shard_index
         return next((i for i, shard in enumerate(shards) if shard.place == mine), None)
 
 
 def _with_database(values: dict[str, Any], address: DatabaseAddress) -> dict[str, Any]:
-    """Return the settings with another database, however the old one was named."""
+    """Return the settings with another database, instead of any variable that names one."""
     kept = {
         name: value
         for name, value in values.items()

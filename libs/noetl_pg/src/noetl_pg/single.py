@@ -1,4 +1,4 @@
-"""One connection for a few statements, which fails at once, where a pool would wait."""
+"""One connection for a few statements; unlike a pool, it doesn't wait for the database."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,19 +15,19 @@ from noetl_pg.tls import tls_of
 
 
 class DatabaseUnreadable(Permanent):
-    """The login may not read a table, or the table isn't there."""
+    """The login has no right to read a table, or the table doesn't exist."""
 
-    template = "the database does not let us read: {reason}"
+    template = "the database refuses the read: {reason}"
 
 
 class SchemaLacking(DatabaseUnreadable):
-    """A table or column is missing: the schema is older, newer, or another program's."""
+    """A table or column is missing: the schema has another version, or is of another program."""
 
-    template = "the database lacks what is read: {reason}"
+    template = "the database lacks a table or column: {reason}"
 
 
 class DatabaseSlow(DatabaseUnavailable):
-    """The database accepts the login, but doesn't answer a statement in time."""
+    """The database accepts the login, but a statement times out."""
 
     template = "the database does not answer in time: {reason}"
 
@@ -39,19 +39,19 @@ _SLOW = (TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError
 async def open_single(
     dsn: str, queries: Queries, *, name: str, seconds: float
 ) -> AsyncIterator[Database]:
-    """Connect until the block ends.
+    """Open a connection until the block ends.
 
     Args:
         dsn: address and login.
         queries: the statements.
-        name: shown by the server.
+        name: name of the client, shown by the server.
         seconds: timeout of connecting, and of each statement.
 
     Raises:
-        DatabaseUnavailable: no connection, a refused login, or a connection that has ended.
-        DatabaseSlow: a statement took longer than that, or than the server allows.
-        DatabaseUnreadable: the login may not read a table.
-        SchemaLacking: a table or column isn't there.
+        DatabaseUnavailable: the connection failed or was lost, or the login was refused.
+        DatabaseSlow: a statement exceeded ``seconds``, or a timeout of the server.
+        DatabaseUnreadable: the login has no right to read a table.
+        SchemaLacking: a table or column is missing.
     """
     with translate():
         pool = await asyncpg.create_pool(
@@ -61,7 +61,7 @@ async def open_single(
             max_size=1,
             timeout=seconds,
             command_timeout=seconds,
-            # Works behind a pooler too.
+            # A transaction pooler doesn't support prepared statements.
             statement_cache_size=0,
             server_settings={"application_name": name, "timezone": "UTC"},
         )
@@ -74,7 +74,7 @@ async def open_single(
 
 @contextmanager
 def _explained(seconds: float) -> Iterator[None]:
-    """Raise errors for operators, with the cause, instead of those for retries of services."""
+    """Raise errors that name the cause for an operator, instead of errors for retries."""
     try:
         yield
     except (DatabaseUnavailable, DataConflict) as error:
@@ -93,10 +93,10 @@ def _explained(seconds: float) -> Iterator[None]:
 
 
 async def is_there(dsn: str, *, name: str, seconds: float) -> bool:
-    """Return whether a server has the database of an address; it shows ``name`` meanwhile.
+    """Return whether the database of an address exists.
 
     Raises:
-        DatabaseUnavailable: no connection, a refused login, or no answer in time.
+        DatabaseUnavailable: the connection failed or timed out, or the login was refused.
     """
     try:
         with translate():
@@ -116,15 +116,15 @@ async def is_there(dsn: str, *, name: str, seconds: float) -> bool:
 
 @asynccontextmanager
 async def hold_snapshot(dsn: str, *, name: str, seconds: float) -> AsyncIterator[str]:
-    """Hold a snapshot of a database until the block ends, and yield its name for sharing it.
+    """Hold a snapshot of a database until the block ends; yield its name, so that it can be shared.
 
     Args:
-        dsn: address and login, not of a pooler.
-        name: shown by the server.
-        seconds: timeout of connecting, and of taking the view.
+        dsn: address and login of a server, not of a pooler.
+        name: name of the client, shown by the server.
+        seconds: timeout of connecting, and of exporting the snapshot.
 
     Raises:
-        DatabaseUnavailable: no connection, a refused login, or no answer in time.
+        DatabaseUnavailable: the connection failed or timed out, or the login was refused.
     """
     with translate():
         connection = await asyncpg.connect(
@@ -133,7 +133,7 @@ async def hold_snapshot(dsn: str, *, name: str, seconds: float) -> AsyncIterator
             timeout=seconds,
             command_timeout=seconds,
             statement_cache_size=0,
-            # The transaction stands still for as long as others read by it.
+            # The transaction is idle while other connections read the snapshot.
             server_settings={"application_name": name, "idle_in_transaction_session_timeout": "0"},
         )
     try:

@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL: the server's name is verified, except on this machine."""
+"""TLS to PostgreSQL: by default, the name of a server on another machine is verified."""
 
 import ipaddress
 import ssl
@@ -15,18 +15,18 @@ _CHECKED = frozenset({"verify-ca", "verify-full"})
 
 
 class TlsMisconfigured(Permanent):
-    """A file with certificates or keys can't be used; waiting doesn't help."""
+    """A file with certificates or keys is unusable, which a retry doesn't fix."""
 
     template = "TLS to the database: {variable}: {reason}"
 
 
 def ssl_mode(host: str, chosen: SslMode | None) -> SslMode:
-    """Return the mode for a host: the chosen one, else ``verify-full`` outside of this machine."""
+    """Return the chosen mode; by default ``prefer`` on this machine, ``verify-full`` elsewhere."""
     return chosen or ("prefer" if is_loopback(host) else "verify-full")
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: a loopback name or address, or a socket's folder."""
+    """Return whether a host is this machine: a loopback name or address, or a folder of sockets."""
     if host in {"", "localhost"} or host.startswith("/"):
         return True
     try:
@@ -39,7 +39,7 @@ def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Lit
     """Return the driver's TLS argument for a connection to a host.
 
     Raises:
-        TlsMisconfigured: a file can't be read, or is no certificate.
+        TlsMisconfigured: a file can't be read, or is not a valid certificate.
     """
     mode = ssl_mode(host, settings.postgres_sslmode)
     if mode == "disable":
@@ -52,7 +52,7 @@ def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Lit
     if mode not in _CHECKED:
         context.verify_mode = ssl.CERT_NONE
     if root:
-        # Only the named authority: the machine's own list is for hosts of the internet.
+        # Only the named authority is trusted, not the machine's list of public authorities.
         context = _with_root(context, root)
     if settings.postgres_sslcert:
         try:
@@ -62,10 +62,10 @@ def tls_of(settings: "PostgresTls", host: str) -> ssl.SSLContext | SslMode | Lit
     return context
 
 
-def _with_root(known: ssl.SSLContext, root: str) -> ssl.SSLContext:
+def _with_root(default: ssl.SSLContext, root: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = known.check_hostname
-    context.verify_mode = known.verify_mode
+    context.check_hostname = default.check_hostname
+    context.verify_mode = default.verify_mode
     try:
         context.load_verify_locations(root)
     except (OSError, ssl.SSLError) as error:

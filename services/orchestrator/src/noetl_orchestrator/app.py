@@ -25,7 +25,7 @@ from noetl_engine.playbook.defaults import with_defaults
 from noetl_pg.identity import check_identity
 from noetl_pg.pool import Pool, open_pool, wait_for_schema
 from noetl_pg.rights import check_rights
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 from noetl_service.logins import database_login
 from noetl_service.machine_ids import lease_machine_id
 from noetl_service.service import Service, ServiceApp, create_service_app
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings, name=NAME))
-        login, reach = database_login(settings, bus), Reach()
+        login, reach = database_login(settings, bus), Reachability()
         turn_pool = await stack.enter_async_context(
             open_pool(_turn_settings(settings), name=NAME, login=login, reach=reach)
         )

@@ -15,7 +15,7 @@ from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 from noetl_pg.database import Database
 from noetl_pg.pool import Pool
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 from noetl_service.service import Service
 
 from noetl_orchestrator.catalog.lookups import Catalog, Triggers
@@ -81,7 +81,7 @@ class Orchestrator:
         catalog: Catalog,
         parse: Callable[[str], Playbook],
         executions: type[Execution] = Execution,
-        reach: Reach | None = None,
+        reach: Reachability | None = None,
     ) -> None:
         # size: one line for each part, in the order in which they need each other
         self.triggers = Triggers()

@@ -2,7 +2,7 @@
 
 from noetl_contract.hints import ReplicaMoves
 from noetl_orchestrator.replicas.withdrawal import Withdrawal
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 
 
 class World:
@@ -11,7 +11,7 @@ class World:
     def __init__(self) -> None:
         self.now = 1000.0
         self.given_up = 0
-        self.reach = Reach(lambda: self.now)
+        self.reach = Reachability(lambda: self.now)
         self.reach.give_up = self.give_up
         self.withdrawal = Withdrawal(self.reach, lambda: self.now)
 
@@ -19,9 +19,9 @@ class World:
         self.given_up += 1
 
     def ask(self, *, is_answered: bool, seconds: float = 0.1) -> None:
-        self.reach.begin()
+        self.reach.begin_probe()
         self.now += seconds
-        self.reach.note(is_answered=is_answered)
+        self.reach.record_probe(is_answered=is_answered)
 
     def hear(self, **said: bool) -> None:
         self.withdrawal.hear(ReplicaMoves(sender="other", moved=[], active=["x"], **said))

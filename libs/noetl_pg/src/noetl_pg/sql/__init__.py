@@ -1,1 +1,1 @@
-"""SQL text: named statements, tokens, patterns."""
+"""SQL text: named statements, tokens and patterns."""

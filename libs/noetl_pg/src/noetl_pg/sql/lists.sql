@@ -10,7 +10,7 @@ SELECT
 FROM noetl.event AS e;
 
 -- list: published_log_row
--- The part of a log row that subscribers see; only commands need their context, which may be large.
+-- The part of a log row that is published. A context may be large, so only commands include it.
 SELECT
     e.position, e.event_type, e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id,
     e.node_id, e.node_name, e.node_type, e.status, e.parent_event_id, e.parent_execution_id,
@@ -18,13 +18,12 @@ SELECT
     e.result, e.meta, e.error, e.worker_id
 FROM noetl.event AS e;
 
--- The read model of steps (`noetl.execution_step`) in parts: the data of a step in a log row, these
--- as an item, a row of the model as an item, and the fold of items. The last one applied to rows of
--- the model and the log rows behind them gives rows of the model again, so it makes no difference
--- where a log is cut.
+-- The read model of steps (`noetl.execution_step`) in parts: the data of a step in a log row, the
+-- same as an item, a row of the model as an item, and the fold of items. Folding rows of the model
+-- together with later log rows yields rows of the model again, so a log can be cut anywhere.
 
 -- list: step_row
--- The data of a step in a log row `e`. Rows that decide nothing count for the order of ends only.
+-- The data of a step in a log row `e`. Rows that decide nothing only affect the order of ends.
 SELECT
     e.execution_id,
     CASE
@@ -92,8 +91,8 @@ SELECT
 FROM noetl.event AS e;
 
 -- list: step_item
--- The same row `r` as an item. The end of a claim of a cursor loop is no end of an iteration; one
--- without a command id may be either.
+-- The same row `r` as an item. The end of a cursor loop's claim is not the end of an iteration; a
+-- row without a command id may be either.
 SELECT
     r.execution_id, r.step, r.position, r.position AS first_position, r.ended_position,
     r.kind IN ('issue', 'wait') AS is_issue,
@@ -139,8 +138,8 @@ SELECT
 FROM noetl.execution_step AS k;
 
 -- list: step_marked
--- An item `i` with the position at which the newest run of its step began: where it was entered,
--- or, as a plain start is not, where its first command was issued.
+-- An item `i` with the position at which the newest visit of its step began: where the step was
+-- entered or, for a plain start, where its first command was issued.
 SELECT
     i.execution_id, i.step, i.position, i.first_position, i.ended_position, i.is_issue, i.runs,
     i.first_started_at, i.started_at, i.ended_at, i.phase, i.open, i.attempts, i.total,
@@ -153,8 +152,8 @@ SELECT
 FROM noetl.execution_step AS i;
 
 -- list: step_fold
--- The fold of the items `m` of a step; grouped by execution and step. The first or last text is the
--- least or greatest of pairs with their positions: to sort a loop's rows would cost more.
+-- The fold of the items `m` of a step, grouped by execution and step. The first or last text is the
+-- minimum or maximum of pairs with positions, which costs less than sorting the rows of a loop.
 SELECT
     m.execution_id, m.step,
     min(m.first_position) AS first_position,

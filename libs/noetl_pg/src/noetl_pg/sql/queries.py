@@ -1,4 +1,4 @@
-"""Named SQL statements in a file next to the store that uses them."""
+"""Named SQL statements in a file beside the store that uses them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Self
 
 _USUAL_FILE = "queries.sql"
 _HEAD = re.compile(r"^--\s*(name|list):\s*(\S+)\s*$")
-# The list's own FROM stands at the beginning of a line, those inside of its columns don't.
+# The FROM of the list itself is at the beginning of a line; a FROM within its columns is not.
 _SELECT = re.compile(r"SELECT\s+(.+?)\s+^FROM\s", re.DOTALL | re.MULTILINE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)\s+([a-z_]+)\s*=\s*(.+)$")
 _WITHOUT = re.compile(r"^--\s*without:\s*(\S+)((?:\s+[a-z_]+)+)\s*$")
@@ -22,17 +22,17 @@ _PLACE = re.compile(r"(?<!')\{([a-z_]+)\}")
 class Queries:
     """Statements by name.
 
-    A statement starts with ``-- name: verb_object``; the comment lines right after it describe
-    it and are left out. Its name is added as a trailing comment, so that database views show
-    it and span names don't.
+    A statement starts with ``-- name: verb_object``. The comment lines right after the name are its
+    description and are removed. The name is appended as a comment, so that views of the database
+    show it.
 
-    ``-- list: name`` starts a SELECT whose columns ``{name}`` stands for in the statements of
-    the file. The lists of log rows (``lists.sql``) are known in every file.
+    ``-- list: name`` starts a SELECT. In the statements of the file, ``{name}`` is replaced by its
+    columns. The lists of ``lists.sql`` are known in every file.
 
-    Statements that differ in one condition are written once: each line ``-- each: name place =
-    condition`` below the head makes one with the condition for ``{place}``. A line ``-- without:
-    name part …`` makes a variant without these parts, which stand between ``-- part: part`` and
-    ``-- end``; the parameters that are left are numbered anew in their order.
+    Statements that differ in one condition are written once. Each line ``-- each: name place =
+    condition`` below the name defines a statement with the condition in place of ``{place}``. A
+    line ``-- without: name part …`` defines a statement without these parts, which are between
+    ``-- part: part`` and ``-- end``. Its remaining parameters are renumbered in their order.
     """
 
     def __init__(self, statements: Mapping[str, str]) -> None:
@@ -40,11 +40,11 @@ class Queries:
 
     @classmethod
     def load(cls, package: str | ModuleType, *names: str) -> Self:
-        """Read files of a package; ``queries.sql`` when none is named.
+        """Read files of a package, by default ``queries.sql``.
 
         Raises:
-            FileNotFoundError: the package lacks one of them.
-            ValueError: a file is not in the form described, or two have the same statement.
+            FileNotFoundError: a file is missing in the package.
+            ValueError: a file is malformed, or two files have a statement of the same name.
         """
         found: dict[str, str] = {}
         for name in names or (_USUAL_FILE,):
@@ -57,11 +57,11 @@ class Queries:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read statements from a text.
+        """Parse the statements of a text.
 
         Raises:
-            ValueError: SQL before the first name, a name used twice, an empty statement, or a
-                list that is not there.
+            ValueError: SQL before the first name, a repeated name, an empty statement, or an
+                unknown list.
         """
         statements, lists = _parts(text)
         known = {**_shared_lists(), **lists}
@@ -134,7 +134,7 @@ def _add_shorter(
     found: dict[tuple[str, str], list[str]],
     shorter: Mapping[str, list[tuple[str, frozenset[str]]]],
 ) -> None:
-    """Add the variants without some parts, and remove the marks of parts."""
+    """Add the variants without some parts, and remove the markers of parts."""
     for name, wanted in shorter.items():
         for variant, parts in wanted:
             if ("name", variant) in found:
@@ -156,7 +156,7 @@ def _renumbered(body: str) -> str:
 
 
 def _without(name: str, lines: list[str], parts: frozenset[str]) -> list[str]:
-    """Return a statement's lines without some of its parts, and without the marks of parts."""
+    """Return the lines of a statement without some parts, and without the markers of parts."""
     kept: list[str] = []
     known: set[str] = set()
     inside: str | None = None
@@ -176,7 +176,7 @@ def _without(name: str, lines: list[str], parts: frozenset[str]) -> list[str]:
 def _named(
     found: Mapping[tuple[str, str], list[str]], variants: Mapping[str, list[tuple[str, str, str]]]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return statements and lists by name, those of several conditions once for each."""
+    """Return statements and lists by name, with one statement for each condition."""
     statements: dict[str, str] = {}
     lists: dict[str, str] = {}
     for (kind, name), body in found.items():

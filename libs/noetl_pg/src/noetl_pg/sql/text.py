@@ -1,27 +1,27 @@
-"""SQL text: its tokens, its statements, and the parameters in it.
+"""Tokens, statements, parameters and LIKE patterns of SQL text.
 
-Quotes, dollar quotes and comments end where PostgreSQL ends them; DuckDB reads them alike.
+Quotes, dollar quotes and comments follow the rules of PostgreSQL, which DuckDB shares.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 type TokenKind = Literal["space", "word", "text", "parameter", "other"]
 type Token = tuple[TokenKind, int, int]
-"""Kind, start and end. A comment is ``space``; quoted things are ``text``."""
+"""Kind, start and end of a token. Comments are ``space``; quoted texts and names are ``text``."""
 
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+|--[^\n\r]*[\n\r]?)
-    | (?P<word>[\w\u0080-\uffff][\w$\u0080-\uffff]*)  # a number, too: a `$` inside belongs to it
+    | (?P<word>[\w\u0080-\uffff][\w$\u0080-\uffff]*)  # numbers too; may contain `$`
     | (?P<text>'[^']*'?|"[^"]*"?)  # a doubled quote ends one text and begins the next
     | (?P<parameter>\$\d+)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
-# As many tokens as possible that are neither quotes nor comments.
+# The longest sequence of tokens that are neither quotes nor comments.
 _CODE = re.compile(
     r"""
     (?:
@@ -40,6 +40,8 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ROUTINE = re.compile(r"CREATE(?:\s+OR\s+REPLACE)?\s+(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _ROWS = re.compile(r"\s*(?:SELECT|WITH)", re.IGNORECASE)
 
+_WILD = re.compile(r"[\\%_]")
+
 _DEPTH = {"(": 1, ")": -1}
 _KINDS: dict[str | None, TokenKind] = {
     "space": "space",
@@ -51,7 +53,7 @@ _KINDS: dict[str | None, TokenKind] = {
 
 
 def is_row_query(statement: str) -> bool:
-    """Return whether a statement's rows are its result: only its first word counts."""
+    """Return whether a statement returns rows, judged by its first word."""
     return _ROWS.match(statement) is not None
 
 
@@ -66,10 +68,10 @@ def needs_input(statement: str) -> bool:
 
 
 def split_statements(text: str) -> list[str]:
-    """Return the statements of a script, without those that hold nothing or comments alone.
+    """Return the statements of a script, except empty ones and ones of comments only.
 
-    A semicolon ends a statement outside of quotes, dollar quotes, comments and parentheses, and
-    outside of the body of a routine that is written in SQL (``BEGIN ATOMIC … END``).
+    A semicolon ends a statement, except in quotes, dollar quotes, comments, parentheses and the
+    body of a routine in SQL (``BEGIN ATOMIC … END``).
     """
     statements: list[str] = []
     start, depth, blocks = 0, 0, 0
@@ -84,7 +86,7 @@ def split_statements(text: str) -> list[str]:
             depth = max(0, depth + _DEPTH.get(text[begin], 0))
             if text[begin] == ";" and depth == 0 and blocks == 0:
                 if has_content:
-                    # The line's end may end a comment, so it stays.
+                    # The line break at the end is kept, because it may end a comment.
                     statements.append(text[start:begin].lstrip())
                 start, has_content, is_routine = end, False, False
                 continue
@@ -102,10 +104,10 @@ def placeholders(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def numbered[Value](text: str, values: Mapping[str, Value]) -> tuple[str, list[Value]]:
-    """Return a text with placeholders by number for those by name (``$name``), and their values.
+    """Replace placeholders by name (``$name``) with numbered ones; return the text and the values.
 
     Raises:
-        KeyError: A placeholder has no value.
+        KeyError: a placeholder has no value.
     """
     order: dict[str, int] = {}
     parts: list[str] = []
@@ -129,9 +131,9 @@ def _named_placeholders(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def code_and_quotes(text: str) -> Iterator[tuple[bool, str]]:
-    """Return the pieces of a text in order, and whether each is code.
+    """Yield the pieces of a text in order, each with whether it is code.
 
-    The other pieces are quoted texts and comments.
+    Pieces that are not code are quoted texts and comments.
     """
     position = 0
     while position < len(text):
@@ -148,11 +150,11 @@ def _blocks_after(word: str, blocks: int) -> int:
 
 
 def tokens(text: str, *, start: int = 0) -> Iterator[Token]:
-    """Return all tokens in order; together they are the whole text."""
+    """Yield all tokens in order, without gaps."""
     position = start
     while found := _TOKEN.match(text, position):
         kind, end = _KINDS[found.lastgroup], found.end()
-        # The rest of the text decides how far these go.
+        # For these tokens, the expression finds only the beginning.
         match text[position]:
             case "e" | "E" if end == position + 1 and text.startswith("'", end):
                 kind, end = "text", _escaped_end(text, end)
@@ -170,16 +172,21 @@ def _end_behind(text: str, mark: str, at: int) -> int:
 
 
 def _escaped_end(text: str, at: int) -> int:
-    """Find the end of a text with backslashes; ``E'…'`` is the one prefix that allows them."""
+    """Return the end of a text ``E'…'``, the only kind of text with backslash escapes."""
     found = _ESCAPED.match(text, at)
     return len(text) if found is None else found.end()
 
 
 def _comment_end(text: str, at: int) -> int:
-    """Find the end of a comment in a block; these nest."""
+    """Return the end of a block comment; block comments nest."""
     depth = 0
     for found in _COMMENT_EDGE.finditer(text, at):
         depth += 1 if found[0] == "/*" else -1
         if depth == 0:
             return found.end()
     return len(text)
+
+
+def patterns_below(stems: Iterable[str]) -> list[str]:
+    """Return LIKE patterns for paths, with a slash appended, below one of the stems."""
+    return [_WILD.sub(r"\\\g<0>", stem) + "/%" for stem in stems]

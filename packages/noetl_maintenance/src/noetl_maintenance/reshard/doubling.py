@@ -20,8 +20,8 @@ from noetl_common.ids import shard_of_name
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import INGRESS_ROOT
-from noetl_pg.administer import administer
 from noetl_pg.database import Session
+from noetl_pg.rights import administer
 from noetl_pg.single import is_there, open_single
 from noetl_pg.sql.queries import Queries
 
@@ -297,7 +297,7 @@ async def _finish(wanted: Doubling, shard: int, address: DatabaseAddress) -> Non
     async with _session(address) as session:
         if await session.fetchval("read_closed") is None:
             return
-    await administer(address.dsn, name=PROGRAM, is_ours=True)
+    await administer(address.dsn, name=PROGRAM, is_closed_by_caller=True)
     async with _session(address) as session, session.transaction():
         await _rename_messages(wanted, session)
         for statement in ("empty_days", "empty_counters", "count_days", "count_executions"):

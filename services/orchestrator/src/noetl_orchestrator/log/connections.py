@@ -11,7 +11,7 @@ from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
 from noetl_pg.database import Connection
-from noetl_pg.pool import Pool, give_back_unsure
+from noetl_pg.pool import Pool, release_checked
 
 _FIRST_PLANS_SECONDS = 1.0
 _LONGEST_PLANS_SECONDS = 60.0
@@ -55,7 +55,7 @@ class TurnConnections:
                 await self._forget_plans(held)
             yield held.connection
         except BaseException:
-            await give_back_unsure(self._pool, held.connection)
+            await release_checked(self._pool, held.connection)
             raise
         if self._keeps:
             self._free.append(held)
@@ -84,7 +84,7 @@ class TurnConnections:
         try:
             await connection.execute(_SESSION)
         except BaseException:
-            await give_back_unsure(self._pool, connection)
+            await release_checked(self._pool, connection)
             raise
         return _Held(connection, _FIRST_PLANS_SECONDS, self._monotonic() + _FIRST_PLANS_SECONDS)
 

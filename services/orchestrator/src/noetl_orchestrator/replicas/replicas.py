@@ -23,7 +23,7 @@ from noetl_common.logging import get_logger
 from noetl_contract.hints import ReplicaMoves
 from noetl_contract.sharding import BUCKETS, bucket_of
 from noetl_contract.subjects import replica_moves_subject, replica_subject
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.memory.cache import ExecutionCache
@@ -72,7 +72,7 @@ class Replicas:
         fewest_active: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
         look: Callable[[], Load] | None = None,
-        reach: Reach | None = None,
+        reach: Reachability | None = None,
     ) -> None:
         self.name = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
         self.changed: list[Callable[[], None]] = []
@@ -84,7 +84,7 @@ class Replicas:
         self._fewest_active = fewest_active
         self._hot_looks = self._cold_looks = 0
         self._has_left = False
-        self._withdrawal = Withdrawal(reach or Reach(monotonic), monotonic)
+        self._withdrawal = Withdrawal(reach or Reachability(monotonic), monotonic)
         self._heard: dict[str, float] = {}
         self._takers: set[str] = set()
         self._namers: set[str] = set()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from noetl_common.logging import get_logger
 from noetl_contract.hints import ReplicaMoves
-from noetl_pg.watch import Reach
+from noetl_pg.watch import Reachability
 
 _log = get_logger()
 _AWAY_SECONDS = 2.0
@@ -32,7 +32,9 @@ class Withdrawal:
         is_on: whether it does.
     """
 
-    def __init__(self, reach: Reach, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, reach: Reachability, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.is_on = False
         self._reach = reach
         self._monotonic = monotonic
@@ -41,7 +43,7 @@ class Withdrawal:
     def hear(self, message: ReplicaMoves) -> None:
         """Take the word of a sibling that takes part."""
         if message.away:
-            self._reach.ask()
+            self._reach.probe_now()
         if message.reaches:
             now, away_since = self._monotonic(), self._away_since
             first, _ = self._reaching.get(message.sender, (now, now))

@@ -11,7 +11,7 @@ from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
 from noetl_contract.rpc.projector import CommandStanding
 from noetl_pg.database import Store
-from noetl_pg.sql.patterns import patterns_below
+from noetl_pg.sql.text import patterns_below
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from noetl_contract.http.executions.failures import FailureState
 from noetl_pg.database import Database
-from noetl_pg.sql.patterns import patterns_below
+from noetl_pg.sql.text import patterns_below
 
 _LOOKED_AT = 10_000
 

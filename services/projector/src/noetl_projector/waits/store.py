@@ -5,7 +5,7 @@ from datetime import datetime
 
 from noetl_contract.json import Json
 from noetl_pg.database import Store
-from noetl_pg.sql.patterns import patterns_below
+from noetl_pg.sql.text import patterns_below
 
 _WAIT, _SLEEP = "wait", "sleep"
 # Running executions whose waits are looked for one by one.
