@@ -214,7 +214,7 @@ def test_the_shard_map_names_credentials(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.postgres_credential == "shard-1"
     assert settings.postgres_password.get_secret_value() == "p"
     with pytest.raises(
-        BadShardMap, match=r"NOETL_CLUSTER_DSN: .* credential 'shard-0', which lies"
+        BadShardMap, match=r"NOETL_CLUSTER_DSN: .* credential 'shard-0', which is stored"
     ):
         ClusterDatabaseSettings()
     monkeypatch.setenv("NOETL_CLUSTER_DSN", "host=c;user=u;password=p")

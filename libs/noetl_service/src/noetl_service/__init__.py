@@ -1,1 +1,1 @@
-"""The life of a service: its settings, port, machine id, loops, readiness and end."""
+"""The lifecycle of a service: its settings, port, machine id, loops, readiness and end."""

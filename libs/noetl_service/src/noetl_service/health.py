@@ -1,25 +1,30 @@
-"""The routes of health and metrics, as a small ASGI app."""
+"""The routes of health and metrics, as a small ASGI app, and the metric of the build."""
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import orjson
 from noetl_common import metrics
 from noetl_contract.json import JsonObject
 
+UNKNOWN = "unknown"
+"""Version or revision of a process without one."""
+
 
 class HealthSource(Protocol):
-    """The state of the process."""
+    """A process that reports its health."""
 
     name: str
 
     async def readiness(self) -> dict[str, str]:
-        """Return ``ok`` or the reason why not, by check."""
+        """Return the result of each check: ``ok``, or the reason of its failure."""
 
     async def measured(self) -> bytes:
         """Return all metrics in the text format."""
 
     def stuck_loops(self) -> dict[str, float]:
-        """Return loops that were silent for too long, with the seconds."""
+        """Return the loops that make no progress, with the seconds since their last beat."""
 
 
 class HealthRoutes:
@@ -56,3 +61,22 @@ class HealthRoutes:
 
 def _json(status: int, body: JsonObject) -> tuple[int, bytes, bytes]:
     return status, b"application/json", orjson.dumps(body)
+
+
+def export_build(service: str, *, revision: str) -> None:
+    """Export service, version, revision and Python's version as labels of ``noetl_build_info``."""
+    info = metrics.gauge(
+        "noetl_build_info",
+        "Always 1; the labels show the version and revision of the process.",
+        ("service", "version", "revision", "python"),
+    )
+    revision = revision or UNKNOWN
+    info.labels(service, version_of(service), revision, platform.python_version()).set(1)
+
+
+def version_of(service: str) -> str:
+    """Return the version of a service's package, or `unknown` if it isn't installed."""
+    try:
+        return version(f"noetl-{service}")
+    except PackageNotFoundError:
+        return UNKNOWN

@@ -1,8 +1,8 @@
 """`python -m noetl_service.healthcheck`: the readiness check of this container's service.
 
-Asks for ``/readyz`` at the service's configured address, and ends with 0 when the answer is
-200; else with 1 and the answer, which the container engine keeps. It is started every few
-seconds beside the service, so it loads no more than a socket.
+The program requests ``/readyz`` at the configured address of the service. It exits with 0 if the
+status is 200. Otherwise it prints the response, which the container engine records, and exits
+with 1. The engine starts it every few seconds, so it imports no more than a socket needs.
 """
 
 import os
@@ -12,16 +12,16 @@ from collections.abc import Mapping
 
 TIMEOUT_SECONDS = 4.0
 _MOST_BYTES = 4096
-# Where a service is reached that listens everywhere.
+# Addresses at which a service answers that listens on all interfaces.
 _LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 
 
 def answer(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) -> str:
-    """Return the first bytes of the service's answer.
+    """Return the first bytes of the service's response.
 
     Raises:
-        OSError: no answer, or not in time.
-        ValueError: the port is no number.
+        OSError: the service doesn't respond in time.
+        ValueError: the port is not a number.
     """
     host = environment.get("NOETL_HTTP_HOST", "127.0.0.1")
     address = (_LOCAL.get(host, host), int(environment.get("NOETL_HTTP_PORT") or "8082"))
@@ -30,7 +30,7 @@ def answer(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) 
         if environment.get("NOETL_TLS_CERT") and environment.get("NOETL_TLS_KEY"):
             import ssl  # noqa: PLC0415 -- few services have a certificate
 
-            # The name in it is another one than that of this address, and the question no secret.
+            # The certificate has another name than this address, and the request holds no secret.
             context = ssl._create_unverified_context()  # noqa: S323, SLF001 -- see above
             connection = context.wrap_socket(plain)
         connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

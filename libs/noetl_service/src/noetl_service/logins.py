@@ -1,4 +1,4 @@
-"""Logins that are stored credentials, which services read from the catalog."""
+"""Logins from stored credentials, which services read from the catalog."""
 
 import asyncio
 from time import monotonic
@@ -13,8 +13,8 @@ from noetl_contract.json import JsonObject
 from noetl_contract.rpc.catalog import CREDENTIAL_PLATFORM, CredentialName
 from pydantic import SecretStr
 
-_ASK_SECONDS = 5.0
-_REST_SECONDS = 1.0
+_READ_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 _PASSWORDS = ("db_password", "password")
 _log = get_logger()
 
@@ -31,14 +31,14 @@ class HasStoredLogin(Protocol):
 
 
 class StoredCredential:
-    """The fields of a credential of the platform, cached, and reread when old or refused.
+    """The cached fields of a platform credential; they are read again when old or refused.
 
-    Many may want it at once: it is asked for once, and after a refusal once a second at most.
+    Concurrent callers share one read. After refusals, there is at most one read a second.
 
     Args:
-        rpc: asks the catalog.
-        name: of the credential.
-        young_seconds: how long what was read is used without asking again.
+        rpc: client of the catalog.
+        name: name of the credential.
+        young_seconds: time for which cached fields are used without a new read.
     """
 
     def __init__(self, rpc: RpcClient, name: str, *, young_seconds: float = 60.0) -> None:
@@ -46,49 +46,49 @@ class StoredCredential:
         self._name = name
         self._young_seconds = young_seconds
         self._fields: JsonObject | None = None
-        self._read_at = self._read_again_at = float("-inf")
+        self._read_at = self._reread_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def fields(self) -> JsonObject:
-        """Return the fields; those read earlier while the catalog doesn't answer.
+        """Return the fields; while the catalog doesn't answer, return the cached fields.
 
         Raises:
-            LoginUnreadable: they were never read, and can't be now.
+            LoginUnreadable: the read failed, and no fields are cached.
         """
         async with self._lock:
-            known = self._fields
-            if known is not None and monotonic() - self._read_at < self._young_seconds:
-                return known
+            cached = self._fields
+            if cached is not None and monotonic() - self._read_at < self._young_seconds:
+                return cached
             try:
                 return await self._read()
             except LoginUnreadable as error:
-                if known is None:
+                if cached is None:
                     raise
                 _log.warning("credential_not_read", credential=self._name, error=str(error))
                 self._read_at = monotonic()
-                return known
+                return cached
 
     async def after_refusal(self, refused: JsonObject | None) -> JsonObject:
-        """Return the fields after those of ``refused`` were refused; the same if nothing is new.
+        """Return the fields after ``refused`` was refused; the same ones if nothing has changed.
 
         Raises:
-            LoginUnreadable: they can't be read now.
+            LoginUnreadable: the fields can't be read now.
         """
         async with self._lock:
-            known = self._fields
-            rests = monotonic() - self._read_again_at < _REST_SECONDS
-            if known is not None and (rests or known != refused):
-                return known
+            cached = self._fields
+            is_pausing = monotonic() - self._reread_at < _PAUSE_SECONDS
+            if cached is not None and (is_pausing or cached != refused):
+                return cached
             try:
                 return await self._read()
             finally:
-                # The rest begins with the answer: those that wait for it meanwhile share it.
-                self._read_again_at = monotonic()
+                # The pause begins after the read, so that waiting callers share the result.
+                self._reread_at = monotonic()
 
     async def _read(self) -> JsonObject:
         try:
             found = await self._rpc.ask(
-                CREDENTIAL_PLATFORM, CredentialName(identifier=self._name), seconds=_ASK_SECONDS
+                CREDENTIAL_PLATFORM, CredentialName(identifier=self._name), seconds=_READ_SECONDS
             )
         except (RpcRefused, RpcUnavailable) as error:
             raise self._unreadable(error) from error
@@ -108,39 +108,39 @@ class StoredLogin:
 
     Args:
         user: the role.
-        credential: has `db_password` or `password`.
-        first: a password to begin with, before the catalog is asked; empty for none.
+        credential: the credential; its field is `db_password` or `password`.
+        first: password for the first attempt, without a request to the catalog; may be empty.
     """
 
     def __init__(self, user: str, credential: StoredCredential, *, first: str = "") -> None:
         self._user = user
         self._credential = credential
         self._first = first
-        self._seen: JsonObject | None = None
+        self._last: JsonObject | None = None
 
     async def current(self) -> Login:
-        """Return the first password until it is refused, then that of the credential."""
+        """Return the first password until it is refused, then the password of the credential."""
         if self._first:
             return Login(self._user, self._first)
-        return self._of(await self._credential.fields())
+        return self._login(await self._credential.fields())
 
     async def after_refusal(self, refused: Login) -> Login:
-        """Return the login with the password that the credential holds now."""
-        was = self._seen if self._seen and self._of(self._seen) == refused else None
-        found = self._of(await self._credential.after_refusal(was))
+        """Return the login with the current password of the credential."""
+        is_same = self._last is not None and self._login(self._last) == refused
+        fields = await self._credential.after_refusal(self._last if is_same else None)
         self._first = ""
-        return found
+        return self._login(fields)
 
-    def _of(self, fields: JsonObject) -> Login:
+    def _login(self, fields: JsonObject) -> Login:
         password = next((fields[name] for name in _PASSWORDS if fields.get(name)), None)
         if not isinstance(password, str):
             raise LoginUnreadable("the credential of the database has no text as 'password'")
-        self._seen = fields
+        self._last = fields
         return Login(self._user, password)
 
 
 def database_login(settings: HasStoredLogin, bus: Bus) -> LoginSource | None:
-    """Return the source of the login of a shard's database; None without a credential."""
+    """Return the source of a shard's database login, or None if it has no credential."""
     if settings.postgres_credential:
         return StoredLogin(
             settings.postgres_user,

@@ -1,4 +1,4 @@
-"""The lease of the machine id in the ids that a process makes (S1)."""
+"""The lease of the machine id that a process's ids contain (S1)."""
 
 import asyncio
 import os
@@ -36,18 +36,18 @@ async def lease_machine_id(
     clock: Clock = unix_ms,
     allowance_ms: int = _CLOCK_ALLOWANCE_MS,
 ) -> AsyncIterator[SnowflakeIds]:
-    """Lease a machine id from the catalog service and keep the lease while the block lasts.
+    """Wait for a machine id of the catalog, and keep its lease while the block lasts.
 
-    Waits until there is one. With each renewal the holder reserves the milliseconds it may
-    use until the lease ends, as its high water; the next holder mints above them. When the
-    lease can't be renewed or the clock is off the database's by more than ``allowance_ms``,
-    ``next`` raises `NotMinting` until that is over; a lost lease is replaced.
+    With each renewal, the holder reserves the milliseconds until the end of the lease; the next
+    holder of the machine id generates ids above them. While the lease can't be renewed, or the wall
+    clock differs from the database's by more than ``allowance_ms``, ``next`` raises `NotMinting`.
+    A lost lease is replaced by a lease of another machine id.
 
     Args:
-        rpc_client: asks the catalog.
-        name: of the service; the holder's name in the lease adds host, process and chance.
+        rpc_client: client of the catalog.
+        name: name of the service; the holder's name also contains host, process and random text.
         clock: the wall clock.
-        allowance_ms: how far the clock may be off.
+        allowance_ms: largest difference between the clocks.
     """
     lease = _Lease(rpc_client, _holder(name), clock, allowance_ms)
     ids = await lease.acquire()
@@ -61,7 +61,7 @@ async def lease_machine_id(
 
 
 def _holder(name: str) -> str:
-    """Return a name unique to this process, also after a restart under the same process id."""
+    """Return a unique name of this process, even after a restart with the same process id."""
     return f"{name}:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
@@ -74,7 +74,7 @@ class _Lease:
         self._seconds = 30.0
 
     async def acquire(self) -> SnowflakeIds:
-        """Lease a machine id, reserve the first stretch of time, and only then make ids."""
+        """Lease a machine id, and return the generator once its first time is reserved."""
         pauses = backoff(first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS)
         while True:
             await anext(pauses)
@@ -87,15 +87,15 @@ class _Lease:
                 return ids
 
     async def keep(self, ids: SnowflakeIds) -> None:
-        """Renew three times per lease; when it is lost, lease another machine id."""
+        """Renew the lease three times per term; if it is lost, lease another machine id."""
         pause = self._seconds / 3
         while True:
             await asyncio.sleep(pause)
             pause = self._seconds / 3 if await self._renew(ids) else _FIRST_PAUSE_SECONDS * 5
 
     async def _renew(self, ids: SnowflakeIds) -> bool:
-        """Renew the lease; return whether ids may be made now."""
-        asked = monotonic()
+        """Renew the lease; return whether ids may be generated now."""
+        asked_at = monotonic()
         reserved = max(self._clock(), ids.high_water_ms) + int(self._seconds * 1000)
         wanted = MachineRenewRequest(
             holder=self._holder, machine_id=ids.machine_id, high_water_ms=reserved
@@ -114,11 +114,11 @@ class _Lease:
         self._seconds = lease.lease_seconds
         drift = self._clock() - lease.now_ms
         if abs(drift) > self._allowance_ms:
-            ids.forbid(f"the clock is off the database's by {drift} ms")
+            ids.forbid(f"the clock differs from the database's by {drift} ms")
             _log.error("clock_off", drift_ms=drift)
             return False
-        # Counted from before the question: the lease ends earlier here than there.
-        ids.allow(until=asked + self._seconds, up_to_ms=reserved)
+        # The term is counted from before the request, so it ends here earlier than in the catalog.
+        ids.allow(until=asked_at + self._seconds, up_to_ms=reserved)
         return True
 
     async def _replace(self, ids: SnowflakeIds) -> bool:

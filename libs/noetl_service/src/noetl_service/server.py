@@ -1,4 +1,4 @@
-"""The HTTP server of a process: its limits, its signals, its drain, its exit code."""
+"""The HTTP server of a process: limits, signals, drain and exit code."""
 
 import asyncio
 import gc
@@ -14,17 +14,16 @@ import uvicorn
 from noetl_common.logging import get_logger
 from uvicorn.config import STARTUP_FAILURE
 
-from noetl_service.intake.connections import Connections
-from noetl_service.intake.limits import IntakeLimits
+from noetl_service.intake.limits import Connections, IntakeLimits
 from noetl_service.intake.protocol import guarded
 
 _OTHER_FILES = 512
 """Open files of a process, not counting the connections of its port."""
 _NEW_OBJECTS = 10_000
-"""Threshold of new container objects for a run of the garbage collector.
+"""Number of new container objects after which the garbage collector runs.
 
-Most are work under way and no garbage. By default it looks five times as often, and took a tenth of
-the processor time of an orchestrator and of a worker at work.
+Most of these objects belong to work in progress and are not garbage. The default runs the collector
+five times as often, which took a tenth of the processor time of an orchestrator and of a worker.
 """
 
 _log = get_logger()
@@ -35,11 +34,11 @@ class Drainable(Protocol):
 
     @property
     def failed(self) -> asyncio.Event:
-        """Set when the process has to end."""
+        """Is set when the process has to end."""
 
     @property
     def failure(self) -> BaseException | None:
-        """The reason, if there is one."""
+        """The error that ends the process, if there is one."""
 
     def drain(self) -> None:
         """Fail readiness from now on."""
@@ -52,10 +51,10 @@ def server_config(
 
     Args:
         app: the ASGI app.
-        limits: of the port.
+        limits: limits of the port.
         host: address to bind.
         port: port to bind.
-        grace_seconds: how long requests may go on at a stop.
+        grace_seconds: time for requests in progress when the server stops.
         more: other parameters of the server.
     """
     return uvicorn.Config(
@@ -68,7 +67,7 @@ def server_config(
         access_log=False,
         log_config=None,
         server_header=False,
-        # A header of the client would be taken for its address.
+        # Otherwise a header could claim any address for the client.
         proxy_headers=False,
         timeout_keep_alive=int(limits.idle_seconds),
         timeout_graceful_shutdown=max(1, int(grace_seconds)),
@@ -95,10 +94,11 @@ async def serve(
     drain_delay_seconds: float = 0.0,
     handshake_seconds: float = 10.0,
 ) -> int:
-    """Serve until a signal comes or the service fails; return the exit code.
+    """Serve until a signal arrives or the service fails; return the exit code.
 
-    SIGTERM fails readiness first and closes the port after the delay, because load balancers
-    hear of it late. SIGINT closes at once, a second signal also drops open requests.
+    After SIGTERM, readiness fails immediately and the port is closed after the delay, because load
+    balancers react late. After SIGINT, the port is closed immediately. A second signal also drops
+    open requests.
     """
     server = _Server(config, handshake_seconds)
     loop = asyncio.get_running_loop()
@@ -125,8 +125,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     watching = asyncio.create_task(close_on_failure(), name="failure watch")
-    # Objects made by imports stay until the end. The collector would look through all of them
-    # now and then, a tenth of a second in which nothing is answered.
+    # Objects of imported modules live until the end. Without the freeze, the collector would scan
+    # them regularly, and no request is answered during the tenth of a second that this takes.
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)
     try:
@@ -138,7 +138,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: the original raises them again after an orderly end."""
+    """A server without signal handlers; those of uvicorn raise a signal again after the end."""
 
     def __init__(self, config: uvicorn.Config, handshake_seconds: float) -> None:
         super().__init__(config)
@@ -149,7 +149,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port; the original would wait a minute for a handshake of TLS."""
+        """Open the port; the base class would wait a minute for a handshake of TLS."""
         if sockets is not None or self.config.ssl is None:
             await super().startup(sockets)
             return

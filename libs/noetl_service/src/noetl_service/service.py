@@ -1,4 +1,4 @@
-"""The lifecycle of a process: open its parts, run its loops, report its health, end in order."""
+"""The lifecycle of a process: open parts, run loops, report health, and shut down in order."""
 
 import asyncio
 import sys
@@ -17,8 +17,7 @@ from noetl_common.retry import Pace
 from noetl_common.telemetry.tracing import traced_process
 from prometheus_client import Gauge
 
-from noetl_service.build import tell_build
-from noetl_service.health import HealthRoutes
+from noetl_service.health import HealthRoutes, export_build
 from noetl_service.intake.limits import IntakeLimits
 from noetl_service.server import serve, server_config
 from noetl_service.settings import ServiceSettings
@@ -30,7 +29,7 @@ type Run = Callable[["Service"], AbstractAsyncContextManager[object]]
 _log = get_logger()
 _CHECK_SECONDS = 2.0
 _BEAT_SECONDS = 5.0
-_SOON_SECONDS = 15.0
+_LONGEST_RETRY_SECONDS = 15.0
 _STARTING, _DRAINING = "starting", "draining"
 
 
@@ -48,24 +47,24 @@ class Service:
         self._measures = Measures()
         self._not_ready: str | None = _STARTING
         metrics.gauge("noetl_up", "1 while the process runs.").set(1)
-        tell_build(name, revision=settings.build_revision)
+        export_build(name, revision=settings.build_revision)
         _publish(settings)
 
     # -- for the parts -------------------------------------------------------------------
 
     def ready_when(self, name: str, check: Check) -> None:
-        """Make readiness depend on a check, which fails by ``False`` or by an exception."""
+        """Make readiness depend on a check, which fails if it returns ``False`` or raises."""
         self._checks[name] = check
 
     def measure_when_read(self, name: str, measure: Measure, *gauges: Gauge) -> None:
         """Run a measurement whenever the metrics are read, and at no other time.
 
-        When it fails, that is counted under its name, and its gauges show no number.
+        A failure is counted under the name of the measurement, and its gauges show no value.
         """
         self._measures.add(name, measure, *gauges)
 
     def beat(self, loop_name: str) -> None:
-        """Record that a loop makes progress or idles; after the first beat it is supervised."""
+        """Record that a loop makes progress or is idle; from its first beat on it is supervised."""
         self._beats[loop_name] = monotonic()
 
     def beater(self, loop_name: str) -> Callable[[], None]:
@@ -73,9 +72,9 @@ class Service:
         return lambda: self.beat(loop_name)
 
     def spawn(self, loop_name: str, loop: Coroutine[Any, Any, object]) -> None:
-        """Run a background loop; it is cancelled at the end, before the parts are closed.
+        """Run a background loop, which is cancelled at shutdown before the parts are closed.
 
-        A loop that raises, or returns before the end, ends the process.
+        If a loop raises, or returns before the shutdown, the process ends.
         """
         task = asyncio.create_task(self._guarded(loop_name, loop), name=loop_name)
         self._loops.add(task)
@@ -87,7 +86,7 @@ class Service:
             self.failed.set()
 
     def drain(self) -> None:
-        """Fail readiness from now on: the process ends soon."""
+        """Fail readiness from now on, because the process ends soon."""
         self._not_ready = _DRAINING
 
     @property
@@ -103,7 +102,7 @@ class Service:
     # -- for the probes ------------------------------------------------------------------
 
     async def readiness(self) -> dict[str, str]:
-        """Run all checks and return ``ok`` or the reason why not, by name."""
+        """Return the result of each check: ``ok``, or the reason of its failure."""
         if self._not_ready is not None:
             return {"service": self._not_ready}
         if self.failure is not None:
@@ -113,7 +112,7 @@ class Service:
         return dict(zip(names, answers, strict=True))
 
     def stuck_loops(self) -> dict[str, float]:
-        """Return loops that were silent for too long, with the seconds."""
+        """Return the loops that make no progress, with the seconds since their last beat."""
         now = monotonic()
         limit = self.settings.liveness_silence_seconds
         return {name: now - at for name, at in self._beats.items() if now - at > limit}
@@ -142,7 +141,7 @@ class Service:
             self.fail(error)
         else:
             _log.error("loop_ended", loop=name)
-            self.fail(RuntimeError(f"the loop {name} ended by itself"))
+            self.fail(RuntimeError(f"the loop {name} returned before the shutdown"))
         finally:
             self._beats.pop(name, None)
 
@@ -157,8 +156,8 @@ async def every(
 ) -> None:
     """Run a step every interval until cancelled.
 
-    A ``NoetlError`` is logged as ``warning``; the step is repeated then after 15 s at the latest.
-    With ``longest_seconds`` the interval grows up to that while steps return nothing.
+    A ``NoetlError`` is logged as ``warning``, and the step is retried after at most 15 s. While
+    steps return nothing, the interval grows up to ``longest_seconds``.
     """
     pace = Pace(seconds, longest_seconds)
     while True:
@@ -168,7 +167,7 @@ async def every(
             left = pace.after(await step())
         except NoetlError as error:
             _log.warning(warning, error=error.message)
-            left = min(seconds, _SOON_SECONDS)
+            left = min(seconds, _LONGEST_RETRY_SECONDS)
         while left > 0:
             beat()
             await asyncio.sleep(min(left, _BEAT_SECONDS))
@@ -177,9 +176,9 @@ async def every(
 
 @asynccontextmanager
 async def supervise(service: Service, run: Run) -> AsyncIterator[None]:
-    """Open the parts, then keep the loops until the block ends; for lifespans of other apps.
+    """Open the parts, and stop the loops when the block ends; for lifespans of other apps.
 
-    A failure of a loop does not end the block: wait for ``service.failed`` and end it.
+    The failure of a loop doesn't end the block: the caller waits for ``service.failed``.
     """
     try:
         async with run(service):
@@ -194,9 +193,9 @@ async def supervise(service: Service, run: Run) -> AsyncIterator[None]:
 
 
 class ServiceApp:
-    """A small ASGI app: ``/healthz``, ``/readyz``, ``/metrics``, and the service behind them.
+    """A small ASGI app with ``/healthz``, ``/readyz``, ``/metrics``, and the service's lifecycle.
 
-    The port answers at once; the parts are opened behind it, and then readiness passes.
+    The port answers immediately, while the parts are still opened; then readiness passes.
     """
 
     def __init__(self, service: Service, run: Run) -> None:
@@ -236,7 +235,7 @@ class ServiceApp:
         _, late = await asyncio.wait([living], timeout=grace)
         if late:
             _log.error("shutdown_grace_over", seconds=grace)
-            self.service.fail(TimeoutError("work in flight outlived the grace"))
+            self.service.fail(TimeoutError("work in progress took longer than the grace"))
         else:
             _log.info("service_stopped")
 
@@ -245,10 +244,10 @@ def create_service_app(name: str, run: Run, settings: ServiceSettings) -> Servic
     """Return the ASGI app of a service without routes of its own.
 
     Args:
-        name: the folder name, as in logs and images.
-        run: opens the parts and yields; starts its loops with ``service.spawn`` and names its
-            readiness checks with ``service.ready_when``. A task group of its own works too.
-        settings: the service's settings.
+        name: name of the service, as its folder, logs and images have it.
+        run: opens the parts and yields. It starts loops with ``service.spawn`` and adds readiness
+            checks with ``service.ready_when``.
+        settings: settings of the service.
     """
     return ServiceApp(Service(name, settings), run)
 
@@ -256,10 +255,10 @@ def create_service_app(name: str, run: Run, settings: ServiceSettings) -> Servic
 def run_service[S: ServiceSettings](
     create_app: Callable[[S], ASGIApp], settings: S, *, name: str | None = None
 ) -> None:
-    """Run an app until a signal comes or the service fails; exits the process then.
+    """Run an app until a signal arrives or the service fails, and exit the process.
 
-    Exit code 0 after SIGTERM or SIGINT and an orderly end, 1 after a failure. The app's
-    service is found as ``app.service`` or ``app.state.service``, if it has one.
+    The exit code is 0 after SIGTERM or SIGINT and an orderly shutdown, and 1 after a failure. The
+    service of the app is ``app.service`` or ``app.state.service``, if either exists.
     """
     hide_from_scripts()
     module = getattr(create_app, "__module__", "")
@@ -288,11 +287,13 @@ async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], setting
 
 
 def _publish(settings: ServiceSettings) -> None:
-    """Log and export the settings, so that two processes can be compared (F29)."""
+    """Log and export the settings, so that operators can compare two processes (F29)."""
     effective = settings.in_effect()
     _log.info("settings_in_effect", settings=effective)
     info = metrics.gauge(
-        "noetl_setting_info", "1 for each setting in effect; no secrets.", ("name", "value")
+        "noetl_setting_info",
+        "Always 1; one series for each setting in effect, without secrets.",
+        ("name", "value"),
     )
     for name, value in effective.items():
         info.labels(name, value).set(1)
@@ -309,6 +310,6 @@ async def _checked(check: Check) -> str:
             answer = await check()
     except TimeoutError:
         return "no answer in time"
-    except Exception as error:  # noqa: BLE001 -- whatever a probe meets is its answer
+    except Exception as error:  # noqa: BLE001 -- any error is the result of the check
         return f"{type(error).__name__}: {error}"
     return "not ready" if answer is False else "ok"

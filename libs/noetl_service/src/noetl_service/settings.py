@@ -1,4 +1,4 @@
-"""Settings that services have and commands don't: port, end, keys."""
+"""Settings of services, which commands don't have: port, shutdown and keys."""
 
 from noetl_common.environment.pieces import SettingsPiece
 from noetl_common.settings import LogSettings, Port
@@ -7,29 +7,30 @@ from pydantic import Field, SecretStr
 
 
 class CommandKeySettings(SettingsPiece):
-    """The key under which commands carry their capability."""
+    """The key that signs the capabilities of commands."""
 
     command_key: SecretStr = SecretStr("")
-    """Key that orchestrator and edge share: notifications carry the capability of their command,
-    and what workers report must show it. Without it they carry none."""
+    """Key that orchestrators and the gateway share. With a key, the notification of a command
+    contains a signed capability, and workers have to show it with each report. Without a key, there
+    are no capabilities."""
 
     def command_key_bytes(self) -> bytes:
-        """Return the key; empty when there is none."""
+        """Return the key, or empty bytes if there is none."""
         return self.command_key.get_secret_value().encode()
 
 
 class ServiceSettings(LogSettings, TracingFields):
-    """Settings of every process: its port, its logs, its traces, its end."""
+    """Settings of every process: port, logs, traces and shutdown."""
 
     http_host: str = "127.0.0.1"
-    """Address the HTTP port is bound to."""
+    """Address to which the HTTP port is bound."""
     http_port: Port = 8082
     """Port of health, metrics and routes."""
     build_revision: str = ""
-    """Source of the image; shown by `noetl_build_info`."""
+    """Revision from which the image was built, as `noetl_build_info` shows it."""
     shutdown_grace_seconds: float = Field(default=25.0, ge=0)
-    """Time for work in flight after the signal to stop."""
+    """Time for work in progress after the signal to stop."""
     liveness_silence_seconds: float = Field(default=60.0, gt=0)
-    """A loop silent for longer counts as stuck."""
+    """Time without progress after which a loop counts as stuck."""
     public_server_url: str = "http://localhost:8082"
-    """Base address of the edge as workers reach it."""
+    """Base address of the gateway for workers."""

@@ -1,4 +1,4 @@
-"""The state of a process for operators: readiness, settings, consumers."""
+"""The state of a process for operators: readiness, settings and consumers."""
 
 import asyncio
 import platform
@@ -20,12 +20,12 @@ from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.streams import COMMANDS, DurableSpec
 
-from noetl_service.build import UNKNOWN, version_of
+from noetl_service.health import UNKNOWN, version_of
 from noetl_service.settings import ServiceSettings
 
 _STARTED = time.monotonic()
-_SECONDS = 1.0
-"""Timeout of each part of a state; the caller waits for all of them together."""
+_TIMEOUT_SECONDS = 1.0
+"""Timeout of each part of a state; the parts are read concurrently."""
 _MOST_POOLS = 200
 
 
@@ -36,7 +36,7 @@ class Process(Protocol):
     settings: ServiceSettings
 
     async def readiness(self) -> dict[str, str]:
-        """Return ``ok`` or the reason why not, by check."""
+        """Return the result of each check: ``ok``, or the reason of its failure."""
 
 
 type Read[Part] = Callable[[], Awaitable[Part]]
@@ -51,7 +51,7 @@ def state_handler(
     outbox: Read[OutboxState] | None = None,
     workers: Read[list[WorkerLoad]] | None = None,
 ) -> Handler:
-    """Return the handler of a service's state, with the parts that only this service can read."""
+    """Return the handler of a service's state, with parts that only this service has."""
 
     async def on_state(_request: Nothing) -> ServiceState:
         unknown: list[str] = []
@@ -60,7 +60,7 @@ def state_handler(
             if read is None:
                 return None
             try:
-                async with asyncio.timeout(_SECONDS):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     return await read()
             except NoetlError as error:
                 unknown.append(f"{name}: {error.message}")
@@ -102,10 +102,10 @@ async def queue_states(bus: Bus, durables: Sequence[DurableSpec]) -> list[QueueS
     """Return the progress of consumers.
 
     Raises:
-        BusUnavailable, TopologyRefused: the broker doesn't answer, or says no.
+        BusUnavailable, TopologyRefused: the broker doesn't answer, or refuses.
     """
     infos = await asyncio.gather(
-        *(consumer_info(bus, one.stream, one.name, seconds=_SECONDS) for one in durables)
+        *(consumer_info(bus, one.stream, one.name, seconds=_TIMEOUT_SECONDS) for one in durables)
     )
     return [
         QueueState(stream=one.stream, consumer=one.name, exists=False)
@@ -119,9 +119,9 @@ async def pool_states(bus: Bus) -> list[QueueState]:
     """Return the progress of the consumers of the worker pools.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `queue_states`.
+        BusUnavailable, TopologyRefused: see `queue_states`.
     """
-    found = await list_consumers(bus, COMMANDS.name, seconds=_SECONDS) or []
+    found = await list_consumers(bus, COMMANDS.name, seconds=_TIMEOUT_SECONDS) or []
     return [_queue(COMMANDS.name, one) for one in found[:_MOST_POOLS]]
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from noetl_service.intake.connections import Connections
-from noetl_service.intake.limits import IntakeLimits
+from noetl_service.intake.limits import Connections, IntakeLimits
 from noetl_service.intake.protocol import GatheredAnswers, GuardedProtocol
 from noetl_service.server import allow_connections, server_config
 from noetl_testkit.waiting import PATIENCE_SECONDS, eventually, unless_it_hangs

@@ -1,1 +1,1 @@
-"""Limits of an HTTP port before a request is complete: bytes, time, connections."""
+"""Limits of an HTTP port until a request is complete: bytes, time and connections."""

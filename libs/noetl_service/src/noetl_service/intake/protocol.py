@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection, within limits.
 
-The parser below takes a head of any size and keeps what it has of it by copying, so that a header
-without an end costs the square of its length; and it waits for ever. So bytes are counted before
-the parser gets them, and times are looked at from outside (`Connections`).
+The parser of uvicorn accepts a head of any size, copies an incomplete header for each piece, which
+costs the square of its length, and has no timeouts. So this module counts bytes before they are
+parsed, and `Connections` checks the timeouts.
 """
 
 import asyncio
@@ -19,24 +19,25 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from noetl_service.intake.connections import ENDED, Connections
+from noetl_service.intake.limits import ENDED, Connections
 
 PEER_NAMES = "noetl.peer_names"
-"""Key of a request's extensions: names (SAN) of the client's certificate, which was verified."""
+"""Key in the extensions of a request: names (SAN) of the client's verified certificate."""
 
 _CHUNK_OVERHEAD = 17
-"""Most framing bytes for each byte of a chunked body: `1`, two line ends, a name."""
-_TURN_BYTES = 64 << 10
-"""Bytes read at once from a connection above which it waits for the others before the next read."""
+"""Allowed framing bytes for each byte of a chunked body: `1`, two line ends, an extension."""
+_YIELD_BYTES = 64 << 10
+"""Size of a read from which on the connection yields to other connections before its next read."""
 _HEAD = b"HTTP/1."
 _CLOSE = b"connection: close\r\n\r\n"
 _FULL = "Too many connections"
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """The server's protocol, which ends connections that exceed a limit.
+    """The protocol of uvicorn, extended by limits.
 
-    A refused request gets a JSON body like the edge's own refusals, and its connection is closed.
+    A request that exceeds a limit is answered with a JSON body like other refusals, and its
+    connection is closed.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._surplus = 0
         self._chunks = 0
         self._body_bytes = 0
-        self._rest: int | None = None  # bytes of an answered request that may still come
+        self._rest: int | None = None  # bytes that may still arrive after an early answer
         self._rest_since = 0.0
         self._body_since = 0.0
         self._heard_at = 0.0
@@ -65,13 +66,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread = 0
         self._closing_since = math.inf
         self._peer: dict[str, Any] = {}
-        self._answers: Any = None  # a part of a transport, where the server expects a whole one
+        self._answers: Any = None  # has only those methods of a transport that uvicorn calls
         self._broken: tuple[int, str, str] | None = None
 
     # -- the connection ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection, and refuse it when there are too many."""
+        """Add the connection, and refuse it if there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
         self._answers = GatheredAnswers(
             self.transport, self.loop, is_last=self._is_last_answer, close=self._close
@@ -87,15 +88,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(503, _FULL, limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         super().connection_lost(exc)
         self._watch.leave(self, self._address)
 
     def check(self, now: float) -> None:
-        """End the connection if it took too long."""
+        """Close the connection if it exceeds a timeout."""
         limits = self._limits
         if self.transport.is_closing():
-            # The last bytes may wait for a client that doesn't read.
+            # The last bytes may be pending because the client doesn't read.
             self._closing_since = min(self._closing_since, now)
             if now - self._closing_since > limits.unread_seconds:
                 self._drop()
@@ -119,17 +120,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if now - self._body_since > limits.body_seconds:
             text = f"The body was not complete after {limits.body_seconds:g} s"
             self._end(408, text, "body_seconds")
-        elif now - self._heard_at > limits.body_silence_seconds and self._is_heard():
+        elif now - self._heard_at > limits.body_silence_seconds and self._may_client_send():
             text = f"No byte of the body came for {limits.body_silence_seconds:g} s"
             self._end(408, text, "body_silence_seconds")
 
-    def _is_heard(self) -> bool:
-        """Return whether the client may send: reading isn't paused, and it awaits no 100."""
+    def _may_client_send(self) -> bool:
+        """Return whether reading isn't paused and the client doesn't wait for a 100 Continue."""
         is_waiting = self.cycle is not None and self.cycle.waiting_for_100_continue
         return not (self.flow.read_paused or is_waiting)
 
     def _drop(self) -> None:
-        """End the connection with all that waits for the client, also in the kernel."""
+        """Reset the connection and discard pending bytes, including those in the kernel."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -144,14 +145,14 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- bytes ---------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes to the parser, of a head no more than its limit."""
+        """Pass bytes to the parser, within the limits."""
         if self.transport.is_closing():
             return
         self._heard_at = self.loop.time()
-        if len(data) >= _TURN_BYTES:
-            # The loop would read on for as long as the client fills its buffer.
+        if len(data) >= _YIELD_BYTES:
+            # Otherwise the loop would keep reading for as long as the client fills the buffer.
             self.transport.pause_reading()
-            self.loop.call_soon(self._read_on)
+            self.loop.call_soon(self._resume_reading)
         if self._rest is not None:
             self._rest -= len(data)
             if self._rest < 0:
@@ -181,7 +182,7 @@ class GuardedProtocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             super().data_received(data[room:])
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if not (self.flow.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
@@ -203,14 +204,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = self._answers
-        # Trailer fields are kept apart: a decision on the head must not see them.
+        # Trailer fields go into a list of their own, because decisions read the header fields only.
         self.headers = []
         self._is_head = False
         self._head_bytes = self._surplus = self._chunks = self._body_bytes = 0
         self._body_since = self._heard_at
 
     def on_chunk_header(self) -> None:
-        """Refuse a body in many small chunks: each costs as much as a large one."""
+        """Refuse a body in many small chunks, each of which costs as much as a large chunk."""
         limits = self._limits
         if self._chunks > limits.chunks and self._body_bytes < limits.chunk_bytes * self._chunks:
             text = (
@@ -222,13 +223,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
+        """Receive a piece of the body."""
         self._body_bytes += len(body)
         self._surplus = max(0, self._surplus - _CHUNK_OVERHEAD * len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Wait for the next head from here on."""
+        """Expect the head of the next request."""
         self._is_head = True
         self._head_since = math.inf
         super().on_message_complete()
@@ -237,26 +238,26 @@ class GuardedProtocol(HttpToolsProtocol):
         """Refuse a malformed request, or a request that exceeds a limit."""
         self._end(*(self._broken or (400, msg, "")))
 
-    # -- answers that come before the end of the body ------------------------------------
+    # -- answers before the end of the body ----------------------------------------------
 
     def _is_last_answer(self) -> bool:
-        """Return whether an answer that begins now is the last: its request is not complete.
+        """Return whether the answer that begins now is the last one of the connection.
 
-        In the middle of a body no other request can follow.
+        If the body of its request is incomplete, no other request can follow.
         """
         cycle = self.cycle
-        # Of several requests the last one alone can be incomplete; an earlier one begins no answer
-        # of that.
+        # Only the last request can be incomplete, and `cycle` is the last request. If its answer
+        # has not begun, the answer that begins now is of an earlier request.
         if self._is_head or not cycle.response_started or not cycle.keep_alive:
             return False
         cycle.keep_alive = False
         return True
 
     def _close(self) -> None:
-        """Close the connection behind an answer.
+        """Close the connection after an answer.
 
-        The rest of the request is dropped unread, up to a limit: a connection that is closed at
-        once is reset, and the client may never see the answer.
+        The rest of the request is discarded first, up to a limit. If bytes arrive at a closed
+        connection, the kernel resets it, and the client may never see the answer.
         """
         if self._rest is not None or self.transport.is_closing():
             return
@@ -273,18 +274,18 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- writing -------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Note the time since which the client doesn't read."""
+        """Record since when the client doesn't read."""
         super().pause_writing()
         self._unread = self.transport.get_write_buffer_size()
         self._unread_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Note that the client reads again."""
+        """Record that the client reads again."""
         super().resume_writing()
         self._unread_since = math.inf
 
     def _end(self, status: int, text: str, limit: str) -> None:
-        """Refuse and close; a request in progress is notified that its client is gone."""
+        """Refuse the request and close the connection; notify a handler that is in progress."""
         if self.transport.is_closing() or self._rest is not None:
             return
         if limit:
@@ -294,7 +295,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not (is_open and cycle.response_started):
             self.transport.write(_refusal(status, text))
         if is_open and self.pipeline:
-            # An earlier answer is under way: it could not be written behind an end of writing.
+            # An earlier answer is still written, so writing must not be ended before.
             self.transport.close()
         else:
             self._close()
@@ -306,14 +307,14 @@ class GuardedProtocol(HttpToolsProtocol):
 class GatheredAnswers:
     """Writer of answers, which sends the head together with the first piece of the body.
 
-    By themselves they would be two packets, each of which wakes the client. A body that does not
-    follow at once holds its head up no longer than other work of the loop does.
+    Otherwise there would be two packets, and each would wake the client. If the body doesn't follow
+    immediately, the head is sent in the next iteration of the event loop.
 
     Args:
-        transport: of the connection.
-        loop: runs it.
-        is_last: whether no other answer follows; then the one that begins says so.
-        close: closes the connection when all is written.
+        transport: transport of the connection.
+        loop: event loop of the connection.
+        is_last: returns whether the answer is the last one; then its head says so.
+        close: closes the connection once all is written.
     """
 
     def __init__(
@@ -345,7 +346,7 @@ class GatheredAnswers:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close the connection when all is written."""
+        """Close the connection once all is written."""
         self._flush()
         self._close()
 
@@ -370,11 +371,11 @@ def guarded(watch: Connections) -> type[asyncio.Protocol]:
 
 def _refusal(status: int, text: str) -> bytes:
     body = orjson.dumps({"error": text, "status": status, "detail": text})
-    again = "retry-after: 1\r\n" if status == 503 else ""
+    retry_after = "retry-after: 1\r\n" if status == 503 else ""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
         "content-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n{again}"
+        f"content-length: {len(body)}\r\n{retry_after}"
         "x-content-type-options: nosniff\r\n"
         "connection: close\r\n\r\n"
     )
