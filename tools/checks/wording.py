@@ -20,7 +20,6 @@ from findings import files, run, source_folders
 UNREAD = (
     "cli/src",
     "libs/noetl_bus/src",
-    "libs/noetl_client/src",
     "libs/noetl_console/src",
     "libs/noetl_contract/src",
     "libs/noetl_engine/src",
@@ -88,6 +87,7 @@ _PRONOUN = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.:;!?)](?=\s|$)|\n\s*\n|\n\s*(?:[-*]|\w+:)\s")
 _CODE = re.compile(r"(`+).*?\1")
+_ARGUMENT = re.compile(r"^ +\w+:", re.MULTILINE)
 # A file without such a text has no finding; to parse every file takes seconds.
 _CANDIDATE = re.compile(
     rf"""["']\\?\s*(?:{_BEGINNING.pattern}|[^"'\n]*{_PLAIN.pattern})""", re.IGNORECASE
@@ -163,7 +163,7 @@ def _problems(text: str) -> Iterator[str]:
     """Yield the problems of a docstring or a comment."""
     if found := _PRONOUN.match(text):
         yield f"a text begins with `{found[0]}`: name the subject"
-    plain = _CODE.sub("", text)
+    plain = _ARGUMENT.sub(".", _CODE.sub("", text))
     for found in _ANYWHERE.finditer(plain):
         word = " ".join(found[0].split())
         if not word.endswith("None"):

@@ -43,7 +43,9 @@ def test_what_was_backed_up_is_there_again(
     monkeypatch.setattr(sessions, "LEAVING_SECONDS", PATIENCE_SECONDS)
     source, folder = own_postgres.at("source"), tmp_path / "backup"
     empty = databases_at(own_postgres.maintenance)
-    with pytest.raises(StackError, match=r"shard_0 \(noetl@127.0.0.1:.*/postgres\): .*lacks a table"):
+    with pytest.raises(
+        StackError, match=r"shard_0 \(noetl@127.0.0.1:.*/postgres\): .*lacks a table"
+    ):
         back_up(empty, folder, seconds=60)
     assert list(tmp_path.glob("backup*")) == []
     migrations.migrate(source.dsn)

@@ -322,7 +322,7 @@ async def test_a_stack_that_ends_before_a_run_could_use_it_is_replaced(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[", "http://a b:x"])
 def test_an_address_without_sense_is_refused(url: str) -> None:
-    with pytest.raises(StackError, match="is no address of a server"):
+    with pytest.raises(StackError, match="is not a valid address of a server"):
         Edge(url)
 
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 
 from noetl_client import Client, ClientError, Connection, Retries, Unreachable
-from noetl_client.answers import Answer
 from noetl_client.calls.call import get
+from noetl_client.transport import Answer
 
 from noetl.doctor.finding import Finding
 

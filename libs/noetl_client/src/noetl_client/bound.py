@@ -1,7 +1,7 @@
-"""Methods of the clients, made of functions: one declaration for both clients.
+"""Descriptors that turn a function into a method of both clients.
 
-What a client does beyond one call is an asynchronous function over a wire. The wire of the client
-that blocks never lets go of the thread, so such a function runs through at once.
+A method of several calls is an asynchronous function over a wire. The wire of the blocking client
+never waits for an event loop, so such a function runs to its end without one.
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -15,7 +15,7 @@ from noetl_client.wires import AsyncWire, BlockingWire, Wire
 
 
 class Bound[W: Wire]:
-    """A thing with methods that a wire carries."""
+    """Base class of objects whose methods make calls over a wire."""
 
     def __init__(self, wire: W) -> None:
         self.wire = wire
@@ -63,7 +63,7 @@ class Does[**Arguments, Result]:
 
 
 class Sends[**Arguments, Answer](Does[Arguments, Answer]):
-    """A method that makes the call which a function describes, with its arguments."""
+    """A method that makes the one call that a function describes."""
 
     def __init__(self, describe: Callable[Arguments, Call[Answer]]) -> None:
         async def flow(wire: Wire, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:

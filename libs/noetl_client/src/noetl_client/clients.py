@@ -4,17 +4,81 @@ from types import TracebackType
 from typing import Self
 
 from noetl_client import flows
-from noetl_client.answers import Answer
 from noetl_client.bound import Bound, Does, Sends, Yields, ended
-from noetl_client.calls import executions, results
+from noetl_client.calls import (
+    catalog,
+    credentials,
+    executions,
+    operation,
+    results,
+    schedules,
+    triage,
+)
 from noetl_client.calls.call import Call
 from noetl_client.connection import Connection
-from noetl_client.groups import Catalog, Credentials, Failures, Keys, Pauses, Schedules
+from noetl_client.transport import Answer
 from noetl_client.wires import AsyncWire, BlockingWire, Wire
 
 
+class Catalog[W: Wire](Bound[W]):
+    """Documents of the catalog."""
+
+    register = Sends(catalog.register)
+    validate = Sends(catalog.validate)
+    list = Sends(catalog.entries)
+    get = Sends(catalog.entry)
+    get_by_id = Sends(catalog.entry_by_id)
+    remove = Sends(catalog.remove)
+    restore = Sends(catalog.restore)
+    form = Sends(catalog.form)
+
+
+class Credentials[W: Wire](Bound[W]):
+    """Credentials, whose data can be stored but not read."""
+
+    store = Sends(credentials.store)
+    list = Sends(credentials.listing)
+    remove = Sends(credentials.remove)
+
+
+class Schedules[W: Wire](Bound[W]):
+    """Schedules, which are registered and removed as documents of the catalog."""
+
+    list = Sends(schedules.listing)
+    get = Sends(schedules.entry)
+    pause = Sends(schedules.pause)
+    resume = Sends(schedules.resume)
+    next_times = Sends(schedules.next_times)
+    history = Sends(schedules.history)
+    backfill = Sends(schedules.backfill)
+
+
+class Failures[W: Wire](Bound[W]):
+    """Failed executions that are not handled yet."""
+
+    list = Sends(triage.listing)
+    restart = Sends(triage.restart)
+    dismiss = Sends(triage.dismiss)
+
+
+class Pauses[W: Wire](Bound[W]):
+    """Paused paths and pools."""
+
+    add = Sends(operation.pause)
+    list = Sends(operation.pauses)
+    remove = Sends(operation.resume)
+
+
+class Keys[W: Wire](Bound[W]):
+    """API keys."""
+
+    create = Sends(operation.create_key)
+    list = Sends(operation.keys)
+    revoke = Sends(operation.revoke_key)
+
+
 class Methods[W: Wire](Bound[W]):
-    """Methods of both clients; those of the asynchronous client return awaitables."""
+    """Methods of both clients; the methods of the asynchronous client return awaitables."""
 
     start = Sends(executions.start)
     rerun = Sends(executions.rerun)
@@ -51,21 +115,21 @@ class Methods[W: Wire](Bound[W]):
 
 
 class Client(Methods[BlockingWire]):
-    """A client that waits for each answer; threads may share it. To be closed.
+    """A blocking client, which threads may share. It has to be closed.
 
     Args:
-        server: an address, or all about the connection; the environment's if absent.
-        key: API key or another bearer token, with an address.
+        server: address of the server, or the whole connection; by default from the environment.
+        key: API key or another bearer token, if ``server`` is an address.
 
     Raises:
-        BadAddress: the address is none.
+        BadAddress: the address is not valid.
     """
 
     def __init__(self, server: str | Connection | None = None, *, key: str = "") -> None:
         super().__init__(BlockingWire(_connection(server, key)))
 
     def __enter__(self) -> Self:
-        """Use it until the block ends."""
+        """Use the client until the block ends."""
         return self
 
     def __exit__(
@@ -82,32 +146,32 @@ class Client(Methods[BlockingWire]):
         ended(self.wire.close())
 
     def send[Wanted](self, call: Call[Wanted]) -> Wanted:
-        """Make a call, again where that is safe.
+        """Make a call, and retry it if that is safe.
 
         Raises:
-            Unreachable: no answer came.
-            Refused: the server said no; the subclass says which no.
-            UnexpectedAnswer: no NoETL server answers there.
+            Unreachable: no answer arrived.
+            Refused: the server refused the call; the subclass depends on the status.
+            UnexpectedAnswer: the answer is not of a NoETL server.
         """
         return ended(self.wire.call(call))
 
     def exchange(self, call: Call[object]) -> Answer:
-        """Make a call once, and return its answer as it is, also a refusal.
+        """Make a call without retries, and return its answer, even if it is a refusal.
 
         Raises:
-            Unreachable: no answer came.
+            Unreachable: no answer arrived.
         """
         return ended(self.wire.exchange(call))
 
 
 class AsyncClient(Methods[AsyncWire]):
-    """A client of one event loop, with the parameters of ``Client``. To be closed."""
+    """A client of one event loop, with the parameters of ``Client``. It has to be closed."""
 
     def __init__(self, server: str | Connection | None = None, *, key: str = "") -> None:
         super().__init__(AsyncWire(_connection(server, key)))
 
     async def __aenter__(self) -> Self:
-        """Use it until the block ends."""
+        """Use the client until the block ends."""
         return self
 
     async def __aexit__(
@@ -124,11 +188,11 @@ class AsyncClient(Methods[AsyncWire]):
         await self.wire.close()
 
     async def send[Wanted](self, call: Call[Wanted]) -> Wanted:
-        """Make a call, again where that is safe; raises as ``Client.send`` does."""
+        """Make a call, and retry it if that is safe; raises the errors of ``Client.send``."""
         return await self.wire.call(call)
 
     async def exchange(self, call: Call[object]) -> Answer:
-        """Make a call once, and return its answer; raises as ``Client.exchange`` does."""
+        """Make a call without retries; raises the errors of ``Client.exchange``."""
         return await self.wire.exchange(call)
 
 

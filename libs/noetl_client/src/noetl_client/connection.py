@@ -1,4 +1,4 @@
-"""Address of a server, the key shown to it, and the timeouts and retries of requests to it."""
+"""The connection to a server: address, key, timeouts and retries."""
 
 import os
 import ssl
@@ -21,16 +21,16 @@ _SCHEMES = frozenset({"http", "https"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """Limits of the retries of a call that may be repeated.
+    """Limits of retries.
 
-    A call that the server can't have heard, or has put off (429), is always repeated; one that it
-    may have done only where a second time has no second effect.
+    A call that the server can't have received, or has rejected with 429, is always retried. A call
+    that the server may have executed is retried only if a repetition has no second effect.
 
     Attributes:
-        attempts: calls at most, the first one included; 1 for no repetition.
-        first_pause: seconds before the second call, where the pause doubles from then on, and
-            before a lost event stream is opened again.
-        longest_pause: seconds. A server that wants to be left alone for longer is not asked again.
+        attempts: maximum number of attempts, including the first; 1 for no retries.
+        first_pause: seconds before the first retry and before a lost event stream is opened again;
+            the pause doubles with each retry.
+        longest_pause: maximum of seconds. If the server asks for a longer pause, there is no retry.
     """
 
     attempts: int = 4
@@ -38,7 +38,7 @@ class Retries:
     longest_pause: float = 5.0
 
     def pause(self, made: int, retry_after: float | None) -> float | None:
-        """Return the pause after so many calls; None to give up."""
+        """Return the pause after ``made`` attempts, or None to give up."""
         if made >= self.attempts:
             return None
         pause = min(self.first_pause * 2.0 ** (made - 1), self.longest_pause)
@@ -49,20 +49,20 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A server and how to talk to it.
+    """The address of a server, and the parameters of requests.
 
     Attributes:
-        url: address of the edge, `https://noetl.example`.
+        url: address of the gateway, such as `https://noetl.example`.
         key: API key or another bearer token; empty for none.
-        ca: file with the certificates that the server's is checked against; the system's if None.
+        ca: file of certificate authorities for the server's certificate; None for the system's.
         certificate: files of a client certificate and its key.
         proxy: address of a proxy. If None, `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`
-            count, except for a server on this machine.
-        timeout: seconds for an answer; longer than the edge's own timeout for a commit.
-        connect_timeout: seconds for a connection.
-        silence: seconds after which an event stream that says nothing is taken for dead.
-        patience: seconds for which a lost event stream is looked for.
-        retries: what happens to calls that fail.
+            are used, except for a server on this machine.
+        timeout: timeout of an answer in seconds, longer than the gateway's own timeout of a commit.
+        connect_timeout: timeout of a connect in seconds.
+        silence: seconds without a byte after which an event stream counts as dead.
+        patience: seconds for which a lost event stream is reopened before an error is raised.
+        retries: limits of retries.
     """
 
     url: str = DEFAULT_URL
@@ -77,19 +77,19 @@ class Connection:
     retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
-        """Look at the address.
+        """Check the address.
 
         Raises:
-            BadAddress: it is none.
+            BadAddress: the address is not valid.
         """
         try:
             parts = urlsplit(self.url)
             _ = parts.port, (parts.hostname or "").encode("idna")
         except ValueError as error:
-            raise BadAddress(f"{self.url} is no address of a server: {error}") from error
+            raise BadAddress(f"{self.url} is not a valid address of a server: {error}") from error
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise BadAddress(
-                f"{self.url} is no address of a server: write http://HOST:PORT or https://HOST"
+                f"{self.url} is not a valid address of a server: write http://HOST:PORT or https://HOST"
             )
 
     @classmethod
@@ -106,7 +106,7 @@ class Connection:
 
     @property
     def is_local(self) -> bool:
-        """Whether the server is on this machine, where no proxy is asked."""
+        """Whether the server is on this machine, for which no proxy is used."""
         host = urlsplit(self.url).hostname or ""
         try:
             return ip_address(host).is_loopback
@@ -120,7 +120,7 @@ class Connection:
             BadAddress: a file can't be read.
         """
         if self.is_local and self.proxy is None and self.url.startswith("http://"):
-            # Knows no authority, so it trusts nobody, and loads no file of them.
+            # A context without authorities trusts no certificate, and loading them takes time.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca is None and self.certificate is None:
             return True

@@ -1,21 +1,21 @@
-"""Errors of calls, as exceptions that carry the server's answer."""
+"""Errors of calls, with the server's answer."""
 
 from noetl_contract.failures.cause import Cause
 
 
 class ClientError(Exception):
-    """A call failed or was refused."""
+    """Base class of all errors of the client."""
 
 
 class BadAddress(ClientError, ValueError):
-    """The text is no address of a server."""
+    """The text is not a valid address of a server."""
 
 
 class Unreachable(ClientError):
-    """No answer came: the server is away, silent, or was left in the middle.
+    """No answer arrived: the connect failed or timed out, or the connection was lost.
 
     Attributes:
-        was_heard: whether the server may have taken the call and done it.
+        was_heard: whether the server may have executed the call.
     """
 
     def __init__(self, text: str, *, was_heard: bool) -> None:
@@ -24,17 +24,17 @@ class Unreachable(ClientError):
 
 
 class UnexpectedAnswer(ClientError):
-    """Something answers there, but not as a NoETL server does."""
+    """The address answers, but not like a NoETL server."""
 
 
 class Refused(ClientError):
-    """The server answered no.
+    """The server refused the call.
 
     Attributes:
         status: HTTP status.
-        detail: the server's reason.
-        hint: what could be done about it, where the server says so.
-        retry_after: seconds after which the server wants to be asked again.
+        detail: reason of the server.
+        hint: advice of the server, if there is one.
+        retry_after: seconds after which the server accepts a retry, if it says so.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Refused(ClientError):
 
 
 class LoginNeeded(Refused):
-    """401: the server asks for a login, or doesn't know the key."""
+    """401: the server requires a login, or rejects the key."""
 
 
 class Forbidden(Refused):
@@ -56,31 +56,31 @@ class Forbidden(Refused):
 
 
 class NotFound(Refused):
-    """404: there is no such thing, or it is out of the caller's reach."""
+    """404: the object doesn't exist, or the caller may not see it."""
 
 
 class Conflict(Refused):
-    """409: the state of the thing doesn't allow it."""
+    """409: the state of the object doesn't allow the call."""
 
 
 class Invalid(Refused):
-    """400 or 422: the request is wrong, or the thing is in another state."""
+    """400 or 422: the request is invalid, or the object is in another state."""
 
 
 class Busy(Refused):
-    """429, 502, 503 or 504: not now; for a start 503 means that nothing was started."""
+    """429, 502, 503 or 504: a later retry may succeed; a start with 503 has started nothing."""
 
 
 class NotEnded(ClientError):
-    """The execution runs, so it has no result yet."""
+    """The execution is running, so it has no result yet."""
 
 
 class WaitTimedOut(NotEnded):
-    """The execution had not ended when the time to wait was over; it goes on.
+    """The execution did not end before the timeout; it continues.
 
     Attributes:
-        execution_id: which one.
-        status: its status at last.
+        execution_id: id of the execution.
+        status: last known status.
     """
 
     def __init__(self, execution_id: str, status: str, seconds: float) -> None:
@@ -93,9 +93,9 @@ class ExecutionFailed(ClientError):
     """The execution has ended as FAILED or CANCELLED.
 
     Attributes:
-        execution_id: which one.
-        status: how it ended.
-        cause: what failed first, where it is known.
+        execution_id: id of the execution.
+        status: `FAILED` or `CANCELLED`.
+        cause: first failure, if known.
     """
 
     def __init__(self, execution_id: str, status: str, reason: str, cause: Cause | None) -> None:

@@ -1,4 +1,4 @@
-"""Event streams: the messages in their lines, and where to go on after a break."""
+"""Event streams: parsing of messages, and the position after which a stream is resumed."""
 
 import json
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ class Message:
     id: str | None = None
 
     def event(self) -> StreamEvent | None:
-        """Return the event of the log that the message holds; None if it is another message.
+        """Return the event of the log in the message, or None for another kind of message.
 
         Raises:
-            UnexpectedAnswer: it is no event of the contract.
+            UnexpectedAnswer: the event is malformed.
         """
         if self.name != _EVENT:
             return None
@@ -39,10 +39,10 @@ class Message:
             raise UnexpectedAnswer(f"the event stream can't be read: {error}") from None
 
     def output(self) -> StepOutput | None:
-        """Return the printed lines that the message holds; None if it is another message.
+        """Return the printed lines in the message, or None for another kind of message.
 
         Raises:
-            UnexpectedAnswer: it is no output of the contract.
+            UnexpectedAnswer: the output is malformed.
         """
         if self.name != _OUTPUT:
             return None
@@ -55,7 +55,7 @@ class Message:
         """Return the data.
 
         Raises:
-            UnexpectedAnswer: it is no JSON.
+            UnexpectedAnswer: the data is not JSON.
         """
         try:
             return json.loads(self.data)
@@ -64,7 +64,7 @@ class Message:
 
 
 class MessageReader:
-    """Puts messages together from lines."""
+    """Parses messages from lines."""
 
     def __init__(self) -> None:
         self._name = "message"
@@ -72,7 +72,7 @@ class MessageReader:
         self._data: list[str] = []
 
     def feed(self, line: str) -> Message | None:
-        """Take a line without its end; return the message that it completes."""
+        """Parse a line without its end; return the message that it completes."""
         if not line:
             done = Message(self._name, "\n".join(self._data), self._id) if self._data else None
             self._name, self._id, self._data = "message", None, []
@@ -91,21 +91,21 @@ class MessageReader:
 
 @dataclass(slots=True)
 class Cursor:
-    """Position up to which a stream was read."""
+    """The position up to which a stream was read, and its parameters."""
 
     last: str | None = None
     types: Sequence[str] = ()
     is_output: bool = False
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the next request."""
+        """Return the headers of a request that resumes the stream."""
         resumed = {} if self.last is None else {"last-event-id": self.last}
         return {"accept": "text/event-stream", **resumed}
 
     def query(self) -> dict[str, list[str]]:
-        """Return the parameters of each request."""
+        """Return the query parameters of a request."""
         return {"event_type": [*self.types], "output": ["only"] if self.is_output else []}
 
-    def take(self, message: Message) -> None:
-        """Note that a message was read."""
+    def advance(self, message: Message) -> None:
+        """Record that a message was read."""
         self.last = message.id or self.last

@@ -1,11 +1,16 @@
-"""Parts of HTTP that both clients share."""
+"""Requests and answers of HTTP, which both clients share."""
 
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import httpx
+from noetl_contract.json import Json
+from pydantic import TypeAdapter, ValidationError
 
-from noetl_client.answers import Answer, refused
 from noetl_client.calls.call import Again, Call
 from noetl_client.connection import Connection
 from noetl_client.errors import (
@@ -15,13 +20,93 @@ from noetl_client.errors import (
     Refused,
     UnexpectedAnswer,
     Unreachable,
+    refusal,
 )
 
+_MOST_SHOWN = 500
 POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 2.0
 _POLL_SHARE = 0.1
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _NEVER_HEARD = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; the names of its headers are in lower case."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the status is of the class 2xx."""
+        return HTTPStatus(200) <= self.status < HTTPStatus(300)
+
+    def value(self) -> Json:
+        """Return the value of the body.
+
+        Raises:
+            ValueError: the body is not JSON.
+        """
+        return json.loads(self.body)
+
+
+def read[Wanted](call: Call[Wanted], answer: Answer, url: str) -> Wanted:
+    """Return the decoded answer to a call.
+
+    Raises:
+        Refused: the server refused the call.
+        UnexpectedAnswer: the answer is not of a NoETL server.
+    """
+    if not answer.is_good:
+        raise refused(answer, url)
+    try:
+        found: Wanted = _adapter(cast("Hashable", call.answer)).validate_json(answer.body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        raise UnexpectedAnswer(
+            f"{url} doesn't answer as a NoETL server does: {call.method} {call.path}: "
+            f"{place}: {first['msg']}"
+        ) from None
+    return found
+
+
+def refused(answer: Answer, url: str) -> Refused | UnexpectedAnswer:
+    """Return the error for an answer whose status is not good."""
+    if HTTPStatus(300) <= answer.status < HTTPStatus(400):
+        to = answer.headers.get("location", "elsewhere")
+        return UnexpectedAnswer(f"{url} redirects to {to}: use that address instead")
+    detail, hint = _reason(answer)
+    return refusal(answer.status, detail, hint=hint, retry_after=_retry_after(answer))
+
+
+def _reason(answer: Answer) -> tuple[str, str | None]:
+    try:
+        body = answer.value()
+    except ValueError:
+        shown = answer.body[:_MOST_SHOWN].decode("utf-8", "replace").strip()
+        return f"status {answer.status} {shown}".strip(), None
+    if not isinstance(body, dict):
+        return f"status {answer.status}", None
+    reason, hint = body.get("error") or body.get("detail"), body.get("hint")
+    if not reason:
+        return f"status {answer.status} {str(body)[:_MOST_SHOWN]}", None
+    return str(reason), hint if isinstance(hint, str) and hint else None
+
+
+def _retry_after(answer: Answer) -> float | None:
+    try:
+        return max(0.0, float(answer.headers.get("retry-after", "")))
+    except ValueError:
+        return None
+
+
+@cache
+def _adapter(wanted: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", wanted))
 
 
 class _Options(TypedDict):
@@ -47,12 +132,12 @@ def options(connection: Connection) -> _Options:
 
 
 def bad_address(connection: Connection, error: Exception) -> BadAddress:
-    """Return the error for an address that the HTTP client doesn't take."""
-    return BadAddress(f"{connection.url} is no address of a server: {error}")
+    """Return the error for an address that the HTTP client rejects."""
+    return BadAddress(f"{connection.url} is not a valid address of a server: {error}")
 
 
 def request_of(client: httpx.Client | httpx.AsyncClient, call: Call[object]) -> httpx.Request:
-    """Return the request that a call is."""
+    """Return the HTTP request of a call."""
     headers = {} if call.body is None else {"content-type": "application/json"}
     if call.key is not None:
         headers["idempotency-key"] = call.key
@@ -62,12 +147,12 @@ def request_of(client: httpx.Client | httpx.AsyncClient, call: Call[object]) -> 
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """Return the answer that a response, read to its end, is."""
+    """Return the answer in a response whose body has been read."""
     return Answer(response.status_code, response.content, dict(response.headers))
 
 
 def unreachable(url: str, error: httpx.RequestError) -> Unreachable:
-    """Return the error for a call that the network has lost."""
+    """Return the error for a call without an answer."""
     reason = str(error) or type(error).__name__
     return Unreachable(
         f"no answer from {url}: {reason}", was_heard=not isinstance(error, _NEVER_HEARD)
@@ -77,16 +162,16 @@ def unreachable(url: str, error: httpx.RequestError) -> Unreachable:
 def pause_before_next(
     call: Call[object], trouble: ClientError, made: int, connection: Connection
 ) -> float:
-    """Return how long to wait before the same call is made again.
+    """Return the pause before a failed call is retried.
 
     Raises:
-        ClientError: the trouble itself, since it isn't.
+        ClientError: ``trouble`` itself, if the call must not be retried.
     """
     is_safe = call.again is Again.SAFE
     if isinstance(trouble, Unreachable):
         may_repeat, retry_after = is_safe or not trouble.was_heard, None
     elif isinstance(trouble, Busy):
-        # A 429 comes before anything is done.
+        # A server that answers 429 has not executed any part of the call.
         may_repeat = is_safe or trouble.status == HTTPStatus.TOO_MANY_REQUESTS
         retry_after = trouble.retry_after
     else:
@@ -105,5 +190,5 @@ def stream_refusal(answer: Answer, url: str) -> Refused | UnexpectedAnswer:
 
 
 def poll_pause(waited: float, left: float) -> float:
-    """Return the pause between two looks at an execution: a tenth of the time waited so far."""
+    """Return the pause between two polls of an execution: a tenth of the time waited so far."""
     return max(0.0, min(max(waited * _POLL_SHARE, POLL_SECONDS), LONGEST_POLL_SECONDS, left))

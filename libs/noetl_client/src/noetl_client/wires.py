@@ -1,4 +1,4 @@
-"""Connections that carry calls to a server: blocking, or of an event loop."""
+"""Wires, which send calls to a server: blocking, or on an event loop."""
 
 import asyncio
 import time
@@ -9,16 +9,18 @@ from typing import ClassVar, override
 
 import httpx
 
-from noetl_client.answers import Answer, read, refused
 from noetl_client.calls.call import Call, Id, segment
 from noetl_client.connection import Connection
 from noetl_client.errors import ClientError, Unreachable
 from noetl_client.sse import Cursor
 from noetl_client.transport import (
+    Answer,
     answer_of,
     bad_address,
     options,
     pause_before_next,
+    read,
+    refused,
     request_of,
     stream_refusal,
     unreachable,
@@ -26,7 +28,7 @@ from noetl_client.transport import (
 
 
 class Wire(ABC):
-    """Carries calls and streams. To be closed."""
+    """Base class that sends calls and reads streams. A wire has to be closed."""
 
     blocks: ClassVar[bool]
     """Whether its coroutines block the thread instead of waiting for an event loop."""
@@ -40,7 +42,7 @@ class Wire(ABC):
             raise bad_address(connection, error) from error
 
     async def call[Wanted](self, call: Call[Wanted]) -> Wanted:
-        """Make a call, again where that is safe; raises as ``Client.send`` does."""
+        """Make a call, and retry it if that is safe; raises the errors of ``Client.send``."""
         made = 0
         while True:
             made += 1
@@ -55,10 +57,10 @@ class Wire(ABC):
             await self.pause(pause_before_next(call, trouble, made, self.connection))
 
     async def exchange(self, call: Call[object]) -> Answer:
-        """Make a call once, and return its answer as it is, also a refusal.
+        """Make a call without retries, and return its answer, even if it is a refusal.
 
         Raises:
-            Unreachable: no answer came.
+            Unreachable: no answer arrived.
         """
         try:
             return answer_of(await self._send(request_of(self.http, call)))
@@ -67,12 +69,12 @@ class Wire(ABC):
 
     @asynccontextmanager
     async def lines(self, execution_id: Id, cursor: Cursor) -> AsyncIterator[AsyncIterator[str]]:
-        """Give the lines of a stream of an execution, as they come.
+        """Open the event stream of an execution and return its lines.
 
         Raises:
-            Unreachable: no answer came, or no more lines.
-            Refused: the server said no.
-            UnexpectedAnswer: it answers with something else.
+            Unreachable: no answer arrived, or the stream broke.
+            Refused: the server refused the call.
+            UnexpectedAnswer: the answer is not an event stream.
         """
         wanted = self.connection
         request = self.http.build_request(
@@ -98,7 +100,7 @@ class Wire(ABC):
 
     @abstractmethod
     async def pause(self, seconds: float) -> None:
-        """Wait for so long."""
+        """Wait for some seconds."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -121,7 +123,7 @@ class Wire(ABC):
 
 
 class BlockingWire(Wire):
-    """Blocks the thread; threads may share it."""
+    """A wire that blocks the thread; threads may share it."""
 
     blocks = True
     http: httpx.Client
@@ -132,7 +134,7 @@ class BlockingWire(Wire):
 
     @override
     async def pause(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 -- nothing else runs here
+        time.sleep(seconds)  # noqa: ASYNC251 -- no event loop runs these coroutines
 
     @override
     async def close(self) -> None:
@@ -157,7 +159,7 @@ class BlockingWire(Wire):
 
 
 class AsyncWire(Wire):
-    """Belongs to one event loop."""
+    """A wire of one event loop."""
 
     blocks = False
     http: httpx.AsyncClient

@@ -1,1 +1,1 @@
-"""Every call of the API, described without making it: both clients are made of these."""
+"""Descriptions of all calls of the API, from which both clients are built."""

@@ -1,4 +1,4 @@
-"""One call of the API."""
+"""Description of one call of the API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from noetl_contract.json import Json, encode
 from noetl_contract.model import Model
 
 type Id = int | str
-"""Id of an execution or another thing, as a number or its digits."""
+"""Id of an execution or another object, as a number or as digits."""
 
 
 class Again(Enum):
-    """Rule for repeating a call that the server may have heard."""
+    """Rule for retrying a call that the server may have executed."""
 
     NEVER = "never"
     SAFE = "safe"
@@ -26,12 +26,12 @@ class Call[Answer]:
 
     Attributes:
         method: HTTP method.
-        path: below the server's address, percent-encoded.
-        answer: what a good answer is read as.
+        path: percent-encoded path below the server's address.
+        answer: type of a good answer.
         query: parameters, not encoded.
-        body: JSON, if there is one.
-        key: sent as `Idempotency-Key`.
-        again: whether it may be repeated.
+        body: JSON, or None.
+        key: value of the header `Idempotency-Key`.
+        again: rule for retries.
     """
 
     method: str
@@ -44,7 +44,7 @@ class Call[Answer]:
 
 
 def get[Answer](path: str, answer: type[Answer], /, **query: str | float | None) -> Call[Answer]:
-    """Return a call that reads; parameters without a value are left out."""
+    """Return a reading call; parameters without a value are omitted."""
     given = {name: _text(value) for name, value in query.items() if value not in {None, ""}}
     return Call("GET", path, answer, query=given, again=Again.SAFE)
 
@@ -58,7 +58,7 @@ def send[Answer](
     key: str | None = None,
     again: Again = Again.NEVER,
 ) -> Call[Answer]:
-    """Return a call that changes something; of a model the fields that were set are sent."""
+    """Return a changing call; only those fields of a model that were set are sent."""
     if isinstance(body, Model):
         body = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     content = None if body is None else encode(body)

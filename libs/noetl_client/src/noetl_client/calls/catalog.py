@@ -22,14 +22,14 @@ def register(text: str, *, kind: str = "Playbook") -> Call[RegisterAnswer]:
     """Register a document as the next version of its path.
 
     Args:
-        text: YAML.
-        kind: taken only where the document doesn't say it.
+        text: the document in YAML.
+        kind: kind of a document that doesn't name its kind.
     """
     return send("/api/catalog/register", RegisterAnswer, _document(text, kind))
 
 
 def validate(text: str, *, kind: str = "Playbook") -> Call[ValidateAnswer]:
-    """Ask for everything that is wrong with a document, without keeping it."""
+    """Return all problems of a document, without storing it."""
     path = "/api/catalog/playbooks/validate"
     return send(path, ValidateAnswer, _document(text, kind), again=Again.SAFE)
 
@@ -37,13 +37,13 @@ def validate(text: str, *, kind: str = "Playbook") -> Call[ValidateAnswer]:
 def entries(
     *, kind: str | None = None, path: str | None = None, brief: bool = True
 ) -> Call[CatalogListAnswer]:
-    """List entries, newest first; ``brief`` leaves out their large parts."""
+    """List entries, newest first; ``brief`` omits their large parts."""
     body = CatalogListRequest(brief=brief, **given(resource_type=kind, path=path))
     return send("/api/catalog/list", CatalogListAnswer, body, again=Again.SAFE)
 
 
 def entry(path: str, *, version: int | str | None = None) -> Call[CatalogEntry]:
-    """Read one version of a path, the newest if none is given."""
+    """Read one version of a path, by default the newest."""
     body = ResourceRequest(path=path, **given(version=version))
     return send("/api/catalog/resource", CatalogEntry, body, again=Again.SAFE)
 
@@ -55,25 +55,25 @@ def entry_by_id(catalog_id: Id) -> Call[CatalogEntry]:
 
 
 def remove(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
-    """Take out one version of a path, or all; executions go on, a schedule ends."""
+    """Remove one version of a path, or all; executions continue, a schedule ends."""
     body = ResourceRequest(path=path, **given(version=version))
     return send("/api/catalog/delete", MovedAnswer, body)
 
 
 def restore(path: str, *, version: int | str | None = None) -> Call[MovedAnswer]:
-    """Put back documents that were taken out."""
+    """Restore removed documents."""
     body = ResourceRequest(path=path, **given(version=version))
     return send("/api/catalog/restore", MovedAnswer, body)
 
 
 def form(path: str, *, version: int | str | None = None) -> Call[UiSchema]:
-    """Read the form that a playbook's workload asks for."""
+    """Read the form for the workload of a playbook."""
     is_plain = not {"", ".", ".."} & set(path.split("/"))
     named = quote(path, safe="/" if is_plain else "")
     return get(f"/api/catalog/{named}/ui_schema", UiSchema, version=version)
 
 
 def _document(text: str, kind: str) -> RegisterRequest:
-    # In base64, so that no text is taken for base64.
+    # The server also accepts plain text, which could look like base64 by chance.
     content = base64.b64encode(text.encode()).decode()
     return RegisterRequest(content=content, resource_type=kind)

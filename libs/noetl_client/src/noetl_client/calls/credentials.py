@@ -1,4 +1,4 @@
-"""Credentials, whose data goes in and is never read back."""
+"""Credentials, whose data can be stored but not read."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,13 +26,13 @@ def store(
     """Store a credential, or replace the one with its name.
 
     Args:
-        name: by which playbooks ask for it.
+        name: name in playbooks.
         data: the secret values.
-        kind: its type, such as `postgres` or `bearer`.
-        description: for people.
-        tags: for lists.
-        allowed_paths: path prefixes of the playbooks that may use it.
-        allowed_hosts: hosts that HTTP steps may send it to.
+        kind: type of the credential, such as `postgres` or `bearer`.
+        description: description for people.
+        tags: tags for searches.
+        allowed_paths: path prefixes of the playbooks that may use the credential.
+        allowed_hosts: hosts to which HTTP steps may send the credential.
     """
     fields = given(
         description=description,

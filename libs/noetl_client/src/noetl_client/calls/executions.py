@@ -1,4 +1,4 @@
-"""Starting, reading and steering executions."""
+"""Executions: starts, reads, and changes of their course."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -43,13 +43,13 @@ def start(
     """Start a playbook.
 
     Args:
-        path: of the playbook in the catalog.
-        workload: laid over the playbook's own.
-        version: a number; the newest if absent.
+        path: path of the playbook in the catalog.
+        workload: values that replace those of the playbook's workload.
+        version: number of the version, by default the newest.
         timeout: deadline of the execution: seconds, or `30s`, `5m`, `1h`.
-        pool: worker pool that runs all of its commands.
-        key: the same key is the same start, whoever repeats it; one is made if absent, so that
-            this call may be repeated when its answer is lost.
+        pool: worker pool that runs all commands of the execution.
+        key: idempotency key; all calls with the same key start one execution. By default the client
+            generates a key, so that it can retry the call if the answer is lost.
     """
     fields = given(version=version, timeout=timeout, execution_pool=pool)
     body = ExecuteRequest(path=path, workload=dict(workload or {}), **fields)
@@ -59,9 +59,9 @@ def start(
 def rerun(
     execution_id: Id, workload: Mapping[str, Json] | None = None, *, key: str | None = None
 ) -> Call[ExecuteAnswer]:
-    """Start an execution's playbook and version again, with its workload and changes of it."""
+    """Start the same playbook and version again, with the same workload and changes to it."""
     body = RerunRequest(workload=dict(workload or {}))
-    return send(_of(execution_id, "rerun"), ExecuteAnswer, body, key=_key(key), again=Again.SAFE)
+    return send(_path(execution_id, "rerun"), ExecuteAnswer, body, key=_key(key), again=Again.SAFE)
 
 
 def restart(
@@ -73,31 +73,33 @@ def restart(
     version: int | str | None = None,
     key: str | None = None,
 ) -> Call[RestartAnswer]:
-    """Go on from where an execution has ended.
+    """Start an execution that continues an ended one.
 
     Args:
-        execution_id: the one that has ended.
-        from_step: runs again, with all that followed from it; the failed steps if absent.
-        iterations: of that loop, only these run again.
-        values: seen by what runs again.
-        version: of the playbook, `latest` for the newest.
-        key: as for ``start``.
+        execution_id: id of the ended execution.
+        from_step: step that runs again, with all steps after it; by default the failed steps.
+        iterations: iterations of this loop that run again, by default all.
+        values: values for the steps that run again.
+        version: version of the playbook; `latest` for the newest.
+        key: idempotency key, as for ``start``.
     """
     fields = given(from_step=from_step, iteration=iterations, input=values, version=version)
     body = RestartRequest(**fields)
-    return send(_of(execution_id, "restart"), RestartAnswer, body, key=_key(key), again=Again.SAFE)
+    return send(
+        _path(execution_id, "restart"), RestartAnswer, body, key=_key(key), again=Again.SAFE
+    )
 
 
 def status(execution_id: Id) -> Call[ExecutionStatusAnswer]:
-    """Read how an execution stands."""
-    return get(_of(execution_id, "status"), ExecutionStatusAnswer)
+    """Read the status of an execution."""
+    return get(_path(execution_id, "status"), ExecutionStatusAnswer)
 
 
 def detail(execution_id: Id, *, events: bool = True) -> Call[ExecutionDetail]:
-    """Read an execution with its events, or without."""
+    """Read an execution, with or without its events."""
     if events:
-        return get(_of(execution_id), ExecutionDetail)
-    return get(_of(execution_id), ExecutionDetail, include_events=False, page=1, page_size=1)
+        return get(_path(execution_id), ExecutionDetail)
+    return get(_path(execution_id), ExecutionDetail, include_events=False, page=1, page_size=1)
 
 
 def executions(
@@ -112,12 +114,12 @@ def executions(
     """List executions, newest first.
 
     Args:
-        path: part of the playbook's path, in any case.
+        path: part of the playbook's path, case-insensitive.
         status: `RUNNING`, `COMPLETED`, `FAILED` or `CANCELLED`.
-        catalog_id: of the playbook's version.
-        parent: children of this execution.
-        limit: at most 100.
-        after: id of the last entry of the page before.
+        catalog_id: id of the playbook's version.
+        parent: id of the parent execution.
+        limit: size of the page, at most 100.
+        after: id of the last entry of the previous page.
     """
     return get(
         "/api/executions",
@@ -139,7 +141,7 @@ def steps(
     after: Id | None = None,
 ) -> Call[StepList]:
     """List the steps of an execution in the order in which they began."""
-    return get(_of(execution_id, "steps"), StepList, state=state, limit=limit, after=after)
+    return get(_path(execution_id, "steps"), StepList, state=state, limit=limit, after=after)
 
 
 def events(
@@ -150,9 +152,9 @@ def events(
     page: int | None = None,
     page_size: int | None = None,
 ) -> Call[EventsAnswer]:
-    """Page through the events of an execution, newest first."""
+    """Read a page of the events of an execution, newest first."""
     return get(
-        _of(execution_id, "events"),
+        _path(execution_id, "events"),
         EventsAnswer,
         event_type=event_type,
         step=step,
@@ -162,8 +164,8 @@ def events(
 
 
 def why(execution_id: Id) -> Call[WhyAnswer]:
-    """Ask what an execution waits for, since when, and who could help."""
-    return get(_of(execution_id, "why"), WhyAnswer)
+    """Read the reason why an execution waits, since when, and how to continue it."""
+    return get(_path(execution_id, "why"), WhyAnswer)
 
 
 def cancel(
@@ -171,17 +173,17 @@ def cancel(
 ) -> Call[CancelAnswer]:
     """Cancel an execution; with ``cascade`` all of its descendants too."""
     body = CancelRequest(cascade=cascade, **given(reason=reason))
-    return send(_of(execution_id, "cancel"), CancelAnswer, body)
+    return send(_path(execution_id, "cancel"), CancelAnswer, body)
 
 
 def pause(execution_id: Id, reason: str | None = None) -> Call[PauseAnswer]:
-    """Hand out no new command of an execution."""
-    return send(_of(execution_id, "pause"), PauseAnswer, {"reason": reason})
+    """Pause an execution: no new command of it is dispatched."""
+    return send(_path(execution_id, "pause"), PauseAnswer, {"reason": reason})
 
 
 def resume(execution_id: Id, reason: str | None = None) -> Call[PauseAnswer]:
-    """Let a paused execution go on."""
-    return send(_of(execution_id, "resume"), PauseAnswer, {"reason": reason})
+    """Resume a paused execution."""
+    return send(_path(execution_id, "resume"), PauseAnswer, {"reason": reason})
 
 
 def signal(
@@ -194,20 +196,21 @@ def signal(
     wait_id: Id | None = None,
     signal_id: str | None = None,
 ) -> Call[SignalAnswer]:
-    """Send a signal to the waits for it.
+    """Send a signal to an execution.
 
     Args:
-        execution_id: of the execution that waits.
-        name: of the signal.
-        payload: what the form asks for; any JSON without one.
-        step: only a wait of this step may take it.
-        iteration: only this iteration, from 0.
-        wait_id: only this wait.
-        signal_id: the same id again has no second effect; one is made if absent.
+        execution_id: id of the waiting execution.
+        name: name of the signal.
+        payload: values of the form; any JSON if the wait has no form.
+        step: if given, only a wait of this step accepts the signal.
+        iteration: if given, only a wait of this iteration, counted from 0, accepts the signal.
+        wait_id: if given, only this wait accepts the signal.
+        signal_id: id of the signal; a repeated id has no second effect. By default the client
+            generates an id.
     """
     fields: dict[str, Any] = given(step=step, iteration=iteration, wait_id=wait_id)
     body = SignalRequest(id=_key(signal_id), payload=payload, **fields)
-    path = _of(execution_id, f"signals/{segment(name)}")
+    path = _path(execution_id, f"signals/{segment(name)}")
     return send(path, SignalAnswer, body, again=Again.SAFE)
 
 
@@ -219,7 +222,7 @@ def waits(
     limit: int | None = None,
     after: Id | None = None,
 ) -> Call[WaitList]:
-    """List the waits for signals, the oldest first, each with its form."""
+    """List waits for signals with their forms, oldest first."""
     return get(
         "/api/waits",
         WaitList,
@@ -232,11 +235,11 @@ def waits(
 
 
 def stored_results(execution_id: Id, *, step: str | None = None) -> Call[ResultList]:
-    """List the results of an execution that are kept outside of its log."""
+    """List the results of an execution that are stored outside of its log."""
     return get(f"/api/result/{segment(execution_id)}/list", ResultList, step_name=step)
 
 
-def _of(execution_id: Id, what: str = "") -> str:
+def _path(execution_id: Id, what: str = "") -> str:
     return f"/api/executions/{segment(execution_id)}" + (f"/{what}" if what else "")
 
 

@@ -7,25 +7,25 @@ from noetl_client.calls.call import Again, Call, get, segment, send
 
 
 def pause(kind: PauseKind, name: str, reason: str | None = None) -> Call[Pause]:
-    """Hand out no new command of a path or a pool."""
+    """Pause a path or a pool: none of their commands is dispatched."""
     body = {"kind": kind, "name": name, "reason": reason}
     return send("/api/pauses", Pause, body, again=Again.SAFE)
 
 
 def resume(kind: PauseKind, name: str) -> Call[PauseLifted]:
-    """Take the pause of a path or a pool back."""
+    """Resume a path or a pool."""
     call = get("/api/pauses", PauseLifted, kind=kind, name=name)
     return Call("DELETE", call.path, PauseLifted, query=call.query, again=Again.SAFE)
 
 
 def pauses() -> Call[PauseList]:
-    """List the paths and pools that are paused."""
+    """List the paused paths and pools."""
     return get("/api/pauses", PauseList)
 
 
-def create_key(wish: KeyWish) -> Call[KeyCreated]:
-    """Make an API key, which no other answer shows."""
-    return send("/api/admin/keys", KeyCreated, wish)
+def create_key(request: KeyWish) -> Call[KeyCreated]:
+    """Create an API key; only this answer shows the key."""
+    return send("/api/admin/keys", KeyCreated, request)
 
 
 def keys(*, with_revoked: bool = False) -> Call[KeyList]:
@@ -34,6 +34,6 @@ def keys(*, with_revoked: bool = False) -> Call[KeyList]:
 
 
 def revoke_key(key_id: str) -> Call[KeyRevoked]:
-    """Revoke a key; all edges refuse it at once."""
+    """Revoke a key; all gateways reject it immediately."""
     path = f"/api/admin/keys/{segment(key_id)}"
     return send(path, KeyRevoked, method="DELETE", again=Again.SAFE)

@@ -1,4 +1,4 @@
-"""Results that are kept outside of the log, and the references that stand for them."""
+"""Results that are stored outside of the log, and references to them."""
 
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -20,14 +20,14 @@ def resolve(reference: str) -> Call[Json]:
 
 
 def data_of(stored: Json) -> Json:
-    """Return a tool's result, out of the report of its run that is stored."""
+    """Return the tool's result from the stored report of its call."""
     if isinstance(stored, dict) and "data" in stored and stored.keys() <= _REPORT:
         return stored["data"]
     return stored
 
 
 def references_in(value: Json) -> Iterator[str]:
-    """Yield the references of a value, each once, at any depth."""
+    """Yield each distinct reference in a value, at any depth."""
     seen: set[str] = set()
     waiting = [value]
     while waiting:
@@ -44,7 +44,7 @@ def references_in(value: Json) -> Iterator[str]:
 
 
 def with_results(value: Json, results: Mapping[str, Json]) -> Json:
-    """Return the value with stored results in the places of their references."""
+    """Return the value with its references replaced by stored results."""
     found = _reference(value)
     if found is not None:
         return results.get(found, value)

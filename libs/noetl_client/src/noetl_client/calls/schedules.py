@@ -1,4 +1,4 @@
-"""Schedules: they are registered as documents, by their path."""
+"""Schedules, which are registered as documents of the catalog."""
 
 from datetime import datetime
 
@@ -18,28 +18,28 @@ from noetl_client.calls.call import Again, Call, Id, get, segment, send
 def listing(
     *, path: str | None = None, after: str | None = None, limit: int | None = None
 ) -> Call[ScheduleList]:
-    """List schedules by path; ``after`` is that of the page before."""
+    """List schedules by path; ``after`` is the last path of the previous page."""
     return get("/api/schedules", ScheduleList, path=path, after=after, limit=limit)
 
 
 def entry(schedule_id: Id) -> Call[ScheduleBody]:
     """Read one schedule."""
-    return get(_of(schedule_id), ScheduleBody)
+    return get(_path(schedule_id), ScheduleBody)
 
 
 def pause(schedule_id: Id) -> Call[ScheduleBody]:
     """Stop firing a schedule."""
-    return send(_of(schedule_id, "pause"), ScheduleBody, again=Again.SAFE)
+    return send(_path(schedule_id, "pause"), ScheduleBody, again=Again.SAFE)
 
 
 def resume(schedule_id: Id) -> Call[ScheduleBody]:
     """Fire a schedule again, from now on."""
-    return send(_of(schedule_id, "resume"), ScheduleBody, again=Again.SAFE)
+    return send(_path(schedule_id, "resume"), ScheduleBody, again=Again.SAFE)
 
 
 def next_times(schedule_id: Id, *, count: int | None = None) -> Call[NextTimes]:
     """List the next times of a schedule."""
-    return get(_of(schedule_id, "next"), NextTimes, count=count)
+    return get(_path(schedule_id, "next"), NextTimes, count=count)
 
 
 def history(
@@ -49,18 +49,18 @@ def history(
     before: str | None = None,
     limit: int | None = None,
 ) -> Call[FiringList]:
-    """List a schedule's times with their outcomes, newest first."""
-    return get(_of(schedule_id, "history"), FiringList, state=state, before=before, limit=limit)
+    """List the firings of a schedule, newest first."""
+    return get(_path(schedule_id, "history"), FiringList, state=state, before=before, limit=limit)
 
 
 def backfill(
     schedule_id: Id, begin: datetime, to: datetime, *, parallel: int = 1
 ) -> Call[BackfillAnswer]:
-    """Do the next step of a backfill; to be asked until its answer is over."""
+    """Start the next part of a backfill; repeat the call until its answer says it is over."""
     body = BackfillRequest(begin=begin, to=to, parallel=parallel)
-    # A second step finds what the first has started: no time is started twice.
-    return send(_of(schedule_id, "backfill"), BackfillAnswer, body, again=Again.SAFE)
+    # A retry is safe: the idempotency key of each time prevents a second start.
+    return send(_path(schedule_id, "backfill"), BackfillAnswer, body, again=Again.SAFE)
 
 
-def _of(schedule_id: Id, what: str = "") -> str:
+def _path(schedule_id: Id, what: str = "") -> str:
     return f"/api/schedules/{segment(schedule_id)}" + (f"/{what}" if what else "")

@@ -1,4 +1,4 @@
-"""Failures that were not handled yet."""
+"""Failed executions that are not handled yet."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def listing(
     limit: int | None = None,
     offset: int | None = None,
 ) -> Call[FailureList]:
-    """List failed executions by playbook, step and message, those that failed last first."""
+    """List failed executions, grouped by playbook, step and message, last failure first."""
     return get(
         "/api/failures",
         FailureList,
@@ -44,13 +44,13 @@ def restart(
     version: int | str | None = None,
     limit: int | None = None,
 ) -> Call[FailureRestartAnswer]:
-    """Restart a page of the open failures of a group; none is restarted twice."""
+    """Restart a page of a group's open failures; a retry doesn't restart any of them twice."""
     fields = given(input=values, version=version, limit=limit)
     body = FailureRestartRequest(fingerprint=fingerprint, **fields)
     return send("/api/failures/restart", FailureRestartAnswer, body, again=Again.SAFE)
 
 
 def dismiss(fingerprint: str, *, limit: int | None = None) -> Call[FailureDismissAnswer]:
-    """Take a page of the open failures of a group off the list."""
+    """Dismiss a page of a group's open failures."""
     body = FailureDismissRequest(fingerprint=fingerprint, **given(limit=limit))
     return send("/api/failures/dismiss", FailureDismissAnswer, body, again=Again.SAFE)
