@@ -1,13 +1,16 @@
 """The first cause of a failure, soft errors that fail their step, results of a failed loop."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step, posted
 from noetl_contract.ingress import WireEvent
 from noetl_engine.inputs import CommandExhausted, Limits, StepTimedOut
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.defaults import Defaults, with_defaults
+from noetl_engine.playbook.errors import PlaybookError
 from noetl_engine.playbook.model import Playbook
 
 CAUGHT = "event.name == 'call.error'"
@@ -164,6 +167,62 @@ def test_a_soft_error_fails_its_step_where_the_playbook_asks_for_it():
     (change,) = run.decisions[-1].changes
     assert (change.status, change.error) == ("FAILED", "HTTP 500 response")
     assert run.restore().snapshot() == run.execution.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("playbook", "step", "tool", "ending"),
+    [
+        ("fail", None, None, "FAILED"),
+        ("fail", "continue", None, "COMPLETED"),
+        ("fail", None, "continue", "COMPLETED"),
+        ("continue", "fail", "continue", "COMPLETED"),
+        ("continue", "fail", None, "FAILED"),
+        (None, None, "fail", "FAILED"),
+        ("fail", "continue", "fail", "FAILED"),
+    ],
+)
+@pytest.mark.parametrize("form", ["alone", "in a list", "unlabelled", "in the workbook"])
+def test_the_nearest_word_about_soft_errors_decides(
+    form: str, playbook: str | None, step: str | None, tool: str | None, ending: str
+):
+    def errors(word: str | None) -> Any:
+        return {} if word is None else {"spec": {"errors": word}}
+
+    call = {"kind": "noop", **errors(tool)}
+    other = {"kind": "noop", **errors({"fail": "continue", "continue": "fail"}.get(tool or ""))}
+    written = {
+        "alone": call,
+        "in a list": [{"other": other}, {"call": call}],
+        "unlabelled": [other, call],
+        "in the workbook": {"kind": "workbook", "name": "w", **errors(tool)},
+    }[form]
+    text = {
+        "apiVersion": "noetl.io/v2",
+        "kind": "Playbook",
+        "metadata": {"name": "n", "path": "p"},
+        "workbook": [{"name": "w", "tool": {"kind": "noop", **errors("fail")}}] if tool else [],
+        "workflow": [{"step": "start", "tool": written, **errors(step)}],
+        **errors(playbook),
+    }
+    if form == "in the workbook" and not tool:
+        text["workbook"] = [{"name": "w", "tool": {"kind": "noop"}}]
+    run = Run(with_defaults(parse_playbook(json.dumps(text)), Defaults())).start()
+    answering(run, "start", error="HTTP 409 response", data={"failed_task": 1})
+
+    assert run.ended == [ending]
+    assert run.restore().snapshot() == run.execution.snapshot()
+
+
+def test_a_word_about_soft_errors_that_means_nothing_is_refused():
+    for owner, words in (
+        ("tool: {kind: noop, spec: {errors: fale}}", "spec.errors must be 'continue' or 'fail'"),
+        ("tool: {kind: noop}\n    spec: {errors: fale}", "unknown variant `fale`"),
+    ):
+        text = TEXT.partition("- step: start")[0] + f"- step: start\n    {owner}\n"
+        with pytest.raises(PlaybookError) as raised:
+            parse_playbook(text)
+        (problem,) = raised.value.problems
+        assert words in f"{problem.hint} {problem.text}"
 
 
 def test_such_a_failure_can_be_caught_and_shows_what_was_answered():

@@ -11,6 +11,7 @@ from noetl_contract.hints import EVERY_RUN
 from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, pool_of, with_plugins
+from noetl_engine.commands.failing import fails_by_rule
 from noetl_engine.commands.named_workload import carried_bytes, name_workload
 from noetl_engine.commands.repeatable import is_repeatable
 from noetl_engine.commands.results_for_worker import own_bytes
@@ -25,7 +26,7 @@ from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.renders import work_of_decision
 from noetl_engine.state.context import Flat
-from noetl_engine.state.failures import ends_softly, ends_without_data, is_failure
+from noetl_engine.state.failures import is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
@@ -91,10 +92,7 @@ class Draft:
         note = row.note if isinstance(row.note, dict) else {}
         command = state.commands.get(note["command"]) if "command" in note else None
         running = not state.ended
-        if command is not None and (
-            (self.playbook.fails_softly and ends_softly(row))
-            or ends_without_data(state, command, row)
-        ):
+        if command is not None and fails_by_rule(self.playbook, state, command, row):
             row.note = {**note, "fails": True}
         self.memory.absorb(row)
         self.decision.events.append(row)

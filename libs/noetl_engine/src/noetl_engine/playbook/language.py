@@ -6,8 +6,6 @@ The JSON Schema is made from this, and the linter knows unknown, misplaced and i
 from collections.abc import Mapping
 from typing import Final
 
-from noetl_contract.tools import TOOL_KINDS
-
 from noetl_engine.playbook.levels import (
     ANY,
     BOOLEAN,
@@ -22,6 +20,15 @@ from noetl_engine.playbook.levels import (
     list_of,
     one_of,
     reference,
+)
+from noetl_engine.playbook.tool_levels import (
+    CALL_ACTION,
+    CALL_POLICY,
+    CALL_RULE,
+    CALL_SPEC,
+    ERRORS,
+    TOOL,
+    TOOL_OUTPUT,
 )
 
 _IGNORED: Final = "it is ignored"
@@ -54,10 +61,7 @@ PLAYBOOK_SPEC: Final = Level(
     doc="Limits and rules of an execution.",
     keys={
         "timeout": Key("Deadline of an execution from its start: 30, 30s, 5m or 1h.", TEXT),
-        "errors": Key(
-            "What a soft error does to its step: it completes, or fails as by a hard one.",
-            one_of("continue", "fail"),
-        ),
+        "errors": ERRORS,
     },
 )
 ON_FAILURE: Final = Level(
@@ -177,7 +181,7 @@ STEP: Final = Level(
         "loop": Key("Run once per element.", reference("LoopConfig")),
         "when": Key("Guard: the step is skipped when it is false.", TEXT),
         "set": Key("Variables written when the step is done.", OBJECT),
-        "spec": Key("Timeout and admission.", reference("StepSpec")),
+        "spec": Key("Timeout, failures and admission.", reference("StepSpec")),
         "args": Key("Arguments for tools that have none; rendered by the worker.", OBJECT),
         "input": Key("Defaults below the tool's own arguments.", OBJECT),
         "output": Key("Which fields stay inline when a result is stored.",
@@ -197,7 +201,7 @@ STEP: Final = Level(
     },
 )  # fmt: skip
 STEP_SPEC: Final = Level(
-    doc="Timeout and admission of a step.",
+    doc="Timeout, failures and admission of a step.",
     keys={
         "next_mode": Key("Mode of `next` where it has none of its own.", TEXT),
         "timeout": Key("Per command: 30, 30s, 5m or 1h.", TEXT),
@@ -205,6 +209,7 @@ STEP_SPEC: Final = Level(
             "Whether a command whose worker is lost is run again; false: it fails, for a person.",
             {"type": "boolean"},
         ),
+        "errors": ERRORS,
         "policy": Key("Admission.", reference("StepPolicy")),
         "on_error": Key(
             "Old error handling.",
@@ -311,99 +316,6 @@ TARGET: Final = Level(
           "args": Key("Values for the target's context.", OBJECT),
           "set": Key("Variables.", ANY, inert="it is ignored here, write it in 'next.arcs'")},
 )  # fmt: skip
-TOOL: Final = Level(
-    doc="A tool and its configuration.",
-    is_open=True,
-    keys={
-        "kind": Key("Which tool.", one_of(*TOOL_KINDS), is_required=True),
-        "name": Key("Label of a pipeline item, or the workbook task.", STRING),
-        "input": Key("Arguments.", ANY),
-        "args": Key("Other name of input.", ANY),
-        "auth": Key("Credential alias.", ANY),
-        "credential": Key("Other name of auth.", ANY),
-        "libs": Key("Modules that a script has imported.", ANY),
-        "command": Key("Command line or SQL.", ANY),
-        "output_select": Key("Fields that stay inline when the result is stored.", ANY),
-        **{name: Key(doc, STRING) for name, doc in {
-            "code": "Program text; it is a template first.", "url": "Address.",
-            "method": "HTTP method.", "query": "Query text.",
-            "connection": "Connection string."}.items()},
-        "params": Key("Parameters of a request or of SQL.",
-                      {"type": ["object", "array", "string"]}),
-        "headers": Key("HTTP headers.",
-                       {"type": "object", "additionalProperties": {"type": "string"}}),
-        "retry": Key("Tries of a failing tool.", ANY),
-        "timeout": Key("Seconds.", ANY),
-        "set": Key("Variables of the pipeline.", ANY),
-        "spec": Key(
-            "Policy.",
-            {
-                "type": "object",
-                "properties": {
-                    "timeout": ANY,
-                    "policy": {
-                        "type": "object",
-                        "properties": {
-                            "mode": TEXT,
-                            "on_unmatched": one_of("continue", "fail"),
-                            "rules": LIST, "before": ANY, "after": ANY, "finally": ANY,
-                        },
-                    },
-                },
-            },
-        ),
-        "eval": Key("Old flow control.", LIST, inert="nothing executes it, write 'spec.policy'"),
-        "output": Key("Where a result goes.", reference("ToolOutput"),
-                      inert="it is ignored: large results are stored by themselves"),
-        **{name: Key("Old construct.", ANY, inert=f"it is ignored, {advice}")
-           for name, advice in {
-               "pool": "the pool comes from metadata.path",
-               "sink": "add a step or a pipeline item that stores",
-               "save": "add a step or a pipeline item that stores",
-               "bind": "write 'set' on the step"}.items()},
-    },
-)  # fmt: skip
-TOOL_OUTPUT: Final = Level(
-    doc="Where a tool's result goes; kept for other tools.",
-    is_open=True,
-    keys={
-        "store": Key(
-            "Where results are stored.",
-            {
-                "type": "object",
-                "properties": {
-                    "kind": one_of("auto", "memory", "kv", "disk", "object", "s3", "gcs", "db",
-                                   "duckdb", "eventlog"),
-                    "driver": TEXT, "bucket": TEXT, "prefix": TEXT, "ttl": TEXT,
-                    "compression": one_of("none", "gzip", "lz4"), "credential": TEXT,
-                },
-            },
-        ),
-        "select": Key(
-            "Fields that stay inline.",
-            list_of({"type": "object", "required": ["path", "as"],
-                     "properties": {"path": TEXT, "as": TEXT}}),
-        ),
-        "accumulate": Key(
-            "Joining the results of iterations.",
-            {
-                "type": "object",
-                "properties": {
-                    "enabled": BOOLEAN,
-                    "strategy": one_of("append", "replace", "merge", "concat"),
-                    "merge_path": TEXT, "manifest_as": TEXT, "max_items": INTEGER,
-                    "on_success": ANY, "on_error": ANY,
-                },
-            },
-        ),
-        "inline_max_bytes": Key("Largest inline result.", INTEGER),
-        "preview_max_bytes": Key("Largest preview.", INTEGER),
-        "scope": Key("How long it lives.",
-                     one_of("step", "execution", "workflow", "permanent")),
-        "as": Key("Name.", TEXT),
-    },
-)  # fmt: skip
-
 LEVELS: Final[Mapping[str, Level]] = {
     "Playbook": PLAYBOOK,
     "PlaybookSpec": PLAYBOOK_SPEC,
@@ -425,5 +337,9 @@ LEVELS: Final[Mapping[str, Level]] = {
     "Arc": ARC,
     "Target": TARGET,
     "ToolSpec": TOOL,
+    "CallSpec": CALL_SPEC,
+    "CallPolicy": CALL_POLICY,
+    "CallRule": CALL_RULE,
+    "CallAction": CALL_ACTION,
     "ToolOutput": TOOL_OUTPUT,
 }

@@ -142,6 +142,8 @@ class Tool:
         has_args: Whether an argument block was written (a null one counts as not written).
         policy: ``spec.policy`` as written, ``None`` when there is none.
         output_select: Paths kept inline beside a stored result.
+        fails_softly: Whether a soft error of this call fails its step (``spec.errors``); ``None``
+            leaves it to the step.
     """
 
     kind: str
@@ -150,6 +152,7 @@ class Tool:
     has_args: bool = False
     policy: Value = None
     output_select: tuple[str, ...] = ()
+    fails_softly: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +213,8 @@ class Step:
         timeout_seconds: ``spec.timeout``; ``None`` when absent or not understood.
         repeatable: ``spec.repeatable``; ``None`` leaves it to the kind of tool.
         output_select: From ``output.output_select``, else the single tool's own list.
+        fails_softly: Whether a soft error fails the step (``spec.errors``), unless its tool says
+            so; ``None`` leaves it to the playbook.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
         left: Texts of a single tool that name the keychain, and therefore travel as written.
@@ -230,6 +235,7 @@ class Step:
     timeout_seconds: float | None = None
     repeatable: bool | None = None
     output_select: tuple[str, ...] = ()
+    fails_softly: bool | None = None
     own_templates: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     keychain: tuple[str, ...] = ()
@@ -285,8 +291,8 @@ class Playbook:
         workload: Execution defaults; empty when the block is not a mapping.
         timeout_seconds: ``spec.timeout``, the deadline of an execution; ``None`` when absent or not
             understood.
-        fails_softly: Whether a soft error fails its step (``spec.errors``); None where the
-            playbook leaves it to the server.
+        fails_softly: Whether a soft error fails its step (``spec.errors``), unless the step or
+            its tool says so; ``None`` leaves it to the server.
         on_failure: What a failed execution starts or calls.
         plugins: The plug-ins that its tools name; an execution keeps their versions.
     """

@@ -4,7 +4,7 @@ import re
 
 from noetl_contract.failures.cause import Cause
 
-from noetl_engine.playbook.model import Pipeline, Playbook, Step, Task
+from noetl_engine.playbook.model import Pipeline, Playbook, Step, Task, Tool
 
 _NUMBERED = re.compile(r"task\[(\d+)\]")
 
@@ -20,6 +20,35 @@ def placed(cause: Cause, playbook: Playbook) -> Cause:
         label = task.label
     line = step.line if task is None or task.line is None else task.line
     return cause.model_copy(update={"line": line, "task": label})
+
+
+def fails_softly(playbook: Playbook, step_name: str, task: str | None, *, claims: bool) -> bool:
+    """Return whether a soft error fails its step: the nearest ``spec.errors`` decides.
+
+    Args:
+        playbook: Its own word is the last one, or the server's that it was given.
+        step_name: The step.
+        task: The task of a pipeline that answered with the error. Of tasks with one label, any
+            that asks for the failure decides.
+        claims: Whether a cursor's claim answered, which the step's tool has no part in.
+    """
+    step = playbook.steps.get(step_name)
+    if step is not None:
+        own = None if claims else _of_tool(step, task)
+        own = step.fails_softly if own is None else own
+        if own is not None:
+            return own
+    return bool(playbook.fails_softly)
+
+
+def _of_tool(step: Step, task: str | None) -> bool | None:
+    if isinstance(step.tool, Tool):
+        return step.tool.fails_softly
+    found = _task_of(step, task)
+    if found is None or not found.label:
+        return None if found is None else found.tool.fails_softly
+    same = {one.tool.fails_softly for one in step.tool.tasks if one.label == found.label}
+    return True if True in same else found.tool.fails_softly
 
 
 def _task_of(step: Step, named: str | None) -> Task | None:

@@ -248,6 +248,60 @@ def test_keys_that_mean_something_are_not_told():
         assert lint(workflow(start(tool=f"tool: {tool}"))) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        (workflow(start(tool="tool: {kind: duckdb, query: q, input: {a: 1}}")),
+         "tool", "'input' has no effect: tool kind 'duckdb' takes no arguments, its values are in"),
+        (workflow(start("input: {a: 1}", tool="tool: {kind: duckdb, query: q}")),
+         "workflow[0]", "'input' has no effect: tool kind 'duckdb' takes no arguments"),
+        (workflow(start(tool="tool: {kind: postgres, auth: a, query: q, timeout: 5}")),
+         "tool", "write 'timeout_seconds', or 'timeout' in the 'spec' of the step"),
+        (workflow(start(tool="tool: {kind: shell, command: ls, url: u}")),
+         "tool", "unknown key 'url' has no effect"),
+        (workflow(start(tool="tool: {kind: transfer, source: {type: http, url: u, querry: x},"
+                             " target: {type: postgres, auth: a, table: t}}")),
+         "tool.source", "unknown key 'querry' has no effect, did you mean 'query'?"),
+        (workflow(start(tool="tool: {kind: http, url: u, retry: {max_attempts: 3, delay: 1}}")),
+         "tool.retry", "unknown key 'delay' has no effect"),
+        (workflow(start(tool="tool: {kind: http, url: u, spec: {error: fail}}")),
+         "tool.spec", "unknown key 'error' has no effect, did you mean 'errors'?"),
+        (workflow(start(tool="tool: {kind: http, url: u, spec: {timeout: 5}}")),
+         "tool.spec", "'timeout' has no effect: it is ignored, write 'timeout' in the tool"),
+        (workflow(start(tool="tool: {kind: http, url: u, spec: {policy: {rules: [{wen: x}]}}}")),
+         "rules[0]", "unknown key 'wen' has no effect, did you mean 'when'?"),
+        (workflow(start("spec: {error: fail}")), "spec", "did you mean 'errors'?"),
+        (workflow(start(), tail="spec: {error: fail}\n"), "spec", "did you mean 'errors'?"),
+        (workflow(start(tool="tool: {kind: workbook, name: w, retry: {}}"),
+                  tail="workbook: [{name: w, tool: {kind: noop}}]\n"),
+         "tool", "unknown key 'retry' has no effect"),
+        (workflow(start(tool="tool: {kind: workbook, name: w}"),
+                  tail="workbook: [{name: w, tool: {kind: shell, command: ls, code: x}}]\n"),
+         "workbook[0].tool", "unknown key 'code' has no effect"),
+    ],
+)  # fmt: skip
+def test_keys_that_nothing_reads_are_told_at_every_level(text: str, path: str, message: str):
+    found = the_only(text)
+
+    assert found.rule in {"unknown-key", "inert"}
+    assert found.path.endswith((path, f"{path}.{found.message.split("'")[1]}"))
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        workflow(start("spec: {errors: fail}", tool="tool: {kind: noop, spec: {errors: fail}}"),
+                 tail="spec: {errors: continue}\n"),
+        workflow(start(tool="tool: [{a: {kind: duckdb, query: '{{ n }}', input: {n: 1}}}]")),
+        workflow(start(tool="tool: {kind: workbook, name: w, input: {a: 1}, output_select: [b]}"),
+                 tail="workbook: [{name: w, tool: {kind: noop}}]\n"),
+    ],
+)  # fmt: skip
+def test_keys_that_are_read_there_are_not_told(text: str):
+    assert lint(text) == []
+
+
 def test_kinds_from_other_packages_can_be_named():
     text = workflow(start(tool="tool: {kind: wordcount}"))
 
@@ -288,7 +342,8 @@ workflow:
     payload: {a: "{{ keychain.api.x }}"}
   - {name: two, kind: http, url: "{{ keychain.api.x }}", input: {x: "{{ keychain.api }}"}}
 """
-    found = [(finding.path.rpartition("]")[2], finding.message[:53]) for finding in lint(text)]
+    told = [finding for finding in lint(text) if finding.rule != "inert"]
+    found = [(finding.path.rpartition("]")[2], finding.message[:53]) for finding in told]
 
     assert found == [
         (".tool.params.a", "the keychain has no entry 'apy', did you mean 'api'?"),

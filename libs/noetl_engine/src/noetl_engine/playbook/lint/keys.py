@@ -16,7 +16,8 @@ from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_null
 _HOMES: Final = (
     ("Playbook", ("workflow", "workload", "workbook", "keychain", "metadata"), "at the top level"),
     ("Step", ("step", "tool", "next", "loop", "when", "set"), "in a step"),
-    ("ToolSpec", ("kind", "code", "url", "method", "query", "command", "auth"), "in 'tool'"),
+    ("ToolSpec", ("kind", "code", "url", "method", "query", "command", "auth", "headers", "params"),
+     "in 'tool'"),
     ("NextRouter", ("arcs",), "in 'next'"),
     ("LoopConfig", ("in", "iterator", "cursor"), "in 'loop'"),
     ("LoopSpec", ("max_in_flight", "frame"), "in 'loop.spec'"),
@@ -45,7 +46,7 @@ def _mappings(node: Node | None, level: str, path: str) -> Iterator[tuple[MapNod
     yield node, level, path
     if level == "Step":
         for tool in StepPart(node, "", path).tools():
-            yield tool.node, "ToolSpec", tool.path
+            yield from _mappings(tool.node, "ToolSpec", tool.path)
     for key, known in LEVELS[level].keys.items():
         value, place = node.entries.get(key), f"{path}.{key}" if path else key
         target, item = level_of(known.schema), level_of(known.schema.get("items"))

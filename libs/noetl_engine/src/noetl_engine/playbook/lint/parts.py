@@ -105,6 +105,14 @@ def steps_of(root: MapNode) -> list[StepPart]:
     return steps
 
 
+def workbook_tools(root: MapNode) -> Iterator[ToolPart]:
+    """Yield the tools of the workbook's tasks."""
+    for index, task in enumerate(items_of(root.entries.get("workbook"))):
+        tool = below(task, "tool")
+        if isinstance(tool, MapNode):
+            yield ToolPart(tool, f"workbook[{index}].tool", None)
+
+
 def below(node: Node | None, *keys: str) -> Node | None:
     """Return a value inside of mappings, nothing where there is none."""
     for key in keys:

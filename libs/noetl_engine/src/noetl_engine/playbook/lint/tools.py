@@ -12,15 +12,21 @@ from noetl_contract.libraries.requirements import (
 from noetl_contract.plugins.names import BadName, read_reference
 from noetl_contract.tools import TOOLS, ToolKey, ToolKind, is_retry_condition
 
-from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.lint.finding import (
     Finding,
     Severity,
     finding_at,
-    finding_at_key,
 )
 from noetl_engine.playbook.lint.guess import Guesser
-from noetl_engine.playbook.lint.parts import StepPart, ToolPart, below, items_of, steps_of
+from noetl_engine.playbook.lint.parts import (
+    StepPart,
+    ToolPart,
+    below,
+    items_of,
+    steps_of,
+    workbook_tools,
+)
+from noetl_engine.playbook.lint.unread import arguments_of_step, unread_keys
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
@@ -30,22 +36,30 @@ _AS_JOBS: Final = frozenset({"script"})
 _JOB_PACKAGES: Final = frozenset({"image", "install_dependencies"})
 _FAILS: Final = "the step fails"
 _AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
-# Keys of a tool's `spec`; others stand there by mistake.
-_SPEC: Final = frozenset({"policy", "timeout"})
 
 
 def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
-    """Check the tools of all steps against the tables of their kinds."""
+    """Check all tools, of steps and of the workbook, against the tables of their kinds."""
     for step in steps_of(root):
         for tool in step.tools():
             kind = TOOLS.get(tool.kind)
             if kind is not None:
                 yield from _tool(step, tool, kind)
-                yield from _strangers(tool, kind, guess)
-                yield from _auth(step, tool)
-                yield from _retry(tool)
-                yield from _libraries(tool)
-                yield from _plugin(tool)
+                yield from _config(tool, kind, guess, in_list=step.is_pipeline)
+                if not step.is_pipeline:
+                    yield from arguments_of_step(step, kind)
+    for tool in workbook_tools(root):
+        kind = TOOLS.get(tool.kind)
+        if kind is not None:
+            yield from _config(tool, kind, guess, in_list=False)
+
+
+def _config(tool: ToolPart, kind: ToolKind, guess: Guesser, *, in_list: bool) -> Iterator[Finding]:
+    yield from unread_keys(tool, kind, guess, in_list=in_list)
+    yield from _auth(tool, in_list=in_list)
+    yield from _retry(tool)
+    yield from _libraries(tool)
+    yield from _plugin(tool)
 
 
 def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
@@ -100,25 +114,7 @@ def _values(node: MapNode) -> Mapping[str, object]:
     }
 
 
-def _strangers(tool: ToolPart, kind: ToolKind, guess: Guesser) -> Iterator[Finding]:
-    """Yield the keys that the kind doesn't know, and those that stand too deep."""
-    if kind.is_open:
-        return
-    known = kind.names | LEVELS["ToolSpec"].keys.keys()
-    for key in tool.node.entries:
-        if key not in known and key not in _STRAYS and not _is_refused(key, kind):
-            message = f"unknown key '{key[:100]}' has no effect{guess(key, known)}"
-            yield finding_at_key(tool.node, key, tool.path, "unknown-key", message)
-    spec = tool.node.entries.get("spec")
-    if not isinstance(spec, MapNode):
-        return
-    for key in spec.entries:
-        if key in kind.names - _SPEC:
-            message = f"'{key}' has no effect here: it belongs in 'tool'"
-            yield finding_at_key(spec, key, f"{tool.path}.spec", "misplaced-key", message)
-
-
-def _auth(step: StepPart, tool: ToolPart) -> Iterator[Finding]:
+def _auth(tool: ToolPart, *, in_list: bool) -> Iterator[Finding]:
     auth = tool.node.entries.get("auth")
     if not isinstance(auth, MapNode):
         return
@@ -127,7 +123,7 @@ def _auth(step: StepPart, tool: ToolPart) -> Iterator[Finding]:
     if text in _AUTH_TYPES or (text is not None and "{{" in text):
         return
     what = "has no 'type'" if text is None else f"has the unknown type '{text[:50]}'"
-    then = "it has no effect in a pipeline" if step.is_pipeline else _FAILS
+    then = "it has no effect in a pipeline" if in_list else _FAILS
     hint = f"name a credential (auth: my_alias), or write type: {', '.join(_AUTH_TYPES)}"
     message = f"'auth' {what}: {then}"
     yield finding_at(word or auth, f"{tool.path}.auth", "missing-key", message, hint=hint)
@@ -211,10 +207,6 @@ def _unread_header(tool: ToolPart) -> Iterator[Finding]:
         yield finding_at(script, f"{tool.path}.script", "libraries", message)
 
 
-def _is_refused(key: str, kind: ToolKind) -> bool:
-    return key == "requirements" and kind.name in _AS_JOBS
-
-
 def _named_modules(libs: Value) -> Iterator[str]:
     given = libs.values() if isinstance(libs, dict) else libs if isinstance(libs, list) else ()
     for one in given:
@@ -232,5 +224,3 @@ _IN_A_JOB: Final = (
     "and of `job.install_dependencies`; kind `python` has locked ones"
 )
 _CONDITIONS: Final = "such as timeout, connection, rate_limit, server_error, 503, 5xx, PG_40001"
-# Reported as misplaced already.
-_STRAYS: Final = frozenset({"next", "loop", "step", "when", "tool"})

@@ -4,15 +4,18 @@ from noetl_engine.playbook.model import OnFailure, Webhook
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.yaml import MapNode, Scalar
 
-_WORDS = ("continue", "fail")
+ERROR_WORDS = ("continue", "fail")
 
 
-def read_errors(root: Reader) -> bool | None:
-    """Return whether soft errors fail their step; a ``spec`` of another shape is ignored."""
-    node = root.present("spec")
+def read_errors(owner: Reader) -> bool | None:
+    """Return whether soft errors fail their step, by the ``spec`` of a playbook or step.
+
+    A ``spec`` of another shape is ignored.
+    """
+    node = owner.present("spec")
     if not isinstance(node, MapNode) or "errors" not in node.entries:
         return None
-    word = Reader(node, "spec", root.report).word("errors", _WORDS)
+    word = Reader(node, owner.path_of("spec"), owner.report).word("errors", ERROR_WORDS)
     return None if word is None else word == "fail"
 
 

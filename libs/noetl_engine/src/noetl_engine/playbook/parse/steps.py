@@ -14,6 +14,7 @@ from noetl_engine.playbook.model import (
     Value,
     ValueMap,
 )
+from noetl_engine.playbook.parse.failures import read_errors
 from noetl_engine.playbook.parse.loops import read_loop
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.parse.routers import ReadRouter, read_router
@@ -67,6 +68,7 @@ def read_step(reader: Reader, more_kinds: Collection[str]) -> ReadStep:
         timeout_seconds=read_timeout(spec) if spec else None,
         repeatable=_repeatable(spec) if spec else None,
         output_select=_output_select(reader, read.tool),
+        fails_softly=read_errors(reader),
         line=reader.node.entries.get("step", reader.node).line,
     )
     reader.text("desc")

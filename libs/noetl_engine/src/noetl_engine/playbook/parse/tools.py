@@ -11,6 +11,7 @@ from typing import Final
 from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Pipeline, Task, Tool, Value
+from noetl_engine.playbook.parse.failures import ERROR_WORDS
 from noetl_engine.playbook.parse.later import leave_to_worker
 from noetl_engine.playbook.problem import Code
 from noetl_engine.playbook.waits import WAIT_KINDS, BadWait, check_written
@@ -106,7 +107,20 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
         has_args=args is not None,
         policy=spec.get("policy") if isinstance(spec, dict) else None,
         output_select=output_paths(config.get("output_select")),
+        fails_softly=_fails_softly(node),
     )
+
+
+def _fails_softly(node: MapNode) -> bool | None:
+    spec = node.entries.get("spec")
+    errors = spec.entries.get("errors") if isinstance(spec, MapNode) else None
+    if errors is None or is_absent(errors):
+        return None
+    word = text_of(errors, "spec.errors")
+    if word not in ERROR_WORDS:
+        words = " or ".join(f"'{word}'" for word in ERROR_WORDS)
+        raise Mismatch(f"spec.errors must be {words}, not '{word[:50]}'", errors)
+    return word == "fail"
 
 
 def _check_wait(

@@ -36,9 +36,14 @@ def _missing(name: object, workbook: Mapping[str, Tool]) -> str:
 
 
 def _with_task(step: Step, reference: Tool, tool: Tool) -> Step:
-    """Return the step with the task's tool; its arguments win, its other keys are dropped."""
+    """Return the step with the task's tool.
+
+    Arguments and ``spec.errors`` of the reference win, its other keys are dropped.
+    """
     if isinstance(reference.args, dict) and isinstance(tool.args, dict):
         tool = replace(tool, args={**tool.args, **reference.args})
     elif reference.has_args:
         tool = replace(tool, args=reference.args, has_args=True)
+    if reference.fails_softly is not None:
+        tool = replace(tool, fails_softly=reference.fails_softly)
     return replace(step, tool=tool, output_select=step.output_select or tool.output_select)
