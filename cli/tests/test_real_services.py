@@ -194,6 +194,7 @@ def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
     assert {entry["state"] for entry in (data.state() or {})["services"]} == {"stopped"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: Path) -> None:
     process = subprocess.Popen(
         [*run_command(file, data, is_warm=True), "--set", f"gate={gate}"],

@@ -10,6 +10,7 @@ from noetl_testkit.stack import Stack
 FEW = ("--phases", "examples,fuzzing", "--max-examples", "2", "--generation-deterministic")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_generated_requests_are_answered_as_documented(stack: Stack) -> None:
     try:

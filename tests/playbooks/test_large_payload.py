@@ -165,6 +165,7 @@ def names(client: httpx.Client, stack: Stack) -> None:
     wait_until(is_short, what="large payloads are named", every_seconds=0.2)
 
 
+@pytest.mark.slow
 def test_the_bytes_of_an_iteration_do_not_grow_with_the_payload(transport_stack: Stack) -> None:
     sizes = {}
     with transport_stack.client() as client:
@@ -181,6 +182,7 @@ def test_the_bytes_of_an_iteration_do_not_grow_with_the_payload(transport_stack:
     assert sizes[2000] < 3000
 
 
+@pytest.mark.slow
 def test_loops_of_other_kinds_and_chains(transport_stack: Stack) -> None:
     with transport_stack.client() as client:
         names(client, transport_stack)
@@ -260,6 +262,7 @@ def test_a_worker_of_others_is_given_whole_contexts(nats_stack: Stack) -> None:
     assert scope["rows"] == scope["ctx"]["rows"] == rows(900)
 
 
+@pytest.mark.slow
 def test_a_killed_orchestrator_goes_on_from_the_log() -> None:
     """6,000 rows; rows read from the log again come once each, with the right element."""
     with running_stack() as stack, stack.client() as client:

@@ -19,6 +19,7 @@ from sources import bodies, poison, running_source
 EXAMPLE = Path(__file__).parents[3] / "examples" / "webhook.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_w19_each_message_starts_one_execution_though_runtime_and_broker_are_killed(
     nats_stack: Stack,

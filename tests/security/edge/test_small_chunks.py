@@ -102,6 +102,7 @@ def test_a_short_body_by_the_byte_is_served(asking_stack: Stack) -> None:
     assert status_of(answer) == 200
 
 
+@pytest.mark.slow
 def test_a_large_result_in_chunks_arrives(asking_stack: Stack) -> None:
     def body() -> Iterator[bytes]:
         yield b'{"name": "large", "data": "'

@@ -168,6 +168,7 @@ def _queries(others: Others) -> None:
     assert others.query("CREATE TABLE t (a int)", db_path=f"{theirs}/../{name}/x.db") == "FAILED"
 
 
+@pytest.mark.slow
 def test_by_default_queries_and_scripts_reach_no_script_of_others(nats_stack: Stack) -> None:
     others = Others(nats_stack, None)
     with others.running():

@@ -1,5 +1,6 @@
 """L7: slots of a worker that serves more than one execution."""
 
+import pytest
 from message_worker import StartWorker
 from noetl_testkit.waiting import eventually
 from noetl_worker import metrics
@@ -81,6 +82,7 @@ async def test_a_command_that_waits_for_its_answer_holds_no_slot(
     assert put_off == []
 
 
+@pytest.mark.slow
 async def test_a_worker_that_can_begin_no_script_leaves_commands_to_others(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
