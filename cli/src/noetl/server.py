@@ -13,10 +13,10 @@ from noetl_common.process.program import ending_at_once
 
 from noetl.commands.options import DataOption
 from noetl.commands.up import serve
-from noetl.stack.datadir import locate
+from noetl.stack.datadir import DEFAULT_PORT, locate
 from noetl.stack.errors import StackError, told_by
 from noetl.stack.services import load_dotenv_file, outside
-from noetl.stack.supervisor import DEFAULT_PORT, StackPlan
+from noetl.stack.supervisor import StackPlan
 
 READY_SECONDS = 120.0
 

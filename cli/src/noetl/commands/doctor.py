@@ -17,7 +17,7 @@ from noetl.commands.options import (
     TokenOption,
     log_to_stderr,
 )
-from noetl.stack.datadir import DataDirectory, locate
+from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.services import outside
@@ -77,7 +77,7 @@ def doctor(
 
     log_to_stderr()
     patient = _patient(
-        locate(data), server_url=server_url, token=token, stuck=timedelta(minutes=stuck_minutes)
+        data, server_url=server_url, token=token, stuck=timedelta(minutes=stuck_minutes)
     )
     report = asyncio.run(examine(patient))
     if as_json:
@@ -104,7 +104,7 @@ def lines(report: "Report") -> list[str]:
 
 
 def _patient(
-    directory: DataDirectory, *, server_url: str | None, token: str | None, stuck: timedelta
+    data: Path | None, *, server_url: str | None, token: str | None, stuck: timedelta
 ) -> "Patient":
     """Find the parts of the system to look at.
 
@@ -112,11 +112,14 @@ def _patient(
         StackError: nothing.
     """
     from noetl.doctor.examination import Patient  # noqa: PLC0415 -- as above
-    from noetl.follow.servers import token_of  # noqa: PLC0415 -- as above
+    from noetl.follow.servers import find_server, token_of  # noqa: PLC0415 -- as above
 
     named = outside()
-    local = server_url is None and directory.is_held()
-    if not local and server_url is None and named.nats_url is None and named.databases is None:
+    server = find_server(server_url, data)
+    directory = locate(data)
+    # Looked at without an edge too: one that doesn't start is what the command is for.
+    local = directory.is_held() if server is None else server.directory is not None
+    if not local and server is None and named.nats_url is None and named.databases is None:
         raise StackError(
             f"no stack is running on {directory.root}: start it (noetl-server up), name a server "
             "with --server-url, or set NOETL_NATS_URL and POSTGRES_HOST"
@@ -124,7 +127,7 @@ def _patient(
     state = current_state(directory) if local else None
     return Patient(
         processes=None if state is None else state["services"],
-        url=server_url or (None if state is None else state.get("url")),
+        url=None if server is None else server.url,
         token=token_of(token, directory if local else None),
         nats_url=nats_of(directory) if local else named.nats_url,
         databases=databases_of(directory) if local else named.databases,

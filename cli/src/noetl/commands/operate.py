@@ -20,8 +20,8 @@ from noetl.commands.options import (
     TokenOption,
     log_to_stderr,
 )
-from noetl.commands.remote.repair import show_execution, standing_lines
-from noetl.follow.servers import server_named, token_of
+from noetl.commands.remote.repair import show_execution, show_health, standing_lines
+from noetl.follow.servers import find_server, token_of
 from noetl.logs import search as execution_logs
 from noetl.logs.lines import Line, Wanted
 from noetl.stack import logs as log_files
@@ -33,6 +33,7 @@ from noetl.stack.servers.nats import nats_address
 from noetl.stack.services import outside
 
 if TYPE_CHECKING:
+    from noetl.follow.servers import Server
     from noetl.logs.printed import Source
 
 
@@ -48,18 +49,23 @@ def status(
 ) -> None:
     """Show every process of the stack, exit code 1 when none is running; or an execution.
 
-    Of an execution: its status, what failed first, and what it waits for.
+    Of an execution: its status, what failed first, and what it waits for. Of a server that is not
+    the stack of the data directory: its health, exit code 4 when it serves no requests now.
     """
     if execution is not None:
         show_execution(execution, data=data, server_url=server_url, token=token, as_json=as_json)
         return
-    if server_url is not None or token is not None:
-        raise StackError("--server-url and --token go with the id of an execution")
+    server = find_server(server_url, data)
+    if server is not None and server.directory is None:
+        show_health(server, token, as_json=as_json)
+        return
     directory = locate(data)
     state = current_state(directory)
     if as_json:
         typer.echo(json.dumps(state, indent=2))
     elif state["services"]:
+        if server is not None:
+            typer.echo(server.sentence, err=True)
         _print_table(state)
         if state["running"] and state.get("url"):
             for line in standing_lines(str(state["url"]), directory.admin_key()):
@@ -119,16 +125,16 @@ def logs(
     """Show the log of one process or of all, or every line about an execution.
 
     Of an execution all lines of all processes, and what its steps have printed, are shown in the
-    order of time, whatever their number; with a step those about it. With --server-url, only
+    order of time, whatever their number; with a step those about it. Of a server elsewhere, only
     what steps have printed. Exit code 1 when there is none, 2 for a wrong option.
     """
     if what is not None and what.isascii() and what.isdigit():
         if file and (follow or only_output or server_url):
             raise typer.BadParameter("--follow, --output and --server-url go without --file")
-        printed = None
-        if not file:
-            printed = _printed_of(what, step, _server(server_url, token, data), as_json=as_json)
-        if only_output or server_url:
+        server = None if file else find_server(server_url, data)
+        is_elsewhere = server is not None and server.directory is None
+        printed = _printed_of(what, step, server, token, as_json=as_json)
+        if only_output or is_elsewhere:
             _show_output(printed, f"execution {what}", follow=follow)
             return
         _show_lines_of(
@@ -142,26 +148,20 @@ def logs(
     _show_logs(what, follow=follow, lines=lines, data=data)
 
 
-def _server(url: str | None, token: str | None, data: Path | None) -> tuple[str, str] | None:
-    """Return the server to ask and the token shown to it; None where no stack is running."""
-    named = server_named(url, data)
-    if named is not None:
-        return named, token_of(token)
-    directory = locate(data)
-    state = directory.state()
-    if state is None or not directory.is_held() or not state.get("url"):
-        return None
-    return str(state["url"]), token_of(token, directory)
-
-
 def _printed_of(
-    execution_id: str, step: str | None, server: tuple[str, str] | None, *, as_json: bool
+    execution_id: str,
+    step: str | None,
+    server: "Server | None",
+    token: str | None,
+    *,
+    as_json: bool,
 ) -> "Source | None":
     if server is None:
         return None
     from noetl.logs.printed import Source  # noqa: PLC0415 -- the HTTP client is slow to load
 
-    return Source(*server, execution_id, step, as_json)
+    key = token_of(token, server.directory)
+    return Source(server.url, key, execution_id, step, as_json)
 
 
 def _show_output(source: "Source | None", about: str, *, follow: bool) -> None:

@@ -41,11 +41,44 @@ def run(
 ) -> None:
     """Run a playbook and follow it live; the result goes to stdout.
 
+    Without --server-url, NOETL_SERVER_URL or --data, the stack of ./.noetl runs it, else the server
+    at the default port, else a stack that is started for it.
+
     The playbook becomes the newest version of its path. One with errors is not run and becomes
     none: they are reported as by `validate`.
 
     Exit code 0 when it completed, 3 when it completed with soft errors, 1 when it failed or was
     cancelled, 130 after Ctrl-C, which cancels the execution.
+    """
+    text = _checked(file, anyway=anyway)
+    # Loaded here: the HTTP client takes a quarter of a second that no other command needs.
+    from noetl.follow.job import Job  # noqa: PLC0415
+    from noetl.follow.servers import find_server  # noqa: PLC0415
+
+    server = find_server(server_url, data)
+    if server is not None and server_url is None:
+        typer.echo(server.sentence, err=True)
+    job = Job(
+        file=file,
+        text=text,
+        workload=workload(payload, assignments or []),
+        timeout=timeout,
+        is_strict=is_strict,
+        # A stack of the directory is kept alive for the run, and a starting one waited for.
+        server_url=None if server is None or server.directory else server.url,
+        token=token,
+        data=locate(data),
+        shows_output=output,
+    )
+    raise typer.Exit(asyncio.run(job.run()))
+
+
+def _checked(file: Path, *, anyway: bool) -> str:
+    """Return the text of a playbook without errors; print those that it has.
+
+    Raises:
+        StackError: the file can't be read.
+        Exit: the playbook has errors, and is not wanted with them.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -59,19 +92,4 @@ def run(
         print_findings(str(file), findings)
         typer.echo(f"{file}: not run", err=True)
         raise typer.Exit(Exit.FAILED)
-    # Loaded here: the HTTP client takes a quarter of a second that no other command needs.
-    from noetl.follow.job import Job  # noqa: PLC0415
-    from noetl.follow.servers import server_named  # noqa: PLC0415
-
-    job = Job(
-        file=file,
-        text=text,
-        workload=workload(payload, assignments or []),
-        timeout=timeout,
-        is_strict=is_strict,
-        server_url=server_named(server_url, data),
-        token=token,
-        data=locate(data),
-        shows_output=output,
-    )
-    raise typer.Exit(asyncio.run(job.run()))
+    return text

@@ -10,11 +10,11 @@ from noetl_common.process.program import hide_from_scripts
 
 from noetl.commands.options import DataOption
 from noetl.stack.child import Child, ChildState
-from noetl.stack.datadir import locate
+from noetl.stack.datadir import DEFAULT_PORT, locate
 from noetl.stack.servers.access import TOKEN_VARIABLE
 from noetl.stack.services import outside
 from noetl.stack.stop_signals import stop_signals
-from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running
+from noetl.stack.supervisor import StackPlan, Supervisor, running
 
 CountOption = typer.Option(min=1, max=64, help="Processes of this service.")
 

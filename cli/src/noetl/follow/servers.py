@@ -1,13 +1,16 @@
 """The server that a command talks to, the token shown there, and help when that fails."""
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noetl.exits import Exit
-from noetl.stack.datadir import DataDirectory, locate
+from noetl.stack.datadir import DEFAULT_PORT, DataDirectory, locate
 from noetl.stack.errors import StackError
 from noetl.stack.servers.access import TOKEN_VARIABLE
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 URL_VARIABLE = "NOETL_SERVER_URL"
 """The variable that names the server, as it does for workers."""
 
+_LOOK_SECONDS = 1.0
+_HEALTH_BYTES = 4096
 _NEXT = {
     "Execution not found": "`noetl-server list` shows executions",
     "Playbook not found": "`noetl-server list playbooks` shows what is there,"
@@ -43,12 +48,12 @@ class UnreachableError(StackError):
 
 @contextmanager
 def server_of(url: str | None, *, token: str | None, data: Path | None) -> Iterator["Client"]:
-    """Connect to the server that is named, else to the local stack of the data directory.
+    """Connect to the server that :func:`find_server` finds.
 
     An error of a call in the block names the next command to type.
 
     Raises:
-        StackError: there is no local stack or it doesn't run, or a call has failed.
+        StackError: no server is named and none runs here, or a call has failed.
     """
     address, key = address_of(url, token, data)
     with client_of(address, key) as client:
@@ -87,40 +92,88 @@ def connection_of(url: str, key: str, *, retries: "Retries | None" = None) -> "C
 
 
 def address_of(url: str | None, token: str | None, data: Path | None) -> tuple[str, str]:
-    """Return the address of the server and the token shown to it.
-
-    The option comes first, then the variable, then the stack of the data directory.
+    """Return the address of the server and the token shown to it; see :func:`find_server`.
 
     Raises:
-        StackError: there is no local stack, or it doesn't run.
+        StackError: no server is named, and none runs here.
     """
-    named = server_named(url, data)
-    if named is not None:
-        return named, token_of(token)
-    directory = locate(data)
-    state = directory.state()
-    if state is None or not directory.is_held() or not (found := state.get("url")):
+    found = find_server(url, data)
+    if found is None:
         raise StackError(
-            f"no stack is running on {directory.root}; name another server with --server-url "
+            f"no stack is running on {locate(data).root}; name another server with --server-url "
             f"or {URL_VARIABLE}, or start one: noetl-server up"
         )
-    return found, token_of(token, directory)
+    if found.is_unasked:
+        sys.stderr.write(f"{found.sentence}\n")
+    return found.url, token_of(token, found.directory)
 
 
-def server_named(url: str | None, data: Path | None) -> str | None:
-    """Return the server of the option or the variable; None means the local stack.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server that a command asks.
 
-    A data directory that is named on the command line counts before a variable, and the
-    address of the local stack itself is no other server: it has the stack's key.
+    Attributes:
+        url: Its address.
+        reason: Why this one.
+        directory: That of the local stack, whose key is shown; None for any other server.
+        is_unasked: Whether neither the caller nor the current directory names the server.
+    """
+
+    url: str
+    reason: str
+    directory: DataDirectory | None = None
+    is_unasked: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The server and the reason in a line."""
+        return f"server {self.url} ({self.reason})"
+
+
+def find_server(url: str | None, data: Path | None) -> Server | None:
+    """Return the server of a command by the one rule for all; None if none is named or runs.
+
+    The option comes first, then the variable unless ``--data`` names a directory, then the stack
+    of the data directory, then what answers at the default port of this machine unless a data
+    directory is named. The address of the local stack itself is no other server: it has the
+    stack's key.
     """
     if url:
-        return url.rstrip("/")
-    named_url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
-    if not named_url or data is not None:
+        return Server(url.rstrip("/"), "--server-url")
+    directory = locate(data)
+    state = directory.state()
+    own = "" if state is None else str(state.get("url") or "").rstrip("/")
+    named = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
+    if named and data is None and named != own:
+        return Server(named, URL_VARIABLE)
+    if directory.is_held():
+        return Server(own, f"the stack of {directory.root}", directory) if own else None
+    if data is not None or os.environ.get("NOETL_DATA_DIR"):
         return None
-    state = locate(None).state()
-    is_local = state is not None and str(state.get("url", "")).rstrip("/") == named_url
-    return None if is_local else named_url
+    usual = f"http://localhost:{DEFAULT_PORT}"
+    if not _is_server(DEFAULT_PORT):
+        return None
+    return Server(
+        usual,
+        f"it answers at the default port; --data {directory.root} starts or names a stack here",
+        is_unasked=True,
+    )
+
+
+def _is_server(port: int) -> bool:
+    """Return whether a NoETL server answers at a port of this machine."""
+    # Loaded here: most commands find their server without a request.
+    import http.client  # noqa: PLC0415
+
+    connection = http.client.HTTPConnection("localhost", port, timeout=_LOOK_SECONDS)
+    try:
+        connection.request("GET", "/api/health")
+        told = json.loads(connection.getresponse().read(_HEALTH_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return isinstance(told, dict) and {"status", "database", "nats"} <= told.keys()
 
 
 def token_of(given: str | None, directory: DataDirectory | None = None) -> str:

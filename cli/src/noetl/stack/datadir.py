@@ -18,6 +18,8 @@ from noetl.stack.private_file import write_private
 from noetl.stack.process import free_port, is_port_free
 
 DEFAULT_NAME = ".noetl"
+DEFAULT_PORT = 8082
+"""Port of a local stack's HTTP edge unless another is asked for."""
 ROLE = "noetl"
 """The user of the embedded servers."""
 

@@ -15,7 +15,7 @@ from noetl_common.errors import NoetlError
 
 from noetl.stack import leftovers, services
 from noetl.stack.child import Ailment, Child, ChildSpec, ChildState
-from noetl.stack.datadir import DataDirectory, Identity, ServiceState, StackState
+from noetl.stack.datadir import DEFAULT_PORT, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import probe_context, status_of
 from noetl.stack.logs import run_log_limits, tail
@@ -27,7 +27,6 @@ from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.roles import ROLES
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
-DEFAULT_PORT = 8082
 CRASHES_THAT_MEAN_BROKEN = 8
 
 

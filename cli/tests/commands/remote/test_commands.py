@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from noetl.commands.completion import answer_shells
 from noetl.exits import Exit
-from noetl.follow.servers import address_of, server_named
+from noetl.follow import servers
+from noetl.follow.servers import address_of
 from noetl.main import app
 from noetl.stack.datadir import DataDirectory, StackState
 from noetl.stack.errors import StackError, told_by
@@ -416,8 +417,69 @@ def test_the_server_is_that_of_the_option_then_the_variable_then_the_local_stack
         assert address_of(None, None, tmp_path / "data") == ("http://127.0.0.1:8082", "nk_local")
         # The address that `env` prints is that of this stack, with its key.
         monkeypatch.setenv("NOETL_SERVER_URL", "http://127.0.0.1:8082")
-        assert server_named(None, None) is None
         assert address_of(None, None, None) == ("http://127.0.0.1:8082", "nk_local")
+
+
+HEALTH = {"status": "ok", "database": "connected", "nats": "connected", "version": "0.1.0"}
+
+
+@pytest.fixture
+def usual(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
+    """A server at the default port, with no stack in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("NOETL_SERVER_URL", "NOETL_DATA_DIR", "NOETL_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with web.serving(Script(**{"GET health": HEALTH, "GET executions": []})) as served:
+        monkeypatch.setattr(servers, "DEFAULT_PORT", int(served.url.rpartition(":")[2]))
+        yield served
+
+
+def test_the_server_at_the_default_port_is_used_where_no_other_is_named(
+    usual: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code, out, told = typed("list", "--json")
+    assert (code, json.loads(out)) == (0, [])
+    assert f"server http://localhost:{servers.DEFAULT_PORT} (it answers at the default" in told
+
+    assert servers.find_server(None, tmp_path / "named") is None
+    monkeypatch.setenv("NOETL_DATA_DIR", str(tmp_path / "named"))
+    assert servers.find_server(None, None) is None
+    monkeypatch.delenv("NOETL_DATA_DIR")
+    with DataDirectory(tmp_path / ".noetl").hold():
+        assert servers.find_server(None, None) is None, "a stack is starting here"
+
+    usual.answer = Script(**{"GET health": {"status": "UP"}})
+    assert servers.find_server(None, None) is None, "another program answers"
+
+
+def test_the_status_is_that_of_the_server_that_the_rule_names(
+    usual: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = typed("status")
+    assert code == 0
+    assert out.startswith(f"server http://localhost:{servers.DEFAULT_PORT} (it answers at")
+    assert "status ok, database connected, nats connected, version 0.1.0" in out
+
+    monkeypatch.setenv("NOETL_SERVER_URL", usual.url)
+    _, out, _ = typed("status")
+    assert out.startswith(f"server {usual.url} (NOETL_SERVER_URL)\n")
+    _, out, _ = typed("status", "--json")
+    assert json.loads(out) == {"server": usual.url, "reason": "NOETL_SERVER_URL", **HEALTH}
+
+    usual.answer = Script(**{"GET health": (503, {**HEALTH, "status": "unhealthy"})})
+    code, _, told = typed("status")
+    assert code == Exit.UNREACHABLE, told
+
+
+def test_run_does_not_start_a_second_stack_beside_the_one_at_the_default_port(
+    usual: WebServer, tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text(PLAYBOOK)
+
+    typed("run", "p.yaml")
+
+    assert "POST /api/catalog/register" in [f"{one.method} {one.path}" for one in usual.requests]
+    assert not (tmp_path / ".noetl").exists()
 
 
 def test_an_error_ends_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

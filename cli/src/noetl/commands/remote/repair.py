@@ -11,13 +11,15 @@ from noetl_contract.json import Json
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
 from noetl.commands.output import print_json
-from noetl.follow.servers import client_of, server_of
+from noetl.follow.servers import client_of, server_of, token_of
 from noetl.follow.standing import execution_lines, reasons_in
 from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
 
 if TYPE_CHECKING:
     from noetl_client import Client
+
+    from noetl.follow.servers import Server
 
 _ExecutionId = Annotated[str, typer.Argument(help="Id of the execution.")]
 _MOST_RUNNING = 5
@@ -96,6 +98,27 @@ def show_execution(
         return
     for line in execution_lines(execution_id, standing, why):
         typer.echo(line)
+
+
+def show_health(server: "Server", token: str | None, *, as_json: bool) -> None:
+    """Print the health of a server that is not the stack of a data directory.
+
+    Raises:
+        StackError: the server can't be reached, or can serve no requests now.
+    """
+    from noetl_client import Retries  # noqa: PLC0415 -- the HTTP client loads slowly
+
+    key = token_of(token)
+    with client_of(server.url, key, retries=Retries(attempts=1)) as client:
+        told = client.ask("GET", "/api/health")
+    health = told if isinstance(told, dict) else {}
+    if as_json:
+        typer.echo(json.dumps({"server": server.url, "reason": server.reason, **health}))
+    else:
+        typer.echo(server.sentence)
+        typer.echo(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in health.items()))
+        for line in standing_lines(server.url, key):
+            typer.echo(line)
 
 
 def standing_lines(url: str, token: str) -> Iterator[str]:
