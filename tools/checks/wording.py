@@ -23,7 +23,6 @@ UNREAD = (
     "libs/noetl_console/src",
     "libs/noetl_contract/src",
     "libs/noetl_engine/src",
-    "libs/noetl_template/src",
     "packages/noetl_keychain_providers/src",
     "packages/noetl_maintenance/src",
     "packages/noetl_migrate/src",

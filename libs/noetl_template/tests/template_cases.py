@@ -135,7 +135,7 @@ def _expression(choice: random.Random, depth: int) -> str:  # noqa: C901, PLR091
         case 2:
             return f"{part()} {choice.choice(COMPARISONS)} {part()}"
         case 3:
-            # Constants on the left side are folded to a boolean by the original server.
+            # Constants on the left side are folded to a boolean by the reference server.
             return f"({choice.choice(NAMES)} {choice.choice(['and', 'or'])} {part()})"
         case 4:
             return f"(not ({part()}))"

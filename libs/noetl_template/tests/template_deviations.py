@@ -1,4 +1,4 @@
-"""Deliberate differences from the original server's rendering, with examples of each.
+"""Deliberate differences from the reference server's rendering, with examples of each.
 
 The README lists the same names with the reasons; a test holds both lists together, and another
 sorts every difference it meets into one of the kinds that random templates can show.
@@ -118,7 +118,7 @@ def kind_of(difference: Difference) -> str | None:
 
 
 def _is_number_written_otherwise(difference: Difference) -> bool:
-    """The original server reads any number in a text, however it is written."""
+    """The reference server reads any number in a text, however it is written."""
     if REFUSED in {difference.theirs, difference.ours}:
         return False
     number, text = json.loads(difference.theirs), json.loads(difference.ours)
@@ -131,7 +131,7 @@ def _is_number_written_otherwise(difference: Difference) -> bool:
 
 
 def _is_value_instead_of_text(difference: Difference) -> bool:
-    """The original server left text, because its retry bound to the last operand only."""
+    """The reference server left text, because its retry bound to the last operand only."""
     if REFUSED in {difference.theirs, difference.ours}:
         return False
     text, value = json.loads(difference.theirs), json.loads(difference.ours)

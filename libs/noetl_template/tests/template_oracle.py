@@ -1,4 +1,4 @@
-"""The original server's own template engine, set up as that server sets it up.
+"""The reference server's own template engine, set up as that server sets it up.
 
 The PyPI binding differs from it in three ways that matter here: containers passed in print as
 Python objects, so a scope is written as template literals; a few filters are the engine's
@@ -17,11 +17,11 @@ NULL = "null_of_the_scope"
 
 
 class OracleError(Exception):
-    """The original server refuses the template."""
+    """The reference server refuses the template."""
 
 
 class OracleGapError(Exception):
-    """The binding can't show the original server's result."""
+    """The binding can't show the reference server's result."""
 
 
 class GapError(Exception):
@@ -117,7 +117,7 @@ class Oracle:
             case list():
                 return "[" + ", ".join(self.literal(entry) for entry in value) + "]"
             case dict():
-                # The original server's maps are sorted; the binding keeps the order of the source.
+                # The reference server's maps are sorted; the binding keeps the order of the source.
                 entries = [f"{json.dumps(k)}: {self.literal(value[k])}" for k in sorted(value)]
                 return "{" + ", ".join(entries) + "}"
         raise AssertionError(value)
@@ -265,7 +265,7 @@ def json_or_none(text: str) -> object:
 
 
 def without_null(value: object) -> object:
-    """JSON that the binding turns into the original server's values."""
+    """JSON that the binding turns into the reference server's values."""
     if value is None or isinstance(value, list | dict):
         raise GapError  # nulls would be none, and containers print as Python
     return value

@@ -1,4 +1,4 @@
-"""Our rendering against that of the original server's own engine."""
+"""Our rendering against that of the reference server's own engine."""
 
 import json
 import re

@@ -1,7 +1,7 @@
-"""Templates of playbooks, rendered like the original server does, in a sandbox.
+"""Templates of playbooks, rendered in a sandbox like the reference server renders them.
 
-Server and worker follow different rules; each function says whose. The module-level functions
-share one :class:`Renderer` with default limits.
+Server and worker follow different rules, and each function names the rules that it follows. The
+functions of this module share one :class:`Renderer` with default limits.
 """
 
 from noetl_template.errors import (
@@ -12,7 +12,7 @@ from noetl_template.errors import (
     ValueNotAtHand,
 )
 from noetl_template.limits import Limits, SharedWork, shared_work, work_spent
-from noetl_template.references import look_ups, references
+from noetl_template.references import lookups, references
 from noetl_template.render import (
     Renderer,
     Scope,
@@ -32,7 +32,7 @@ from noetl_template.render import (
 )
 from noetl_template.stored import MISSING, UNKNOWN, Outline, Parts, Stored, with_fetched
 from noetl_template.syntax.literals import has_worker_syntax, literal, templates_in
-from noetl_template.syntax.look_ups import Reference
+from noetl_template.syntax.lookups import Reference
 from noetl_template.values import KEYCHAIN, Json, Kind, Secrets
 
 __all__ = [
@@ -63,7 +63,7 @@ __all__ = [
     "has_server_syntax",
     "has_worker_syntax",
     "literal",
-    "look_ups",
+    "lookups",
     "named_value",
     "references",
     "render_config",

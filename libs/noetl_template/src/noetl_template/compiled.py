@@ -1,4 +1,4 @@
-"""Compiled templates and the bounded cache that keeps them."""
+"""Compiled templates, and their bounded cache."""
 
 import re
 import threading
@@ -22,12 +22,12 @@ from noetl_template.errors import (
     ValueNotAtHand,
 )
 from noetl_template.limits import Budget, Limits
-from noetl_template.syntax.look_ups import look_ups_in, names_made_in, with_guards
+from noetl_template.syntax.lookups import lookups_in, names_made_in, with_guards
 from noetl_template.syntax.prepare import prepare, single_expression
 from noetl_template.values import KEYCHAIN, Dialect, Value
 
-# What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,
-# SyntaxError comes from nesting that Python's own compiler refuses.
+# Errors that a template may raise while it is compiled or rendered. RecursionError is a
+# RuntimeError. Python's compiler raises SyntaxError for nesting that is too deep.
 _FAILURES: Final = (
     EvaluationError,
     jinja2.TemplateError,
@@ -41,7 +41,7 @@ _FAILURES: Final = (
     TypeError,
     ValueError,
 )
-# `{{ a.b.c }}`, by far the most common template, is looked up without any template engine.
+# `{{ a.b.c }}`, by far the most common template, is evaluated without Jinja.
 _PATH: Final = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}", re.ASCII)
 _NOT_A_NAME: Final = frozenset(
     {"true", "false", "none", "True", "False", "None", "not", "if", "else", "and", "or", "in",
@@ -64,10 +64,10 @@ class PathTemplate:
     is_data: bool = True
 
     def value(self, scope: Mapping[str, Value], _budget: Budget) -> Value:
-        """Return the named value, undefined when any part of the path is.
+        """Return the named value, or undefined if any part of the path is undefined.
 
         Raises:
-            SecretMissing: It is a secret that isn't there.
+            SecretMissing: The value is a secret that doesn't exist.
         """
         getitem = self.environment.getitem
         dialect = self.environment.dialect
@@ -97,7 +97,7 @@ class PathTemplate:
 
 @dataclass(frozen=True, slots=True)
 class ValueTemplate:
-    """A template that is one expression; its value is used without printing it first."""
+    """A template that is one expression, whose value is used without printing it."""
 
     source: str
     template: jinja2.Template
@@ -105,15 +105,15 @@ class ValueTemplate:
     prefix: str
     suffix: str
     is_data: bool
-    """Whether it looks anything up."""
+    """Whether the expression looks up a name."""
     secret: tuple[str, ...] | None
-    """A secret that it names and gives no default for."""
+    """A secret that the expression names without a default."""
 
     def value(self, scope: Mapping[str, Value], budget: Budget) -> Value:
         """Return the value of the expression.
 
         Raises:
-            TemplateError: It can't be evaluated.
+            TemplateError: The evaluation fails.
         """
         if self.secret is not None and KEYCHAIN not in scope:
             raise failed(self.source, _no_secret(self.secret))
@@ -126,13 +126,13 @@ class ValueTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """Any other template: it becomes text."""
+    """A template that is rendered to text, because it is more than one expression."""
 
     source: str
     template: jinja2.Template
     environment: TemplateEnvironment
     secret: tuple[str, ...] | None
-    """A secret that it names and gives no default for."""
+    """A secret that the template names without a default."""
 
     def text(
         self,
@@ -141,10 +141,15 @@ class TextTemplate:
         *,
         unmarked: frozenset[str] | None = None,
     ) -> str:
-        """Return the rendered text, with data in it marked but for these texts, if wanted.
+        """Return the rendered text.
+
+        Args:
+            scope: The names.
+            budget: The rest of the limits.
+            unmarked: If given, inserted data is marked, except these texts.
 
         Raises:
-            TemplateError: It can't be rendered, or a limit is reached.
+            TemplateError: Rendering fails, or a limit is reached.
         """
         if self.secret is not None and KEYCHAIN not in scope:
             raise failed(self.source, _no_secret(self.secret))
@@ -168,7 +173,7 @@ def _bounded(chunks: Iterator[str], budget: Budget) -> Iterator[str]:
 
 
 def failed(source: str, error: Exception) -> TemplateError:
-    """Return the error a caller sees for anything a template raised."""
+    """Return the error of the public interface for an error that a template has raised."""
     line: int | None = None
     match error:
         case EvaluationError():
@@ -205,12 +210,12 @@ def _no_secret(path: tuple[str, ...]) -> NoSecret:
 
 
 def _secret_of(tree: nodes.Template) -> tuple[str, ...] | None:
-    """Return the first secret that a template names without being ready for its absence."""
+    """Return the first secret that a template names without a default or test for it."""
     if not any(name.name == KEYCHAIN for name in tree.find_all(nodes.Name)):
         return None
     if KEYCHAIN in names_made_in(tree):
         return None
-    found = with_guards(look_ups_in(tree))
+    found = with_guards(lookups_in(tree))
     return next((one.path for one in found if one.path[0] == KEYCHAIN and not one.is_guarded), None)
 
 
@@ -223,9 +228,9 @@ def _unknown_name(message: str) -> str | None:
 
 
 class Compiler:
-    """Compiles templates of one dialect and keeps the last ones used.
+    """Compiles templates of one dialect, and caches the last ones used.
 
-    Safe to share between threads: at worst two of them compile the same template.
+    Threads may share a compiler; at worst, two of them compile the same template.
     """
 
     def __init__(
@@ -255,12 +260,12 @@ class Compiler:
             TemplateError: The template is not valid or too long.
         """
         if self._chars < self._max_chars // 2 and len(self._kept) < self._max_entries // 2:
-            # Nothing is near its end, so nothing needs to be moved.
+            # The cache is far from full, so the order of its entries doesn't matter yet.
             kept = self._kept.get(source)
             if kept is not None:
                 return kept
         with self._lock:
-            # Taking it out and putting it back moves it to the young end.
+            # Removing and adding an entry moves it to the end, away from eviction.
             kept = self._kept.pop(source, None)
             if kept is not None:
                 self._kept[source] = kept
@@ -304,10 +309,10 @@ class Compiler:
 
 
 def _check_length(source: str, environment: TemplateEnvironment, limits: Limits) -> None:
-    """Refuse a template whose compilation would take too long.
+    """Reject a template whose compilation would take too long.
 
     Raises:
-        LimitReached: It is too long.
+        LimitReached: The template is too long.
     """
     if len(source) <= limits.max_source_chars:
         return

@@ -1,9 +1,9 @@
-"""Lists and maps that a template makes, which know how many values they hold.
+"""Lists and maps that a template creates, with their logical sizes.
 
-What comes from outside is JSON: a tree, no larger than its text was. Only a template can put one
-list into another twice, and again, until a few dozen small lists stand for more values than any
-machine can walk over. So each list and map made by a template carries its logical size, with
-repeated parts counted each time; whatever comes from outside counts as one value.
+Data from outside is JSON, a tree that is no larger than its text. But a template can put one list
+into another list twice, and repeat that, until a few dozen small lists contain more values than any
+machine can visit. So each list and map that a template creates stores its logical size, in which
+repeated parts count each time. Data from outside counts as one value.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,30 +16,30 @@ _BUILT: Final = frozenset({BuiltList, BuiltMap, Group})
 
 
 def size_in(values: Iterable[Value]) -> int:
-    """Return how many values the made lists and maps among ``values`` hold."""
+    """Return the total logical size of those ``values`` that the template created."""
     return sum(value.size for value in values if type(value) in _BUILT)
 
 
 def logical_size(value: Value) -> int:
-    """Return how many values a list or map holds, as far as a template made it."""
+    """Return the logical size of a list or map."""
     return value.size if type(value) in _BUILT else len(value)
 
 
 def listed(budget: Budget, elements: Sequence[Value], *, made: int = 0) -> BuiltList:
-    """Return a list made by a template.
+    """Return a list that a template creates.
 
     Args:
-        budget: What is left of the limits.
-        elements: Its elements.
-        made: How many values were made for it, if more than its elements.
+        budget: The rest of the limits.
+        elements: The elements.
+        made: The number of values created for the list, if more than its elements.
 
     Raises:
-        LimitReached: It is too large.
+        LimitReached: The list is too large.
     """
     count = len(elements)
     budget.make(count)
     result = BuiltList(elements)
-    # At the speed of C, since most lists hold nothing that a template made.
+    # This test runs in C, because most lists contain no value that a template created.
     if _BUILT.isdisjoint(map(type, elements)):
         result.size = count
     else:
@@ -49,10 +49,10 @@ def listed(budget: Budget, elements: Sequence[Value], *, made: int = 0) -> Built
 
 
 def mapped(budget: Budget, entries: Mapping[Value, Value]) -> BuiltMap:
-    """Return a map made by a template.
+    """Return a map that a template creates.
 
     Raises:
-        LimitReached: It is too large.
+        LimitReached: The map is too large.
     """
     count = len(entries)
     budget.make(count)
@@ -67,14 +67,14 @@ def mapped(budget: Budget, entries: Mapping[Value, Value]) -> BuiltMap:
 
 
 def joined(budget: Budget, left: Value, right: Value) -> BuiltList:
-    """Return two lists, one behind the other."""
+    """Return the concatenation of two lists."""
     count = len(left) + len(right)
     budget.make(count)
     return _sized(budget, BuiltList(left + right), logical_size(left) + logical_size(right), count)
 
 
 def repeated(budget: Budget, value: Value, times: int) -> BuiltList:
-    """Return a list behind itself as often as wanted."""
+    """Return a list repeated some times."""
     count = len(value) * times
     budget.make(count)
     size = logical_size(value) * times
@@ -91,7 +91,7 @@ def grouped(budget: Budget, key: Value, elements: list[Value]) -> Group:
 
 
 def plain(value: Value) -> Value:
-    """Return a value without the lists and maps that know their size."""
+    """Return a value with plain lists and maps instead of those that store a size."""
     kind = type(value)
     if kind is BuiltList:
         if value.size == len(value):

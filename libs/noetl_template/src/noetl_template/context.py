@@ -1,4 +1,4 @@
-"""The context that templates run in: names, budget and the operations of a dialect."""
+"""The context of one render: names, budget and the operations of a dialect."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from noetl_template.walks import equal
 
 @dataclass(frozen=True, slots=True)
 class TemplateFunction:
-    """A function of ours, given the context; nothing else found under a name can be called."""
+    """A function that templates may call by its name; the first argument is the context."""
 
     run: Callable[..., Value]
 
@@ -34,14 +34,14 @@ class DialectEnvironment(SandboxedEnvironment):
 
 
 class RenderContext(Context):
-    """The names one render sees: the caller's scope itself, then the functions."""
+    """The names of one render: the scope of the caller, then the functions."""
 
     environment: DialectEnvironment
 
     def __init__(
         self, environment: DialectEnvironment, scope: Mapping[str, Value], budget: Budget
     ) -> None:
-        # The base class would copy the scope; this sets the same attributes around it.
+        # The base class would copy the scope, so this sets its attributes instead of calling it.
         self.parent = scope  # type: ignore[assignment]  # only ever read
         self.vars = {}
         self.environment = environment
@@ -65,31 +65,31 @@ class RenderContext(Context):
         return self.dialect.incoming(value)
 
     def text(self, value: Value) -> str:
-        """Print one expression into the output."""
+        """Return the text of an expression for the output."""
         text = self.dialect.text(value, self.budget)
         self.budget.check_length(len(text))
         self.budget.spend(len(text))
         return text
 
     def insert(self, value: Value) -> str:
-        """Print data into the output."""
+        """Return the text of data for the output, marked if wanted."""
         text = self.text(value)
         if self.unmarked is None or (self.unmarked and text.strip() in self.unmarked):
             return text
         return marked(text)
 
     def iterate(self, value: Value, weight: int = 0) -> list[Value]:
-        """Return the elements of a ``for``; each round is paid for with the weight of the body."""
+        """Return the elements of a ``for``; the budget pays for each round by the body's weight."""
         elements = self.dialect.elements(value, self.budget)
         self.budget.spend(64 * len(elements) * (1 + weight))
         return elements
 
     def new_list(self, *elements: Value) -> Value:
-        """Return a list that is written out in the template."""
+        """Return the value of a list literal."""
         return listed(self.budget, elements)
 
     def new_map(self, entries: dict[Value, Value]) -> Value:
-        """Return a map that is written out in the template."""
+        """Return the value of a map literal."""
         return mapped(self.budget, entries)
 
     def compare(self, operator: str, left: Value, right: Value) -> bool:
@@ -97,7 +97,7 @@ class RenderContext(Context):
         return operators.compare(self.dialect, self.budget, operator, left, right)
 
     def concatenate(self, *values: Value) -> str:
-        """Return the ``~`` operator."""
+        """Return the result of the ``~`` operator."""
         return operators.concatenate(self.dialect, self.budget, values)
 
     def cut(
@@ -107,19 +107,19 @@ class RenderContext(Context):
         return operators.cut(self.dialect, self.budget, value, (start, stop, step))
 
     def result_of(self, value: Value) -> Value:
-        """Return ``.result`` of a step's data: the data itself when it has no such key."""
+        """Return ``.result`` of a step's data, or the data itself if it has no such key."""
         if isinstance(value, Mapping) and "result" not in value:
             return value
         return self.environment.getattr(value, "result")
 
     def call_name(self, name: str, function: Value, *args: Value, **kwargs: Value) -> Value:
-        """Call the function behind a name."""
+        """Call the function of a name."""
         if isinstance(function, TemplateFunction | Macro | LoopContext):
             return self.environment.call(self, function, *args, **kwargs)
         raise EvaluationError(f"unknown function: {name} is unknown")
 
     def call_method(self, value: Value, name: str, *args: Value, **kwargs: Value) -> Value:
-        """Call an attribute; only ``loop`` has any that can be called."""
+        """Call an attribute; only ``loop`` has callable attributes."""
         if isinstance(value, LoopContext) and name == "cycle":
             self.budget.spend()
             return value.cycle(*args, **kwargs)
@@ -129,16 +129,16 @@ class RenderContext(Context):
         raise EvaluationError(f"unknown method: {kind} has no method named {name}")
 
     def _has_changed(self, loop: LoopContext, values: tuple[Value, ...]) -> bool:
-        """Return whether ``loop.changed`` was called with other values than the last time."""
+        """Return whether the arguments of ``loop.changed`` differ from those of the last call."""
         self.budget.spend()
-        last = loop._last_changed_value  # noqa: SLF001 - where Jinja keeps it
+        last = loop._last_changed_value  # noqa: SLF001 - Jinja's own state of `changed`
         if (
             isinstance(last, tuple)
             and len(last) == len(values)
             and all(equal(one, other, self.budget) for one, other in zip(last, values, strict=True))
         ):
             return False
-        loop._last_changed_value = values  # noqa: SLF001 - where Jinja keeps it
+        loop._last_changed_value = values  # noqa: SLF001 - Jinja's own state of `changed`
         return True
 
 
@@ -147,10 +147,10 @@ type Operation = Callable[..., Value]
 
 
 class Registry(dict[str, Operation]):
-    """Finds something for every name, so that only *using* an unknown one is an error.
+    """Operations by name, with a substitute for unknown names, so that only their use is an error.
 
-    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the original server
-    accepts unknown names in branches that are never taken.
+    Jinja's compiler calls ``get`` and rejects the template if it returns ``None``. The reference
+    server accepts unknown names in branches that are never executed.
     """
 
     @override
@@ -159,4 +159,4 @@ class Registry(dict[str, Operation]):
 
 
 def _unknown(*_args: Value) -> None:
-    """Never called: generated code looks the name up again and raises by itself."""
+    """Do nothing; this is never called, because generated code looks the name up again."""

@@ -9,7 +9,7 @@ class TemplateError(Exception):
     """A template could not be compiled or rendered.
 
     Attributes:
-        problem: What is wrong, without the template's text and the place in it.
+        problem: The problem, without the text of the template and the position in it.
         line: One-based line of the template, ``None`` when unknown.
         reason: The problem with its line.
         template: The template's text, cut to 200 characters.
@@ -28,11 +28,11 @@ class TemplateError(Exception):
 
 
 class TemplateLimitError(TemplateError):
-    """A template reached a limit. It is never taken for a value that is merely absent."""
+    """A template reached a limit. A default in the template doesn't hide this error."""
 
 
 class SecretMissing(TemplateError):
-    """A template names a secret that isn't there. It is never taken for an absent value."""
+    """A template names a secret that doesn't exist. No other value is used in its place."""
 
 
 class ValueNotAtHand(TemplateError):
@@ -48,7 +48,7 @@ class ValueNotAtHand(TemplateError):
 
 
 class EvaluationError(Exception):
-    """Raised by operators, filters and limits; becomes a TemplateError."""
+    """An error of operators, filters and limits, which becomes a TemplateError."""
 
     def __init__(self, problem: str, *, line: int | None = None) -> None:
         super().__init__(problem)
@@ -69,4 +69,4 @@ class NotAtHand(EvaluationError):
 
 
 class NoSecret(EvaluationError):
-    """A secret is named that isn't there; becomes a SecretMissing."""
+    """A named secret doesn't exist; becomes a SecretMissing."""

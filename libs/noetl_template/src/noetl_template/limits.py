@@ -6,27 +6,27 @@ from typing import Final
 
 from noetl_template.errors import LimitReached
 
-# One unit of work pays for so many characters that are copied or searched,
+# Number of characters that can be copied or searched for one unit of work.
 _CHARS = 64
-# so many elements of a list or map that is made (a machine word and often an object each),
+# Number of elements of a new list or map for one unit; each is a word, often with an object.
 _ELEMENTS = 4
-# or so many values that are looked at one by one while a value is printed or compared.
+# Number of values that can be visited for one unit, while a value is printed or compared.
 _VALUES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one render. The same inputs reach them at the same place on every machine.
+    """Limits of one render. The same inputs reach a limit at the same point on every machine.
 
     Attributes:
-        max_output_chars: Longest text a template, or any string inside it, may become.
+        max_output_chars: Maximum length of the output, and of each string in a template.
         max_work: Units of work: one per loop round, call or filter, more for large values.
-        max_source_chars: Longest code of one template; text outside of its tags doesn't count.
-        max_text_chars: Longest template with that text.
-        max_range: Most elements of one ``range``.
-        max_elements: Most elements of one list or map that a template makes.
-        max_nodes: Most values in a list or map that a template makes out of others it made,
-            those in it more than once counted each time.
+        max_source_chars: Maximum length of the code of a template, without the text between tags.
+        max_text_chars: Maximum length of a template with the text between tags.
+        max_range: Maximum number of elements of one ``range``.
+        max_elements: Maximum number of elements of one list or map that a template creates.
+        max_nodes: Maximum logical size of a list or map that a template creates from others, in
+            which repeated parts count each time.
     """
 
     max_output_chars: int = 32 * 1024 * 1024
@@ -39,11 +39,11 @@ class Limits:
 
 
 class SharedWork:
-    """Work that several renders may do together.
+    """Units of work that several renders share.
 
     Attributes:
-        total: Units there were at first.
-        left: Units left.
+        total: Units at the beginning.
+        left: Units that are left.
     """
 
     __slots__ = ("left", "total")
@@ -62,7 +62,7 @@ _SHARED: Final[ContextVar[SharedWork | None]] = ContextVar("shared_work", defaul
 
 
 class shared_work:  # noqa: N801 -- used like a function, in a `with`
-    """Let all renders inside have no more than ``total`` units of work together."""
+    """Limit the work of all renders inside the block together to ``total`` units."""
 
     __slots__ = ("_token", "_work")
 
@@ -80,7 +80,7 @@ class shared_work:  # noqa: N801 -- used like a function, in a `with`
 
 
 def work_spent() -> int:
-    """Return the units of shared work that are spent; 0 outside of :func:`shared_work`."""
+    """Return the spent units of shared work; 0 outside of :func:`shared_work`."""
     shared = _SHARED.get()
     return 0 if shared is None else shared.spent
 
@@ -96,7 +96,7 @@ class Budget:
         self.work_left = limits.max_work if shared is None else min(limits.max_work, shared.left)
 
     def settle(self) -> None:
-        """Take the work spent out of the work shared with other renders, if it is."""
+        """Subtract the spent work from the shared work, if work is shared."""
         shared = _SHARED.get()
         if shared is not None:
             shared.left -= min(self.limits.max_work, shared.left) - self.work_left
@@ -105,27 +105,27 @@ class Budget:
         """Pay for one operation on ``size`` characters.
 
         Raises:
-            LimitReached: Nothing is left.
+            LimitReached: The budget is used up.
         """
         self.work_left -= 1 + size // _CHARS
         if self.work_left < 0:
             self._refuse_work()
 
     def visit(self, count: int) -> None:
-        """Pay for looking at ``count`` values.
+        """Pay for visiting ``count`` values.
 
         Raises:
-            LimitReached: Nothing is left.
+            LimitReached: The budget is used up.
         """
         self.work_left -= 1 + count // _VALUES
         if self.work_left < 0:
             self._refuse_work()
 
     def make(self, count: int) -> None:
-        """Pay for a list or map of ``count`` elements before it is made.
+        """Pay for a list or map of ``count`` elements before it is created.
 
         Raises:
-            LimitReached: It is too large, or nothing is left.
+            LimitReached: The list or map is too large, or the budget is used up.
         """
         if count > self.limits.max_elements:
             raise LimitReached(
@@ -136,11 +136,12 @@ class Budget:
             self._refuse_work()
 
     def check_nodes(self, nodes: int, made: int) -> None:
-        """Refuse a list or map with more values than allowed.
+        """Reject a list or map with too many values.
 
         Args:
-            nodes: The values in it, repeated ones counted each time.
-            made: The values that were made, and paid for, just now; so many may always be in it.
+            nodes: The logical size, in which repeated parts count each time.
+            made: The number of values that were created, and paid for, just now. A logical size of
+                twice this number is always allowed.
         """
         if nodes > self.limits.max_nodes and nodes > 2 * made:
             raise LimitReached(
@@ -148,7 +149,7 @@ class Budget:
             )
 
     def check_length(self, length: int) -> None:
-        """Refuse a string of ``length`` characters before it is built."""
+        """Reject a string of ``length`` characters before it is created."""
         if length > self.limits.max_output_chars:
             raise LimitReached(
                 f"template output is longer than {self.limits.max_output_chars} characters"

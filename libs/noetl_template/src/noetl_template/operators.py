@@ -1,4 +1,4 @@
-"""Arithmetic, comparison, containment and slicing with the original server's rules."""
+"""Arithmetic, comparison, containment and slicing by the rules of the reference server."""
 
 import math
 import operator as python
@@ -11,7 +11,7 @@ from noetl_template.limits import Budget
 from noetl_template.values import SHORT, Dialect, Kind, Value, size_of
 from noetl_template.walks import equal
 
-# The original server computes integers in 128 bits and refuses larger ones.
+# The reference server computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127
@@ -82,7 +82,7 @@ def _has_element(
         budget.visit(len(container))
         return any(equal(element, value, budget) for element in container)
     if isinstance(value, str) and len(value) > SHORT:
-        # Texts of one length are compared to their ends.
+        # Comparing texts of the same length may read them to their ends.
         length = len(value)
         alike = sum(isinstance(element, str) and len(element) == length for element in container)
         budget.visit(len(container))
@@ -91,7 +91,7 @@ def _has_element(
 
 
 def concatenate(dialect: Dialect, budget: Budget, values: tuple[Value, ...]) -> str:
-    """Return the printed forms, one behind the other (``~``)."""
+    """Return the concatenation of the printed values (``~``)."""
     parts = [dialect.text(value, budget) for value in values]
     length = sum(map(len, parts))
     budget.check_length(length)

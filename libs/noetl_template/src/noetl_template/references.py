@@ -1,4 +1,4 @@
-"""Inspect a template without rendering it: its syntax and the names it looks up."""
+"""Inspection of a template without rendering it: its syntax, and the names that it looks up."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,11 +7,10 @@ import jinja2
 from jinja2 import nodes
 
 from noetl_template.compiled import Compiler, failed
-from noetl_template.environment.environment import TemplateEnvironment
-from noetl_template.environment.functions import FUNCTIONS
+from noetl_template.environment.environment import FUNCTIONS, TemplateEnvironment
 from noetl_template.errors import TemplateError
 from noetl_template.limits import Limits
-from noetl_template.syntax.look_ups import Reference, look_ups_in, names_made_in, with_guards
+from noetl_template.syntax.lookups import Reference, lookups_in, names_made_in, with_guards
 from noetl_template.values import SERVER, WORKER, Dialect
 
 _LONG_CHARS: Final = 50_000
@@ -19,7 +18,7 @@ _OWN_NAMES: Final = frozenset({"loop", "self", "caller", "varargs", "kwargs", *F
 
 
 class _Inspector:
-    """Compiles and reads templates of one dialect."""
+    """Compiles and parses templates of one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._compiler = Compiler(dialect, Limits(), max_entries=256, max_chars=1 << 20)
@@ -28,27 +27,27 @@ class _Inspector:
     def references(self, text: str) -> tuple[Reference, ...]:
         tree = self._parsed(text)
         self._refuse_unknown(tree, text)
-        return tuple(_outer(tree, tuple(with_guards(look_ups_in(tree)))))
+        return tuple(_outer(tree, tuple(with_guards(lookups_in(tree)))))
 
-    def look_ups(self, text: str) -> frozenset[tuple[str, ...]]:
+    def lookups(self, text: str) -> frozenset[tuple[str, ...]]:
         try:
             tree = self._environment.parse(text)
         except (jinja2.TemplateError, RecursionError) as error:
             raise failed(text, error) from error
-        return frozenset(reference.path for reference in _outer(tree, look_ups_in(tree)))
+        return frozenset(reference.path for reference in _outer(tree, lookups_in(tree)))
 
     def _parsed(self, text: str) -> nodes.Template:
         if len(text) <= _LONG_CHARS:
             self._compiler.compile(text)
             return self._environment.parse(text)
-        # Code for very long texts takes seconds; their syntax is all that is checked.
+        # Compiling very long texts takes seconds, so only their syntax is checked.
         try:
             return self._environment.parse(text)
         except (jinja2.TemplateError, RecursionError) as error:
             raise failed(text, error) from error
 
     def _refuse_unknown(self, tree: nodes.Template, text: str) -> None:
-        """Refuse unknown filters, tests and functions, which rendering meets only on its way."""
+        """Reject unknown filters, tests and functions, even in branches that are not executed."""
         known = {nodes.Filter: self._environment.filters, nodes.Test: self._environment.tests}
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             if node.name not in known[type(node)]:
@@ -80,19 +79,19 @@ def references(text: str, *, by_worker: bool = False) -> tuple[Reference, ...]:
     return (_WORKER if by_worker else _SERVER).references(text)
 
 
-def look_ups(text: str) -> frozenset[tuple[str, ...]]:
-    """Return the paths that a template looks up, which both sides read alike.
+def lookups(text: str) -> frozenset[tuple[str, ...]]:
+    """Return the paths that a template looks up, which are the same in both dialects.
 
-    It is parsed only, so it may be wrong in other ways.
+    The template is parsed but not compiled, so it may have other errors.
 
     Raises:
-        TemplateError: Its syntax is wrong.
+        TemplateError: The syntax is wrong.
     """
-    return _SERVER.look_ups(text)
+    return _SERVER.lookups(text)
 
 
 def _outer(tree: nodes.Template, found: tuple[Reference, ...]) -> Iterator[Reference]:
-    """Yield the look-ups of names that the template doesn't bring itself."""
+    """Yield the look-ups of names that the template doesn't define itself."""
     own = _own_names(tree)
     return (reference for reference in found if reference.path[0] not in own)
 

@@ -1,4 +1,4 @@
-"""Rendering: strings, whole values, conditions, by the rules of the server or the worker."""
+"""Rendering of strings, values and conditions by the rules of the server or the worker."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -35,7 +35,7 @@ _MAX_CHARS: Final = 16 * 1024 * 1024
 
 
 class Renderer:
-    """Renders templates under fixed limits; keeps compiled ones. Thread-safe."""
+    """Renders templates within limits, and caches compiled templates. It is thread-safe."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Renderer:
         """Build a renderer.
 
         Args:
-            limits: What one render may cost.
-            max_entries: Compiled templates kept per dialect.
-            max_chars: Characters of template source kept per dialect.
+            limits: Limits of one render.
+            max_entries: Maximum number of compiled templates in the cache of a dialect.
+            max_chars: Maximum length of their sources together.
         """
         self._limits = limits or Limits()
         self._server, self._worker = (
@@ -58,15 +58,15 @@ class Renderer:
         )
 
     def use_limits(self, limits: Limits) -> None:
-        """Render under other limits from now on."""
+        """Use other limits from now on."""
         self._limits = self._server.limits = self._worker.limits = limits
 
     def render_server(self, value: Json, scope: Scope) -> Json:
-        """Render every string in ``value``, keys included, and type the results.
+        """Render every string in ``value``, including keys, and type the results.
 
-        Typing also applies to strings without template syntax: ``"007"`` becomes 7. The result
-        may share lists and maps with ``scope``; neither is changed. All templates in ``value``
-        have the work of one render together.
+        Strings without template syntax are typed too: ``"7"`` becomes 7. The result may share lists
+        and maps with ``scope``, which are not changed. All templates in ``value`` share the work of
+        one render.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
@@ -88,16 +88,16 @@ class Renderer:
     ) -> Json:
         """Render a value like :meth:`render_server`, for a worker that renders it again.
 
-        What comes from data is written so that it is the same after the worker's rendering, even
-        if it looks like a template; text of the playbook itself stays as it is.
+        Inserted data is escaped, so that rendering by the worker restores the data even if it looks
+        like a template. Text of the playbook itself is not escaped.
 
         Args:
             value: The value.
             scope: The names.
-            renders: How often the worker renders it.
-            own: Templates that the playbook keeps as values, made by :func:`templates_in`: they
-                are found in ``scope`` and are rendered by the worker all the same.
-            left: Texts in ``value`` that stay as they are, for the worker alone.
+            renders: The number of times that the worker renders the value.
+            own: Templates in ``scope`` that are values of the playbook, from :func:`templates_in`;
+                the worker renders them.
+            left: Texts in ``value`` that only the worker renders.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
@@ -117,7 +117,7 @@ class Renderer:
             budget.settle()
 
     def render_worker(self, value: Json, scope: Scope) -> Json:
-        """Render every template string in ``value``, but no keys, and type the results.
+        """Render every template in ``value``, except in keys, and type the results.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
@@ -129,9 +129,9 @@ class Renderer:
             budget.settle()
 
     def render_task(self, value: Json, scope: Scope, *, own: frozenset[str] = frozenset()) -> Json:
-        """Render a value like :meth:`render_worker`, twice, as tasks of pipelines are written for.
+        """Render a value twice like :meth:`render_worker`, as tasks of pipelines require.
 
-        As in :meth:`render_config` the first rendering keeps data from the second.
+        As in :meth:`render_config`, the first rendering escapes data for the second.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
@@ -151,7 +151,7 @@ class Renderer:
         return self.render_worker(once, scope) if holds_template(once) else once
 
     def render_expression(self, text: str, scope: Scope) -> Json:
-        """Render one server-side string, for example a loop's ``in``, to a value.
+        """Render one string by the server's rules, such as ``in`` of a loop, to a value.
 
         Text without template syntax is data, not an expression.
 
@@ -165,7 +165,7 @@ class Renderer:
             budget.settle()
 
     def named_value(self, text: str, scope: Scope) -> Value:
-        """Return the very value that a server-side string names, None where it does more."""
+        """Return the value that a string names by the server's rules, or None if it is no path."""
         compiled = self._server.compile(text) if has_server_syntax(text) else None
         if not isinstance(compiled, PathTemplate):
             return None
@@ -180,10 +180,10 @@ class Renderer:
         return _is_true(self.server_text(_condition(expression), scope))
 
     def evaluate_worker_condition(self, condition: Json, scope: Scope) -> bool:
-        """Return whether a condition that the worker renders is true, as guards understand it.
+        """Return whether a condition that the worker renders is true, by the rules of guards.
 
-        Text without template syntax is an expression, as in a guard; any other value counts by its
-        text.
+        Text without template syntax is an expression, as in a guard. Any other value is converted
+        to text.
 
         Raises:
             TemplateError: The condition is invalid, fails, or reaches a limit.
@@ -193,14 +193,14 @@ class Renderer:
         return _is_true(self.worker_text(_condition(condition), scope))
 
     def evaluate_rule(self, condition: str | bool | None, scope: Scope) -> bool:  # noqa: FBT001 - a JSON value
-        """Return whether a worker-side policy rule's ``when`` holds.
+        """Return whether ``when`` of a worker's policy rule holds.
 
-        A boolean counts as it is. Text without template syntax is just text and therefore true
-        unless it is one of the false words. A condition that fails is false.
+        Text without template syntax is text, not an expression, and true unless it is one of the
+        false words. A condition that fails is false.
 
         Raises:
             TemplateLimitError: The condition reaches a limit.
-            SecretMissing: It names a secret, and conditions are given none.
+            SecretMissing: The condition names a secret; conditions have no secrets.
         """
         if not isinstance(condition, str):
             return condition is True
@@ -229,10 +229,10 @@ class Renderer:
         return self._text(text, scope, self._worker) if has_worker_syntax(text) else text
 
     def compile_templates(self, value: Json) -> None:
-        """Compile the server's templates in a value, so that rendering finds them compiled.
+        """Compile the server's templates in a value, so that the cache has them when rendering.
 
-        Compilation is the slow part of a large template. Those that are wrong are passed over:
-        rendering says so. It may run in another thread than the one that renders.
+        Compilation is the slow part of a large template. Invalid templates are skipped, because
+        rendering reports them. This may run in another thread than the rendering.
         """
         for text in _templates(value):
             with suppress(TemplateError):
@@ -252,7 +252,7 @@ class Renderer:
         own: frozenset[str],
         renders: int = 1,
     ) -> Json:
-        """Render a template, with the data in it kept from further renderings."""
+        """Render a template, and escape the data in the result for later renderings."""
         is_server = compiler is self._server
         compiled = compiler.compile(text)
         if isinstance(compiled, TextTemplate):
@@ -343,9 +343,9 @@ def _is_true(text: str) -> bool:
 def _whole[T](
     work: Callable[[str, Scope, Budget], T], text: str, scope: Scope, budget: Budget
 ) -> T:
-    """Render a text; if it asks for more of values kept elsewhere than is at hand, with those.
+    """Render a text; if it needs more than the placeholders of fetched values, use the values.
 
-    Only then: what stands for a value has fields that the value itself has not.
+    The placeholders come first, because a placeholder has fields that its value lacks.
     """
     try:
         return work(text, scope, budget)
@@ -373,12 +373,12 @@ def _templates(value: Json) -> Iterator[str]:
 
 
 def has_server_syntax(text: str) -> bool:
-    """Return whether the server takes a string for a template."""
+    """Return whether a string is a template by the server's rules."""
     return ("{{" in text and "}}" in text) or ("{%" in text and "%}" in text)
 
 
 def _paid(compiled: CompiledTemplate, budget: Budget) -> CompiledTemplate:
-    """Pay for a template itself: the same whether it was compiled just now or long ago."""
+    """Pay for a template itself; the price is the same whether or not it was cached."""
     if not isinstance(compiled, PathTemplate):
         budget.work_left -= _WORK_PER_TEMPLATE + len(compiled.source)
     return compiled

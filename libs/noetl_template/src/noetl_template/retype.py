@@ -1,4 +1,4 @@
-"""Give rendered text its JSON type ("3" becomes 3), by the rules of server or worker."""
+"""Conversion of rendered text to its JSON type ("3" becomes 3) by the rules of server or worker."""
 
 import re
 from typing import Final
@@ -27,13 +27,13 @@ _NULLS: Final = frozenset({"", "null", "None"})
 _NUMBER_START: Final = frozenset("-0123456789")
 _JSON_START: Final = frozenset('{["-0123456789tfn')
 _BRACKETS: Final = frozenset({("{", "}"), ("[", "]")})
-# Beyond it JSON readers round; no longer text is a number that is written alike.
+# JSON readers may round larger numbers. The text of a number that is kept is not longer either.
 _MOST: Final = 2**53
 _MAX_NUMBER_CHARS: Final = 400
 
 
 def server_text(text: str) -> Json:  # noqa: PLR0911 - the rules in their order
-    """Type a server-rendered text, also one without any template syntax."""
+    """Convert a text that the server has rendered, or that has no template syntax."""
     trimmed = text.strip()
     if trimmed in _NULLS:
         return None
@@ -56,7 +56,7 @@ def server_text(text: str) -> Json:  # noqa: PLR0911 - the rules in their order
 
 
 def _number(text: str) -> int | float | None:
-    """Return the number that is written exactly like this: others would change the text."""
+    """Return the number whose canonical text is the given text, or None."""
     number: int | float
     if _INTEGER.fullmatch(text):
         number = int(text)
@@ -70,10 +70,10 @@ def _number(text: str) -> int | float | None:
 
 
 def server_value(value: Value, prefix: str, suffix: str, budget: Budget) -> Json:  # noqa: PLR0911 - a table of types
-    """Type the value of a template that is a single expression.
+    """Convert the value of a template that is a single expression.
 
-    The result is what printing the value and typing the text would give. A list or map that
-    would come back unchanged is passed on as it is, shared with the scope.
+    The result equals printing the value and converting the text. A list or map that would not
+    change is returned itself and shared with the scope.
     """
     if value is None:
         return None
@@ -97,7 +97,7 @@ def server_value(value: Value, prefix: str, suffix: str, budget: Budget) -> Json
 
 
 def worker_text(text: str) -> Json:
-    """Type a worker-rendered text: JSON if it is, else text."""
+    """Convert a text that the worker has rendered: to its value if it is JSON, else to itself."""
     trimmed = text.strip()
     if not trimmed or trimmed[0] not in _JSON_START:
         return text
@@ -112,7 +112,7 @@ def worker_text(text: str) -> Json:
 
 
 def worker_value(value: Value, budget: Budget) -> Json:
-    """Type the value of a template that is a single expression."""
+    """Convert the value of a template that is a single expression."""
     match value:
         case str():
             return worker_text(value)

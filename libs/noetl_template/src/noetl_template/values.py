@@ -1,8 +1,8 @@
-"""Values in templates: printing, comparing, and their JSON.
+"""Values in templates: printing, comparison and conversion to JSON.
 
-Templates see plain JSON objects, never copies of them. The two dialects differ in what a JSON
-null means: undefined on the server, a real none on the worker. So Python's ``None`` stands for
-the dialect's null, and the other of the two words gets an object of its own.
+Templates use JSON objects without copying them. JSON null means undefined on the server and none on
+the worker. So Python's ``None`` is undefined or none, depending on the dialect, and the other one
+is a `Marker`.
 """
 
 # size: kinds, printing and order of values need each other's types
@@ -37,7 +37,7 @@ _NEEDS_ESCAPE = re.compile(r'[\x00-\x1f"\\\x7f]|[^\x00-\x7f]')
 
 
 class Marker:
-    """A falsy value of its own: the undefined or the none that ``None`` doesn't stand for."""
+    """A falsy value for undefined or none, whichever ``None`` doesn't represent."""
 
     __slots__ = ("word",)
 
@@ -56,14 +56,14 @@ NONE: Final = Marker("none")
 
 
 class BuiltList(list[Value]):
-    """A list that a template made; ``size`` is the number of values in it, repeated ones too."""
+    """A list that a template has created; ``size`` is its logical size."""
 
     __slots__ = ("size",)
     size: int
 
 
 class BuiltMap(dict[Value, Value]):
-    """A map that a template made; ``size`` is the number of values in it, repeated ones too."""
+    """A map that a template has created; ``size`` is its logical size."""
 
     __slots__ = ("size",)
     size: int
@@ -89,11 +89,11 @@ class Placeholder(dict[str, Value]):
 
 
 class Secrets(dict[str, Value]):
-    """The secrets that templates may name; a missing secret is an error with its name.
+    """The secrets that templates may name; the error for a missing secret contains its name.
 
     Attributes:
-        path: Names under which templates find the map.
-        optional: Paths of which templates say themselves what is to be where they lack.
+        path: Path of the map in templates.
+        optional: Paths for which a template has a default.
     """
 
     __slots__ = ("optional", "path")
@@ -115,10 +115,10 @@ class Secrets(dict[str, Value]):
         self.optional = optional
 
     def get(self, key: Value, default: Value = None, /) -> Value:
-        """Return a value; the default only where a template is ready for that.
+        """Return a secret, or the default if a template has a default for its path.
 
         Raises:
-            NoSecret: There is none.
+            NoSecret: The secret doesn't exist.
         """
         if key in self:
             return self[key]
@@ -131,13 +131,13 @@ class Secrets(dict[str, Value]):
 
 
 class Group(BuiltList):
-    """One group of ``groupby``: a pair that also knows ``grouper`` and ``list``."""
+    """One group of ``groupby``: a pair that also has the names ``grouper`` and ``list``."""
 
     __slots__ = ()
 
 
 class Kind(IntEnum):
-    """Kinds in the order values of different kinds sort by."""
+    """Kinds of values, in the order in which values of different kinds are sorted."""
 
     UNDEFINED = 0
     NONE = 1
@@ -166,10 +166,10 @@ _KINDS: Final[dict[type, Kind]] = {
     Secrets: Kind.MAP,
     Group: Kind.SEQUENCE,
 }
-# The types of plain lists and maps, those of groups aside.
+# The types of lists and maps, except groups.
 LISTS: Final = frozenset({list, BuiltList})
 MAPS: Final = frozenset({dict, BuiltMap})
-# Strings up to this length cost nothing beside the list or map they are in.
+# Strings up to this length cost no work beyond that of the list or map that contains them.
 SHORT: Final = 64
 
 
@@ -179,9 +179,9 @@ class Dialect:
 
     Attributes:
         name: ``server`` or ``worker``.
-        undefined: What stands for undefined.
-        none: What stands for none.
-        max_integer: Largest integer that stays one; larger ones become floats.
+        undefined: The value that represents undefined.
+        none: The value that represents none.
+        max_integer: The largest integer; larger integers become floats.
         proxies_result: Whether ``.result`` of a map without that key is the map itself.
     """
 
@@ -192,7 +192,7 @@ class Dialect:
     proxies_result: bool
 
     def kind(self, value: Value) -> Kind:  # noqa: PLR0911 - one return per kind
-        """Return the kind of any value a template can hold."""
+        """Return the kind of a value."""
         kind = _KINDS.get(type(value))
         if kind is not None:
             return kind
@@ -260,7 +260,7 @@ class Dialect:
         return opening + inner + closing
 
     def sorted_keys(self, mapping: Mapping[Value, Value], budget: Budget) -> list[Value]:
-        """Return a map's keys in the order templates meet them: sorted."""
+        """Return the keys of a map in sorted order."""
         budget.visit(len(mapping))
         keys = list(mapping)
         if all(type(key) is str for key in keys):
@@ -272,14 +272,14 @@ class Dialect:
     def sorted_items(
         self, mapping: Mapping[Value, Value], budget: Budget
     ) -> list[tuple[Value, Value]]:
-        """Return a map's entries in key order."""
+        """Return the entries of a map in the order of their keys."""
         return [(key, mapping[key]) for key in self.sorted_keys(mapping, budget)]
 
     def elements(self, value: Value, budget: Budget) -> list[Value]:
-        """Return the elements a loop or filter meets in ``value``.
+        """Return the elements of ``value`` for a loop or filter.
 
         Raises:
-            EvaluationError: The value has none by nature, for example a number.
+            EvaluationError: The value is not iterable, such as a number.
         """
         if type(value) in LISTS:
             return value  # type: ignore[no-any-return]  # what its type says
@@ -336,7 +336,7 @@ class Dialect:
         return SortKey(value, self, budget)
 
     def incoming(self, value: Value) -> Value:
-        """Return a value as it enters a template: an integer too large becomes a float."""
+        """Return a value of the scope; an integer that is too large becomes a float."""
         if type(value) is int and not INT64_MIN <= value <= self.max_integer:
             return float(value)
         return value
@@ -345,7 +345,7 @@ class Dialect:
         """Return ``value`` for JSON: undefined and none as ``None``, keys as strings.
 
         Raises:
-            EvaluationError: a number in it is not finite, or it is a function or the like.
+            EvaluationError: a number is not finite, or a value has no JSON form.
         """
         match value:
             case str():
@@ -373,7 +373,7 @@ class Dialect:
 
 @dataclass(slots=True)
 class SortKey:
-    """Wraps a value for ``sorted``."""
+    """A wrapper that orders a value by its dialect in ``sorted``."""
 
     value: Value
     dialect: Dialect
@@ -392,17 +392,17 @@ WORKER: Final = Dialect(
 
 
 def size_of(value: object) -> int:
-    """Return the number of characters or elements that an operation has to be paid for."""
+    """Return the number of characters or elements for which an operation has to pay."""
     if isinstance(value, Placeholder):
         return 0
     return len(value) if isinstance(value, str | list | Mapping) else 0
 
 
 def finite(value: float) -> float:
-    """Return a number that JSON knows.
+    """Return a finite number unchanged.
 
     Raises:
-        EvaluationError: it is none.
+        EvaluationError: the number is not finite, so JSON has no form for it.
     """
     if not math.isfinite(value):
         raise EvaluationError(f"the value is {float_text(value)}, a number that JSON doesn't have")
@@ -422,7 +422,7 @@ def float_text(value: float) -> str:
 
 
 def nested_float_text(value: float) -> str:
-    """Return a float inside a printed container: with an exponent where it is large or tiny."""
+    """Return the text of a float inside a printed container, with an exponent if Python has one."""
     shortest = repr(value)
     mantissa, exponent, power = shortest.partition("e")
     if exponent:
@@ -431,7 +431,7 @@ def nested_float_text(value: float) -> str:
 
 
 def quoted(text: str, budget: Budget) -> str:
-    """Return a string inside a printed container."""
+    """Return the quoted text of a string inside a printed container."""
     length = len(text)
     if length > SHORT:
         budget.spend(length)
@@ -448,7 +448,7 @@ def quoted(text: str, budget: Budget) -> str:
 
 
 def distinct_chars(text: str, budget: Budget) -> set[str]:
-    """Return the different characters of a text, which are few in almost all."""
+    """Return the distinct characters of a text, of which most texts have few."""
     chars = set(text)
     if len(chars) > SHORT:
         budget.visit(4 * len(chars))
@@ -465,8 +465,8 @@ def _escape(char: str) -> str:
 
 
 def is_hidden(char: str) -> bool:
-    """Return whether the original server prints this character as a code point.
+    """Return whether the reference server prints this character as a code point.
 
-    Unprintable ones and those that combine with their neighbour.
+    This is so for unprintable characters and for combining marks.
     """
     return not char.isprintable() or unicodedata.category(char) in {"Mn", "Me"}

@@ -1,4 +1,4 @@
-"""Walks over whole values: whether they print as JSON, and whether two are equal."""
+"""Traversal of whole values: whether they print as JSON, and whether two values are equal."""
 
 import math
 import re
@@ -22,7 +22,7 @@ from noetl_template.values import (
     is_hidden,
 )
 
-# Characters a printed container shows in a form that JSON does not know.
+# Characters that a printed container shows in a form that JSON doesn't allow.
 _UNPRINTABLE_ASCII: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTAINERS: Final = frozenset({list, dict, BuiltList, BuiltMap, Group})
 
@@ -32,7 +32,7 @@ def prints_as_json(  # noqa: C901, PLR0911, PLR0912 - a branch per type
 ) -> bool:
     """Return whether the printed form of a list or map is JSON again, and equal to it.
 
-    Looks at all of it, so that what has passed is known to be within the limits.
+    The whole value is visited, so that a value that passes is within the limits.
     """
     if depth > MAX_NESTING:
         raise EvaluationError("value is nested too deeply")
@@ -47,7 +47,7 @@ def prints_as_json(  # noqa: C901, PLR0911, PLR0912 - a branch per type
     else:
         return False
     budget.visit(len(values))
-    # Written out for each type: most values are scalars, and there may be very many.
+    # There may be very many values, mostly scalars, so this loop avoids a call for each of them.
     for one in values:
         of = type(one)
         if of is str:
@@ -79,7 +79,7 @@ def _text_prints_as_json(text: str, budget: Budget) -> bool:
 
 
 def equal(left: Value, right: Value, budget: Budget) -> bool:
-    """Compare like Python does, but pay for each value that is looked at."""
+    """Compare two values like Python, and pay for each visited value."""
     if left is right:
         return not isinstance(left, float) or left == right
     if type(left) not in _CONTAINERS or type(right) not in _CONTAINERS:
@@ -98,5 +98,5 @@ def equal(left: Value, right: Value, budget: Budget) -> bool:
 
 
 def _same(left: Value, right: Value, budget: Budget) -> bool:
-    # Within lists and maps a value is equal to itself, not a number too.
+    # Inside lists and maps, Python treats an identical value as equal, even NaN.
     return left is right or equal(left, right, budget)

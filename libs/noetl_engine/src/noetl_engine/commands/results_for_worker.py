@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from noetl_contract.json import Json
-from noetl_template import MISSING, NotAtHand, Stored, TemplateError, look_ups, with_fetched
+from noetl_template import MISSING, NotAtHand, Stored, TemplateError, lookups, with_fetched
 
 from noetl_engine.commands.needed_results import templates_of
 from noetl_engine.commands.rendering import question
@@ -118,7 +118,7 @@ def own_bytes(context: Mapping[str, Json], known: Mapping[str, Json]) -> int:
 @lru_cache(maxsize=1024)
 def _paths(text: str) -> frozenset[tuple[str, ...]]:
     try:
-        return look_ups(text)
+        return lookups(text)
     except TemplateError:
         return frozenset()  # the worker says what is wrong with it
 

@@ -1,1 +1,1 @@
-"""Names and operations that templates find when they run."""
+"""Functions, tests and operations that templates use."""

@@ -1,7 +1,7 @@
-"""The sandboxed Jinja environment of a dialect."""
+"""The sandboxed Jinja environment of a dialect, and the functions of templates."""
 
 from collections.abc import Mapping
-from typing import NoReturn, override
+from typing import Final, NoReturn, override
 
 import jinja2
 from jinja2 import nodes
@@ -11,9 +11,8 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.utils import Namespace
 
 from noetl_template import operators
+from noetl_template.containers import listed, mapped
 from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
-from noetl_template.environment.functions import FUNCTIONS
-from noetl_template.environment.loops import of_loop
 from noetl_template.environment.predicates import PREDICATES
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
@@ -28,16 +27,53 @@ _LOOP_NAMES = frozenset(
         "previtem", "nextitem",
     }
 )  # fmt: skip
-# What the call of a macro costs, as a number of characters.
+# Cost of a macro call, as a number of characters.
 _CHARS_PER_MACRO = 256
 _OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
+_ENTRY: Final = frozenset({"status", "context", "data"})
+
+
+def _range(
+    context: RenderContext, start: Value, stop: Value = None, step: Value = 1
+) -> list[Value]:
+    if stop is context.dialect.undefined or stop is None:
+        start, stop = 0, start
+    if not all(isinstance(bound, int) for bound in (start, stop, step)):
+        raise EvaluationError("invalid operation: range needs integers")
+    if step == 0:
+        raise EvaluationError("invalid operation: cannot create range with step of 0")
+    numbers = range(start, stop, step)
+    # Subtraction, not len(): len() of a huge range overflows.
+    if abs(stop - start) // abs(step) >= context.budget.limits.max_range and numbers:
+        raise EvaluationError("invalid operation: range has too many elements")
+    return listed(context.budget, list(numbers))
+
+
+def _dict(context: RenderContext, value: Value = None, /, **entries: Value) -> dict[Value, Value]:
+    if not value and not isinstance(value, bool | int | float | str | list):
+        value = {}
+    if not isinstance(value, Mapping):
+        raise EvaluationError("invalid operation")
+    return mapped(context.budget, {**value, **entries})
+
+
+def _namespace(context: RenderContext, value: Value = None, /, **entries: Value) -> Namespace:
+    return Namespace(_dict(context, value, **entries))
+
+
+FUNCTIONS: Final[dict[str, TemplateFunction]] = {
+    "range": TemplateFunction(_range),
+    "dict": TemplateFunction(_dict),
+    "namespace": TemplateFunction(_namespace),
+}
+
 
 class TemplateEnvironment(DialectEnvironment):
-    """Jinja with the original server's operators, filters and look-ups, for one dialect.
+    """Jinja with the operators, filters and look-ups of the reference server, for one dialect.
 
-    Nothing reaches a Python attribute: look-ups know maps, lists, strings and ``loop`` only, and
-    every operator is routed through :mod:`noetl_template.operators`.
+    Templates can't reach Python attributes. Look-ups support only maps, lists, strings and
+    ``loop``, and :mod:`noetl_template.operators` evaluates every operator.
     """
 
     intercepted_binops = _OPERATORS
@@ -49,7 +85,7 @@ class TemplateEnvironment(DialectEnvironment):
 
         Args:
             dialect: The rule set.
-            yields_values: Whether a template is one expression whose value is wanted, not text.
+            yields_values: Whether a template yields the value of its one expression, not text.
         """
         super().__init__(
             optimized=False,  # constants would be folded by Python's rules
@@ -91,7 +127,7 @@ class TemplateEnvironment(DialectEnvironment):
             case Group() if argument in {"grouper", "list"}:
                 return obj[0 if argument == "grouper" else 1]
             case list() if argument in OF_LOOPS:
-                return of_loop(obj, argument, self.dialect.undefined)
+                return _loop_member(obj, argument, self.dialect.undefined)
             case str() | list() | tuple():
                 return self._element(obj, argument)
             case Mapping() if dialect.kind(argument) is not Kind.MAP:
@@ -115,7 +151,7 @@ class TemplateEnvironment(DialectEnvironment):
 
     @override
     def call(self, context: Context, obj: Value, /, *args: Value, **kwargs: Value) -> Value:
-        assert isinstance(context, RenderContext)  # noqa: S101 - ours is the only context class
+        assert isinstance(context, RenderContext)  # noqa: S101 - the only context class
         context.budget.spend()
         match obj:
             case TemplateFunction():
@@ -133,7 +169,7 @@ class TemplateEnvironment(DialectEnvironment):
 
     @override
     def call_binop(self, context: Context, operator: str, left: Value, right: Value) -> Value:
-        assert isinstance(context, RenderContext)  # noqa: S101 - ours is the only context class
+        assert isinstance(context, RenderContext)  # noqa: S101 - the only context class
         return operators.binary(self.dialect, context.budget, operator, left, right)
 
     @override
@@ -141,12 +177,12 @@ class TemplateEnvironment(DialectEnvironment):
         return operators.unary(operator, arg)
 
     def from_tree(self, tree: nodes.Template) -> jinja2.Template:
-        """Return a runnable template of a prepared syntax tree."""
+        """Compile a prepared syntax tree to a template."""
         return self.template_class.from_code(self, self.compile(tree), self.globals)
 
 
 def _undefined_of(dialect: Dialect) -> type[Undefined]:
-    """Return the class generated code makes undefined values of: it gives the dialect's own one."""
+    """Return the class from which generated code creates undefined values of the dialect."""
 
     class DialectUndefined(Undefined):
         def __new__(cls, *_args: Value, **_kwargs: Value) -> Value:
@@ -156,3 +192,16 @@ def _undefined_of(dialect: Dialect) -> type[Undefined]:
             raise EvaluationError("undefined value")
 
     return DialectUndefined
+
+
+def _loop_member(entries: list[Value], name: str, undefined: Value) -> Value:
+    """Return `results` or `stats` of a loop's result: data in index order, or numbers of entries.
+
+    The form of its entries identifies the result of a loop. For any other list, return undefined.
+    """
+    if not all(isinstance(entry, dict) and entry.keys() == _ENTRY for entry in entries):
+        return undefined
+    if name == "results":
+        return [entry["data"] for entry in entries]
+    good = sum(entry["status"] in {"success", "COMPLETED"} for entry in entries)
+    return {"total": len(entries), "success": good, "failed": len(entries) - good}

@@ -1,7 +1,7 @@
 """The filters of both dialects.
 
-Each filter is a function of the render context, the value and the arguments. The original server's
-built-ins are common; each dialect overrides some.
+Each filter is a function of the render context, the value and the arguments. Both dialects have the
+built-in filters of the reference server, and each overrides some.
 """
 
 from functools import wraps
@@ -22,7 +22,7 @@ from noetl_template.filters import (
     sequences,
     text,
 )
-from noetl_template.syntax.prepare import ITERATE, LOOK_UP, OWN, PAY
+from noetl_template.syntax.prepare import ITERATE, LOOKUP, OWN, PAY
 from noetl_template.values import SERVER, Dialect, Value, size_of
 
 _BUILT_IN: Final[dict[str, Operation]] = {
@@ -102,13 +102,13 @@ def filters_of(dialect: Dialect) -> dict[str, Operation]:
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
     private: dict[str, Operation] = {
-        ITERATE: _iterate, LOOK_UP: _look_up, PAY: _pay, OWN: _own,
+        ITERATE: _iterate, LOOKUP: _lookup, PAY: _pay, OWN: _own,
     }  # fmt: skip
     return Registry({**named, **{name: pass_context(run) for name, run in private.items()}})
 
 
 def _accounted(function: Operation) -> Operation:
-    """Account for input and output of a filter; word wrong arguments like the original server."""
+    """Charge input and output of a filter; report wrong arguments like the reference server."""
 
     @pass_context
     @wraps(function)
@@ -141,7 +141,7 @@ def _iterate(context: RenderContext, value: Value, weight: int) -> list[Value]:
     return context.iterate(value, weight)
 
 
-def _look_up(context: RenderContext, name: str) -> Value:
+def _lookup(context: RenderContext, name: str) -> Value:
     value = context.resolve_or_missing(name)
     return context.dialect.undefined if value is missing else value
 
@@ -152,7 +152,7 @@ def _pay(context: RenderContext, weight: int) -> None:
 
 
 def _own(context: RenderContext, value: Value) -> Value:
-    """Return the further arguments of a macro as a list or map like any other."""
+    """Return the additional arguments of a macro as an ordinary list or map."""
     if isinstance(value, tuple):
         return listed(context.budget, list(value))
     return mapped(context.budget, value) if isinstance(value, dict) else value

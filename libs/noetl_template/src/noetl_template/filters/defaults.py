@@ -1,4 +1,4 @@
-"""Filters about absent values, ends of lists and lengths, where the dialects differ."""
+"""Filters for absent values, ends of lists and lengths, in which the dialects differ."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from noetl_template.values import Kind, Placeholder, Value
 
 
 def default(context: RenderContext, value: Value, other: Value = "") -> Value:
-    """Replace undefined and none; an empty string is a value."""
+    """Replace undefined and none, but not an empty string."""
     return other if _is_absent(context, value, Kind.UNDEFINED, Kind.NONE) else value
 
 
@@ -19,7 +19,7 @@ def builtin_default(
     other: Value = "",
     lax: Value = False,  # noqa: FBT002 - positional in templates
 ) -> Value:
-    """Replace undefined; with ``lax`` everything falsy."""
+    """Replace undefined, and with ``lax`` every falsy value."""
     absent = _is_absent(context, value, Kind.UNDEFINED)
     return other if absent or (lax and not value) else value
 
@@ -31,7 +31,7 @@ def _is_absent(context: RenderContext, value: Value, *kinds: Kind) -> bool:
 
 
 def strict_end(position: int) -> Operation:
-    """Return the filter that gives the first or last element."""
+    """Return the filter for the first or last element; an empty sequence is an error."""
 
     def end(context: RenderContext, value: Value) -> Value:
         elements = context.dialect.elements(value, context.budget)
@@ -43,7 +43,7 @@ def strict_end(position: int) -> Operation:
 
 
 def lenient_end(position: int) -> Operation:
-    """Return the filter that gives the first or last element, undefined when there is none."""
+    """Return the filter for the first or last element; for an empty sequence it is undefined."""
 
     def end(context: RenderContext, value: Value) -> Value:
         if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
@@ -66,14 +66,14 @@ def lenient_length(_context: RenderContext, value: Value) -> int:
 
 
 def _length(value: Value) -> int | None:
-    """Text counts in bytes."""
+    """Return the length of a value, for a text in bytes."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode())
     return len(value) if isinstance(value, list | Mapping) else None
 
 
 def count(context: RenderContext, value: Value) -> int:
-    """Return the built-in: text counts in characters."""
+    """Return the length of a value, for a text in characters."""
     if isinstance(value, str | list | Mapping):
         return len(value)
     kind = context.dialect.kind(value).word

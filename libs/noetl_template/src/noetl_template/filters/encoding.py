@@ -22,9 +22,9 @@ def textual_json(context: RenderContext, value: Value) -> str:
 
 
 def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return per type
-    """JSON as the server's ``tojson`` makes it.
+    """Return a value with floats like in the server's ``tojson``.
 
-    The original server knows no floats there: whole ones become integers, the others strings.
+    Whole floats become integers, and other floats become strings.
     """
     match value:
         case bool():
@@ -59,7 +59,7 @@ def lenient_from_json(context: RenderContext, value: Value) -> Value:
 
 def _parsed(context: RenderContext, value: Value) -> Value:
     text = context.dialect.text(value, context.budget)
-    # Each two characters may become a list.
+    # In the worst case, every two characters become a list.
     context.budget.visit(len(text) // 2)
     return orjson.loads(text)
 
@@ -77,7 +77,7 @@ def decode_base64(context: RenderContext, value: Value) -> str:
 
 
 def _dump_json(value: Value) -> str:
-    """Compact JSON with sorted keys."""
+    """Return compact JSON with sorted keys."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, ValueError) as error:

@@ -33,7 +33,7 @@ def rounded(context: RenderContext, value: Value, precision: Value = 0) -> Value
         return value
     scale = 10.0 ** max(precision, -_MAX_DECIMALS)
     scaled = value * scale
-    # Halves go away from zero, not to the even neighbour.
+    # Halves are rounded away from zero, not to the even neighbour.
     whole = math.copysign(math.floor(abs(scaled) + 0.5), scaled)
     return whole / scale
 
@@ -55,12 +55,12 @@ def total(context: RenderContext, value: Value) -> Value:
 
 
 def parse_float(text: str) -> float | None:
-    """Return a number in the original server's notation, or nothing."""
+    """Parse a number in the notation of the reference server; return None for other texts."""
     return float(text) if _FLOAT.fullmatch(text) else None
 
 
 def truncated(number: float) -> int:
-    """Return the integer part, at the edge of 64 bits when it lies beyond."""
+    """Return the integer part, limited to 64 bits."""
     if math.isnan(number):
         return 0
     if -(2.0**63) <= number < 2.0**63:

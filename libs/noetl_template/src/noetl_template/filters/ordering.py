@@ -1,4 +1,4 @@
-"""Sorting: by the order of templates, paid for by the comparisons it takes."""
+"""Sorting by the order of templates; the budget pays for each comparison."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def in_order(
     *,
     reverse: bool = False,
 ) -> list[Value]:
-    """Return the elements sorted by their keys; those with equal keys stay as they are."""
+    """Return the elements sorted by their keys; the sort is stable."""
     keyed = [(key(element), element) for element in elements]
     count = len(keyed)
     comparisons = count * count.bit_length()
@@ -28,7 +28,7 @@ def in_order(
 
 
 def folded(context: RenderContext, value: Value) -> Value:
-    """Return a value as it is sorted where case doesn't count."""
+    """Return the key of a value for a case-insensitive sort."""
     if not isinstance(value, str):
         return value
     if len(value) > SHORT:
@@ -37,7 +37,7 @@ def folded(context: RenderContext, value: Value) -> Value:
 
 
 def _compares_fast(keys: list[Value]) -> bool:
-    """Return whether Python's own order is that of templates: short texts alone, or numbers."""
+    """Return whether Python orders the keys like templates: only short texts, or only numbers."""
     kinds = set(map(type, keys))
     if kinds == {str}:
         return max(map(len, keys)) <= SHORT

@@ -3,7 +3,7 @@
 from noetl_template.containers import listed
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.filters.sequences import look_up_strictly
+from noetl_template.filters.sequences import lookup_strictly
 from noetl_template.values import Value
 
 
@@ -12,7 +12,7 @@ def map_elements(
 ) -> list[Value]:
     elements = context.dialect.elements(value, context.budget)
     if "attribute" in kwargs:
-        found = [look_up_strictly(context, element, kwargs["attribute"]) for element in elements]
+        found = [lookup_strictly(context, element, kwargs["attribute"]) for element in elements]
         if "default" in kwargs:
             absent = context.dialect.undefined
             found = [kwargs["default"] if entry is absent else entry for entry in found]
@@ -54,7 +54,7 @@ def _chosen(
     kept = []
     for element in context.dialect.elements(value, context.budget):
         context.budget.spend()
-        subject = element if attribute is None else look_up_strictly(context, element, attribute)
+        subject = element if attribute is None else lookup_strictly(context, element, attribute)
         holds = bool(subject) if test is None else bool(test(context, subject, *args[1:]))
         if holds is wanted:
             kept.append(element)

@@ -1,4 +1,4 @@
-"""Filters on lists; maps count as their keys, strings as their characters."""
+"""Filters on lists; a map is treated as its keys, a string as its characters."""
 
 from collections.abc import Callable, Mapping
 
@@ -41,7 +41,7 @@ def batch(context: RenderContext, value: Value, count: Value, fill: Value = None
 
 
 def _rows(context: RenderContext, rows: list[list[Value]]) -> list[Value]:
-    """Return a list of lists that were all just made."""
+    """Return a list of new lists."""
     made = len(rows) + sum(map(len, rows))
     return listed(context.budget, [listed(context.budget, row) for row in rows], made=made)
 
@@ -93,7 +93,7 @@ def zipped(context: RenderContext, value: Value, *others: Value) -> list[Value]:
 
 
 def extreme(choose: Callable[..., Value]) -> Operation:
-    """Return the filter that gives the element chosen by ``min`` or ``max``."""
+    """Return the filter for the element that ``min`` or ``max`` chooses."""
 
     def chosen(context: RenderContext, value: Value) -> Value:
         elements = context.dialect.elements(value, context.budget)
@@ -119,7 +119,7 @@ def sort(
         else:
             wanted = [
                 _folded(
-                    context, look_up(context, element, path.strip()), case_sensitive=case_sensitive
+                    context, lookup(context, element, path.strip()), case_sensitive=case_sensitive
                 )
                 for path in attribute.split(",")
             ]
@@ -140,7 +140,7 @@ def unique(
     elements = context.dialect.elements(value, context.budget)
     context.budget.visit(2 * len(elements))
     for element in elements:
-        wanted = element if attribute is None else look_up(context, element, attribute)
+        wanted = element if attribute is None else lookup(context, element, attribute)
         key = _hashable(context, _folded(context, wanted, case_sensitive=case_sensitive))
         if key not in seen:
             seen.add(key)
@@ -156,7 +156,7 @@ def group_by(
     case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
 ) -> list[Value]:
     def grouper(element: Value) -> Value:
-        found = look_up(context, element, attribute)
+        found = lookup(context, element, attribute)
         return default if found is context.dialect.undefined and default is not None else found
 
     keyed: list[Value] = [
@@ -169,7 +169,7 @@ def group_by(
     ):
         spelling = _folded(context, key, case_sensitive=case_sensitive)
         if groups and equal(spelling, last, context.budget):
-            # The group is named after its last spelling, as in the original server.
+            # Like in the reference server, the last spelling is the name of the group.
             groups[-1] = (key, groups[-1][1])
         else:
             groups.append((key, []))
@@ -179,8 +179,8 @@ def group_by(
     return listed(context.budget, named, made=len(keyed) + 3 * len(named))
 
 
-def look_up(context: RenderContext, value: Value, path: Value) -> Value:
-    """Follow a dotted path; numbers in it are positions."""
+def lookup(context: RenderContext, value: Value, path: Value) -> Value:
+    """Return the value at a dotted path; numbers in the path are positions."""
     if not isinstance(path, str):
         return context.environment.getitem(value, path)
     if "." not in path and type(value) is dict:
@@ -193,11 +193,11 @@ def look_up(context: RenderContext, value: Value, path: Value) -> Value:
     return value
 
 
-def look_up_strictly(context: RenderContext, value: Value, path: Value) -> Value:
-    """Like :func:`look_up`, but undefined has no attributes."""
+def lookup_strictly(context: RenderContext, value: Value, path: Value) -> Value:
+    """Return the value at a path like :func:`lookup`, but fail for an undefined value."""
     if value is context.dialect.undefined:
         raise EvaluationError("undefined value")
-    return look_up(context, value, path)
+    return lookup(context, value, path)
 
 
 def _folded(context: RenderContext, value: Value, *, case_sensitive: Value) -> Value:
@@ -205,10 +205,10 @@ def _folded(context: RenderContext, value: Value, *, case_sensitive: Value) -> V
 
 
 def _hashable(context: RenderContext, value: Value) -> Value:
-    """Return a key that is equal for equal values.
+    """Return a hashable key that is equal for equal values.
 
-    That of a container is a text: texts are hashed by a secret, so nobody can make many with one
-    hash. Nor can the numbers of templates, once they are no larger than 64 bits.
+    The key of a container is a text. Python hashes texts with a secret, so an attacker can't create
+    many keys with one hash. Numbers up to 64 bits are safe as well.
     """
     match value:
         case bool() | float() | None:

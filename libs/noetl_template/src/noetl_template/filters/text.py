@@ -1,4 +1,4 @@
-"""Filters on text. Everything is printed first, so numbers and lists work as well."""
+"""Filters on text; other values, such as numbers and lists, are printed first."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ def _pretty(context: RenderContext, value: Value, margin: str, depth: int) -> st
 
 
 def format_text(context: RenderContext, value: Value, *args: Value, **kwargs: Value) -> str:
-    """Format values by ``printf`` notation."""
+    """Format values in ``printf`` notation."""
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
     remaining = list(reversed(args))

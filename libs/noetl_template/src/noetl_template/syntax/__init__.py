@@ -1,1 +1,1 @@
-"""From the text of a template to Python code."""
+"""Translation of a template's text to Python code."""

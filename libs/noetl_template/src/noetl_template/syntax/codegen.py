@@ -1,4 +1,4 @@
-"""Code generation: every operation of a template goes through the render context."""
+"""Code generation; the generated code calls the render context for every operation."""
 
 import math
 from typing import Any, override
@@ -8,16 +8,16 @@ from jinja2.compiler import CodeGenerator, Frame
 
 
 def is_data(node: nodes.Expr) -> bool:
-    """Return whether an expression looks anything up, so that data may be in its value."""
+    """Return whether an expression looks up a name, so that its value may contain data."""
     if isinstance(node, nodes.Name) or node.find(nodes.Name) is not None:
         return True
-    # A name may have become a filter of our own.
+    # `prepare` replaces some names by private filters, whose names begin with a space.
     filters = [node] if isinstance(node, nodes.Filter) else node.find_all(nodes.Filter)
     return any(each.name.startswith(" ") for each in filters)
 
 
 class TextGenerator(CodeGenerator):
-    """Generates code whose operators and look-ups follow the original server instead of Python."""
+    """Generates code whose operators and look-ups follow the reference server instead of Python."""
 
     @override
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
@@ -27,7 +27,7 @@ class TextGenerator(CodeGenerator):
 
     @override
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        # What looks nothing up is text of the playbook's author.
+        # An expression without a look-up contains only text of the playbook's author.
         self.write("context.insert(" if is_data(node) else "context.text(")
 
     @override
@@ -39,7 +39,7 @@ class TextGenerator(CodeGenerator):
         if node.value is None:
             self.write("environment.dialect.none")
         elif node.value == math.inf:
-            self.write("1e999")  # its printed form is no Python literal
+            self.write("1e999")  # `inf` is not a Python literal
         else:
             super().visit_Const(node, frame)
 
@@ -62,7 +62,7 @@ class TextGenerator(CodeGenerator):
 
     @override
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
-        # ``a < b < c`` looks at c only if the first comparison holds, and at b once.
+        # ``a < b < c`` evaluates c only if the first comparison holds, and evaluates b once.
         shared = [self.temporary_identifier() for _ in node.ops[1:]]
         self.write("(")
         for index, operand in enumerate(node.ops):
@@ -124,7 +124,7 @@ class TextGenerator(CodeGenerator):
 
     @override
     def visit_CondExpr(self, node: nodes.CondExpr, frame: Frame) -> None:
-        # The base class makes the missing branch a plain undefined of its own.
+        # The base class would use its own undefined value for the missing branch.
         self._write_call("(", [node.expr1], frame, " if ")
         self.visit(node.test, frame)
         self.write(" else ")
@@ -146,7 +146,7 @@ class TextGenerator(CodeGenerator):
 
 
 class ValueGenerator(TextGenerator):
-    """Generates code that yields the value of a template's only expression, unprinted."""
+    """Generates code that yields the value of a template's only expression without printing it."""
 
     @override
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:

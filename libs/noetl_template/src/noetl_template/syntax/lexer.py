@@ -1,4 +1,4 @@
-"""Jinja's lexer with the original server's string escapes and line ends."""
+"""Jinja's lexer with the string escapes and line ends of the reference server."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Final, override
 
 from jinja2.lexer import Lexer
 
-# Stands for a carriage return outside tags; Jinja would turn it into a line feed.
+# Replaces a carriage return outside of tags, which Jinja would convert to a line feed.
 _RETURN: Final = "\ufdd0"
 _OPENING: Final = re.compile(r"\{[{%#]")
 _CLOSING: Final = {"{{": "}}", "{%": "%}", "{#": "#}"}
@@ -18,7 +18,7 @@ _SELF_ESCAPED: Final = frozenset("\\\"'/")
 
 
 class ReferenceLexer(Lexer):
-    """Tokenises like the original server where Jinja differs."""
+    """Tokenises string escapes and line ends like the reference server."""
 
     @override
     def _normalize_newlines(self, value: str) -> str:
@@ -36,7 +36,7 @@ class ReferenceLexer(Lexer):
             source = _protect_returns(source)
         for line, token, text in super().tokeniter(source, name, filename, state):
             if token == "string":  # noqa: S105 - a token name, not a password
-                # Jinja decodes Python escapes next, so hand it exactly that.
+                # Jinja decodes Python escapes next, so the text is encoded with them.
                 encoded = unescape(text[1:-1]).encode("unicode_escape").decode("ascii")
                 yield line, token, f'"{encoded}"'
             else:
@@ -44,11 +44,11 @@ class ReferenceLexer(Lexer):
 
 
 def unescape(text: str) -> str:
-    """Decode the escapes of a string literal; unknown ones stay as written."""
+    """Decode the escapes of a string literal; unknown escapes are kept."""
     if "\\" not in text:
         return text
     decoded = _ESCAPE.sub(_decode, text)
-    # Two escapes may have been the halves of one character.
+    # Two escapes may be the surrogates of one character.
     return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -62,7 +62,7 @@ def _decode(match: re.Match[str]) -> str:
 
 
 def _protect_returns(source: str) -> str:
-    if source.endswith("\r\n"):  # the one line end that is dropped
+    if source.endswith("\r\n"):  # Jinja drops only a line feed at the end
         source = source[:-2] + "\n"
     parts = []
     at = 0
@@ -79,7 +79,7 @@ def _tags(source: str) -> Iterator[tuple[int, int]]:
     at = 0
     while opening := _OPENING.search(source, at):
         start, closing = opening.start(), _CLOSING[opening.group()]
-        # What isn't closed once is closed nowhere behind; nobody looks for it again.
+        # If no closing tag was found once, there is none after this position either.
         end = -1 if closing in unclosed else source.find(closing, start + 2)
         if end < 0:
             unclosed.add(closing)

@@ -1,9 +1,9 @@
-"""Data in templates: templates that render to exactly a text, even a text with tags.
+"""Escaping of data: templates that render to exactly a given text, even a text with tags.
 
-A command's configuration is rendered by the server and once more by the worker. What the first
-rendering put in from data (a comment from outside, an answer of a web service) must not be run as
-a template by the second, so it is written as one that yields just this data. Text of the playbook
-itself, from a ``{% raw %}`` block for example, stays a template for the worker.
+The server renders the configuration of a command, and the worker renders it again. Data that the
+first rendering has inserted (a comment from outside, the answer of a web service) must not be
+executed as a template by the second. So the data is written as a template that renders to it. Text
+of the playbook itself, such as from a ``{% raw %}`` block, stays a template for the worker.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Final
 
 from noetl_template.values import Json
 
-# Both are no characters, so no text that means anything holds them. The first stands at the edges
-# of data and behind each of its braces that could open a tag, the second behind those that do.
+# Both are Unicode noncharacters, which regular text doesn't contain. The first marks the edges of
+# data and each of its braces that could open a tag, the second the braces that do open a tag.
 _EDGE: Final = "\ufdd1"
 _BRACE: Final = "\ufdd2"
 _OPENING: Final = re.compile(r"\{(?=[{%])")
@@ -25,12 +25,12 @@ _LITERAL: Final = re.compile(rf"\{{\{{ {_STRING} \| tojson \}}\}}")
 
 
 def has_worker_syntax(text: str) -> bool:
-    """Return whether the worker takes a string for a template."""
+    """Return whether a string is a template by the worker's rules."""
     return "{{" in text or "{%" in text
 
 
 def holds_template(value: Json) -> bool:
-    """Return whether any text in a value, keys left out, counts as a template."""
+    """Return whether any text in a value, except keys, is a template by the worker's rules."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -45,9 +45,9 @@ def holds_template(value: Json) -> bool:
 
 
 def templates_in(values: Iterable[Json]) -> frozenset[str]:
-    """Return the texts in values that the worker takes for templates, without space around them.
+    """Return the texts in values that are templates by the worker's rules, stripped of whitespace.
 
-    Texts within a JSON text count too, because a rendering may decode it.
+    Texts within JSON texts are included, because rendering may decode the JSON.
     """
     found: set[str] = set()
     waiting = list(values)
@@ -66,12 +66,12 @@ def templates_in(values: Iterable[Json]) -> frozenset[str]:
 
 
 def literal(value: Json, *, renders: int = 1, own: frozenset[str] = frozenset()) -> Json:
-    """Return a template that renders to exactly this value; parts without tags stay as they are.
+    """Return a template that renders to exactly this value; parts without tags are not changed.
 
     Args:
-        value: Data.
-        renders: How often it will be rendered.
-        own: Texts that are to be rendered; made by :func:`templates_in`.
+        value: The data.
+        renders: The number of times that the template will be rendered.
+        own: Texts that stay templates; see :func:`templates_in`.
     """
     return _literal(value, renders, own) if holds_template(value) else value
 
@@ -94,7 +94,7 @@ def _literal_text(text: str, renders: int) -> str:
 
 
 def marked(text: str) -> str:
-    """Return printed data with marks at every brace that may open a tag, even at its end."""
+    """Return printed data with a mark at every brace that may open a tag, even at its end."""
     if "{" in text:
         text = _OPENING.sub("{" + _EDGE, text)
         if text[-1] == "{":
@@ -103,14 +103,14 @@ def marked(text: str) -> str:
 
 
 def settled(text: str) -> str:
-    """Return a rendered text whose marks are left only where data would open a tag."""
+    """Return a rendered text in which only braces of data that open a tag are still marked."""
     if _EDGE not in text:
         return text
     return _DATA_OPENING.sub("{" + _BRACE, text).replace(_EDGE, "")
 
 
 def unmarked(value: Json, *, renders: int = 1) -> Json:
-    """Return a rendered value with the marked parts written so that they render to themselves."""
+    """Return a rendered value with its marked parts escaped, so that they render to themselves."""
     if isinstance(value, str):
         if _BRACE not in value:
             return value
@@ -132,7 +132,7 @@ def _inline_brace(renders: int) -> str:
 
 
 def whole_literal(text: str) -> str | None:
-    """Return the text that a template made by :func:`literal` yields; None of any other."""
+    """Return the text of a template from :func:`literal`, or None for any other template."""
     whole = _LITERAL.fullmatch(text) if text.endswith('" | tojson }}') else None
     return None if whole is None else _decoded(whole)
 

@@ -1,4 +1,4 @@
-"""Rewrite Jinja's syntax tree so that loops, look-ups and filters use our render context."""
+"""Rewriting of Jinja's syntax tree, so that loops and look-ups call the render context."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +12,14 @@ from noetl_template.values import Value
 
 # Names of the private filters that the rewritten tree calls.
 ITERATE: Final = " iterate"
-LOOK_UP: Final = " look up"
+LOOKUP: Final = " look up"
 PAY: Final = " pay"
 OWN: Final = " own"
 
-# So many characters of text, or so many operations, in a loop's body cost one unit of work.
+# Number of characters of text, or of operations, in the body of a loop for one unit of work.
 _TEXT_PER_UNIT: Final = 64
 _OPERATIONS_PER_UNIT: Final = 16
-# Names under which a macro finds the arguments it doesn't declare.
+# Names of a macro's undeclared arguments.
 _ARGUMENTS: Final = frozenset({"varargs", "kwargs"})
 
 _FORBIDDEN: Final[dict[type[nodes.Node], str]] = {
@@ -33,10 +33,10 @@ _FORBIDDEN: Final[dict[type[nodes.Node], str]] = {
 
 
 def prepare(tree: nodes.Template) -> nodes.Template:
-    """Rewrite a parsed template for our code generator.
+    """Rewrite a parsed template for the code generator.
 
-    Loops get counted, ``self`` becomes an ordinary name, and statements that would load other
-    templates or change escaping are refused.
+    Loops are charged to the budget, ``self`` becomes an ordinary name, and statements that would
+    load other templates or change escaping are rejected.
 
     Raises:
         EvaluationError: The template contains such a statement.
@@ -57,7 +57,7 @@ def prepare(tree: nodes.Template) -> nodes.Template:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """The only expression of a template: whitespace around it, and whether it looks anything up."""
+    """The only expression of a template: its surrounding whitespace, and whether it is data."""
 
     prefix: str
     suffix: str
@@ -65,7 +65,7 @@ class Single:
 
 
 def single_expression(tree: nodes.Template) -> Single | None:
-    """Return the only expression of a template, with the whitespace around it."""
+    """Return the only expression of a template, or None if there is anything else in it."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
         return None
     around = ["", ""]
@@ -113,7 +113,7 @@ class _Rewriter(NodeTransformer):
 
     def visit_Name(self, node: nodes.Name, *_args: Value, **_kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         if node.name == "self" and node.ctx == "load":
-            return _private_filter(nodes.Const("self"), LOOK_UP)
+            return _private_filter(nodes.Const("self"), LOOKUP)
         if node.name in _ARGUMENTS and node.ctx == "load":
             return _private_filter(node, OWN)
         return node
@@ -133,9 +133,9 @@ class _Rewriter(NodeTransformer):
         return self.generic_visit(node, *args, **kwargs)
 
     def _comes_from_a_step(self, node: nodes.Expr) -> bool:
-        """Return whether a value is reached from a scope name by map keys only, not by lists.
+        """Return whether the path from a name of the scope to a value has only map keys.
 
-        The original server wraps maps below step data, but not those inside lists.
+        The reference server wraps maps below the data of a step, except maps inside lists.
         """
         match node:
             case nodes.Name(name=name):
@@ -151,7 +151,7 @@ class _Rewriter(NodeTransformer):
 
 
 def _weight(node: nodes.Node) -> int:
-    """Return the units of work that one round or call of a body costs beside its calls."""
+    """Return the units of work for one execution of a body, without the calls in it."""
     text = operations = 0
     for part in node.find_all(nodes.Node):
         operations += 1

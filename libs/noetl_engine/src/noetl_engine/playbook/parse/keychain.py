@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from noetl_contract.json import texts_in
-from noetl_template import KEYCHAIN, TemplateError, has_worker_syntax, look_ups
+from noetl_template import KEYCHAIN, TemplateError, has_worker_syntax, lookups
 
 from noetl_engine.playbook.model import KeychainEntry, Pipeline, Playbook, Step, Task, Value
 
@@ -71,7 +71,7 @@ def entries_named(text: str, entries: Collection[str]) -> frozenset[str]:
     if KEYCHAIN not in text or not has_worker_syntax(text):
         return frozenset()
     try:
-        paths = [path for path in look_ups(text) if path[0] == KEYCHAIN]
+        paths = [path for path in lookups(text) if path[0] == KEYCHAIN]
     except TemplateError:
         return frozenset()
     if any(len(path) == 1 for path in paths):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from noetl_template import TemplateError, has_server_syntax, look_ups
+from noetl_template import TemplateError, has_server_syntax, lookups
 
 from noetl_engine.playbook.model import Task, Value
 
@@ -46,7 +46,7 @@ def names_any(text: str, names: Collection[str]) -> bool:
     if not any(part in text for path in paths for part in path):
         return False
     try:
-        found = look_ups(text)
+        found = lookups(text)
     except TemplateError:
         return False
     return any(_meet(path, named) for path in found for named in paths)

@@ -11,7 +11,7 @@ from noetl_template import (
     Secrets,
     TemplateError,
     has_server_syntax,
-    look_ups,
+    lookups,
 )
 
 from noetl_catalog.secrets.errors import NamesNothing, TemplateFailed, UseRefused
@@ -122,7 +122,7 @@ def _paths(texts: Iterable[str]) -> list[tuple[str, ...]]:
     for text in texts:
         if has_server_syntax(text):
             try:
-                found.extend(look_ups(text))
+                found.extend(lookups(text))
             except TemplateError:
                 continue  # its rendering says so
     return found

@@ -1,4 +1,4 @@
-"""Look-ups of a parsed template in the scope, and those whose value may be missing."""
+"""Look-ups of a parsed template in the scope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Reference:
     """A look-up of a value from the scope.
 
     Attributes:
-        path: The name, then the constant keys behind it: ``("a", "b")`` for ``a.b[0]``.
+        path: The name and the constant keys after it: ``("a", "b")`` for ``a.b[0]``.
         line: One-based line in the template.
-        is_guarded: Whether the template is ready for the value to be missing, because it gives
-            a default for it or tests it.
+        is_guarded: Whether the value may be missing, because the template has a default for it or
+            tests it.
     """
 
     path: tuple[str, ...]
@@ -26,13 +26,13 @@ class Reference:
     is_guarded: bool = False
 
 
-def look_ups_in(tree: nodes.Template) -> tuple[Reference, ...]:
-    """Return the look-ups of a template in order, its own names among them."""
+def lookups_in(tree: nodes.Template) -> tuple[Reference, ...]:
+    """Return the look-ups of a template in order, including names that it defines itself."""
     return tuple(_read(tree, guarded=False))
 
 
 def with_guards(found: tuple[Reference, ...]) -> Iterator[Reference]:
-    """Yield look-ups that count as guarded, too, when the template guards a part of their path."""
+    """Yield the look-ups; one is also guarded if the template guards a part of its path."""
     guarded = {reference.path for reference in found if reference.is_guarded}
     return (
         Reference(reference.path, reference.line, is_guarded=_starts_with(reference, guarded))
@@ -41,7 +41,7 @@ def with_guards(found: tuple[Reference, ...]) -> Iterator[Reference]:
 
 
 def names_made_in(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that a template gives a value itself."""
+    """Return the names that a template defines itself."""
     stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
     return frozenset(stored | {macro.name for macro in tree.find_all(nodes.Macro)})
 
@@ -56,13 +56,13 @@ def _read(node: nodes.Node, *, guarded: bool) -> Iterator[Reference]:
     if path is not None:
         yield Reference(path, node.lineno, is_guarded=guarded)
         return
-    ready = _children_ready_for_nothing(node)
+    guarded_children = _guarded_children(node)
     for child in node.iter_child_nodes():
-        yield from _read(child, guarded=child in ready)
+        yield from _read(child, guarded=child in guarded_children)
 
 
-def _children_ready_for_nothing(node: nodes.Node) -> list[nodes.Node]:
-    """Return the children whose value may be missing without surprise."""
+def _guarded_children(node: nodes.Node) -> list[nodes.Node]:
+    """Return the children of a node whose values may be missing."""
     match node:
         case nodes.Filter(name=name, node=nodes.Expr() as value) if name in _TOLERANT_FILTERS:
             return [value]
